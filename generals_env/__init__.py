@@ -1,0 +1,88 @@
+"""generals.io for training agents: a PettingZoo environment on a numba engine.
+
+>>> import generals_env
+>>> env = generals_env.make()
+>>> env.reset(seed=1)
+>>> env.agents
+['player_0', 'player_1']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pettingzoo import aec_registry, parallel_registry, register
+
+from generals_env.errors import (
+    ActionError,
+    ConfigError,
+    GeneralsError,
+    MapError,
+    ReplayError,
+    StateError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from generals_env.aec import GeneralsAEC
+    from generals_env.config import GameConfig, RewardConfig
+    from generals_env.parallel import GeneralsParallel
+
+__version__ = "0.1.0"
+
+#: The id in PettingZoo's registries.
+ENV_ID = "generals_env/Generals-v0"
+
+__all__ = [
+    "ENV_ID",
+    "ActionError",
+    "ConfigError",
+    "GameConfig",
+    "GeneralsError",
+    "MapError",
+    "ReplayError",
+    "RewardConfig",
+    "StateError",
+    "StorageError",
+    "__version__",
+    "make",
+    "parallel_env",
+]
+
+if ENV_ID not in aec_registry:
+    register("aec", ENV_ID, entry_point="generals_env.generals_v0:env")
+if ENV_ID not in parallel_registry:
+    register("parallel", ENV_ID, entry_point="generals_env.generals_v0:parallel_env")
+
+
+def make(**options: Any) -> GeneralsAEC:
+    """Return the AEC environment.
+
+    Args:
+        **options: Fields of ``GameConfig``: ``players``, ``height``, ``width``, ``max_turns``, ``rules``, ``map``, ``fog``,
+            ``teams``, ``modifiers``, ``mountain_density``, ``city_density``, ``reward``, ``observation``, ``render_mode``,
+            ``render_player``.
+
+    Raises:
+        ConfigError: If an option is unknown or has a value it cannot have.
+        MapError: If the map is no board.
+    """
+    from generals_env.generals_v0 import raw_env
+
+    return raw_env(**options)
+
+
+def parallel_env(**options: Any) -> GeneralsParallel:
+    """Return the parallel environment; options and errors as in ``make``."""
+    from generals_env import generals_v0
+
+    return generals_v0.parallel_env(**options)
+
+
+def __getattr__(name: str) -> Any:
+    # Numba takes a second to import: nothing that needs it is imported before it is used.
+    if name in ("GameConfig", "RewardConfig"):
+        from generals_env import config
+
+        return getattr(config, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,135 @@
+"""The game as PettingZoo's AEC environment: agents act in turn, the board moves when the last living one has acted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pettingzoo import AECEnv
+
+from generals_env.config import GameConfig
+from generals_env.errors import ActionError, StateError
+from generals_env.face import Face
+from generals_env.game import Observation
+
+__all__ = ["GeneralsAEC"]
+
+
+class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
+    """Generals for 2 to 16 agents who choose one after another and move at once.
+
+    Nobody sees another's choice of the same turn. Observations are dicts of ``"observation"`` float32 (9, H, W) and
+    ``"action_mask"`` int8 (8*H*W + 1,).
+    """
+
+    def __init__(self, config: GameConfig) -> None:
+        """Set the environment up; call ``reset`` before anything else."""
+        Face.__init__(self, config)
+        AECEnv.__init__(self)
+        self.rewards: dict[str, float] = {}
+        self.terminations: dict[str, bool] = {}
+        self.truncations: dict[str, bool] = {}
+        self.infos: dict[str, dict[str, Any]] = {}
+        self._cumulative_rewards: dict[str, float] = {}
+        self.agent_selection = self.possible_agents[0]
+        self._skip_agent_selection: str | None = None
+        self._rewarded = False  # whether some reward in the dict may not be zero
+        self._illegal = False  # whether some info tells of an illegal action
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Begin a new game.
+
+        Args:
+            seed: Makes maps reproducible; None goes on with the random stream there is.
+            options: Not used.
+
+        Raises:
+            ConfigError: If the seed is not a non-negative integer, or no fair map was found.
+        """
+        self.game.reset(seed)
+        self.agents = list(self.possible_agents)
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
+        self.terminations = dict.fromkeys(self.agents, False)
+        self.truncations = dict.fromkeys(self.agents, False)
+        self.infos = {agent: self.agent_info(player) for agent, player in self.index.items()}
+        self.agent_selection = self.agents[0]
+        self._skip_agent_selection = None
+        self._rewarded = False
+        self._illegal = False
+
+    def observe(self, agent: str) -> Observation:
+        """Return what ``agent`` observes of the current turn, in arrays of its own.
+
+        Raises:
+            StateError: Before the first reset.
+        """
+        self.require_reset("observe")
+        return self.game.observation(self.index[agent])
+
+    def step(self, action: int | None) -> None:
+        """Take the choice of ``agent_selection``; the last one of a turn moves the board.
+
+        Args:
+            action: Index of the action space; None for an agent whose game has ended. An illegal one counts as pass.
+
+        Raises:
+            ActionError: If the action is out of range.
+            StateError: Before the first reset, or when no agent is left.
+        """
+        if not self.agents:
+            self.require_reset("step")
+            raise StateError("step: expected a call of reset() after the end of the game, got an action")
+        agent = self.agent_selection
+        if self.terminations[agent] or self.truncations[agent]:
+            if action is not None:
+                raise ActionError(f"action: expected None for {agent}, whose game has ended, got {action!r}")
+            self._was_dead_step(None)
+            return
+        game = self.game
+        game.actions[self.index[agent]] = game.check_action(action)
+        self._cumulative_rewards[agent] = 0.0
+        if self._rewarded:
+            self._clear_rewards()
+            self._rewarded = False
+        position = self.agents.index(agent) + 1
+        if position < len(self.agents):
+            self.agent_selection = self.agents[position]
+            return
+        self.agent_selection = self.agents[0]
+        if game.play() or self._illegal:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Write rewards, ends and infos of the turn just played."""
+        game = self.game
+        self._rewarded = True
+        self._illegal = bool(game.illegal.any())
+        for name in self.agents:
+            player = self.index[name]
+            reward = float(game.rewards[player])
+            self.rewards[name] = reward
+            self._cumulative_rewards[name] += reward
+            self.terminations[name] = bool(game.terminated[player])
+            self.truncations[name] = bool(game.truncated[player])
+            self.infos[name] = self.agent_info(player)
+        living = [name for name in self.agents if not (self.terminations[name] or self.truncations[name])]
+        if len(living) < len(self.agents):
+            self.agent_selection = living[0] if living else self.agents[0]
+            self._deads_step_first()
+
+    def restore(self, other: Any) -> None:
+        """Take over the state of ``other``, an environment of the same kind and configuration.
+
+        Raises:
+            StateError: If ``other`` has another configuration or has not been reset.
+        """
+        super().restore(other)
+        self.rewards = dict(other.rewards)
+        self._cumulative_rewards = dict(other._cumulative_rewards)
+        self.terminations = dict(other.terminations)
+        self.truncations = dict(other.truncations)
+        self.infos = {agent: dict(info) for agent, info in other.infos.items()}
+        self.agent_selection = other.agent_selection
+        self._skip_agent_selection = other._skip_agent_selection
+        self._rewarded = other._rewarded
+        self._illegal = other._illegal

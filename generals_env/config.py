@@ -1,0 +1,274 @@
+"""Options of a game and its rewards: validated here, with their defaults, and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.board_text import parse_board
+from generals_env.engine.boards import DEFENSELESS, LEAPFROG, LIVE_VERSION, MAX_PLAYERS, SLIPPERY, TORUS, Boards, empty_boards
+from generals_env.errors import ConfigError
+
+__all__ = ["MODIFIERS", "RENDER_MODES", "GameConfig", "RewardConfig"]
+
+#: Modifiers of the live game that can be played, by name.
+MODIFIERS = {"leapfrog": LEAPFROG, "defenseless": DEFENSELESS, "torus": TORUS, "slippery": SLIPPERY}
+
+RENDER_MODES = ("human", "ansi", "rgb_array")
+
+MIN_SIZE, MAX_SIZE = 4, 64
+MAX_MOUNTAINS = 0.3  # beyond it random ground falls apart (site percolation: 0.41 on an infinite square lattice)
+MAX_CITIES = 0.2
+LEAST_AREA = 8  # tiles for each player: fair seats exist on every such board
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RewardConfig:
+    """Weights of a turn's reward. The loss weights are negative where a loss is to hurt.
+
+    Winning and losing replace all other terms of that turn; draws and truncation add nothing. The defaults are the guide's.
+
+    Attributes:
+        territory_gained: For each tile more than before.
+        territory_lost: For each tile fewer than before.
+        army_gained: For each unit of army more than before.
+        army_lost: For each unit fewer.
+        enemy_general_captured: For each.
+        own_general_lost: For losing the general in a way that does not end the game.
+        win_game: To every member of the winning team.
+        lose_game: To every member of a team that is out, on the turn of elimination or surrender.
+        city_captured: For each.
+        city_lost: For each.
+        army_advantage: Times ``(own - enemy) / (own + enemy)`` of the armies on the board, every turn.
+    """
+
+    territory_gained: float = 0.0
+    territory_lost: float = 0.0
+    army_gained: float = 0.0
+    army_lost: float = 0.0
+    enemy_general_captured: float = 0.0
+    own_general_lost: float = 0.0
+    win_game: float = 1.0
+    lose_game: float = -1.0
+    city_captured: float = 0.1
+    city_lost: float = -0.1
+    army_advantage: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that every weight is a finite number.
+
+        Raises:
+            ConfigError: If one is not.
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ConfigError(f"reward {field.name}: expected a finite number, got {value!r}")
+
+    @classmethod
+    def original(cls) -> RewardConfig:
+        """Return the default reward of the original server (the wire format's formula)."""
+        return cls(
+            territory_gained=0.01,
+            territory_lost=-0.01,
+            army_gained=0.001,
+            army_lost=-0.001,
+            enemy_general_captured=0.5,
+            own_general_lost=-0.5,
+            army_advantage=0.05,
+        )
+
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Return the weights as (11,) float64, in the order that the reward kernel wants (that of the fields)."""
+        return np.array(dataclasses.astuple(self), np.float64)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GameConfig:
+    """Everything that defines a game.
+
+    Attributes:
+        players: 2 to 16.
+        height: Rows, 4 to 64, or a pair ``(least, most)``: each game then draws its own, padded to ``most``.
+        width: Columns, likewise.
+        max_turns: Turns of the engine after which a game is truncated.
+        rules: ``"live"`` (ordering of 2025 and general trades) or ``"v3"`` to ``"v18"``, a replay version.
+        map: A board as text (see ``generals_env.board_text``); it sets height, width and the players. None draws random maps.
+        fog: Whether players see only what is next to their land.
+        teams: One number a player; equal numbers are friends. None: each for himself.
+        modifiers: Names among ``MODIFIERS``.
+        mountain_density: Share of the tiles, or a pair to draw from.
+        city_density: Share of the tiles; None for the live game's, 2% and 0.3% a player.
+        reward: Weights of the reward.
+        observation: Layout of the tensor: ``"standard"``, the nine channels of the wire format.
+        render_mode: One of ``RENDER_MODES`` or None.
+        render_player: Whose view ``render`` shows; None shows the whole board.
+    """
+
+    players: int = 2
+    height: int | tuple[int, int] = 20
+    width: int | tuple[int, int] = 20
+    max_turns: int = 1000
+    rules: str = "live"
+    map: str | None = None
+    fog: bool = True
+    teams: tuple[int, ...] | None = None
+    modifiers: tuple[str, ...] = ()
+    mountain_density: float | tuple[float, float] = (0.15, 0.25)
+    city_density: float | None = None
+    reward: RewardConfig = dataclasses.field(default_factory=RewardConfig)
+    observation: str = "standard"
+    render_mode: str | None = None
+    render_player: int | None = None
+
+    @classmethod
+    def from_options(cls, **options: Any) -> GameConfig:
+        """Return a configuration from keyword options.
+
+        Raises:
+            ConfigError: If an option is unknown or has a value it cannot have.
+            MapError: If the map is no board.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in names:
+                raise ConfigError(f"option {name!r}: expected one of {', '.join(names)}")
+        text = options.get("map")
+        if text is not None:
+            board = parse_board(text)
+            fixed = {"players": board.players.shape[1], "height": int(board.games[0]["height"]), "width": int(board.games[0]["width"])}
+            for name, value in fixed.items():
+                if options.setdefault(name, value) != value:
+                    raise ConfigError(f"{name}: expected {value} as on the map (or nothing), got {options[name]!r}")
+        for name in ("teams", "modifiers", "height", "width", "mountain_density"):
+            value = options.get(name)
+            if isinstance(value, Sequence) and not isinstance(value, str):
+                options[name] = tuple(value)
+        return cls(**options)
+
+    def __post_init__(self) -> None:
+        """Check every option.
+
+        Raises:
+            ConfigError: If one has a value it cannot have.
+        """
+        check_integer("players", self.players, 2, MAX_PLAYERS)
+        for name in ("height", "width"):
+            check_size(name, getattr(self, name))
+        check_integer("max_turns", self.max_turns, 1, 2**31 - 1)
+        if not isinstance(self.fog, bool):
+            raise ConfigError(f"fog: expected True or False, got {self.fog!r}")
+        if self.rules != "live" and not re.fullmatch(r"v([3-9]|1[0-8])", str(self.rules)):
+            raise ConfigError(f"rules: expected 'live' or 'v3' to 'v{LIVE_VERSION}', got {self.rules!r}")
+        if self.observation != "standard":
+            raise ConfigError(f"observation: expected 'standard', got {self.observation!r}")
+        if self.render_mode is not None and self.render_mode not in RENDER_MODES:
+            raise ConfigError(f"render_mode: expected None or one of {', '.join(RENDER_MODES)}, got {self.render_mode!r}")
+        if self.render_player is not None:
+            check_integer("render_player", self.render_player, 0, self.players - 1)
+        if not isinstance(self.reward, RewardConfig):
+            raise ConfigError(f"reward: expected a RewardConfig, got {self.reward!r}")
+        if not isinstance(self.modifiers, tuple) or any(name not in MODIFIERS for name in self.modifiers):
+            raise ConfigError(f"modifiers: expected names among {', '.join(MODIFIERS)}, got {self.modifiers!r}")
+        self._check_teams()
+        self._check_densities()
+
+    def _check_teams(self) -> None:
+        teams = self.teams
+        if teams is None:
+            return
+        if not isinstance(teams, tuple) or len(teams) != self.players:
+            raise ConfigError(f"teams: expected one number for each of {self.players} players, got {teams!r}")
+        for team in teams:
+            check_integer("teams", team, 0, 127)
+        if len(set(teams)) < 2:
+            raise ConfigError(f"teams: expected at least two teams, got {teams!r}")
+
+    def _check_densities(self) -> None:
+        for name, density, most in (
+            ("mountain_density", self.mountain_range[0], MAX_MOUNTAINS),
+            ("mountain_density", self.mountain_range[1], MAX_MOUNTAINS),
+            ("city_density", self.city_share, MAX_CITIES),
+        ):
+            if isinstance(density, bool) or not isinstance(density, (int, float)) or not 0 <= density <= most:
+                raise ConfigError(f"{name}: expected a share from 0 to {most}, got {getattr(self, name)!r}")
+        low, high = self.mountain_range
+        if low > high:
+            raise ConfigError(f"mountain_density: expected (least, most), got {self.mountain_density!r}")
+        smallest = bounds(self.height)[0] * bounds(self.width)[0]
+        if self.map is None and smallest < LEAST_AREA * self.players:
+            raise ConfigError(
+                f"players: expected at most one for every {LEAST_AREA} tiles, "
+                f"got {self.players} on a board of {bounds(self.height)[0]}x{bounds(self.width)[0]}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the arrays, padding included."""
+        return bounds(self.height)[1], bounds(self.width)[1]
+
+    @property
+    def version(self) -> int:
+        """The replay version whose rules hold."""
+        return LIVE_VERSION if self.rules == "live" else int(self.rules[1:])
+
+    @property
+    def modifier_bits(self) -> int:
+        """The modifiers as bits of ``Boards.modifiers``."""
+        return sum(MODIFIERS[name] for name in set(self.modifiers))
+
+    @property
+    def mountain_range(self) -> tuple[float, float]:
+        """Least and most share of mountains."""
+        density = self.mountain_density
+        if isinstance(density, tuple):
+            if len(density) != 2:
+                raise ConfigError(f"mountain_density: expected a share or (least, most), got {density!r}")
+            return density
+        return density, density
+
+    @property
+    def city_share(self) -> float:
+        """Share of cities."""
+        return 0.02 + 0.003 * self.players if self.city_density is None else self.city_density
+
+    def empty_boards(self, count: int) -> Boards:
+        """Return ``count`` boards of this configuration, without maps."""
+        boards = empty_boards(count, *self.shape, self.players, self.version, self.modifier_bits)
+        if self.teams is not None:
+            boards.players["team"] = np.array(self.teams, np.int8)
+        return boards
+
+    def map_parameters(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Return sizes (4,) int32 and densities (3,) float64 as ``generate_map`` wants them."""
+        return (
+            np.array([*bounds(self.height), *bounds(self.width)], np.int32),
+            np.array([*self.mountain_range, self.city_share], np.float64),
+        )
+
+
+def bounds(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return a size or range of sizes as ``(least, most)``."""
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def check_integer(name: str, value: Any, least: int, most: int) -> None:
+    """Raise ``ConfigError`` unless ``value`` is an integer from ``least`` to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise ConfigError(f"{name}: expected an integer from {least} to {most}, got {value!r}")
+
+
+def check_size(name: str, value: Any) -> None:
+    """Raise ``ConfigError`` unless ``value`` is a size or a pair ``(least, most)`` of sizes."""
+    if isinstance(value, tuple) and len(value) != 2:
+        raise ConfigError(f"{name}: expected an integer or a pair (least, most), got {value!r}")
+    for size in bounds(value):
+        check_integer(name, size, MIN_SIZE, MAX_SIZE)
+    if bounds(value)[0] > bounds(value)[1]:
+        raise ConfigError(f"{name}: expected (least, most), got {value!r}")

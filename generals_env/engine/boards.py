@@ -1,0 +1,147 @@
+"""What the state of a game is, written down once: ``Boards``, a struct of arrays over B boards.
+
+Everything else (tensors, masks, scores, rewards) is a function of it. Recorders store exactly these arrays; ``copy``,
+pickling and slicing work as on any NamedTuple of arrays, with the JIT on or off.
+
+Tiles are numbered ``row * W + column`` on the padded board of ``H`` rows and ``W`` columns. A board smaller than that
+lies in the upper left corner; the rest is mountain.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "CITY",
+    "DEFENSELESS",
+    "DESERT",
+    "GAME",
+    "GENERAL",
+    "LEAPFROG",
+    "LIVE_VERSION",
+    "LOOKOUT",
+    "MAX_PLAYERS",
+    "MOUNTAIN",
+    "NEUTRAL",
+    "OBSERVATORY",
+    "OWNER_LOOKOUT",
+    "OWNER_MOUNTAIN",
+    "OWNER_OBSERVATORY",
+    "PLAIN",
+    "PLAYER",
+    "SLIPPERY",
+    "SURRENDER_TURNS",
+    "SWAMP",
+    "TORUS",
+    "Boards",
+    "copy_boards",
+    "empty_boards",
+]
+
+MAX_PLAYERS = 16
+
+# Terrain, one code a tile (the first four are those of the original's proto).
+PLAIN, GENERAL, CITY, MOUNTAIN, SWAMP, DESERT, LOOKOUT, OBSERVATORY = range(8)
+
+# Owner, one code a tile: the codes of replays (rules.md 2); players are 0 and up.
+NEUTRAL = -1
+OWNER_MOUNTAIN = -2
+OWNER_LOOKOUT = -5
+OWNER_OBSERVATORY = -6
+
+# Bits of ``Boards.modifiers``: bit n is modifier n of the replay format.
+LEAPFROG = 1 << 0
+DEFENSELESS = 1 << 5
+TORUS = 1 << 7
+SLIPPERY = 1 << 10
+
+#: The newest replay version: ordering of 2025, general trades.
+LIVE_VERSION = 18
+
+#: Turns between a surrender and the moment its land turns over (rules.md 21).
+SURRENDER_TURNS = 50
+
+
+#: What a game holds for each player.
+#:
+#: - general: tile of the general, -1 once lost.
+#: - surrendered: turn of the surrender, -1 if none; the land turns over ``SURRENDER_TURNS`` later.
+#: - team: equal numbers are friends.
+#: - alive: whether the player is in the game.
+PLAYER = np.dtype(
+    [("general", np.int32), ("surrendered", np.int32), ("team", np.int8), ("alive", np.bool_)], align=True
+)
+
+#: What a game holds once.
+#:
+#: - turn: updates played so far; one is half of what the site displays as a turn.
+#: - last_move: turn of the last executed move (rules.md 27).
+#: - height, width: of the arrays, H and W, padding included.
+#: - rows, columns: of the board, without padding.
+#: - version: replay version whose rules hold.
+#: - modifiers: bits of the modifiers in force.
+GAME = np.dtype(
+    [
+        ("turn", np.int32),
+        ("last_move", np.int32),
+        ("height", np.int16),
+        ("width", np.int16),
+        ("rows", np.int16),
+        ("columns", np.int16),
+        ("version", np.int16),
+        ("modifiers", np.int16),
+    ],
+    align=True,
+)
+
+
+class Boards(NamedTuple):
+    """B boards of H x W tiles and P players.
+
+    Five arrays and no more: what a kernel call costs grows with their number. Records are read and written as
+    ``boards.players[b, p]["alive"]``, which works compiled and interpreted alike.
+
+    Attributes:
+        owner: (B, H*W) int8, -1 neutral, -2 mountain, -5 lookout, -6 observatory, p >= 0 player.
+        army: (B, H*W) int32, negative only on neutral tiles of custom maps.
+        terrain: (B, H*W) int8, one of the terrain codes of this module.
+        players: (B, P) records of ``PLAYER``.
+        games: (B,) records of ``GAME``.
+    """
+
+    owner: npt.NDArray[np.int8]
+    army: npt.NDArray[np.int32]
+    terrain: npt.NDArray[np.int8]
+    players: npt.NDArray[np.void]
+    games: npt.NDArray[np.void]
+
+
+def empty_boards(
+    count: int, height: int, width: int, players: int, version: int = LIVE_VERSION, modifiers: int = 0
+) -> Boards:
+    """Return ``count`` boards of mountains, each player alive, on a team of its own and without a general."""
+    tiles = height * width
+    boards = Boards(
+        owner=np.full((count, tiles), OWNER_MOUNTAIN, np.int8),
+        army=np.zeros((count, tiles), np.int32),
+        terrain=np.full((count, tiles), MOUNTAIN, np.int8),
+        players=np.zeros((count, players), PLAYER),
+        games=np.zeros(count, GAME),
+    )
+    boards.players["general"] = -1
+    boards.players["surrendered"] = -1
+    boards.players["team"] = np.arange(players)
+    boards.players["alive"] = True
+    boards.games["height"] = boards.games["rows"] = height
+    boards.games["width"] = boards.games["columns"] = width
+    boards.games["version"] = version
+    boards.games["modifiers"] = modifiers
+    return boards
+
+
+def copy_boards(boards: Boards, index: slice | npt.NDArray[np.integer] = slice(None)) -> Boards:
+    """Return a copy of the boards that ``index`` picks along the first axis (all of them by default)."""
+    return Boards(*(field[index].copy() for field in boards))

@@ -1,0 +1,43 @@
+"""How the kernels are compiled.
+
+``nogil`` lets a thread pool cut a batch; ``cache`` keeps compiled code between processes. ``parallel=True`` is not
+used: from Python threads it aborts on numba's workqueue layer, and forking after OpenMP kills the child.
+
+Only what Python calls is a ``kernel``; what only kernels call is a ``subroutine``, compiled without the wrappers for Python
+and C and cached with its callers. That halves the time of the first compilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+__all__ = ["kernel", "subroutine"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+
+def kernel(function: Function) -> Function:
+    """Compile ``function`` with numba on its first call, once for each signature.
+
+    Where neither the package's folder nor the user's cache folder can be written, numba refuses to cache; the kernel is
+    then compiled anew in each process, which costs seconds but works. (A shared temporary folder would be worse than
+    that: numba's cache files are pickles, and another user could plant them.)
+    """
+    try:
+        compiled: Function = numba.njit(cache=True, **OPTIONS)(function)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        compiled = numba.njit(**OPTIONS)(function)
+    return compiled
+
+
+def subroutine(function: Function) -> Function:
+    """Compile ``function`` for kernels to call; Python cannot call it (but for ``function.py_func``)."""
+    compiled: Function = numba.njit(no_cpython_wrapper=True, **OPTIONS)(function)
+    return compiled

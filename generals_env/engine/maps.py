@@ -1,0 +1,382 @@
+"""Random maps like those of the live game, always connected and fair.
+
+What a map promises (distances are walked, around mountains, cities counting as ground):
+
+- the share of mountains is the one asked for; every tile that is no mountain can be reached from every other, and all
+  but the cities without crossing a city;
+- generals are at least ``least_distance`` steps apart;
+- the ground within ``room_radius`` steps of a general differs between players by at most ``ROOM_TOLERANCE`` of the largest;
+- every player has the same number of cities within that radius, and the same number that are nearer to him than to anybody.
+
+Live 1v1 maps were measured for comparison: 17-26% mountains, 10-11 cities, generals 15-35 steps apart on boards of 18-23,
+and ground that differs by up to 80%: they are no fairer than chance, these are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import CITY, GENERAL, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAIN, Boards
+from generals_env.engine.jit import kernel, subroutine
+from generals_env.engine.random import RandomState, random_below, random_float
+
+__all__ = ["ATTEMPTS", "CITY_ARMY", "ROOM_TOLERANCE", "generate_map", "least_distance", "room_radius"]
+
+#: Armies of new cities, both ends included (ladder games).
+CITY_ARMY = (40, 50)
+
+#: Largest difference between players' ground, as a share of the largest.
+ROOM_TOLERANCE = 0.25
+
+#: Maps drawn before ``generate_map`` gives up.
+ATTEMPTS = 2000
+
+SEATS_TRIED = 12  # places tried for one general before the map is drawn again
+OPEN_SHARE = 0.75  # least share of the ground that must hang together before pockets are filled
+
+
+@subroutine
+def least_distance(rows: int, columns: int, players: int) -> int:
+    """Return the least number of steps between two generals: 15 for two players on 20x20."""
+    if players == 2:
+        return max(int(0.75 * np.sqrt(rows * columns)), 2)
+    return max(int(0.9 * np.sqrt(rows * columns / players)), 2)
+
+
+@subroutine
+def room_radius(rows: int, columns: int, players: int) -> int:
+    """Return how many steps around a general count as his own ground."""
+    return max(least_distance(rows, columns, players) // 2, 2)
+
+
+@subroutine
+def walk(
+    terrain: npt.NDArray[np.int8],
+    width: int,
+    rows: int,
+    columns: int,
+    origin: int,
+    limit: int,
+    distance: npt.NDArray[np.int32],
+    queue: npt.NDArray[np.int32],
+) -> int:
+    """Write the steps from ``origin`` to every tile within ``limit`` steps (-1 elsewhere); return how many those are."""
+    distance[:] = -1
+    distance[origin] = 0
+    queue[0] = origin
+    count = 1
+    head = 0
+    while head < count:
+        tile = queue[head]
+        head += 1
+        steps = distance[tile] + 1
+        if steps > limit:
+            break
+        row = tile // width
+        column = tile - row * width
+        if row > 0 and distance[tile - width] < 0 and terrain[tile - width] != MOUNTAIN:
+            distance[tile - width] = steps
+            queue[count] = tile - width
+            count += 1
+        if row < rows - 1 and distance[tile + width] < 0 and terrain[tile + width] != MOUNTAIN:
+            distance[tile + width] = steps
+            queue[count] = tile + width
+            count += 1
+        if column > 0 and distance[tile - 1] < 0 and terrain[tile - 1] != MOUNTAIN:
+            distance[tile - 1] = steps
+            queue[count] = tile - 1
+            count += 1
+        if column < columns - 1 and distance[tile + 1] < 0 and terrain[tile + 1] != MOUNTAIN:
+            distance[tile + 1] = steps
+            queue[count] = tile + 1
+            count += 1
+    return count
+
+
+@subroutine
+def random_tile(rng: RandomState, b: int, width: int, rows: int, columns: int) -> int:
+    """Return a tile of the board, uniformly."""
+    k = random_below(rng, b, rows * columns)
+    return k // columns * width + k % columns
+
+
+@subroutine
+def is_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int, row: int, column: int) -> int:
+    """Return 1 for a tile of the board that is neither mountain nor city, else 0."""
+    if row < 0 or row >= rows or column < 0 or column >= columns:
+        return 0
+    kind = terrain[row * width + column]
+    return 1 if kind == PLAIN or kind == GENERAL else 0
+
+
+@subroutine
+def place_mountains(
+    boards: Boards,
+    b: int,
+    rng: RandomState,
+    wanted: int,
+    distance: npt.NDArray[np.int32],
+    queue: npt.NDArray[np.int32],
+) -> bool:
+    """Scatter ``wanted`` mountains so that the rest hangs together; return whether it worked out."""
+    terrain = boards.terrain[b]
+    width = int(boards.games[b]["width"])
+    rows = int(boards.games[b]["rows"])
+    columns = int(boards.games[b]["columns"])
+    terrain[:] = MOUNTAIN
+    for row in range(rows):
+        terrain[row * width : row * width + columns] = PLAIN
+    placed = 0
+    while placed < wanted:
+        tile = random_tile(rng, b, width, rows, columns)
+        if terrain[tile] == PLAIN:
+            terrain[tile] = MOUNTAIN
+            placed += 1
+    origin = random_tile(rng, b, width, rows, columns)
+    while terrain[origin] != PLAIN:
+        origin = random_tile(rng, b, width, rows, columns)
+    ground = rows * columns - wanted
+    reached = walk(terrain, width, rows, columns, origin, ground, distance, queue)
+    if reached < OPEN_SHARE * ground:
+        return False
+    if reached == ground:
+        return True
+    for row in range(rows):  # fill what cannot be reached ...
+        for tile in range(row * width, row * width + columns):
+            if distance[tile] < 0:
+                terrain[tile] = MOUNTAIN
+    while reached < ground:  # ... and open as many tiles beside what can
+        tile = random_tile(rng, b, width, rows, columns)
+        row = tile // width
+        column = tile % width
+        if terrain[tile] == MOUNTAIN and (
+            is_ground(terrain, width, rows, columns, row - 1, column)
+            or is_ground(terrain, width, rows, columns, row + 1, column)
+            or is_ground(terrain, width, rows, columns, row, column - 1)
+            or is_ground(terrain, width, rows, columns, row, column + 1)
+        ):
+            terrain[tile] = PLAIN
+            reached += 1
+    return True
+
+
+@subroutine
+def place_generals(
+    boards: Boards,
+    b: int,
+    rng: RandomState,
+    seats: npt.NDArray[np.int32],
+    distance: npt.NDArray[np.int32],
+    queue: npt.NDArray[np.int32],
+) -> bool:
+    """Find a seat for each general, far from the others and with as much ground; return whether it worked out.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        rng: Generators.
+        seats: (P,) int32, out: tiles of the generals.
+        distance: (P + 1, H*W) int32, out: steps from each seat; the last row is scratch.
+        queue: (H*W,) int32, scratch.
+    """
+    terrain = boards.terrain[b]
+    width = int(boards.games[b]["width"])
+    rows = int(boards.games[b]["rows"])
+    columns = int(boards.games[b]["columns"])
+    players = seats.shape[0]
+    apart = least_distance(rows, columns, players)
+    radius = room_radius(rows, columns, players)
+    smallest = rows * columns
+    largest = 0
+    suitable = np.empty(terrain.shape[0], np.int32)
+    for player in range(players):
+        count = 0
+        for tile in range(terrain.shape[0]):
+            suits = terrain[tile] == PLAIN
+            for other in range(player):
+                suits = suits and distance[other, tile] >= apart
+            if suits:
+                suitable[count] = tile
+                count += 1
+        found = False
+        for _ in range(min(SEATS_TRIED if player else 1, count)):
+            pick = random_below(rng, b, count)
+            tile = suitable[pick]
+            count -= 1
+            suitable[pick] = suitable[count]
+            room = walk(terrain, width, rows, columns, tile, radius, distance[players], queue)
+            low = min(smallest, room)
+            high = max(largest, room)
+            if high - low <= ROOM_TOLERANCE * high:
+                smallest = low
+                largest = high
+                seats[player] = tile
+                found = True
+                break
+        if not found:
+            return False
+        walk(terrain, width, rows, columns, seats[player], rows * columns, distance[player], queue)
+    return True
+
+
+@subroutine
+def keeps_ground_whole(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int, tile: int) -> bool:
+    """Return whether a city on ``tile`` leaves the ground around it connected (Yokoi's number of the tile is 0 or 1)."""
+    row = tile // width
+    column = tile % width
+    up = is_ground(terrain, width, rows, columns, row - 1, column)
+    right = is_ground(terrain, width, rows, columns, row, column + 1)
+    down = is_ground(terrain, width, rows, columns, row + 1, column)
+    left = is_ground(terrain, width, rows, columns, row, column - 1)
+    if up + right + down + left == 0:
+        return False
+    up_right = is_ground(terrain, width, rows, columns, row - 1, column + 1)
+    down_right = is_ground(terrain, width, rows, columns, row + 1, column + 1)
+    down_left = is_ground(terrain, width, rows, columns, row + 1, column - 1)
+    up_left = is_ground(terrain, width, rows, columns, row - 1, column - 1)
+    parts = up - up * up_right * right + right - right * down_right * down
+    parts += down - down * down_left * left + left - left * up_left * up
+    return parts <= 1
+
+
+@subroutine
+def place_city(
+    boards: Boards,
+    b: int,
+    rng: RandomState,
+    territory: npt.NDArray[np.int32],
+    nearest: npt.NDArray[np.int32],
+    whose: int,
+    low: int,
+    high: int,
+) -> int:
+    """Put a city in the territory of ``whose``, ``low`` to ``high`` steps from the nearest general; -1 if it cannot be."""
+    terrain = boards.terrain[b]
+    width = int(boards.games[b]["width"])
+    rows = int(boards.games[b]["rows"])
+    columns = int(boards.games[b]["columns"])
+    for _ in range(2 * rows * columns):
+        tile = random_tile(rng, b, width, rows, columns)
+        if (
+            terrain[tile] == PLAIN
+            and territory[tile] == whose
+            and low <= nearest[tile] <= high
+            and keeps_ground_whole(terrain, width, rows, columns, tile)
+        ):
+            terrain[tile] = CITY
+            return tile
+    return -1
+
+
+@subroutine
+def place_cities(
+    boards: Boards, b: int, rng: RandomState, wanted: int, distance: npt.NDArray[np.int32]
+) -> None:
+    """Place about ``wanted`` cities in rounds that give each player one, a third of the rounds close by.
+
+    What does not divide goes onto contested ground; a round that finds no place for somebody is taken back.
+    """
+    players = boards.players.shape[1]
+    rows = int(boards.games[b]["rows"])
+    columns = int(boards.games[b]["columns"])
+    radius = room_radius(rows, columns, players)
+    tiles = distance.shape[1]
+    contested = players
+    territory = np.empty(tiles, np.int32)
+    nearest = np.empty(tiles, np.int32)
+    for tile in range(tiles):
+        territory[tile] = -1
+        nearest[tile] = -1
+        for player in range(players):
+            steps = distance[player, tile]
+            if steps < 0:
+                continue
+            if nearest[tile] < 0 or steps < nearest[tile]:
+                nearest[tile] = steps
+                territory[tile] = player
+            elif steps == nearest[tile]:
+                territory[tile] = contested
+    placed = np.empty(players, np.int32)
+    rounds = wanted // players
+    close = (rounds + 1) // 3
+    for number in range(rounds):
+        low = int(2 if number < close else radius + 1)
+        high = radius if number < close else tiles
+        done = 0
+        while done < players:
+            placed[done] = place_city(boards, b, rng, territory, nearest, done, low, high)
+            if placed[done] < 0:
+                break
+            done += 1
+        if done < players:
+            for player in range(done):
+                boards.terrain[b, placed[player]] = PLAIN
+    for _ in range(wanted % players):
+        place_city(boards, b, rng, territory, nearest, contested, radius + 1, tiles)
+
+
+@subroutine
+def populate(boards: Boards, b: int, rng: RandomState, seats: npt.NDArray[np.int32]) -> None:
+    """Set owners, armies and counters of a new game on the terrain that stands."""
+    terrain = boards.terrain[b]
+    for tile in range(terrain.shape[0]):
+        boards.owner[b, tile] = OWNER_MOUNTAIN if terrain[tile] == MOUNTAIN else NEUTRAL
+        boards.army[b, tile] = 0
+        if terrain[tile] == CITY:
+            boards.army[b, tile] = CITY_ARMY[0] + random_below(rng, b, CITY_ARMY[1] - CITY_ARMY[0] + 1)
+    players = seats.shape[0]
+    for player in range(players):  # who sits where is a matter of chance, not of the order of drawing
+        other = player + random_below(rng, b, players - player)
+        seat = seats[other]
+        seats[other] = seats[player]
+        seats[player] = seat
+        boards.players[b, player]["general"] = seat
+        boards.owner[b, seat] = player
+        boards.army[b, seat] = 1
+        terrain[seat] = GENERAL
+        boards.players[b, player]["alive"] = True
+        boards.players[b, player]["surrendered"] = -1
+    boards.games[b]["turn"] = 0
+    boards.games[b]["last_move"] = 0
+
+
+@kernel
+def generate_map(
+    boards: Boards, b: int, rng: RandomState, sizes: npt.NDArray[np.int32], densities: npt.NDArray[np.float64]
+) -> bool:
+    """Draw a new map for board ``b`` and start a game on it.
+
+    Args:
+        boards: The boards; team, version and modifiers stay.
+        b: Which of them.
+        rng: (B,) uint64, generators, one a board.
+        sizes: (4,) int32: least and most rows, least and most columns.
+        densities: (3,) float64: least and most mountains, cities, as shares of the tiles.
+
+    Returns:
+        False if ``ATTEMPTS`` maps did not hold what a map promises; the board is then not to be used.
+    """
+    players = boards.players.shape[1]
+    tiles = boards.owner.shape[1]
+    seats = np.empty(players, np.int32)
+    distance = np.empty((players + 1, tiles), np.int32)
+    queue = np.empty(tiles, np.int32)
+    rows = sizes[0] + random_below(rng, b, sizes[1] - sizes[0] + 1)
+    columns = sizes[2] + random_below(rng, b, sizes[3] - sizes[2] + 1)
+    boards.games[b]["rows"] = rows
+    boards.games[b]["columns"] = columns
+    area = rows * columns
+    for _ in range(ATTEMPTS):
+        share = densities[0] + random_float(rng, b) * (densities[1] - densities[0])
+        mountains = min(max(int(share * area + 0.5), int(np.ceil(densities[0] * area))), int(densities[1] * area))
+        if not place_mountains(boards, b, rng, mountains, distance[0], queue):
+            continue
+        if not place_generals(boards, b, rng, seats, distance, queue):
+            continue
+        for player in range(players):
+            boards.terrain[b, seats[player]] = GENERAL
+        place_cities(boards, b, rng, int(densities[2] * area + 0.5), distance)
+        populate(boards, b, rng, seats)
+        return True
+    return False

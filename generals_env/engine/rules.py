@@ -1,0 +1,583 @@
+"""One turn of the game: valid moves, their order, combat, capture, trades, surrender, growth, end.
+
+Numbers in comments, "rule n", are those of the numbered specification in ``docs/rules.md``. All functions work on board ``b``
+of a ``Boards`` in place; none allocates on the heap but for a few bytes a turn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import (
+    CITY,
+    DEFENSELESS,
+    DESERT,
+    GENERAL,
+    LEAPFROG,
+    NEUTRAL,
+    SLIPPERY,
+    SURRENDER_TURNS,
+    SWAMP,
+    TORUS,
+    Boards,
+)
+from generals_env.engine.jit import kernel, subroutine
+
+__all__ = [
+    "advance",
+    "apply_moves",
+    "can_move",
+    "finish_turn",
+    "is_over",
+    "kill",
+    "move_action",
+    "move_target",
+    "neutralise",
+    "neutralise_due",
+    "select_queued",
+    "take_actions",
+    "winner",
+]
+
+Tiles = npt.NDArray[np.int32]
+Actions = npt.NDArray[np.int64]
+
+IDLE_LIMIT = 2000  # rule 27
+TURN_LIMIT = 50000  # rule 27
+
+
+# --- Geometry -----------------------------------------------------------------------------------------------------
+
+
+@subroutine
+def neighbour(row: int, column: int, direction: int, width: int, rows: int, columns: int, wraps: bool) -> int:
+    """Return the tile next to row and column (directions 0-3: up, down, left, right), -1 if off the board.
+
+    With the Torus modifier rows and columns wrap at the extent of the board, not at its padding.
+    """
+    if direction == 0:
+        row -= 1
+    elif direction == 1:
+        row += 1
+    elif direction == 2:
+        column -= 1
+    else:
+        column += 1
+    if row < 0 or row >= rows or column < 0 or column >= columns:
+        if not wraps:
+            return -1
+        row = (row + rows) % rows
+        column = (column + columns) % columns
+    return int(row * width + column)
+
+
+@subroutine
+def move_target(boards: Boards, b: int, tile: int, direction: int) -> int:
+    """Return the tile next to ``tile`` on board ``b``, -1 if off the board."""
+    game = boards.games[b]
+    width = int(game["width"])
+    wraps = game["modifiers"] & TORUS != 0
+    row = tile // width
+    return neighbour(row, tile - row * width, direction, width, int(game["rows"]), int(game["columns"]), wraps)
+
+
+@subroutine
+def direction_of(boards: Boards, b: int, start: int, end: int) -> int:
+    """Return the direction in which ``end`` lies next to ``start``, -1 if it does not."""
+    for direction in range(4):
+        if move_target(boards, b, start, direction) == end:
+            return direction
+    return -1
+
+
+@subroutine
+def move_action(boards: Boards, b: int, start: int, end: int, half: int) -> int:
+    """Return the action index of a move between neighbours; that of the pass if ``start`` is -1."""
+    plane = 4 * boards.owner.shape[1]
+    if start < 0:
+        return 2 * plane
+    return 4 * start + direction_of(boards, b, start, end) + (plane if half else 0)
+
+
+# --- Validity (rule 8) --------------------------------------------------------------------------------------------
+
+
+@subroutine
+def may_enter(army: int, player: int, holder: int, players: npt.NDArray[np.void]) -> bool:
+    """Return whether ``army`` men of ``player`` may set out to a tile with owner code ``holder`` (rule 8)."""
+    if holder < NEUTRAL:  # mountain, lookout, observatory
+        return False
+    if army > 1:
+        return True
+    # An army of 1 sends nobody, but hands a team-mate's tile over.
+    return bool(army == 1 and holder >= 0 and holder != player and players[holder]["team"] == players[player]["team"])
+
+
+@subroutine
+def can_move(boards: Boards, b: int, player: int, start: int, end: int) -> bool:
+    """Return whether ``player`` may move from ``start`` to its neighbour ``end`` (rule 8, adjacency apart)."""
+    if not boards.players[b, player]["alive"] or boards.owner[b, start] != player:
+        return False
+    return may_enter(boards.army[b, start], player, boards.owner[b, end], boards.players[b])
+
+
+@subroutine
+def take_actions(
+    boards: Boards, b: int, actions: Actions, start: Tiles, end: Tiles, half: Tiles, illegal: npt.NDArray[np.bool_]
+) -> None:
+    """Turn one action index for each player into moves; what is not legal becomes a pass and is flagged.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        actions: (P,) int64, in and out: indices of the action space; illegal ones are replaced by the pass.
+        start: (P,) int32, out: tile moved from, -1 for a pass.
+        end: (P,) int32, out: tile moved to.
+        half: (P,) int32, out: 1 for a half move.
+        illegal: (P,) bool, out.
+    """
+    plane = 4 * boards.owner.shape[1]
+    for player in range(actions.shape[0]):
+        action = actions[player]
+        start[player] = -1
+        end[player] = -1
+        half[player] = 0
+        illegal[player] = False
+        if action == 2 * plane:
+            continue
+        split = action >= plane
+        if split:
+            action -= plane
+        tile = action // 4
+        # Only an owned tile is asked for its neighbours: the padding lies outside the extent.
+        target = move_target(boards, b, tile, action % 4) if boards.owner[b, tile] == player else -1
+        if target >= 0 and can_move(boards, b, player, tile, target):
+            start[player] = tile
+            end[player] = target
+            half[player] = 1 if split else 0
+        else:
+            illegal[player] = True
+            actions[player] = 2 * plane
+
+
+@subroutine
+def select_queued(
+    boards: Boards, b: int, moves: Tiles, heads: Tiles, buffered: int, start: Tiles, end: Tiles, half: Tiles
+) -> None:
+    """Pop each player's first valid move from his queue (rule 7); invalid ones are dropped at no cost.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        moves: (M, 5) int32, player, start, end, half, turn: all queues in one, in file order.
+        heads: (P,) int32, in and out: the first row that each player has not used up.
+        buffered: Rows below this have been queued.
+        start: (P,) int32, out: tile moved from, -1 without a move.
+        end: (P,) int32, out.
+        half: (P,) int32, out.
+    """
+    for player in range(heads.shape[0]):
+        start[player] = -1
+        row = heads[player]
+        while row < buffered:
+            move = moves[row]
+            row += 1
+            if (
+                move[0] == player
+                and can_move(boards, b, player, move[1], move[2])
+                and direction_of(boards, b, move[1], move[2]) >= 0
+            ):
+                start[player] = move[1]
+                end[player] = move[2]
+                half[player] = move[3]
+                break
+        heads[player] = row
+
+
+# --- Order (rules 15-18) ------------------------------------------------------------------------------------------
+
+
+@subroutine
+def base_player(version: int, turn: int, players: int, k: int) -> int:
+    """Return the k-th player of the base order (rule 15)."""
+    if version == 3:
+        return (k + turn) % players
+    if version < 3:
+        return k
+    if version == 4 or turn % 2 == 1:
+        return players - 1 - k
+    return k
+
+
+@subroutine
+def goes_before(boards: Boards, b: int, first: int, second: int, start: Tiles, end: Tiles) -> bool:
+    """Return whether the move of player ``first`` sorts strictly before that of ``second`` (rule 16)."""
+    owner = boards.owner[b]
+    players = boards.players[b]
+    holder_1 = owner[end[first]]
+    holder_2 = owner[end[second]]
+    defends_1 = holder_1 >= 0 and players[holder_1]["team"] == players[first]["team"]
+    defends_2 = holder_2 >= 0 and players[holder_2]["team"] == players[second]["team"]
+    if defends_1 != defends_2:
+        return bool(defends_1)
+    onto_general_1 = holder_1 >= 0 and players[holder_1]["general"] == end[first]
+    onto_general_2 = holder_2 >= 0 and players[holder_2]["general"] == end[second]
+    if onto_general_1 != onto_general_2:
+        return bool(onto_general_2)
+    return bool(boards.army[b, start[first]] > boards.army[b, start[second]])
+
+
+@subroutine
+def waits_for(boards: Boards, b: int, player: int, other: int, start: Tiles, end: Tiles) -> bool:
+    """Return whether the move of ``player`` has to wait for that of ``other`` (rules 17 and 18)."""
+    if start[other] == end[player] and end[other] == start[player]:
+        return False  # head-on: they just meet
+    if boards.games[b]["modifiers"] & SLIPPERY:
+        if start[other] != end[player]:
+            return False
+        holder = boards.owner[b, end[other]]
+        return not (holder >= 0 and boards.players[b, holder]["general"] == end[player])
+    return bool(end[other] == start[player])
+
+
+@subroutine
+def order_moves(boards: Boards, b: int, start: Tiles, end: Tiles, order: Tiles) -> int:
+    """Fill ``order`` with the players who move, first to last, and return how many they are (rules 15-18)."""
+    players = start.shape[0]
+    version = boards.games[b]["version"]
+    count = 0
+    for k in range(players):
+        player = base_player(version, boards.games[b]["turn"], players, k)
+        if start[player] >= 0:
+            order[count] = player
+            count += 1
+    if version < 15 or count < 2:
+        return count
+    for i in range(1, count):  # insertion sort: stable, and at most 16 long
+        player = order[i]
+        j = i
+        while j > 0 and goes_before(boards, b, player, order[j - 1], start, end):
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = player
+    for i in range(count):
+        pick = i  # in a cycle, everybody waiting, the first one goes
+        for j in range(i, count):
+            waits = False
+            for k in range(i, count):
+                if k != j and waits_for(boards, b, order[j], order[k], start, end):
+                    waits = True
+                    break
+            if not waits:
+                pick = j
+                break
+        player = order[pick]
+        for j in range(pick, i, -1):
+            order[j] = order[j - 1]
+        order[i] = player
+    return count
+
+
+# --- Combat (rules 9-11, 19) --------------------------------------------------------------------------------------
+
+
+@subroutine
+def sent_army(army: int, half: int) -> int:
+    """Return how many of ``army`` leave their tile (rule 10)."""
+    if half:
+        return army // 2
+    return max(army - 1, 0)
+
+
+@subroutine
+def hand_over(boards: Boards, b: int, old: int, new: int) -> None:
+    """Give every tile of ``old`` to ``new``, armies halved and rounded up (rule 11)."""
+    owner = boards.owner[b]
+    army = boards.army[b]
+    for tile in range(owner.shape[0]):
+        if owner[tile] == old:
+            owner[tile] = new
+            army[tile] = (army[tile] + 1) // 2
+
+
+@subroutine
+def capture_general(boards: Boards, b: int, captor: int, old: int, tile: int) -> None:
+    """Let ``captor``, who just took the general's ``tile`` of ``old``, have the rest of his land (rules 11, 19a)."""
+    hand_over(boards, b, old, captor)
+    boards.players[b, old]["general"] = -1
+    boards.players[b, old]["alive"] = False
+    home = boards.players[b, captor]["general"]
+    if boards.games[b]["modifiers"] & LEAPFROG and home >= 0:
+        boards.terrain[b, home] = CITY
+        boards.players[b, captor]["general"] = tile
+    else:
+        boards.terrain[b, tile] = CITY
+
+
+@subroutine
+def trade_partner(
+    boards: Boards, b: int, player: int, start: Tiles, end: Tiles, half: Tiles, order: Tiles, position: int, count: int
+) -> int:
+    """Return where in ``order`` the one stands who trades generals with ``player``; -1 if nobody does (rule 19).
+
+    ``player`` moves at ``position``; the rival's own move must come later in this turn.
+    """
+    owner = boards.owner[b]
+    army = boards.army[b]
+    players = boards.players[b]
+    rival = owner[end[player]]
+    if rival < 0 or boards.players[b, rival]["team"] == boards.players[b, player]["team"]:
+        return -1
+    home = players[player]["general"]
+    if players[rival]["general"] != end[player] or home < 0 or start[rival] < 0 or end[rival] != home:
+        return -1
+    later = position + 1
+    while later < count and order[later] != rival:
+        later += 1
+    if later == count or owner[start[rival]] != rival:
+        return -1
+    attack = sent_army(army[start[player]], half[player])
+    counter = sent_army(army[start[rival]], half[rival])
+    if boards.games[b]["modifiers"] & DEFENSELESS:
+        return later if attack > 0 and counter > 0 else -1
+    # Who moves out of his general leaves only the reserve behind.
+    guard = army[end[player]] - (counter if start[rival] == end[player] else 0)
+    home_guard = army[end[rival]] - (attack if start[player] == end[rival] else 0)
+    return later if attack > guard and counter > home_guard else -1
+
+
+@subroutine
+def trade_generals(boards: Boards, b: int, player: int, rival: int, start: Tiles, end: Tiles, half: Tiles) -> None:
+    """Execute both moves at once: generals and all land change hands, both stay alive (rule 19)."""
+    owner = boards.owner[b]
+    army = boards.army[b]
+    attack = sent_army(army[start[player]], half[player])
+    counter = sent_army(army[start[rival]], half[rival])
+    army[start[player]] -= attack
+    army[start[rival]] -= counter
+    gained = end[player]
+    lost = end[rival]
+    # Only with Defenseless can the guard outnumber the attack.
+    surplus = max(attack - army[gained], 0)
+    rival_surplus = max(counter - army[lost], 0)
+    for tile in range(owner.shape[0]):
+        if owner[tile] == player:
+            owner[tile] = rival
+            army[tile] = (army[tile] + 1) // 2
+        elif owner[tile] == rival:
+            owner[tile] = player
+            army[tile] = (army[tile] + 1) // 2
+    army[gained] = surplus
+    army[lost] = rival_surplus
+    boards.players[b, player]["general"] = gained
+    boards.players[b, rival]["general"] = lost
+
+
+@subroutine
+def execute_move(boards: Boards, b: int, player: int, start: int, end: int, half: int) -> bool:
+    """Execute one move and return whether it had an effect (rules 10 and 11)."""
+    owner = boards.owner[b]
+    army = boards.army[b]
+    if owner[start] != player or army[start] == 0:
+        return False
+    holder = owner[end]
+    sent = sent_army(army[start], half)
+    friendly = holder >= 0 and boards.players[b, holder]["team"] == boards.players[b, player]["team"]
+    if friendly:
+        army[end] += sent
+        if boards.players[b, holder]["general"] != end:
+            owner[end] = player
+        army[start] -= sent
+        return True
+    if sent <= 0:
+        return False
+    takes_general = holder >= 0 and boards.players[b, holder]["general"] == end
+    army[start] -= sent
+    if army[end] >= sent and not (takes_general and boards.games[b]["modifiers"] & DEFENSELESS):
+        army[end] -= sent
+        return True
+    army[end] = max(sent - army[end], 0)
+    owner[end] = player
+    if takes_general:
+        capture_general(boards, b, player, holder, end)
+    return True
+
+
+@subroutine
+def apply_moves(boards: Boards, b: int, start: Tiles, end: Tiles, half: Tiles) -> None:
+    """Order this turn's moves and execute them one after another (rules 9-19).
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        start: (P,) int32, tile each player moves from, -1 for none; every move valid now (rule 8).
+        end: (P,) int32, tile moved to.
+        half: (P,) int32, 1 for a half move.
+    """
+    order = np.empty(start.shape[0], np.int32)
+    count = order_moves(boards, b, start, end, order)
+    for k in range(count):
+        player = order[k]
+        if player < 0 or boards.owner[b, start[player]] != player:
+            continue
+        partner = trade_partner(boards, b, player, start, end, half, order, k, count)
+        if partner >= 0:
+            trade_generals(boards, b, player, order[partner], start, end, half)
+            order[partner] = -1
+            boards.games[b]["last_move"] = boards.games[b]["turn"]
+        elif execute_move(boards, b, player, start[player], end[player], half[player]):
+            boards.games[b]["last_move"] = boards.games[b]["turn"]
+
+
+# --- Surrender (rules 20-24) --------------------------------------------------------------------------------------
+
+
+@kernel
+def kill(boards: Boards, b: int, player: int) -> None:
+    """Take a living player out of the game; tiles and general stay his (rule 20)."""
+    boards.players[b, player]["alive"] = False
+
+
+@kernel
+def neutralise(boards: Boards, b: int, player: int) -> None:
+    """Turn the land of a player who left over to a team-mate, or to nobody (rule 21). Nothing if he was captured."""
+    home = boards.players[b, player]["general"]
+    if home < 0:
+        return
+    heir = NEUTRAL
+    for other in range(boards.players.shape[1]):
+        if boards.players[b, other]["alive"] and other != player and boards.players[b, other]["team"] == boards.players[b, player]["team"]:
+            heir = other
+            break
+    owner = boards.owner[b]
+    for tile in range(owner.shape[0]):
+        if owner[tile] == player:
+            owner[tile] = heir
+    boards.terrain[b, home] = CITY
+    boards.players[b, player]["general"] = -1
+
+
+@subroutine
+def neutralise_due(boards: Boards, b: int) -> None:
+    """Turn over the land of all who surrendered 50 turns ago."""
+    for player in range(boards.players.shape[1]):
+        left = boards.players[b, player]["surrendered"]
+        if left >= 0 and boards.games[b]["turn"] >= left + SURRENDER_TURNS and boards.players[b, player]["general"] >= 0:
+            neutralise(boards, b, player)
+
+
+# --- Growth and end (rules 12-14, 27, 28) -------------------------------------------------------------------------
+
+
+@subroutine
+def shrink(boards: Boards, b: int, kind: int) -> None:
+    """Take 1 from every owned swamp or desert; what has nothing left becomes neutral (rules 12 and 13)."""
+    owner = boards.owner[b]
+    army = boards.army[b]
+    terrain = boards.terrain[b]
+    for tile in range(owner.shape[0]):
+        if terrain[tile] == kind and owner[tile] >= 0:
+            army[tile] -= 1
+            if army[tile] <= 0:
+                army[tile] = 0
+                owner[tile] = NEUTRAL
+
+
+@subroutine
+def grow(boards: Boards, b: int) -> None:
+    """Grow generals, cities and land at the turn just reached (rules 12 and 13)."""
+    turn = boards.games[b]["turn"]
+    if turn % 2:
+        return
+    owner = boards.owner[b]
+    army = boards.army[b]
+    terrain = boards.terrain[b]
+    for player in range(boards.players.shape[1]):
+        if boards.players[b, player]["general"] >= 0:
+            army[boards.players[b, player]["general"]] += 1
+    old_cities = boards.games[b]["version"] < 6
+    for tile in range(owner.shape[0]):
+        if terrain[tile] == CITY and (owner[tile] >= 0 or (old_cities and army[tile] < 40)):
+            army[tile] += 1
+    shrink(boards, b, SWAMP)
+    if turn % 50 == 0:
+        for tile in range(owner.shape[0]):
+            if owner[tile] >= 0:
+                army[tile] += 1
+        shrink(boards, b, DESERT)
+
+
+@subroutine
+def end_by_idling(boards: Boards, b: int) -> None:
+    """Kill all but the strongest when nobody moves any more (rule 27)."""
+    turn = boards.games[b]["turn"]
+    if turn - boards.games[b]["last_move"] <= IDLE_LIMIT and turn <= TURN_LIMIT:
+        return
+    best = -1
+    best_army = np.int64(-1)
+    best_land = np.int64(-1)
+    for player in range(boards.players.shape[1]):
+        if not boards.players[b, player]["alive"]:
+            continue
+        army = np.int64(0)
+        land = np.int64(0)
+        for tile in range(boards.owner.shape[1]):
+            if boards.owner[b, tile] == player:
+                army += boards.army[b, tile]
+                land += 1
+        if army > best_army or (army == best_army and land > best_land):
+            best, best_army, best_land = player, army, land
+    for player in range(boards.players.shape[1]):
+        if player != best:
+            boards.players[b, player]["alive"] = False
+
+
+@subroutine
+def finish_turn(boards: Boards, b: int) -> None:
+    """Count the turn, grow, and end a game in which nobody moves (rules 12-14, 27)."""
+    boards.games[b]["turn"] += 1
+    grow(boards, b)
+    end_by_idling(boards, b)
+
+
+@kernel
+def is_over(boards: Boards, b: int) -> bool:
+    """Return whether at most one team is left (rule 28)."""
+    team = -1
+    for player in range(boards.players.shape[1]):
+        if boards.players[b, player]["alive"]:
+            if team >= 0 and boards.players[b, player]["team"] != team:
+                return False
+            team = boards.players[b, player]["team"]
+    return True
+
+
+@kernel
+def winner(boards: Boards, b: int) -> int:
+    """Return the first living player of the team that is left, -1 if the game goes on or nobody is left (rule 28)."""
+    if is_over(boards, b):
+        for player in range(boards.players.shape[1]):
+            if boards.players[b, player]["alive"]:
+                return player
+    return -1
+
+
+@kernel
+def advance(boards: Boards, b: int, actions: Actions, illegal: npt.NDArray[np.bool_]) -> None:
+    """Play one turn of board ``b``: land that turns over, the players' actions, growth, end.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        actions: (P,) int64, in and out: action indices within range; those that are not legal are replaced by the pass.
+        illegal: (P,) bool, out: whose action was not legal.
+    """
+    players = actions.shape[0]
+    start = np.empty(players, np.int32)
+    end = np.empty(players, np.int32)
+    half = np.empty(players, np.int32)
+    take_actions(boards, b, actions, start, end, half, illegal)
+    neutralise_due(boards, b)
+    apply_moves(boards, b, start, end, half)
+    finish_turn(boards, b)

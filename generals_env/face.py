@@ -1,0 +1,152 @@
+"""What the AEC and the parallel environment have in common: agents, spaces, pictures, copies, listeners."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import gymnasium.spaces
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.collector import Collector
+from generals_env.config import RENDER_MODES, GameConfig
+from generals_env.engine.boards import Boards
+from generals_env.errors import StateError
+from generals_env.game import Game
+
+__all__ = ["Face"]
+
+Self = TypeVar("Self", bound="Face")
+
+
+class Face:
+    """A game seen through agents named ``player_0``, ``player_1``, ..."""
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - PettingZoo's own name and type
+        "name": "generals_v0",
+        "render_modes": list(RENDER_MODES),
+        "render_fps": 10,
+        "is_parallelizable": True,
+    }
+
+    def __init__(self, config: GameConfig) -> None:
+        """Set up agents and spaces."""
+        self.game = Game(config)
+        self.render_mode = config.render_mode
+        self.possible_agents = [f"player_{player}" for player in range(config.players)]
+        self.agents: list[str] = []
+        self.index = {agent: player for player, agent in enumerate(self.possible_agents)}
+        self.observation_spaces = {agent: self.game.observation_space() for agent in self.possible_agents}
+        self.action_spaces = {
+            agent: gymnasium.spaces.Discrete(self.game.actions_count) for agent in self.possible_agents
+        }
+        self.state_space = self.game.state_space()
+
+    @property
+    def config(self) -> GameConfig:
+        """The configuration."""
+        return self.game.config
+
+    def observation_space(self, agent: str) -> gymnasium.spaces.Dict:
+        """Return the space of the agent's observations, the same object at every call."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> gymnasium.spaces.Discrete:
+        """Return the space of the agent's actions, the same object at every call."""
+        return self.action_spaces[agent]
+
+    def state(self) -> npt.NDArray[np.int32]:
+        """Return the full board as (3, H, W) int32: owner, army, terrain.
+
+        Raises:
+            StateError: Before the first reset.
+        """
+        self.require_reset("state")
+        return self.game.state()
+
+    def board(self) -> Boards:
+        """Return a copy of the full state of the game (one board)."""
+        self.require_reset("board")
+        return self.game.board()
+
+    def surrender(self, agent: str) -> None:
+        """Take ``agent`` out of the game before the turn that comes; 50 turns later its land turns over.
+
+        Raises:
+            StateError: If the agent is no living player of a running game.
+        """
+        if agent not in self.agents:
+            raise StateError(f"surrender: expected one of {self.agents}, got {agent!r}")
+        self.game.surrender(self.index[agent])
+
+    def is_game_over(self) -> bool:
+        """Return whether at most one team is left."""
+        return self.game.is_over()
+
+    def get_winner(self) -> int:
+        """Return the first living player of the winning team, -1 for a draw or a game that goes on."""
+        return self.game.get_winner()
+
+    def add_collector(self, collector: Collector) -> None:
+        """Let ``collector`` see every turn from now on."""
+        self.game.collectors.append(collector)
+
+    def remove_collector(self, collector: Collector) -> None:
+        """Let ``collector`` see no more."""
+        self.game.collectors.remove(collector)
+
+    def render(self) -> npt.NDArray[np.uint8] | str | None:
+        """Return a picture or a text of the board, as ``render_mode`` says; ``"human"`` prints to the terminal.
+
+        Raises:
+            StateError: Before the first reset, or without a render mode.
+        """
+        self.require_reset("render")
+        if self.render_mode is None:
+            raise StateError(f"render: expected a render_mode at construction ({', '.join(RENDER_MODES)}), got None")
+        from generals_env.engine.turn import AFTER
+        from generals_env.render import draw_board, format_board
+
+        player = self.config.render_player
+        if self.render_mode == "rgb_array":
+            return draw_board(self.game.boards, AFTER, player)
+        text = format_board(self.game.boards, AFTER, player, color=self.render_mode == "human")
+        if self.render_mode == "ansi":
+            return text
+        print(text, flush=True)  # noqa: T201 - what the human mode is for
+        return None
+
+    def close(self) -> None:
+        """Do nothing: the environment holds no file, window or process."""
+
+    def clone(self: Self) -> Self:
+        """Return an independent copy in the same state, without collectors.
+
+        Raises:
+            StateError: Before the first reset.
+        """
+        self.require_reset("clone")
+        other = type(self)(self.config)
+        other.restore(self)
+        return other
+
+    def restore(self, other: Any) -> None:
+        """Take over the state of ``other``, an environment of the same kind and configuration.
+
+        Raises:
+            StateError: If ``other`` has another configuration or has not been reset.
+        """
+        self.game.restore(other.game)
+        self.agents = list(other.agents)
+
+    def require_reset(self, name: str) -> None:
+        """Raise ``StateError`` unless there has been a reset."""
+        if not self.game.started:
+            raise StateError(f"{name}: expected a call of reset() before, got none")
+
+    def agent_info(self, player: int) -> dict[str, Any]:
+        """Return the info of a player: whether his last action was illegal, and how many were."""
+        return {
+            "illegal_action": bool(self.game.illegal[player]),
+            "illegal_actions": int(self.game.illegal_count[player]),
+        }

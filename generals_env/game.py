@@ -1,0 +1,288 @@
+"""One game with its views, rewards and ends: what the environments for one game are faces of."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import gymnasium.spaces
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.board_text import parse_board
+from generals_env.collector import Collector, Transition
+from generals_env.config import GameConfig
+from generals_env.engine import rules
+from generals_env.engine.boards import Boards, copy_boards
+from generals_env.engine.maps import ATTEMPTS, generate_map
+from generals_env.engine.sight import CHANNELS
+from generals_env.engine.turn import AFTER, BEFORE, play_turn, view_board
+from generals_env.errors import ActionError, ConfigError, StateError
+
+__all__ = ["Game", "seed_state"]
+
+Observation = dict[str, npt.NDArray[Any]]
+
+
+def seed_state(seed: int | None) -> npt.NDArray[np.uint64]:
+    """Return the (1,) uint64 generator state for ``seed``; None takes one from the operating system.
+
+    Raises:
+        ConfigError: If the seed is not a non-negative integer.
+    """
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+        raise ConfigError(f"seed: expected a non-negative integer or None, got {seed!r}")
+    return np.random.SeedSequence(seed).generate_state(1, np.uint64)
+
+
+class Game:
+    """A game of 2 to 16 players: boards, random state, whose game has ended, views of the current turn.
+
+    Attributes:
+        config: The configuration.
+        boards: Two boards; row 0 before, row 1 after the last turn.
+        active: (P,) bool, whose game has not ended.
+        illegal: (P,) bool, whose last action was not legal.
+        illegal_count: (P,) int64, illegal actions in this game.
+        rewards: (P,) float32, of the last turn.
+        terminated: (P,) bool, whose game ended with the last turn.
+        truncated: (P,) bool, whose game was cut off after it.
+        observations: (P, 9, H, W) float32.
+        masks: (P, 8*H*W + 1) int8.
+    """
+
+    def __init__(self, config: GameConfig) -> None:
+        """Set up the arrays; there is no game before ``reset``."""
+        self.config = config
+        players = config.players
+        height, width = config.shape
+        self.boards = config.empty_boards(2)
+        self.actions_count = 8 * height * width + 1
+        self.active = np.zeros(players, np.bool_)
+        self.actions = np.zeros(players, np.int64)
+        self.illegal = np.zeros(players, np.bool_)
+        self.illegal_count = np.zeros(players, np.int64)
+        self.rewards = np.zeros(players, np.float32)
+        self.terminated = np.zeros(players, np.bool_)
+        self.truncated = np.zeros(players, np.bool_)
+        self.observations = np.zeros((players, len(CHANNELS), height, width), np.float32)
+        self.masks = np.zeros((players, self.actions_count), np.int8)
+        self.collectors: list[Collector] = []
+        self._flat = self.observations.reshape(players, len(CHANNELS), height * width)
+        self._weights = config.reward.weights()
+        self._sizes, self._densities = config.map_parameters()
+        self._template = None if config.map is None else self._drawn_board(config.map)
+        self._rng: npt.NDArray[np.uint64] | None = None
+        self._continues = False
+        self._collecting = False
+
+    def _drawn_board(self, text: str) -> Boards:
+        board = parse_board(text)
+        for name in ("version", "modifiers"):
+            board.games[name] = self.boards.games[AFTER][name]
+        board.players["team"] = self.boards.players["team"][AFTER]
+        return board
+
+    # --- Spaces ---------------------------------------------------------------------------------------------------
+
+    def observation_space(self) -> gymnasium.spaces.Dict:
+        """Return a new space of one player's observations."""
+        height, width = self.config.shape
+        return gymnasium.spaces.Dict(
+            {
+                "observation": gymnasium.spaces.Box(0.0, 1.0, (len(CHANNELS), height, width), np.float32),
+                "action_mask": gymnasium.spaces.Box(0, 1, (self.actions_count,), np.int8),
+            }
+        )
+
+    def state_space(self) -> gymnasium.spaces.Box:
+        """Return a new space of ``state()``."""
+        info = np.iinfo(np.int32)
+        return gymnasium.spaces.Box(int(info.min), int(info.max), (3, *self.config.shape), np.int32)
+
+    # --- The course of a game -------------------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """Whether there has been a reset."""
+        return self._rng is not None
+
+    @property
+    def turn(self) -> int:
+        """Turns of the engine played so far."""
+        return int(self.boards.games[AFTER]["turn"])
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin a new game; without a seed the next map of the same random stream.
+
+        Raises:
+            ConfigError: If the seed is not a non-negative integer, or if no fair map was found.
+        """
+        if seed is not None or self._rng is None:
+            self._rng = seed_state(seed)
+        self._end_collection()
+        if self._template is None:
+            if not generate_map(self.boards, AFTER, self._rng, self._sizes, self._densities):
+                raise ConfigError(
+                    f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
+                    f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}"
+                )
+        else:
+            for mine, drawn in zip(self.boards, self._template, strict=True):
+                mine[AFTER] = drawn[0]
+        self.active[:] = True
+        self.illegal[:] = False
+        self.illegal_count[:] = 0
+        self.rewards[:] = 0
+        self.terminated[:] = False
+        self.truncated[:] = False
+        self._continues = False
+        view_board(self.boards, AFTER, self.config.fog, self._flat, self.masks)
+
+    def check_action(self, action: Any) -> int:
+        """Return ``action`` as an index.
+
+        Raises:
+            ActionError: If it is no integer or out of range.
+        """
+        try:
+            index = operator.index(action)
+        except TypeError:
+            raise ActionError(f"action: expected an integer, got {action!r}") from None
+        if not 0 <= index < self.actions_count:
+            raise ActionError(f"action: expected an integer from 0 to {self.actions_count - 1}, got {index}")
+        return index
+
+    def play(self) -> bool:
+        """Play one turn with what stands in ``actions`` (indices within range) and tell the collectors.
+
+        Returns:
+            Whether there is anything to tell but the views: an illegal action, an end, a reward.
+        """
+        news = play_turn(
+            self.boards,
+            BEFORE,
+            AFTER,
+            self.actions,
+            self.active,
+            self._weights,
+            self.config.fog,
+            self.config.max_turns,
+            self.illegal,
+            self.terminated,
+            self.truncated,
+            self.rewards,
+            self._flat,
+            self.masks,
+        )
+        if self.collectors:
+            self._collecting = True
+            transition = Transition(
+                self.boards,
+                self._continues,
+                self.active,
+                self.actions,
+                self.illegal,
+                self.rewards,
+                self.terminated,
+                self.truncated,
+                self.config.fog,
+            )
+            for collector in self.collectors:
+                collector.on_state_transition(transition)
+        self._continues = True
+        if news:
+            self.illegal_count += self.illegal
+            self.active &= ~(self.terminated | self.truncated)
+            if not self.active.any():
+                self._end_collection()
+        return news
+
+    def surrender(self, player: int) -> None:
+        """Take ``player`` out of the game before the turn that comes (rule 20).
+
+        Raises:
+            StateError: If there is no game, or the player is out of it already.
+        """
+        if not self.started or not self.boards.players[AFTER, player]["alive"] or not self.active[player]:
+            raise StateError(f"surrender: expected a living player of a running game, got player {player}")
+        rules.kill(self.boards, AFTER, player)
+        self.boards.players[AFTER, player]["surrendered"] = self.turn
+        self._continues = False
+        view_board(self.boards, AFTER, self.config.fog, self._flat, self.masks)
+
+    def is_over(self) -> bool:
+        """Return whether at most one team is left."""
+        return self.started and bool(rules.is_over(self.boards, AFTER))
+
+    def get_winner(self) -> int:
+        """Return the first living player of the winning team, -1 for a draw or a game that goes on."""
+        return int(rules.winner(self.boards, AFTER)) if self.started else -1
+
+    def _end_collection(self) -> None:
+        if self._collecting:
+            self._collecting = False
+            for collector in self.collectors:
+                collector.on_game_end()
+
+    # --- Views and copies -----------------------------------------------------------------------------------------
+
+    def observation(self, player: int) -> Observation:
+        """Return a copy of what ``player`` observes."""
+        return {"observation": self.observations[player].copy(), "action_mask": self.masks[player].copy()}
+
+    def state(self) -> npt.NDArray[np.int32]:
+        """Return the full board as (3, H, W) int32: owner, army, terrain (codes of ``engine.boards``)."""
+        boards = self.boards
+        planes = [boards.owner[AFTER], boards.army[AFTER], boards.terrain[AFTER]]
+        return np.stack(planes).astype(np.int32).reshape(3, *self.config.shape)
+
+    def board(self) -> Boards:
+        """Return a copy of the current board, alone."""
+        return copy_boards(self.boards, slice(AFTER, AFTER + 1))
+
+    def clone(self) -> Game:
+        """Return an independent copy that nobody listens to."""
+        other = Game(self.config)
+        other.restore(self)
+        return other
+
+    def restore(self, other: Game) -> None:
+        """Take over the game of ``other``, random state included.
+
+        Raises:
+            StateError: If ``other`` has another configuration or no game.
+        """
+        if other.config != self.config or other._rng is None:
+            raise StateError("restore: expected a game of the same configuration after its reset")
+        self._end_collection()
+        for mine, theirs in zip(self.boards, other.boards, strict=True):
+            mine[:] = theirs
+        for name in (
+            "active",
+            "actions",
+            "illegal",
+            "illegal_count",
+            "rewards",
+            "terminated",
+            "truncated",
+            "observations",
+            "masks",
+        ):
+            getattr(self, name)[:] = getattr(other, name)
+        self._rng = other._rng.copy()
+        self._continues = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle everything but those who listen."""
+        state = self.__dict__.copy()
+        state["collectors"] = []
+        state["_collecting"] = False
+        del state["_flat"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what ``__getstate__`` gave, and the view it left out."""
+        self.__dict__.update(state)
+        self._flat = self.observations.reshape(*self.observations.shape[:2], -1)
+        self._continues = False

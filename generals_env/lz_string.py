@@ -1,0 +1,82 @@
+"""LZ-string's byte-array form, decoded with a bound on the output.
+
+The format is that of pieroxy's lz-string (``compressToUint8Array``): LZ78 over UTF-16 code units, codes packed bit by bit,
+each code least significant bit first, bytes most significant bit first. The package of that name on PyPI lacks the
+byte-array form and bounds nothing: a few kilobytes can ask for gigabytes.
+"""
+
+from __future__ import annotations
+
+from generals_env.errors import ReplayError
+
+__all__ = ["MOST_CHARACTERS", "decompress"]
+
+#: Longest output, in characters.
+MOST_CHARACTERS = 64 * 2**20
+
+NEW_BYTE, NEW_WORD, END = 0, 1, 2
+
+
+class BitReader:
+    """Bits of a byte string, in the order of the format."""
+
+    def __init__(self, data: bytes) -> None:
+        """Start at the first bit."""
+        self._data = data
+        self._position = 0
+
+    def read(self, width: int) -> int:
+        """Return the next ``width`` bits as a number.
+
+        Raises:
+            ReplayError: If the data ends first.
+        """
+        if self._position + width > 8 * len(self._data):
+            raise ReplayError(f"data: expected an end mark, got the end of {len(self._data)} bytes")
+        value = 0
+        for shift in range(width):
+            byte = self._data[self._position >> 3]
+            value |= (byte >> (7 - (self._position & 7)) & 1) << shift
+            self._position += 1
+        return value
+
+
+def decompress(data: bytes, most: int = MOST_CHARACTERS) -> str:
+    """Return the text that ``data`` holds.
+
+    Args:
+        data: What ``compressToUint8Array`` gave.
+        most: Longest text to return, in characters.
+
+    Raises:
+        ReplayError: If the data is damaged, or the text would be longer than ``most``.
+    """
+    reader = BitReader(data)
+    # Codes 0-2 are the marks; an entry of the dictionary is never empty.
+    entries = ["", "", ""]
+    width = 2
+    pieces: list[str] = []
+    length = 0
+    previous = ""
+    while True:
+        code = reader.read(width)
+        if code == END:
+            return "".join(pieces)
+        if code in (NEW_BYTE, NEW_WORD):
+            entry = chr(reader.read(8 if code == NEW_BYTE else 16))
+            entries.append(entry)
+        elif code < len(entries):
+            entry = entries[code]
+        elif code == len(entries) and previous:
+            entry = previous + previous[0]
+        else:
+            raise ReplayError(f"data: expected a code below {len(entries) + 1}, got {code}")
+        length += len(entry)
+        if length > most:
+            raise ReplayError(f"data: expected at most {most} characters, got more")
+        pieces.append(entry)
+        if previous:
+            entries.append(previous + entry[0])
+        previous = entry
+        # The encoder counts the entry of the next code already.
+        width = max(width, len(entries).bit_length())

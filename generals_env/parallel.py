@@ -1,0 +1,76 @@
+"""The game as PettingZoo's parallel environment: all agents act at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pettingzoo import ParallelEnv
+
+from generals_env.config import GameConfig
+from generals_env.errors import ActionError, StateError
+from generals_env.face import Face
+from generals_env.game import Observation
+
+__all__ = ["GeneralsParallel"]
+
+
+class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
+    """Generals for 2 to 16 agents who choose and move at once; observations as in the AEC environment."""
+
+    def __init__(self, config: GameConfig) -> None:
+        """Set the environment up; call ``reset`` before anything else."""
+        Face.__init__(self, config)
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Observation], dict[str, dict[str, Any]]]:
+        """Begin a new game and return every agent's observation and info.
+
+        Args:
+            seed: Makes maps reproducible; None goes on with the random stream there is.
+            options: Not used.
+
+        Raises:
+            ConfigError: If the seed is not a non-negative integer, or no fair map was found.
+        """
+        self.game.reset(seed)
+        self.agents = list(self.possible_agents)
+        return self._observations(self.agents), {agent: self.agent_info(self.index[agent]) for agent in self.agents}
+
+    def step(
+        self, actions: dict[str, int]
+    ) -> tuple[
+        dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
+    ]:
+        """Play one turn.
+
+        Args:
+            actions: One index of the action space for each of ``agents``. An illegal one counts as pass.
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos of the agents that acted.
+
+        Raises:
+            ActionError: If an agent has no action, a stranger has one, or an action is out of range; nothing was played.
+            StateError: Before the first reset, or when no agent is left.
+        """
+        if not self.agents:
+            self.require_reset("step")
+            raise StateError("step: expected a call of reset() after the end of the game, got actions")
+        if set(actions) != set(self.agents):
+            raise ActionError(f"actions: expected one for each of {self.agents}, got {sorted(actions)}")
+        game = self.game
+        indices = {agent: game.check_action(action) for agent, action in actions.items()}
+        for agent, index in indices.items():
+            game.actions[self.index[agent]] = index
+        game.play()
+        acted = self.agents
+        rewards = {agent: float(game.rewards[self.index[agent]]) for agent in acted}
+        terminated = {agent: bool(game.terminated[self.index[agent]]) for agent in acted}
+        truncated = {agent: bool(game.truncated[self.index[agent]]) for agent in acted}
+        infos = {agent: self.agent_info(self.index[agent]) for agent in acted}
+        self.agents = [agent for agent in acted if not (terminated[agent] or truncated[agent])]
+        return self._observations(acted), rewards, terminated, truncated, infos
+
+    def _observations(self, agents: list[str]) -> dict[str, Observation]:
+        return {agent: self.game.observation(self.index[agent]) for agent in agents}
