@@ -22,13 +22,12 @@ from generals_env.errors import (
     StateError,
     StorageError,
 )
+from generals_env.version import __version__
 
 if TYPE_CHECKING:
     from generals_env.aec import GeneralsAEC
     from generals_env.config import GameConfig, RewardConfig
     from generals_env.parallel import GeneralsParallel
-
-__version__ = "0.1.0"
 
 #: The id in PettingZoo's registries.
 ENV_ID = "generals_env/Generals-v0"

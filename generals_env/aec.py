@@ -23,15 +23,14 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
 
     def __init__(self, config: GameConfig) -> None:
         """Set the environment up; call ``reset`` before anything else."""
-        Face.__init__(self, config)
-        AECEnv.__init__(self)
+        super().__init__(config)
         self.rewards: dict[str, float] = {}
         self.terminations: dict[str, bool] = {}
         self.truncations: dict[str, bool] = {}
         self.infos: dict[str, dict[str, Any]] = {}
         self._cumulative_rewards: dict[str, float] = {}
         self.agent_selection = self.possible_agents[0]
-        self._skip_agent_selection: str | None = None
+        self._skip_agent_selection: str | None = None  # type: ignore[assignment]  # None in PettingZoo, too
         self._rewarded = False  # whether some reward in the dict may not be zero
         self._illegal = False  # whether some info tells of an illegal action
 
@@ -83,7 +82,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
         if self.terminations[agent] or self.truncations[agent]:
             if action is not None:
                 raise ActionError(f"action: expected None for {agent}, whose game has ended, got {action!r}")
-            self._was_dead_step(None)
+            self._was_dead_step(None)  # type: ignore[arg-type]  # the only action it takes
             return
         game = self.game
         game.actions[self.index[agent]] = game.check_action(action)

@@ -98,22 +98,21 @@ def parse_board(text: str) -> Boards:
     return boards
 
 
-def parse_tile(token: str, row: int, column: int) -> tuple[int, int, int]:
+def parse_tile(symbol: str, row: int, column: int) -> tuple[int, int, int]:
     """Return owner, terrain and army of a tile that is no general."""
-    if token in CHARACTERS:
-        return (*CHARACTERS[token], 0)
-    if token == "x":
+    if symbol in CHARACTERS:
+        return (*CHARACTERS[symbol], 0)
+    if symbol == "x":
         return NEUTRAL, CITY, 50
-    if re.fullmatch(r"[0-9]", token):
-        return NEUTRAL, CITY, 40 + int(token)
-    match = re.fullmatch(r"(\$|[+-])([0-9]{1,7})", token)
+    if re.fullmatch(r"[0-9]", symbol):
+        return NEUTRAL, CITY, 40 + int(symbol)
+    match = re.fullmatch(r"(\$|[+-])([0-9]{1,7})", symbol)
     if match is None or int(match[2]) > MOST_ARMY:
         raise MapError(
             f"map: expected one of . # A-P 0-9 x s d l o $ARMY +ARMY -ARMY (armies up to {MOST_ARMY}) "
-            f"in row {row}, column {column}, got {token!r}"
+            f"in row {row}, column {column}, got {symbol!r}"
         )
     army = int(match[2])
     if match[1] == "$":
         return NEUTRAL, CITY, army
     return NEUTRAL, PLAIN, -army if match[1] == "-" else army
-

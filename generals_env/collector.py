@@ -25,7 +25,6 @@ class Transition(NamedTuple):
         rewards: (P,) float32.
         terminated: (P,) bool, whose game ended with this turn.
         truncated: (P,) bool, whose game was cut off after this turn.
-        fog: Whether the players see only what is next to their land.
     """
 
     boards: Boards
@@ -36,7 +35,6 @@ class Transition(NamedTuple):
     rewards: npt.NDArray[np.float32]
     terminated: npt.NDArray[np.bool_]
     truncated: npt.NDArray[np.bool_]
-    fog: bool
 
 
 class Collector(Protocol):

@@ -142,7 +142,11 @@ class GameConfig:
         text = options.get("map")
         if text is not None:
             board = parse_board(text)
-            fixed = {"players": board.players.shape[1], "height": int(board.games[0]["height"]), "width": int(board.games[0]["width"])}
+            fixed = {
+                "players": board.players.shape[1],
+                "height": int(board.games[0]["height"]),
+                "width": int(board.games[0]["width"]),
+            }
             for name, value in fixed.items():
                 if options.setdefault(name, value) != value:
                     raise ConfigError(f"{name}: expected {value} as on the map (or nothing), got {options[name]!r}")
@@ -241,6 +245,7 @@ class GameConfig:
     def empty_boards(self, count: int) -> Boards:
         """Return ``count`` boards of this configuration, without maps."""
         boards = empty_boards(count, *self.shape, self.players, self.version, self.modifier_bits)
+        boards.games["fog"] = self.fog
         if self.teams is not None:
             boards.players["team"] = np.array(self.teams, np.int8)
         return boards

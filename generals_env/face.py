@@ -11,6 +11,7 @@ import numpy.typing as npt
 from generals_env.collector import Collector
 from generals_env.config import RENDER_MODES, GameConfig
 from generals_env.engine.boards import Boards
+from generals_env.engine.turn import AFTER
 from generals_env.errors import StateError
 from generals_env.game import Game
 
@@ -37,9 +38,7 @@ class Face:
         self.agents: list[str] = []
         self.index = {agent: player for player, agent in enumerate(self.possible_agents)}
         self.observation_spaces = {agent: self.game.observation_space() for agent in self.possible_agents}
-        self.action_spaces = {
-            agent: gymnasium.spaces.Discrete(self.game.actions_count) for agent in self.possible_agents
-        }
+        self.action_spaces = {agent: gymnasium.spaces.Discrete(self.game.actions_count) for agent in self.possible_agents}
         self.state_space = self.game.state_space()
 
     @property
@@ -104,7 +103,6 @@ class Face:
         self.require_reset("render")
         if self.render_mode is None:
             raise StateError(f"render: expected a render_mode at construction ({', '.join(RENDER_MODES)}), got None")
-        from generals_env.engine.turn import AFTER
         from generals_env.render import draw_board, format_board
 
         player = self.config.render_player

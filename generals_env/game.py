@@ -32,7 +32,8 @@ def seed_state(seed: int | None) -> npt.NDArray[np.uint64]:
     """
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
         raise ConfigError(f"seed: expected a non-negative integer or None, got {seed!r}")
-    return np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    state: npt.NDArray[np.uint64] = np.random.SeedSequence(seed).generate_state(1, np.uint64).astype(np.uint64)
+    return state
 
 
 class Game:
@@ -78,7 +79,7 @@ class Game:
 
     def _drawn_board(self, text: str) -> Boards:
         board = parse_board(text)
-        for name in ("version", "modifiers"):
+        for name in ("version", "modifiers", "fog"):
             board.games[name] = self.boards.games[AFTER][name]
         board.players["team"] = self.boards.players["team"][AFTER]
         return board
@@ -137,7 +138,7 @@ class Game:
         self.terminated[:] = False
         self.truncated[:] = False
         self._continues = False
-        view_board(self.boards, AFTER, self.config.fog, self._flat, self.masks)
+        view_board(self.boards, AFTER, self._flat, self.masks)
 
     def check_action(self, action: Any) -> int:
         """Return ``action`` as an index.
@@ -166,7 +167,6 @@ class Game:
             self.actions,
             self.active,
             self._weights,
-            self.config.fog,
             self.config.max_turns,
             self.illegal,
             self.terminated,
@@ -186,7 +186,6 @@ class Game:
                 self.rewards,
                 self.terminated,
                 self.truncated,
-                self.config.fog,
             )
             for collector in self.collectors:
                 collector.on_state_transition(transition)
@@ -209,7 +208,7 @@ class Game:
         rules.kill(self.boards, AFTER, player)
         self.boards.players[AFTER, player]["surrendered"] = self.turn
         self._continues = False
-        view_board(self.boards, AFTER, self.config.fog, self._flat, self.masks)
+        view_board(self.boards, AFTER, self._flat, self.masks)
 
     def is_over(self) -> bool:
         """Return whether at most one team is left."""

@@ -19,7 +19,7 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
 
     def __init__(self, config: GameConfig) -> None:
         """Set the environment up; call ``reset`` before anything else."""
-        Face.__init__(self, config)
+        super().__init__(config)
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -39,9 +39,7 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
 
     def step(
         self, actions: dict[str, int]
-    ) -> tuple[
-        dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
-    ]:
+    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
         """Play one turn.
 
         Args:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from generals_env.engine.boards import CITY, DESERT, GENERAL, MOUNTAIN, NEUTRAL, PLAIN, SWAMP, Boards
+from generals_env.engine.boards import CITY, DESERT, GENERAL, NEUTRAL, PLAIN, SWAMP, Boards
 from generals_env.engine.sight import visible_to
 from generals_env.errors import StorageError
 
@@ -53,8 +53,10 @@ INK = (34, 34, 34)
 
 #: A crown and a tower in a unit square.
 CROWN = ((0.18, 0.78), (0.12, 0.30), (0.34, 0.52), (0.50, 0.20), (0.66, 0.52), (0.88, 0.30), (0.82, 0.78))
-TOWER = ((0.2, 0.85), (0.2, 0.2), (0.36, 0.2), (0.36, 0.34), (0.42, 0.34), (0.42, 0.2), (0.58, 0.2), (0.58, 0.34))
-TOWER += ((0.64, 0.34), (0.64, 0.2), (0.8, 0.2), (0.8, 0.85))
+TOWER = (
+    *((0.2, 0.85), (0.2, 0.2), (0.36, 0.2), (0.36, 0.34), (0.42, 0.34), (0.42, 0.2), (0.58, 0.2)),
+    *((0.58, 0.34), (0.64, 0.34), (0.64, 0.2), (0.8, 0.2), (0.8, 0.85)),
+)
 PEAK = ((0.08, 0.84), (0.42, 0.22), (0.56, 0.46), (0.66, 0.34), (0.92, 0.84))
 PEAK_SHADE = ((0.42, 0.22), (0.56, 0.46), (0.66, 0.34), (0.92, 0.84), (0.5, 0.84))
 

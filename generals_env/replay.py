@@ -225,14 +225,10 @@ class Replay:
                 changed = True
                 next_event += 1
             buffered = int(np.searchsorted(queued_by, turn, side="right"))
-            replay_turn(
-                boards, BEFORE, AFTER, self.moves, heads, buffered, active, weights, actions, terminated, rewards
-            )
+            replay_turn(boards, BEFORE, AFTER, self.moves, heads, buffered, active, weights, actions, terminated, rewards)
             over = rules.winner(boards, AFTER) >= 0 or turn + 1 >= last
             truncated = active & ~terminated & over
-            yield Transition(
-                boards, turn > 0 and not changed, active, actions, illegal, rewards, terminated, truncated, fog=True
-            )
+            yield Transition(boards, turn > 0 and not changed, active, actions, illegal, rewards, terminated, truncated)
             active &= ~(terminated | truncated)
             changed = False
 
@@ -364,8 +360,10 @@ def rows(name: str, fields: Mapping[str, Any], keys: tuple[str, ...], limits: tu
         if not isinstance(record, list) or len(record) != len(keys):
             raise ReplayError(f"{name}: expected records of {', '.join(keys)}, got {record!r:.80}")
         # A flag may be written as true or false.
-        table.append([
-            whole(f"{name}: {key}", int(value) if isinstance(value, bool) else value, 0, limit - 1)
-            for key, value, limit in zip(keys, record, limits, strict=True)
-        ])
+        table.append(
+            [
+                whole(f"{name}: {key}", int(value) if isinstance(value, bool) else value, 0, limit - 1)
+                for key, value, limit in zip(keys, record, limits, strict=True)
+            ]
+        )
     return np.array(table, np.int32).reshape(-1, len(keys))

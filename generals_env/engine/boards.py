@@ -71,9 +71,7 @@ SURRENDER_TURNS = 50
 #: - surrendered: turn of the surrender, -1 if none; the land turns over ``SURRENDER_TURNS`` later.
 #: - team: equal numbers are friends.
 #: - alive: whether the player is in the game.
-PLAYER = np.dtype(
-    [("general", np.int32), ("surrendered", np.int32), ("team", np.int8), ("alive", np.bool_)], align=True
-)
+PLAYER = np.dtype([("general", np.int32), ("surrendered", np.int32), ("team", np.int8), ("alive", np.bool_)], align=True)
 
 #: What a game holds once.
 #:
@@ -83,6 +81,7 @@ PLAYER = np.dtype(
 #: - rows, columns: of the board, without padding.
 #: - version: replay version whose rules hold.
 #: - modifiers: bits of the modifiers in force.
+#: - fog: whether players see only what is next to their land.
 GAME = np.dtype(
     [
         ("turn", np.int32),
@@ -93,6 +92,7 @@ GAME = np.dtype(
         ("columns", np.int16),
         ("version", np.int16),
         ("modifiers", np.int16),
+        ("fog", np.bool_),
     ],
     align=True,
 )
@@ -119,9 +119,7 @@ class Boards(NamedTuple):
     games: npt.NDArray[np.void]
 
 
-def empty_boards(
-    count: int, height: int, width: int, players: int, version: int = LIVE_VERSION, modifiers: int = 0
-) -> Boards:
+def empty_boards(count: int, height: int, width: int, players: int, version: int = LIVE_VERSION, modifiers: int = 0) -> Boards:
     """Return ``count`` boards of mountains, each player alive, on a team of its own and without a general."""
     tiles = height * width
     boards = Boards(
@@ -139,9 +137,10 @@ def empty_boards(
     boards.games["width"] = boards.games["columns"] = width
     boards.games["version"] = version
     boards.games["modifiers"] = modifiers
+    boards.games["fog"] = True
     return boards
 
 
 def copy_boards(boards: Boards, index: slice | npt.NDArray[np.integer] = slice(None)) -> Boards:
     """Return a copy of the boards that ``index`` picks along the first axis (all of them by default)."""
-    return Boards(*(field[index].copy() for field in boards))
+    return Boards._make(field[index].copy() for field in boards)

@@ -18,7 +18,9 @@ __all__ = ["kernel", "subroutine"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+# numba's own annotations leave some options out.
+compile_with: Any = numba.njit
+OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 def kernel(function: Function) -> Function:
@@ -29,15 +31,18 @@ def kernel(function: Function) -> Function:
     that: numba's cache files are pickles, and another user could plant them.)
     """
     try:
-        compiled: Function = numba.njit(cache=True, **OPTIONS)(function)
+        compiled: Function = compile_with(cache=True, **OPTIONS)(function)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        compiled = numba.njit(**OPTIONS)(function)
+        compiled = compile_with(**OPTIONS)(function)
     return compiled
 
 
 def subroutine(function: Function) -> Function:
-    """Compile ``function`` for kernels to call; Python cannot call it (but for ``function.py_func``)."""
-    compiled: Function = numba.njit(no_cpython_wrapper=True, **OPTIONS)(function)
+    """Compile ``function`` for kernels to call.
+
+    Python must not call it (that would crash) but for ``function.py_func``, its uncompiled self.
+    """
+    compiled: Function = compile_with(no_cpython_wrapper=True, **OPTIONS)(function)
     return compiled

@@ -107,7 +107,7 @@ def is_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int
     if row < 0 or row >= rows or column < 0 or column >= columns:
         return 0
     kind = terrain[row * width + column]
-    return 1 if kind == PLAIN or kind == GENERAL else 0
+    return 1 if kind in (PLAIN, GENERAL) else 0
 
 
 @subroutine
@@ -270,9 +270,7 @@ def place_city(
 
 
 @subroutine
-def place_cities(
-    boards: Boards, b: int, rng: RandomState, wanted: int, distance: npt.NDArray[np.int32]
-) -> None:
+def place_cities(boards: Boards, b: int, rng: RandomState, wanted: int, distance: npt.NDArray[np.int32]) -> None:
     """Place about ``wanted`` cities in rounds that give each player one, a third of the rounds close by.
 
     What does not divide goes onto contested ground; a round that finds no place for somebody is taken back.

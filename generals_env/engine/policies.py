@@ -89,9 +89,7 @@ def steps_to_frontier(observation: Observation, height: int, width: int, tile: i
 
 
 @kernel
-def expander_action(
-    observation: Observation, mask: Mask, height: int, width: int, rng: RandomState, b: int
-) -> int:
+def expander_action(observation: Observation, mask: Mask, height: int, width: int, rng: RandomState, b: int) -> int:
     """Return the expander's move: the best capture in reach, else its largest army towards the frontier.
 
     Captures rank: what an enemy built, an enemy's tile, a neutral city, empty land; among equals chance decides. It always

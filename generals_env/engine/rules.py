@@ -13,7 +13,6 @@ from generals_env.engine.boards import (
     CITY,
     DEFENSELESS,
     DESERT,
-    GENERAL,
     LEAPFROG,
     NEUTRAL,
     SLIPPERY,
@@ -447,7 +446,11 @@ def neutralise(boards: Boards, b: int, player: int) -> None:
         return
     heir = NEUTRAL
     for other in range(boards.players.shape[1]):
-        if boards.players[b, other]["alive"] and other != player and boards.players[b, other]["team"] == boards.players[b, player]["team"]:
+        if (
+            boards.players[b, other]["alive"]
+            and other != player
+            and boards.players[b, other]["team"] == boards.players[b, player]["team"]
+        ):
             heir = other
             break
     owner = boards.owner[b]

@@ -9,7 +9,7 @@ from generals_env.engine.boards import CITY, GENERAL, NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import kernel
 from generals_env.engine.rules import may_enter, neighbour
 
-__all__ = ["ARMY_SCALE", "CHANNELS", "action_mask", "observe", "visible_to"]
+__all__ = ["ARMY_SCALE", "CHANNELS", "action_mask", "masks_of", "observe", "views_of", "visible_to"]
 
 #: Names of the channels, in order (the wire format's layout).
 CHANNELS = (
@@ -33,7 +33,7 @@ def visible_to(boards: Boards, b: int, out: npt.NDArray[np.uint32]) -> None:
     """Write who sees each tile: bit p is set if player p does (rule 29).
 
     A tile is seen from its 3x3 neighbourhood by its owner and all of his team, dead or alive; with the Torus modifier
-    neighbourhoods wrap.
+    neighbourhoods wrap. Without fog everybody sees everything.
 
     Args:
         boards: The boards.
@@ -51,7 +51,9 @@ def visible_to(boards: Boards, b: int, out: npt.NDArray[np.uint32]) -> None:
         for other in range(players.shape[0]):
             if players[other]["team"] == players[player]["team"]:
                 friends[player] |= np.uint32(1) << np.uint32(other)
-    out[:] = np.uint32(0)
+    out[:] = np.uint32(0) if game["fog"] else np.uint32(0xFFFFFFFF)
+    if not game["fog"]:
+        return
     for row in range(rows):
         for column in range(columns):
             holder = owner[row * width + column]
@@ -67,9 +69,7 @@ def visible_to(boards: Boards, b: int, out: npt.NDArray[np.uint32]) -> None:
 
 
 @kernel
-def observe(
-    boards: Boards, b: int, player: int, visible: npt.NDArray[np.uint32], out: npt.NDArray[np.float32]
-) -> None:
+def observe(boards: Boards, b: int, player: int, visible: npt.NDArray[np.uint32], out: npt.NDArray[np.float32]) -> None:
     """Write the nine channels that ``player`` observes.
 
     A tile out of sight is zero but in the fog channel; a visible mountain (lookouts and observatories count as such)
@@ -79,7 +79,7 @@ def observe(
         boards: The boards.
         b: Which of them.
         player: Whose view.
-        visible: (H*W,) uint32 from ``visible_to``, or all ones without fog.
+        visible: (H*W,) uint32 from ``visible_to``.
         out: (9, H*W) float32.
     """
     owner = boards.owner[b]
@@ -145,3 +145,34 @@ def action_mask(boards: Boards, b: int, player: int, out: npt.NDArray[np.int8]) 
                 if target >= 0 and may_enter(army[tile], player, owner[target], players):
                     out[4 * tile + direction] = np.int8(1)
                     out[plane + 4 * tile + direction] = np.int8(1)
+
+
+@kernel
+def views_of(boards: Boards, index: npt.NDArray[np.int32], player: npt.NDArray[np.int8], out: npt.NDArray[np.float32]) -> None:
+    """Write what ``player[i]`` observes of board ``index[i]``, for every i.
+
+    Args:
+        boards: The boards.
+        index: (n,) int32.
+        player: (n,) int8.
+        out: (n, 9, H*W) float32.
+    """
+    visible = np.empty(boards.owner.shape[1], np.uint32)
+    for i in range(index.shape[0]):
+        if i == 0 or index[i] != index[i - 1]:
+            visible_to(boards, index[i], visible)
+        observe(boards, index[i], player[i], visible, out[i])
+
+
+@kernel
+def masks_of(boards: Boards, index: npt.NDArray[np.int32], player: npt.NDArray[np.int8], out: npt.NDArray[np.int8]) -> None:
+    """Write which actions of ``player[i]`` the engine accepts on board ``index[i]``, for every i.
+
+    Args:
+        boards: The boards.
+        index: (n,) int32.
+        player: (n,) int8.
+        out: (n, 8*H*W + 1) int8.
+    """
+    for i in range(index.shape[0]):
+        action_mask(boards, index[i], player[i], out[i])

@@ -34,23 +34,17 @@ def copy_row(boards: Boards, source: int, target: int) -> None:
 
 
 @kernel
-def view_board(
-    boards: Boards, b: int, fog: bool, observations: npt.NDArray[np.float32], masks: npt.NDArray[np.int8]
-) -> None:
+def view_board(boards: Boards, b: int, observations: npt.NDArray[np.float32], masks: npt.NDArray[np.int8]) -> None:
     """Write what every player of board ``b`` observes and may do.
 
     Args:
         boards: The boards.
         b: Which of them.
-        fog: Whether there is fog.
         observations: (P, 9, H*W) float32, out.
         masks: (P, 8*H*W + 1) int8, out.
     """
     visible = np.empty(boards.owner.shape[1], np.uint32)
-    if fog:
-        visible_to(boards, b, visible)
-    else:
-        visible[:] = np.uint32(0xFFFFFFFF)
+    visible_to(boards, b, visible)
     for player in range(boards.players.shape[1]):
         observe(boards, b, player, visible, observations[player])
         action_mask(boards, b, player, masks[player])
@@ -64,7 +58,6 @@ def play_turn(
     actions: npt.NDArray[np.int64],
     active: npt.NDArray[np.bool_],
     weights: npt.NDArray[np.float64],
-    fog: bool,
     max_turns: int,
     illegal: npt.NDArray[np.bool_],
     terminated: npt.NDArray[np.bool_],
@@ -82,7 +75,6 @@ def play_turn(
         actions: (P,) int64, in and out, see ``advance``.
         active: (P,) bool, whose game has not ended.
         weights: (11,) float64, see ``score_turn``.
-        fog: Whether there is fog.
         max_turns: Turn at which the games that go on are cut off.
         illegal: (P,) bool, out.
         terminated: (P,) bool, out: whose game ended with this turn.
@@ -99,7 +91,7 @@ def play_turn(
     result = np.empty(active.shape[0], np.int8)
     judge_turn(boards, after, active, terminated, result)
     score_turn(boards, before, after, active, result, weights, rewards)
-    view_board(boards, after, fog, observations, masks)
+    view_board(boards, after, observations, masks)
     over = boards.games[after]["turn"] >= max_turns
     news = False
     for player in range(active.shape[0]):

@@ -1,0 +1,184 @@
+"""``generals-env``: play, record and look at games from the command line."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from generals_env import __version__, parallel_env, replay
+from generals_env.engine.turn import AFTER
+from generals_env.errors import GeneralsError, ReplayError
+from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
+from generals_env.render import draw_board, save_gif
+from generals_env.wrappers import Opponent
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
+console = Console()
+
+GIF_FRAMES = 120  # of one game: long games skip turns
+
+Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander.")]
+Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
+Size = Annotated[int, typer.Option(min=4, max=64)]
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar with counts and time."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Argument(help="Folder for the recorded games.")],
+    games: Annotated[int, typer.Option(min=1)] = 100,
+    players: Annotated[int, typer.Option(min=2, max=16)] = 2,
+    height: Size = 20,
+    width: Size = 20,
+    max_turns: Annotated[int, typer.Option(min=1)] = 1000,
+    rules: Annotated[str, typer.Option(help="live, or v3 to v18.")] = "live",
+    policies: Policies = "expander",
+    seed: Seed = 0,
+    gif: Annotated[Path | None, typer.Option(help="Where to write a moving picture of the first game.")] = None,
+) -> None:
+    """Play games between built-in policies and record every transition."""
+    names = policies.split(",")
+    if len(names) == 1:
+        names *= players
+    if len(names) != players:
+        raise typer.BadParameter(f"expected one policy or {players}, got {len(names)}", param_hint="--policies")
+    opponents = [Opponent(name, seed + 1000 + player) for player, name in enumerate(names)]
+    game = parallel_env(players=players, height=height, width=width, max_turns=max_turns, rules=rules)
+    frames: list[npt.NDArray[np.uint8]] = []
+    winners: Counter[int] = Counter()
+    turns = 0
+    with progress_bar() as bar, ExperienceRecorder(game, out) as env:
+        task = bar.add_task("compiling", total=games)
+        env.reset(seed=seed)
+        env.step({agent: opponents[i](game.game.observation(i)) for i, agent in enumerate(env.agents)})
+        started, first = time.perf_counter(), env.experiences
+        bar.update(task, description="playing")
+        for number in range(games):
+            observations, _ = env.reset(seed=seed + number)
+            while env.agents:
+                if gif and number == 0:
+                    frames.append(draw_board(game.game.boards, AFTER))
+                actions = {agent: opponents[game.index[agent]](observations[agent]) for agent in env.agents}
+                observations, *_ = env.step(actions)
+                turns += 1
+            winners[game.get_winner()] += 1
+            bar.advance(task)
+        env.flush()
+        seconds = time.perf_counter() - started
+        experiences = env.experiences - first
+    if gif:
+        with console.status(f"drawing {gif}"):
+            frames.append(draw_board(game.game.boards, AFTER))
+            save_gif(frames[:: max(len(frames) // GIF_FRAMES, 1)], gif)
+    print_summary(out, games, turns, winners, experiences, seconds, gif)
+
+
+def print_summary(
+    out: Path, games: int, turns: int, winners: Counter[int], experiences: int, seconds: float, gif: Path | None
+) -> None:
+    """Print what was played and recorded."""
+    size = sum(file.stat().st_size for file in open_dataset(out).files)
+    outcome = [f"player_{player} {count}" for player, count in sorted(winners.items()) if player >= 0]
+    if winners[-1]:
+        outcome.append(f"cut off {winners[-1]}")
+    table = Table(title=f"generals_env {__version__}", show_header=False)
+    table.add_row("games", f"{games:,}")
+    table.add_row("turns", f"{turns:,}")
+    table.add_row("winners", ", ".join(outcome))
+    table.add_row("experiences", f"{experiences:,}")
+    table.add_row("bytes on disk", f"{size:,} ({size / max(experiences, 1):.1f} an experience)")
+    table.add_row("experiences per second", f"{experiences / seconds:,.0f}")
+    table.add_row("recorded in", str(out))
+    if gif:
+        table.add_row("picture", str(gif))
+    console.print(table)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for recordings and picture.")] = Path("runs/demo"),
+    games: Annotated[int, typer.Option(min=1)] = 200,
+    seed: Seed = 0,
+) -> None:
+    """Play 200 expander games on 20x20 boards, record them, and draw one."""
+    record(out / time.strftime("%Y%m%d-%H%M%S"), games=games, seed=seed, gif=out / "game.gif")
+
+
+@app.command(name="replay")
+def play_replays(
+    paths: Annotated[list[Path], typer.Argument(help="Replay files (.gior, .gioreplay, .json, .json.gz) or folders of them.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to record every transition in.")] = None,
+    gif: Annotated[Path | None, typer.Option(help="Where to write a moving picture of the first replay.")] = None,
+) -> None:
+    """Play recorded games of people again: show how they end, record them, draw one."""
+    files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
+    skipped: dict[str, str] = {}
+    if out is None:
+        table = Table("replay", "version", "players", "board", "turns", "winner")
+        with progress_bar() as bar:
+            for file in bar.track(files, description="playing"):
+                try:
+                    table.add_row(*describe(file))
+                except ReplayError as error:
+                    skipped[str(file)] = str(error)
+        console.print(table)
+    else:
+        with progress_bar() as bar:
+            result = record_replays(bar.track(files, description="recording"), out, on_error="skip")
+        skipped = result.skipped
+        console.print(f"{result.games:,} games, {result.experiences:,} experiences in {out}")
+    for file_name, reason in skipped.items():
+        console.print(f"skipped {file_name}: {reason}", style="yellow", markup=False)
+    if gif:
+        turns = list(replay.read(files[0]).play())
+        with progress_bar() as bar:
+            chosen = turns[:: max(len(turns) // GIF_FRAMES, 1)] + turns[-1:]
+            save_gif([draw_board(turn.boards) for turn in bar.track(chosen, description="drawing")], gif)
+        console.print(f"picture in {gif}")
+    if len(skipped) == len(files):
+        raise typer.Exit(1)
+
+
+def describe(file: Path) -> tuple[str, ...]:
+    """Return a row about a replay."""
+    game = replay.read(file)
+    *_, last = game.play()
+    living = np.flatnonzero(last.alive)
+    winner = ", ".join(f"player_{player}" for player in living) if len(living) < game.players else "not finished"
+    board = f"{game.height}x{game.width}"
+    return game.id or file.name, str(game.version), str(game.players), board, str(last.turn), winner or "nobody"
+
+
+def main() -> None:
+    """Run the command line; our own errors are one line, not a traceback."""
+    try:
+        app()
+    except GeneralsError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

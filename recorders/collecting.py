@@ -1,0 +1,174 @@
+"""From the turns that an environment tells of to batches in a sink."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+
+import numpy as np
+
+from generals_env.collector import Transition
+from generals_env.engine.boards import Boards
+from generals_env.engine.turn import AFTER, BEFORE
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.sinks import Sink
+
+__all__ = ["BatchCollector"]
+
+#: Boards in a chunk: 2.5 MB of them at 20x20.
+CHUNK_BOARDS = 1024
+
+
+class BatchCollector:
+    """A ``Collector`` that writes what it sees to a sink, a chunk at a time.
+
+    Attributes:
+        experiences: Experiences collected so far.
+        games: Games begun so far.
+        closed: Whether it takes no more.
+    """
+
+    def __init__(self, sink: Sink, run_id: str | None = None) -> None:
+        """Collect for ``sink``.
+
+        Args:
+            sink: Where to.
+            run_id: Games are called after it, ``<run_id>-000000`` and so on; a random one without.
+        """
+        self.sink = sink
+        self.run_id = run_id or uuid.uuid4().hex[:12]
+        self.experiences = 0
+        self.games = 0
+        self.closed = False
+        self._in_game = False
+        self._next_game_id: str | None = None
+        self._chunk: Chunk | None = None
+
+    def name_next_game(self, game_id: str) -> None:
+        """Call the game that begins next ``game_id``."""
+        self._next_game_id = game_id
+
+    def on_state_transition(self, transition: Transition) -> None:
+        """Take one turn of one game."""
+        if self.closed:
+            return
+        if not self._in_game:
+            self._in_game = True
+            self._game_id = self._next_game_id or f"{self.run_id}-{self.games:06d}"
+            self._next_game_id = None
+            self.games += 1
+        chunk = self._chunk
+        if chunk is None or not chunk.fits(transition):
+            self._write_chunk()
+            chunk = self._chunk = Chunk(transition.boards)
+        self.experiences += chunk.append(transition, self._game_id, self.experiences)
+
+    def on_batch_state_transition(self, transitions: Sequence[Transition]) -> None:
+        """Take one turn of each of several games."""
+        for transition in transitions:
+            self.on_state_transition(transition)
+
+    def on_game_end(self) -> None:
+        """Let the next turn begin a new game."""
+        self._in_game = False
+
+    def flush(self) -> None:
+        """Write what there is, the game that goes on included."""
+        self._write_chunk()
+        self.sink.flush()
+
+    def close(self) -> None:
+        """Write what there is and close the sink."""
+        if not self.closed:
+            self.closed = True
+            try:
+                self._write_chunk()
+            finally:
+                self.sink.close()
+
+    def _write_chunk(self) -> None:
+        chunk, self._chunk = self._chunk, None
+        if chunk is not None and chunk.count:
+            self.sink.write(chunk.batch())
+
+
+class Chunk:
+    """Columns that fill up."""
+
+    def __init__(self, like: Boards) -> None:
+        """Make room for boards of the shape and players of ``like``."""
+        self.boards = Boards._make(np.empty((CHUNK_BOARDS, *field.shape[1:]), field.dtype) for field in like)
+        room = CHUNK_BOARDS * like.players.shape[1]
+        self.game_ids: list[str] = []
+        self.columns = {
+            "game": np.empty(room, np.int32),
+            "player_id": np.empty(room, np.int8),
+            "sequence": np.empty(room, np.int64),
+            "action": np.empty(room, np.int32),
+            "illegal": np.empty(room, np.bool_),
+            "reward": np.empty(room, np.float32),
+            "terminated": np.empty(room, np.bool_),
+            "truncated": np.empty(room, np.bool_),
+            "collected_at": np.empty(room, np.int64),
+            "state_index": np.empty(room, np.int32),
+            "next_state_index": np.empty(room, np.int32),
+        }
+        self.everybody = np.arange(like.players.shape[1])
+        self.count = 0
+        self.board_count = 0
+
+    def fits(self, transition: Transition) -> bool:
+        """Return whether there is room for one more turn of these players on a board of this shape."""
+        like = transition.boards
+        return (
+            self.board_count + 2 <= CHUNK_BOARDS
+            and self.boards.players.shape[1] == like.players.shape[1]
+            and self.boards.games[0]["height"] == like.games[0]["height"]
+            and self.boards.games[0]["width"] == like.games[0]["width"]
+        )
+
+    def append(self, transition: Transition, game_id: str, sequence: int) -> int:
+        """Add the experiences of one turn and return how many they are."""
+        boards = transition.boards
+        begins = not self.game_ids or self.game_ids[-1] != game_id
+        if begins:
+            self.game_ids.append(game_id)
+        first = self.board_count
+        if begins or not transition.continues:
+            self._add_board(boards, BEFORE)
+        else:
+            first -= 1
+        self._add_board(boards, AFTER)
+        players = self.everybody if transition.active.all() else np.flatnonzero(transition.active)
+        start, stop = self.count, self.count + len(players)
+        values = {
+            "game": len(self.game_ids) - 1,
+            "player_id": players,
+            "sequence": np.arange(sequence, sequence + len(players)),
+            "action": transition.actions[players],
+            "illegal": transition.illegal[players],
+            "reward": transition.rewards[players],
+            "terminated": transition.terminated[players],
+            "truncated": transition.truncated[players],
+            "collected_at": time.time_ns(),
+            "state_index": first,
+            "next_state_index": self.board_count - 1,
+        }
+        for name, value in values.items():
+            self.columns[name][start:stop] = value
+        self.count = stop
+        return len(players)
+
+    def _add_board(self, boards: Boards, b: int) -> None:
+        for mine, theirs in zip(self.boards, boards, strict=True):
+            mine[self.board_count] = theirs[b]
+        self.board_count += 1
+
+    def batch(self) -> ExperienceBatch:
+        """Return what has been added. The chunk is done with."""
+        return ExperienceBatch(
+            game_ids=tuple(self.game_ids),
+            boards=Boards._make(field[: self.board_count] for field in self.boards),
+            **{name: column[: self.count] for name, column in self.columns.items()},
+        )

@@ -1,0 +1,1 @@
+"""Files of experience, one module a format."""

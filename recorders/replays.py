@@ -1,0 +1,73 @@
+"""Recorded games of people as experience."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generals_env import replay
+from generals_env.config import RewardConfig
+from generals_env.errors import ConfigError, ReplayError
+from generals_env.recorders.collecting import BatchCollector
+from generals_env.recorders.sinks import Sink, open_sink
+
+__all__ = ["RecordedReplays", "record_replays"]
+
+
+@dataclass
+class RecordedReplays:
+    """What became of the replays.
+
+    Attributes:
+        games: How many were recorded.
+        experiences: How many experiences that gave.
+        skipped: Why others were not, by path.
+    """
+
+    games: int = 0
+    experiences: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def record_replays(
+    paths: Iterable[str | Path],
+    sink: str | Path | Sink,
+    reward: RewardConfig | None = None,
+    on_error: str = "raise",
+) -> RecordedReplays:
+    """Play replays and record every player's experience.
+
+    Actions are the moves that were made, a pass where there was none. Games are called by the id in the file, or by its name.
+
+    Args:
+        paths: Files as ``generals_env.replay.read`` takes them.
+        sink: A folder for NPZ files, or an object with ``write``, ``flush`` and ``close``. It is closed at the end.
+        reward: Weights of the reward; the default ones without.
+        on_error: ``"raise"`` stops at the first replay that cannot be recorded, ``"skip"`` reports it.
+
+    Raises:
+        ConfigError: If ``on_error`` is neither, or ``sink`` is no sink.
+        ReplayError: If a replay cannot be recorded (with ``"raise"``); those before it have been.
+        StorageError: If the sink cannot be written.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ConfigError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
+    collector = BatchCollector(open_sink(sink))
+    result = RecordedReplays()
+    try:
+        for path in paths:
+            try:
+                game = replay.read(path)
+                collector.name_next_game(game.id or Path(path).name)
+                game.collect(collector, reward)
+            except ReplayError as error:
+                if on_error == "raise":
+                    raise
+                result.skipped[str(path)] = str(error)
+            else:
+                result.games += 1
+    finally:
+        result.experiences = collector.experiences
+        collector.close()
+    return result

@@ -1,0 +1,47 @@
+"""Built-in opponents as functions from an observation to an action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from generals_env.engine.policies import expander_action, random_action
+from generals_env.errors import ConfigError
+from generals_env.game import seed_state
+
+__all__ = ["OPPONENTS", "Opponent"]
+
+OPPONENTS = ("random", "expander")
+
+
+class Opponent:
+    """A built-in policy with random state of its own; what it returns is legal by construction.
+
+    ``random`` chooses uniformly among the legal moves. ``expander`` grows land, takes cities when it can, attacks what it sees.
+    """
+
+    def __init__(self, name: str, seed: int | None = None) -> None:
+        """Set the policy up.
+
+        Raises:
+            ConfigError: If there is no such policy, or the seed is not a non-negative integer.
+        """
+        if name not in OPPONENTS:
+            raise ConfigError(f"opponent: expected one of {', '.join(OPPONENTS)}, got {name!r}")
+        self.name = name
+        self._rng = seed_state(seed)
+
+    def __call__(self, observation: Mapping[str, Any]) -> int:
+        """Return an action.
+
+        Args:
+            observation: ``"observation"`` float32 (9, H, W) and ``"action_mask"`` int8 (8*H*W + 1,), as environments give them.
+        """
+        mask = np.ascontiguousarray(observation["action_mask"])
+        if self.name == "random":
+            return int(random_action(mask, self._rng, 0))
+        tensor = np.ascontiguousarray(observation["observation"])
+        channels, height, width = tensor.shape
+        return int(expander_action(tensor.reshape(channels, height * width), mask, height, width, self._rng, 0))
