@@ -5,15 +5,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test test-all check benchmark clean
+.PHONY: demo test check benchmark clean
 
 demo: $(VENV)/.installed
 	$(BIN)/generals-env demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
-
-test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: $(VENV)/.installed-dev

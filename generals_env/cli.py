@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -69,12 +70,11 @@ def record(
     frames: list[npt.NDArray[np.uint8]] = []
     winners: Counter[int] = Counter()
     turns = 0
+    with console.status("compiling"):  # seconds, and only the first time
+        compile_kernels(names)
     with progress_bar() as bar, ExperienceRecorder(game, out) as env:
-        task = bar.add_task("compiling", total=games)
-        env.reset(seed=seed)
-        env.step({agent: opponents[i](game.game.observation(i)) for i, agent in enumerate(env.agents)})
-        started, first = time.perf_counter(), env.experiences
-        bar.update(task, description="playing")
+        task = bar.add_task("playing", total=games)
+        started = time.perf_counter()
         for number in range(games):
             observations, _ = env.reset(seed=seed + number)
             while env.agents:
@@ -87,12 +87,21 @@ def record(
             bar.advance(task)
         env.flush()
         seconds = time.perf_counter() - started
-        experiences = env.experiences - first
+        experiences = env.experiences
     if gif:
         with console.status(f"drawing {gif}"):
             frames.append(draw_board(game.game.boards, AFTER))
             save_gif(frames[:: max(len(frames) // GIF_FRAMES, 1)], gif)
     print_summary(out, games, turns, winners, experiences, seconds, gif)
+
+
+def compile_kernels(names: Sequence[str]) -> None:
+    """Play one turn, so that what comes after is not held up."""
+    env = parallel_env()
+    observations, _ = env.reset(seed=0)
+    for name in names:
+        Opponent(name, 0)(observations[env.agents[0]])
+    env.step(dict.fromkeys(env.agents, env.game.actions_count - 1))
 
 
 def print_summary(

@@ -24,16 +24,16 @@ __all__ = ["Game", "seed_state"]
 Observation = dict[str, npt.NDArray[Any]]
 
 
-def seed_state(seed: int | None) -> npt.NDArray[np.uint64]:
-    """Return the (1,) uint64 generator state for ``seed``; None takes one from the operating system.
+def seed_state(seed: int | None, boards: int = 1) -> npt.NDArray[np.uint64]:
+    """Return generator states, (boards,) uint64, all of them that of ``seed``; None takes one from the operating system.
 
     Raises:
         ConfigError: If the seed is not a non-negative integer.
     """
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
         raise ConfigError(f"seed: expected a non-negative integer or None, got {seed!r}")
-    state: npt.NDArray[np.uint64] = np.random.SeedSequence(seed).generate_state(1, np.uint64).astype(np.uint64)
-    return state
+    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return np.full(boards, state[0], np.uint64)
 
 
 class Game:
@@ -120,7 +120,7 @@ class Game:
             ConfigError: If the seed is not a non-negative integer, or if no fair map was found.
         """
         if seed is not None or self._rng is None:
-            self._rng = seed_state(seed)
+            self._rng = seed_state(seed, boards=2)
         self._end_collection()
         if self._template is None:
             if not generate_map(self.boards, AFTER, self._rng, self._sizes, self._densities):

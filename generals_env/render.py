@@ -134,11 +134,11 @@ def draw_tile(
     ground = {CITY: STONE, SWAMP: MARSH, DESERT: SAND}.get(terrain, GROUND)
     fill = PLAYER_COLORS[owner] if owner >= 0 else ground
     canvas.rectangle(box, fill=fill)
-    light = tuple(min(255, part + 60) for part in fill)
+    shade = tuple(part * 2 // 3 for part in fill)
     if terrain == GENERAL:
-        canvas.polygon(place(CROWN, left, top, size - 2), fill=light)
+        canvas.polygon(place(CROWN, left, top, size - 2), fill=shade)
     elif terrain == CITY:
-        canvas.polygon(place(TOWER, left, top, size - 2), fill=light)
+        canvas.polygon(place(TOWER, left, top, size - 2), fill=shade)
     if owner >= 0 or army:
         text = str(army) if abs(army) < 10000 else f"{army // 1000}k"
         scale = {1: 0.5, 2: 0.48, 3: 0.4}.get(len(text), 0.32)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, GENERAL, Boards
-from generals_env.engine.jit import subroutine
+from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.rules import is_over
 
 __all__ = ["WEIGHTS", "judge_turn", "score_turn"]
@@ -58,7 +58,7 @@ def judge_turn(
             result[player] = 1 if lives else -1
 
 
-@subroutine
+@kernel
 def score_turn(
     boards: Boards,
     before: int,

@@ -1,0 +1,89 @@
+"""The command line does what it says, and says what went wrong in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from generals_env.cli import app
+from generals_env.recorders import open_dataset
+
+DATA = Path(__file__).parent / "data"
+runner = CliRunner()
+
+
+def run(*arguments: object) -> str:
+    result = runner.invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+def test_demo_records_games_and_draws_one(tmp_path: Path) -> None:
+    output = run("demo", "--out", tmp_path, "--games", 2)
+    [folder] = [path for path in tmp_path.iterdir() if path.is_dir()]
+    experiences = sum(len(batch) for batch in open_dataset(folder))
+    terminal = sum(int((batch.terminated | batch.truncated).sum()) for batch in open_dataset(folder))
+    assert terminal == 4
+    assert f"{experiences:,}" in output
+    for row in ("games", "turns", "winners", "bytes on disk", "experiences per second"):
+        assert row in output
+    with Image.open(tmp_path / "game.gif") as gif:
+        assert gif.n_frames > 20
+
+
+def test_record_takes_a_policy_a_player_and_is_reproducible(tmp_path: Path) -> None:
+    boards = []
+    for name in ("a", "b"):
+        options = ["--players", 3, "--height", 8, "--width", 9, "--max-turns", 80, "--games", 2, "--seed", 5]
+        run("record", tmp_path / name, *options, "--policies", "random,expander,random")
+        boards.append([batch.boards.army.tobytes() for batch in open_dataset(tmp_path / name)])
+    assert boards[0] == boards[1]
+    assert next(iter(open_dataset(tmp_path / "a"))).boards.players.shape[1] == 3
+
+
+def test_replay_shows_how_games_end() -> None:
+    output = run("replay", DATA / "B5--zeFUe.json.gz")
+    for word in ("B5--zeFUe", "23x23", "703", "player_6"):
+        assert word in output
+
+
+def test_replay_records_a_folder_and_reports_what_it_skips(tmp_path: Path) -> None:
+    output = run("replay", DATA, "--out", tmp_path / "set", "--gif", tmp_path / "game.gif")
+    assert "8 games" in output
+    assert "skipped" in output
+    assert "README.md" in output
+    assert len({name for batch in open_dataset(tmp_path / "set") for name in batch.game_ids}) == 8
+    assert (tmp_path / "game.gif").stat().st_size > 10_000
+
+
+def test_nothing_to_replay_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "broken.gior").write_bytes(b"broken")
+    result = runner.invoke(app, ["replay", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "skipped" in result.output
+
+
+def test_wrong_number_of_policies(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["record", str(tmp_path), "--policies", "random,random,random"])
+    assert result.exit_code == 2
+    assert "expected one policy or 2, got 3" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--policies", "hunter"], "opponent: expected one of random, expander, got 'hunter'"),
+        (["--rules", "v99"], "rules: expected 'live' or 'v3' to 'v18', got 'v99'"),
+    ],
+)
+def test_errors_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "generals_env.cli", "record", str(tmp_path), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert " ".join(done.stdout.split()) == f"error: {message}"
+    assert "Traceback" not in done.stderr

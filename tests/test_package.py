@@ -1,0 +1,186 @@
+"""What is shipped: names, versions, layers, wheel, imports; and that it works where nothing can be written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import generals_env
+from generals_env import recorders, wrappers
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def python(code: str, *, cwd: Path = ROOT, executable: str = sys.executable, **environment: str) -> str:
+    done = subprocess.run(
+        [executable, "-c", textwrap.dedent(code)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_public_names_are_these() -> None:
+    assert generals_env.__all__ == [
+        "ENV_ID",
+        "ActionError",
+        "ConfigError",
+        "GameConfig",
+        "GeneralsError",
+        "MapError",
+        "ReplayError",
+        "RewardConfig",
+        "StateError",
+        "StorageError",
+        "__version__",
+        "make",
+        "parallel_env",
+    ]
+    assert recorders.__all__ == [
+        "Dataset",
+        "ExperienceBatch",
+        "ExperienceRecorder",
+        "RecordedReplays",
+        "Sink",
+        "open_dataset",
+        "record_replays",
+    ]
+    assert wrappers.__all__ == ["OPPONENTS", "Opponent"]
+    for module in (generals_env, recorders, wrappers):
+        assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_every_module_says_what_it_exports() -> None:
+    for path in [*ROOT.glob("generals_env/**/*.py"), *ROOT.glob("recorders/**/*.py"), *ROOT.glob("wrappers/**/*.py")]:
+        if path.name not in ("version.py", "__init__.py", "jit.py"):
+            assert re.search(r"^__all__ = ", path.read_text(), re.MULTILINE), path
+
+
+def test_import_is_light() -> None:
+    loaded = python("import sys, generals_env; print(' '.join(sys.modules))").split()
+    for heavy in ("numba", "torch", "PIL", "rich", "typer", "grpc", "pyarrow", "stable_baselines3"):
+        assert heavy not in loaded
+
+
+@pytest.mark.parametrize("name", ["recorders", "wrappers"])
+def test_the_folders_at_the_root_are_the_packages(name: str) -> None:
+    # Both orders, submodules too: one copy of every class.
+    module = {"recorders": "experience", "wrappers": "opponents"}[name]
+    short, full = f"import {name}, {name}.{module}", f"import generals_env.{name}.{module}"
+    for first, second in ((short, full), (full, short)):
+        python(f"""
+            {first}
+            {second}
+            import generals_env.{name}, sys
+            assert {name} is generals_env.{name}
+            assert {name}.{module} is generals_env.{name}.{module}
+            assert {name}.{module}.__spec__.name == {name}.{module}.__name__ == "generals_env.{name}.{module}"
+            from {name}.{module} import __all__
+        """)
+
+
+def test_a_users_own_modules_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "wrappers.py").write_text("mine = True")
+    (tmp_path / "recorders.py").write_text("mine = True")
+    python("import generals_env.recorders, generals_env.wrappers, wrappers, recorders; assert wrappers.mine", cwd=tmp_path)
+
+
+def test_it_works_where_nothing_can_be_written(tmp_path: Path) -> None:
+    # Root may write anywhere: a file where a folder would have to be made stops it, too.
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    code = """
+        import generals_env
+        from generals_env.engine import jit
+        env = generals_env.make(height=6, width=6)
+        env.reset(seed=1)
+        env.step(env.action_space("player_0").n - 1)
+        print(env.agent_selection)
+    """
+    python(code, HOME=str(blocked / "home"), XDG_CACHE_HOME=str(blocked / "cache"), NUMBA_CACHE_DIR=str(tmp_path / "c"))
+    locators = "from numba.core import caching; caching.CacheImpl._locator_classes = []\n"
+    first = python(locators + textwrap.dedent(code), HOME=str(blocked / "home"))
+    assert first.strip() == "player_1"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a wheel from a copy without the two links, as on a machine that has none."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, files.split("\0")):
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink():
+            target.write_text("../" + target.name)  # what git leaves there where links are not to be had
+        elif (ROOT / name).exists():
+            target.write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+    packages = {
+        "generals_env": "generals_env",
+        "generals_env/engine": "generals_env/engine",
+        "generals_env/recorders": "recorders",
+    }
+    packages |= {"generals_env/recorders/formats": "recorders/formats", "generals_env/wrappers": "wrappers"}
+    expected = {f"{package}/{path.name}" for package, folder in packages.items() for path in (ROOT / folder).glob("*.py")}
+    assert set(names) == expected | {"generals_env/py.typed"}
+
+
+def test_the_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:
+    # The environment sees this one's libraries through a path file, but not the checkout.
+    venv.create(tmp_path / "env", with_pip=False)
+    executable = next(path for path in (tmp_path / "env").glob("*/python*") if path.name in ("python", "python.exe"))
+    site = next((tmp_path / "env").glob("[Ll]ib/**/site-packages"))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    libraries = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "libraries.pth").write_text("\n".join(libraries))
+    output = python(
+        f"""
+        import sys
+        sys.path = [path for path in sys.path if path != {str(ROOT)!r}]
+        import generals_env, generals_env.recorders as recorders, generals_env.wrappers as wrappers
+        assert generals_env.__file__.startswith({str(site)!r}), generals_env.__file__
+        env = recorders.ExperienceRecorder(generals_env.make(height=6, width=6, max_turns=30), "run")
+        opponent = wrappers.Opponent("random", 1)
+        env.reset(seed=1)
+        for agent in env.agent_iter():
+            observation, reward, terminated, truncated, info = env.last()
+            env.step(None if terminated or truncated else opponent(observation))
+        env.close()
+        print(sum(len(batch) for batch in recorders.open_dataset("run")))
+        """,
+        cwd=tmp_path,
+        executable=str(executable),
+        NUMBA_CACHE_DIR=str(tmp_path / "cache"),
+    )
+    assert output.strip() == "60"
+
+
+def test_layers_are_kept() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 kept, 0 broken" in done.stdout
