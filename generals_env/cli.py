@@ -27,7 +27,8 @@ __all__ = ["app", "main"]
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
 console = Console()
 
-GIF_FRAMES = 120  # of one game: long games skip turns
+GIF_FRAMES = 100  # of one game: long games skip turns
+GIF_TILE = 20  # pixels
 
 Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander.")]
 Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
@@ -79,7 +80,7 @@ def record(
             observations, _ = env.reset(seed=seed + number)
             while env.agents:
                 if gif and number == 0:
-                    frames.append(draw_board(game.game.boards, AFTER))
+                    frames.append(draw_board(game.game.boards, AFTER, tile_size=GIF_TILE))
                 actions = {agent: opponents[game.index[agent]](observations[agent]) for agent in env.agents}
                 observations, *_ = env.step(actions)
                 turns += 1
@@ -90,7 +91,7 @@ def record(
         experiences = env.experiences
     if gif:
         with console.status(f"drawing {gif}"):
-            frames.append(draw_board(game.game.boards, AFTER))
+            frames.append(draw_board(game.game.boards, AFTER, tile_size=GIF_TILE))
             save_gif(frames[:: max(len(frames) // GIF_FRAMES, 1)], gif)
     print_summary(out, games, turns, winners, experiences, seconds, gif)
 
@@ -164,7 +165,7 @@ def play_replays(
         turns = list(replay.read(files[0]).play())
         with progress_bar() as bar:
             chosen = turns[:: max(len(turns) // GIF_FRAMES, 1)] + turns[-1:]
-            save_gif([draw_board(turn.boards) for turn in bar.track(chosen, description="drawing")], gif)
+            save_gif([draw_board(turn.boards, tile_size=GIF_TILE) for turn in bar.track(chosen, description="drawing")], gif)
         console.print(f"picture in {gif}")
     if len(skipped) == len(files):
         raise typer.Exit(1)

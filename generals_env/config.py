@@ -250,10 +250,10 @@ class GameConfig:
             boards.players["team"] = np.array(self.teams, np.int8)
         return boards
 
-    def map_parameters(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """Return sizes (4,) int32 and densities (3,) float64 as ``generate_map`` wants them."""
+    def map_parameters(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return sizes (4,) int64 and densities (3,) float64 as ``generate_map`` wants them."""
         return (
-            np.array([*bounds(self.height), *bounds(self.width)], np.int32),
+            np.array([*bounds(self.height), *bounds(self.width)], np.int64),
             np.array([*self.mountain_range, self.city_share], np.float64),
         )
 

@@ -216,7 +216,10 @@ def save_gif(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, millisec
     Raises:
         StorageError: If the file cannot be written.
     """
-    images = [Image.fromarray(frame).quantize(64, dither=Image.Dither.NONE) for frame in frames]
+    # One palette for all, from the first, the middle and the last picture: then only what changes is stored.
+    sample = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
+    palette = Image.fromarray(sample).quantize(128, dither=Image.Dither.NONE)
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [milliseconds] * (len(images) - 1) + [2000]
     try:
         images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)

@@ -50,7 +50,7 @@ from generals_env.lz_string import MOST_CHARACTERS, decompress
 
 __all__ = ["Replay", "ReplayTurn", "from_dict", "read"]
 
-#: Names of the format's positions (rules.md, layout); those we have no use for are passed over.
+#: Names of the format's positions; those we have no use for are passed over.
 POSITIONS = {
     0: "version",
     1: "id",

@@ -15,6 +15,7 @@ import numpy as np
 
 import generals_env
 from generals_env import replay
+from generals_env.actions import DIRECTIONS, decode_action
 from generals_env.engine.boards import CITY, MOUNTAIN
 from generals_env.wrappers import Opponent
 
@@ -50,14 +51,13 @@ def play(name: str) -> dict[str, Any]:
         order = turn % 2 * -2 + 1  # any order of the file does: queues are one a player
         actions = {agent: players[env.index[agent]](observations[agent]) for agent in env.agents[::order]}
         for agent, action in actions.items():
-            half, rest = divmod(action, 4 * height * width)
-            if half == 2:  # pass
+            move = decode_action(action, height, width)
+            if move is None:
                 continue
-            tile, direction = divmod(rest, 4)
-            row, column = divmod(tile, width)
-            down, right = ((-1, 0), (1, 0), (0, -1), (0, 1))[direction]
-            target = (row + down) % height * width + (column + right) % width
-            moves.append([env.index[agent], tile, target, half, turn])
+            down, right = DIRECTIONS[move.direction]
+            tile = move.row * width + move.column
+            target = (move.row + down) % height * width + (move.column + right) % width
+            moves.append([env.index[agent], tile, target, int(move.half), turn])
         observations, *_ = env.step(actions)
     cities = np.flatnonzero(start.terrain[0] == CITY)
     return {

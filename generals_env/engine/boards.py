@@ -46,7 +46,7 @@ MAX_PLAYERS = 16
 # Terrain, one code a tile (the first four are those of the original's proto).
 PLAIN, GENERAL, CITY, MOUNTAIN, SWAMP, DESERT, LOOKOUT, OBSERVATORY = range(8)
 
-# Owner, one code a tile: the codes of replays (rules.md 2); players are 0 and up.
+# Owner, one code a tile: the codes of replays (rule 2); players are 0 and up.
 NEUTRAL = -1
 OWNER_MOUNTAIN = -2
 OWNER_LOOKOUT = -5
@@ -61,7 +61,7 @@ SLIPPERY = 1 << 10
 #: The newest replay version: ordering of 2025, general trades.
 LIVE_VERSION = 18
 
-#: Turns between a surrender and the moment its land turns over (rules.md 21).
+#: Turns between a surrender and the moment its land turns over (rule 21).
 SURRENDER_TURNS = 50
 
 
@@ -76,22 +76,24 @@ PLAYER = np.dtype([("general", np.int32), ("surrendered", np.int32), ("team", np
 #: What a game holds once.
 #:
 #: - turn: updates played so far; one is half of what the site displays as a turn.
-#: - last_move: turn of the last executed move (rules.md 27).
+#: - last_move: turn of the last executed move (rule 27).
 #: - height, width: of the arrays, H and W, padding included.
 #: - rows, columns: of the board, without padding.
 #: - version: replay version whose rules hold.
 #: - modifiers: bits of the modifiers in force.
 #: - fog: whether players see only what is next to their land.
+#:
+#: Wide integers, so that arithmetic with them has one type and every kernel is compiled once.
 GAME = np.dtype(
     [
-        ("turn", np.int32),
-        ("last_move", np.int32),
-        ("height", np.int16),
-        ("width", np.int16),
-        ("rows", np.int16),
-        ("columns", np.int16),
-        ("version", np.int16),
-        ("modifiers", np.int16),
+        ("turn", np.int64),
+        ("last_move", np.int64),
+        ("height", np.int64),
+        ("width", np.int64),
+        ("rows", np.int64),
+        ("columns", np.int64),
+        ("version", np.int64),
+        ("modifiers", np.int64),
         ("fog", np.bool_),
     ],
     align=True,

@@ -107,7 +107,7 @@ def is_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int
     if row < 0 or row >= rows or column < 0 or column >= columns:
         return 0
     kind = terrain[row * width + column]
-    return 1 if kind in (PLAIN, GENERAL) else 0
+    return 1 if kind == PLAIN or kind == GENERAL else 0  # noqa: PLR1714, SIM109 - a membership test compiles slowly
 
 
 @subroutine
@@ -121,9 +121,9 @@ def place_mountains(
 ) -> bool:
     """Scatter ``wanted`` mountains so that the rest hangs together; return whether it worked out."""
     terrain = boards.terrain[b]
-    width = int(boards.games[b]["width"])
-    rows = int(boards.games[b]["rows"])
-    columns = int(boards.games[b]["columns"])
+    width = boards.games[b]["width"]
+    rows = boards.games[b]["rows"]
+    columns = boards.games[b]["columns"]
     terrain[:] = MOUNTAIN
     for row in range(rows):
         terrain[row * width : row * width + columns] = PLAIN
@@ -166,7 +166,7 @@ def place_generals(
     boards: Boards,
     b: int,
     rng: RandomState,
-    seats: npt.NDArray[np.int32],
+    seats: npt.NDArray[np.int64],
     distance: npt.NDArray[np.int32],
     queue: npt.NDArray[np.int32],
 ) -> bool:
@@ -176,20 +176,20 @@ def place_generals(
         boards: The boards.
         b: Which of them.
         rng: Generators.
-        seats: (P,) int32, out: tiles of the generals.
+        seats: (P,) int64, out: tiles of the generals.
         distance: (P + 1, H*W) int32, out: steps from each seat; the last row is scratch.
         queue: (H*W,) int32, scratch.
     """
     terrain = boards.terrain[b]
-    width = int(boards.games[b]["width"])
-    rows = int(boards.games[b]["rows"])
-    columns = int(boards.games[b]["columns"])
+    width = boards.games[b]["width"]
+    rows = boards.games[b]["rows"]
+    columns = boards.games[b]["columns"]
     players = seats.shape[0]
     apart = least_distance(rows, columns, players)
     radius = room_radius(rows, columns, players)
     smallest = rows * columns
     largest = 0
-    suitable = np.empty(terrain.shape[0], np.int32)
+    suitable = np.empty(terrain.shape[0], np.int64)
     for player in range(players):
         count = 0
         for tile in range(terrain.shape[0]):
@@ -253,9 +253,9 @@ def place_city(
 ) -> int:
     """Put a city in the territory of ``whose``, ``low`` to ``high`` steps from the nearest general; -1 if it cannot be."""
     terrain = boards.terrain[b]
-    width = int(boards.games[b]["width"])
-    rows = int(boards.games[b]["rows"])
-    columns = int(boards.games[b]["columns"])
+    width = boards.games[b]["width"]
+    rows = boards.games[b]["rows"]
+    columns = boards.games[b]["columns"]
     for _ in range(2 * rows * columns):
         tile = random_tile(rng, b, width, rows, columns)
         if (
@@ -276,8 +276,8 @@ def place_cities(boards: Boards, b: int, rng: RandomState, wanted: int, distance
     What does not divide goes onto contested ground; a round that finds no place for somebody is taken back.
     """
     players = boards.players.shape[1]
-    rows = int(boards.games[b]["rows"])
-    columns = int(boards.games[b]["columns"])
+    rows = boards.games[b]["rows"]
+    columns = boards.games[b]["columns"]
     radius = room_radius(rows, columns, players)
     tiles = distance.shape[1]
     contested = players
@@ -299,23 +299,20 @@ def place_cities(boards: Boards, b: int, rng: RandomState, wanted: int, distance
     rounds = wanted // players
     close = (rounds + 1) // 3
     for number in range(rounds):
-        low = int(2 if number < close else radius + 1)
+        low = 2 if number < close else radius + 1
         high = radius if number < close else tiles
-        done = 0
-        while done < players:
-            placed[done] = place_city(boards, b, rng, territory, nearest, done, low, high)
-            if placed[done] < 0:
+        for player in range(players):
+            placed[player] = place_city(boards, b, rng, territory, nearest, player, low, high)
+            if placed[player] < 0:
+                for other in range(player):
+                    boards.terrain[b, placed[other]] = PLAIN
                 break
-            done += 1
-        if done < players:
-            for player in range(done):
-                boards.terrain[b, placed[player]] = PLAIN
     for _ in range(wanted % players):
         place_city(boards, b, rng, territory, nearest, contested, radius + 1, tiles)
 
 
 @subroutine
-def populate(boards: Boards, b: int, rng: RandomState, seats: npt.NDArray[np.int32]) -> None:
+def populate(boards: Boards, b: int, rng: RandomState, seats: npt.NDArray[np.int64]) -> None:
     """Set owners, armies and counters of a new game on the terrain that stands."""
     terrain = boards.terrain[b]
     for tile in range(terrain.shape[0]):
@@ -341,7 +338,7 @@ def populate(boards: Boards, b: int, rng: RandomState, seats: npt.NDArray[np.int
 
 @kernel
 def generate_map(
-    boards: Boards, b: int, rng: RandomState, sizes: npt.NDArray[np.int32], densities: npt.NDArray[np.float64]
+    boards: Boards, b: int, rng: RandomState, sizes: npt.NDArray[np.int64], densities: npt.NDArray[np.float64]
 ) -> bool:
     """Draw a new map for board ``b`` and start a game on it.
 
@@ -349,7 +346,7 @@ def generate_map(
         boards: The boards; team, version and modifiers stay.
         b: Which of them.
         rng: (B,) uint64, generators, one a board.
-        sizes: (4,) int32: least and most rows, least and most columns.
+        sizes: (4,) int64: least and most rows, least and most columns.
         densities: (3,) float64: least and most mountains, cities, as shares of the tiles.
 
     Returns:
@@ -357,7 +354,7 @@ def generate_map(
     """
     players = boards.players.shape[1]
     tiles = boards.owner.shape[1]
-    seats = np.empty(players, np.int32)
+    seats = np.empty(players, np.int64)
     distance = np.empty((players + 1, tiles), np.int32)
     queue = np.empty(tiles, np.int32)
     rows = sizes[0] + random_below(rng, b, sizes[1] - sizes[0] + 1)

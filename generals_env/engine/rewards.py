@@ -84,35 +84,28 @@ def score_turn(
     """
     players = active.shape[0]
     members = boards.players[after]
-    land = np.zeros(players, np.int64)  # change of
-    army = np.zeros(players, np.int64)  # change of
-    standing = np.zeros(players, np.int64)
-    cities_won = np.zeros(players, np.int64)
-    cities_lost = np.zeros(players, np.int64)
-    generals_won = np.zeros(players, np.int64)
-    generals_lost = np.zeros(players, np.int64)
+    # A row a player: change of land, change of army, army now, cities won and lost, generals won and lost.
+    tally = np.zeros((players, 7), np.int64)
     for tile in range(boards.owner.shape[1]):
         old = boards.owner[before, tile]
         new = boards.owner[after, tile]
         if old >= 0:
-            land[old] -= 1
-            army[old] -= boards.army[before, tile]
+            tally[old, 0] -= 1
+            tally[old, 1] -= boards.army[before, tile]
         if new >= 0:
-            land[new] += 1
-            army[new] += boards.army[after, tile]
-            standing[new] += boards.army[after, tile]
-        if old == new or (old >= 0 and new >= 0 and members[old]["team"] == members[new]["team"]):
+            tally[new, 0] += 1
+            tally[new, 1] += boards.army[after, tile]
+            tally[new, 2] += boards.army[after, tile]
+        kind = boards.terrain[before, tile]
+        if old == new or (kind != CITY and kind != GENERAL):  # noqa: PLR1714 - a membership test compiles slowly
             continue
-        if boards.terrain[before, tile] == CITY:
-            if old >= 0:
-                cities_lost[old] += 1
-            if new >= 0:
-                cities_won[new] += 1
-        elif boards.terrain[before, tile] == GENERAL:
-            if old >= 0:
-                generals_lost[old] += 1
-            if new >= 0:
-                generals_won[new] += 1
+        if old >= 0 and new >= 0 and members[old]["team"] == members[new]["team"]:
+            continue
+        column = 3 if kind == CITY else 5
+        if new >= 0:
+            tally[new, column] += 1
+        if old >= 0:
+            tally[old, column + 1] += 1
     for player in range(players):
         rewards[player] = np.float32(0)
         if not active[player]:
@@ -120,15 +113,16 @@ def score_turn(
         if result[player] != 0:
             rewards[player] = np.float32(weights[6] if result[player] > 0 else weights[7])
             continue
-        total = weights[0] * land[player] if land[player] > 0 else weights[1] * -land[player]
-        total += weights[2] * army[player] if army[player] > 0 else weights[3] * -army[player]
-        total += weights[4] * generals_won[player] + weights[5] * generals_lost[player]
-        total += weights[8] * cities_won[player] + weights[9] * cities_lost[player]
-        own = standing[player]
+        land = tally[player, 0]
+        army = tally[player, 1]
+        total = weights[0 if land > 0 else 1] * abs(land) + weights[2 if army > 0 else 3] * abs(army)
+        total += weights[8] * tally[player, 3] + weights[9] * tally[player, 4]
+        total += weights[4] * tally[player, 5] + weights[5] * tally[player, 6]
+        own = tally[player, 2]
         enemy = np.int64(0)
         for other in range(players):
             if members[other]["team"] != members[player]["team"]:
-                enemy += standing[other]
+                enemy += tally[other, 2]
         if own + enemy > 0:
             total += weights[10] * (own - enemy) / (own + enemy)
         rewards[player] = np.float32(total)

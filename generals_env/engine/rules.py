@@ -75,10 +75,11 @@ def neighbour(row: int, column: int, direction: int, width: int, rows: int, colu
 def move_target(boards: Boards, b: int, tile: int, direction: int) -> int:
     """Return the tile next to ``tile`` on board ``b``, -1 if off the board."""
     game = boards.games[b]
-    width = int(game["width"])
+    width = game["width"]
     wraps = game["modifiers"] & TORUS != 0
     row = tile // width
-    return neighbour(row, tile - row * width, direction, width, int(game["rows"]), int(game["columns"]), wraps)
+    column = tile - row * width
+    return neighbour(row, column, direction, width, game["rows"], game["columns"], wraps)
 
 
 @subroutine
@@ -290,20 +291,14 @@ def sent_army(army: int, half: int) -> int:
 
 
 @subroutine
-def hand_over(boards: Boards, b: int, old: int, new: int) -> None:
-    """Give every tile of ``old`` to ``new``, armies halved and rounded up (rule 11)."""
+def capture_general(boards: Boards, b: int, captor: int, old: int, tile: int) -> None:
+    """Give ``captor``, who just took the general's ``tile`` of ``old``, all his land, armies halved (rules 11, 19a)."""
     owner = boards.owner[b]
     army = boards.army[b]
-    for tile in range(owner.shape[0]):
-        if owner[tile] == old:
-            owner[tile] = new
-            army[tile] = (army[tile] + 1) // 2
-
-
-@subroutine
-def capture_general(boards: Boards, b: int, captor: int, old: int, tile: int) -> None:
-    """Let ``captor``, who just took the general's ``tile`` of ``old``, have the rest of his land (rules 11, 19a)."""
-    hand_over(boards, b, old, captor)
+    for other in range(owner.shape[0]):
+        if owner[other] == old:
+            owner[other] = captor
+            army[other] = (army[other] + 1) // 2
     boards.players[b, old]["general"] = -1
     boards.players[b, old]["alive"] = False
     home = boards.players[b, captor]["general"]
@@ -474,41 +469,38 @@ def neutralise_due(boards: Boards, b: int) -> None:
 
 
 @subroutine
-def shrink(boards: Boards, b: int, kind: int) -> None:
-    """Take 1 from every owned swamp or desert; what has nothing left becomes neutral (rules 12 and 13)."""
-    owner = boards.owner[b]
-    army = boards.army[b]
-    terrain = boards.terrain[b]
-    for tile in range(owner.shape[0]):
-        if terrain[tile] == kind and owner[tile] >= 0:
-            army[tile] -= 1
-            if army[tile] <= 0:
-                army[tile] = 0
-                owner[tile] = NEUTRAL
-
-
-@subroutine
 def grow(boards: Boards, b: int) -> None:
     """Grow generals, cities and land at the turn just reached (rules 12 and 13)."""
-    turn = boards.games[b]["turn"]
-    if turn % 2:
+    game = boards.games[b]
+    if game["turn"] % 2:
         return
     owner = boards.owner[b]
     army = boards.army[b]
     terrain = boards.terrain[b]
+    old_cities = game["version"] < 6
+    land_grows = game["turn"] % 50 == 0
     for player in range(boards.players.shape[1]):
-        if boards.players[b, player]["general"] >= 0:
-            army[boards.players[b, player]["general"]] += 1
-    old_cities = boards.games[b]["version"] < 6
+        home = boards.players[b, player]["general"]
+        if home >= 0:
+            army[home] += 1
     for tile in range(owner.shape[0]):
-        if terrain[tile] == CITY and (owner[tile] >= 0 or (old_cities and army[tile] < 40)):
-            army[tile] += 1
-    shrink(boards, b, SWAMP)
-    if turn % 50 == 0:
-        for tile in range(owner.shape[0]):
-            if owner[tile] >= 0:
+        owned = owner[tile] >= 0
+        kind = terrain[tile]
+        if kind == CITY:
+            if owned or (old_cities and army[tile] < 40):
                 army[tile] += 1
-        shrink(boards, b, DESERT)
+        elif kind == SWAMP and owned:
+            army[tile] -= 1
+            if army[tile] <= 0:
+                army[tile] = 0
+                owner[tile] = NEUTRAL
+                owned = False
+        if land_grows and owned:
+            if kind != DESERT:
+                army[tile] += 1
+            elif army[tile] <= 0:  # a desert gains and loses one
+                army[tile] = 0
+                owner[tile] = NEUTRAL
 
 
 @subroutine
@@ -518,22 +510,19 @@ def end_by_idling(boards: Boards, b: int) -> None:
     if turn - boards.games[b]["last_move"] <= IDLE_LIMIT and turn <= TURN_LIMIT:
         return
     best = -1
-    best_army = np.int64(-1)
-    best_land = np.int64(-1)
+    most = np.int64(-1)
     for player in range(boards.players.shape[1]):
         if not boards.players[b, player]["alive"]:
             continue
-        army = np.int64(0)
-        land = np.int64(0)
+        strength = np.int64(0)  # army first, then land
         for tile in range(boards.owner.shape[1]):
             if boards.owner[b, tile] == player:
-                army += boards.army[b, tile]
-                land += 1
-        if army > best_army or (army == best_army and land > best_land):
-            best, best_army, best_land = player, army, land
+                strength += (np.int64(boards.army[b, tile]) << 16) + 1
+        if strength > most:
+            best = player
+            most = strength
     for player in range(boards.players.shape[1]):
-        if player != best:
-            boards.players[b, player]["alive"] = False
+        boards.players[b, player]["alive"] = boards.players[b, player]["alive"] and player == best
 
 
 @subroutine

@@ -41,7 +41,8 @@ def visible_to(boards: Boards, b: int, out: npt.NDArray[np.uint32]) -> None:
         out: (H*W,) uint32.
     """
     game = boards.games[b]
-    height, width, rows, columns = int(game["height"]), int(game["width"]), int(game["rows"]), int(game["columns"])
+    height, width = game["height"], game["width"]
+    rows, columns = game["rows"], game["columns"]
     wraps = game["modifiers"] & TORUS != 0
     owner = boards.owner[b]
     players = boards.players[b]
@@ -60,11 +61,13 @@ def visible_to(boards: Boards, b: int, out: npt.NDArray[np.uint32]) -> None:
             if holder < 0:
                 continue
             bits = friends[holder]
-            for near_row in range(row - 1, row + 2):
-                for near_column in range(column - 1, column + 2):
-                    if wraps:
-                        out[(near_row + rows) % rows * width + (near_column + columns) % columns] |= bits
-                    elif 0 <= near_row < height and 0 <= near_column < width:
+            for down in range(-1, 2):
+                near_row = (row + down + rows) % rows if wraps else row + down
+                if near_row < 0 or near_row >= height:
+                    continue
+                for right in range(-1, 2):
+                    near_column = (column + right + columns) % columns if wraps else column + right
+                    if 0 <= near_column < width:
                         out[near_row * width + near_column] |= bits
 
 
@@ -133,7 +136,7 @@ def action_mask(boards: Boards, b: int, player: int, out: npt.NDArray[np.int8]) 
     army = boards.army[b]
     players = boards.players[b]
     game = boards.games[b]
-    width, rows, columns = int(game["width"]), int(game["rows"]), int(game["columns"])
+    width, rows, columns = game["width"], game["rows"], game["columns"]
     wraps = game["modifiers"] & TORUS != 0
     for row in range(rows):
         for column in range(columns):
