@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, GENERAL, NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import kernel
-from generals_env.engine.rules import may_enter, neighbour
+from generals_env.engine.moves import may_enter, neighbour
 
 __all__ = ["ARMY_SCALE", "CHANNELS", "action_mask", "masks_of", "observe", "views_of", "visible_to"]
 

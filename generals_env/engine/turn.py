@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import kernel, subroutine
+from generals_env.engine.moves import move_action, select_queued
 from generals_env.engine.rewards import judge_turn, score_turn
-from generals_env.engine.rules import advance, apply_moves, finish_turn, move_action, select_queued
+from generals_env.engine.rules import advance, apply_moves, finish_turn
 from generals_env.engine.sight import action_mask, observe, visible_to
 
 __all__ = ["AFTER", "BEFORE", "play_turn", "replay_turn", "view_board"]
