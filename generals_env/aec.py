@@ -63,7 +63,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
             StateError: Before the first reset.
         """
         self.require_reset("observe")
-        return self.game.observation(self.index[agent])
+        return self.game.observation(self.player(agent))
 
     def step(self, action: int | None) -> None:
         """Take the choice of ``agent_selection``; the last one of a turn moves the board.
@@ -75,7 +75,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
             ActionError: If the action is out of range.
             StateError: Before the first reset, or when no agent is left.
         """
-        if not self.agents:
+        if not self.agents or not self.game.started:
             self.require_reset("step")
             raise StateError("step: expected a call of reset() after the end of the game, got an action")
         agent = self.agent_selection
@@ -97,6 +97,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
         self.agent_selection = self.agents[0]
         if game.play() or self._illegal:
             self._tell()
+        game.publish()
 
     def _tell(self) -> None:
         """Write rewards, ends and infos of the turn just played."""

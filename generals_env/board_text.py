@@ -77,7 +77,7 @@ def parse_board(text: str) -> Boards:
         if len(row) != width:
             raise MapError(f"map: expected {width} tiles in row {number}, got {len(row)}")
         for column, token in enumerate(row):
-            if token in LETTERS:
+            if len(token) == 1 and token in LETTERS:
                 player = LETTERS.index(token)
                 if player in generals:
                     raise MapError(f"map: expected general {token} once, got it again in row {number}, column {column}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import numbers
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ MODIFIERS = {"leapfrog": LEAPFROG, "defenseless": DEFENSELESS, "torus": TORUS, "
 
 RENDER_MODES = ("human", "ansi", "rgb_array")
 
+MOST_REWARD = float(np.finfo(np.float32).max)  # rewards are recorded in 32 bits
 MIN_SIZE, MAX_SIZE = 4, 64
 MAX_MOUNTAINS = 0.3  # beyond it random ground falls apart (site percolation: 0.41 on an infinite square lattice)
 MAX_CITIES = 0.2
@@ -68,8 +68,8 @@ class RewardConfig:
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ConfigError(f"reward {field.name}: expected a finite number, got {value!r}")
+            if not is_number(value) or not abs(value) <= MOST_REWARD:
+                raise ConfigError(f"reward {field.name}: expected a finite number, got {value!r:.80}")
 
     @classmethod
     def original(cls) -> RewardConfig:
@@ -139,21 +139,12 @@ class GameConfig:
         for name in options:
             if name not in names:
                 raise ConfigError(f"option {name!r}: expected one of {', '.join(names)}")
-        text = options.get("map")
-        if text is not None:
-            board = parse_board(text)
-            fixed = {
-                "players": board.players.shape[1],
-                "height": int(board.games[0]["height"]),
-                "width": int(board.games[0]["width"]),
-            }
-            for name, value in fixed.items():
-                if options.setdefault(name, value) != value:
-                    raise ConfigError(f"{name}: expected {value} as on the map (or nothing), got {options[name]!r}")
+        if options.get("map") is not None:
+            for name, value in map_options(options["map"]).items():
+                options.setdefault(name, value)
         for name in ("teams", "modifiers", "height", "width", "mountain_density"):
-            value = options.get(name)
-            if isinstance(value, Sequence) and not isinstance(value, str):
-                options[name] = tuple(value)
+            if isinstance(options.get(name), list):
+                options[name] = tuple(options[name])
         return cls(**options)
 
     def __post_init__(self) -> None:
@@ -178,10 +169,15 @@ class GameConfig:
             check_integer("render_player", self.render_player, 0, self.players - 1)
         if not isinstance(self.reward, RewardConfig):
             raise ConfigError(f"reward: expected a RewardConfig, got {self.reward!r}")
-        if not isinstance(self.modifiers, tuple) or any(name not in MODIFIERS for name in self.modifiers):
+        if not isinstance(self.modifiers, tuple) or any(name not in tuple(MODIFIERS) for name in self.modifiers):
             raise ConfigError(f"modifiers: expected names among {', '.join(MODIFIERS)}, got {self.modifiers!r}")
         self._check_teams()
         self._check_densities()
+
+        if self.map is not None:
+            for name, value in map_options(self.map).items():
+                if getattr(self, name) != value:
+                    raise ConfigError(f"{name}: expected {value} as on the map (or nothing), got {getattr(self, name)!r}")
 
     def _check_teams(self) -> None:
         teams = self.teams
@@ -200,7 +196,7 @@ class GameConfig:
             ("mountain_density", self.mountain_range[1], MAX_MOUNTAINS),
             ("city_density", self.city_share, MAX_CITIES),
         ):
-            if isinstance(density, bool) or not isinstance(density, (int, float)) or not 0 <= density <= most:
+            if not is_number(density) or not 0 <= density <= most:
                 raise ConfigError(f"{name}: expected a share from 0 to {most}, got {getattr(self, name)!r}")
         low, high = self.mountain_range
         if low > high:
@@ -256,6 +252,18 @@ class GameConfig:
             np.array([*bounds(self.height), *bounds(self.width)], np.int64),
             np.array([*self.mountain_range, self.city_share], np.float64),
         )
+
+
+def map_options(text: str) -> dict[str, int]:
+    """Return the options that a map fixes."""
+    board = parse_board(text)
+    game = board.games[0]
+    return {"players": board.players.shape[1], "height": int(game["height"]), "width": int(game["width"])}
+
+
+def is_number(value: Any) -> bool:
+    """Return whether ``value`` is a real number, of Python or numpy."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def bounds(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from generals_env.collector import Collector
 from generals_env.config import RENDER_MODES, GameConfig
 from generals_env.engine.boards import Boards
 from generals_env.engine.turn import AFTER
-from generals_env.errors import StateError
+from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
 
 __all__ = ["Face"]
@@ -48,11 +48,11 @@ class Face:
 
     def observation_space(self, agent: str) -> gymnasium.spaces.Dict:
         """Return the space of the agent's observations, the same object at every call."""
-        return self.observation_spaces[agent]
+        return self.observation_spaces[self.possible_agents[self.player(agent)]]
 
     def action_space(self, agent: str) -> gymnasium.spaces.Discrete:
         """Return the space of the agent's actions, the same object at every call."""
-        return self.action_spaces[agent]
+        return self.action_spaces[self.possible_agents[self.player(agent)]]
 
     def state(self) -> npt.NDArray[np.int32]:
         """Return the full board as (3, H, W) int32: owner, army, terrain.
@@ -91,7 +91,13 @@ class Face:
         self.game.collectors.append(collector)
 
     def remove_collector(self, collector: Collector) -> None:
-        """Let ``collector`` see no more."""
+        """Let ``collector`` see no more.
+
+        Raises:
+            StateError: If it was not added.
+        """
+        if collector not in self.game.collectors:
+            raise StateError(f"collector: expected one that was added, got {collector!r}")
         self.game.collectors.remove(collector)
 
     def render(self) -> npt.NDArray[np.uint8] | str | None:
@@ -134,8 +140,17 @@ class Face:
         Raises:
             StateError: If ``other`` has another configuration or has not been reset.
         """
+        if not isinstance(other, type(self)):
+            raise StateError(f"restore: expected a {type(self).__name__}, got {type(other).__name__}")
         self.game.restore(other.game)
         self.agents = list(other.agents)
+
+    def player(self, agent: str) -> int:
+        """Return the index of ``agent``; raise ``ConfigError`` if there is no such agent."""
+        try:
+            return self.index[agent]
+        except (KeyError, TypeError):
+            raise ConfigError(f"agent: expected one of {self.possible_agents}, got {agent!r}") from None
 
     def require_reset(self, name: str) -> None:
         """Raise ``StateError`` unless there has been a reset."""

@@ -31,7 +31,8 @@ def seed_state(seed: int | None, boards: int = 1) -> npt.NDArray[np.uint64]:
         ConfigError: If the seed is not a non-negative integer.
     """
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-        raise ConfigError(f"seed: expected a non-negative integer or None, got {seed!r}")
+        got = "a number of many digits" if isinstance(seed, int) and abs(seed) > 10**20 else repr(seed)
+        raise ConfigError(f"seed: expected a non-negative integer or None, got {got}")
     state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
     return np.full(boards, state[0], np.uint64)
 
@@ -50,6 +51,7 @@ class Game:
         truncated: (P,) bool, whose game was cut off after it.
         observations: (P, 9, H, W) float32.
         masks: (P, 8*H*W + 1) int8.
+        started: Whether there is a game.
     """
 
     def __init__(self, config: GameConfig) -> None:
@@ -76,6 +78,8 @@ class Game:
         self._rng: npt.NDArray[np.uint64] | None = None
         self._continues = False
         self._collecting = False
+        self._before = self.active
+        self.started = False
 
     def _drawn_board(self, text: str) -> Boards:
         board = parse_board(text)
@@ -104,11 +108,6 @@ class Game:
     # --- The course of a game -------------------------------------------------------------------------------------
 
     @property
-    def started(self) -> bool:
-        """Whether there has been a reset."""
-        return self._rng is not None
-
-    @property
     def turn(self) -> int:
         """Turns of the engine played so far."""
         return int(self.boards.games[AFTER]["turn"])
@@ -122,6 +121,7 @@ class Game:
         if seed is not None or self._rng is None:
             self._rng = seed_state(seed, boards=2)
         self._end_collection()
+        self.started = False
         if self._template is None:
             if not generate_map(self.boards, AFTER, self._rng, self._sizes, self._densities):
                 raise ConfigError(
@@ -138,6 +138,7 @@ class Game:
         self.terminated[:] = False
         self.truncated[:] = False
         self._continues = False
+        self.started = True
         view_board(self.boards, AFTER, self._flat, self.masks)
 
     def check_action(self, action: Any) -> int:
@@ -151,11 +152,12 @@ class Game:
         except TypeError:
             raise ActionError(f"action: expected an integer, got {action!r}") from None
         if not 0 <= index < self.actions_count:
-            raise ActionError(f"action: expected an integer from 0 to {self.actions_count - 1}, got {index}")
+            got = str(index) if abs(index) < 10**20 else "a number of many digits"
+            raise ActionError(f"action: expected an integer from 0 to {self.actions_count - 1}, got {got}")
         return index
 
     def play(self) -> bool:
-        """Play one turn with what stands in ``actions`` (indices within range) and tell the collectors.
+        """Play one turn with what stands in ``actions`` (indices within range); ``publish`` is to follow.
 
         Returns:
             Whether there is anything to tell but the views: an illegal action, an end, a reward.
@@ -175,12 +177,21 @@ class Game:
             self._flat,
             self.masks,
         )
+        self._before = self.active
+        if news:
+            self.illegal_count += self.illegal
+            self.active = self.active & ~(self.terminated | self.truncated)
+        return news
+
+    def publish(self) -> None:
+        """Tell the collectors of the turn just played. What one of them raises finds the game as it is to be."""
+        continues, self._continues = self._continues, True
         if self.collectors:
             self._collecting = True
             transition = Transition(
                 self.boards,
-                self._continues,
-                self.active,
+                continues,
+                self._before,
                 self.actions,
                 self.illegal,
                 self.rewards,
@@ -189,13 +200,8 @@ class Game:
             )
             for collector in self.collectors:
                 collector.on_state_transition(transition)
-        self._continues = True
-        if news:
-            self.illegal_count += self.illegal
-            self.active &= ~(self.terminated | self.truncated)
             if not self.active.any():
                 self._end_collection()
-        return news
 
     def surrender(self, player: int) -> None:
         """Take ``player`` out of the game before the turn that comes (rule 20).
@@ -252,8 +258,10 @@ class Game:
         Raises:
             StateError: If ``other`` has another configuration or no game.
         """
-        if other.config != self.config or other._rng is None:
-            raise StateError("restore: expected a game of the same configuration after its reset")
+        if other._rng is None or not other.started:
+            raise StateError("restore: expected a game after its reset, got one before")
+        if other.config != self.config:
+            raise StateError(f"restore: expected a game of {self.config}, got one of {other.config}")
         self._end_collection()
         for mine, theirs in zip(self.boards, other.boards, strict=True):
             mine[:] = theirs
@@ -271,6 +279,7 @@ class Game:
             getattr(self, name)[:] = getattr(other, name)
         self._rng = other._rng.copy()
         self._continues = False
+        self.started = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle everything but those who listen."""

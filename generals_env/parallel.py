@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pettingzoo import ParallelEnv
@@ -52,11 +53,12 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
             ActionError: If an agent has no action, a stranger has one, or an action is out of range; nothing was played.
             StateError: Before the first reset, or when no agent is left.
         """
-        if not self.agents:
+        if not self.agents or not self.game.started:
             self.require_reset("step")
             raise StateError("step: expected a call of reset() after the end of the game, got actions")
-        if set(actions) != set(self.agents):
-            raise ActionError(f"actions: expected one for each of {self.agents}, got {sorted(actions)}")
+        if not isinstance(actions, Mapping) or set(actions) != set(self.agents):
+            got = list(actions) if isinstance(actions, Mapping) else actions
+            raise ActionError(f"actions: expected one for each of {self.agents}, got {got!r:.200}")
         game = self.game
         indices = {agent: game.check_action(action) for agent, action in actions.items()}
         for agent, index in indices.items():
@@ -68,7 +70,9 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
         truncated = {agent: bool(game.truncated[self.index[agent]]) for agent in acted}
         infos = {agent: self.agent_info(self.index[agent]) for agent in acted}
         self.agents = [agent for agent in acted if not (terminated[agent] or truncated[agent])]
-        return self._observations(acted), rewards, terminated, truncated, infos
+        observations = self._observations(acted)
+        game.publish()
+        return observations, rewards, terminated, truncated, infos
 
     def _observations(self, agents: list[str]) -> dict[str, Observation]:
         return {agent: self.game.observation(self.index[agent]) for agent in agents}

@@ -76,9 +76,9 @@ POSITIONS = {
 }
 
 MOST_BYTES = 64 * 2**20  # of a file, before and after gzip
-MOST_SIDE = 256
+MOST_SIDE = 128
 MOST_MOVES = 2_000_000
-MOST_TURN = 100_000  # the live game ends at 50,000 (rule 27)
+MOST_TURN = 60_000  # the live game ends at 50,000 (rule 27)
 MOST_ARMY = 10**6
 
 CITY_STATE, WATCHTOWER = 1 << 1, 1 << 6
@@ -239,14 +239,14 @@ def read(path: str | Path) -> Replay:
     Raises:
         ReplayError: If the file cannot be read, is damaged, or needs rules that are not built.
     """
-    path = Path(path)
     try:
+        path = Path(path)
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
         if data[:2] == b"\x1f\x8b":
             with gzip.open(path) as archive:
                 data = archive.read(MOST_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, TypeError, ValueError) as error:  # a null byte is a ValueError
         raise ReplayError(f"path: expected a readable file, got {str(path)!r} ({error})") from error
     if len(data) > MOST_BYTES:
         raise ReplayError(f"path: expected at most {MOST_BYTES} bytes, got more in {str(path)!r}")

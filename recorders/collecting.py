@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,11 +44,15 @@ class BatchCollector:
         self.closed = False
         self._in_game = False
         self._next_game_id: str | None = None
+        self._names: Counter[str] = Counter()
         self._chunk: Chunk | None = None
+        self._unwritten: list[Chunk] = []
 
     def name_next_game(self, game_id: str) -> None:
-        """Call the game that begins next ``game_id``."""
-        self._next_game_id = game_id
+        """Call the game that begins next ``game_id``, with a number behind it if there was one of that name."""
+        self._names[game_id] += 1
+        times = self._names[game_id]
+        self._next_game_id = game_id if times == 1 else f"{game_id}-{times}"
 
     def on_state_transition(self, transition: Transition) -> None:
         """Take one turn of one game."""
@@ -60,9 +65,12 @@ class BatchCollector:
             self.games += 1
         chunk = self._chunk
         if chunk is None or not chunk.fits(transition):
-            self._write_chunk()
+            if chunk is not None:
+                self._unwritten.append(chunk)
             chunk = self._chunk = Chunk(transition.boards)
         self.experiences += chunk.append(transition, self._game_id, self.experiences)
+        if self._unwritten:
+            self._write()
 
     def on_batch_state_transition(self, transitions: Sequence[Transition]) -> None:
         """Take one turn of each of several games."""
@@ -75,7 +83,7 @@ class BatchCollector:
 
     def flush(self) -> None:
         """Write what there is, the game that goes on included."""
-        self._write_chunk()
+        self._write_all()
         self.sink.flush()
 
     def close(self) -> None:
@@ -83,14 +91,21 @@ class BatchCollector:
         if not self.closed:
             self.closed = True
             try:
-                self._write_chunk()
+                self._write_all()
             finally:
                 self.sink.close()
 
-    def _write_chunk(self) -> None:
-        chunk, self._chunk = self._chunk, None
-        if chunk is not None and chunk.count:
-            self.sink.write(chunk.batch())
+    def _write_all(self) -> None:
+        if self._chunk is not None:
+            self._unwritten.append(self._chunk)
+            self._chunk = None
+        self._write()
+
+    def _write(self) -> None:
+        # What a sink refuses is kept, and tried again with what comes next.
+        while self._unwritten:
+            self.sink.write(self._unwritten[0].batch())
+            del self._unwritten[0]
 
 
 class Chunk:
@@ -98,7 +113,8 @@ class Chunk:
 
     def __init__(self, like: Boards) -> None:
         """Make room for boards of the shape and players of ``like``."""
-        self.boards = Boards._make(np.empty((CHUNK_BOARDS, *field.shape[1:]), field.dtype) for field in like)
+        # Zeros, for records have padding, which would otherwise carry whatever was in memory into files.
+        self.boards = Boards._make(np.zeros((CHUNK_BOARDS, *field.shape[1:]), field.dtype) for field in like)
         room = CHUNK_BOARDS * like.players.shape[1]
         self.game_ids: list[str] = []
         self.columns = {

@@ -39,8 +39,11 @@ def open_dataset(path: str | Path) -> Dataset:
     Raises:
         StorageError: If there is none.
     """
-    place = Path(path)
-    files = [place] if place.is_file() else dataset_files(place)
+    try:
+        place = Path(path)
+        files = [place] if place.is_file() else dataset_files(place)
+    except (TypeError, ValueError, OSError) as error:
+        raise StorageError(f"path: expected a folder or a file, got {path!r} ({error})") from error
     if not files:
         raise StorageError(f"path: expected a folder with experiences_*.npz, or one such file, got {str(path)!r}")
     return Dataset(files)

@@ -31,17 +31,18 @@ class RecordedReplays:
 
 
 def record_replays(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     sink: str | Path | Sink,
     reward: RewardConfig | None = None,
     on_error: str = "raise",
 ) -> RecordedReplays:
     """Play replays and record every player's experience.
 
-    Actions are the moves that were made, a pass where there was none. Games are called by the id in the file, or by its name.
+    Actions are the moves that were made, a pass where there was none. Games are called by the id in the
+    file, or by its name.
 
     Args:
-        paths: Files as ``generals_env.replay.read`` takes them.
+        paths: Files as ``generals_env.replay.read`` takes them, or one such file.
         sink: A folder for NPZ files, or an object with ``write``, ``flush`` and ``close``. It is closed at the end.
         reward: Weights of the reward; the default ones without.
         on_error: ``"raise"`` stops at the first replay that cannot be recorded, ``"skip"`` reports it.
@@ -53,6 +54,8 @@ def record_replays(
     """
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
+    if isinstance(paths, (str, Path)):
+        paths = [paths]
     collector = BatchCollector(open_sink(sink))
     result = RecordedReplays()
     try:

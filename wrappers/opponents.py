@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from generals_env.engine.policies import expander_action, random_action
+from generals_env.engine.sight import CHANNELS
 from generals_env.errors import ConfigError
 from generals_env.game import seed_state
 
@@ -38,10 +39,22 @@ class Opponent:
 
         Args:
             observation: ``"observation"`` float32 (9, H, W) and ``"action_mask"`` int8 (8*H*W + 1,), as environments give them.
+
+        Raises:
+            ConfigError: If it is none.
         """
-        mask = np.ascontiguousarray(observation["action_mask"])
+        try:
+            mask = np.ascontiguousarray(observation["action_mask"], np.int8)
+            tensor = np.ascontiguousarray(observation["observation"], np.float32)
+            channels, height, width = tensor.shape
+            fits = channels == len(CHANNELS) and mask.shape == (8 * height * width + 1,)
+        except (KeyError, TypeError, ValueError, IndexError):
+            fits = False
+        if not fits:
+            raise ConfigError(
+                f"observation: expected a dict of observation ({len(CHANNELS)}, H, W) and action_mask (8*H*W + 1,), "
+                f"got {observation!r:.200}"
+            )
         if self.name == "random":
             return int(random_action(mask, self._rng, 0))
-        tensor = np.ascontiguousarray(observation["observation"])
-        channels, height, width = tensor.shape
         return int(expander_action(tensor.reshape(channels, height * width), mask, height, width, self._rng, 0))

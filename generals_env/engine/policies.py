@@ -34,7 +34,7 @@ def random_action(mask: Mask, rng: RandomState, b: int) -> int:
     last = mask.shape[0] - 1
     legal = 0
     for action in range(last):
-        legal += mask[action]
+        legal += int(mask[action])  # uncompiled, sums of int8 would wrap
     if legal == 0:
         return last
     skip = random_below(rng, b, legal)

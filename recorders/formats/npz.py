@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ COLUMNS = {
 
 COMPRESSION_LEVEL = 1
 
+MOST_BYTES = 2**30  # of a file, uncompressed: our own have a few million
+
 
 class NpzWriter:
     """A sink that writes each batch to a file of its own: ``experiences_000000.npz`` and so on.
@@ -50,13 +53,13 @@ class NpzWriter:
         Raises:
             StorageError: If the folder cannot be made or written.
         """
-        self.folder = Path(folder)
         try:
+            self.folder = Path(folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / f".probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a null byte is a ValueError
             raise StorageError(f"sink: expected a folder that can be written, got {str(folder)!r} ({error})") from error
         numbers = [int(path.stem[len("experiences_") :]) for path in dataset_files(self.folder)]
         self._next = max(numbers, default=-1) + 1
@@ -71,17 +74,18 @@ class NpzWriter:
         """
         if self._closed:
             raise StateError("write: expected an open writer, got one that is closed")
-        path = self.folder / f"experiences_{self._next:06d}.npz"
-        unfinished = path.with_name(f".{path.name}.part")
+        unfinished = self.folder / f".{uuid.uuid4().hex}.part"
         try:
             with unfinished.open("wb") as file:
                 write_arrays(file, batch_arrays(batch))
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.replace(path)
+            while not publish(unfinished, self.folder / f"experiences_{self._next:06d}.npz"):
+                self._next += 1  # somebody else writes to the same folder
         except OSError as error:
+            raise StorageError(f"sink: expected to write to {str(self.folder)!r}, got {error}") from error
+        finally:
             unfinished.unlink(missing_ok=True)
-            raise StorageError(f"sink: expected to write {str(path)!r}, got {error}") from error
         self._next += 1
 
     def flush(self) -> None:
@@ -92,9 +96,23 @@ class NpzWriter:
         self._closed = True
 
 
+def publish(unfinished: Path, path: Path) -> bool:
+    """Give a whole file its name, at once; return False if there is a file of that name."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        unfinished.replace(path)
+    return True
+
+
 def dataset_files(folder: Path) -> list[Path]:
     """Return the files of a folder in the order in which they were written."""
-    return sorted(path for path in folder.glob("experiences_*.npz") if path.stem[len("experiences_") :].isdecimal())
+    files = [path for path in folder.glob("experiences_*.npz") if path.stem[len("experiences_") :].isdecimal()]
+    return sorted(files, key=lambda path: int(path.stem[len("experiences_") :]))
 
 
 def batch_arrays(batch: ExperienceBatch) -> dict[str, npt.NDArray[Any]]:
@@ -127,11 +145,24 @@ def read_npz(path: Path) -> ExperienceBatch:
         StorageError: If the file cannot be read, is damaged, or is not ours.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > MOST_BYTES:
+                raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")  # noqa: TRY301 - told with the others
+            arrays = {name.removesuffix(".npy"): read_array(archive, name) for name in archive.namelist()}
         return check_batch(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise StorageError(f"path: expected a file of experiences (schema {SCHEMA}), got {str(path)!r} ({error})") from error
+    except Exception as error:
+        # A damaged file can make zlib, zipfile and numpy raise nearly anything.
+        raise StorageError(
+            f"path: expected a file of experiences (schema {SCHEMA}), got {str(path)!r} ({type(error).__name__}: {error})"
+        ) from error
+
+
+def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """Return one array of a file."""
+    with archive.open(name) as member:
+        array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+    return array
 
 
 def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
@@ -156,9 +187,15 @@ def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
     for name, limit in limits.items():
         if length and not (columns[name].min() >= 0 and columns[name].max() < limit):
             raise ValueError(f"{name}: expected indices below {limit}")
-    area = boards.games["height"].astype(int) * boards.games["width"]
-    inside = (boards.games["rows"] <= boards.games["height"]) & (boards.games["columns"] <= boards.games["width"])
-    inside &= (boards.games["rows"] > 0) & (boards.games["columns"] > 0)
-    if (area != tiles).any() or not inside.all() or (boards.owner >= players).any():
+    games = boards.games
+    height, width = (games[0]["height"], games[0]["width"]) if count else (0, 0)
+    same = (games["height"] == height) & (games["width"] == width)
+    inside = (games["rows"] > 0) & (games["rows"] <= height) & (games["columns"] > 0) & (games["columns"] <= width)
+    if not (same & inside).all() or height * width != tiles or (boards.owner >= players).any():
         raise ValueError("boards: expected sizes and owners that fit the arrays")
+    action = columns["action"]
+    if length and not (action.min() >= 0 and action.max() <= 8 * tiles and np.isfinite(columns["reward"]).all()):
+        raise ValueError(f"action, reward: expected indices up to {8 * tiles} and finite numbers")
+    if arrays["game_ids"].ndim != 1 or arrays["game_ids"].dtype.kind != "U":
+        raise ValueError(f"game_ids: expected strings, got {arrays['game_ids'].dtype}")
     return ExperienceBatch(game_ids=tuple(arrays["game_ids"].tolist()), boards=boards, **columns)
