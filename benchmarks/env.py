@@ -102,6 +102,7 @@ def main() -> None:
     """Measure and print."""
     console = Console()
     imports, cold, warm, ours, recorded, empty = [], [], [], [], [], []
+    turns_per_second(generals_env.make())  # compile and warm up
     with console.status("measuring, about three minutes") as status, tempfile.TemporaryDirectory() as shared:
         seconds(FIRST, NUMBA_CACHE_DIR=shared)
         for number in range(RUNS):

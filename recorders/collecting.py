@@ -130,19 +130,22 @@ class Chunk:
             "state_index": np.empty(room, np.int32),
             "next_state_index": np.empty(room, np.int32),
         }
-        self.everybody = np.arange(like.players.shape[1])
+        self.like = like
+        self.players = np.arange(like.players.shape[1], dtype=np.int8)
+        self.numbers = np.arange(like.players.shape[1])
         self.count = 0
         self.board_count = 0
 
     def fits(self, transition: Transition) -> bool:
         """Return whether there is room for one more turn of these players on a board of this shape."""
         like = transition.boards
-        return (
-            self.board_count + 2 <= CHUNK_BOARDS
-            and self.boards.players.shape[1] == like.players.shape[1]
-            and self.boards.games[0]["height"] == like.games[0]["height"]
-            and self.boards.games[0]["width"] == like.games[0]["width"]
-        )
+        if like is not self.like:  # an environment tells of the same arrays again and again
+            game, other = like.games[0], self.like.games[0]
+            same = game["height"] == other["height"] and game["width"] == other["width"]
+            if not same or like.players.shape[1] != self.like.players.shape[1]:
+                return False
+            self.like = like
+        return self.board_count + 2 <= CHUNK_BOARDS
 
     def append(self, transition: Transition, game_id: str, sequence: int) -> int:
         """Add the experiences of one turn and return how many they are."""
@@ -156,25 +159,23 @@ class Chunk:
         else:
             first -= 1
         self._add_board(boards, AFTER)
-        players = self.everybody if transition.active.all() else np.flatnonzero(transition.active)
-        start, stop = self.count, self.count + len(players)
-        values = {
-            "game": len(self.game_ids) - 1,
-            "player_id": players,
-            "sequence": np.arange(sequence, sequence + len(players)),
-            "action": transition.actions[players],
-            "illegal": transition.illegal[players],
-            "reward": transition.rewards[players],
-            "terminated": transition.terminated[players],
-            "truncated": transition.truncated[players],
-            "collected_at": time.time_ns(),
-            "state_index": first,
-            "next_state_index": self.board_count - 1,
-        }
-        for name, value in values.items():
-            self.columns[name][start:stop] = value
-        self.count = stop
-        return len(players)
+        active, columns = transition.active, self.columns
+        everybody = active.all()
+        count = len(active) if everybody else int(active.sum())
+        rows = slice(self.count, self.count + count)
+        columns["game"][rows] = len(self.game_ids) - 1
+        columns["player_id"][rows] = self.players if everybody else self.players[active]
+        columns["sequence"][rows] = self.numbers[:count] + sequence
+        columns["action"][rows] = transition.actions if everybody else transition.actions[active]
+        columns["illegal"][rows] = transition.illegal if everybody else transition.illegal[active]
+        columns["reward"][rows] = transition.rewards if everybody else transition.rewards[active]
+        columns["terminated"][rows] = transition.terminated if everybody else transition.terminated[active]
+        columns["truncated"][rows] = transition.truncated if everybody else transition.truncated[active]
+        columns["collected_at"][rows] = time.time_ns()
+        columns["state_index"][rows] = first
+        columns["next_state_index"][rows] = self.board_count - 1
+        self.count += count
+        return count
 
     def _add_board(self, boards: Boards, b: int) -> None:
         for mine, theirs in zip(self.boards, boards, strict=True):

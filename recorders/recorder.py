@@ -116,6 +116,11 @@ class ExperienceRecorder:
 class AECRecorder(ExperienceRecorder, BaseWrapper[str, Any, Any]):
     """Records an AEC environment."""
 
+    def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Return what the environment returns; looking all of it up through the wrapper costs as much as a turn."""
+        last: tuple[Any, float, bool, bool, dict[str, Any]] = self.env.last(observe)
+        return last
+
 
 class ParallelRecorder(ExperienceRecorder, BaseParallelWrapper[str, Any, Any]):
     """Records a parallel environment."""

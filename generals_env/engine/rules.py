@@ -23,7 +23,7 @@ from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.moves import Actions, Tiles, take_actions
 from generals_env.engine.order import order_moves
 
-__all__ = ["advance", "apply_moves", "finish_turn", "is_over", "kill", "neutralise", "winner"]
+__all__ = ["advance", "apply_moves", "finish_turn", "is_over", "kill", "neutralise", "neutralise_due", "winner"]
 
 IDLE_LIMIT = 2000  # rule 27
 TURN_LIMIT = 50000  # rule 27

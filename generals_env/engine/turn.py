@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import kernel, subroutine
-from generals_env.engine.moves import move_action, select_queued
+from generals_env.engine.moves import move_action, select_queued, take_actions
 from generals_env.engine.rewards import judge_turn, score_turn
-from generals_env.engine.rules import advance, apply_moves, finish_turn
+from generals_env.engine.rules import apply_moves, finish_turn, neutralise_due
 from generals_env.engine.sight import action_mask, observe, visible_to
 
 __all__ = ["AFTER", "BEFORE", "play_turn", "replay_turn", "view_board"]
@@ -87,9 +87,17 @@ def play_turn(
     Returns:
         Whether there is anything to tell but the views: an illegal action, an end, a reward.
     """
+    players = active.shape[0]
+    start = np.empty(players, np.int32)
+    end = np.empty(players, np.int32)
+    half = np.empty(players, np.int32)
+    result = np.empty(players, np.int8)
     copy_row(boards, after, before)
-    advance(boards, after, actions, illegal)
-    result = np.empty(active.shape[0], np.int8)
+    # The steps of ``advance``, not a call of it: each level of calls compiles all that lies below it once more.
+    take_actions(boards, after, actions, start, end, half, illegal)
+    neutralise_due(boards, after)
+    apply_moves(boards, after, start, end, half)
+    finish_turn(boards, after)
     judge_turn(boards, after, active, terminated, result)
     score_turn(boards, before, after, active, result, weights, rewards)
     view_board(boards, after, observations, masks)
