@@ -65,6 +65,27 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
         self.require_reset("observe")
         return self.game.observation(self.player(agent))
 
+    def last(self, observe: bool = True) -> tuple[Observation | None, float, bool, bool, dict[str, Any]]:
+        """Return observation, reward since the last action, terminated, truncated and info of ``agent_selection``.
+
+        Args:
+            observe: Whether to return an observation; None takes its place otherwise.
+
+        Raises:
+            StateError: Before the first reset, or when no agent is left.
+        """
+        agent = self.agent_selection
+        if agent not in self._cumulative_rewards:
+            self.require_reset("last")
+            raise StateError("last: expected a call of reset() after the end of the game, got none")
+        return (
+            self.game.observation(self.index[agent]) if observe else None,
+            self._cumulative_rewards[agent],
+            self.terminations[agent],
+            self.truncations[agent],
+            self.infos[agent],
+        )
+
     def step(self, action: int | None) -> None:
         """Take the choice of ``agent_selection``; the last one of a turn moves the board.
 

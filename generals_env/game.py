@@ -13,7 +13,7 @@ from generals_env.board_text import parse_board
 from generals_env.collector import Collector, Transition
 from generals_env.config import GameConfig
 from generals_env.engine import rules
-from generals_env.engine.boards import Boards, copy_boards
+from generals_env.engine.boards import Boards, copy_boards, put_boards
 from generals_env.engine.maps import ATTEMPTS, generate_map
 from generals_env.engine.sight import CHANNELS
 from generals_env.engine.turn import AFTER, BEFORE, play_turn, view_board
@@ -71,7 +71,7 @@ class Game:
         self.observations = np.zeros((players, len(CHANNELS), height, width), np.float32)
         self.masks = np.zeros((players, self.actions_count), np.int8)
         self.collectors: list[Collector] = []
-        self._flat = self.observations.reshape(players, len(CHANNELS), height * width)
+        self._set_views()
         self._weights = config.reward.weights()
         self._sizes, self._densities = config.map_parameters()
         self._template = None if config.map is None else self._drawn_board(config.map)
@@ -129,8 +129,7 @@ class Game:
                     f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}"
                 )
         else:
-            for mine, drawn in zip(self.boards, self._template, strict=True):
-                mine[AFTER] = drawn[0]
+            put_boards(self.boards, AFTER, self._template, 0)
         self.active[:] = True
         self.illegal[:] = False
         self.illegal_count[:] = 0
@@ -163,7 +162,7 @@ class Game:
             Whether there is anything to tell but the views: an illegal action, an end, a reward.
         """
         news = play_turn(
-            self.boards,
+            *self.boards,
             BEFORE,
             AFTER,
             self.actions,
@@ -234,7 +233,8 @@ class Game:
 
     def observation(self, player: int) -> Observation:
         """Return a copy of what ``player`` observes."""
-        return {"observation": self.observations[player].copy(), "action_mask": self.masks[player].copy()}
+        tensor, mask = self._views[player]
+        return {"observation": tensor.copy(), "action_mask": mask.copy()}
 
     def state(self) -> npt.NDArray[np.int32]:
         """Return the full board as (3, H, W) int32: owner, army, terrain (codes of ``engine.boards``)."""
@@ -263,8 +263,7 @@ class Game:
         if other.config != self.config:
             raise StateError(f"restore: expected a game of {self.config}, got one of {other.config}")
         self._end_collection()
-        for mine, theirs in zip(self.boards, other.boards, strict=True):
-            mine[:] = theirs
+        put_boards(self.boards, slice(None), other.boards, slice(None))
         for name in (
             "active",
             "actions",
@@ -286,11 +285,15 @@ class Game:
         state = self.__dict__.copy()
         state["collectors"] = []
         state["_collecting"] = False
-        del state["_flat"]
+        del state["_flat"], state["_views"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore what ``__getstate__`` gave, and the view it left out."""
+        """Restore what ``__getstate__`` gave, and the views it left out."""
         self.__dict__.update(state)
-        self._flat = self.observations.reshape(*self.observations.shape[:2], -1)
+        self._set_views()
         self._continues = False
+
+    def _set_views(self) -> None:
+        self._flat = self.observations.reshape(*self.observations.shape[:2], -1)
+        self._views = list(zip(self.observations, self.masks, strict=True))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from generals_env.collector import Transition
-from generals_env.engine.boards import Boards
+from generals_env.engine.boards import Boards, put_boards
 from generals_env.engine.turn import AFTER, BEFORE
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
@@ -178,8 +178,7 @@ class Chunk:
         return count
 
     def _add_board(self, boards: Boards, b: int) -> None:
-        for mine, theirs in zip(self.boards, boards, strict=True):
-            mine[self.board_count] = theirs[b]
+        put_boards(self.boards, self.board_count, boards, b)
         self.board_count += 1
 
     def batch(self) -> ExperienceBatch:

@@ -393,7 +393,7 @@ def test_rewards_and_ends_agree() -> None:
             expected = play_turn(game, actions, active.tolist(), weights, max_turns)
             played = np.array(actions, np.int64)
             news = turn.play_turn(
-                boards,
+                *boards,
                 turn.BEFORE,
                 turn.AFTER,
                 played,

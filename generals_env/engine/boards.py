@@ -39,6 +39,7 @@ __all__ = [
     "Boards",
     "copy_boards",
     "empty_boards",
+    "put_boards",
 ]
 
 MAX_PLAYERS = 16
@@ -146,3 +147,12 @@ def empty_boards(count: int, height: int, width: int, players: int, version: int
 def copy_boards(boards: Boards, index: slice | npt.NDArray[np.integer] = slice(None)) -> Boards:
     """Return a copy of the boards that ``index`` picks along the first axis (all of them by default)."""
     return Boards._make(field[index].copy() for field in boards)
+
+
+def put_boards(boards: Boards, b: int | slice, others: Boards, i: int | slice) -> None:
+    """Copy board ``i`` of ``others`` over board ``b`` of ``boards``; slices for several."""
+    boards.owner[b] = others.owner[i]
+    boards.army[b] = others.army[i]
+    boards.terrain[b] = others.terrain[i]
+    boards.players[b] = others.players[i]
+    boards.games[b] = others.games[i]

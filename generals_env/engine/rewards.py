@@ -86,9 +86,14 @@ def score_turn(
     members = boards.players[after]
     # A row a player: change of land, change of army, army now, cities won and lost, generals won and lost.
     tally = np.zeros((players, 7), np.int64)
+    counts = weights[10] != 0
+    for k in range(4):
+        counts = counts or weights[k] != 0
     for tile in range(boards.owner.shape[1]):
         old = boards.owner[before, tile]
         new = boards.owner[after, tile]
+        if not counts and old == new:
+            continue  # nobody asks for land and armies
         if old >= 0:
             tally[old, 0] -= 1
             tally[old, 1] -= boards.army[before, tile]

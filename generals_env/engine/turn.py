@@ -53,7 +53,11 @@ def view_board(boards: Boards, b: int, observations: npt.NDArray[np.float32], ma
 
 @kernel
 def play_turn(
-    boards: Boards,
+    owner: npt.NDArray[np.int8],
+    army: npt.NDArray[np.int32],
+    terrain: npt.NDArray[np.int8],
+    players: npt.NDArray[np.void],
+    games: npt.NDArray[np.void],
     before: int,
     after: int,
     actions: npt.NDArray[np.int64],
@@ -69,8 +73,14 @@ def play_turn(
 ) -> bool:
     """Keep a copy of the board, play one turn on it, and write what follows for the players.
 
+    The fields of the boards come one by one, as in ``play_turn(*boards, ...)``: numba takes a NamedTuple in twice as slowly.
+
     Args:
-        boards: The boards.
+        owner: Field of ``Boards``, as the next four.
+        army: See there.
+        terrain: See there.
+        players: See there.
+        games: See there.
         before: Where the copy goes.
         after: Which board to play on.
         actions: (P,) int64, in and out, see ``advance``.
@@ -87,11 +97,11 @@ def play_turn(
     Returns:
         Whether there is anything to tell but the views: an illegal action, an end, a reward.
     """
-    players = active.shape[0]
-    start = np.empty(players, np.int32)
-    end = np.empty(players, np.int32)
-    half = np.empty(players, np.int32)
-    result = np.empty(players, np.int8)
+    boards = Boards(owner, army, terrain, players, games)
+    start = np.empty(active.shape[0], np.int32)
+    end = np.empty(active.shape[0], np.int32)
+    half = np.empty(active.shape[0], np.int32)
+    result = np.empty(active.shape[0], np.int8)
     copy_row(boards, after, before)
     # The steps of ``advance``, not a call of it: each level of calls compiles all that lies below it once more.
     take_actions(boards, after, actions, start, end, half, illegal)

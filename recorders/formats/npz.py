@@ -175,7 +175,8 @@ def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
     players = boards.players.shape[1]
     dtypes = (np.int8, np.int32, np.int8, PLAYER, GAME)
     shapes = ((count, tiles), (count, tiles), (count, tiles), (count, players), (count,))
-    for name, field, dtype, shape in zip(Boards._fields, boards, dtypes, shapes, strict=True):
+    fields: tuple[npt.NDArray[Any], ...] = boards
+    for name, field, dtype, shape in zip(Boards._fields, fields, dtypes, shapes, strict=True):
         if field.dtype != dtype or field.shape != shape:
             raise ValueError(f"{name}: expected {dtype} of {shape}, got {field.dtype} of {field.shape}")
     columns = {name: arrays[name] for name in COLUMNS}
