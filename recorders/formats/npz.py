@@ -170,7 +170,10 @@ def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
     schema = json.loads(str(arrays["header"])).get("schema")
     if schema != SCHEMA:
         raise ValueError(f"schema {schema}")
-    boards = Boards(arrays["owner"], arrays["army"].astype(np.int32), arrays["terrain"], arrays["players"], arrays["games"])
+    army = arrays["army"]
+    if army.dtype not in (np.int16, np.int32):
+        raise ValueError(f"army: expected integers of 16 or 32 bits, got {army.dtype}")
+    boards = Boards(arrays["owner"], army.astype(np.int32), arrays["terrain"], arrays["players"], arrays["games"])
     count, tiles = boards.owner.shape
     players = boards.players.shape[1]
     dtypes = (np.int8, np.int32, np.int8, PLAYER, GAME)
