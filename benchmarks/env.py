@@ -103,10 +103,11 @@ def main() -> None:
     console = Console()
     imports, cold, warm, ours, recorded, empty = [], [], [], [], [], []
     turns_per_second(generals_env.make())  # compile and warm up
-    with console.status("measuring, about three minutes") as status, tempfile.TemporaryDirectory() as shared:
+    # No bar that moves by itself: its thread would be measured, too.
+    with tempfile.TemporaryDirectory() as shared:
         seconds(FIRST, NUMBA_CACHE_DIR=shared)
         for number in range(RUNS):
-            status.update(f"round {number + 1} of {RUNS}")
+            console.print(f"round {number + 1} of {RUNS}, about 40 seconds", style="dim")
             imports.append(seconds(IMPORT))
             warm.append(seconds(FIRST, NUMBA_CACHE_DIR=shared))
             with tempfile.TemporaryDirectory() as own:
