@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from pettingzoo import aec_registry, parallel_registry, register
@@ -78,10 +79,16 @@ def parallel_env(**options: Any) -> GeneralsParallel:
     return generals_v0.parallel_env(**options)
 
 
+#: Importable as attributes, too: ``generals_env.replay.read(path)`` needs no import of its own.
+SUBMODULES = ("actions", "generals_v0", "recorders", "render", "replay", "wrappers")
+
+
 def __getattr__(name: str) -> Any:
     # Numba takes a second to import: nothing that needs it is imported before it is used.
     if name in ("GameConfig", "RewardConfig"):
         from generals_env import config
 
         return getattr(config, name)
+    if name in SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

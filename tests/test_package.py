@@ -69,6 +69,14 @@ def test_every_module_says_what_it_exports() -> None:
             assert re.search(r"^__all__ = ", path.read_text(), re.MULTILINE), path
 
 
+def test_submodules_are_there_without_importing_them() -> None:
+    names = ("actions", "generals_v0", "recorders", "render", "replay", "wrappers")
+    code = "import generals_env; print(" + ", ".join(f"generals_env.{name}.__name__" for name in names) + ")"
+    assert python(code).split() == [f"generals_env.{name}" for name in names]
+    with pytest.raises(AttributeError, match="module 'generals_env' has no attribute 'nothing'"):
+        _ = generals_env.nothing
+
+
 def test_import_is_light() -> None:
     loaded = python("import sys, generals_env; print(' '.join(sys.modules))").split()
     for heavy in ("numba", "torch", "PIL", "rich", "typer", "grpc", "pyarrow", "stable_baselines3"):

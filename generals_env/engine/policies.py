@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.maps import CITY_ARMY
+from generals_env.engine.moves import neighbour
 from generals_env.engine.random import RandomState, random_below
 
 __all__ = ["expander_action", "random_action"]
@@ -64,22 +65,14 @@ def capture_value(observation: Observation, army: int, target: int) -> int:
 @subroutine
 def steps_to_frontier(observation: Observation, height: int, width: int, tile: int, direction: int) -> int:
     """Return how many steps straight ahead the own land ends at a tile to take; a large number if it never does."""
-    row = tile // width
-    column = tile % width
+    ahead = tile
     steps = 0
     while True:
-        if direction == 0:
-            row -= 1
-        elif direction == 1:
-            row += 1
-        elif direction == 2:
-            column -= 1
-        else:
-            column += 1
+        row = ahead // width
+        ahead = neighbour(row, ahead - row * width, direction, width, height, width, False)
         steps += 1
-        if row < 0 or row >= height or column < 0 or column >= width:
+        if ahead < 0:
             return height * width
-        ahead = row * width + column
         if observation[6, ahead] > 0:
             return height * width
         if observation[2, ahead] == 0:
