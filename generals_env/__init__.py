@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 from pettingzoo import aec_registry, parallel_registry, register
 
 from generals_env.errors import (
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from generals_env.aec import GeneralsAEC
     from generals_env.config import GameConfig, RewardConfig
     from generals_env.parallel import GeneralsParallel
+    from generals_env.vector import GeneralsVector
 
-#: The id in PettingZoo's registries.
+#: The id in the registries of PettingZoo and Gymnasium.
 ENV_ID = "generals_env/Generals-v0"
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "StorageError",
     "__version__",
     "make",
+    "make_vec",
     "parallel_env",
 ]
 
@@ -53,6 +56,12 @@ if ENV_ID not in aec_registry:
     register("aec", ENV_ID, entry_point="generals_env.generals_v0:env")
 if ENV_ID not in parallel_registry:
     register("parallel", ENV_ID, entry_point="generals_env.generals_v0:parallel_env")
+if ENV_ID not in gymnasium.registry:
+    gymnasium.register(
+        ENV_ID,
+        entry_point="generals_env.single:GeneralsSingle",
+        vector_entry_point="generals_env.single:GeneralsSingleVector",
+    )
 
 
 def make(**options: Any) -> GeneralsAEC:
@@ -79,8 +88,29 @@ def parallel_env(**options: Any) -> GeneralsParallel:
     return generals_v0.parallel_env(**options)
 
 
+def make_vec(num_envs: int, **options: Any) -> GeneralsVector:
+    """Return many games at once, for all their players.
+
+    Args:
+        num_envs: How many.
+        **options: Fields of ``GameConfig``, and:
+
+            copy: Whether ``step`` hands out copies (the default), not views that the next step changes.
+            autoreset_mode: What happens to ended games, a ``gymnasium.vector.AutoresetMode``: ``SAME_STEP`` (the default)
+                begins the next game at once, ``NEXT_STEP`` with the next step, ``DISABLED`` leaves it to ``reset``.
+            threads: Among how many threads the games are divided; all cores without. Results do not depend on it.
+
+    Raises:
+        ConfigError: If an option is unknown or has a value it cannot have.
+        MapError: If the map is no board.
+    """
+    from generals_env.vector import make_vec
+
+    return make_vec(num_envs, **options)
+
+
 #: Importable as attributes, too: ``generals_env.replay.read(path)`` needs no import of its own.
-SUBMODULES = ("actions", "generals_v0", "recorders", "render", "replay", "wrappers")
+SUBMODULES = ("actions", "generals_v0", "recorders", "opponents", "render", "replay", "wrappers")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from generals_env.board_text import parse_board
 from generals_env.engine.boards import DEFENSELESS, LEAPFROG, LIVE_VERSION, MAX_PLAYERS, SLIPPERY, TORUS, Boards, empty_boards
+from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
 
 __all__ = ["MODIFIERS", "RENDER_MODES", "GameConfig", "RewardConfig"]
@@ -106,7 +107,8 @@ class GameConfig:
         mountain_density: Share of the tiles, or a pair to draw from.
         city_density: Share of the tiles; None for the live game's, 2% and 0.3% a player.
         reward: Weights of the reward.
-        observation: Layout of the tensor: ``"standard"``, the nine channels of the wire format.
+        observation: Layout of the tensor: ``"standard"``, the nine channels of the wire format, or ``"full"``, twelve more
+            (``generals_env.engine.sight.FULL_CHANNELS``).
         render_mode: One of ``RENDER_MODES`` or None.
         render_player: Whose view ``render`` shows; None shows the whole board.
     """
@@ -161,8 +163,8 @@ class GameConfig:
             raise ConfigError(f"fog: expected True or False, got {self.fog!r}")
         if self.rules != "live" and not re.fullmatch(r"v([3-9]|1[0-8])", str(self.rules)):
             raise ConfigError(f"rules: expected 'live' or 'v3' to 'v{LIVE_VERSION}', got {self.rules!r}")
-        if self.observation != "standard":
-            raise ConfigError(f"observation: expected 'standard', got {self.observation!r}")
+        if self.observation not in tuple(LAYOUTS):
+            raise ConfigError(f"observation: expected one of {', '.join(LAYOUTS)}, got {self.observation!r}")
         if self.render_mode is not None and self.render_mode not in RENDER_MODES:
             raise ConfigError(f"render_mode: expected None or one of {', '.join(RENDER_MODES)}, got {self.render_mode!r}")
         if self.render_player is not None:
@@ -214,6 +216,17 @@ class GameConfig:
         return bounds(self.height)[1], bounds(self.width)[1]
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of an observation."""
+        return LAYOUTS[self.observation]
+
+    @property
+    def actions(self) -> int:
+        """How many actions there are: 8*H*W + 1."""
+        height, width = self.shape
+        return 8 * height * width + 1
+
+    @property
     def version(self) -> int:
         """The replay version whose rules hold."""
         return LIVE_VERSION if self.rules == "live" else int(self.rules[1:])
@@ -252,6 +265,18 @@ class GameConfig:
             np.array([*bounds(self.height), *bounds(self.width)], np.int64),
             np.array([*self.mountain_range, self.city_share], np.float64),
         )
+
+    def drawn_board(self) -> Boards | None:
+        """Return the board that ``map`` draws, alone; None where maps are random."""
+        if self.map is None:
+            return None
+        board = parse_board(self.map)
+        board.games["version"] = self.version
+        board.games["modifiers"] = self.modifier_bits
+        board.games["fog"] = self.fog
+        if self.teams is not None:
+            board.players["team"] = np.array(self.teams, np.int8)
+        return board
 
 
 def map_options(text: str) -> dict[str, int]:

@@ -14,6 +14,7 @@ from generals_env.engine.boards import Boards
 from generals_env.engine.turn import AFTER
 from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
+from generals_env.spaces import action_space, observation_space, state_space
 
 __all__ = ["Face"]
 
@@ -37,9 +38,9 @@ class Face:
         self.possible_agents = [f"player_{player}" for player in range(config.players)]
         self.agents: list[str] = []
         self.index = {agent: player for player, agent in enumerate(self.possible_agents)}
-        self.observation_spaces = {agent: self.game.observation_space() for agent in self.possible_agents}
-        self.action_spaces = {agent: gymnasium.spaces.Discrete(self.game.actions_count) for agent in self.possible_agents}
-        self.state_space = self.game.state_space()
+        self.observation_spaces = {agent: observation_space(config) for agent in self.possible_agents}
+        self.action_spaces = {agent: action_space(config) for agent in self.possible_agents}
+        self.state_space = state_space(config)
 
     @property
     def config(self) -> GameConfig:
@@ -107,18 +108,9 @@ class Face:
             StateError: Before the first reset, or without a render mode.
         """
         self.require_reset("render")
-        if self.render_mode is None:
-            raise StateError(f"render: expected a render_mode at construction ({', '.join(RENDER_MODES)}), got None")
-        from generals_env.render import draw_board, format_board
+        from generals_env.render import render_board
 
-        player = self.config.render_player
-        if self.render_mode == "rgb_array":
-            return draw_board(self.game.boards, AFTER, player)
-        text = format_board(self.game.boards, AFTER, player, color=self.render_mode == "human")
-        if self.render_mode == "ansi":
-            return text
-        print(text, flush=True)  # noqa: T201 - what the human mode is for
-        return None
+        return render_board(self.game.boards, AFTER, self.config)
 
     def close(self) -> None:
         """Do nothing: the environment holds no file, window or process."""

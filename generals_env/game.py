@@ -5,36 +5,21 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import gymnasium.spaces
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.board_text import parse_board
 from generals_env.collector import Collector, Transition
 from generals_env.config import GameConfig
 from generals_env.engine import rules
 from generals_env.engine.boards import Boards, copy_boards, put_boards
 from generals_env.engine.maps import ATTEMPTS, generate_map
-from generals_env.engine.sight import CHANNELS
 from generals_env.engine.turn import AFTER, BEFORE, play_turn, view_board
 from generals_env.errors import ActionError, ConfigError, StateError
+from generals_env.seeding import seed_state
 
-__all__ = ["Game", "seed_state"]
+__all__ = ["Game"]
 
 Observation = dict[str, npt.NDArray[Any]]
-
-
-def seed_state(seed: int | None, boards: int = 1) -> npt.NDArray[np.uint64]:
-    """Return generator states, (boards,) uint64, all of them that of ``seed``; None takes one from the operating system.
-
-    Raises:
-        ConfigError: If the seed is not a non-negative integer.
-    """
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-        got = "a number of many digits" if isinstance(seed, int) and abs(seed) > 10**20 else repr(seed)
-        raise ConfigError(f"seed: expected a non-negative integer or None, got {got}")
-    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-    return np.full(boards, state[0], np.uint64)
 
 
 class Game:
@@ -60,7 +45,7 @@ class Game:
         players = config.players
         height, width = config.shape
         self.boards = config.empty_boards(2)
-        self.actions_count = 8 * height * width + 1
+        self.actions_count = config.actions
         self.active = np.zeros(players, np.bool_)
         self.actions = np.zeros(players, np.int64)
         self.illegal = np.zeros(players, np.bool_)
@@ -68,42 +53,18 @@ class Game:
         self.rewards = np.zeros(players, np.float32)
         self.terminated = np.zeros(players, np.bool_)
         self.truncated = np.zeros(players, np.bool_)
-        self.observations = np.zeros((players, len(CHANNELS), height, width), np.float32)
+        self.observations = np.zeros((players, len(config.channels), height, width), np.float32)
         self.masks = np.zeros((players, self.actions_count), np.int8)
         self.collectors: list[Collector] = []
         self._set_views()
         self._weights = config.reward.weights()
         self._sizes, self._densities = config.map_parameters()
-        self._template = None if config.map is None else self._drawn_board(config.map)
+        self._template = config.drawn_board()
         self._rng: npt.NDArray[np.uint64] | None = None
         self._continues = False
         self._collecting = False
         self._before = self.active
         self.started = False
-
-    def _drawn_board(self, text: str) -> Boards:
-        board = parse_board(text)
-        for name in ("version", "modifiers", "fog"):
-            board.games[name] = self.boards.games[AFTER][name]
-        board.players["team"] = self.boards.players["team"][AFTER]
-        return board
-
-    # --- Spaces ---------------------------------------------------------------------------------------------------
-
-    def observation_space(self) -> gymnasium.spaces.Dict:
-        """Return a new space of one player's observations."""
-        height, width = self.config.shape
-        return gymnasium.spaces.Dict(
-            {
-                "observation": gymnasium.spaces.Box(0.0, 1.0, (len(CHANNELS), height, width), np.float32),
-                "action_mask": gymnasium.spaces.Box(0, 1, (self.actions_count,), np.int8),
-            }
-        )
-
-    def state_space(self) -> gymnasium.spaces.Box:
-        """Return a new space of ``state()``."""
-        info = np.iinfo(np.int32)
-        return gymnasium.spaces.Box(int(info.min), int(info.max), (3, *self.config.shape), np.int32)
 
     # --- The course of a game -------------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from generals_env.config import RENDER_MODES, GameConfig
 from generals_env.engine.boards import CITY, DESERT, GENERAL, NEUTRAL, PLAIN, SWAMP, Boards
 from generals_env.engine.sight import visible_to
-from generals_env.errors import StorageError
+from generals_env.errors import StateError, StorageError
 
-__all__ = ["PLAYER_COLORS", "draw_board", "format_board", "save_gif"]
+__all__ = ["PLAYER_COLORS", "draw_board", "format_board", "render_board", "save_gif"]
 
 #: One colour a player, told apart on screen and, the first eight, by most colour-blind people.
 PLAYER_COLORS = (
@@ -225,3 +226,20 @@ def save_gif(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, millisec
         images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
     except OSError as error:
         raise StorageError(f"path: expected a file that can be written, got {str(path)!r} ({error})") from error
+
+
+def render_board(boards: Boards, b: int, config: GameConfig) -> npt.NDArray[np.uint8] | str | None:
+    """Return a picture or a text of board ``b``, as ``render_mode`` says; ``"human"`` prints to the terminal.
+
+    Raises:
+        StateError: Without a render mode.
+    """
+    if config.render_mode is None:
+        raise StateError(f"render: expected a render_mode at construction ({', '.join(RENDER_MODES)}), got None")
+    if config.render_mode == "rgb_array":
+        return draw_board(boards, b, config.render_player)
+    text = format_board(boards, b, config.render_player, color=config.render_mode == "human")
+    if config.render_mode == "ansi":
+        return text
+    print(text, flush=True)  # noqa: T201 - what the human mode is for
+    return None

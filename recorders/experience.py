@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
-from generals_env.engine.sight import CHANNELS, masks_of, views_of
+from generals_env.engine.sight import LAYOUTS, masks_of, views_of
 from generals_env.errors import ConfigError
 
 __all__ = ["ExperienceBatch"]
@@ -84,20 +84,21 @@ class ExperienceBatch:
         """(n,) strings."""
         return np.array(self.game_ids, np.str_)[self.game]
 
-    def states(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
-        """Return what each player observed before his action, (n, 9, H, W) float32.
+    def states(self, out: npt.NDArray[np.float32] | None = None, layout: str = "standard") -> npt.NDArray[np.float32]:
+        """Return what each player observed before his action, (n, 9, H, W) float32, (n, 21, H, W) in the full layout.
 
         Args:
             out: Where to write it; a new array without.
+            layout: ``"standard"`` or ``"full"``, whatever the environment showed.
 
         Raises:
-            ConfigError: If ``out`` has another shape or dtype, or is not contiguous.
+            ConfigError: If ``out`` has another shape or dtype, or is not contiguous, or if there is no such layout.
         """
-        return self._views(self.state_index, out)
+        return self._views(self.state_index, out, layout)
 
-    def next_states(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
-        """Return what each player observed after the turn, (n, 9, H, W) float32; ``out`` and errors as in ``states``."""
-        return self._views(self.next_state_index, out)
+    def next_states(self, out: npt.NDArray[np.float32] | None = None, layout: str = "standard") -> npt.NDArray[np.float32]:
+        """Return what each player observed after the turn; arguments and errors as in ``states``."""
+        return self._views(self.next_state_index, out, layout)
 
     def action_masks(self, out: npt.NDArray[np.int8] | None = None) -> npt.NDArray[np.int8]:
         """Return what each player could do, (n, 8*H*W + 1) int8; ``out`` and errors as in ``states``."""
@@ -107,10 +108,13 @@ class ExperienceBatch:
         """Return what each player could do after the turn, (n, 8*H*W + 1) int8; ``out`` and errors as in ``states``."""
         return self._masks(self.next_state_index, out)
 
-    def _views(self, index: npt.NDArray[np.int32], out: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+    def _views(self, index: npt.NDArray[np.int32], out: npt.NDArray[np.float32] | None, layout: str) -> npt.NDArray[np.float32]:
+        if layout not in tuple(LAYOUTS):
+            raise ConfigError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}")
         height, width = self.shape
-        array = checked_out(out, (len(self), len(CHANNELS), height, width), np.dtype(np.float32))
-        views_of(self.boards, index, self.player_id, array.reshape(len(self), len(CHANNELS), height * width))
+        channels = len(LAYOUTS[layout])
+        array = checked_out(out, (len(self), channels, height, width), np.dtype(np.float32))
+        views_of(self.boards, index, self.player_id, array.reshape(len(self), channels, height * width))
         return array
 
     def _masks(self, index: npt.NDArray[np.int32], out: npt.NDArray[np.int8] | None) -> npt.NDArray[np.int8]:

@@ -40,5 +40,20 @@ def test_small_games_are_the_same_in_every_mode(number: int, tmp_path: Path) -> 
     assert digest.hexdigest()[:16] == EXPECTED[number]
 
 
+@pytest.mark.parametrize("number", range(len(OPTIONS)))
+def test_small_batches_are_the_same_in_every_mode(number: int) -> None:
+    digest = hashlib.sha256()
+    venv = generals_env.make_vec(2, max_turns=30, threads=1, **OPTIONS[number])
+    venv.reset(seed=number)
+    policies = [("expander", "random")[player % 2] for player in range(venv.config.players)]
+    assert venv.play(40, policies).games == 2
+    for _ in range(30):
+        observations, rewards, *_ = venv.step(venv.act(policies))
+        digest.update(observations["observation"].tobytes() + observations["action_mask"].tobytes() + rewards.tobytes())
+    digest.update(venv.state().tobytes())
+    assert digest.hexdigest()[:16] == EXPECTED_BATCHES[number]
+
+
 #: What the compiled kernels give; to be made anew when policies, maps or layouts change on purpose.
-EXPECTED = ["e8ed9c93c8a7664a", "27be955a238bf7cc", "4090d2b132caa337"]
+EXPECTED = ["2a4dca1c53fa87c0", "8b26ae5575d7a9a7", "b7ca725696c3ea32"]
+EXPECTED_BATCHES = ["300227c9c59ad3eb", "2d74b1ba73f64fa1", "f052e45f1d3fc209"]

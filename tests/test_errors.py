@@ -85,7 +85,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
         for bad in (0.21, -1, inf, "", (0, 0.1))
     ),
     ({"reward": {"win_game": 1}}, "reward: expected a RewardConfig, got {'win_game': 1}"),
-    ({"observation": "all"}, "observation: expected 'standard', got 'all'"),
+    ({"observation": "all"}, "observation: expected one of standard, full, got 'all'"),
     ({"render_mode": "pygame"}, "render_mode: expected None or one of human, ansi, rgb_array, got 'pygame'"),
     *(({"render_player": bad}, f"render_player: expected an integer from 0 to 1, got {bad!r}") for bad in (2, -1, "0")),
     (

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from generals_env.engine.policies import expander_action, random_action
-from generals_env.engine.sight import CHANNELS
+from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
-from generals_env.game import seed_state
+from generals_env.opponents import POLICIES
+from generals_env.seeding import seed_state
 
 __all__ = ["OPPONENTS", "Opponent"]
 
-OPPONENTS = ("random", "expander")
+OPPONENTS = POLICIES
 
 
 class Opponent:
@@ -47,12 +48,12 @@ class Opponent:
             mask = np.ascontiguousarray(observation["action_mask"], np.int8)
             tensor = np.ascontiguousarray(observation["observation"], np.float32)
             channels, height, width = tensor.shape
-            fits = channels == len(CHANNELS) and mask.shape == (8 * height * width + 1,)
+            fits = channels in map(len, LAYOUTS.values()) and mask.shape == (8 * height * width + 1,)
         except (KeyError, TypeError, ValueError, IndexError):
             fits = False
         if not fits:
             raise ConfigError(
-                f"observation: expected a dict of observation ({len(CHANNELS)}, H, W) and action_mask (8*H*W + 1,), "
+                "observation: expected a dict of observation (9 or 21, H, W) and action_mask (8*H*W + 1,), "
                 f"got {observation!r:.200}"
             )
         if self.name == "random":

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numba
 
-__all__ = ["kernel", "subroutine"]
+__all__ = ["inlined", "kernel", "subroutine"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,9 +40,20 @@ def kernel(function: Function) -> Function:
 
 
 def subroutine(function: Function) -> Function:
-    """Compile ``function`` for kernels to call.
+    """Compile ``function`` for kernels to call. It allocates nothing: its caller owns all arrays.
 
     Python must not call it (that would crash) but for ``function.py_func``, its uncompiled self.
     """
-    compiled: Function = compile_with(no_cpython_wrapper=True, **OPTIONS)(function)
+    # Without numba's runtime (_nrt) arrays are not reference-counted: the counters are shared by all threads, and
+    # counting them atomically made a turn of a batch ten times slower. Numba refuses to compile an allocation then.
+    compiled: Function = compile_with(no_cpython_wrapper=True, _nrt=False, **OPTIONS)(function)
+    return compiled
+
+
+def inlined(function: Function) -> Function:
+    """Compile ``function`` into each of its callers: for small ones, and for large ones that are called in one place.
+
+    A ``Boards`` and the like are some hundred words, which a call copies: more than what most calls do with them.
+    """
+    compiled: Function = compile_with(no_cpython_wrapper=True, forceinline=True, _nrt=False, **OPTIONS)(function)
     return compiled

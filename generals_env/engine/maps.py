@@ -21,7 +21,7 @@ from generals_env.engine.boards import CITY, GENERAL, MOUNTAIN, NEUTRAL, OWNER_M
 from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.random import RandomState, random_below, random_float
 
-__all__ = ["ATTEMPTS", "CITY_ARMY", "ROOM_TOLERANCE", "generate_map", "least_distance", "room_radius"]
+__all__ = ["ATTEMPTS", "CITY_ARMY", "ROOM_TOLERANCE", "draw_map", "generate_map", "least_distance", "room_radius"]
 
 #: Armies of new cities, both ends included (ladder games).
 CITY_ARMY = (40, 50)
@@ -177,7 +177,7 @@ def place_generals(
         b: Which of them.
         rng: Generators.
         seats: (P,) int64, out: tiles of the generals.
-        distance: (P + 1, H*W) int32, out: steps from each seat; the last row is scratch.
+        distance: (P + 3, H*W) int32, out: steps from each seat; the last rows are scratch.
         queue: (H*W,) int32, scratch.
     """
     terrain = boards.terrain[b]
@@ -189,7 +189,7 @@ def place_generals(
     radius = room_radius(rows, columns, players)
     smallest = rows * columns
     largest = 0
-    suitable = np.empty(terrain.shape[0], np.int64)
+    suitable = distance[players + 1]
     for player in range(players):
         count = 0
         for tile in range(terrain.shape[0]):
@@ -270,10 +270,20 @@ def place_city(
 
 
 @subroutine
-def place_cities(boards: Boards, b: int, rng: RandomState, wanted: int, distance: npt.NDArray[np.int32]) -> None:
+def place_cities(
+    boards: Boards, b: int, rng: RandomState, wanted: int, distance: npt.NDArray[np.int32], placed: npt.NDArray[np.int32]
+) -> None:
     """Place about ``wanted`` cities in rounds that give each player one, a third of the rounds close by.
 
     What does not divide goes onto contested ground; a round that finds no place for somebody is taken back.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        rng: Generators.
+        wanted: How many cities.
+        distance: (P + 3, H*W) int32, steps from each seat; the last rows are scratch.
+        placed: (P,) int32, scratch.
     """
     players = boards.players.shape[1]
     rows = boards.games[b]["rows"]
@@ -281,8 +291,8 @@ def place_cities(boards: Boards, b: int, rng: RandomState, wanted: int, distance
     radius = room_radius(rows, columns, players)
     tiles = distance.shape[1]
     contested = players
-    territory = np.empty(tiles, np.int32)
-    nearest = np.empty(tiles, np.int32)
+    territory = distance[players + 1]
+    nearest = distance[players + 2]
     for tile in range(tiles):
         territory[tile] = -1
         nearest[tile] = -1
@@ -295,7 +305,6 @@ def place_cities(boards: Boards, b: int, rng: RandomState, wanted: int, distance
                 territory[tile] = player
             elif steps == nearest[tile]:
                 territory[tile] = contested
-    placed = np.empty(players, np.int32)
     rounds = wanted // players
     close = (rounds + 1) // 3
     for number in range(rounds):
@@ -336,6 +345,38 @@ def populate(boards: Boards, b: int, rng: RandomState, seats: npt.NDArray[np.int
     boards.games[b]["last_move"] = 0
 
 
+@subroutine
+def draw_map(
+    boards: Boards,
+    b: int,
+    rng: RandomState,
+    sizes: npt.NDArray[np.int64],
+    densities: npt.NDArray[np.float64],
+    seats: npt.NDArray[np.int64],
+    distance: npt.NDArray[np.int32],
+    queue: npt.NDArray[np.int32],
+) -> bool:
+    """Do what ``generate_map`` does, in given scratch: (P,) int64, (P + 3, H*W) and (H*W,) int32."""
+    rows = sizes[0] + random_below(rng, b, sizes[1] - sizes[0] + 1)
+    columns = sizes[2] + random_below(rng, b, sizes[3] - sizes[2] + 1)
+    boards.games[b]["rows"] = rows
+    boards.games[b]["columns"] = columns
+    area = rows * columns
+    for _ in range(ATTEMPTS):
+        share = densities[0] + random_float(rng, b) * (densities[1] - densities[0])
+        mountains = min(max(int(share * area + 0.5), int(np.ceil(densities[0] * area))), int(densities[1] * area))
+        if not place_mountains(boards, b, rng, mountains, distance[0], queue):
+            continue
+        if not place_generals(boards, b, rng, seats, distance, queue):
+            continue
+        for player in range(seats.shape[0]):
+            boards.terrain[b, seats[player]] = GENERAL
+        place_cities(boards, b, rng, int(densities[2] * area + 0.5), distance, queue)
+        populate(boards, b, rng, seats)
+        return True
+    return False
+
+
 @kernel
 def generate_map(
     boards: Boards, b: int, rng: RandomState, sizes: npt.NDArray[np.int64], densities: npt.NDArray[np.float64]
@@ -355,23 +396,6 @@ def generate_map(
     players = boards.players.shape[1]
     tiles = boards.owner.shape[1]
     seats = np.empty(players, np.int64)
-    distance = np.empty((players + 1, tiles), np.int32)
+    distance = np.empty((players + 3, tiles), np.int32)
     queue = np.empty(tiles, np.int32)
-    rows = sizes[0] + random_below(rng, b, sizes[1] - sizes[0] + 1)
-    columns = sizes[2] + random_below(rng, b, sizes[3] - sizes[2] + 1)
-    boards.games[b]["rows"] = rows
-    boards.games[b]["columns"] = columns
-    area = rows * columns
-    for _ in range(ATTEMPTS):
-        share = densities[0] + random_float(rng, b) * (densities[1] - densities[0])
-        mountains = min(max(int(share * area + 0.5), int(np.ceil(densities[0] * area))), int(densities[1] * area))
-        if not place_mountains(boards, b, rng, mountains, distance[0], queue):
-            continue
-        if not place_generals(boards, b, rng, seats, distance, queue):
-            continue
-        for player in range(players):
-            boards.terrain[b, seats[player]] = GENERAL
-        place_cities(boards, b, rng, int(densities[2] * area + 0.5), distance)
-        populate(boards, b, rng, seats)
-        return True
-    return False
+    return draw_map(boards, b, rng, sizes, densities, seats, distance, queue)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import NEUTRAL, TORUS, Boards
-from generals_env.engine.jit import subroutine
+from generals_env.engine.jit import inlined, subroutine
 
 __all__ = ["Actions", "Tiles", "may_enter", "move_action", "neighbour", "select_queued", "take_actions"]
 
@@ -16,7 +16,7 @@ Tiles = npt.NDArray[np.int32]
 Actions = npt.NDArray[np.int64]
 
 
-@subroutine
+@inlined
 def neighbour(row: int, column: int, direction: int, width: int, rows: int, columns: int, wraps: bool) -> int:
     """Return the tile next to row and column (directions 0-3: up, down, left, right), -1 if off the board.
 
@@ -38,7 +38,7 @@ def neighbour(row: int, column: int, direction: int, width: int, rows: int, colu
     return int(row * width + column)
 
 
-@subroutine
+@inlined
 def move_target(boards: Boards, b: int, tile: int, direction: int) -> int:
     """Return the tile next to ``tile`` on board ``b``, -1 if off the board."""
     game = boards.games[b]
@@ -67,7 +67,7 @@ def move_action(boards: Boards, b: int, start: int, end: int, half: int) -> int:
     return 4 * start + direction_of(boards, b, start, end) + (plane if half else 0)
 
 
-@subroutine
+@inlined
 def may_enter(army: int, player: int, holder: int, players: npt.NDArray[np.void]) -> bool:
     """Return whether ``army`` men of ``player`` may set out to a tile with owner code ``holder`` (rule 8)."""
     if holder < NEUTRAL:  # mountain, lookout, observatory
@@ -78,7 +78,7 @@ def may_enter(army: int, player: int, holder: int, players: npt.NDArray[np.void]
     return bool(army == 1 and holder >= 0 and holder != player and players[holder]["team"] == players[player]["team"])
 
 
-@subroutine
+@inlined
 def can_move(boards: Boards, b: int, player: int, start: int, end: int) -> bool:
     """Return whether ``player`` may move from ``start`` to its neighbour ``end`` (rule 8, adjacency apart)."""
     if not boards.players[b, player]["alive"] or boards.owner[b, start] != player:
@@ -86,7 +86,7 @@ def can_move(boards: Boards, b: int, player: int, start: int, end: int) -> bool:
     return may_enter(boards.army[b, start], player, boards.owner[b, end], boards.players[b])
 
 
-@subroutine
+@inlined
 def take_actions(
     boards: Boards, b: int, actions: Actions, start: Tiles, end: Tiles, half: Tiles, illegal: npt.NDArray[np.bool_]
 ) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from generals_env.engine.boards import SLIPPERY, Boards
-from generals_env.engine.jit import subroutine
+from generals_env.engine.jit import inlined
 from generals_env.engine.moves import Tiles
 
 __all__ = ["order_moves"]
 
 
-@subroutine
+@inlined
 def base_player(version: int, turn: int, players: int, k: int) -> int:
     """Return the k-th player of the base order (rule 15)."""
     if version == 3:
@@ -21,7 +21,7 @@ def base_player(version: int, turn: int, players: int, k: int) -> int:
     return k
 
 
-@subroutine
+@inlined
 def goes_before(boards: Boards, b: int, first: int, second: int, start: Tiles, end: Tiles) -> bool:
     """Return whether the move of player ``first`` sorts strictly before that of ``second`` (rule 16)."""
     owner = boards.owner[b]
@@ -39,7 +39,7 @@ def goes_before(boards: Boards, b: int, first: int, second: int, start: Tiles, e
     return bool(boards.army[b, start[first]] > boards.army[b, start[second]])
 
 
-@subroutine
+@inlined
 def waits_for(boards: Boards, b: int, player: int, other: int, start: Tiles, end: Tiles) -> bool:
     """Return whether the move of ``player`` has to wait for that of ``other`` (rules 17 and 18)."""
     if start[other] == end[player] and end[other] == start[player]:
@@ -52,7 +52,7 @@ def waits_for(boards: Boards, b: int, player: int, other: int, start: Tiles, end
     return bool(end[other] == start[player])
 
 
-@subroutine
+@inlined
 def order_moves(boards: Boards, b: int, start: Tiles, end: Tiles, order: Tiles) -> int:
     """Fill ``order`` with the players who move, first to last, and return how many they are (rules 15-18)."""
     players = start.shape[0]

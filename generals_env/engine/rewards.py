@@ -9,7 +9,7 @@ from generals_env.engine.boards import CITY, GENERAL, Boards
 from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.rules import is_over
 
-__all__ = ["WEIGHTS", "judge_turn", "score_turn"]
+__all__ = ["WEIGHTS", "counts_armies", "judge_turn", "score_turn", "tally_capture", "weigh_tally"]
 
 #: Names of the weights, in the order of the ``weights`` argument of ``score_turn``. The first ten are the wire's RewardConfig.
 WEIGHTS = (
@@ -58,59 +58,55 @@ def judge_turn(
             result[player] = 1 if lives else -1
 
 
-@kernel
-def score_turn(
-    boards: Boards,
-    before: int,
-    after: int,
+@subroutine
+def counts_armies(weights: npt.NDArray[np.float64]) -> bool:
+    """Return whether rewards depend on land and armies, which is costly to count."""
+    counts = weights[10] != 0
+    for k in range(4):
+        counts = counts or weights[k] != 0
+    return bool(counts)
+
+
+@subroutine
+def tally_capture(members: npt.NDArray[np.void], old: int, new: int, general: bool, tally: npt.NDArray[np.int64]) -> None:
+    """Count a city or general that passed from ``old`` to ``new``; what team-mates hand each other counts for nothing.
+
+    Args:
+        members: (P,) records of the players.
+        old: Owner before the turn, negative for nobody.
+        new: Owner after it.
+        general: Whether it was a general before the turn.
+        tally: (P, 7) int64, see ``weigh_tally``.
+    """
+    if old >= 0 and new >= 0 and members[old]["team"] == members[new]["team"]:
+        return
+    column = 5 if general else 3
+    if new >= 0:
+        tally[new, column] += 1
+    if old >= 0:
+        tally[old, column + 1] += 1
+
+
+@subroutine
+def weigh_tally(
+    members: npt.NDArray[np.void],
+    tally: npt.NDArray[np.int64],
     active: npt.NDArray[np.bool_],
     result: npt.NDArray[np.int8],
     weights: npt.NDArray[np.float64],
     rewards: npt.NDArray[np.float32],
 ) -> None:
-    """Write each player's reward for the turn that led from board ``before`` to board ``after``.
-
-    Winning or losing replaces all other terms. A captured general counts as a general, never as a city gained; what passes
-    between team-mates counts as neither.
+    """Write each player's reward. Winning or losing replaces all other terms.
 
     Args:
-        boards: The boards.
-        before: Which one stood before the turn.
-        after: Which one came of it.
+        members: (P,) records of the players.
+        tally: (P, 7) int64: change of land, change of army, army now, cities won and lost, generals won and lost.
         active: (P,) bool; others get 0.
         result: (P,) int8 from ``judge_turn``.
         weights: (11,) float64, see ``WEIGHTS``. Those of losses are negative where a loss is to hurt.
         rewards: (P,) float32, out.
     """
     players = active.shape[0]
-    members = boards.players[after]
-    # A row a player: change of land, change of army, army now, cities won and lost, generals won and lost.
-    tally = np.zeros((players, 7), np.int64)
-    counts = weights[10] != 0
-    for k in range(4):
-        counts = counts or weights[k] != 0
-    for tile in range(boards.owner.shape[1]):
-        old = boards.owner[before, tile]
-        new = boards.owner[after, tile]
-        if not counts and old == new:
-            continue  # nobody asks for land and armies
-        if old >= 0:
-            tally[old, 0] -= 1
-            tally[old, 1] -= boards.army[before, tile]
-        if new >= 0:
-            tally[new, 0] += 1
-            tally[new, 1] += boards.army[after, tile]
-            tally[new, 2] += boards.army[after, tile]
-        kind = boards.terrain[before, tile]
-        if old == new or (kind != CITY and kind != GENERAL):  # noqa: PLR1714 - a membership test compiles slowly
-            continue
-        if old >= 0 and new >= 0 and members[old]["team"] == members[new]["team"]:
-            continue
-        column = 3 if kind == CITY else 5
-        if new >= 0:
-            tally[new, column] += 1
-        if old >= 0:
-            tally[old, column + 1] += 1
     for player in range(players):
         rewards[player] = np.float32(0)
         if not active[player]:
@@ -131,3 +127,47 @@ def score_turn(
         if own + enemy > 0:
             total += weights[10] * (own - enemy) / (own + enemy)
         rewards[player] = np.float32(total)
+
+
+@kernel
+def score_turn(
+    boards: Boards,
+    before: int,
+    after: int,
+    active: npt.NDArray[np.bool_],
+    result: npt.NDArray[np.int8],
+    weights: npt.NDArray[np.float64],
+    rewards: npt.NDArray[np.float32],
+) -> None:
+    """Write each player's reward for the turn that led from board ``before`` to board ``after``.
+
+    A captured general counts as a general, never as a city gained.
+
+    Args:
+        boards: The boards.
+        before: Which one stood before the turn.
+        after: Which one came of it.
+        active: (P,) bool; others get 0.
+        result: (P,) int8 from ``judge_turn``.
+        weights: (11,) float64, see ``WEIGHTS``.
+        rewards: (P,) float32, out.
+    """
+    members = boards.players[after]
+    tally = np.zeros((active.shape[0], 7), np.int64)
+    counts = counts_armies(weights)
+    for tile in range(boards.owner.shape[1]):
+        old = boards.owner[before, tile]
+        new = boards.owner[after, tile]
+        if not counts and old == new:
+            continue  # nobody asks for land and armies
+        if old >= 0:
+            tally[old, 0] -= 1
+            tally[old, 1] -= boards.army[before, tile]
+        if new >= 0:
+            tally[new, 0] += 1
+            tally[new, 1] += boards.army[after, tile]
+            tally[new, 2] += boards.army[after, tile]
+        kind = boards.terrain[before, tile]
+        if old != new and (kind == CITY or kind == GENERAL):  # noqa: PLR1714, SIM109 - a membership test compiles slowly
+            tally_capture(members, old, new, kind == GENERAL, tally)
+    weigh_tally(members, tally, active, result, weights, rewards)

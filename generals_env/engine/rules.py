@@ -19,12 +19,26 @@ from generals_env.engine.boards import (
     SWAMP,
     Boards,
 )
-from generals_env.engine.jit import kernel, subroutine
+from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.moves import Actions, Tiles, take_actions
 from generals_env.engine.order import order_moves
 
-__all__ = ["advance", "apply_moves", "finish_turn", "is_over", "kill", "neutralise", "neutralise_due", "winner"]
+__all__ = [
+    "LAND_TURNS",
+    "advance",
+    "apply_moves",
+    "end_by_idling",
+    "finish_turn",
+    "grow_generals",
+    "grow_tile",
+    "is_over",
+    "kill",
+    "neutralise",
+    "neutralise_due",
+    "winner",
+]
 
+LAND_TURNS = 50  # rule 13
 IDLE_LIMIT = 2000  # rule 27
 TURN_LIMIT = 50000  # rule 27
 
@@ -32,7 +46,7 @@ TURN_LIMIT = 50000  # rule 27
 # --- Combat (rules 9-11, 19) --------------------------------------------------------------------------------------
 
 
-@subroutine
+@inlined
 def sent_army(army: int, half: int) -> int:
     """Return how many of ``army`` leave their tile (rule 10)."""
     if half:
@@ -59,7 +73,7 @@ def capture_general(boards: Boards, b: int, captor: int, old: int, tile: int) ->
         boards.terrain[b, tile] = CITY
 
 
-@subroutine
+@inlined
 def trade_partner(
     boards: Boards, b: int, player: int, start: Tiles, end: Tiles, half: Tiles, order: Tiles, position: int, count: int
 ) -> int:
@@ -118,7 +132,7 @@ def trade_generals(boards: Boards, b: int, player: int, rival: int, start: Tiles
     boards.players[b, rival]["general"] = lost
 
 
-@subroutine
+@inlined
 def execute_move(boards: Boards, b: int, player: int, start: int, end: int, half: int) -> bool:
     """Execute one move and return whether it had an effect (rules 10 and 11)."""
     owner = boards.owner[b]
@@ -148,8 +162,8 @@ def execute_move(boards: Boards, b: int, player: int, start: int, end: int, half
     return True
 
 
-@subroutine
-def apply_moves(boards: Boards, b: int, start: Tiles, end: Tiles, half: Tiles) -> None:
+@inlined
+def apply_moves(boards: Boards, b: int, start: Tiles, end: Tiles, half: Tiles, order: Tiles) -> None:
     """Order this turn's moves and execute them one after another (rules 9-19).
 
     Args:
@@ -158,8 +172,8 @@ def apply_moves(boards: Boards, b: int, start: Tiles, end: Tiles, half: Tiles) -
         start: (P,) int32, tile each player moves from, -1 for none; every move valid now (rule 8).
         end: (P,) int32, tile moved to.
         half: (P,) int32, 1 for a half move.
+        order: (P,) int32, scratch.
     """
-    order = np.empty(start.shape[0], np.int32)
     count = order_moves(boards, b, start, end, order)
     for k in range(count):
         player = order[k]
@@ -218,39 +232,48 @@ def neutralise_due(boards: Boards, b: int) -> None:
 # --- Growth and end (rules 12-14, 27, 28) -------------------------------------------------------------------------
 
 
-@subroutine
-def grow(boards: Boards, b: int) -> None:
-    """Grow generals, cities and land at the turn just reached (rules 12 and 13)."""
-    game = boards.games[b]
-    if game["turn"] % 2:
-        return
-    owner = boards.owner[b]
-    army = boards.army[b]
-    terrain = boards.terrain[b]
-    old_cities = game["version"] < 6
-    land_grows = game["turn"] % 50 == 0
+@inlined
+def grow_generals(boards: Boards, b: int) -> None:
+    """Add a man to every general (rule 12)."""
     for player in range(boards.players.shape[1]):
         home = boards.players[b, player]["general"]
         if home >= 0:
-            army[home] += 1
-    for tile in range(owner.shape[0]):
-        owned = owner[tile] >= 0
-        kind = terrain[tile]
-        if kind == CITY:
-            if owned or (old_cities and army[tile] < 40):
-                army[tile] += 1
-        elif kind == SWAMP and owned:
-            army[tile] -= 1
-            if army[tile] <= 0:
-                army[tile] = 0
-                owner[tile] = NEUTRAL
-                owned = False
-        if land_grows and owned:
-            if kind != DESERT:
-                army[tile] += 1
-            elif army[tile] <= 0:  # a desert gains and loses one
-                army[tile] = 0
-                owner[tile] = NEUTRAL
+            boards.army[b, home] += 1
+
+
+@inlined
+def grow_tile(boards: Boards, b: int, tile: int, land_grows: bool) -> None:
+    """Grow a tile at an even turn: cities, swamps, and with ``land_grows`` all land (rules 12 and 13)."""
+    owner = boards.owner[b]
+    army = boards.army[b]
+    owned = owner[tile] >= 0
+    kind = boards.terrain[b, tile]
+    if kind == CITY:
+        if owned or (boards.games[b]["version"] < 6 and army[tile] < 40):
+            army[tile] += 1
+    elif kind == SWAMP and owned:
+        army[tile] -= 1
+        if army[tile] <= 0:
+            army[tile] = 0
+            owner[tile] = NEUTRAL
+            owned = False
+    if land_grows and owned:
+        if kind != DESERT:
+            army[tile] += 1
+        elif army[tile] <= 0:  # a desert gains and loses one
+            army[tile] = 0
+            owner[tile] = NEUTRAL
+
+
+@subroutine
+def grow(boards: Boards, b: int) -> None:
+    """Grow generals, cities and land at the turn just reached (rules 12 and 13)."""
+    turn = boards.games[b]["turn"]
+    if turn % 2:
+        return
+    grow_generals(boards, b)
+    for tile in range(boards.owner.shape[1]):
+        grow_tile(boards, b, tile, turn % LAND_TURNS == 0)
 
 
 @subroutine
@@ -319,7 +342,8 @@ def advance(boards: Boards, b: int, actions: Actions, illegal: npt.NDArray[np.bo
     start = np.empty(players, np.int32)
     end = np.empty(players, np.int32)
     half = np.empty(players, np.int32)
+    order = np.empty(players, np.int32)
     take_actions(boards, b, actions, start, end, half, illegal)
     neutralise_due(boards, b)
-    apply_moves(boards, b, start, end, half)
+    apply_moves(boards, b, start, end, half, order)
     finish_turn(boards, b)

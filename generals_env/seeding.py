@@ -1,0 +1,51 @@
+"""From a user's seed to the states of the kernels' random generators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.errors import ConfigError
+
+__all__ = ["seed_state", "seed_states"]
+
+
+def seed_state(seed: int | None, boards: int = 1) -> npt.NDArray[np.uint64]:
+    """Return generator states, (boards,) uint64, all of them that of ``seed``; None takes one from the operating system.
+
+    Raises:
+        ConfigError: If the seed is not a non-negative integer.
+    """
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+        got = "a number of many digits" if isinstance(seed, int) and abs(seed) > 10**20 else repr(seed)
+        raise ConfigError(f"seed: expected a non-negative integer or None, got {got}")
+    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return np.full(boards, state[0], np.uint64)
+
+
+def seed_states(
+    seed: int | Sequence[int | None] | None, count: int, fresh: bool
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    """Return generator states (count,) uint64 and for whom there is one; all of them if ``fresh``.
+
+    Raises:
+        ConfigError: If a seed is not a non-negative integer, or there are too few or too many.
+    """
+    if seed is None:
+        if not fresh:
+            return np.zeros(count, np.uint64), np.zeros(count, np.bool_)
+        drawn = np.random.SeedSequence().generate_state(count, np.uint64)
+        return drawn.astype(np.uint64), np.ones(count, np.bool_)
+    if isinstance(seed, (list, tuple, np.ndarray)):
+        if len(seed) != count:
+            raise ConfigError(f"seed: expected one for each of {count} games, got {len(seed)}")
+        seeds = list(seed)
+    else:
+        first: Any = seed
+        seed_state(first)  # checks it
+        seeds = [int(first) + i for i in range(count)]
+    states = np.array([seed_state(one)[0] for one in seeds], np.uint64)
+    return states, np.array([fresh or one is not None for one in seeds], np.bool_)

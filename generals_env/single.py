@@ -1,0 +1,170 @@
+"""One learning player against opponents: a Gymnasium environment, and many of them in one vector environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from generals_env.config import RENDER_MODES, GameConfig
+from generals_env.errors import ActionError, ConfigError, StateError
+from generals_env.opponents import POLICIES, as_policy
+from generals_env.seeding import seed_state
+from generals_env.spaces import action_space, observation_space
+from generals_env.vector import Array, Observations, VectorFace, checked_actions
+
+__all__ = ["GeneralsSingle", "GeneralsSingleVector"]
+
+
+class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """B games, each with one learning player; the others are played by ``opponent``. See ``VectorFace`` for its methods.
+
+    A game ends for this face when it ends for the learning player.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        opponent: Any = "expander",
+        player: int = 0,
+        copy: bool = True,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Set the games up.
+
+        Args:
+            num_envs: How many.
+            opponent: Who plays the other seats: a built-in name, a callable on batches, a torch module or an SB3 model (see
+                ``generals_env.opponents``).
+            player: The seat of the learning player.
+            copy: Whether ``step`` hands out copies, not views that the next step changes.
+            autoreset_mode: What happens to ended games.
+            threads: Among how many threads the games are divided; all cores without. Results do not depend on it.
+            **options: Fields of ``GameConfig``.
+
+        Raises:
+            ConfigError: If an argument has a value it cannot have.
+            MapError: If the map is no board.
+        """
+        config = GameConfig.from_options(**options)
+        self.opponent = as_policy(opponent)
+        if isinstance(player, bool) or not isinstance(player, (int, np.integer)) or not 0 <= player < config.players:
+            raise ConfigError(f"player: expected an integer from 0 to {config.players - 1}, got {player!r}")
+        self.player = int(player)
+        self.others = [seat for seat in range(config.players) if seat != player]
+        super().__init__(num_envs, config, copy, autoreset_mode, threads)
+        self.single_observation_space = observation_space(config)
+        self.single_action_space = action_space(config)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        name = self.opponent if isinstance(self.opponent, str) else POLICIES[0]
+        self._codes = np.full(config.players, POLICIES.index(name), np.int64)
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which actions are legal now, (B, 8*H*W + 1) bool, as sb3-contrib asks for it."""
+        self._require_started("action_masks")
+        return self._view(self.batch.views.masks).astype(np.bool_)
+
+    def _view(self, array: Array) -> Array:
+        return array[:, self.player]
+
+    def _take(self, actions: Any) -> None:
+        own = checked_actions(actions, (self.num_envs,), self.config.actions)
+        batch = self.batch
+        if isinstance(self.opponent, str):
+            batch.act(self._codes)
+        else:
+            count = self.num_envs * len(self.others)
+            views: Observations = {
+                "observation": self._tensors[:, self.others].reshape(count, *self._tensors.shape[2:]),
+                "action_mask": batch.views.masks[:, self.others].reshape(count, -1),
+            }
+            try:
+                chosen = checked_actions(self.opponent(views), (count,), self.config.actions)
+            except ActionError as error:
+                raise ActionError(f"opponent: its {error}") from None
+            batch.outcome.actions[:, self.others] = chosen.reshape(self.num_envs, -1)
+        batch.outcome.actions[:, self.player] = own
+
+    def _ended(self) -> npt.NDArray[np.bool_]:
+        return np.logical_not(self.batch.outcome.active[:, self.player])
+
+
+class GeneralsSingle(gymnasium.Env[Any, Any]):
+    """One game with one learning player; the others are played by ``opponent``.
+
+    Observations are dicts of ``"observation"`` float32 (9, H, W) and ``"action_mask"`` int8 (8*H*W + 1,).
+    """
+
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012 - Gymnasium's own
+
+    def __init__(self, opponent: Any = "expander", player: int = 0, **options: Any) -> None:
+        """Set the game up; arguments and errors as in ``GeneralsSingleVector``."""
+        GameConfig.from_options(**options)  # options of a batch are none of these
+        self.games = GeneralsSingleVector(
+            1, opponent, player, copy=True, autoreset_mode=AutoresetMode.DISABLED, threads=1, **options
+        )
+        self.config = self.games.config
+        self.render_mode = self.config.render_mode
+        self.observation_space = self.games.single_observation_space
+        self.action_space = self.games.single_action_space
+        self._over = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
+        """Begin a new game; without a seed the next map of the same random stream.
+
+        Raises:
+            ConfigError: If the seed is not a non-negative integer, or no fair map was found.
+        """
+        seed_state(seed)  # checks it: a list would be one seed a game
+        observations, infos = self.games.reset(seed=seed)
+        super().reset(seed=None if seed is None else int(seed))  # ``np_random``, of which the game makes no use
+        self._over = False
+        return first(observations), first(infos)
+
+    def step(self, action: Any) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
+        """Play one turn.
+
+        Raises:
+            ActionError: If the action is no integer or out of range; nothing was played.
+            StateError: Before the first reset, after the end of the game, or after ``close``.
+        """
+        if self._over:
+            raise StateError("step: expected a call of reset() after the end of the game, got an action")
+        index = checked_actions(action, (), self.config.actions)
+        observations, rewards, terminated, truncated, infos = self.games.step(index[None])
+        self._over = bool(terminated[0] or truncated[0])
+        return first(observations), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), first(infos)
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which actions are legal now, (8*H*W + 1,) bool, as sb3-contrib asks for it."""
+        mask: npt.NDArray[np.bool_] = self.games.action_masks()[0]
+        return mask
+
+    def state(self) -> npt.NDArray[np.int32]:
+        """Return the full board as (3, H, W) int32: owner, army, terrain."""
+        state: npt.NDArray[np.int32] = self.games.state()[0]
+        return state
+
+    def render(self) -> Any:
+        """Return a picture or a text of the board, as ``render_mode`` says; ``"human"`` prints to the terminal.
+
+        Raises:
+            StateError: Before the first reset, or without a render mode.
+        """
+        return self.games.render()[0]
+
+    def close(self) -> None:
+        """Let the game go."""
+        self.games.close()
+
+
+def first(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return the first entry of every array, numbers as numbers, without the flags that say in which games they are."""
+    return {name: array[0] if array.ndim > 1 else array[0].item() for name, array in arrays.items() if not name.startswith("_")}

@@ -1,0 +1,421 @@
+"""Many games at once, for all players: ``make_vec``; and what that has in common with the vector face for one player."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import gymnasium.vector
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from generals_env.config import RENDER_MODES, GameConfig
+from generals_env.engine.batch import Batch
+from generals_env.engine.boards import Boards, copy_boards
+from generals_env.engine.maps import ATTEMPTS
+from generals_env.errors import ActionError, ConfigError, StateError
+from generals_env.opponents import POLICIES
+from generals_env.seeding import seed_states
+from generals_env.spaces import action_space, observation_space
+
+__all__ = ["GeneralsVector", "PlayCounts", "VectorFace", "make_vec"]
+
+Array = npt.NDArray[Any]
+Observations = dict[str, Array]
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class PlayCounts(NamedTuple):
+    """What ``GeneralsVector.play`` has played, over all games.
+
+    Attributes:
+        turns: Turns of games.
+        games: Games that ended.
+        wins: Games won, for each player (team-mates win together).
+        draws: Games that ended with nobody left.
+        truncated: Games that were cut off.
+        illegal: Illegal actions; built-in policies have none.
+    """
+
+    turns: int
+    games: int
+    wins: tuple[int, ...]
+    draws: int
+    truncated: int
+    illegal: int
+
+
+class VectorFace:
+    """B games in arrays: seeds, resets, checks, and what a step tells. Subclasses say whose view it is.
+
+    Attributes:
+        num_envs: B.
+        config: The configuration of every game.
+        metadata: Has ``autoreset_mode``, among others.
+        closed: Whether ``close`` was called.
+        final_boards: In ``SAME_STEP`` mode, the last boards of the games that ended last, in the order of ``_final_obs``.
+    """
+
+    final_boards: Boards | None = None
+
+    def __init__(
+        self,
+        num_envs: int,
+        config: GameConfig,
+        copy: bool = True,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        threads: int | None = None,
+    ) -> None:
+        """Set the arrays up; there is no game before ``reset``.
+
+        Raises:
+            ConfigError: If an argument has a value it cannot have.
+        """
+        self.num_envs = positive("num_envs", num_envs)
+        threads = available_cores() if threads is None else positive("threads", threads)
+        if not isinstance(copy, bool):
+            raise ConfigError(f"copy: expected True or False, got {copy!r}")
+        self.autoreset_mode = mode_of(autoreset_mode)
+        self.config = config
+        self.copy = copy
+        self.closed = False
+        self.render_mode = config.render_mode
+        self.metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "autoreset_mode": self.autoreset_mode}
+        sizes, densities = config.map_parameters()
+        self.batch = Batch(
+            config.empty_boards(num_envs),
+            config.reward.weights(),
+            config.max_turns,
+            sizes,
+            densities,
+            template=config.drawn_board(),
+            channels=len(config.channels),
+            threads=min(threads, num_envs),
+        )
+        self._started = False
+        self._done = np.zeros(num_envs, np.bool_)  # whose game has ended and waits for a reset
+
+    @property
+    def _tensors(self) -> Array:
+        config = self.config
+        return self.batch.views.observations.reshape(self.num_envs, config.players, len(config.channels), *config.shape)
+
+    # --- What subclasses say ------------------------------------------------------------------------------------------
+
+    def _view(self, array: Array) -> Array:
+        """Return the part of an array (B, P, ...) that this face shows."""
+        return array
+
+    def _take(self, actions: Any) -> None:
+        """Check actions and put them where the batch finds them."""
+        raise NotImplementedError
+
+    def _ended(self) -> npt.NDArray[np.bool_]:
+        """Return (B,) bool, whose game has ended with this turn, as this face sees it."""
+        raise NotImplementedError
+
+    # --- The course of the games --------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Begin new games.
+
+        Args:
+            seed: Game i gets ``seed + i``, and is the game that a single environment plays with this seed; or one seed a
+                game. None goes on with the random streams there are.
+            options: ``{"reset_mask": (B,) bool}`` begins only some games anew.
+
+        Returns:
+            Observations, infos; see ``step``.
+
+        Raises:
+            ConfigError: If a seed is not a non-negative integer, the mask does not fit, or no fair map was found.
+            StateError: After ``close``, or with a mask before the first reset.
+        """
+        self._require_open()
+        which = np.ones(self.num_envs, np.bool_)
+        if options is not None and not isinstance(options, dict):
+            raise ConfigError(f"options: expected a dict or None, got {options!r:.200}")
+        if options is not None and "reset_mask" in options:
+            which = checked_mask(options["reset_mask"], self.num_envs)
+            if not self._started:
+                raise StateError("reset: expected a reset of all games first, got a reset_mask")
+        states, seeded = seed_states(seed, self.num_envs, fresh=not self._started)
+        self.batch.seed(states, which & seeded)
+        self._restart(which)
+        self._started = True
+        return self._observe(), self._infos(which)
+
+    def _restart(self, which: npt.NDArray[np.bool_]) -> None:
+        if not self.batch.reset(which):
+            self._fail()
+        self._done &= ~which
+
+    def _fail(self) -> NoReturn:
+        self._started = False
+        raise ConfigError(
+            f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
+            f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}"
+        )
+
+    def step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
+        """Play one turn of every game.
+
+        With ``copy=False`` all arrays are views that the next call changes.
+
+        Args:
+            actions: Indices of the action space, int64. An illegal one counts as pass and is counted.
+
+        Returns:
+            Observations (``"observation"`` float32, ``"action_mask"`` int8), rewards float32, terminated bool, truncated
+            bool, and infos: ``"illegal_action"`` bool and ``"illegal_actions"`` int64 (in this game). Games that ended
+            are treated as the autoreset mode says. In ``SAME_STEP`` mode the observations are those of the new game, and
+            the infos have, as in Gymnasium, ``"final_obs"`` (object array of dicts, None where the game goes on),
+            ``"_final_obs"`` (B,) bool, and ``"final_info"``.
+
+        Raises:
+            ActionError: If shape, dtype or range do not fit; nothing was played.
+            StateError: Before the first reset, after ``close``, or, with autoreset disabled, if an ended game was not reset.
+        """
+        self._require_started("step")
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._done.any():
+            waiting = np.flatnonzero(self._done)
+            raise StateError(
+                f'step: expected a reset of ended games (options={{"reset_mask": ...}}), got {len(waiting)} of them, '
+                f"the first is {waiting[0]}"
+            )
+        pending = self._done.copy()
+        generators = self.batch.policy_rng[pending]
+        self._take(actions)
+        self.batch.policy_rng[pending] = generators  # who waits for a new game does not act
+        self.batch.step()
+        outcome = self.batch.outcome
+        if pending.any():  # NEXT_STEP: their actions are ignored
+            for array in (outcome.rewards, outcome.terminated, outcome.truncated, outcome.illegal):
+                array[pending] = 0
+            self._restart(pending)
+        ended = self._ended() & ~pending
+        infos = {}
+        self._done |= ended
+        rewards, terminated, truncated = (
+            self._out(array) for array in (outcome.rewards, outcome.terminated, outcome.truncated)
+        )
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            self.final_boards = copy_boards(self.batch.boards, np.flatnonzero(ended))
+            infos = self._final(ended)
+            self._restart(ended)
+        infos |= self._infos(np.ones(self.num_envs, np.bool_))
+        return self._observe(), rewards, terminated, truncated, infos
+
+    def _out(self, array: Array) -> Array:
+        view = self._view(array)
+        return view.copy() if self.copy else view
+
+    def _observe(self) -> Observations:
+        return {"observation": self._out(self._tensors), "action_mask": self._out(self.batch.views.masks)}
+
+    def _infos(self, which: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        outcome = self.batch.outcome
+        infos: dict[str, Any] = {}
+        for name, array in (("illegal_action", outcome.illegal), ("illegal_actions", outcome.illegal_count)):
+            infos[name], infos["_" + name] = self._out(array), which.copy()
+        return infos
+
+    def _final(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        tensors = self._view(self._tensors)
+        masks = self._view(self.batch.views.masks)
+        final = np.full(self.num_envs, None, dtype=object)
+        for b in np.flatnonzero(ended):
+            final[b] = {"observation": tensors[b].copy(), "action_mask": masks[b].copy()}
+        info = {name: array.copy() for name, array in self._infos(ended).items()}
+        return {"final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
+
+    # --- Looking from outside -----------------------------------------------------------------------------------------
+
+    def state(self) -> npt.NDArray[np.int32]:
+        """Return the full boards as (B, 3, H, W) int32: owner, army, terrain.
+
+        Raises:
+            StateError: Before the first reset, or after ``close``.
+        """
+        self._require_started("state")
+        boards = self.batch.boards
+        planes = np.stack([boards.owner, boards.army, boards.terrain], axis=1).astype(np.int32)
+        return planes.reshape(self.num_envs, 3, *self.config.shape)
+
+    def boards(self) -> Boards:
+        """Return a copy of the full state of all games; errors as in ``state``."""
+        self._require_started("boards")
+        return copy_boards(self.batch.boards)
+
+    def render(self) -> tuple[Any, ...]:
+        """Return a picture or a text of every game, as ``render_mode`` says; ``"human"`` prints to the terminal.
+
+        Raises:
+            StateError: Before the first reset, after ``close``, or without a render mode.
+        """
+        from generals_env.render import render_board
+
+        self._require_started("render")
+        return tuple(render_board(self.batch.boards, b, self.config) for b in range(self.num_envs))
+
+    def close(self, **kwargs: Any) -> None:
+        """Let the threads go; calling it twice is no error."""
+        self.closed = True
+        self.batch.close()
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise StateError("vector environment: expected one that is open, got a call after close()")
+
+    def _require_started(self, name: str) -> None:
+        self._require_open()
+        if not self._started:
+            raise StateError(f"{name}: expected a call of reset() before, got none")
+
+
+class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """B games with the views of all P players: arrays (B, P, ...); see ``VectorFace`` for its methods.
+
+    To Gymnasium this is a vector environment whose observations, actions and rewards have a first axis of players.
+
+    An eliminated player of a game that goes on sees a zero tensor, may only pass and gets no reward; ``terminated`` is true
+    on one step only.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        config: GameConfig,
+        copy: bool = True,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        threads: int | None = None,
+    ) -> None:
+        """Set the games up; see ``generals_env.make_vec``."""
+        super().__init__(num_envs, config, copy, autoreset_mode, threads)
+        self.single_observation_space = batch_space(observation_space(config), config.players)
+        self.single_action_space = batch_space(action_space(config), config.players)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def act(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return what built-in policies would do now, (B, P) int64.
+
+        Args:
+            policies: One name a player, of ``generals_env.opponents.POLICIES``.
+
+        Raises:
+            ConfigError: If there is no such policy, or not one a player.
+            StateError: Before the first reset, or after ``close``.
+        """
+        codes = self._codes(policies)
+        self._require_started("act")
+        self.batch.act(codes)
+        return self.batch.outcome.actions.copy()
+
+    def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
+        """Play built-in policies against each other, with tensors and masks current every turn, and go on after each end.
+
+        This is the fastest way to play: nothing comes back to Python but sums. ``step``, ``state`` and ``boards`` go on
+        from where it left off. A game is always followed by a new one at once, whatever the autoreset mode.
+
+        Args:
+            turns: How many turns of every game.
+            policies: One name a player, of ``generals_env.opponents.POLICIES``.
+
+        Returns:
+            What was played.
+
+        Raises:
+            ConfigError: If ``turns`` is not a positive integer, there is no such policy or not one a player, or no fair map was
+                found.
+            StateError: Before the first reset, or after ``close``.
+        """
+        positive("turns", turns)
+        codes = self._codes(policies)
+        self._require_started("play")
+        sums = self.batch.play(turns, codes, self._done)
+        if not len(sums):
+            self._fail()
+        self._done[:] = False
+        turns, games, draws, truncated, illegal, *wins = sums.tolist()
+        return PlayCounts(turns, games, tuple(wins), draws, truncated, illegal)
+
+    def observe(self) -> Observations:
+        """Return what every player observes now, as ``step`` does; errors as in ``state``."""
+        self._require_started("observe")
+        return self._observe()
+
+    def _codes(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
+        if (
+            not isinstance(policies, (list, tuple))
+            or len(policies) != self.config.players
+            or any(not isinstance(name, str) or name not in POLICIES for name in policies)
+        ):
+            raise ConfigError(
+                f"policies: expected one of {', '.join(POLICIES)} for each of {self.config.players} players, got {policies!r}"
+            )
+        return np.array([POLICIES.index(name) for name in policies], np.int64)
+
+    def _take(self, actions: Any) -> None:
+        self.batch.outcome.actions[:] = checked_actions(actions, (self.num_envs, self.config.players), self.config.actions)
+
+    def _ended(self) -> npt.NDArray[np.bool_]:
+        return np.logical_not(self.batch.outcome.active.any(axis=1))
+
+
+def make_vec(
+    num_envs: int,
+    copy: bool = True,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+    threads: int | None = None,
+    **options: Any,
+) -> GeneralsVector:
+    """Return many games at once; see ``generals_env.make_vec``."""
+    return GeneralsVector(num_envs, GameConfig.from_options(**options), copy, autoreset_mode, threads)
+
+
+def checked_actions(actions: Any, shape: tuple[int, ...], count: int) -> npt.NDArray[np.integer[Any]]:
+    """Return ``actions`` as an array of integers from 0 to ``count - 1``; raise ``ActionError`` if they are not."""
+    try:
+        array = np.asarray(actions)
+    except ValueError:
+        raise ActionError(f"actions: expected integers of shape {shape}, got {actions!r:.200}") from None
+    if array.shape != shape or array.dtype.kind not in "iu":
+        raise ActionError(f"actions: expected integers of shape {shape}, got {array.dtype} of shape {array.shape}")
+    low, high = array.min(), array.max()
+    if low < 0 or high >= count:
+        raise ActionError(f"actions: expected integers from 0 to {count - 1}, got {low if low < 0 else high}")
+    return array
+
+
+def mode_of(mode: AutoresetMode | str) -> AutoresetMode:
+    """Return an autoreset mode from itself, its name or its value; raise ``ConfigError`` if there is none."""
+    for candidate in AutoresetMode:
+        if mode in (candidate, candidate.name, candidate.value):
+            return candidate
+    raise ConfigError(f"autoreset_mode: expected one of {', '.join(AutoresetMode.__members__)}, got {mode!r}")
+
+
+def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
+    """Return a reset mask; raise ``ConfigError`` if it is none."""
+    if not isinstance(mask, np.ndarray) or mask.shape != (count,) or mask.dtype != np.bool_ or not mask.any():
+        raise ConfigError(f"reset_mask: expected a bool array of shape ({count},) with a True, got {mask!r:.200}")
+    return mask
+
+
+def positive(name: str, value: Any) -> int:
+    """Return ``value``; raise ``ConfigError`` unless it is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ConfigError(f"{name}: expected a positive integer, got {value!r}")
+    return int(value)
