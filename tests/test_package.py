@@ -47,6 +47,7 @@ def test_public_names_are_these() -> None:
         "StorageError",
         "__version__",
         "make",
+        "make_vec",
         "parallel_env",
     ]
     assert recorders.__all__ == [
@@ -58,7 +59,15 @@ def test_public_names_are_these() -> None:
         "open_dataset",
         "record_replays",
     ]
-    assert wrappers.__all__ == ["OPPONENTS", "Opponent"]
+    assert wrappers.__all__ == [
+        "OPPONENTS",
+        "FogMemory",
+        "FrameStack",
+        "Opponent",
+        "PotentialShaping",
+        "RandomSymmetry",
+        "SB3VecEnv",
+    ]
     for module in (generals_env, recorders, wrappers):
         assert all(hasattr(module, name) for name in module.__all__)
 
@@ -70,7 +79,7 @@ def test_every_module_says_what_it_exports() -> None:
 
 
 def test_submodules_are_there_without_importing_them() -> None:
-    names = ("actions", "generals_v0", "recorders", "render", "replay", "wrappers")
+    names = ("actions", "generals_v0", "opponents", "recorders", "render", "replay", "wrappers")
     code = "import generals_env; print(" + ", ".join(f"generals_env.{name}.__name__" for name in names) + ")"
     assert python(code).split() == [f"generals_env.{name}" for name in names]
     with pytest.raises(AttributeError, match="module 'generals_env' has no attribute 'nothing'"):

@@ -6,9 +6,34 @@ From the root of a checkout this folder can also be imported by its own name; th
 from __future__ import annotations
 
 if __name__ == "generals_env.wrappers":
-    from generals_env.wrappers.opponents import OPPONENTS, Opponent
+    import importlib
+    from typing import TYPE_CHECKING, Any
 
-    __all__ = ["OPPONENTS", "Opponent"]
+    if TYPE_CHECKING:
+        from generals_env.wrappers.fog_memory import FogMemory
+        from generals_env.wrappers.frame_stack import FrameStack
+        from generals_env.wrappers.opponents import OPPONENTS, Opponent
+        from generals_env.wrappers.sb3 import SB3VecEnv
+        from generals_env.wrappers.shaping import PotentialShaping
+        from generals_env.wrappers.symmetry import RandomSymmetry
+
+    __all__ = ["OPPONENTS", "FogMemory", "FrameStack", "Opponent", "PotentialShaping", "RandomSymmetry", "SB3VecEnv"]
+
+    # Imported when they are asked for: one needs an extra, others compile kernels of their own.
+    _HOMES = {
+        "FogMemory": "fog_memory",
+        "FrameStack": "frame_stack",
+        "OPPONENTS": "opponents",
+        "Opponent": "opponents",
+        "PotentialShaping": "shaping",
+        "RandomSymmetry": "symmetry",
+        "SB3VecEnv": "sb3",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 else:
     from generals_env.checkout import alias_package
 

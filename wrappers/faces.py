@@ -1,0 +1,234 @@
+"""What wrappers have in common: one ``Change`` of arrays with B games in front, and a face for each kind of environment.
+
+A wrapper says once what it changes, as a ``Change``; ``wrapped`` puts it over an environment of many games or of one. The
+faces know the course of the games: who begins, who goes on, whose last observation goes into the infos.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+
+from generals_env.errors import ConfigError
+from generals_env.single import GeneralsSingle
+from generals_env.vector import VectorFace
+
+__all__ = ["Change", "Env", "SingleWrapper", "VectorFaceWrapper", "wrapped"]
+
+#: The kind of environment that goes into a wrapper is the kind that comes out.
+Env = TypeVar("Env", gymnasium.Env[Any, Any], VectorEnv[Any, Any, Any])
+
+Array = npt.NDArray[Any]
+Flags = npt.NDArray[np.bool_]
+Observations = dict[str, Array]
+
+
+class Change:
+    """What a wrapper does; this one does nothing.
+
+    Every array has a first axis of B games, B = 1 for an environment of one game; where all players are shown, a second
+    one of P players follows: ``(B, C, H, W)`` or ``(B, P, C, H, W)`` and so on.
+
+    Attributes:
+        name: The public name of the wrapper.
+        games: The environment at the bottom, with its configuration and boards.
+        below: The space of one game's observations as they come in.
+    """
+
+    name = "Change"
+
+    def __init__(self, env: Any) -> None:
+        """Get to know the environment.
+
+        Raises:
+            ConfigError: If it is none of this package with observations of its own.
+        """
+        bottom: Any = env.unwrapped if isinstance(env, (gymnasium.Env, VectorEnv)) else None
+        games: Any = bottom.games if isinstance(bottom, GeneralsSingle) else bottom
+        if not isinstance(games, VectorFace):
+            raise ConfigError(
+                f"env: expected a GeneralsVector, GeneralsSingleVector or GeneralsSingle, wrapped or not, got {env!r:.200}"
+            )
+        space: Any = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
+        if not isinstance(space, spaces.Dict) or list(space) != ["action_mask", "observation"]:
+            raise ConfigError(f"env: expected observations that are dicts of observation and action_mask, got {space!r:.200}")
+        self.games: VectorFace = games
+        self.below: spaces.Dict = space
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensors that come in: (B, C, H, W) or (B, P, C, H, W)."""
+        return self.games.num_envs, *(self.below["observation"].shape or ())
+
+    def space(self) -> spaces.Dict:
+        """Return the space of one game's observations as they go out."""
+        return self.below
+
+    def begin(self, which: Flags, seed: Any = None) -> None:
+        """Take note of new games.
+
+        Args:
+            which: (B,) bool.
+            seed: What ``reset`` was given; None for a game that began by itself.
+        """
+
+    def observe(self, seen: Observations, begun: Flags, stepped: bool) -> Observations:
+        """Return observations changed.
+
+        Args:
+            seen: Observations of all games.
+            begun: (B,) bool, for whose game these are the first.
+            stepped: Whether a turn of the other games was played; a reset of some leaves the others as they were.
+        """
+        return seen
+
+    def last(self, rows: npt.NDArray[np.intp], seen: Observations) -> Observations:
+        """Return the last observations of the games ``rows``, (n,), changed; it precedes ``begin``."""
+        return seen
+
+    def actions(self, actions: Any) -> Any:
+        """Return actions as the environment below wants them."""
+        return actions
+
+    def rewards(self, rewards: Array, terminated: Array, going: Flags, ended: Flags) -> Array:
+        """Return rewards changed; called after every turn, before ``begin``.
+
+        Args:
+            rewards: (B,) or (B, P) float32; not to be written to.
+            terminated: bool, likewise.
+            going: bool, likewise, whose game had not ended before the turn.
+            ended: (B,) bool, which games ended with the turn and were begun anew, ``games.final_boards`` being their last.
+        """
+        return rewards
+
+
+class VectorFaceWrapper(VectorWrapper):
+    """A change of an environment of many games."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], change: Change) -> None:
+        """Put ``change`` over ``env``."""
+        super().__init__(env)
+        self.change = change
+        self.single_observation_space = change.space()
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self._going = np.ones(change.shape[:-3], np.bool_)
+        self._masks: Array = np.zeros(0, np.int8)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
+        """Begin new games, as the environment below does."""
+        begun = np.ones(self.num_envs, np.bool_)
+        if options is not None and "reset_mask" in options:
+            begun = options["reset_mask"]  # read first: there are wrappers that take it out
+        seen, infos = self.env.reset(seed=seed, options=options)
+        self._going[begun] = True
+        self.change.begin(begun, seed)
+        return self._show(seen, begun, stepped=False), infos
+
+    def step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
+        """Play one turn, as the environment below does."""
+        seen, rewards, terminated, truncated, infos = self.env.step(self.change.actions(actions))
+        going = self._going.copy()
+        pending = nobody(going)
+        self._going &= ~(terminated | truncated)
+        ended = nobody(self._going) & ~pending
+        at_once = self.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+        begun = ended if at_once else pending
+        rewards = self.change.rewards(rewards, terminated, going, begun & at_once)
+        if at_once and ended.any():
+            infos = infos | {"final_obs": self._final(infos["final_obs"], np.flatnonzero(ended))}
+        self._going[begun] = True
+        self.change.begin(begun)
+        return self._show(seen, begun, stepped=True), rewards, terminated, truncated, infos
+
+    def _show(self, seen: Observations, begun: Flags, stepped: bool) -> Observations:
+        shown = self.change.observe(seen, begun, stepped)
+        self._masks = shown["action_mask"]
+        return shown
+
+    def _final(self, seen: Array, rows: npt.NDArray[np.intp]) -> Array:
+        stacked = {name: np.stack([seen[b][name] for b in rows]) for name in seen[rows[0]]}
+        shown = self.change.last(rows, stacked)
+        final = np.full(self.num_envs, None, dtype=object)
+        for i, b in enumerate(rows):
+            final[b] = {name: array[i].copy() for name, array in shown.items()}
+        return final
+
+    def action_masks(self) -> Flags:
+        """Return which actions are legal now, (B, ..., 8*H*W + 1) bool, as shown."""
+        return self._masks.astype(np.bool_)
+
+    def __repr__(self) -> str:
+        return f"<{self.change.name}, {self.env}>"
+
+
+class SingleWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A change of an environment of one game."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], change: Change, options: dict[str, Any]) -> None:
+        """Put ``change`` over ``env``; ``options`` are those of the wrapper's public name, for ``spec``."""
+        super().__init__(env)
+        self.change = change
+        self.options = options
+        self.observation_space = change.space()
+        self._mask: Array = np.zeros(0, np.int8)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
+        """Begin a new game, as the environment below does."""
+        seen, info = self.env.reset(seed=seed, options=options)
+        self.change.begin(np.ones(1, np.bool_), seed)
+        return self._show(seen, begun=True), info
+
+    def step(self, action: Any) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
+        """Play one turn, as the environment below does."""
+        below = self.change.actions(np.asarray(action)[None])[0]
+        seen, reward, terminated, truncated, info = self.env.step(below)
+        rewards = self.change.rewards(
+            np.array([reward], np.float32), np.array([terminated]), np.ones(1, np.bool_), np.zeros(1, np.bool_)
+        )
+        return self._show(seen, begun=False), float(rewards[0]), terminated, truncated, info
+
+    def _show(self, seen: Observations, begun: bool) -> Observations:
+        shown = self.change.observe({name: array[None] for name, array in seen.items()}, np.array([begun]), stepped=not begun)
+        self._mask = shown["action_mask"][0]
+        return {name: array[0] for name, array in shown.items()}
+
+    def action_masks(self) -> Flags:
+        """Return which actions are legal now, (8*H*W + 1,) bool, as shown."""
+        return self._mask.astype(np.bool_)
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Gymnasium's own wrapper does so, too
+        """How ``gymnasium.make`` makes this anew: by the wrapper's public name; None if it did not make the environment."""
+        spec = copy.deepcopy(self.env.spec)
+        if spec is not None:
+            entry = f"{type(self.change).__module__}:{self.change.name}"
+            spec.additional_wrappers += (WrapperSpec(self.change.name, entry, self.options),)
+        return spec
+
+    def __str__(self) -> str:
+        return f"<{self.change.name}{self.env}>"
+
+
+def nobody(flags: Flags) -> Flags:
+    """Return for each game, (B,) bool, whether no flag of it is set."""
+    none: Flags = np.logical_not(flags.reshape(len(flags), -1).any(axis=1))
+    return none
+
+
+def wrapped(env: Env, change: Change, **options: Any) -> Env:
+    """Return ``env`` with ``change``, which was made with ``options``, over it, with the face that fits."""
+    wrapper: Any
+    if isinstance(env, VectorEnv):
+        wrapper = VectorFaceWrapper(env, change)
+    else:
+        wrapper = SingleWrapper(env, change, options)
+    made: Env = wrapper
+    return made

@@ -1,0 +1,92 @@
+"""What was last seen of tiles that are in fog now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from generals_env.engine.memory import FULL_MEMORY, MEMORY, remember
+from generals_env.engine.sight import SCOREBOARD
+from generals_env.errors import ConfigError
+from generals_env.wrappers.faces import Change, Env, Flags, Observations, wrapped
+
+__all__ = ["FULL_MEMORY", "MEMORY", "FogMemory"]
+
+
+class Memory(Change):
+    """Keeps the observation and the memory of every game and player."""
+
+    name = "FogMemory"
+
+    def __init__(self, env: Any) -> None:
+        """Set the memory up; errors as in ``FogMemory``."""
+        super().__init__(env)
+        *lead, channels, height, width = self.shape
+        if channels != len(self.games.config.channels):
+            raise ConfigError(
+                f"env: expected the {len(self.games.config.channels)} channels of the environment, got {channels}; "
+                "FogMemory goes below wrappers that change them"
+            )
+        planes = len(FULL_MEMORY if channels > SCOREBOARD else MEMORY)
+        self._known = np.zeros((*lead, channels + planes, height, width), np.float32)
+
+    def space(self) -> spaces.Dict:
+        """Return the space with more channels."""
+        tensors = spaces.Box(0.0, 1.0, self._known.shape[1:], np.float32)
+        return spaces.Dict({"observation": tensors, "action_mask": self.below["action_mask"]})
+
+    def observe(self, seen: Observations, begun: Flags, stepped: bool) -> Observations:
+        """Return observations with what is remembered."""
+        self._remember(seen, begun, self._known)
+        known = self._known.copy() if self.games.copy else self._known
+        return {"observation": known, "action_mask": seen["action_mask"]}
+
+    def last(self, rows: npt.NDArray[np.intp], seen: Observations) -> Observations:
+        """Return the last observations of games that ended, with what was remembered."""
+        known = self._known[rows]
+        self._remember(seen, np.zeros(len(rows), np.bool_), known)
+        return {"observation": known, "action_mask": seen["action_mask"]}
+
+    @staticmethod
+    def _remember(seen: Observations, begun: Flags, known: npt.NDArray[np.float32]) -> None:
+        """Bring ``known`` up to date; games and players become one axis for the kernel."""
+        tensors = seen["observation"]
+        *lead, channels, height, width = tensors.shape
+        count = int(np.prod(lead))
+        rows = np.ascontiguousarray(tensors).reshape(count, channels, height * width)
+        planes = known.reshape(count, known.shape[-3], height * width)
+        remember(rows, np.repeat(begun, count // len(begun)), planes)
+
+
+def FogMemory(env: Env) -> Env:  # noqa: N802 - named as Gymnasium names wrappers
+    """Return ``env`` with planes of memory behind the channels of its observations.
+
+    ====================  ==========================================================================================
+    plane                 of each tile
+    ====================  ==========================================================================================
+    seen                  1 if it was in sight at some time in this game
+    last_own              1 if it was the player's or a team-mate's when last seen
+    last_enemy            1 if it was an enemy's
+    last_neutral          1 if it was neutral
+    last_army             the army then, scaled as in the observation; 0 for neutral tiles in the standard layout,
+                          which does not tell their armies
+    last_city_or_general  1 if a city or general stood there
+    last_mountain         1 if it was a mountain
+    last_city             1 if a city stood there (over the full layout only)
+    last_enemy_general    1 if an enemy's general stood there (over the full layout only)
+    ====================  ==========================================================================================
+
+    A tile that was never seen is zero in all of them; one in sight is remembered as it is, so the planes are all that the
+    player knows of the board. Memory begins with each game and player; an eliminated player remembers nothing. It goes
+    directly over the environment, below wrappers that change the channels.
+
+    Args:
+        env: A ``GeneralsVector``, ``GeneralsSingleVector`` or ``GeneralsSingle``, wrapped or not.
+
+    Raises:
+        ConfigError: If ``env`` is none of these, or its channels are not those of the environment.
+    """
+    return wrapped(env, Memory(env))
