@@ -1,0 +1,120 @@
+"""Other libraries of the field, each in a virtual environment of its own, measured in a process of its own.
+
+What they require may contradict what we require, so neither is ever installed beside the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+PEERS = Path(__file__).resolve().parent.parent / ".peers"
+
+INSTALL_SECONDS = 900
+MEASURE_SECONDS = 300
+LINES = 8
+
+
+class PeerMissing(Exception):  # noqa: N818 - it is no fault of ours, the benchmark goes on without the peer
+    """A peer cannot be installed here; the message carries the last lines of what pip said."""
+
+
+class PeerFailed(Exception):  # noqa: N818 - likewise
+    """A script of a peer ended badly, took too long or printed no JSON object."""
+
+
+def peer_python(requirements: tuple[str, ...]) -> Path:
+    """Return the python of a virtual environment with these requirements, made when first asked for.
+
+    Args:
+        requirements: What pip shall install, versions pinned: the environment is kept and not looked at again.
+
+    Raises:
+        PeerMissing: The environment cannot be made or pip cannot install the requirements.
+    """
+    home = PEERS / re.sub(r"[^\w.]+", "-", "_".join(requirements)).strip("-")
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    # Written last, so that an installation that was interrupted is not taken for a whole one.
+    installed = home / ".installed"
+    if installed.exists() and python.exists():
+        return python
+    console = Console(stderr=True)
+    wanted = " ".join(requirements)
+    try:
+        with console.status(f"installing {wanted} for comparison, once ..."):
+            shutil.rmtree(home, ignore_errors=True)
+            _install([sys.executable, "-m", "venv", str(home)])
+            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+            _install([*pip, "install", "--quiet", *requirements])
+    except PeerMissing:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    installed.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    console.print(f"installed {wanted} in {home.relative_to(PEERS.parent)}", style="dim")
+    return python
+
+
+def measure(python: Path, script: Path, *arguments: object) -> dict[str, Any]:
+    """Run a script in a peer's python and return the JSON object that it prints on its last line.
+
+    Args:
+        python: What ``peer_python`` returned.
+        script: A file that imports nothing of ours.
+        arguments: What the script takes on its command line, in this order.
+
+    Raises:
+        PeerFailed: The script ended badly, took longer than ``MEASURE_SECONDS`` or printed no JSON object.
+    """
+    # Neither our paths nor the script's folder (-P): the peer shall import what was installed for it.
+    command = [str(python), "-P", str(script.resolve()), *map(str, arguments)]
+    try:
+        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=MEASURE_SECONDS, check=True)
+    except subprocess.TimeoutExpired as error:
+        raise PeerFailed(f"{script.name}: expected an end within {MEASURE_SECONDS} seconds") from error
+    except subprocess.CalledProcessError as error:
+        raise PeerFailed(f"{script.name}: ended with {error.returncode}\n{_last_lines(error.stderr)}") from error
+    try:
+        result = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        result = None
+    if not isinstance(result, dict):
+        raise PeerFailed(f"{script.name}: expected a JSON object on the last line, got\n{_last_lines(done.stdout)}")
+    return result
+
+
+def _install(command: list[str]) -> None:
+    """Run a step of an installation."""
+    try:
+        subprocess.run(
+            command,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=INSTALL_SECONDS,
+            check=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PeerMissing(f"{' '.join(command)}: expected an end within {INSTALL_SECONDS} seconds") from error
+    except subprocess.CalledProcessError as error:
+        raise PeerMissing(f"{' '.join(command)}: ended with {error.returncode}\n{_last_lines(error.stdout)}") from error
+    except OSError as error:
+        raise PeerMissing(f"{' '.join(command)}: {error}") from error
+
+
+def _environment() -> dict[str, str]:
+    """Return our variables without those that tell python what to import."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def _last_lines(text: str) -> str:
+    """Return the end of what a process said."""
+    return "\n".join(text.strip().splitlines()[-LINES:])
