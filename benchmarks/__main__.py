@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-AREAS = ("env",)
+AREAS = ("env", "engine")
 
 
 def main() -> None:

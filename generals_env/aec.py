@@ -17,8 +17,8 @@ __all__ = ["GeneralsAEC"]
 class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
     """Generals for 2 to 16 agents who choose one after another and move at once.
 
-    Nobody sees another's choice of the same turn. Observations are dicts of ``"observation"`` float32 (9, H, W) and
-    ``"action_mask"`` int8 (8*H*W + 1,).
+    Nobody sees another's choice of the same turn. Observations are dicts of ``"observation"`` float32 (C, H, W), C = 9 or
+    21, and ``"action_mask"`` int8 (8*H*W + 1,).
     """
 
     def __init__(self, config: GameConfig) -> None:

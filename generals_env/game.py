@@ -34,7 +34,7 @@ class Game:
         rewards: (P,) float32, of the last turn.
         terminated: (P,) bool, whose game ended with the last turn.
         truncated: (P,) bool, whose game was cut off after it.
-        observations: (P, 9, H, W) float32.
+        observations: (P, C, H, W) float32, C = 9 or 21.
         masks: (P, 8*H*W + 1) int8.
         started: Whether there is a game.
     """

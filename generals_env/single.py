@@ -99,7 +99,7 @@ class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]
 class GeneralsSingle(gymnasium.Env[Any, Any]):
     """One game with one learning player; the others are played by ``opponent``.
 
-    Observations are dicts of ``"observation"`` float32 (9, H, W) and ``"action_mask"`` int8 (8*H*W + 1,).
+    Observations are dicts of ``"observation"`` float32 (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,).
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012 - Gymnasium's own

@@ -171,7 +171,7 @@ class VectorFace:
     def step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         """Play one turn of every game.
 
-        With ``copy=False`` all arrays are views that the next call changes.
+        With ``copy=False`` all arrays are views that the next call changes; what is written into them is never put right.
 
         Args:
             actions: Indices of the action space, int64. An illegal one counts as pass and is counted.

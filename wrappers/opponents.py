@@ -39,7 +39,8 @@ class Opponent:
         """Return an action.
 
         Args:
-            observation: ``"observation"`` float32 (9, H, W) and ``"action_mask"`` int8 (8*H*W + 1,), as environments give them.
+            observation: ``"observation"`` float32 (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,), as
+                environments give them.
 
         Raises:
             ConfigError: If it is none.

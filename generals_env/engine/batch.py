@@ -33,6 +33,7 @@ from generals_env.engine.incremental import (
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.maps import draw_map
 from generals_env.engine.moves import take_actions
+from generals_env.engine.prefetch import prefetch_turn
 from generals_env.engine.rewards import counts_armies, judge_turn, weigh_tally
 from generals_env.engine.rules import (
     LAND_TURNS,
@@ -45,6 +46,9 @@ from generals_env.engine.rules import (
 from generals_env.engine.sight import SCOREBOARD, count_scores
 
 __all__ = ["Batch", "Outcome"]
+
+LEAST_TURNS = 256  # of a thread: waking one takes as long as some hundred turns
+AHEAD = 2  # boards between asking for memory and using it
 
 # Columns of ``Outcome.counts``; behind them, one for each player's wins.
 TURNS, GAMES, DRAWS, TRUNCATED, ILLEGAL, WINS = range(6)
@@ -91,12 +95,11 @@ class Scratch(NamedTuple):
     dirty: npt.NDArray[np.uint64]  # (H + 1,)
     changes: npt.NDArray[np.uint64]  # (H,)
     candidates: npt.NDArray[np.int32]  # (4*H*W,)
-    lines: npt.NDArray[np.uint64]  # (3, H + 2)
+    lines: npt.NDArray[np.uint64]  # (4, H + 2)
     looks: npt.NDArray[np.int64]  # (P, P + 6)
     row_of: npt.NDArray[np.int16]  # (H*W,) row of each tile
     seats: npt.NDArray[np.int64]  # (P,)
     distance: npt.NDArray[np.int32]  # (P + 3, H*W)
-    queue: npt.NDArray[np.int32]  # (H*W,)
 
 
 @inlined
@@ -229,7 +232,7 @@ def begin_board(
 ) -> bool:
     """Begin a new game on board ``b``; return False if no fair map was found."""
     if template.owner.shape[0] == 0:
-        if not draw_map(boards, b, rng, sizes, densities, scratch.seats, scratch.distance, scratch.queue):
+        if not draw_map(boards, b, rng, sizes, densities, scratch.seats, scratch.distance, scratch.lines):
             return False
     else:
         which = b % template.owner.shape[0]
@@ -423,17 +426,21 @@ def run_boards(
         np.zeros(height + 1, np.uint64),
         np.zeros(height, np.uint64),
         np.zeros(4 * tiles, np.int32),
-        np.zeros((3, height + 2), np.uint64),
+        np.zeros((4, height + 2), np.uint64),
         np.zeros((players, players + 6), np.int64),
         np.zeros(tiles, np.int16),
         np.zeros(players, np.int64),
         np.zeros((players + 3, tiles), np.int32),
-        np.zeros(tiles, np.int32),
     )
     for tile in range(tiles):
         scratch.row_of[tile] = tile // (tiles // height)
     looks_of(boards, 0, scratch.looks)
+    given = True
+    for player in range(players):
+        given = given and policies[player] == GIVEN
     for b in range(low, high):
+        if given and turns == 1 and b + AHEAD < high:
+            prefetch_turn(boards, b + AHEAD, sets, views, outcome.actions)
         if not run_board(
             boards,
             b,
@@ -588,9 +595,10 @@ class Batch:
             )
 
         count = len(self.rng)
-        if self.threads == 1:
+        threads = max(min(self.threads, count * max(turns, 1) // LEAST_TURNS), 1)
+        if threads == 1:
             return run(0, count) < 0
-        edges = [count * k // self.threads for k in range(self.threads + 1)]
+        edges = [count * k // threads for k in range(threads + 1)]
         pool = self._threads()
         parts = [pool.submit(run, low, high) for low, high in pairwise(edges[1:])]
         results = [run(0, edges[1])] + [part.result() for part in parts]

@@ -55,7 +55,7 @@ def look_around(boards: Boards, b: int, sets: Sets, player: int, teams: bool, li
         sets: Sets of the boards.
         player: Who looks.
         teams: Whether some players are friends.
-        lines: (3, H + 2) uint64, out: sources, easy targets, hard targets; the first and last row stay empty.
+        lines: (4, H + 2) uint64, out: sources, easy targets, hard targets; the first and last entry are empty.
     """
     width = boards.games[b]["width"]
     for row in range(lines.shape[1] - 2):
@@ -265,7 +265,7 @@ def choose_action(
         teams: Whether some players are friends.
         rng: (P,) uint64, a generator for each player.
         candidates: (4*H*W,) int32, scratch.
-        lines: (3, H + 2) uint64, scratch; see ``look_around``.
+        lines: (4, H + 2) uint64, scratch; see ``look_around``.
     """
     if policy == RANDOM:
         return choose_random(sets, mask, b, player, boards.games[b]["width"], teams, rng)

@@ -1,7 +1,7 @@
 """Tensors and masks kept up to date: after a turn only what it changed is written.
 
 Beside each board lie sets of tiles as bits (``Sets``) and, for each player and tile, a code of what his tensor shows
-(``Views.shown``). Whoever changes a board marks the tiles he touched (``Dirty``); marking too many costs time, never
+(``Views.shown``). Whoever changes a board marks the tiles he touched (``dirty`` rows); marking too many costs time, never
 correctness. ``follow_board`` then brings sets, masks and tensors up to date. What results equals ``sight.observe`` and
 ``sight.action_mask`` bit for bit.
 """

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.engine.bits import NOTHING, ONE, bit_at, count_all, count_bits, has_bit, lowest_bit
 from generals_env.engine.boards import CITY, GENERAL, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAIN, Boards
 from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.random import RandomState, random_below, random_float
@@ -51,46 +52,95 @@ def room_radius(rows: int, columns: int, players: int) -> int:
 
 
 @subroutine
+def mark_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int, lines: npt.NDArray[np.uint64]) -> None:
+    """Write into the first of ``lines`` (see ``walk``) where one can walk."""
+    for row in range(rows):
+        word = NOTHING
+        for column in range(columns):
+            if terrain[row * width + column] != MOUNTAIN:
+                word |= bit_at(column)
+        lines[0, row + 1] = word
+
+
+@subroutine
+def flood(width: int, rows: int, origin: int, lines: npt.NDArray[np.uint64]) -> int:
+    """Write into the second of ``lines`` (see ``walk``) what can be reached from ``origin``; return how many tiles it is."""
+    for row in range(lines.shape[1]):  # all that is counted in the end
+        lines[1, row] = NOTHING
+    lines[1, origin // width + 1] = bit_at(origin % width)
+    grows = True
+    while grows:
+        grows = False
+        for k in range(2 * rows):  # down, and up again
+            row = k + 1 if k < rows else 2 * rows - k
+            ground = lines[0, row]
+            before = lines[1, row]
+            word = before | ((lines[1, row - 1] | lines[1, row + 1]) & ground)
+            wider = word | (((word << ONE) | (word >> ONE)) & ground)
+            while wider != word:
+                word = wider
+                wider = word | (((word << ONE) | (word >> ONE)) & ground)
+            lines[1, row] = word
+            grows = grows or word != before
+    return count_all(lines[1])
+
+
+@subroutine
 def walk(
-    terrain: npt.NDArray[np.int8],
     width: int,
     rows: int,
-    columns: int,
     origin: int,
     limit: int,
+    writes: bool,
     distance: npt.NDArray[np.int32],
-    queue: npt.NDArray[np.int32],
+    lines: npt.NDArray[np.uint64],
 ) -> int:
-    """Write the steps from ``origin`` to every tile within ``limit`` steps (-1 elsewhere); return how many those are."""
-    distance[:] = -1
-    distance[origin] = 0
-    queue[0] = origin
+    """Return how many tiles lie within ``limit`` steps from ``origin``.
+
+    A step moves all tiles at the edge of what was reached at once: they are bits of words, one word a row.
+
+    Args:
+        width: Of the arrays.
+        rows: Of the board.
+        origin: Tile to begin at.
+        limit: Most steps.
+        writes: Whether to write the distances, too.
+        distance: (H*W,) int32, out: steps from the origin, -1 for tiles further away.
+        lines: (4, H + 2) uint64: where one can walk, and scratch; row r of the board is entry r + 1, and what lies around the
+            board is empty.
+    """
+    if writes:
+        for tile in range(distance.shape[0]):
+            distance[tile] = -1
+        distance[origin] = 0
+    for row in range(rows + 2):
+        for line in range(1, 4):
+            lines[line, row] = NOTHING
+    first = origin // width + 1
+    last = first
+    lines[1, first] = bit_at(origin % width)
+    lines[2, first] = lines[1, first]
     count = 1
-    head = 0
-    while head < count:
-        tile = queue[head]
-        head += 1
-        steps = distance[tile] + 1
-        if steps > limit:
+    for steps in range(1, limit + 1):
+        first = max(first - 1, 1)  # the edge moves by a row at most
+        last = min(last + 1, rows)
+        for row in range(first, last + 1):
+            edge = lines[2, row]
+            word = (edge << ONE) | (edge >> ONE) | lines[2, row - 1] | lines[2, row + 1]
+            lines[3, row] = word & lines[0, row] & ~lines[1, row]
+        ended = True
+        for row in range(first, last + 1):
+            word = lines[3, row]
+            lines[1, row] |= word
+            lines[2, row] = word
+            ended = ended and word == NOTHING
+            count += count_bits(word)
+            if writes:
+                while word != NOTHING:
+                    distance[(row - 1) * width + lowest_bit(word)] = steps
+                    word &= word - ONE
+        if ended:
             break
-        row = tile // width
-        column = tile - row * width
-        if row > 0 and distance[tile - width] < 0 and terrain[tile - width] != MOUNTAIN:
-            distance[tile - width] = steps
-            queue[count] = tile - width
-            count += 1
-        if row < rows - 1 and distance[tile + width] < 0 and terrain[tile + width] != MOUNTAIN:
-            distance[tile + width] = steps
-            queue[count] = tile + width
-            count += 1
-        if column > 0 and distance[tile - 1] < 0 and terrain[tile - 1] != MOUNTAIN:
-            distance[tile - 1] = steps
-            queue[count] = tile - 1
-            count += 1
-        if column < columns - 1 and distance[tile + 1] < 0 and terrain[tile + 1] != MOUNTAIN:
-            distance[tile + 1] = steps
-            queue[count] = tile + 1
-            count += 1
     return count
 
 
@@ -111,14 +161,7 @@ def is_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int
 
 
 @subroutine
-def place_mountains(
-    boards: Boards,
-    b: int,
-    rng: RandomState,
-    wanted: int,
-    distance: npt.NDArray[np.int32],
-    queue: npt.NDArray[np.int32],
-) -> bool:
+def place_mountains(boards: Boards, b: int, rng: RandomState, wanted: int, lines: npt.NDArray[np.uint64]) -> bool:
     """Scatter ``wanted`` mountains so that the rest hangs together; return whether it worked out."""
     terrain = boards.terrain[b]
     width = boards.games[b]["width"]
@@ -137,15 +180,16 @@ def place_mountains(
     while terrain[origin] != PLAIN:
         origin = random_tile(rng, b, width, rows, columns)
     ground = rows * columns - wanted
-    reached = walk(terrain, width, rows, columns, origin, ground, distance, queue)
+    mark_ground(terrain, width, rows, columns, lines)
+    reached = flood(width, rows, origin, lines)
     if reached < OPEN_SHARE * ground:
         return False
     if reached == ground:
         return True
     for row in range(rows):  # fill what cannot be reached ...
-        for tile in range(row * width, row * width + columns):
-            if distance[tile] < 0:
-                terrain[tile] = MOUNTAIN
+        for column in range(columns):
+            if not has_bit(lines[1, row + 1], column):
+                terrain[row * width + column] = MOUNTAIN
     while reached < ground:  # ... and open as many tiles beside what can
         tile = random_tile(rng, b, width, rows, columns)
         row = tile // width
@@ -158,6 +202,7 @@ def place_mountains(
         ):
             terrain[tile] = PLAIN
             reached += 1
+    mark_ground(terrain, width, rows, columns, lines)
     return True
 
 
@@ -168,7 +213,7 @@ def place_generals(
     rng: RandomState,
     seats: npt.NDArray[np.int64],
     distance: npt.NDArray[np.int32],
-    queue: npt.NDArray[np.int32],
+    lines: npt.NDArray[np.uint64],
 ) -> bool:
     """Find a seat for each general, far from the others and with as much ground; return whether it worked out.
 
@@ -178,7 +223,7 @@ def place_generals(
         rng: Generators.
         seats: (P,) int64, out: tiles of the generals.
         distance: (P + 3, H*W) int32, out: steps from each seat; the last rows are scratch.
-        queue: (H*W,) int32, scratch.
+        lines: (4, H + 2) uint64, see ``walk``.
     """
     terrain = boards.terrain[b]
     width = boards.games[b]["width"]
@@ -205,7 +250,7 @@ def place_generals(
             tile = suitable[pick]
             count -= 1
             suitable[pick] = suitable[count]
-            room = walk(terrain, width, rows, columns, tile, radius, distance[players], queue)
+            room = walk(width, rows, tile, radius, False, distance[player], lines)
             low = min(smallest, room)
             high = max(largest, room)
             if high - low <= ROOM_TOLERANCE * high:
@@ -216,7 +261,7 @@ def place_generals(
                 break
         if not found:
             return False
-        walk(terrain, width, rows, columns, seats[player], rows * columns, distance[player], queue)
+        walk(width, rows, seats[player], rows * columns, True, distance[player], lines)
     return True
 
 
@@ -354,9 +399,9 @@ def draw_map(
     densities: npt.NDArray[np.float64],
     seats: npt.NDArray[np.int64],
     distance: npt.NDArray[np.int32],
-    queue: npt.NDArray[np.int32],
+    lines: npt.NDArray[np.uint64],
 ) -> bool:
-    """Do what ``generate_map`` does, in given scratch: (P,) int64, (P + 3, H*W) and (H*W,) int32."""
+    """Do what ``generate_map`` does, in given scratch: (P,) int64, (P + 3, H*W) int32, (4, H + 2) uint64."""
     rows = sizes[0] + random_below(rng, b, sizes[1] - sizes[0] + 1)
     columns = sizes[2] + random_below(rng, b, sizes[3] - sizes[2] + 1)
     boards.games[b]["rows"] = rows
@@ -365,13 +410,13 @@ def draw_map(
     for _ in range(ATTEMPTS):
         share = densities[0] + random_float(rng, b) * (densities[1] - densities[0])
         mountains = min(max(int(share * area + 0.5), int(np.ceil(densities[0] * area))), int(densities[1] * area))
-        if not place_mountains(boards, b, rng, mountains, distance[0], queue):
+        if not place_mountains(boards, b, rng, mountains, lines):
             continue
-        if not place_generals(boards, b, rng, seats, distance, queue):
+        if not place_generals(boards, b, rng, seats, distance, lines):
             continue
         for player in range(seats.shape[0]):
             boards.terrain[b, seats[player]] = GENERAL
-        place_cities(boards, b, rng, int(densities[2] * area + 0.5), distance, queue)
+        place_cities(boards, b, rng, int(densities[2] * area + 0.5), distance, distance[seats.shape[0]])
         populate(boards, b, rng, seats)
         return True
     return False
@@ -397,5 +442,5 @@ def generate_map(
     tiles = boards.owner.shape[1]
     seats = np.empty(players, np.int64)
     distance = np.empty((players + 3, tiles), np.int32)
-    queue = np.empty(tiles, np.int32)
-    return draw_map(boards, b, rng, sizes, densities, seats, distance, queue)
+    lines = np.zeros((4, boards.games[b]["height"] + 2), np.uint64)
+    return draw_map(boards, b, rng, sizes, densities, seats, distance, lines)

@@ -41,7 +41,7 @@ def view_board(boards: Boards, b: int, observations: npt.NDArray[np.float32], ma
     Args:
         boards: The boards.
         b: Which of them.
-        observations: (P, 9, H*W) float32, out.
+        observations: (P, 9, H*W) or (P, 21, H*W) float32, out.
         masks: (P, 8*H*W + 1) int8, out.
     """
     visible = np.empty(boards.owner.shape[1], np.uint32)
@@ -91,7 +91,7 @@ def play_turn(
         terminated: (P,) bool, out: whose game ended with this turn.
         truncated: (P,) bool, out: whose game is cut off after it.
         rewards: (P,) float32, out.
-        observations: (P, 9, H*W) float32, out.
+        observations: (P, 9, H*W) or (P, 21, H*W) float32, out.
         masks: (P, 8*H*W + 1) int8, out.
 
     Returns:

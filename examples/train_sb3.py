@@ -1,0 +1,301 @@
+"""Train masked PPO (sb3-contrib) against built-in opponents, then measure how often it wins.
+
+Run it with ``python examples/train_sb3.py``; ``--help`` shows the arguments. It needs ``pip install "generals_env[sb3]"``, and
+logs for TensorBoard where that is installed. The folder ``--out`` gets the model, ``progress.csv`` and ``curve.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import importlib.util
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import VecMonitor
+from torch import nn
+
+import generals_env
+from generals_env.wrappers import Opponent, SB3VecEnv
+
+#: Land won tells early what leads to victory; it counts for more than land lost, which is often the enemy's doing. A victory
+#: counts for more than what can be got by dragging the game out.
+REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
+
+
+@dataclasses.dataclass
+class Arguments:
+    """What can be set from the command line."""
+
+    board: int = 8
+    max_turns: int = 500
+    opponent: str = "mixed"  # "random", "expander", or "mixed": every fourth game against "random"
+    minutes: float = 20.0
+    steps: int = 10**9  # whichever of the two limits comes first
+    seed: int = 0
+    out: Path = Path("runs/train_sb3")
+    games: int = 1000  # against each opponent, at the end
+    num_envs: int = 128
+    n_steps: int = 32
+    batch_size: int = 512
+    n_epochs: int = 4
+    learning_rate: float = 2e-3  # falls to nearly nothing over the minutes
+    gamma: float = 0.99
+    gae_lambda: float = 0.9
+    ent_coef: float = 0.003
+    channels: int = 32
+    blocks: int = 1
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the environment."""
+        size = {"height": self.board, "width": self.board}
+        return {**size, "max_turns": self.max_turns, "observation": "full", "reward": REWARD}
+
+    def opponents(self) -> list[str]:
+        """Return who plays in each of the games."""
+        if self.opponent != "mixed":
+            return [self.opponent] * self.num_envs
+        return ["expander" if i % 4 else "random" for i in range(self.num_envs)]
+
+
+# --- The policy -------------------------------------------------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """Two convolutions, and a way around them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return features of the shape of ``x``."""
+        return torch.relu(x + self.second(torch.relu(self.first(x))))
+
+
+class BoardFeatures(BaseFeaturesExtractor):
+    """From observations (B, 21, H, W) to features of every tile, (B, channels, H, W)."""
+
+    def __init__(self, space: gymnasium.spaces.Dict, armies: list[int], channels: int, blocks: int) -> None:
+        planes, height, width = space["observation"].shape
+        super().__init__(space, channels * height * width)
+        self.armies = armies
+        first = nn.Conv2d(planes, channels, 3, padding=1)
+        layers = nn.Sequential(first, nn.ReLU(), *(Residual(channels) for _ in range(blocks)))
+        self.layers = layers.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+
+    def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the features; armies, in thousands, become logarithms, or one man more would not be seen."""
+        x = observations["observation"].clone(memory_format=torch.channels_last)
+        x[:, self.armies] = torch.log1p(1000 * x[:, self.armies]) / 4
+        return self.layers(x)
+
+
+class ActionPlanes(nn.Module):
+    """Logits in the order of the actions: all-but-one moves (tile, direction), half moves, pass."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.planes = nn.Conv2d(channels, 8, 1)
+        self.passing = nn.Linear(channels, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return (B, 8*H*W + 1)."""
+        moves = self.planes(features).unflatten(1, (2, 4)).permute(0, 1, 3, 4, 2)  # half, row, column, direction
+        return torch.cat([moves.flatten(1), self.passing(features.mean((2, 3)))], dim=1)
+
+
+class BoardValue(nn.Module):
+    """The value, from the mean and the largest of every feature."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2 * channels, 128), nn.ReLU(), nn.Linear(128, 1))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return (B, 1)."""
+        return self.layers(torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1))
+
+
+class BoardPolicy(MaskableActorCriticPolicy):
+    """Actor and critic on shared convolutions; a move's logit is made where its tile is."""
+
+    def _build(self, lr_schedule: Callable[[float], float]) -> None:
+        self._build_mlp_extractor()  # no layers, net_arch being empty: the features go through
+        channels = self.features_extractor_kwargs["channels"]
+        self.action_net = ActionPlanes(channels)
+        self.value_net = BoardValue(channels)
+        with torch.no_grad():  # begin with nearly equal chances for all that is legal
+            self.action_net.planes.weight *= 0.1
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+def outcome(reward: float) -> str:
+    """Return how a game ended, from its last reward: that of a victory or a defeat replaces all others."""
+    if math.isclose(reward, REWARD.win_game, rel_tol=1e-6):
+        return "win"
+    return "loss" if math.isclose(reward, REWARD.lose_game, rel_tol=1e-6) else "draw"
+
+
+class Course(BaseCallback):
+    """Stops when the time is over, shows how far it is, and logs how the last games against each opponent ended."""
+
+    def __init__(self, arguments: Arguments, progress: Progress) -> None:
+        super().__init__()
+        self.limit = 60 * arguments.minutes
+        self.opponents = arguments.opponents()
+        self.ends = {name: deque[str](maxlen=200) for name in sorted(set(self.opponents))}
+        self.progress = progress
+        self.task = progress.add_task("training", total=self.limit)
+        self.began = time.monotonic()
+
+    def _on_step(self) -> bool:
+        for index in np.flatnonzero(self.locals["dones"]):
+            self.ends[self.opponents[index]].append(outcome(self.locals["rewards"][index]))
+        elapsed = time.monotonic() - self.began
+        rates = ", ".join(f"{self.share(name, 'win'):.0%} against {name}" for name in self.ends)
+        self.progress.update(self.task, completed=elapsed, description=f"{self.num_timesteps:,} steps, wins: {rates}")
+        return elapsed < self.limit
+
+    def _on_rollout_end(self) -> None:
+        self.logger.record("games/minutes", (time.monotonic() - self.began) / 60)
+        for name in self.ends:
+            for end in ("win", "loss", "draw"):
+                self.logger.record(f"games/{end}_{name}", self.share(name, end))
+
+    def share(self, opponent: str, end: str) -> float:
+        """Return which share of the last games against ``opponent`` ended so."""
+        return self.ends[opponent].count(end) / max(len(self.ends[opponent]), 1)
+
+
+def mixed(names: list[str], seed: int) -> Callable[[Mapping[str, npt.NDArray[Any]]], npt.NDArray[np.int64]]:
+    """Return a policy for a batch of games that plays each of them as somebody else."""
+    policies = [Opponent(name, seed + i) for i, name in enumerate(names)]
+    return lambda views: np.array([act({key: views[key][i] for key in views}) for i, act in enumerate(policies)])
+
+
+def falling(start: float, minutes: float) -> Callable[[float], float]:
+    """Return a learning rate that falls with the time, since the number of steps is not known before."""
+    began = time.monotonic()
+    return lambda _: start * max(0.02, 1 - (time.monotonic() - began) / (60 * minutes))
+
+
+def train(arguments: Arguments, progress: Progress) -> MaskablePPO:
+    """Return a trained model; it is saved, too."""
+    opponent = mixed(arguments.opponents(), arguments.seed) if arguments.opponent == "mixed" else arguments.opponent
+    games = gymnasium.make_vec(generals_env.ENV_ID, num_envs=arguments.num_envs, opponent=opponent, **arguments.options())
+    env = VecMonitor(SB3VecEnv(games))  # the monitor logs how long the games are
+    network = {
+        "armies": [k for k, name in enumerate(games.unwrapped.config.channels) if name.endswith(("_army", "_total"))],
+        "channels": arguments.channels,
+        "blocks": arguments.blocks,
+    }
+    names = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "seed")
+    model = MaskablePPO(
+        BoardPolicy,
+        env,
+        learning_rate=falling(arguments.learning_rate, arguments.minutes),
+        policy_kwargs={"net_arch": [], "features_extractor_class": BoardFeatures, "features_extractor_kwargs": network},
+        device="cpu",
+        **{name: getattr(arguments, name) for name in names},
+    )
+    formats = ["csv", "tensorboard"] if importlib.util.find_spec("tensorboard") else ["csv"]
+    model.set_logger(configure(str(arguments.out), formats))
+    model.learn(arguments.steps, callback=Course(arguments, progress))
+    model.logger.close()
+    model.save(arguments.out / "model")
+    env.close()
+    return model
+
+
+def evaluate(model: MaskablePPO, opponent: str, arguments: Arguments, progress: Progress) -> dict[str, float]:
+    """Play games, all at once and each to its end, and return the shares of wins, losses and draws, and the mean length."""
+    games = arguments.games
+    venv = gymnasium.make_vec(generals_env.ENV_ID, num_envs=games, opponent=opponent, copy=False, **arguments.options())
+    observations, _ = venv.reset(seed=arguments.seed + 10**6)
+    task = progress.add_task(f"{games:,} games against {opponent}", total=games)
+    going = np.arange(games)
+    ends: list[str] = []
+    turns = 0
+    while len(going):
+        turns += len(going)
+        views = {name: array[going] for name, array in observations.items()}
+        actions = np.full(games, venv.single_action_space.n - 1)  # games that began anew are not looked at: they pass
+        actions[going], _ = model.predict(views, action_masks=views["action_mask"])
+        observations, rewards, terminated, truncated, _ = venv.step(actions)
+        over = (terminated | truncated)[going]
+        ends += map(outcome, rewards[going[over]])
+        going = going[~over]
+        progress.update(task, completed=len(ends))
+    venv.close()
+    return {**{end: ends.count(end) / games for end in ("win", "loss", "draw")}, "turns": turns / games}
+
+
+def draw_curve(table: Path, picture: Path) -> None:
+    """Draw which share of the last games of the training were won, against each opponent, over the minutes."""
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    if len(rows) < 2:
+        return
+    minutes = np.array([float(row["games/minutes"]) for row in rows])
+    end = minutes.max()
+    left, top, right, bottom = 60, 40, 780, 400
+    image = Image.new("RGB", (800, 450), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)
+    for part in range(5):
+        x, y = left + part / 4 * (right - left), bottom - part / 4 * (bottom - top)
+        draw.line((left, y, right, y), fill="#dddddd")
+        draw.text((left - 8, y), f"{part / 4:.0%}", fill="#333333", font=font, anchor="rm")
+        draw.text((x, bottom + 8), f"{part / 4 * end:.3g}", fill="#333333", font=font, anchor="mt")
+    draw.text(((left + right) / 2, bottom + 28), "minutes of training", fill="#333333", font=font, anchor="mt")
+    columns = [name for name in rows[0] if name.startswith("games/win_")]
+    for k, (name, color) in enumerate(zip(sorted(columns), ("#1f7a4d", "#2b6cb0"), strict=False)):
+        shares = np.array([float(row[name]) for row in rows])
+        points = np.stack([left + minutes / end * (right - left), bottom - shares * (bottom - top)], axis=1)
+        draw.line(points.ravel().tolist(), fill=color, width=2)
+        text = f"wins against {name.removeprefix('games/win_')}"
+        draw.text((left + 250 * k, top - 12), text, fill=color, font=font, anchor="lb")
+    image.save(picture)
+
+
+def main(arguments: Arguments) -> None:
+    """Train, draw the curve, evaluate."""
+    console = Console()
+    title = f"{arguments.games:,} games on {arguments.board}x{arguments.board}"
+    table = Table("opponent", "wins", "losses", "draws", "mean turns", title=title)
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as progress:
+        model = train(arguments, progress)
+        draw_curve(arguments.out / "progress.csv", arguments.out / "curve.png")
+        for opponent in ("random", "expander"):
+            shares = evaluate(model, opponent, arguments, progress)
+            table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")), f"{shares['turns']:.0f}")
+    console.print(table)
+    console.print(f"the model, progress.csv and curve.png are in {arguments.out}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for field in dataclasses.fields(Arguments):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    main(Arguments(**vars(parser.parse_args())))
