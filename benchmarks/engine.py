@@ -31,6 +31,7 @@ from generals_env import replay
 from generals_env.collector import Transition
 from generals_env.engine.batch import Batch
 from generals_env.engine.boards import Boards, copy_boards, empty_boards
+from generals_env.engine.maps import generate_map
 from generals_env.engine.turn import BEFORE
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 
@@ -237,16 +238,34 @@ def moved(action: int, shape: Any, height: int, width: int) -> int:
     return half * 4 * height * width + 4 * (row * width + column) + direction
 
 
-def new_maps(games: int = 256) -> Callable[[], float]:
-    """Return what begins games anew and returns games a second, on one thread."""
+def new_games(games: int = 256) -> Callable[[], float]:
+    """Return what begins games anew, with their views, and returns games a second, on one thread."""
     venv = generals_env.make_vec(games, copy=False, threads=1)
     venv.reset(seed=1)
     everything = np.ones(games, np.bool_)
 
     def run() -> float:
         start = time.perf_counter()
-        venv.batch.reset(everything)
-        return games / (time.perf_counter() - start)
+        for _ in range(10):
+            venv.batch.reset(everything)
+        return 10 * games / (time.perf_counter() - start)
+
+    return run
+
+
+def new_maps(count: int = 5000) -> Callable[[], float]:
+    """Return what draws maps, one a call, and returns maps a second."""
+    config = generals_env.GameConfig()
+    boards = config.empty_boards(1)
+    sizes, densities = config.map_parameters()
+    rng = np.ones(1, np.uint64)
+    generate_map(boards, 0, rng, sizes, densities)
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            generate_map(boards, 0, rng, sizes, densities)
+        return count / (time.perf_counter() - start)
 
     return run
 
@@ -316,7 +335,8 @@ def main() -> None:
         "20x20, 1,024 games, step(copy=False)": stepped(1024, False, 200),
         "20x20, 1,024 games, step(copy=True)": stepped(1024, True, 50),
         "20x20, 1,024 games, a copy of the arrays alone": copied(1024),
-        "20x20, new games (map, views), one thread": new_maps(),
+        "20x20, new games (map, views), one thread": new_games(),
+        "20x20, new maps alone, a call each": new_maps(),
     }
     duels = human_games()
     if duels is not None:

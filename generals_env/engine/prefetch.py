@@ -46,7 +46,8 @@ def fetch_nothing(array: Any, index: Any) -> None:
     """Do nothing: the interpreter has no use for cache lines."""
 
 
-fetch: Any = fetch_nothing if numba.config.DISABLE_JIT else fetch_compiled
+DISABLED: bool = numba.config.DISABLE_JIT  # type: ignore[attr-defined]  # it is made at run time
+fetch: Any = fetch_nothing if DISABLED else fetch_compiled
 
 
 @subroutine
