@@ -74,7 +74,7 @@ def random_action(mask: Mask, rng: RandomState, b: int) -> int:
             return action + (plane if bits & np.uint64(4) else 0)
 
 
-@subroutine
+@inlined
 def capture_value(observation: Observation, army: int, target: int) -> int:
     """Return what taking ``target`` with ``army`` men is worth, ``NO_CAPTURE`` if it is own, a mountain, or holds out."""
     built = observation[5, target] > 0
@@ -108,7 +108,7 @@ def steps_to_frontier(observation: Observation, height: int, width: int, tile: i
             return height * width
 
 
-@subroutine
+@inlined
 def value_of(observation: Observation, mask: Mask, tile: int, direction: int, army: int, width: int) -> int:
     """Return what the move is worth, ``NO_CAPTURE`` if it is not legal or takes nothing."""
     if not mask[4 * tile + direction]:
