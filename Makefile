@@ -20,7 +20,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 benchmark: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks env
+	$(BIN)/python -m benchmarks env engine
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -73,24 +73,16 @@ def prefetch_turn(boards: Boards, b: int, sets: Sets, views: Views, actions: Any
         if direction >= 2:
             end = start + (1 if direction == 3 else -1)
         end = min(max(end, 0), tiles - 1)  # an illegal action may lead anywhere
-        fetch(boards.owner, (b, start))
-        fetch(boards.owner, (b, end))
-        fetch(boards.army, (b, start))
-        fetch(boards.army, (b, end))
-        fetch(boards.terrain, (b, end))
-        fetch(views.shown, (b, player, start))
-        fetch(views.shown, (b, player, end))
-        for mask_tile in (start, end):
-            fetch(views.masks, (b, player, 4 * mask_tile))
-            fetch(views.masks, (b, player, 4 * tiles + 4 * mask_tile))
-        fetch(views.observations, (b, player, 0, start))
-        fetch(views.observations, (b, player, 0, end))
+        for tile in (start, end):
+            fetch(boards.owner, (b, tile))
+            fetch(boards.army, (b, tile))
+            fetch(views.shown, (b, player, tile))
+            fetch(views.observations, (b, player, 0, tile))
+            for half in range(2):
+                fetch(views.masks, (b, player, 4 * (half * tiles + tile)))
         row = end // width
         if not has_bit(sets.land[b, player, row], end - row * width):  # a capture, if anything
-            fetch(views.observations, (b, player, 2, end))
-            fetch(views.observations, (b, player, 4, end))
-            for near in (max(end - width, 0), min(end + width, tiles - 1)):
-                fetch(views.shown, (b, player, near))
+            for near in (max(end - width, 0), end, min(end + width, tiles - 1)):
                 fetch(boards.terrain, (b, near))
-                for channel in (4, 7, 8):
+                for channel in (2, 4, 7, 8):
                     fetch(views.observations, (b, player, channel, near))
