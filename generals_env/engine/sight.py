@@ -17,9 +17,7 @@ __all__ = [
     "SCOREBOARD",
     "action_mask",
     "count_scores",
-    "masks_of",
     "observe",
-    "views_of",
     "visible_to",
     "write_scoreboard",
 ]
@@ -278,34 +276,3 @@ def action_mask(boards: Boards, b: int, player: int, out: npt.NDArray[np.int8]) 
                 if target >= 0 and may_enter(army[tile], player, owner[target], players):
                     out[4 * tile + direction] = np.int8(1)
                     out[plane + 4 * tile + direction] = np.int8(1)
-
-
-@kernel
-def views_of(boards: Boards, index: npt.NDArray[np.int32], player: npt.NDArray[np.int8], out: npt.NDArray[np.float32]) -> None:
-    """Write what ``player[i]`` observes of board ``index[i]``, for every i.
-
-    Args:
-        boards: The boards.
-        index: (n,) int32.
-        player: (n,) int8.
-        out: (n, 9, H*W) or (n, 21, H*W) float32, see ``observe``.
-    """
-    visible = np.empty(boards.owner.shape[1], np.uint32)
-    for i in range(index.shape[0]):
-        if i == 0 or index[i] != index[i - 1]:
-            visible_to(boards, index[i], visible)
-        observe(boards, index[i], player[i], visible, out[i])
-
-
-@kernel
-def masks_of(boards: Boards, index: npt.NDArray[np.int32], player: npt.NDArray[np.int8], out: npt.NDArray[np.int8]) -> None:
-    """Write which actions of ``player[i]`` the engine accepts on board ``index[i]``, for every i.
-
-    Args:
-        boards: The boards.
-        index: (n,) int32.
-        player: (n,) int8.
-        out: (n, 8*H*W + 1) int8.
-    """
-    for i in range(index.shape[0]):
-        action_mask(boards, index[i], player[i], out[i])

@@ -1,0 +1,294 @@
+"""Boards packed for keeping: two bytes a tile, and once a game what seldom changes; lossless for any army.
+
+A tile is one 16-bit integer: the owner in the low bits, the army above them. Two players leave 13 bits for the army (-4,096
+to 4,095), up to ten 12, up to sixteen 11; a board with an army beyond that has a row of 32-bit armies beside it. Terrain,
+generals, teams, who is alive and the rules are the *ground* of a board, and boards that follow one another share it until a
+general falls or somebody leaves.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import GAME, OWNER_OBSERVATORY, PLAYER, Boards
+from generals_env.engine.jit import inlined, kernel, subroutine
+
+__all__ = [
+    "ENTRY",
+    "OWNER_OFFSET",
+    "Counts",
+    "PackedBoards",
+    "bits_of",
+    "code_bits",
+    "empty_packed",
+    "pack",
+    "pack_row",
+    "packed_of",
+    "planes_of",
+    "trimmed",
+    "unpack",
+    "unpack_row",
+]
+
+#: What is kept of each board beside its tiles.
+#:
+#: - ground: row of ``terrain``, ``players`` and ``games``.
+#: - previous: row of the board one turn before, -1 where a game begins or that board is not kept.
+#: - wide: row of ``armies`` if an army does not fit into the tile, else -1.
+#: - turn, last_move: as in ``GAME``.
+ENTRY = np.dtype([(name, np.int32) for name in ("ground", "wide", "turn", "last_move", "previous")])
+
+#: What is added to an owner, so that the lowest becomes 0.
+OWNER_OFFSET = -OWNER_OBSERVATORY
+
+
+#: (2,) how many grounds and rows of wide armies there are.
+Counts = npt.NDArray[np.int64]
+
+
+class PackedBoards(NamedTuple):
+    """N boards of H x W tiles and P players, G grounds, K rows of wide armies.
+
+    Attributes:
+        tiles: (N, H*W) int16, ``army << bits | owner + 6`` with ``bits = code_bits(P)``.
+        entries: (N,) records of ``ENTRY``.
+        terrain: (G, H*W) int8.
+        players: (G, P) records of ``PLAYER``.
+        games: (G,) records of ``GAME``, turn and last_move 0.
+        armies: (K, H*W) int32.
+        memory: (N, P, H*W) uint16, what each player remembers (see ``engine.recall``), or (0, P, H*W) where it is not kept.
+    """
+
+    tiles: npt.NDArray[np.int16]
+    entries: npt.NDArray[np.void]
+    terrain: npt.NDArray[np.int8]
+    players: npt.NDArray[np.void]
+    games: npt.NDArray[np.void]
+    armies: npt.NDArray[np.int32]
+    memory: npt.NDArray[np.uint16]
+
+
+def bits_of(players: int) -> int:
+    """Return how many bits of a tile hold its owner."""
+    return 3 if players <= 2 else (4 if players <= 10 else 5)
+
+
+code_bits = inlined(bits_of)  # for kernels
+
+
+def empty_packed(
+    count: int, tiles: int, players: int, grounds: int = 0, wide: int = 0, remembers: bool = False
+) -> PackedBoards:
+    """Return room for packed boards. Grounds and entries are zeros: records have padding, which is to be the same always."""
+    return PackedBoards(
+        tiles=np.empty((count, tiles), np.int16),
+        entries=np.zeros(count, ENTRY),
+        terrain=np.empty((grounds, tiles), np.int8),
+        players=np.zeros((grounds, players), PLAYER),
+        games=np.zeros(grounds, GAME),
+        armies=np.empty((wide, tiles), np.int32),
+        memory=np.empty((count if remembers else 0, players, tiles), np.uint16),
+    )
+
+
+@inlined
+def write_tiles(boards: Boards, b: int, packed: PackedBoards, row: int) -> bool:
+    """Write the tiles of board ``b`` into row ``row``; return whether an army does not fit."""
+    shift = code_bits(boards.players.shape[1])
+    least = np.int32(0)
+    most = np.int32(0)
+    for tile in range(boards.owner.shape[1]):
+        army = boards.army[b, tile]
+        packed.tiles[row, tile] = np.int16(army << shift | (boards.owner[b, tile] + OWNER_OFFSET))
+        least = min(least, army)
+        most = max(most, army)
+    limit = 1 << (15 - shift)
+    return bool(least < -limit or most >= limit)
+
+
+@subroutine
+def same_ground(boards: Boards, b: int, packed: PackedBoards, ground: int) -> bool:
+    """Return whether board ``b`` stands on ground ``ground``."""
+    for player in range(boards.players.shape[1]):
+        one = boards.players[b, player]
+        other = packed.players[ground, player]
+        if (
+            one["general"] != other["general"]
+            or one["surrendered"] != other["surrendered"]
+            or one["team"] != other["team"]
+            or one["alive"] != other["alive"]
+        ):
+            return False
+    game = boards.games[b]
+    known = packed.games[ground]
+    if (
+        game["height"] != known["height"]
+        or game["width"] != known["width"]
+        or game["rows"] != known["rows"]
+        or game["columns"] != known["columns"]
+        or game["version"] != known["version"]
+        or game["modifiers"] != known["modifiers"]
+        or game["fog"] != known["fog"]
+    ):
+        return False
+    differs = np.int8(0)
+    for tile in range(boards.terrain.shape[1]):
+        differs |= boards.terrain[b, tile] ^ packed.terrain[ground, tile]
+    return bool(differs == 0)
+
+
+@subroutine
+def write_ground(boards: Boards, b: int, packed: PackedBoards, ground: int) -> None:
+    """Write the ground of board ``b`` into row ``ground``."""
+    for tile in range(boards.terrain.shape[1]):
+        packed.terrain[ground, tile] = boards.terrain[b, tile]
+    for player in range(boards.players.shape[1]):
+        packed.players[ground, player] = boards.players[b, player]
+    packed.games[ground] = boards.games[b]
+    packed.games[ground]["turn"] = 0
+    packed.games[ground]["last_move"] = 0
+
+
+@subroutine
+def pack_row(boards: Boards, b: int, packed: PackedBoards, row: int, ground: int, previous: int, counts: Counts) -> int:
+    """Pack board ``b`` into row ``row``.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        packed: Where to; it has room for one more ground and one more row of wide armies.
+        row: Where to.
+        ground: One that is likely to fit, -1 if none is.
+        previous: Row of the board one turn before, or -1.
+        counts: (2,) int64, in and out: how many grounds and rows of wide armies there are.
+
+    Returns:
+        The ground.
+    """
+    if ground < 0 or not same_ground(boards, b, packed, ground):
+        ground = counts[0]
+        counts[0] += 1
+        write_ground(boards, b, packed, ground)
+    packed.entries[row]["ground"] = ground
+    packed.entries[row]["wide"] = -1
+    packed.entries[row]["turn"] = boards.games[b]["turn"]
+    packed.entries[row]["last_move"] = boards.games[b]["last_move"]
+    packed.entries[row]["previous"] = previous
+    if write_tiles(boards, b, packed, row):
+        packed.entries[row]["wide"] = counts[1]
+        for tile in range(boards.army.shape[1]):
+            packed.armies[counts[1], tile] = boards.army[b, tile]
+        counts[1] += 1
+    return ground
+
+
+@kernel
+def pack_rows(boards: Boards, packed: PackedBoards, counts: Counts) -> None:
+    """Pack all boards, each with the ground of the one before it if that fits.
+
+    Args:
+        boards: The boards.
+        packed: Where to; it has room for as many grounds and rows of wide armies as there are boards.
+        counts: (2,) int64, in and out: how many grounds and rows of wide armies there are.
+    """
+    ground = -1
+    for b in range(boards.owner.shape[0]):
+        ground = pack_row(boards, b, packed, b, ground, -1, counts)
+
+
+@inlined
+def unpack_row(packed: PackedBoards, row: int, boards: Boards, b: int) -> None:
+    """Write packed board ``row`` over board ``b``."""
+    shift = code_bits(boards.players.shape[1])
+    low = (1 << shift) - 1
+    ground = np.int64(packed.entries[row]["ground"])
+    wide = np.int64(packed.entries[row]["wide"])
+    for tile in range(boards.owner.shape[1]):
+        value = packed.tiles[row, tile]
+        boards.owner[b, tile] = np.int8((value & low) - OWNER_OFFSET)
+        boards.army[b, tile] = np.int32(value >> shift)
+        boards.terrain[b, tile] = packed.terrain[ground, tile]
+    if wide >= 0:
+        for tile in range(boards.owner.shape[1]):
+            boards.army[b, tile] = packed.armies[wide, tile]
+    for player in range(boards.players.shape[1]):
+        boards.players[b, player] = packed.players[ground, player]
+    boards.games[b] = packed.games[ground]
+    boards.games[b]["turn"] = packed.entries[row]["turn"]
+    boards.games[b]["last_move"] = packed.entries[row]["last_move"]
+
+
+@kernel
+def unpack_rows(packed: PackedBoards, index: npt.NDArray[np.int64], boards: Boards) -> None:
+    """Unpack rows ``index`` (n,) into boards 0 to n - 1."""
+    for i in range(index.shape[0]):
+        unpack_row(packed, index[i], boards, i)
+
+
+def pack(boards: Boards) -> PackedBoards:
+    """Return boards packed; neighbours that share a ground keep it once. What players remember is not known."""
+    count, tiles = boards.owner.shape
+    packed = empty_packed(count, tiles, boards.players.shape[1], count, count)
+    counts = np.zeros(2, np.int64)
+    pack_rows(boards, packed, counts)
+    return trimmed(packed, count, *counts)
+
+
+def trimmed(packed: PackedBoards, count: int, grounds: int, wide: int) -> PackedBoards:
+    """Return views of the first boards, grounds and rows of wide armies."""
+    return PackedBoards(
+        packed.tiles[:count],
+        packed.entries[:count],
+        packed.terrain[:grounds],
+        packed.players[:grounds],
+        packed.games[:grounds],
+        packed.armies[:wide],
+        packed.memory[:count],
+    )
+
+
+def unpack(packed: PackedBoards, index: npt.NDArray[np.integer] | None = None) -> Boards:
+    """Return the boards in rows ``index`` (n,), all of them by default."""
+    rows = np.arange(len(packed.tiles)) if index is None else np.ascontiguousarray(index, np.int64)
+    count, tiles, players = len(rows), packed.tiles.shape[1], packed.players.shape[1]
+    boards = Boards(
+        np.empty((count, tiles), np.int8),
+        np.empty((count, tiles), np.int32),
+        np.empty((count, tiles), np.int8),
+        np.zeros((count, players), PLAYER),
+        np.zeros(count, GAME),
+    )
+    unpack_rows(packed, rows, boards)
+    return boards
+
+
+def planes_of(packed: PackedBoards) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
+    """Return owners (N, H*W) int8 and armies (N, H*W) int32."""
+    bits = bits_of(packed.players.shape[1])
+    owner = ((packed.tiles & np.int16((1 << bits) - 1)) - OWNER_OFFSET).astype(np.int8)
+    army = (packed.tiles >> bits).astype(np.int32)
+    wide = packed.entries["wide"]
+    army[wide >= 0] = packed.armies[wide[wide >= 0]]
+    return owner, army
+
+
+def packed_of(
+    owner: npt.NDArray[np.int8],
+    army: npt.NDArray[np.integer],
+    entries: npt.NDArray[np.void],
+    terrain: npt.NDArray[np.int8],
+    players: npt.NDArray[np.void],
+    games: npt.NDArray[np.void],
+    memory: npt.NDArray[np.uint16],
+) -> PackedBoards:
+    """Return packed boards of planes as ``planes_of`` gives them; ``entries`` are copied, their ``wide`` is found anew."""
+    bits = bits_of(players.shape[1])
+    limit = 1 << (15 - bits)
+    narrow = ((army >= -limit) & (army < limit)).all(axis=1)
+    entries = entries.copy()
+    entries["wide"] = np.where(narrow, -1, np.cumsum(~narrow) - 1)
+    tiles = (army.astype(np.int64) << bits | (owner.astype(np.int64) + OWNER_OFFSET)).astype(np.int16)
+    return PackedBoards(tiles, entries, terrain, players, games, army[~narrow].astype(np.int32), memory)
