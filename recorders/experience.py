@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
-from generals_env.engine.sight import LAYOUTS, masks_of, views_of
+from generals_env.engine.expand import expand_masks, expand_views
+from generals_env.engine.gather import gather
+from generals_env.engine.packing import PackedBoards, unpack
+from generals_env.engine.potential import potentials
+from generals_env.engine.recall import expand_memory
+from generals_env.engine.recording import EXPERIENCE
+from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
+from generals_env.recorders.dense import Dense
+from generals_env.recorders.recipe import Recipe
+from generals_env.recorders.tensors import Tensors
+from generals_env.threads import divided
 
-__all__ = ["ExperienceBatch"]
+if TYPE_CHECKING:
+    from generals_env.recorders.on_device import TorchTensors
+
+__all__ = ["EXPERIENCE", "ExperienceBatch"]
+
+LEAST_VIEWS = 64  # of a thread: waking one takes as long as some dozen
+
+Floats = npt.NDArray[Any]
+Index = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
 class ExperienceBatch:
-    """Experiences of one or more games whose boards have one shape.
+    """Experiences of one or more games, in columns.
 
     An experience is what one player lived through in one turn::
 
@@ -27,78 +47,141 @@ class ExperienceBatch:
             states()[i]    reward[i], terminated[i]   next_states()[i]
             action_masks()[i]    truncated[i]         next_action_masks()[i]
 
-    Boards are stored once, for all players and for both ends of a turn; tensors and masks are derived from them when asked
-    for, bit for bit as the environment gave them. Boards follow one another in time; where a game is broken into (a
-    surrender, a restored state, the start of a chunk) the board before the turn is stored anew. Applying the actions of all
-    players of a turn to its board in the engine gives the next board. Every player has exactly one experience with
-    ``terminated`` or ``truncated`` in a game that was played to its end, and no experience after it.
+    Boards are stored once, packed, for all players and for both ends of a turn; tensors and masks are derived from them when
+    asked for, bit for bit as the environment gave them. Where a game is broken into (a surrender, a restored state, the start
+    of a chunk) the board before the turn is stored anew. Applying the actions of all players of a turn to its board in the
+    engine gives the next board. Every player has exactly one experience with ``terminated`` or ``truncated`` in a game that
+    was played to its end, and no experience after it. Boards of several sizes lie in arrays of one shape, the smaller ones in
+    the upper left corner with mountains around, and actions are indices of that shape.
+
+    After ``n_step`` an experience spans ``steps[i]`` turns instead of one.
 
     Attributes:
         game_ids: One string a game.
-        game: (n,) int32, index into ``game_ids``.
-        player_id: (n,) int8.
-        sequence: (n,) int64, gapless for each recorder.
-        action: (n,) int32, the index executed; a pass where the action was illegal.
-        illegal: (n,) bool, whether the action that was asked for was illegal.
-        reward: (n,) float32.
-        terminated: (n,) bool, whether the game ended for the player with this turn.
-        truncated: (n,) bool, whether it was cut off after this turn.
-        collected_at: (n,) int64, nanoseconds UTC.
-        state_index: (n,) int32, board before the turn.
-        next_state_index: (n,) int32, board after the turn.
-        boards: The boards.
+        rows: (n,) records of ``EXPERIENCE``; its fields are the columns below.
+        boards: The boards, packed; ``unpack(batch.boards)`` gives them as the engine plays them.
+        shape: H and W of the boards, padding included.
+        recipe: How what the players observed is made of the boards.
+        dense: What they observed, where wrappers of others made it; None where the boards tell it.
+        metadata: Whatever the recorder knew: package version, rules, reward, seed, policies. JSON.
     """
 
     game_ids: tuple[str, ...]
-    game: npt.NDArray[np.int32]
-    player_id: npt.NDArray[np.int8]
-    sequence: npt.NDArray[np.int64]
-    action: npt.NDArray[np.int32]
-    illegal: npt.NDArray[np.bool_]
-    reward: npt.NDArray[np.float32]
-    terminated: npt.NDArray[np.bool_]
-    truncated: npt.NDArray[np.bool_]
-    collected_at: npt.NDArray[np.int64]
-    state_index: npt.NDArray[np.int32]
-    next_state_index: npt.NDArray[np.int32]
-    boards: Boards
+    rows: npt.NDArray[np.void]
+    boards: PackedBoards
+    shape: tuple[int, int]
+    recipe: Recipe = field(default_factory=Recipe)
+    dense: Dense | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return how many experiences there are."""
-        return len(self.action)
+        return len(self.rows)
+
+    # --- Columns --------------------------------------------------------------------------------------------------
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """H and W of the boards, padding included."""
-        game = self.boards.games[0]
-        return int(game["height"]), int(game["width"])
-
-    @property
-    def turn(self) -> npt.NDArray[np.int32]:
-        """(n,) int32, the board's turn before the action."""
-        turns: npt.NDArray[np.int32] = self.boards.games["turn"][self.state_index]
-        return turns
+    def game(self) -> npt.NDArray[np.int32]:
+        """(n,) int32, index into ``game_ids``."""
+        return self.rows["game"]
 
     @property
     def game_id(self) -> npt.NDArray[np.str_]:
         """(n,) strings."""
         return np.array(self.game_ids, np.str_)[self.game]
 
-    def states(self, out: npt.NDArray[np.float32] | None = None, layout: str = "standard") -> npt.NDArray[np.float32]:
-        """Return what each player observed before his action, (n, 9, H, W) float32, (n, 21, H, W) in the full layout.
+    @property
+    def player_id(self) -> npt.NDArray[np.int8]:
+        """(n,) int8."""
+        return self.rows["player_id"]
+
+    @property
+    def turn(self) -> npt.NDArray[np.int32]:
+        """(n,) int32, the board's turn before the action."""
+        turns: npt.NDArray[np.int32] = self.boards.entries["turn"][self.state_index]
+        return turns
+
+    @property
+    def sequence(self) -> npt.NDArray[np.int64]:
+        """(n,) int64, gapless for each recorder."""
+        return self.rows["sequence"]
+
+    @property
+    def action(self) -> npt.NDArray[np.int32]:
+        """(n,) int32, the index executed; a pass where the action was illegal."""
+        return self.rows["action"]
+
+    @property
+    def illegal(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool, whether the action that was asked for was illegal."""
+        return self.rows["illegal"]
+
+    @property
+    def reward(self) -> npt.NDArray[np.float32]:
+        """(n,) float32, the engine's; see ``rewards``."""
+        return self.rows["reward"]
+
+    @property
+    def terminated(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool, whether the game ended for the player with this turn."""
+        return self.rows["terminated"]
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool, whether it was cut off after this turn."""
+        return self.rows["truncated"]
+
+    @property
+    def collected_at(self) -> npt.NDArray[np.int64]:
+        """(n,) int64, nanoseconds UTC."""
+        return self.rows["collected_at"]
+
+    @property
+    def steps(self) -> npt.NDArray[np.int16]:
+        """(n,) int16, how many turns lie between state and next state; 1 but after ``n_step``."""
+        return self.rows["steps"]
+
+    @property
+    def state_index(self) -> Index:
+        """(n,) int32, board before the turn."""
+        return self.rows["state_index"]
+
+    @property
+    def next_state_index(self) -> Index:
+        """(n,) int32, board after the turn."""
+        return self.rows["next_state_index"]
+
+    @property
+    def players(self) -> int:
+        """How many players a game has."""
+        players: int = self.boards.players.shape[1]
+        return players
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.rows.nbytes + sum(array.nbytes for array in self.boards) + (self.dense.nbytes if self.dense else 0)
+
+    # --- What is derived ------------------------------------------------------------------------------------------
+
+    def states(self, out: Floats | None = None, layout: str | None = None, dtype: npt.DTypeLike = np.float32) -> Floats:
+        """Return what each player observed before his action, (n, C, H, W) float32.
 
         Args:
-            out: Where to write it; a new array without.
-            layout: ``"standard"`` or ``"full"``, whatever the environment showed.
+            out: Where to write it, float32 or float16; a new array without.
+            layout: ``"standard"`` (C = 9) or ``"full"`` (C = 21), whatever was shown; None for what was shown: the layout of
+                the environment with what the package's own wrappers made of it, or, under wrappers of others, their arrays.
+            dtype: Of a new array: float32, or float16, which rounds by at most 2**-11 of a value (an army of 1 becomes
+                0.00099993).
 
         Raises:
             ConfigError: If ``out`` has another shape or dtype, or is not contiguous, or if there is no such layout.
         """
-        return self._views(self.state_index, out, layout)
+        return self._views(self.state_index, out, layout, dtype, after=False)
 
-    def next_states(self, out: npt.NDArray[np.float32] | None = None, layout: str = "standard") -> npt.NDArray[np.float32]:
+    def next_states(self, out: Floats | None = None, layout: str | None = None, dtype: npt.DTypeLike = np.float32) -> Floats:
         """Return what each player observed after the turn; arguments and errors as in ``states``."""
-        return self._views(self.next_state_index, out, layout)
+        return self._views(self.next_state_index, out, layout, dtype, after=True)
 
     def action_masks(self, out: npt.NDArray[np.int8] | None = None) -> npt.NDArray[np.int8]:
         """Return what each player could do, (n, 8*H*W + 1) int8; ``out`` and errors as in ``states``."""
@@ -108,31 +191,220 @@ class ExperienceBatch:
         """Return what each player could do after the turn, (n, 8*H*W + 1) int8; ``out`` and errors as in ``states``."""
         return self._masks(self.next_state_index, out)
 
-    def _views(self, index: npt.NDArray[np.int32], out: npt.NDArray[np.float32] | None, layout: str) -> npt.NDArray[np.float32]:
-        if layout not in tuple(LAYOUTS):
+    def rewards(self) -> npt.NDArray[np.float32]:
+        """Return rewards as the learner was given them, (n,) float32: the engine's, with the shaping of the recipe."""
+        rewards: npt.NDArray[np.float32] = self.reward.copy()
+        if not self.recipe.shaping:
+            return rewards
+        needed, places = np.unique(np.concatenate([self.state_index, self.next_state_index]), return_inverse=True)
+        before, after = places[: len(self)], places[len(self) :]
+        boards = unpack(self.boards, needed)
+        for terms in self.recipe.shaping:
+            potential = np.empty(boards.players.shape, np.float32)
+            potentials(boards, np.array([terms.land, terms.army, terms.cities]), potential)
+            reached = potential[after, self.player_id]
+            reached[self.terminated] = 0
+            rewards += np.float32(terms.gamma) * reached - potential[before, self.player_id]
+        return rewards
+
+    def tensors(self, out: Tensors | None = None, dtype: npt.DTypeLike = np.float32) -> Tensors:
+        """Return all that a learner needs in arrays; see ``Tensors``.
+
+        Args:
+            out: Where to write it, as ``Tensors.empty`` makes it; new arrays without.
+            dtype: Of new states, float32 or float16; dense ones keep their own.
+
+        Raises:
+            ConfigError: If ``out`` does not fit.
+        """
+        if out is None:
+            kind = dtype if self.dense is None else self.dense.observations.dtype
+            out = Tensors.empty(len(self), self.state_shape, self.shape, kind)
+        self.states(out.states)
+        self.next_states(out.next_states)
+        self.action_masks(out.action_masks)
+        self.next_action_masks(out.next_action_masks)
+        columns: tuple[Floats, ...] = (self.action, self.rewards(), self.terminated, self.truncated, self.steps)
+        arrays: tuple[Floats, ...] = (out.actions, out.rewards, out.terminated, out.truncated, out.steps)
+        for array, column in zip(arrays, columns, strict=True):
+            if array.shape != column.shape:
+                raise ConfigError(f"out: expected columns of shape {column.shape}, got {array.shape}")
+            np.copyto(array, column)
+        return out
+
+    def to_torch(self, device: Any = "cpu") -> TorchTensors:
+        """Return what ``tensors`` gives as torch tensors on ``device``, equal bit for bit.
+
+        Boards are uploaded and expanded there, but on the CPU: the kernels are faster than torch.
+
+        Args:
+            device: As torch names it.
+
+        Raises:
+            ImportError: Without torch (``pip install "generals_env[torch]"``).
+        """
+        from generals_env.recorders.on_device import as_torch, expand_on
+
+        return as_torch(self.tensors()) if str(device).startswith("cpu") else expand_on(self, device)
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of one state as it was shown."""
+        if self.dense is not None:
+            return self.dense.observations.shape[1:]
+        return self.recipe.frames * self.recipe.channels, *self.shape
+
+    def _views(self, index: Index, out: Floats | None, layout: str | None, dtype: npt.DTypeLike, after: bool) -> Floats:
+        if layout is not None and layout not in tuple(LAYOUTS):
             raise ConfigError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}")
-        height, width = self.shape
-        channels = len(LAYOUTS[layout])
-        array = checked_out(out, (len(self), channels, height, width), np.dtype(np.float32))
-        views_of(self.boards, index, self.player_id, array.reshape(len(self), channels, height * width))
+        if layout is None and self.dense is not None:
+            shown = np.empty((len(self), *self.state_shape), self.dense.observations.dtype) if out is None else out
+            self.dense.take(after, checked_out(shown, (len(self), *self.state_shape), (self.dense.observations.dtype,)))
+            return shown
+        recipe = self.recipe if layout is None else Recipe(layout)
+        shape = (len(self), recipe.frames * recipe.channels, *self.shape)
+        array = checked_out(out, shape, (np.dtype(dtype),) if out is None else (np.dtype(np.float32), np.dtype(np.float16)))
+        if array.dtype == np.float16:  # no kernel knows halves
+            for low in range(0, len(self), LEAST_VIEWS):
+                part = self.slice(low, low + LEAST_VIEWS)
+                array[low : low + LEAST_VIEWS] = part._views(index[low : low + LEAST_VIEWS], None, layout, np.float32, after)
+            return array
+        flat = array.reshape(*shape[:2], self.shape[0] * self.shape[1])
+        for frame in reversed(range(recipe.frames)):
+            self._write_frame(np.ascontiguousarray(index), recipe, frame * recipe.channels, flat)
+            previous = self.boards.entries["previous"][index]
+            index = np.where(previous >= 0, previous, index)  # a game's first observation is repeated
         return array
 
-    def _masks(self, index: npt.NDArray[np.int32], out: npt.NDArray[np.int8] | None) -> npt.NDArray[np.int8]:
+    def _write_frame(self, index: Index, recipe: Recipe, first: int, flat: npt.NDArray[np.float32]) -> None:
+        full, boards, player = recipe.layout == "full", self.boards, np.ascontiguousarray(self.player_id)
+        height = self.shape[0]
+
+        def write(low: int, high: int) -> None:
+            expand_views(boards, index, player, height, low, high, full, first, flat)
+            if recipe.memory:
+                expand_memory(boards, index, player, low, high, full, first + len(LAYOUTS[recipe.layout]), flat)
+
+        if recipe.memory and len(self) and not len(boards.memory):
+            raise ConfigError("recipe: expected boards with what the players remember, got none")
+        divided(write, len(self), LEAST_VIEWS)
+
+    def _masks(self, index: Index, out: npt.NDArray[np.int8] | None) -> npt.NDArray[np.int8]:
         height, width = self.shape
-        array = checked_out(out, (len(self), 8 * height * width + 1), np.dtype(np.int8))
-        masks_of(self.boards, index, self.player_id, array)
+        array = checked_out(out, (len(self), 8 * height * width + 1), (np.dtype(np.int8),))
+        rows, player = np.ascontiguousarray(index), np.ascontiguousarray(self.player_id)
+        write = partial(self._write_masks, rows, player, array)
+        divided(write, len(self), 2 * LEAST_VIEWS)
         return array
+
+    def _write_masks(self, index: Index, player: npt.NDArray[np.int8], out: npt.NDArray[np.int8], low: int, high: int) -> None:
+        expand_masks(self.boards, index, player, self.shape[0], low, high, out)
+
+    # --- Parts and sums -------------------------------------------------------------------------------------------
+
+    def slice(self, low: int, high: int) -> ExperienceBatch:
+        """Return experiences ``low`` to ``high``, all boards with them: nothing is copied."""
+        return replace(self, rows=self.rows[low:high], dense=self.dense.rows(slice(low, high)) if self.dense else None)
+
+    def select(self, index: Any) -> ExperienceBatch:
+        """Return the experiences that ``index`` picks, in its order, with the boards that they need, in new arrays.
+
+        Args:
+            index: (n,) integers, or (len,) bool.
+
+        Raises:
+            ConfigError: If it is neither, or out of range.
+        """
+        chosen = np.asarray(index)
+        if chosen.dtype == np.bool_ and chosen.shape == (len(self),):
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim != 1 or (chosen.dtype.kind not in "iu" and len(chosen)):
+            raise ConfigError(f"index: expected integers or {len(self)} flags, got {index!r:.200}")
+        chosen = chosen.astype(np.int64)
+        if len(chosen) and not (-len(self) <= chosen.min() and chosen.max() < len(self)):
+            raise ConfigError(f"index: expected integers below {len(self)}, got {index!r:.200}")
+        rows = self.rows[chosen]
+        needed = np.unique(np.concatenate([rows["state_index"], rows["next_state_index"]]))
+        reached = needed
+        for _ in range(self.recipe.frames - 1):
+            reached = self.boards.entries["previous"][reached]
+            reached = reached[reached >= 0]
+            needed = np.union1d(needed, reached)
+        places = np.zeros(len(self.boards.tiles), np.int32)
+        places[needed] = np.arange(len(needed), dtype=np.int32)
+        rows["state_index"] = places[rows["state_index"]]
+        rows["next_state_index"] = places[rows["next_state_index"]]
+        games, rows["game"] = np.unique(rows["game"], return_inverse=True)
+        names = tuple(self.game_ids[game] for game in games)
+        dense = self.dense.rows(chosen).copied() if self.dense else None
+        return replace(self, game_ids=names, rows=rows, boards=gather(self.boards, needed), dense=dense)
+
+    def unpacked(self) -> Boards:
+        """Return the boards as the engine plays them."""
+        return unpack(self.boards)
+
+    def padded(self, height: int, width: int) -> ExperienceBatch:
+        """Return the same experiences on boards of ``height`` x ``width``, with mountains below and to the right.
+
+        Raises:
+            ConfigError: If the boards are larger than that, or the observations are dense.
+        """
+        from generals_env.recorders.sizes import padded
+
+        return padded(self, height, width)
+
+    @staticmethod
+    def concat(batches: Sequence[ExperienceBatch]) -> ExperienceBatch:
+        """Return the experiences of all batches, one after another, on boards of the largest height and width.
+
+        Raises:
+            ConfigError: If there is none, or they differ in the number of players or the recipe.
+        """
+        from generals_env.recorders.sizes import concat
+
+        return concat(batches)
+
+    def n_step(self, n: int, gamma: float) -> ExperienceBatch:
+        """Return experiences that span up to ``n`` turns of the same player.
+
+        ``reward`` becomes the sum of ``gamma**k`` times that of the k-th turn, next state, ``terminated`` and ``truncated`` are
+        those after the last turn, ``steps`` tells how many there were: fewer where the game ends, or where the batch holds no
+        more of it. A learner bootstraps with ``gamma**steps``.
+
+        Raises:
+            ConfigError: If ``n`` is not a positive integer or ``gamma`` not a number from 0 to 1, or the batch spans more than
+                one turn already.
+        """
+        from generals_env.recorders.returns import n_step
+
+        return n_step(self, n, gamma)
+
+    def turned(self, symmetries: Any) -> ExperienceBatch:
+        """Return each experience in one of the board's eight symmetries: board, masks and action alike.
+
+        Args:
+            symmetries: (n,) integers from 0 to 7, see ``generals_env.engine.symmetry``; below 4 if boards are not square.
+
+        Raises:
+            ConfigError: If they are not, or the observations are dense or stacked.
+        """
+        from generals_env.recorders.augmentation import turned
+
+        return turned(self, symmetries)
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def checked_out(out: npt.NDArray[Scalar] | None, shape: tuple[int, ...], dtype: np.dtype[Scalar]) -> npt.NDArray[Scalar]:
-    """Return ``out`` if it fits, a new array if there is none."""
+def checked_out(out: npt.NDArray[Any] | None, shape: tuple[int, ...], dtypes: tuple[np.dtype[Any], ...]) -> npt.NDArray[Any]:
+    """Return ``out`` if it fits, a new array of the first dtype if there is none."""
     if out is None:
-        return np.empty(shape, dtype)
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
+        if dtypes[0] not in (np.float32, np.float16, np.int8):
+            raise ConfigError(f"dtype: expected float32 or float16, got {dtypes[0]}")
+        return np.empty(shape, dtypes[0])
+    if out.shape != shape or out.dtype not in dtypes or not out.flags.c_contiguous or not out.flags.writeable:
+        names = " or ".join(map(str, dtypes))
         raise ConfigError(
-            f"out: expected a writeable contiguous {dtype} array of shape {shape}, got {out.dtype} of {out.shape}"
+            f"out: expected a writeable contiguous {names} array of shape {shape}, got {out.dtype} of {out.shape}"
         )
     return out

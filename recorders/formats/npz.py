@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env import __version__
-from generals_env.engine.boards import GAME, PLAYER, Boards
+from generals_env.engine.boards import GAME, OWNER_OBSERVATORY, PLAYER, Boards
+from generals_env.engine.packing import ENTRY, pack, packed_of, planes_of
 from generals_env.errors import StateError, StorageError
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.checks import checked_batch
+from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.recipe import Recipe
 
 __all__ = ["SCHEMA", "NpzWriter", "read_npz"]
 
-#: Version of the arrays in a file.
-SCHEMA = 1
+#: Version of the arrays in a file; what older versions wrote is read, too.
+SCHEMA = 2
 
-COLUMNS = {
-    "game": np.int32,
-    "player_id": np.int8,
-    "sequence": np.int64,
-    "action": np.int32,
-    "illegal": np.bool_,
-    "reward": np.float32,
-    "terminated": np.bool_,
-    "truncated": np.bool_,
-    "collected_at": np.int64,
-    "state_index": np.int32,
-    "next_state_index": np.int32,
-}
+COLUMNS = {name: EXPERIENCE[name] for name in EXPERIENCE.names or ()}
+
+#: Of ``ENTRY``; which armies are wide follows from the armies.
+BOARD_COLUMNS = ("ground", "turn", "last_move", "previous")
 
 COMPRESSION_LEVEL = 1
 
@@ -116,18 +112,34 @@ def dataset_files(folder: Path) -> list[Path]:
 
 
 def batch_arrays(batch: ExperienceBatch) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a file. Armies take the narrowest integers that hold them."""
-    army = batch.boards.army
+    """Return the arrays of a file. Owners and armies lie apart, which readers understand and which compresses better."""
+    boards = batch.boards
+    owner, army = planes_of(boards)
     if army.size and army.min() >= -(2**15) and army.max() < 2**15:
         army = army.astype(np.int16)
-    header = {"schema": SCHEMA, "generals_env": __version__}
-    return {
+    header = {
+        "schema": SCHEMA,
+        "generals_env": __version__,
+        "shape": batch.shape,
+        "recipe": batch.recipe.to_dict(),
+        "metadata": dict(batch.metadata),
+    }
+    arrays: dict[str, npt.NDArray[Any]] = {
         "header": np.array(json.dumps(header)),
         "game_ids": np.array(batch.game_ids, np.str_),
-        **{name: getattr(batch, name) for name in COLUMNS},
-        **batch.boards._asdict(),
+        **{name: batch.rows[name] for name in COLUMNS},
+        "owner": owner,
         "army": army,
+        **{f"board_{name}": boards.entries[name] for name in BOARD_COLUMNS},
+        "terrain": boards.terrain,
+        "players": boards.players,
+        "games": boards.games,
     }
+    if len(boards.memory):
+        arrays["memory"] = boards.memory
+    if batch.dense is not None:
+        arrays |= {f"dense_{item.name}": getattr(batch.dense, item.name) for item in fields(batch.dense)}
+    return arrays
 
 
 def write_arrays(file: Any, arrays: dict[str, npt.NDArray[Any]]) -> None:
@@ -167,39 +179,84 @@ def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
 
 def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
     """Return a batch of the arrays; raise ``ValueError`` unless they fit together (kernels do not check)."""
-    schema = json.loads(str(arrays["header"])).get("schema")
+    header = json.loads(str(arrays["header"]))
+    schema = header.get("schema")
+    if schema == 1:
+        return read_first_schema(arrays)
     if schema != SCHEMA:
         raise ValueError(f"schema {schema}")
+    entries = np.zeros(len(arrays["board_turn"]), ENTRY)
+    for name in BOARD_COLUMNS:
+        checked(f"board_{name}", arrays[f"board_{name}"], np.int32, entries.shape)
+        entries[name] = arrays[f"board_{name}"]
+    owner, army, terrain = arrays["owner"], arrays["army"], arrays["terrain"]
+    players, games = arrays["players"], arrays["games"]
+    tiles, seats = owner.shape[1], players.shape[1]
+    checked("owner", owner, np.int8, (len(entries), tiles))
+    checked("army", army, np.int16 if army.dtype == np.int16 else np.int32, (len(entries), tiles))
+    checked("terrain", terrain, np.int8, (len(games), tiles))
+    players = checked("players", players, PLAYER, (len(games), seats))
+    games = checked("games", games, GAME, (len(games),))
+    check_owners(owner, seats)
+    memory = arrays.get("memory", np.empty((0, seats, tiles), np.uint16))
+    checked("memory", memory, np.uint16, (len(entries) if "memory" in arrays else 0, seats, tiles))
+    rows = np.zeros(len(arrays["action"]), EXPERIENCE)
+    for name, dtype in COLUMNS.items():
+        rows[name] = checked(name, arrays[name], dtype, rows.shape)
+    dense = None
+    if "dense_observations" in arrays:
+        dense = Dense(*(arrays[f"dense_{item.name}"] for item in fields(Dense)))
+        for name in ("before", "after"):
+            checked(f"dense_{name}", getattr(dense, name), np.int32, rows.shape)
+    height, width = header["shape"]
+    batch = ExperienceBatch(
+        game_ids=names_of(arrays["game_ids"]),
+        rows=rows,
+        boards=packed_of(owner, army, entries, terrain, players, games, memory),
+        shape=(int(height), int(width)),
+        recipe=Recipe.from_dict(header["recipe"]),
+        dense=dense,
+        metadata=dict(header["metadata"]),
+    )
+    return checked_batch(batch)
+
+
+def read_first_schema(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
+    """Return a batch of a file of schema 1, which held boards whole."""
     army = arrays["army"]
     if army.dtype not in (np.int16, np.int32):
         raise ValueError(f"army: expected integers of 16 or 32 bits, got {army.dtype}")
     boards = Boards(arrays["owner"], army.astype(np.int32), arrays["terrain"], arrays["players"], arrays["games"])
     count, tiles = boards.owner.shape
-    players = boards.players.shape[1]
-    dtypes = (np.int8, np.int32, np.int8, PLAYER, GAME)
-    shapes = ((count, tiles), (count, tiles), (count, tiles), (count, players), (count,))
-    fields: tuple[npt.NDArray[Any], ...] = boards
-    for name, field, dtype, shape in zip(Boards._fields, fields, dtypes, shapes, strict=True):
-        if field.dtype != dtype or field.shape != shape:
-            raise ValueError(f"{name}: expected {dtype} of {shape}, got {field.dtype} of {field.shape}")
-    columns = {name: arrays[name] for name in COLUMNS}
-    length = len(columns["action"])
-    for name, column in columns.items():
-        if column.dtype != COLUMNS[name] or column.shape != (length,):
-            raise ValueError(f"{name}: expected {COLUMNS[name].__name__} of {(length,)}, got {column.dtype} of {column.shape}")
-    limits = {"game": len(arrays["game_ids"]), "player_id": players, "state_index": count, "next_state_index": count}
-    for name, limit in limits.items():
-        if length and not (columns[name].min() >= 0 and columns[name].max() < limit):
-            raise ValueError(f"{name}: expected indices below {limit}")
-    games = boards.games
-    height, width = (games[0]["height"], games[0]["width"]) if count else (0, 0)
-    same = (games["height"] == height) & (games["width"] == width)
-    inside = (games["rows"] > 0) & (games["rows"] <= height) & (games["columns"] > 0) & (games["columns"] <= width)
-    if not (same & inside).all() or height * width != tiles or (boards.owner >= players).any():
-        raise ValueError("boards: expected sizes and owners that fit the arrays")
-    action = columns["action"]
-    if length and not (action.min() >= 0 and action.max() <= 8 * tiles and np.isfinite(columns["reward"]).all()):
-        raise ValueError(f"action, reward: expected indices up to {8 * tiles} and finite numbers")
-    if arrays["game_ids"].ndim != 1 or arrays["game_ids"].dtype.kind != "U":
-        raise ValueError(f"game_ids: expected strings, got {arrays['game_ids'].dtype}")
-    return ExperienceBatch(game_ids=tuple(arrays["game_ids"].tolist()), boards=boards, **columns)
+    seats = boards.players.shape[1]
+    shapes = ((count, tiles), (count, tiles), (count, tiles), (count, seats), (count,))
+    kinds: tuple[npt.DTypeLike, ...] = (np.int8, np.int32, np.int8, PLAYER, GAME)
+    fields_of: tuple[npt.NDArray[Any], ...] = boards
+    fitting = zip(Boards._fields, fields_of, kinds, shapes, strict=True)
+    boards = Boards._make(checked(name, array, kind, shape) for name, array, kind, shape in fitting)
+    check_owners(boards.owner, seats)
+    rows = np.zeros(len(arrays["action"]), EXPERIENCE)
+    for name, dtype in COLUMNS.items():
+        rows[name] = checked(name, arrays[name], dtype, rows.shape) if name != "steps" else 1
+    shape = (int(boards.games[0]["height"]), int(boards.games[0]["width"])) if count else (0, 0)
+    return checked_batch(ExperienceBatch(names_of(arrays["game_ids"]), rows, pack(boards), shape))
+
+
+def checked(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return an array with this dtype (files forget that records are aligned); raise ``ValueError`` if it does not fit."""
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{name}: expected {np.dtype(dtype)} of {shape}, got {array.dtype} of {array.shape}")
+    return array.view(dtype)
+
+
+def check_owners(owner: npt.NDArray[np.int8], players: int) -> None:
+    """Raise ``ValueError`` if an owner is no code."""
+    if owner.size and not (owner.min() >= OWNER_OBSERVATORY and owner.max() < players):
+        raise ValueError(f"owner: expected codes from {OWNER_OBSERVATORY} to {players - 1}")
+
+
+def names_of(game_ids: npt.NDArray[Any]) -> tuple[str, ...]:
+    """Return the ids of games; raise ``ValueError`` if they are no strings."""
+    if game_ids.ndim != 1 or game_ids.dtype.kind != "U":
+        raise ValueError(f"game_ids: expected strings, got {game_ids.dtype}")
+    return tuple(game_ids.tolist())

@@ -1,0 +1,200 @@
+"""A batch as bytes and back: columns and boards laid out so that zstd finds what repeats, a checksum with them.
+
+This is what chunks in memory are made of, and rows of a log, and messages of a stream.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from generals_env.engine.boards import GAME, PLAYER
+from generals_env.engine.gather import gather
+from generals_env.engine.packing import ENTRY, PackedBoards
+from generals_env.errors import ConfigError, StorageError
+from generals_env.recorders.checks import checked_batch
+from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.recipe import Recipe
+
+__all__ = ["CODEC", "decode_batch", "encode_batch"]
+
+#: Version of the layout.
+CODEC = 1
+
+LEVEL = 1
+
+MOST_BYTES = 2**30  # of a batch, decompressed
+
+Array = npt.NDArray[Any]
+
+#: Columns that grow evenly: their differences are few different numbers.
+EVEN = ("sequence", "collected_at", "game", "state_index", "next_state_index", "ground", "turn", "last_move", "previous")
+
+_local = threading.local()
+
+
+def encode_batch(batch: ExperienceBatch, level: int = LEVEL) -> bytes:
+    """Return a batch as bytes.
+
+    Args:
+        batch: The batch.
+        level: Of zstd, 1 (the fastest) to 22.
+
+    Raises:
+        ConfigError: If the metadata are not what JSON takes.
+    """
+    batch = by_game(batch)
+    rows, boards, dense = batch.rows, batch.boards, batch.dense
+    tiles = boards.tiles.copy()
+    tiles[1:] ^= boards.tiles[:-1]  # a turn changes some ten tiles
+    arrays: list[tuple[str, Array]] = [(name, rows[name]) for name in EXPERIENCE.names or ()]
+    arrays += [(name, boards.entries[name]) for name in ENTRY.names or ()]
+    arrays += [("tiles", tiles), ("terrain", boards.terrain), ("players", boards.players), ("games", boards.games)]
+    arrays += [("armies", boards.armies), ("memory", boards.memory)]
+    if dense is not None:
+        arrays += [("observations", dense.observations), ("before", dense.before), ("after", dense.after)]
+    header = {
+        "codec": CODEC,
+        "shape": batch.shape,
+        "players": batch.players,
+        "counts": [len(rows), len(boards.tiles), len(boards.games), len(boards.armies), len(boards.memory)],
+        "dense": None if dense is None else [dense.observations.dtype.str, dense.observations.shape],
+        "game_ids": batch.game_ids,
+        "recipe": batch.recipe.to_dict(),
+        "metadata": dict(batch.metadata),
+    }
+    try:
+        text = json.dumps(header).encode()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"metadata: expected what JSON takes, got {dict(batch.metadata)!r:.200} ({error})") from error
+    parts = [len(text).to_bytes(4, "little"), text, *(planes(name, array) for name, array in arrays)]
+    if not hasattr(_local, "compressors"):
+        _local.compressors = {}  # of this thread: they are not to be shared
+    if level not in _local.compressors:
+        _local.compressors[level] = zstandard.ZstdCompressor(level=level, write_checksum=True)
+    compressed: bytes = _local.compressors[level].compress(b"".join(parts))
+    return compressed
+
+
+def decode_batch(data: bytes, check: bool = True) -> ExperienceBatch:
+    """Return the batch that ``encode_batch`` made bytes of; boards may lie in another order.
+
+    Args:
+        data: The bytes.
+        check: Whether to look at every number: kernels rely on it. Not for bytes that nobody else can have written.
+
+    Raises:
+        StorageError: If the bytes are damaged, or none of ours.
+    """
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= MOST_BYTES:
+            raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")  # noqa: TRY301 - told with the others
+        batch = parsed(zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False))
+        return checked_batch(batch) if check else batch
+    except Exception as error:
+        # Damaged bytes can make zstandard, json and numpy raise nearly anything.
+        raise StorageError(f"data: expected a batch of codec {CODEC}, got {type(error).__name__}: {error}") from error
+
+
+def by_game(batch: ExperienceBatch) -> ExperienceBatch:
+    """Return the batch with its boards in the order of games and turns: each lies beside the one that it resembles."""
+    count = len(batch.boards.tiles)
+    ends = np.concatenate([batch.state_index, batch.next_state_index])
+    if len(ends) and not (ends.min() >= 0 and ends.max() < count):
+        return batch  # it is broken, and stays as it is
+    game_of = np.zeros(count, np.int64)
+    game_of[batch.state_index] = batch.game
+    game_of[batch.next_state_index] = batch.game
+    order = np.lexsort((batch.boards.entries["turn"], game_of))
+    if (order[:-1] < order[1:]).all():
+        return batch
+    places = np.empty(len(order), np.int32)
+    places[order] = np.arange(len(order), dtype=np.int32)
+    rows = batch.rows.copy()
+    for name in ("state_index", "next_state_index"):
+        rows[name] = places[rows[name]]
+    return replace(batch, rows=rows, boards=gather(batch.boards, order))
+
+
+def planes(name: str, array: Array) -> bytes:
+    """Return an array as bytes: the first byte of every number, then the second, and so on."""
+    if name in EVEN:
+        array = np.diff(array, prepend=array.dtype.type(0))
+    raw = np.ascontiguousarray(array)
+    return raw.reshape(-1).view(np.uint8).reshape(-1, raw.itemsize).T.tobytes()
+
+
+class Reader:
+    """Takes arrays off bytes, in the order in which they were put there."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at = at
+
+    def take(self, name: str, dtype: Any, shape: tuple[int, ...]) -> Array:
+        """Return the next array."""
+        kind = np.dtype(dtype)
+        size = kind.itemsize * math.prod(shape)
+        if min(shape) < 0 or self.at + size > len(self.data):
+            raise ValueError(f"{name}: expected {size} bytes")
+        raw = np.frombuffer(self.data, np.uint8, size, self.at)
+        self.at += size
+        # A copy always: kernels would be compiled once more for arrays that cannot be written.
+        array = np.array(raw.reshape(kind.itemsize, -1).T, order="C").reshape(-1).view(kind).reshape(shape)
+        return np.cumsum(array, dtype=kind) if name in EVEN else array
+
+    def records(self, dtype: np.dtype[np.void], count: int) -> Array:
+        """Return the next records, which lie there field by field."""
+        # All are taken before room is made: ``count`` may be made up.
+        fields = {name: self.take(name, kind, (count,)) for name, (kind, *_) in (dtype.fields or {}).items()}
+        array = np.zeros(count, dtype)
+        for name, field in fields.items():
+            array[name] = field
+        return array
+
+
+def parsed(data: bytes) -> ExperienceBatch:
+    """Return the batch in decompressed bytes; what does not fit raises anything."""
+    start = 4 + int.from_bytes(data[:4], "little")
+    header = json.loads(data[4:start])
+    if header["codec"] != CODEC:
+        raise ValueError(f"codec {header['codec']}")
+    height, width = map(int, header["shape"])
+    players, tiles = int(header["players"]), height * width
+    count, boards, grounds, wide, remembered = map(int, header["counts"])
+    reader = Reader(data, start)
+    rows, entries = reader.records(EXPERIENCE, count), reader.records(ENTRY, boards)
+    packed = PackedBoards(
+        tiles=np.bitwise_xor.accumulate(reader.take("tiles", np.int16, (boards, tiles)), axis=0),
+        entries=entries,
+        terrain=reader.take("terrain", np.int8, (grounds, tiles)),
+        players=reader.take("players", PLAYER, (grounds, players)),
+        games=reader.take("games", GAME, (grounds,)),
+        armies=reader.take("armies", np.int32, (wide, tiles)),
+        memory=reader.take("memory", np.uint16, (remembered, players, tiles)),
+    )
+    dense = None
+    if header["dense"] is not None:
+        kind, shape = header["dense"]
+        observations = reader.take("observations", np.dtype(kind), tuple(map(int, shape)))
+        dense = Dense(observations, reader.take("before", np.int32, (count,)), reader.take("after", np.int32, (count,)))
+    if reader.at != len(data) or remembered not in (0, boards) or not all(isinstance(name, str) for name in header["game_ids"]):
+        raise ValueError("expected no more and no less than the header tells")
+    return ExperienceBatch(
+        game_ids=tuple(header["game_ids"]),
+        rows=rows,
+        boards=packed,
+        shape=(height, width),
+        recipe=Recipe.from_dict(header["recipe"]),
+        dense=dense,
+        metadata=dict(header["metadata"]),
+    )

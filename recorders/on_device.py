@@ -1,0 +1,420 @@
+"""A batch expanded by torch where the learner is: boards are uploaded, states and masks derived from them on the device.
+
+Equal to the kernels of ``engine.expand`` and ``engine.recall`` bit for bit. What is rounded comes from a table that numpy made
+or is a quotient of two tensors, as on a GPU torch divides by a number by multiplying with its reciprocal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import CITY, GENERAL, TORUS
+from generals_env.engine.expand import FREE
+from generals_env.engine.packing import OWNER_OFFSET, PackedBoards, bits_of
+from generals_env.engine.recall import MINE, MOST, NOBODYS, OBSTACLE, SEEN, THEIRS
+from generals_env.engine.sight import ARMY_SCALE, LAYOUTS, SCOREBOARD, TOTAL_SCALE
+from generals_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from generals_env.recorders.experience import ExperienceBatch
+    from generals_env.recorders.recipe import Recipe
+    from generals_env.recorders.tensors import Tensors
+
+try:
+    import torch
+    from torch import Tensor
+except ModuleNotFoundError as error:
+    raise ImportError(f'to_torch: expected torch, got {error}: pip install "generals_env[torch]"') from None
+
+__all__ = ["TorchTensors", "as_torch", "expand_on"]
+
+ROOM = 1 << 22  # tiles expanded at once: what lies between boards and tensors takes some 30 bytes of each
+ARMY_BITS = 0x7FF  # of what is remembered of a tile
+ROUND = 50  # turns between two growths of land
+
+# Where a neighbour lies: the axis of (n, H, W) along which, and whether before the tile. In the order of moves.
+UP, DOWN, LEFT, RIGHT = (1, True), (1, False), (2, True), (2, False)
+
+# Which boards of some wrap, (k,) int64, and the last row and the last column of each.
+Wrapping = tuple[Tensor, Tensor, Tensor]
+Index = npt.NDArray[np.integer[Any]]
+
+
+class TorchTensors(NamedTuple):
+    """What ``Tensors`` holds of n experiences, on one device.
+
+    Attributes:
+        states: (n, C, H, W) float32; under wrappers of others what they gave, in its shape and dtype.
+        actions: (n,) int64.
+        rewards: (n,) float32.
+        next_states: (n, C, H, W), as ``states``.
+        terminated: (n,) bool.
+        truncated: (n,) bool.
+        action_masks: (n, 8*H*W + 1) int8.
+        next_action_masks: (n, 8*H*W + 1) int8.
+        steps: (n,) int16, turns between state and next state.
+    """
+
+    states: Tensor
+    actions: Tensor
+    rewards: Tensor
+    next_states: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    action_masks: Tensor
+    next_action_masks: Tensor
+    steps: Tensor
+
+
+def as_torch(tensors: Tensors) -> TorchTensors:
+    """Return arrays as torch tensors that share their memory."""
+    return TorchTensors(*map(torch.from_numpy, tensors))
+
+
+class Decoded(NamedTuple):
+    """N boards on G grounds, on the device.
+
+    Attributes:
+        code: (N, H, W) uint8, owner + 6.
+        strength: (N, H, W) uint8, 1 where an army may move, 2 where it is 1, which only hands over a team-mate's tile.
+        scaled: (N, H, W) float32, armies as observations show them.
+        scores: (N, P, 2) int64, land and army of each player; (N, 0, 2) for the standard layout.
+        ground: (N,) int64.
+        turn: (N,) int64.
+        terrain: (G, H, W) int8.
+        team: (G, P) int8.
+        alive: (G, P) bool.
+        fog: (G,) bool.
+        wraps: (G,) bool, or None if no board wraps.
+        extents: (G, 2) int64, rows and columns without padding.
+        thousandths: (2048,) float32, quotients by 1000.
+    """
+
+    code: Tensor
+    strength: Tensor
+    scaled: Tensor
+    scores: Tensor
+    ground: Tensor
+    turn: Tensor
+    terrain: Tensor
+    team: Tensor
+    alive: Tensor
+    fog: Tensor
+    wraps: Tensor | None
+    extents: Tensor
+    thousandths: Tensor
+
+
+class Look(NamedTuple):
+    """What n players have before them.
+
+    Attributes:
+        board: (n,) int64, that of each.
+        ground: (n,) int64, its ground.
+        player: (n, 1) int64.
+        code: (n, H, W) uint8, owner + 6.
+        mate: (n, P) bool, who is of the player's team.
+        friend: (n, H, W) bool, tiles of these.
+        wrapping: Which of the boards wrap; None if none does.
+    """
+
+    board: Tensor
+    ground: Tensor
+    player: Tensor
+    code: Tensor
+    mate: Tensor
+    friend: Tensor
+    wrapping: Wrapping | None
+
+
+def expand_on(batch: ExperienceBatch, device: Any) -> TorchTensors:
+    """Return what ``ExperienceBatch.to_torch`` says: only boards that the experiences refer to are uploaded, each once.
+
+    Args:
+        batch: The experiences.
+        device: As torch names it.
+
+    Raises:
+        ConfigError: If the recipe asks for what players remember and the boards come without.
+    """
+    recipe = batch.recipe if batch.dense is None else None  # the recipe of what is to be made of boards
+    frames = recipe.frames if recipe else 1
+    recalled = bool(recipe and recipe.memory and len(batch))
+    if recalled and not len(batch.boards.memory):
+        raise ConfigError("recipe: expected boards with what the players remember, got none")
+    both = [index for end in (batch.state_index, batch.next_state_index) for index in looking_back(batch.boards, end, frames)]
+    rows, places = referred_to(len(batch.boards.tiles), both)
+    boards = decode(batch.boards, rows, batch.shape, bool(recipe and recipe.layout == "full"), device)
+    known: Tensor | None = None
+    recollections: list[Index] = []
+    if recalled:
+        held = batch.boards.memory.view(np.int16).reshape(-1, *batch.shape)  # torch computes with no uint16
+        places_held = [index.astype(np.int64) * batch.players + batch.player_id for index in both]
+        pairs, recollections = referred_to(len(held), places_held)
+        known = upload(rows_of(held, pairs), device)
+    player = upload(batch.player_id.astype(np.int64), device)
+    before, after = (
+        expand_end(
+            boards,
+            [upload(index, device) for index in places[end]],
+            player,
+            recipe,
+            known,
+            [upload(index, device) for index in recollections[end]],
+        )
+        for end in (slice(frames), slice(frames, None))
+    )
+    states, next_states = before[0], after[0]
+    if batch.dense is not None:
+        dense = batch.dense.copied()
+        observations = upload(dense.observations, device)
+        states, next_states = (observations[upload(index, device).long()] for index in (dense.before, dense.after))
+    return TorchTensors(
+        states,
+        upload(batch.action.astype(np.int64), device),
+        upload(batch.rewards(), device),
+        next_states,
+        upload(batch.terminated, device),
+        upload(batch.truncated, device),
+        before[1],
+        after[1],
+        upload(batch.steps, device),
+    )
+
+
+# --- From the host ------------------------------------------------------------------------------------------------
+
+
+def upload(array: npt.NDArray[Any], device: Any) -> Tensor:
+    """Return a copy of an array on the device."""
+    return torch.tensor(np.ascontiguousarray(array), device=device)  # from_numpy would warn of read-only arrays
+
+
+def looking_back(packed: PackedBoards, index: Index, frames: int) -> list[Index]:
+    """Return (n,) rows of the boards in ``frames`` frames, newest first; a game's first board is repeated."""
+    chain = [index]
+    for _ in range(frames - 1):
+        previous = packed.entries["previous"][index]
+        index = np.where(previous >= 0, previous, index)
+        chain.append(index)
+    return chain
+
+
+def referred_to(count: int, indices: Sequence[Index]) -> tuple[Index, list[Index]]:
+    """Return which of ``count`` rows the indices refer to, and the indices counted among these, int64."""
+    flags = np.zeros(count, np.bool_)
+    for index in indices:
+        flags[index] = True
+    places = np.cumsum(flags, dtype=np.int64) - 1
+    return np.flatnonzero(flags), [places[index] for index in indices]
+
+
+def rows_of(array: npt.NDArray[Any], rows: Index) -> npt.NDArray[Any]:
+    """Return rows of an array, without a copy if they are all."""
+    return array if len(rows) == len(array) else array[rows]
+
+
+def looked_up(table: Tensor, index: Tensor) -> Tensor:
+    """Return the entry of a table (m,) for each element of ``index``."""
+    return table.index_select(0, index.flatten().int()).view(index.shape)
+
+
+def decode(packed: PackedBoards, rows: Index, shape: tuple[int, int], full: bool, device: Any) -> Decoded:
+    """Upload rows (N,) of packed boards and take their tiles apart; ``full`` says whether the full layout is wanted."""
+    entries = packed.entries[rows]
+    grounds, (ground,) = referred_to(len(packed.games), [entries["ground"]])
+    players, games = packed.players[grounds], packed.games[grounds]
+    bits = bits_of(players.shape[1])
+    tiles = upload(rows_of(packed.tiles, rows).reshape(-1, *shape), device)
+    code = tiles.bitwise_and((1 << bits) - 1).to(torch.uint8)
+    army = tiles.bitwise_right_shift(bits)
+    wide = np.flatnonzero(entries["wide"] >= 0)
+    if len(wide):
+        army = army.int()
+        army[upload(wide, device)] = upload(packed.armies[entries["wide"][wide]].reshape(-1, *shape), device)
+    scores = torch.zeros((len(rows), players.shape[1] if full else 0, 2), dtype=torch.int64, device=device)
+    for player in range(scores.shape[1]):
+        held = code == player + OWNER_OFFSET
+        scores[:, player, 0] = held.sum((1, 2))
+        scores[:, player, 1] = (army * held).sum((1, 2), dtype=torch.int64)
+    wraps = games["modifiers"] & TORUS != 0
+    thousandths = upload(np.arange(ARMY_BITS + 1, dtype=np.float32) / ARMY_SCALE, device)
+    return Decoded(
+        code=code,
+        strength=(army >= 2).byte() + (army == 1).byte() * 2,
+        scaled=looked_up(thousandths, army.clamp(0, MOST)),
+        scores=scores,
+        ground=upload(ground, device),
+        turn=upload(entries["turn"].astype(np.int64), device),
+        terrain=upload(packed.terrain[grounds].reshape(-1, *shape), device),
+        team=upload(players["team"], device),
+        alive=upload(players["alive"], device),
+        fog=upload(games["fog"], device),
+        wraps=upload(wraps, device) if wraps.any() else None,
+        extents=upload(np.stack([games["rows"], games["columns"]], axis=1), device),
+        thousandths=thousandths,
+    )
+
+
+# --- On the device ------------------------------------------------------------------------------------------------
+
+
+def expand_end(
+    boards: Decoded,
+    chain: Sequence[Tensor],
+    player: Tensor,
+    recipe: Recipe | None,
+    known: Tensor | None,
+    recollections: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Return what players observe, and what they may do, at one end of their experiences.
+
+    Args:
+        boards: The boards.
+        chain: (n,) int64, the board in each frame, newest first.
+        player: (n,) int64.
+        recipe: How an observation is made; None for none.
+        known: (K, H, W) int16, bits of what is remembered; None if it is not asked for.
+        recollections: (n,) int64, row of ``known`` for each frame.
+
+    Returns:
+        (n, C, H, W) float32, without channels if there is no recipe, and (n, 8*H*W + 1) int8.
+    """
+    count, (height, width), device = len(player), boards.code.shape[1:], player.device
+    frames, channels = (recipe.frames, recipe.channels) if recipe else (0, 0)
+    views = torch.empty((count, frames * channels, height, width), dtype=torch.float32, device=device)
+    masks = torch.empty((count, 8 * height * width + 1), dtype=torch.int8, device=device)
+    step = max(ROOM // (height * width), 1)
+    for low in range(0, count, step):
+        part = slice(low, low + step)
+        for age, index in enumerate(chain):
+            look = look_at(boards, index[part], player[part])
+            if age == 0:
+                write_moves(boards, look, masks[part])
+            if recipe is None:
+                continue
+            frame = views[part, (frames - 1 - age) * channels : (frames - age) * channels]
+            write_view(boards, look, recipe.layout == "full", frame)
+            if known is not None:
+                planes = frame[:, len(LAYOUTS[recipe.layout]) :]
+                write_memory(known[recollections[age][part]], boards.thousandths, recipe.layout == "full", planes)
+    return views, masks
+
+
+def look_at(boards: Decoded, index: Tensor, player: Tensor) -> Look:
+    """Return what players (n,) have before them on boards ``index`` (n,)."""
+    ground = boards.ground[index]
+    code, team, own = boards.code.index_select(0, index), boards.team[ground], player[:, None]
+    mate = team == team.gather(1, own)
+    owners = torch.arange(OWNER_OFFSET, OWNER_OFFSET + team.shape[1], dtype=torch.int32, device=index.device)
+    owned = (mate * torch.ones_like(owners).bitwise_left_shift(owners)).sum(1, dtype=torch.int32)  # a bit each owner code
+    friend = owned[:, None, None].bitwise_right_shift(code.int()).bitwise_and(1).bool()
+    wrapping = None
+    if boards.wraps is not None:
+        which = boards.wraps[ground].nonzero().squeeze(1)
+        last = boards.extents[ground[which]] - 1
+        wrapping = which, last[:, 0], last[:, 1]
+    return Look(index, ground, own, code, mate, friend, wrapping)
+
+
+def beside(planes: Tensor, direction: tuple[int, bool], wrapping: Wrapping | None) -> Tensor:
+    """Return for each tile of (n, H, W) the value of its neighbour, 0 where there is none."""
+    axis, before = direction
+    here, moved = planes.transpose(1, axis), torch.zeros_like(planes)  # now the first axis is that of the direction
+    there = moved.transpose(1, axis)
+    if before:
+        there[:, 1:] = here[:, :-1]
+    else:
+        there[:, :-1] = here[:, 1:]
+    if wrapping:
+        which, last = wrapping[0], wrapping[axis]
+        if before:
+            there[which, 0] = here[which, last]
+        else:
+            there[which, last] = here[which, 0]
+    return moved
+
+
+def in_sight(boards: Decoded, look: Look) -> Tensor:
+    """Return which tiles are seen, (n, H, W) bool."""
+    near = look.friend | beside(look.friend, UP, look.wrapping) | beside(look.friend, DOWN, look.wrapping)
+    seen = near | beside(near, LEFT, look.wrapping) | beside(near, RIGHT, look.wrapping)
+    if look.wrapping:  # nobody sees the padding of a board that wraps
+        which, row, column = look.wrapping
+        rows, columns = (torch.arange(size, device=row.device) for size in seen.shape[1:])
+        seen[which] &= (rows <= row[:, None])[:, :, None] & (columns <= column[:, None])[:, None, :]
+    return seen | ~boards.fog[look.ground][:, None, None]
+
+
+def write_view(boards: Decoded, look: Look, full: bool, out: Tensor) -> None:
+    """Write what players observe into the first channels of (n, C, H, W) float32; see ``sight.observe``."""
+    code, friend, seen = look.code, look.friend, in_sight(boards, look)
+    scaled, terrain = boards.scaled.index_select(0, look.board), boards.terrain.index_select(0, look.ground)
+    city, general, obstacle = terrain == CITY, terrain == GENERAL, code < FREE
+    mine, theirs, neutral = friend & seen, (code > FREE) & ~friend & seen, (code == FREE) & seen
+    known = seen & ~obstacle
+    torch.mul(scaled, mine, out=out[:, 0])
+    torch.mul(scaled, theirs, out=out[:, 1])
+    for channel, flags in enumerate((mine, theirs, neutral, (city | general) & known, obstacle & seen, seen, ~seen), 2):
+        out[:, channel] = flags
+    if full:
+        torch.mul(scaled, neutral, out=out[:, 9])
+        for channel, flags in enumerate((city & known, general & mine, general & theirs, (obstacle | city) & ~seen), 10):
+            out[:, channel] = flags
+        shares = scoreboard(boards, look)
+        out[:, SCOREBOARD : SCOREBOARD + shares.shape[1]] = shares[:, :, None, None]
+
+
+def scoreboard(boards: Decoded, look: Look) -> Tensor:
+    """Return what is the same on every tile, (n, 7) float32; see ``sight.write_scoreboard``."""
+    device, scores, turn, foe = look.board.device, boards.scores[look.board], boards.turn[look.board], ~look.mate
+    own, others = (scores * look.mate[:, :, None]).sum(1).float(), (scores * foe[:, :, None]).sum(1).float()
+    area = boards.extents.prod(1)[look.ground].float()
+    scale = torch.full_like(area, float(TOTAL_SCALE))
+    numbers = np.arange(look.mate.shape[1] + 1, dtype=np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):  # without enemies
+        quotients = upload(numbers[:, None] / numbers, device)
+    alive = boards.alive[look.ground]
+    rounds = upload(np.arange(ROUND, dtype=np.float32) / np.float32(ROUND), device)
+    shares = (
+        own[:, 0] / area,
+        others[:, 0] / area,
+        (own[:, 1] / scale).clamp(max=1),
+        (others[:, 1] / scale).clamp(max=1),
+        quotients[(alive & foe).sum(1), foe.sum(1)],
+        rounds[turn % ROUND],
+        boards.thousandths[turn.clamp(max=MOST)],  # turns are scaled as armies are
+    )
+    return torch.stack(shares, 1)
+
+
+def write_memory(known: Tensor, table: Tensor, full: bool, out: Tensor) -> None:
+    """Write what players remember, (n, H, W) int16, as planes (n, K, H, W) float32; see ``recall.expand_memory``."""
+    value = known.int() & 0xFFFF
+    seen, whose, built = value >= SEEN, value >> 13 & 3, value >> 11 & 3
+    shown = seen & (whose != OBSTACLE)
+    if not full:
+        shown &= whose != NOBODYS
+    planes = [seen, *(seen & (whose == one) for one in (MINE, THEIRS, NOBODYS)), shown, built != 0, seen & (whose == OBSTACLE)]
+    if full:
+        planes += [built == 1, (built == 2) & (whose == THEIRS)]
+    for plane, flags in enumerate(planes):
+        out[:, plane] = flags
+    out[:, 4].mul_(looked_up(table, value & ARMY_BITS))
+
+
+def write_moves(boards: Decoded, look: Look, out: Tensor) -> None:
+    """Write what players may do, (n, 8*H*W + 1) int8; see ``sight.action_mask``."""
+    code = look.code
+    own = code == (look.player + OWNER_OFFSET).byte()[:, :, None]
+    acts = own & boards.alive[look.ground].gather(1, look.player)[:, :, None]
+    strength = boards.strength.index_select(0, look.board) * acts
+    open_to = (code >= FREE).byte() + (look.friend & ~own).byte() * 2  # which strengths may enter, a bit each
+    moves = out[:, :-1].view(-1, 2, *code.shape[1:], 4)
+    for direction, where in enumerate((UP, DOWN, LEFT, RIGHT)):
+        moves[..., direction] = (strength & beside(open_to, where, look.wrapping)).bool()[:, None]
+    out[:, -1] = 1

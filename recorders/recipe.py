@@ -1,0 +1,70 @@
+"""How an observation is made of boards: what the package's own wrappers did, to be done again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from generals_env.config import is_number
+from generals_env.engine.memory import FULL_MEMORY, MEMORY
+from generals_env.engine.sight import LAYOUTS
+from generals_env.errors import ConfigError
+
+__all__ = ["Recipe", "Shaping"]
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """Arguments of ``wrappers.PotentialShaping``."""
+
+    gamma: float
+    land: float = 0.0
+    army: float = 0.0
+    cities: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What stands between boards and observations.
+
+    Attributes:
+        layout: ``"standard"`` (9 channels) or ``"full"`` (21).
+        memory: Whether the planes of ``wrappers.FogMemory`` follow them.
+        frames: How many of that are stacked, as ``wrappers.FrameStack`` does.
+        shaping: What ``wrappers.PotentialShaping`` adds to rewards, from the lowest wrapper to the highest.
+    """
+
+    layout: str = "standard"
+    memory: bool = False
+    frames: int = 1
+    shaping: tuple[Shaping, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Channels of one frame."""
+        planes = len(FULL_MEMORY if self.layout == "full" else MEMORY) if self.memory else 0
+        return len(LAYOUTS[self.layout]) + planes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that ``to_dict`` gave.
+
+        Raises:
+            ConfigError: If it is none.
+        """
+        try:
+            shaping = tuple(Shaping(**terms) for terms in fields["shaping"])
+            recipe = cls(fields["layout"], fields["memory"], fields["frames"], shaping)
+            numbers = [number for terms in shaping for number in asdict(terms).values()]
+            fits = recipe.layout in LAYOUTS and isinstance(recipe.memory, bool) and all(map(is_number, numbers))
+            fits = fits and type(recipe.frames) is int and 1 <= recipe.frames <= 1024
+        except (KeyError, TypeError):
+            fits = False
+        if not fits:
+            raise ConfigError(f"recipe: expected layout, memory, frames and shaping, got {fields!r:.200}")
+        return recipe

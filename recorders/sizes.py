@@ -1,0 +1,115 @@
+"""Batches put together, and boards of several sizes brought to one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import MOUNTAIN, OWNER_MOUNTAIN
+from generals_env.engine.packing import OWNER_OFFSET, PackedBoards
+from generals_env.errors import ConfigError
+from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience import ExperienceBatch
+
+__all__ = ["concat", "in_common", "padded"]
+
+
+def padded(batch: ExperienceBatch, height: int, width: int) -> ExperienceBatch:
+    """Return what ``ExperienceBatch.padded`` says."""
+    rows, columns = batch.shape
+    if (rows, columns) == (height, width):
+        return batch
+    if height < rows or width < columns:
+        raise ConfigError(f"shape: expected at least {rows}x{columns}, got {height}x{width}")
+    if batch.dense is not None:
+        raise ConfigError(f"shape: expected {rows}x{columns}, as observations of other wrappers cannot be padded")
+    tiles = (np.arange(rows)[:, None] * width + np.arange(columns)).ravel()
+    old = batch.boards
+
+    def embedded(array: npt.NDArray[Any], around: int) -> npt.NDArray[Any]:
+        larger = np.full((*array.shape[:-1], height * width), around, array.dtype)
+        larger[..., tiles] = array
+        return larger
+
+    players, games = old.players.copy(), old.games.copy()
+    homes = old.players["general"]
+    players["general"] = np.where(homes >= 0, tiles[np.maximum(homes, 0)], homes)
+    games["height"], games["width"] = height, width
+    boards = PackedBoards(
+        embedded(old.tiles, OWNER_MOUNTAIN + OWNER_OFFSET),
+        old.entries,
+        embedded(old.terrain, MOUNTAIN),
+        players,
+        games,
+        embedded(old.armies, 0),
+        embedded(old.memory, 0),
+    )
+    experiences = batch.rows.copy()
+    experiences["action"] = moved(batch.action, (rows, columns), (height, width))
+    return replace(batch, rows=experiences, boards=boards, shape=(height, width))
+
+
+def moved(actions: npt.NDArray[np.int32], old: tuple[int, int], new: tuple[int, int]) -> npt.NDArray[np.int32]:
+    """Return action indices of boards of shape ``old`` as those of boards of shape ``new``."""
+    half, rest = np.divmod(actions, 4 * old[0] * old[1])
+    tile, direction = np.divmod(rest, 4)
+    row, column = np.divmod(tile, old[1])
+    plane = 4 * new[0] * new[1]
+    return np.where(half == 2, 2 * plane, half * plane + 4 * (row * new[1] + column) + direction).astype(np.int32)
+
+
+def in_common(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what all metadata agree on."""
+    first, *others = metadata
+    return {name: value for name, value in first.items() if all(name in one and one[name] == value for one in others)}
+
+
+def concat(batches: Sequence[ExperienceBatch]) -> ExperienceBatch:
+    """Return what ``ExperienceBatch.concat`` says."""
+    if not batches:
+        raise ConfigError("batches: expected one or more, got none")
+    first = batches[0]
+    for batch in batches[1:]:
+        if batch.players != first.players:
+            raise ConfigError(f"batches: expected games of {first.players} players, got some of {batch.players}")
+        if batch.recipe != first.recipe or (batch.dense is None) != (first.dense is None):
+            raise ConfigError(f"batches: expected observations made as {first.recipe}, got {batch.recipe}")
+        if batch.dense is not None and first.dense is not None:
+            kinds = [(one.observations.dtype, one.observations.shape[1:]) for one in (first.dense, batch.dense)]
+            if kinds[0] != kinds[1]:
+                raise ConfigError(f"batches: expected observations of {kinds[0]}, got some of {kinds[1]}")
+    height, width = (max(batch.shape[axis] for batch in batches) for axis in (0, 1))
+    parts = [padded(batch, height, width) for batch in batches]
+    numbers: dict[str, int] = {}
+    rows = []
+    starts = dict.fromkeys(("tiles", "games", "armies"), 0)
+    entries = []
+    for part in parts:
+        columns = part.rows.copy()
+        games = np.array([numbers.setdefault(name, len(numbers)) for name in part.game_ids], np.int32)
+        columns["game"] = games[part.game] if len(part) else 0
+        columns["state_index"] += starts["tiles"]
+        columns["next_state_index"] += starts["tiles"]
+        rows.append(columns)
+        entry = part.boards.entries.copy()
+        entry["ground"] += starts["games"]
+        entry["wide"][entry["wide"] >= 0] += starts["armies"]
+        entry["previous"][entry["previous"] >= 0] += starts["tiles"]
+        entries.append(entry)
+        starts = {name: start + len(getattr(part.boards, name)) for name, start in starts.items()}
+    boards = PackedBoards._make(np.concatenate([part.boards[k] for part in parts]) for k in range(len(first.boards)))
+    if not first.recipe.memory:  # some may have it nevertheless, and others not
+        boards = boards._replace(memory=boards.memory[:0])
+    return replace(
+        first,
+        game_ids=tuple(numbers),
+        rows=np.concatenate(rows),
+        boards=boards._replace(entries=np.concatenate(entries)),
+        shape=(height, width),
+        dense=Dense.concat([part.dense for part in parts if part.dense is not None]) if first.dense is not None else None,
+        metadata=in_common([batch.metadata for batch in batches]),
+    )

@@ -1,0 +1,348 @@
+"""Batches as bytes and as files: they come back as they were, and what is damaged or made up is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+from helpers import DATA, same
+from test_packing import odd_boards, remembering
+
+from generals_env.engine.packing import pack, unpack
+from generals_env.errors import StorageError
+from generals_env.recorders import ExperienceBatch
+from generals_env.recorders.codec import CODEC, decode_batch, encode_batch
+from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience import EXPERIENCE
+from generals_env.recorders.formats.npz import batch_arrays, read_npz, write_arrays
+from generals_env.recorders.recipe import Recipe, Shaping
+
+
+def odd_batch(rng: np.random.Generator, **options: Any) -> ExperienceBatch:
+    """Return experiences of several games, between any boards, in any order."""
+    count = int(rng.choice((0, 1, 7, 40)))
+    boards = odd_boards(rng, 12, **options)
+    if rng.random() < 0.4:
+        np.clip(boards.army, -1024, 1023, out=boards.army)
+    shape = int(boards.games[0]["height"]), int(boards.games[0]["width"])
+    shaping = (Shaping(0.9, land=1.5), Shaping(1, cities=-2))[: rng.integers(3)]
+    recipe = Recipe(str(rng.choice(("standard", "full"))), bool(rng.random() < 0.4), int(rng.choice((1, 2, 5))), shaping)
+    packed = pack(boards)
+    packed.entries["previous"] = np.where(rng.random(12) < 0.7, np.arange(12) - 1, -1)
+    packed = remembering(packed, shape[0]) if recipe.memory else packed
+    rows = np.zeros(count, EXPERIENCE)
+    for name, high in {"game": 3, "state_index": 12, "next_state_index": 12, "action": 8 * shape[0] * shape[1] + 1}.items():
+        rows[name] = rng.integers(0, high, count)
+    rows["player_id"] = rng.integers(0, boards.players.shape[1], count)
+    rows["sequence"] = rng.integers(-(2**63), 2**63 - 1, count) if rng.random() < 0.2 else 5 + np.arange(count)
+    rows["collected_at"] = rng.integers(0, 2**62, count)
+    rows["reward"], rows["steps"] = rng.normal(size=count), rng.integers(1, 2**15, count)
+    for name in ("illegal", "terminated", "truncated"):
+        rows[name] = rng.random(count) < 0.3
+    dense = None
+    if rng.random() < 0.3:
+        kind = rng.choice(("float32", "uint8", "float16", ">i2", "bool"))
+        observations = rng.integers(0, 200, (9, *rng.integers(0, 4, rng.integers(0, 4)))).astype(kind)
+        dense = Dense(observations, *(rng.integers(0, 9, count).astype(np.int32) for _ in range(2)))
+    metadata = {"seed": int(rng.integers(9)), "text": "ä\n", "deep": {"list": [1.5, None, True]}} if rng.random() < 0.5 else {}
+    names = ("one", "zwei ü", "three" * 9)
+    return ExperienceBatch(names, rows, packed, shape, recipe, dense, metadata)
+
+
+def contents(batch: ExperienceBatch) -> dict[str, Any]:
+    """Return all that a batch holds, in whatever order its boards lie."""
+    found: dict[str, Any] = {name: batch.rows[name].copy() for name in EXPERIENCE.names or () if "index" not in name}
+    for name, index in (("before", batch.state_index), ("after", batch.next_state_index)):
+        previous = batch.boards.entries["previous"][index]
+        found[name] = unpack(batch.boards, index)
+        found[f"{name}, links"] = previous < 0
+        found[f"{name}, previous"] = unpack(batch.boards, previous[previous >= 0])
+        found[f"{name}, memory"] = batch.boards.memory[index] if len(batch.boards.memory) else None
+        found[f"{name}, dense"] = batch.dense.observations[getattr(batch.dense, name)] if batch.dense else None
+    found |= {item.name: getattr(batch, item.name) for item in fields(batch) if item.name not in ("rows", "boards", "dense")}
+    return {name: tuple(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def simple() -> ExperienceBatch:
+    """Return a batch with a bit of everything."""
+    rngs = (np.random.default_rng(seed) for seed in range(99))
+    batch = next(
+        b for b in (odd_batch(rng, players=3, shape=(4, 5)) for rng in rngs) if len(b) == 40 and len(b.boards.armies) > 1
+    )
+    places = (np.arange(40, dtype=np.int32) % 9, np.arange(3, 43, dtype=np.int32) % 9)
+    dense = Dense(np.random.default_rng(1).random((9, 2, 2), np.float32), *places)
+    return replace(batch, boards=remembering(batch.boards, 4), dense=dense, recipe=Recipe("standard", memory=True))
+
+
+# --- Bytes ------------------------------------------------------------------------------------------------------------
+
+
+def test_batches_come_back_as_they_were() -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        batch = odd_batch(rng)
+        before = [array.copy() for array in (batch.rows, *batch.boards)]
+        data = encode_batch(batch, level=int(rng.choice((1, 1, 3, 9))))
+        assert same(before, [batch.rows, *batch.boards])
+        result = decode_batch(data)
+        assert same(contents(result), contents(batch))
+        assert same(result.states(), batch.states())
+        assert same(result.rewards(), batch.rewards())
+        assert result.recipe == batch.recipe
+        again = decode_batch(encode_batch(result))
+        assert same([again.rows, *again.boards], [result.rows, *result.boards])  # in order once and for all
+        part = batch.slice(len(batch) // 3, len(batch) // 2)
+        assert same(contents(decode_batch(encode_batch(part))), contents(part))
+        happened.update(f"{name}: {len(array) > 0}" for name, array in zip(batch.boards._fields, batch.boards, strict=True))
+        happened.update({"none": not len(batch), "dense": batch.dense is not None, "several": len(set(batch.game)) > 1})
+        moved = len(batch) and not same(result.state_index.copy(), batch.state_index.copy())
+        happened.update(
+            {
+                "moved": int(moved),
+                "deep": len(batch.metadata),
+                "scalars": bool(batch.dense and batch.dense.observations.ndim == 1),
+            }
+        )
+    expected = {
+        "armies: True",
+        "armies: False",
+        "memory: True",
+        "memory: False",
+        "none",
+        "dense",
+        "several",
+        "moved",
+        "scalars",
+    }
+    assert not expected - {name for name in happened if happened[name]}
+
+
+def test_results_can_be_written_to() -> None:
+    result = decode_batch(encode_batch(simple()))
+    assert all(array.flags.writeable for array in (result.rows, *result.boards))
+    assert not np.shares_memory(result.boards.tiles, result.boards.memory)
+
+
+def test_damaged_bytes_are_refused() -> None:
+    batch = simple()
+    data = encode_batch(batch)
+    expected, refused = contents(batch), 0
+    rng = np.random.default_rng(1)
+    for k in range(400):
+        damaged = bytearray(data)
+        if k % 4 == 0:
+            damaged = damaged[: rng.integers(len(data))]
+        elif k % 4 == 1:
+            damaged += rng.bytes(int(rng.integers(1, 9)))
+        else:
+            place = int(rng.integers(len(data) if k % 4 == 2 else 30))
+            damaged[place] ^= 1 << rng.integers(8)
+        try:
+            result = decode_batch(bytes(damaged))
+        except StorageError:
+            refused += 1
+        else:
+            assert same(contents(result), expected)
+    assert refused > 380
+    for nothing in (
+        b"",
+        b"\0" * 100,
+        zstandard.compress(b""),
+        zstandard.compress(b"\xff" * 50),
+        zstandard.compress(b"\0\0\0\x7f{}"),
+    ):
+        with pytest.raises(StorageError, match=rf"^data: expected a batch of codec {CODEC}, got \w+"):
+            decode_batch(nothing)
+
+
+def edited(batch: ExperienceBatch, change: Callable[[dict[str, Any]], Any], rest: Callable[[bytes], bytes] = bytes) -> bytes:
+    """Return the bytes of a batch with another header, and maybe other arrays, correct in everything else."""
+    text = zstandard.decompress(encode_batch(batch))
+    start = 4 + int.from_bytes(text[:4], "little")
+    header = json.loads(text[4:start])
+    result = change(header)
+    written = json.dumps(header if result is None else result).encode()
+    return zstandard.compress(len(written).to_bytes(4, "little") + written + rest(text[start:]))
+
+
+def put(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda header: header.update({name: value})
+
+
+def count(k: int, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda header: header["counts"].__setitem__(k, value)
+
+
+HUGE = 10**11
+CHANGES: list[Callable[[dict[str, Any]], Any]] = [
+    *(count(k, value) for k in range(5) for value in (-1, 0, 39, 2**28, HUGE, 2**70, "a", None, [1])),
+    *(put("counts", value) for value in (None, [], [1] * 4, [0] * 6, "40", [[40]] * 5)),
+    *(put("shape", value) for value in ((5, 4), (-4, -5), (4, -5), (0, 20), (1, 21), (4,), (4, 5, 1), (HUGE, HUGE), "4", None)),
+    *(put("players", value) for value in (0, -3, 2, 4, 17, HUGE, "three", None)),
+    *(put("codec", value) for value in (0, CODEC + 1, -1, None, "1.0", [CODEC])),
+    *(put("recipe", value) for value in (None, {}, [], {"layout": "large"}, "standard")),
+    *(
+        put("dense", value)
+        for value in (None, [], ["<f4"], ["|O", [9]], ["i4,O", [9]], ["|V0", [9]], ["<f4", [HUGE] * 3], ["x", [9]])
+    ),
+    *(put("dense", [kind, [9, *rest]]) for kind in ("<f8", "|u1") for rest in ((-1, -1), (2**62, 4), ("a",))),
+    *(put("game_ids", value) for value in (None, [], ["one"], [1, 2, 3], [None] * 3, 5)),
+    *(put("metadata", value) for value in (None, [1], 7, "text")),
+    *(
+        lambda header, name=name: header.pop(name) and None
+        for name in ("codec", "shape", "players", "counts", "dense", "recipe")
+    ),
+    *(lambda header, value=value: value for value in ([], "text", 5, [[]] * 9)),
+]
+
+
+def test_headers_that_are_made_up_are_refused_before_they_cost_memory() -> None:
+    batch = simple()
+    assert same(contents(decode_batch(edited(batch, lambda header: None))), contents(batch))
+    nobody = replace(batch.select([]), game_ids=())
+    with pytest.raises(StorageError, match=r"shape: expected boards of 20 tiles, got -4x-5"):
+        decode_batch(edited(nobody, put("shape", (-4, -5))))
+    tracemalloc.start()
+    try:
+        for number, change in enumerate(CHANGES):
+            tracemalloc.reset_peak()
+            with pytest.raises(StorageError, match=r"^data: expected a batch of codec"):
+                pytest.fail(f"change {number} gave {decode_batch(edited(batch, change))}")
+            assert tracemalloc.get_traced_memory()[1] < 30 * 2**20, number
+    finally:
+        tracemalloc.stop()
+
+
+def test_sizes_that_are_made_up_are_refused_before_they_cost_memory() -> None:
+    bomb = zstandard.compress(bytes(2**20))
+    params = zstandard.get_frame_parameters(bomb)
+    assert params.content_size == 2**20
+    for size in (2**30 + 1, 2**40, 2**64 - 3):
+        frame = bytes.fromhex("28b52ffd") + bytes([0xC0, 0x50]) + size.to_bytes(8, "little") + bomb[-8:]
+        with pytest.raises(StorageError, match=r"expected at most 1073741824 bytes, got \d+"):
+            decode_batch(frame)
+    unknown = zstandard.ZstdCompressor(write_content_size=False).compress(b"any")
+    with pytest.raises(StorageError, match=r"expected at most 1073741824 bytes, got -1"):
+        decode_batch(unknown)
+
+
+def test_arrays_that_are_made_up_are_refused() -> None:
+    """Kernels do not check: an index that leads nowhere would read what is not theirs."""
+    batch = simple()
+
+    def checked(**arrays: Any) -> None:
+        rows, boards, dense = batch.rows.copy(), [array.copy() for array in batch.boards], batch.dense
+        assert dense is not None
+        for name, value in arrays.items():
+            if name in (EXPERIENCE.names or ()):
+                rows[name][3] = value
+            elif name in ("before", "after"):
+                dense = replace(dense, **{name: np.full_like(dense.before, value)})
+            elif name == "tiles":
+                boards[0][2, 3] = value
+            else:
+                target = {"general": boards[3], "rows": boards[4], "columns": boards[4], "height": boards[4]}.get(
+                    name, boards[1]
+                )
+                target[name].flat[-1] = value
+        made = replace(batch, rows=rows, boards=batch.boards._make(boards), dense=dense)
+        with pytest.raises(StorageError, match=r"^data: expected a batch of codec"):
+            pytest.fail(f"{arrays} gave {decode_batch(raw(made))}")
+
+    for name, values in {
+        "game": (-1, 3),
+        "state_index": (-1, 12, 2**31 - 1),
+        "next_state_index": (-1, 12),
+        "player_id": (-1, 3),
+        "action": (-1, 8 * 20 + 1),
+        "steps": (0, -1),
+        "reward": (np.nan, np.inf),
+        "ground": (-1, len(batch.boards.games)),
+        "wide": (-2, len(batch.boards.armies)),
+        "previous": (-2, 12),
+        "general": (-2, 20),
+        "rows": (0, 5, -1),
+        "columns": (0, 6),
+        "height": (5,),
+        "tiles": (9, 15),
+        "before": (-1, 9),
+        "after": (-1, 9),
+    }.items():
+        for value in values:
+            checked(**{name: value})
+
+
+@pytest.mark.parametrize("kept", [0, 5, 11])
+def test_memory_of_some_boards_only_is_refused(kept: int) -> None:
+    batch = simple()
+    assert len(batch.boards.memory) == 12
+    with pytest.raises(StorageError, match=r"^data: expected a batch of codec"):
+        decode_batch(raw(replace(batch, boards=batch.boards._replace(memory=batch.boards.memory[:kept]))))
+
+
+def raw(batch: ExperienceBatch) -> bytes:
+    """Return a batch as bytes though its indices lead nowhere: as the codec does, but boards stay in their order."""
+    from generals_env.recorders import codec
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "by_game", lambda batch: batch)
+        return encode_batch(batch)
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_files_come_back_as_they_were(tmp_path: Path) -> None:
+    for seed in range(25):
+        batch = odd_batch(np.random.default_rng(seed))
+        if batch.dense is not None:  # numpy's files know no scalars of several bytes' order
+            batch = replace(batch, dense=replace(batch.dense, observations=batch.dense.observations.astype(np.float32)))
+        path = tmp_path / f"{seed}.npz"
+        with path.open("wb") as file:
+            write_arrays(file, batch_arrays(batch))
+        assert same(contents(read_npz(path)), contents(batch))
+
+
+def digests(batch: ExperienceBatch) -> list[str]:
+    """Return hashes of what a learner gets and of the columns."""
+    columns = b"".join(np.ascontiguousarray(batch.rows[name]).tobytes() for name in EXPERIENCE.names or ())
+    arrays = (batch.states().tobytes(), batch.next_action_masks().tobytes(), columns + batch.turn.tobytes())
+    return [hashlib.sha256(data).hexdigest()[:16] for data in arrays]
+
+
+#: sha256 of states, masks and columns of the files of each schema: not to be made anew.
+GOLDEN = {
+    1: ["b1af93d97584ae54", "2a1d6b340bfe4002", "cf41c7e1f1aefd09"],
+    2: ["5b0aee1630c51074", "3e94339d8962d885", "4f3b87befc3ba153"],
+}
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_files_of_every_schema_stay_readable(schema: int) -> None:
+    batch = read_npz(DATA / f"schema_{schema}.npz")
+    assert digests(batch) == GOLDEN[schema]
+    assert digests(decode_batch(encode_batch(batch)).select(np.arange(len(batch))))[:2] == GOLDEN[schema][:2]
+
+
+def test_the_schema_of_today_is_the_golden_one() -> None:
+    """Files that others will have to read: a change of names or types needs a new schema."""
+    with np.load(DATA / "schema_2.npz") as golden:
+        written = io.BytesIO()
+        write_arrays(written, batch_arrays(read_npz(DATA / "schema_2.npz")))
+        written.seek(0)
+        with np.load(written) as today:
+            assert today.files == golden.files
+            for name in today.files:
+                assert today[name].dtype == golden[name].dtype, name
+                assert name == "header" or same(today[name], golden[name]), name
