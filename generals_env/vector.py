@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import gymnasium.vector
 import numpy as np
@@ -13,25 +12,22 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from generals_env.config import RENDER_MODES, GameConfig
-from generals_env.engine.batch import Batch
+from generals_env.engine.batch import Batch, Outcome
 from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.maps import ATTEMPTS
 from generals_env.errors import ActionError, ConfigError, StateError
 from generals_env.opponents import POLICIES
 from generals_env.seeding import seed_states
 from generals_env.spaces import action_space, observation_space
+from generals_env.threads import available_cores
 
 __all__ = ["GeneralsVector", "PlayCounts", "VectorFace", "make_vec"]
 
 Array = npt.NDArray[Any]
 Observations = dict[str, Array]
 
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+#: From turns, codes of the policies (P,) and games to begin anew (B,) to sums, as ``Batch.play``.
+Play = Callable[[int, npt.NDArray[np.int64], npt.NDArray[np.bool_]], npt.NDArray[np.int64]]
 
 
 class PlayCounts(NamedTuple):
@@ -54,6 +50,25 @@ class PlayCounts(NamedTuple):
     illegal: int
 
 
+class TurnListener(Protocol):
+    """Whoever wants to see every turn of many games. The arrays are the environment's: copy what is to stay."""
+
+    def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
+        """Take note of games that have begun: those that ``which`` (B,) picks, on these boards."""
+
+    def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
+        """Take one turn of all games, before those that it ended begin anew.
+
+        Args:
+            boards: The boards after the turn.
+            outcome: What it brought.
+            active: (B, P) bool, whose game had not ended before it; nobody's in games that wait for a reset.
+        """
+
+    def stepped(self) -> None:
+        """Take note that the environment is as the step leaves it. What is raised here spoils nothing."""
+
+
 class VectorFace:
     """B games in arrays: seeds, resets, checks, and what a step tells. Subclasses say whose view it is.
 
@@ -62,6 +77,7 @@ class VectorFace:
         config: The configuration of every game.
         metadata: Has ``autoreset_mode``, among others.
         closed: Whether ``close`` was called.
+        listeners: Who is told of every turn; copies and pickles have none.
         final_boards: In ``SAME_STEP`` mode, the last boards of the games that ended last, in the order of ``_final_obs``.
     """
 
@@ -101,8 +117,19 @@ class VectorFace:
             channels=len(config.channels),
             threads=min(threads, num_envs),
         )
+        self.listeners: list[TurnListener] = []
         self._started = False
         self._done = np.zeros(num_envs, np.bool_)  # whose game has ended and waits for a reset
+
+    @property
+    def started(self) -> bool:
+        """Whether there are games, and the environment is open."""
+        return self._started and not self.closed
+
+    @property
+    def going(self) -> npt.NDArray[np.bool_]:
+        """(B,) bool, whose game has begun and not ended."""
+        return np.logical_not(self._done) & self._started
 
     @property
     def _tensors(self) -> Array:
@@ -160,6 +187,8 @@ class VectorFace:
         if not self.batch.reset(which):
             self._fail()
         self._done &= ~which
+        for listener in self.listeners:
+            listener.begin(self.batch.boards, which)
 
     def _fail(self) -> NoReturn:
         self._started = False
@@ -198,8 +227,11 @@ class VectorFace:
         generators = self.batch.policy_rng[pending]
         self._take(actions)
         self.batch.policy_rng[pending] = generators  # who waits for a new game does not act
-        self.batch.step()
         outcome = self.batch.outcome
+        active = outcome.active & ~pending[:, None] if self.listeners else outcome.active
+        self.batch.step()
+        for listener in self.listeners:
+            listener.turn(self.batch.boards, outcome, active)
         if pending.any():  # NEXT_STEP: their actions are ignored
             for array in (outcome.rewards, outcome.terminated, outcome.truncated, outcome.illegal):
                 array[pending] = 0
@@ -215,6 +247,8 @@ class VectorFace:
             infos = self._final(ended)
             self._restart(ended)
         infos |= self._infos(np.ones(self.num_envs, np.bool_))
+        for listener in self.listeners:
+            listener.stepped()
         return self._observe(), rewards, terminated, truncated, infos
 
     def _out(self, array: Array) -> Array:
@@ -273,6 +307,10 @@ class VectorFace:
         """Let the threads go; calling it twice is no error."""
         self.closed = True
         self.batch.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle everything but those who listen."""
+        return {**self.__dict__, "listeners": []}
 
     def _require_open(self) -> None:
         if self.closed:
@@ -341,13 +379,26 @@ class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
                 found.
             StateError: Before the first reset, or after ``close``.
         """
+        counts = self.play_by(self.batch.play, turns, policies)
+        for listener in self.listeners:  # they saw nothing of it
+            listener.begin(self.batch.boards, np.ones(self.num_envs, np.bool_))
+        return counts
+
+    def check_play(self, turns: int, policies: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the codes of policies, (P,) int64; raise what ``play`` raises before it plays."""
         positive("turns", turns)
         codes = self._codes(policies)
         self._require_started("play")
-        sums = self.batch.play(turns, codes, self._done)
+        return codes
+
+    def play_by(self, play: Play, turns: int, policies: Sequence[str]) -> PlayCounts:
+        """Do what ``play`` does with a function that is called in place of ``Batch.play``, and tell no listener."""
+        codes = self.check_play(turns, policies)
+        fresh = self._done.copy()
+        self._done[:] = False
+        sums = play(turns, codes, fresh)
         if not len(sums):
             self._fail()
-        self._done[:] = False
         turns, games, draws, truncated, illegal, *wins = sums.tolist()
         return PlayCounts(turns, games, tuple(wins), draws, truncated, illegal)
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import gymnasium
+from gymnasium.vector import VectorEnv
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
+from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
-from generals_env.recorders.collecting import BatchCollector
+from generals_env.recorders.journal import GameCollector, Journal
+from generals_env.recorders.observed import is_sb3, recipe_of
+from generals_env.recorders.particulars import particulars, seed_of
 from generals_env.recorders.sinks import Sink, open_sink
 
 __all__ = ["AECRecorder", "ExperienceRecorder", "ParallelRecorder"]
@@ -24,8 +30,18 @@ Self = TypeVar("Self", bound="ExperienceRecorder")
 class ExperienceRecorder:
     """Records every transition of an environment of this package, also below or above other wrappers.
 
-    ``ExperienceRecorder(env, sink)`` gives an ``AECRecorder`` or a ``ParallelRecorder``, as fits. It records the game itself:
-    boards, the actions the engine executed, its rewards; what other wrappers make of observations and rewards is not seen.
+    ``ExperienceRecorder(env, sink)`` gives the recorder that fits: an ``AECRecorder``, ``ParallelRecorder``,
+    ``VectorRecorder``, ``SingleRecorder`` or ``SB3Recorder``, a wrapper as the environment's library has them. It records the
+    game itself: boards, the actions the engine executed, its rewards. What the package's wrappers between recorder and
+    environment made of them is kept as a recipe and derived again; where other wrappers change observations, those are kept
+    as they were shown (``batch.dense``). So ``batch.states()`` is what the learner was shown, bit for bit, and
+    ``batch.rewards()`` what it was given, with two exceptions:
+
+    - Under ``RandomSymmetry`` boards, actions and observations are those of the board as it lies, not as it was turned.
+    - An eliminated player of a running game of ``GeneralsVector`` is shown zeros; records show what the board tells.
+
+    Where one player learns (``GeneralsSingle``, ``GeneralsSingleVector``, ``SB3VecEnv``) his experience alone is recorded, and
+    a game that he has lost ends there.
 
     Example:
         >>> with ExperienceRecorder(generals_env.make(), "runs/a") as env:  # doctest: +SKIP
@@ -44,65 +60,114 @@ class ExperienceRecorder:
         Raises:
             ConfigError: If it is no environment of this package.
         """
-        if cls is not ExperienceRecorder:
-            return object.__new__(cls)
-        if isinstance(env, AECEnv):
-            return object.__new__(AECRecorder)
-        if isinstance(env, ParallelEnv):
-            return object.__new__(ParallelRecorder)
-        raise ConfigError(f"env: expected an AEC or parallel environment, got {type(env).__name__}")
+        return object.__new__(recorder_class(env) if cls is ExperienceRecorder else cls)
 
-    def __init__(self, env: Any, sink: str | Path | Sink, run_id: str | None = None) -> None:
+    def __init__(
+        self,
+        env: Any,
+        sink: str | Path | Sink,
+        run_id: str | None = None,
+        *,
+        enabled: bool = True,
+        opponents: bool = False,
+        policies: Sequence[Any] | None = None,
+    ) -> None:
         """Record ``env`` from now on.
 
         Args:
-            env: An AEC or parallel environment of this package, wrapped or not.
+            env: An environment of this package, wrapped or not.
             sink: A folder for NPZ files, or an object with ``write``, ``flush`` and ``close``.
             run_id: Games are called after it; a random one without.
+            enabled: Whether to record at all. If not, calls are only passed on, and no sink is opened.
+            opponents: Whether to record all seats where one player learns. Games that he has lost end without a terminal
+                experience of those who went on.
+            policies: Who plays, one a player, for the metadata: names, or whatever JSON takes.
 
         Raises:
-            ConfigError: If it is no environment of this package, or no sink.
+            ConfigError: If it is no environment of this package, or no sink, or an option does not fit.
             StorageError: If the folder cannot be written.
         """
-        if not isinstance(env.unwrapped, Face):
-            raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
-        super().__init__(env)  # type: ignore[call-arg]  # PettingZoo's wrapper comes after this class
-        self.collector = BatchCollector(open_sink(sink), run_id)
-        env.unwrapped.add_collector(self.collector)
-        # Whoever forgets to close loses nothing: this runs when the recorder is dropped, and at exit.
-        self.finalizer = weakref.finalize(self, self.collector.close)
+        self._check(env)
+        super().__init__(env)  # type: ignore[call-arg]  # a wrapper of the environment's library comes after this class
+        self.journal: Journal | None = None
+        self.finalizer: Any = None
+        if not isinstance(enabled, bool) or not isinstance(opponents, bool):
+            raise ConfigError(f"enabled, opponents: expected True or False, got {enabled!r:.80} and {opponents!r:.80}")
+        players = self._config().players
+        if policies is not None and (isinstance(policies, str) or len(policies) != players):
+            raise ConfigError(f"policies: expected one for each of {players} players, got {policies!r:.200}")
+        if enabled:
+            journal = self._journal(sink, run_id, opponents, policies)
+            self.journal = journal
+            # Whoever forgets to close loses nothing: this runs when the recorder is dropped, and at exit.
+            self.finalizer = weakref.finalize(self, journal.close)
+            self._attach(journal)
+
+    # --- What the recorder of each kind of environment says -------------------------------------------------------
+
+    @classmethod
+    def _check(cls, env: Any) -> None:
+        """Raise ``ConfigError`` if ``env`` is no environment of this kind and package."""
+        raise NotImplementedError
+
+    def _config(self) -> Any:
+        """Return the configuration of the games."""
+        return self.env.unwrapped.config
+
+    def _journal(self, sink: str | Path | Sink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+        """Return a journal for the environment."""
+        raise NotImplementedError
+
+    def _attach(self, journal: Journal) -> None:
+        """Let the environment tell of its turns from now on."""
+        raise NotImplementedError
+
+    def _detach(self) -> None:
+        """Let the environment tell no more."""
+        raise NotImplementedError
+
+    def _note(self, **particulars: Any) -> None:
+        """Change metadata of batches to come."""
+        journal = self.journal
+        if journal is not None and any(journal.metadata[name] != value for name, value in particulars.items()):
+            journal.metadata = {**journal.metadata, **particulars}
+
+    # --- What all recorders have ----------------------------------------------------------------------------------
 
     @property
     def experiences(self) -> int:
         """Experiences recorded so far."""
-        return self.collector.experiences
+        return 0 if self.journal is None else self.journal.experiences
 
     @property
     def games(self) -> int:
-        """Games recorded so far, the one that goes on included."""
-        return self.collector.games
+        """Games recorded so far, those that go on included."""
+        return 0 if self.journal is None else self.journal.games
 
     def flush(self) -> None:
-        """Write what there is, the game that goes on included.
+        """Write what there is, games that go on included.
 
         Raises:
             StorageError: If it cannot be written.
         """
-        self.collector.flush()
+        if self.journal is not None:
+            self.journal.flush()
 
-    def close(self) -> None:
+    def close(self, **options: Any) -> None:
         """Write what there is, close the sink, record no more, and close the environment.
 
         Raises:
             StorageError: If it cannot be written.
         """
-        if self.collector.closed:
-            return
-        self.env.unwrapped.remove_collector(self.collector)
+        if self.journal is not None:
+            if self.journal.closed:
+                return
+            self._detach()
         try:
-            self.finalizer()
+            if self.finalizer is not None:
+                self.finalizer()
         finally:
-            super().close()  # type: ignore[misc]  # PettingZoo's wrapper comes after this class
+            super().close(**options)  # type: ignore[misc]  # a wrapper of the environment's library comes after this class
 
     def __enter__(self: Self) -> Self:
         """Return the recorder."""
@@ -113,14 +178,100 @@ class ExperienceRecorder:
         self.close()
 
 
-class AECRecorder(ExperienceRecorder, BaseWrapper[str, Any, Any]):
-    """Records an AEC environment."""
+class FaceRecorder(ExperienceRecorder):
+    """What the recorders of PettingZoo's environments have in common."""
+
+    collector: GameCollector
+
+    @classmethod
+    def _check(cls, env: Any) -> None:
+        if not isinstance(env.unwrapped, Face):
+            raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
+
+    def _journal(self, sink: str | Path | Sink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+        config = self._config()
+        observed = recipe_of(self.env, config)
+        metadata = particulars(config, observed, policies)
+        return Journal(open_sink(sink), 1, run_id, NOBODY, observed.recipe, metadata)
+
+    def _attach(self, journal: Journal) -> None:
+        self.collector = GameCollector(journal)
+        self.env.unwrapped.add_collector(self.collector)
+
+    def _detach(self) -> None:
+        self.env.unwrapped.remove_collector(self.collector)
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Begin a new game, as the environment does."""
+        result = self.env.reset(seed=seed, options=options)
+        self._note(seed=seed_of(seed))
+        return result
+
+
+class AECRecorder(FaceRecorder, BaseWrapper[str, Any, Any]):
+    """Records an AEC environment.
+
+    What agents ask for every turn is passed on here: looking it up as PettingZoo's wrapper does costs as much as a turn.
+    """
 
     def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Return what the environment returns; looking all of it up through the wrapper costs as much as a turn."""
+        """Return what the environment returns."""
         last: tuple[Any, float, bool, bool, dict[str, Any]] = self.env.last(observe)
         return last
 
+    def step(self, action: Any) -> None:
+        """Take the choice of ``agent_selection``."""
+        self.env.step(action)
 
-class ParallelRecorder(ExperienceRecorder, BaseParallelWrapper[str, Any, Any]):
+    @property
+    def agents(self) -> list[str]:  # type: ignore[override]  # an attribute of environments
+        """Agents whose game has not ended."""
+        agents: list[str] = self.env.agents
+        return agents
+
+    @property
+    def agent_selection(self) -> str:  # type: ignore[override]  # likewise
+        """The agent who is to choose."""
+        agent: str = self.env.agent_selection
+        return agent
+
+    @property
+    def terminations(self) -> dict[str, bool]:  # type: ignore[override]  # likewise
+        """Whose game has terminated."""
+        flags: dict[str, bool] = self.env.terminations
+        return flags
+
+    @property
+    def truncations(self) -> dict[str, bool]:  # type: ignore[override]  # likewise
+        """Whose game was cut off."""
+        flags: dict[str, bool] = self.env.truncations
+        return flags
+
+    @property
+    def rewards(self) -> dict[str, float]:  # type: ignore[override]  # likewise
+        """What the last turn brought."""
+        rewards: dict[str, float] = self.env.rewards
+        return rewards
+
+
+class ParallelRecorder(FaceRecorder, BaseParallelWrapper[str, Any, Any]):
     """Records a parallel environment."""
+
+
+def recorder_class(env: Any) -> type[ExperienceRecorder]:
+    """Return the class of recorders for environments such as ``env``; raise ``ConfigError`` if there is none."""
+    if isinstance(env, AECEnv):
+        return AECRecorder
+    if isinstance(env, ParallelEnv):
+        return ParallelRecorder
+    if isinstance(env, (gymnasium.Env, VectorEnv)):
+        from generals_env.recorders.vector_recorder import SingleRecorder, VectorRecorder
+
+        return VectorRecorder if isinstance(env, VectorEnv) else SingleRecorder
+    if is_sb3(env):
+        from generals_env.recorders.sb3_recorder import SB3Recorder
+
+        return SB3Recorder
+    raise ConfigError(
+        f"env: expected an AEC, parallel, vector or single-agent environment, or a VecEnv, got {type(env).__name__}"
+    )

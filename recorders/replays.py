@@ -9,7 +9,7 @@ from pathlib import Path
 from generals_env import replay
 from generals_env.config import RewardConfig
 from generals_env.errors import ConfigError, ReplayError
-from generals_env.recorders.collecting import BatchCollector
+from generals_env.recorders.journal import GameCollector, Journal
 from generals_env.recorders.sinks import Sink, open_sink
 
 __all__ = ["RecordedReplays", "record_replays"]
@@ -56,7 +56,8 @@ def record_replays(
         raise ConfigError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
     if isinstance(paths, (str, Path)):
         paths = [paths]
-    collector = BatchCollector(open_sink(sink))
+    journal = Journal(open_sink(sink))
+    collector = GameCollector(journal)
     result = RecordedReplays()
     try:
         for path in paths:
@@ -71,6 +72,6 @@ def record_replays(
             else:
                 result.games += 1
     finally:
-        result.experiences = collector.experiences
-        collector.close()
+        result.experiences = journal.experiences
+        journal.close()
     return result

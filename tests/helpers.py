@@ -198,22 +198,23 @@ def check_batches(batches: Iterable[ExperienceBatch]) -> int:
         assert (np.diff(batch.collected_at, prepend=collected_at) >= 0).all()
         collected_at = batch.collected_at[-1]
         height, width = batch.shape
+        boards = batch.unpacked()
         assert batch.action_masks()[np.arange(len(batch)), batch.action].all()
         assert (batch.action[batch.illegal] == 8 * height * width).all()
         assert np.isfinite(batch.reward).all()
-        assert np.array_equal(batch.turn + 1, batch.boards.games["turn"][batch.next_state_index])
+        assert np.array_equal(batch.turn + 1, boards.games["turn"][batch.next_state_index])
         for before in np.unique(batch.state_index):
             players = np.flatnonzero(batch.state_index == before)
             after = np.unique(batch.next_state_index[players])
             assert len(after) == 1
             assert len(set(batch.player_id[players])) == len(players)
-            actions = np.full(batch.boards.players.shape[1], 8 * height * width, np.int64)
+            actions = np.full(batch.players, 8 * height * width, np.int64)
             actions[batch.player_id[players]] = batch.action[players]
-            board = copy_boards(batch.boards, np.array([before]))
+            board = copy_boards(boards, np.array([before]))
             illegal = np.zeros(len(actions), np.bool_)
             rules.advance(board, 0, actions, illegal)
             assert not illegal.any()
-            assert same(board, copy_boards(batch.boards, after))
+            assert same(board, copy_boards(boards, after))
         for game, player, over in zip(batch.game_id, batch.player_id, batch.terminated | batch.truncated, strict=True):
             assert (game, player) not in ended
             if over:

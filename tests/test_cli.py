@@ -41,9 +41,9 @@ def test_record_takes_a_policy_a_player_and_is_reproducible(tmp_path: Path) -> N
     for name in ("a", "b"):
         options = ["--players", 3, "--height", 8, "--width", 9, "--max-turns", 80, "--games", 2, "--seed", 5]
         run("record", tmp_path / name, *options, "--policies", "random,expander,random")
-        boards.append([batch.boards.army.tobytes() for batch in open_dataset(tmp_path / name)])
+        boards.append([batch.boards.tiles.tobytes() for batch in open_dataset(tmp_path / name)])
     assert boards[0] == boards[1]
-    assert next(iter(open_dataset(tmp_path / "a"))).boards.players.shape[1] == 3
+    assert next(iter(open_dataset(tmp_path / "a"))).players == 3
 
 
 def test_replay_shows_how_games_end() -> None:

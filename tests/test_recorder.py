@@ -38,7 +38,8 @@ from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, BaseParallelWrap
 import generals_env
 from generals_env import StorageError, replay
 from generals_env.engine.boards import copy_boards
-from generals_env.recorders import ExperienceBatch, ExperienceRecorder, collecting, open_dataset, record_replays
+from generals_env.engine.packing import unpack
+from generals_env.recorders import ExperienceBatch, ExperienceRecorder, journal, open_dataset, record_replays
 from generals_env.recorders.formats.npz import read_npz
 
 faces = pytest.mark.parametrize("face", [generals_env.make, generals_env.parallel_env], ids=["aec", "parallel"])
@@ -64,7 +65,7 @@ class Memory(list[ExperienceBatch]):
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "CHUNK_BOARDS", 13)
+    monkeypatch.setattr(journal, "CHUNK_BOARDS", 13)
 
 
 def check_columns(batches: Memory, log: list[tuple[Any, ...]]) -> None:
@@ -184,7 +185,7 @@ def test_a_free_for_all_has_one_terminal_experience_for_each_player() -> None:
     assert batch.turn[ends].tolist() == [3, 7, 7]
     assert not batch.truncated.any()
     assert len(batch) == 4 * 3 + 4 * 2
-    assert len(batch.boards.owner) == 9
+    assert len(batch.boards.tiles) == 9
 
 
 def test_arrays_to_write_to_can_be_given(tmp_path: Path) -> None:
@@ -206,9 +207,9 @@ def test_chunks_break_games_and_lose_nothing(tmp_path: Path) -> None:
     assert len(batches) > 1
     assert check_batches(batches) == env.experiences
     for batch, following in pairwise(batches):
-        assert len(batch.boards.owner) in (collecting.CHUNK_BOARDS - 1, collecting.CHUNK_BOARDS)
+        assert len(batch.boards.tiles) in (journal.CHUNK_BOARDS - 1, journal.CHUNK_BOARDS)
         assert batch.game_ids[-1] == following.game_ids[0]  # in the middle of a game
-        assert same(copy_boards(batch.boards, slice(-1, None)), copy_boards(following.boards, slice(0, 1)))
+        assert same(unpack(batch.boards, [-1 % len(batch.boards.tiles)]), unpack(following.boards, [0]))
 
 
 def test_closing_early_and_flushing_keep_what_there_was(tmp_path: Path) -> None:
@@ -272,8 +273,8 @@ helpers.idle(env, 5)
 def test_a_killed_writer_leaves_only_whole_files(tmp_path: Path) -> None:
     script = """
 import sys, helpers, generals_env
-from generals_env.recorders import ExperienceRecorder, collecting
-collecting.CHUNK_BOARDS = 24
+from generals_env.recorders import ExperienceRecorder, journal
+journal.CHUNK_BOARDS = 24
 env = ExperienceRecorder(generals_env.parallel_env(height=8, width=8), sys.argv[1])
 for seed in range(10**6):
     helpers.course_of(env, seed)
@@ -304,8 +305,8 @@ def test_files_open_without_pickle(tmp_path: Path) -> None:
     path = recorded_file(tmp_path)
     with np.load(path, allow_pickle=False) as archive:
         assert archive["action"].shape == archive["sequence"].shape
-        assert archive["owner"].shape == (len(archive["games"]), 16)
-        assert '"schema": 1' in str(archive["header"])
+        assert archive["owner"].shape == (len(archive["board_turn"]), 16)
+        assert '"schema": 2' in str(archive["header"])
         assert archive["game_ids"].dtype.kind == "U"
 
 

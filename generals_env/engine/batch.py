@@ -33,7 +33,9 @@ from generals_env.engine.incremental import (
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.maps import draw_map
 from generals_env.engine.moves import take_actions
+from generals_env.engine.packing import PackedBoards
 from generals_env.engine.prefetch import prefetch_turn
+from generals_env.engine.recording import NOBODY, Recording, begin_game, empty_recording, flat, record_board
 from generals_env.engine.rewards import counts_armies, judge_turn, weigh_tally
 from generals_env.engine.rules import (
     LAND_TURNS,
@@ -272,6 +274,9 @@ def run_board(
     max_turns: int,
     restarts: bool,
     teams: bool,
+    recording: Recording,
+    records: bool,
+    now: int,
 ) -> bool:
     """Do to one board what ``run_boards`` says; return False if no fair map was found."""
     players = boards.players.shape[1]
@@ -313,6 +318,8 @@ def run_board(
                     outcome.truncated[b, player] = False
                     outcome.illegal[b, player] = False
                 return True
+            if records and recording.present[b] < 0:
+                begin_game(recording, boards, b, b)
             rare, over, goes_on = move_board(boards, b, sets, outcome, scratch, max_turns)
         captured = follow_board(
             boards,
@@ -344,6 +351,22 @@ def run_board(
         else:
             for player in range(players):
                 outcome.rewards[b, player] = np.float32(0)
+        if records:
+            record_board(
+                recording,
+                boards,
+                b,
+                b,
+                outcome.actions[b],
+                outcome.active[b],
+                outcome.illegal[b],
+                outcome.rewards[b],
+                outcome.terminated[b],
+                outcome.truncated[b],
+                not rare,
+                NOBODY,
+                now,
+            )
         outcome.counts[b, TURNS] += 1
         for player in range(players):
             if outcome.illegal[b, player]:
@@ -362,11 +385,47 @@ def run_board(
 
 @kernel
 def run_boards(
-    boards: Boards,
-    sets: Sets,
-    views: Views,
-    outcome: Outcome,
-    template: Boards,
+    owner: npt.NDArray[np.int8],
+    army: npt.NDArray[np.int32],
+    terrain: npt.NDArray[np.int8],
+    board_players: npt.NDArray[np.void],
+    board_games: npt.NDArray[np.void],
+    land: npt.NDArray[np.uint64],
+    movable: npt.NDArray[np.uint64],
+    seen: npt.NDArray[np.uint64],
+    built: npt.NDArray[np.uint64],
+    ground: npt.NDArray[np.uint64],
+    exits: npt.NDArray[np.uint8],
+    growing: npt.NDArray[np.int16],
+    scores: npt.NDArray[np.int64],
+    observations: npt.NDArray[np.float32],
+    masks: npt.NDArray[np.int8],
+    shown: npt.NDArray[np.uint8],
+    actions: npt.NDArray[np.int64],
+    active: npt.NDArray[np.bool_],
+    illegal: npt.NDArray[np.bool_],
+    illegal_count: npt.NDArray[np.int64],
+    rewards: npt.NDArray[np.float32],
+    terminated: npt.NDArray[np.bool_],
+    truncated: npt.NDArray[np.bool_],
+    counts: npt.NDArray[np.int64],
+    template_owner: npt.NDArray[np.int8],
+    template_army: npt.NDArray[np.int32],
+    template_terrain: npt.NDArray[np.int8],
+    template_players: npt.NDArray[np.void],
+    template_games: npt.NDArray[np.void],
+    packed_tiles: npt.NDArray[np.int16],
+    packed_entries: npt.NDArray[np.void],
+    packed_terrain: npt.NDArray[np.int8],
+    packed_players: npt.NDArray[np.void],
+    packed_games: npt.NDArray[np.void],
+    packed_armies: npt.NDArray[np.int32],
+    packed_memory: npt.NDArray[np.uint16],
+    experiences: npt.NDArray[np.void],
+    recorded: npt.NDArray[np.int64],
+    present: npt.NDArray[np.int32],
+    current: npt.NDArray[np.int32],
+    places: npt.NDArray[np.int32],
     rng: npt.NDArray[np.uint64],
     policy_rng: npt.NDArray[np.uint64],
     policies: npt.NDArray[np.int64],
@@ -380,18 +439,60 @@ def run_boards(
     max_turns: int,
     restarts: bool,
     teams: bool,
+    records: bool,
+    now: int,
 ) -> int:
-    """Do all that can be done to boards ``low`` to ``high``: begin games, choose actions, play turns.
+    """Do all that can be done to boards ``low`` to ``high``: begin games, choose actions, play turns, write them down.
+
+    The fields of ``Boards``, ``Sets``, ``Views``, ``Outcome``, ``Boards`` to begin with and ``Recording`` come one by one, in
+    this order: numba takes a NamedTuple in twice as slowly. Of the boards to begin with game b takes board b modulo their
+    number; there are none for random maps. A recording that is not written to is an empty one.
 
     One kernel, since each further one would compile all that lies below it once more. A board plays all its turns before
     the next one begins: what it needs stays in the cache.
 
     Args:
-        boards: The boards.
-        sets: Sets of the boards.
-        views: Views of the boards.
-        outcome: What happened.
-        template: Boards to begin with, game b with board b modulo their number; none at all for random maps.
+        owner: (B, H*W) int8, the first of these fields.
+        army: And so on.
+        terrain: See ``Boards``.
+        board_players: See there.
+        board_games: See there.
+        land: See ``Sets``.
+        movable: See there.
+        seen: See there.
+        built: See there.
+        ground: See there.
+        exits: See there.
+        growing: See there.
+        scores: See there.
+        observations: See ``Views``.
+        masks: See there.
+        shown: See there.
+        actions: See ``Outcome``.
+        active: See there.
+        illegal: See there.
+        illegal_count: See there.
+        rewards: See there.
+        terminated: See there.
+        truncated: See there.
+        counts: See there.
+        template_owner: See ``Boards``.
+        template_army: See there.
+        template_terrain: See there.
+        template_players: See there.
+        template_games: See there.
+        packed_tiles: See ``PackedBoards``.
+        packed_entries: See there.
+        packed_terrain: See there.
+        packed_players: See there.
+        packed_games: See there.
+        packed_armies: See there.
+        packed_memory: See there.
+        experiences: See ``Recording``.
+        recorded: Its counts.
+        present: See there.
+        current: See there.
+        places: See there.
         rng: (B,) uint64, generators of maps.
         policy_rng: (B, P) uint64, generators of policies.
         policies: (P,) int64, codes; ``GIVEN`` for those whose actions stand in ``outcome``.
@@ -405,10 +506,21 @@ def run_boards(
         max_turns: Turn at which games are cut off.
         restarts: Whether a game that ends is followed by a new one at once.
         teams: Whether some players are friends.
+        records: Whether turns are written down in the recording.
+        now: What they are dated, nanoseconds UTC.
 
     Returns:
         -1, or the first board for which no fair map was found; nothing was done after that.
     """
+    boards = Boards(owner, army, terrain, board_players, board_games)
+    sets = Sets(land, movable, seen, built, ground, exits, growing, scores)
+    views = Views(observations, masks, shown)
+    outcome = Outcome(actions, active, illegal, illegal_count, rewards, terminated, truncated, counts)
+    template = Boards(template_owner, template_army, template_terrain, template_players, template_games)
+    packed = PackedBoards(
+        packed_tiles, packed_entries, packed_terrain, packed_players, packed_games, packed_armies, packed_memory
+    )
+    recording = Recording(packed, experiences, recorded, present, current, places)
     players = boards.players.shape[1]
     tiles = boards.owner.shape[1]
     height = sets.built.shape[1]
@@ -460,6 +572,9 @@ def run_boards(
             max_turns,
             restarts,
             teams,
+            recording,
+            records,
+            now,
         ):
             return b
     return -1
@@ -537,6 +652,7 @@ class Batch:
         teams = boards.players["team"][0]
         self._teams = len(set(teams.tolist())) < players
         self._none = np.zeros(count, np.bool_)
+        self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
         self._given = np.full(players, GIVEN, np.int64)
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
@@ -562,47 +678,103 @@ class Batch:
     def play(self, turns: int, policies: npt.NDArray[np.int64], fresh: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         """Play turns with built-in policies, beginning the games ``fresh`` (B,) picks, and a new one after each that ends.
 
+        Args:
+            turns: How many.
+            policies: (P,) int64, codes as in ``run_boards``.
+            fresh: (B,) bool.
+
         Returns:
             Sums over all games, see ``Outcome.counts``; empty if a fair map was not found.
         """
         self.outcome.counts[:] = 0
         if not self._run(fresh, policies, turns, True):
             return np.zeros(0, np.int64)
+        return self.sums()
+
+    def sums(self) -> npt.NDArray[np.int64]:
+        """Return what was counted, over all games."""
         total: npt.NDArray[np.int64] = self.outcome.counts.sum(axis=0)
         return total
 
-    def _run(self, fresh: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64], turns: int, restarts: bool) -> bool:
-        def run(low: int, high: int) -> int:
-            return run_boards(
-                self.boards,
-                self.sets,
-                self.views,
-                self.outcome,
-                self.template,
-                self.rng,
-                self.policy_rng,
-                policies,
-                self._sizes,
-                self._densities,
-                self._weights,
-                fresh,
-                low,
-                high,
-                turns,
-                self._max_turns,
-                restarts,
-                self._teams,
-            )
+    def play_some(
+        self,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        recording: Recording,
+        now: int,
+    ) -> bool:
+        """Play games ``low`` to ``high`` on this thread and write them down; what is counted is added to what was.
 
+        Args:
+            low: First game.
+            high: First game not to be played.
+            turns: How many turns.
+            policies: See ``play``.
+            fresh: See ``play``.
+            recording: Where to, with room for two boards a turn and game.
+            now: What turns are dated, nanoseconds UTC.
+
+        Returns:
+            False if a fair map was not found.
+        """
+        return self._run_some(recording, low, high, turns, policies, fresh, True, True, now) < 0
+
+    def edges(self, turns: int) -> list[int]:
+        """Return 0, where each but the first thread begins when ``turns`` turns are to be played, and B."""
         count = len(self.rng)
         threads = max(min(self.threads, count * max(turns, 1) // LEAST_TURNS), 1)
-        if threads == 1:
-            return run(0, count) < 0
-        edges = [count * k // threads for k in range(threads + 1)]
+        return [count * k // threads for k in range(threads + 1)]
+
+    def _run(self, fresh: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64], turns: int, restarts: bool) -> bool:
+        def run(low: int, high: int) -> int:
+            return self._run_some(self._unrecorded, low, high, turns, policies, fresh, restarts, False, 0)
+
+        edges = self.edges(turns)
+        if len(edges) == 2:
+            return run(*edges) < 0
         pool = self._threads()
         parts = [pool.submit(run, low, high) for low, high in pairwise(edges[1:])]
         results = [run(0, edges[1])] + [part.result() for part in parts]
         return max(results) < 0
+
+    def _run_some(
+        self,
+        recording: Recording,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        restarts: bool,
+        records: bool,
+        now: int,
+    ) -> int:
+        return run_boards(
+            *self.boards,
+            *self.sets,
+            *self.views,
+            *self.outcome,
+            *self.template,
+            *flat(recording),
+            self.rng,
+            self.policy_rng,
+            policies,
+            self._sizes,
+            self._densities,
+            self._weights,
+            fresh,
+            low,
+            high,
+            turns,
+            self._max_turns,
+            restarts,
+            self._teams,
+            records,
+            now,
+        )
 
     def _threads(self) -> ThreadPoolExecutor:
         # A fork has none of its parent's threads.

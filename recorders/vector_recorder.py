@@ -1,0 +1,339 @@
+"""Recorders of Gymnasium's environments: many games at once, or one, straight from the arrays of the batch."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import VectorWrapper
+
+from generals_env.engine.batch import Batch, Outcome
+from generals_env.engine.boards import Boards
+from generals_env.engine.recording import NOBODY
+from generals_env.errors import ConfigError
+from generals_env.recorders.journal import Journal, Part
+from generals_env.recorders.observed import Observed, first_views, plain_recipe, recipe_of
+from generals_env.recorders.particulars import particulars, seed_of
+from generals_env.recorders.recorder import ExperienceRecorder
+from generals_env.recorders.shown import Shown, tensor_of
+from generals_env.recorders.sinks import Sink, open_sink
+from generals_env.single import GeneralsSingle, GeneralsSingleVector
+from generals_env.vector import GeneralsVector, PlayCounts, VectorFace
+
+__all__ = ["GamesRecorder", "SingleRecorder", "VectorRecorder"]
+
+#: Turns that a thread plays on end, and how many turns of games a batch then holds: below the size of caches.
+PLAY_TURNS = 128
+PLAY_GAME_TURNS = 4096
+
+#: Parts of games at the least, where there are as many games: some are played while others are written.
+LEAST_PARTS = 8
+
+
+class TurnWriter:
+    """Writes what many games tell into a journal. It does not know the recorder, which can be dropped while games go on."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
+        """Take note of games that have begun."""
+        if not self.journal.closed:
+            self.journal.begin(boards, which)
+
+    def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
+        """Take one turn of all games."""
+        journal = self.journal
+        if journal.closed:
+            return
+        journal.turn(
+            boards,
+            0,
+            outcome.actions,
+            active,
+            outcome.illegal,
+            outcome.rewards,
+            outcome.terminated,
+            outcome.truncated,
+        )
+        if journal.shown is not None:
+            journal.shown.turn(active if journal.seat < 0 else active[:, journal.seat])
+
+    def stepped(self) -> None:
+        """Hand over what is full."""
+        if not self.journal.closed:
+            self.journal.write()
+
+
+class PlayWriter:
+    """Plays built-in policies in place of ``Batch.play``, and lets the kernel write turns down.
+
+    Games are played a part at a time, some parts at once. Batches go to the sink from the thread that called, in the order of
+    parts, while the other threads play on; when nothing is ready for the sink, this thread plays a part, too.
+    """
+
+    def __init__(self, journal: Journal, batch: Batch) -> None:
+        self.journal = journal
+        self.batch = batch
+        count = len(batch.rng)
+        self.count = min(max(-(-count * PLAY_TURNS // PLAY_GAME_TURNS), LEAST_PARTS), count)
+        self.edges = [count * k // self.count for k in range(self.count + 1)]
+        # Frames and memory go back to earlier boards. Without them parts share few recordings, which stay in the cache.
+        self.carries = journal.recipe.memory or journal.recipe.frames > 1
+
+    def __call__(self, turns: int, policies: npt.NDArray[np.int64], fresh: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Play; see ``Batch.play``."""
+        journal, batch = self.journal, self.batch
+        batch.outcome.counts[:] = 0
+        nobody = np.zeros(len(batch.rng), np.bool_)
+        waiting = deque((start, number) for start in range(0, turns, PLAY_TURNS) for number in range(self.count))
+        playing: deque[tuple[int, Part, Future[bool]]] = deque()  # in the order of ``waiting``
+        if not self.carries:
+            journal.finish(goes_on=False)
+
+        def begin() -> tuple[int, Part, Callable[[], bool]]:
+            start, number = waiting.popleft()
+            low, high = self.edges[number], self.edges[number + 1]
+            if self.carries:
+                part = journal.parts(batch.boards, self.edges, PLAY_TURNS)[number]
+            else:
+                part = journal.part(batch.boards, low, high, PLAY_TURNS)
+            count, begun = min(PLAY_TURNS, turns - start), fresh if start == 0 else nobody
+            play = partial(batch.play_some, low, high, count, policies, begun, part.recording, time.time_ns())
+            return number, part, play
+
+        def end() -> bool:
+            number, part, played = playing.popleft()
+            fair = played.result()
+            if self.carries:
+                journal.renew_part(number)
+            else:
+                journal.finish_part(part)
+            return fair
+
+        others = min(batch.threads, self.count) - 1
+        most = min(self.count, 4 * others + 2)
+        fair = True
+        with ThreadPoolExecutor(max(others, 1), thread_name_prefix="generals_env") as pool:
+            try:
+                while fair and (waiting or playing):
+                    # A part is not begun again before its last turns are written down.
+                    while waiting and len(playing) < most - 1 and sum(not future.done() for *_, future in playing) < 2 * others:
+                        number, part, play = begin()
+                        playing.append((number, part, pool.submit(play)))
+                    if not playing or (waiting and len(playing) < most and not playing[0][2].done()):
+                        number, part, play = begin()
+                        done: Future[bool] = Future()
+                        done.set_result(play())
+                        playing.append((number, part, done))
+                    else:
+                        fair = end()
+                        journal.write()
+            finally:  # whatever the sink raises, what was played is kept
+                while playing:
+                    fair = end() and fair
+        journal.write()
+        if not fair:
+            journal.leave(~nobody)  # the boards are not to be gone on with
+            return np.zeros(0, np.int64)
+        return batch.sums()
+
+
+class GamesRecorder(ExperienceRecorder):
+    """What the recorders of ``VectorFace`` and what is built on it have in common."""
+
+    def _games(self) -> VectorFace:
+        """Return the games at the bottom."""
+        raise NotImplementedError
+
+    def _config(self) -> Any:
+        return self._games().config
+
+    def _journal(self, sink: str | Path | Sink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+        games = self._games()
+        config = games.config
+        single = isinstance(games, GeneralsSingleVector)
+        if opponents and not single:
+            raise ConfigError("opponents: expected an environment with one learning player, got one of all players")
+        if policies is None and isinstance(games, GeneralsSingleVector):
+            name = games.opponent if isinstance(games.opponent, str) else type(games.opponent).__name__
+            policies = [None if seat == games.player else name for seat in range(config.players)]
+        self._observed = recipe_of(self.env, config)
+        self._opponents = opponents
+        self._checked = self._observed.dense or self._observed.turned  # whether what is shown is what was derived
+        seat = games.player if isinstance(games, GeneralsSingleVector) and not opponents else NOBODY
+        self._require_seat(self._observed)
+        recipe = plain_recipe(self._observed.recipe) if self._observed.dense else self._observed.recipe
+        metadata = particulars(config, self._observed, policies)
+        journal = Journal(open_sink(sink), games.num_envs, run_id, seat, recipe, metadata)
+        if self._observed.dense:
+            journal.shown = Shown(self._shown_players())
+        return journal
+
+    def _shown_players(self) -> int:
+        games = self._games()
+        return 1 if isinstance(games, GeneralsSingleVector) else games.config.players
+
+    def _require_seat(self, observed: Observed) -> None:
+        if observed.dense and self._opponents:
+            raise ConfigError(
+                "opponents: expected False where wrappers change observations "
+                f"({', '.join(observed.wrappers)}): they are known of the learning player only, got True"
+            )
+
+    def _attach(self, journal: Journal) -> None:
+        games = self._games()
+        self._writer = TurnWriter(journal)
+        games.listeners.append(self._writer)
+        if games.started and journal.shown is None:  # in the middle of games
+            journal.begin(games.batch.boards, games.going)
+
+    def _detach(self) -> None:
+        self._games().listeners.remove(self._writer)
+
+    def _begun(self, observations: Any, seed: Any) -> None:
+        """Take note of a reset and of what it shows, (B, ...)."""
+        journal = self.journal
+        if journal is None or journal.closed:
+            return
+        self._note(seed=seed_of(seed))
+        if not self._checked:
+            self._checked = True
+            self._compare(journal, observations)
+        if journal.shown is not None:
+            journal.shown.show(observations)
+
+    def _compare(self, journal: Journal, observations: Any) -> None:
+        """Keep observations as they are shown if they are not what the recipe makes of the boards."""
+        games = self._games()
+        learner = games.player if isinstance(games, GeneralsSingleVector) else NOBODY
+        derived = first_views(games.batch.boards, journal.recipe, learner)
+        shown = tensor_of(observations)
+        if derived.dtype == shown.dtype and np.array_equal(derived, shown):
+            return
+        observed = Observed(self._observed.recipe, True, self._observed.turned, self._observed.wrappers)
+        self._require_seat(observed)
+        everybody = np.ones(games.num_envs, np.bool_)
+        journal.leave(everybody)
+        journal.finish(goes_on=False)
+        self._note(observations="dense")
+        journal.recipe = plain_recipe(journal.recipe)
+        journal.shown = Shown(self._shown_players())
+        journal.begin(games.batch.boards, everybody)
+
+    def _stepped(self, observations: Any, final: dict[int, Any] | None = None) -> None:
+        """Take what a step showed, and the last observations of games that ended in it and began anew."""
+        journal = self.journal
+        if journal is not None and journal.shown is not None and not journal.closed:
+            journal.shown.show(observations, final)
+
+
+class AttributePassing(GamesRecorder):
+    """Passes on what Gymnasium's wrappers do not: ``act``, ``boards``, ``action_masks`` and the like."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the environment."""
+        if name.startswith("_") or name == "env":
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+
+class VectorRecorder(AttributePassing, VectorWrapper):
+    """Records a ``GeneralsVector`` or ``GeneralsSingleVector``, wrapped or not."""
+
+    @classmethod
+    def _check(cls, env: Any) -> None:
+        if not isinstance(env.unwrapped, VectorFace):
+            raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
+
+    def _games(self) -> VectorFace:
+        games: VectorFace = self.env.unwrapped
+        return games
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin new games, as the environment does. Games that had not ended have no terminal experience."""
+        observations, infos = self.env.reset(seed=seed, options=options)
+        self._begun(observations, seed)
+        return observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Play one turn, as the environment does."""
+        result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(actions)
+        if self.journal is not None and self.journal.shown is not None:
+            infos = result[4]
+            ended = infos.get("_final_obs")
+            final = None if ended is None else {int(b): infos["final_obs"][b] for b in np.flatnonzero(ended)}
+            self._stepped(result[0], final)
+        return result
+
+    def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
+        """Play built-in policies against each other as ``GeneralsVector.play`` does, and record it where it is played.
+
+        Wrappers in between see nothing of it. Records have the observations that the package's own would have made.
+
+        Args:
+            turns: How many turns of every game.
+            policies: One name a player, of ``generals_env.opponents.POLICIES``.
+
+        Returns:
+            What was played, and what would have been without recording.
+
+        Raises:
+            ConfigError: As ``GeneralsVector.play``, or if wrappers of others change observations.
+            StateError: Before the first reset, or after ``close``.
+            StorageError: If it cannot be written.
+        """
+        games, journal = self._games(), self.journal
+        if not isinstance(games, GeneralsVector):
+            raise ConfigError(f"play: expected a GeneralsVector, got a {type(games).__name__}")
+        if journal is None or journal.closed:
+            return games.play(turns, policies)
+        if journal.shown is not None:
+            raise ConfigError(f"play: expected wrappers that leave observations as they are, got {self._observed.wrappers}")
+        told = journal.metadata["policies"]
+        games.check_play(turns, policies)
+        self._note(policies=list(policies))
+        try:
+            counts = games.play_by(PlayWriter(journal, games.batch), turns, policies)
+        finally:  # whatever the sink raised, games go on
+            journal.finish()
+            self._note(policies=told)
+            if games.started:
+                journal.resume(games.batch.boards, ~journal.present() & games.going)
+        journal.write()
+        return counts
+
+
+class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  # type: ignore[misc]  # two kinds of __exit__
+    """Records a ``GeneralsSingle``, wrapped or not."""
+
+    @classmethod
+    def _check(cls, env: Any) -> None:
+        if not isinstance(env.unwrapped, GeneralsSingle):
+            raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
+
+    def _games(self) -> VectorFace:
+        games: VectorFace = self.env.unwrapped.games
+        return games
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin a new game, as the environment does. One that had not ended has no terminal experience."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        if self.journal is not None and not self.journal.closed:
+            self._begun(tensor_of(observation)[None], seed)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Play one turn, as the environment does."""
+        result: tuple[Any, Any, bool, bool, dict[str, Any]] = self.env.step(action)
+        if self.journal is not None and self.journal.shown is not None:
+            self._stepped(tensor_of(result[0])[None])
+        return result
