@@ -19,7 +19,7 @@ from generals_env.engine.boards import Boards
 from generals_env.engine.incremental import Sets, Views
 from generals_env.engine.jit import subroutine
 
-__all__ = ["prefetch_turn"]
+__all__ = ["fetch", "prefetch_turn"]
 
 
 @intrinsic

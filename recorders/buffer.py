@@ -1,0 +1,508 @@
+"""Experience in memory, to be drawn from at random: boards, of which tensors are made when they are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.config import is_number
+from generals_env.engine.packing import ENTRY
+from generals_env.engine.recording import EXPERIENCE
+from generals_env.errors import ConfigError, StateError
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.sizes import in_common
+from generals_env.recorders.tables import row_bytes
+from generals_env.recorders.tensors import Tensors
+from generals_env.seeding import seed_state
+from generals_env.vector import positive
+
+__all__ = ["BufferStats", "ReplayBuffer", "Store"]
+
+Keys = npt.NDArray[np.int64]
+
+OVERFLOWS = ("drop_oldest", "block", "raise")
+STORES = ("boards", "zstd", "games")
+
+
+class BufferStats(NamedTuple):
+    """What a buffer holds and what became of the rest; ``added = size + dropped + removed``.
+
+    Attributes:
+        size: Experiences held.
+        capacity: How many there is room for.
+        added: Written since the buffer was made.
+        dropped: The oldest ones, which made room for others.
+        removed: Taken out by ``drain`` and ``clear``.
+        skipped: Not kept by ``keep_probability``; they are not counted as added.
+        games: Games of those held.
+        nbytes: Bytes in use.
+        mean_reward: Of those held; 0 if there are none.
+        least_reward: Likewise.
+        most_reward: Likewise.
+    """
+
+    size: int
+    capacity: int
+    added: int
+    dropped: int
+    removed: int
+    skipped: int
+    games: int
+    nbytes: int
+    mean_reward: float
+    least_reward: float
+    most_reward: float
+
+
+class Store(Protocol):
+    """How experiences are kept: each has a key, the count of those before it; ``first`` to ``next - 1`` are there."""
+
+    capacity: int
+    like: ExperienceBatch
+
+    @property
+    def first(self) -> int:
+        """Key of the oldest experience."""
+
+    @property
+    def next(self) -> int:
+        """Key that the next experience will get."""
+
+    @property
+    def games(self) -> int:
+        """How many games the experiences are of."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in use."""
+
+    def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
+        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
+
+    def reserve(self, batch: ExperienceBatch) -> bool:
+        """Return whether a batch fits without dropping anything."""
+
+    def drop(self, count: int) -> None:
+        """Drop the oldest experiences."""
+
+    def take(self, keys: Keys, out: ExperienceBatch | None = None) -> ExperienceBatch:
+        """Return experiences with boards of their own; ``out`` may be what an earlier call gave for as many keys."""
+
+    def follow(self, keys: Keys, turns: int) -> Keys:
+        """Return keys of the same player's turns from there on, (n, turns); -1 where there are no more."""
+
+    def rewards(self) -> npt.NDArray[np.float32]:
+        """Return the rewards of all experiences, in any order."""
+
+    def snapshot(self) -> Iterator[ExperienceBatch]:
+        """Yield all experiences in the order in which they were written."""
+
+
+class ReplayBuffer:
+    """A sink that keeps experiences in memory and draws from them; safe to use from many threads.
+
+    Boards are kept, once for all players and for both ends of a turn: some 460 bytes an experience at 20x20 with two players,
+    where tensors would take 36,000. What is drawn is an ``ExperienceBatch``, of which ``states()``, ``tensors()`` or
+    ``to_torch()`` make tensors.
+
+    Example:
+        >>> buffer = ReplayBuffer(1_000_000, seed=1)  # doctest: +SKIP
+        >>> with ExperienceRecorder(generals_env.make_vec(1024), buffer) as env:
+        ...     env.reset(seed=1)
+        ...     env.play(1000, ("expander", "random"))
+        >>> batch = buffer.sample(256).tensors()
+    """
+
+    _beside = 0  # bytes of an experience beside the store
+
+    def __init__(
+        self,
+        capacity: int | None = None,
+        *,
+        max_bytes: int | None = None,
+        overflow: str = "drop_oldest",
+        store: str = "boards",
+        keep_probability: float = 1.0,
+        seed: int | None = None,
+    ) -> None:
+        """Set the buffer up; it takes memory as experiences come.
+
+        Args:
+            capacity: The most experiences to keep.
+            max_bytes: The most bytes to take, instead of or beside ``capacity``.
+            overflow: What happens when it is full: ``"drop_oldest"`` counts what it drops, ``"block"`` lets ``write`` wait
+                until somebody drains it, ``"raise"`` refuses the batch.
+            store: How experiences are kept: ``"boards"`` for the fastest draws; ``"zstd"`` compresses a batch at a time as it
+                comes; ``"games"`` keeps a board every 32 turns and the actions between, and plays them again.
+            keep_probability: Of each experience. Those that end a game are always kept.
+            seed: Of what is drawn; random without.
+
+        Raises:
+            ConfigError: If an argument has a value it cannot have, or there is neither capacity nor max_bytes.
+        """
+        if capacity is None and max_bytes is None:
+            raise ConfigError("capacity: expected it or max_bytes, got neither")
+        self._capacity = None if capacity is None else positive("capacity", capacity)
+        self._max_bytes = None if max_bytes is None else positive("max_bytes", max_bytes)
+        if overflow not in OVERFLOWS:
+            raise ConfigError(f"overflow: expected one of {', '.join(OVERFLOWS)}, got {overflow!r}")
+        if store not in STORES:
+            raise ConfigError(f"store: expected one of {', '.join(STORES)}, got {store!r}")
+        if not is_number(keep_probability) or not 0 <= keep_probability <= 1:
+            raise ConfigError(f"keep_probability: expected a number from 0 to 1, got {keep_probability!r:.80}")
+        self._overflow = overflow
+        self._kind = store
+        self._keep = float(keep_probability)
+        self._rng = np.random.default_rng(seed_state(seed))
+        self._changed = threading.Condition()
+        self._store: Store | None = None
+        self._next = 0  # key of the next experience while there is no store
+        self._removed = 0
+        self._skipped = 0
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Return how many experiences there are."""
+        with self._changed:  # a kernel may move both ends between two looks
+            store = self._store
+            return store.next - store.first if store else 0
+
+    # --- Writing --------------------------------------------------------------------------------------------------
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """Take a batch.
+
+        Raises:
+            ConfigError: If it is none, or its games have another number of players or its observations are made in another way
+                than those held.
+            StateError: After ``close``, or if the buffer is full and is to raise; then nothing was taken.
+        """
+        self._write(batch, self._keep)
+
+    def _write(self, batch: ExperienceBatch, keep: float) -> None:
+        """Take a batch, each experience with probability ``keep``."""
+        if not isinstance(batch, ExperienceBatch):
+            raise ConfigError(f"batch: expected an ExperienceBatch, got {type(batch).__name__}")
+        with self._changed:
+            self._require_open()
+            kept = None
+            if keep < 1:
+                kept = (self._rng.random(len(batch)) < keep) | batch.terminated | batch.truncated
+            wanted = batch if kept is None or self._overflow == "drop_oldest" else batch.select(kept)
+            if self._overflow == "raise" and self._store is not None and len(wanted) > self.room:
+                raise self._full(self._store, wanted)
+            store = self._fitting(batch)
+            if batch.shape != store.like.shape:
+                batch, wanted = (one.padded(*store.like.shape) for one in (batch, wanted))
+            if self._overflow == "raise" and not store.reserve(wanted):
+                raise self._full(store, wanted)
+            if self._overflow == "block":
+                self._put_in_parts(wanted)
+            else:
+                self._put(store, batch, kept)
+            self._skipped += 0 if kept is None else len(batch) - int(kept.sum())
+            self._changed.notify_all()
+
+    def _full(self, store: Store, batch: ExperienceBatch) -> StateError:
+        return StateError(f"write: expected room for {len(batch)} experiences, got {self.room} of {store.capacity}")
+
+    def _put(self, store: Store, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
+        """Write a batch for which everything has been checked."""
+        store.put(batch, kept)
+
+    def _put_in_parts(self, batch: ExperienceBatch) -> None:
+        """Write a batch, waiting for room."""
+        done = 0
+        while done < len(batch):
+            self._require_open()
+            store = self._fitting(batch)
+            part = self._fitting_part(store, batch, done)
+            if len(part):
+                self._put(store, part)
+                done += len(part)
+                self._changed.notify_all()
+            elif len(self):
+                self._changed.wait()
+            else:
+                raise StateError(f"max_bytes: expected room for an experience, got {self._max_bytes} bytes")
+
+    def _fitting_part(self, store: Store, batch: ExperienceBatch, done: int) -> ExperienceBatch:
+        """Return as much of a batch from ``done`` on as there is room for, or somewhat less."""
+        count = min(len(batch) - done, self.room)
+        while True:
+            part = batch if count == len(batch) else batch.select(np.arange(done, done + count))
+            if not count or store.reserve(part):
+                return part
+            count //= 2
+
+    @property
+    def room(self) -> int:
+        """How many experiences still fit, as far as they are counted."""
+        store = self._store
+        return store.capacity - len(self) if store else (self._capacity or 0)
+
+    def _fitting(self, batch: ExperienceBatch) -> Store:
+        """Return a store for boards of this shape."""
+        store = self._store
+        if store is None:
+            store = self._store = self._new_store(batch, self._next)
+        like = store.like
+        if batch.players != like.players:
+            raise ConfigError(f"batch: expected games of {like.players} players, got {batch.players}")
+        if batch.recipe != like.recipe or (batch.dense is None) != (like.dense is None):
+            raise ConfigError(f"batch: expected observations made as {like.recipe}, got {batch.recipe}")
+        if batch.metadata != like.metadata:
+            store.like = replace(like, metadata=in_common([like.metadata, batch.metadata]))
+        height, width = (max(one, other) for one, other in zip(batch.shape, like.shape, strict=True))
+        if (height, width) != like.shape:
+            parts = list(store.snapshot())
+            larger = self._new_store(batch.select(np.zeros(0, np.int64)).padded(height, width), store.first)
+            for part in parts:
+                larger.put(part.padded(height, width))
+            if larger.first > store.first and self._overflow == "raise":
+                raise StateError(f"write: expected room for {len(self)} experiences at {height}x{width}, got too few max_bytes")
+            if larger.first > store.first and self._overflow == "block":
+                self._changed.wait()
+                self._require_open()
+                return self._fitting(batch)
+            store = self._store = larger
+        return store
+
+    def _new_store(self, like: ExperienceBatch, first: int) -> Store:
+        capacity, most = self._capacity, self._max_bytes
+        if most is not None:
+            room = max(most // (self._least_bytes(like) + self._beside), 1)
+            capacity = room if capacity is None else min(capacity, room)  # a ring takes memory for all of it in time
+            most -= capacity * self._beside
+        capacity = capacity or 1  # one of the two was given
+        if self._kind == "zstd":
+            from generals_env.recorders.compressed_store import CompressedStore
+
+            return CompressedStore(like, capacity, most, first)
+        if self._kind == "games":
+            from generals_env.recorders.game_store import GameStore
+
+            return GameStore(like, capacity, most, first)
+        from generals_env.recorders.ring_store import RingStore
+
+        return RingStore(like, capacity, most, first)
+
+    def _least_bytes(self, like: ExperienceBatch) -> int:
+        """Return how many bytes an experience takes at the least, if all players share every board."""
+        tiles: int = like.boards.tiles.shape[1]
+        players = like.players
+        board: int = 2 * tiles * (players + 1 if like.recipe.memory else 1)
+        if self._kind == "zstd":
+            return 8
+        if self._kind == "games":
+            return 24 + (16 + board // 32) // players
+        shared = (board + ENTRY.itemsize + 8) * 33 // (32 * players)  # as a ring makes room for boards
+        size: int = EXPERIENCE.itemsize + 8 + shared
+        return size if like.dense is None else size + 2 * row_bytes(like.dense.observations)
+
+    def flush(self) -> None:
+        """Do nothing: what ``write`` has taken is there."""
+
+    def close(self) -> None:
+        """Take no more; what is held stays, and can be drawn from."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StateError("write: expected an open buffer, got one that is closed")
+
+    # --- Drawing --------------------------------------------------------------------------------------------------
+
+    @overload
+    def sample(
+        self, n: int, out: ExperienceBatch | None = None, *, n_step: int = 1, gamma: float = 0.99, augment: bool = False
+    ) -> ExperienceBatch: ...
+    @overload
+    def sample(self, n: int, out: Tensors, *, n_step: int = 1, gamma: float = 0.99, augment: bool = False) -> Tensors: ...
+    def sample(
+        self,
+        n: int,
+        out: ExperienceBatch | Tensors | None = None,
+        *,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        augment: bool = False,
+    ) -> ExperienceBatch | Tensors:
+        """Draw experiences, each as likely as any other, one may come twice.
+
+        Args:
+            n: How many.
+            out: What an earlier call gave, to be written over; or ``Tensors`` (in pinned memory, if they are made so) to be
+                filled and returned.
+            n_step: How many turns an experience is to span; see ``ExperienceBatch.n_step``.
+            gamma: Discount of the rewards summed, with ``n_step``.
+            augment: Whether to show each in a random one of the board's symmetries (of those that keep its shape).
+
+        Raises:
+            ConfigError: If an argument has a value it cannot have.
+            StateError: If the buffer is empty.
+        """
+        positive("n", n)
+        if out is not None and not isinstance(out, (ExperienceBatch, Tensors)):
+            raise ConfigError(f"out: expected an ExperienceBatch or Tensors, got {type(out).__name__}")
+        with self._changed:
+            keys = self._draw(self._required(), n)
+            into = None if isinstance(out, Tensors) else out
+            batch = self._taken(keys, into, n_step, gamma)
+            symmetries = self._symmetries(batch) if augment else None
+        if symmetries is not None:
+            batch = batch.turned(symmetries)
+        return batch.tensors(out) if isinstance(out, Tensors) else batch
+
+    def _draw(self, store: Store, n: int) -> Keys:
+        return self._rng.integers(store.first, store.next, n)
+
+    def _symmetries(self, batch: ExperienceBatch) -> npt.NDArray[np.int64]:
+        return self._rng.integers(8 if batch.shape[0] == batch.shape[1] else 4, size=len(batch))
+
+    def _taken(self, keys: Keys, out: ExperienceBatch | None, n_step: int, gamma: float) -> ExperienceBatch:
+        """Return the experiences with these keys, spanning ``n_step`` turns."""
+        store = self._required()
+        if positive("n_step", n_step) == 1:
+            return store.take(keys, out=out)
+        course = store.follow(keys, n_step)
+        present = course >= 0
+        flat = store.take(course[present])
+        # The turns of each experience stand together, its first one before the others.
+        firsts = np.concatenate([[0], np.cumsum(present.sum(axis=1))[:-1]])
+        games = np.repeat(np.arange(len(keys), dtype=np.int32), present.sum(axis=1))
+        numbered = flat.rows.copy()
+        numbered["game"] = games  # an experience drawn twice is two courses
+        names = tuple(flat.game_ids[game] for game in flat.game[firsts])
+        return replace(flat, rows=numbered, game_ids=names).n_step(n_step, gamma).select(firsts)
+
+    def sample_trajectories(self, n: int, length: int) -> ExperienceBatch:
+        """Draw courses of ``length`` turns of one player, one after another: (n * length,) experiences.
+
+        Every experience that is followed by that many is as likely to be the first as any other.
+
+        Raises:
+            ConfigError: If an argument is not a positive integer.
+            StateError: If the buffer holds no such course.
+        """
+        positive("n", n)
+        positive("length", length)
+        with self._changed:
+            store = self._required()
+            found: list[Keys] = []
+            missing, tries = n, 0
+            while missing > 0:
+                courses = store.follow(self._draw(store, 2 * missing), length)
+                whole = courses[courses[:, -1] >= 0][:missing]
+                found.append(whole)
+                missing -= len(whole)
+                tries += 1
+                if tries == 100 and missing == n:  # look at all of them before giving up
+                    everything = np.arange(store.first, store.next)
+                    if not (store.follow(everything, length)[:, -1] >= 0).any():
+                        raise StateError(f"sample_trajectories: expected a course of {length} turns, got none")
+            return store.take(np.concatenate(found).ravel())
+
+    def _required(self) -> Store:
+        store = self._store
+        if store is None or store.next == store.first:
+            raise StateError("sample: expected experiences in the buffer, got none")
+        return store
+
+    # --- All of it ------------------------------------------------------------------------------------------------
+
+    def stats(self) -> BufferStats:
+        """Return what is held and what became of the rest."""
+        with self._changed:
+            store = self._store
+            rewards = store.rewards() if store else np.zeros(0, np.float32)
+            known = len(rewards) > 0
+            size = len(self)
+            added = store.next if store else self._next
+            return BufferStats(
+                size=size,
+                capacity=store.capacity if store else (self._capacity or 0),
+                added=added,
+                dropped=added - size - self._removed,
+                removed=self._removed,
+                skipped=self._skipped,
+                games=store.games if store else 0,
+                nbytes=store.nbytes if store else 0,
+                mean_reward=float(rewards.mean(dtype=np.float64)) if known else 0.0,
+                least_reward=float(rewards.min()) if known else 0.0,
+                most_reward=float(rewards.max()) if known else 0.0,
+            )
+
+    def snapshot(self) -> ExperienceBatch:
+        """Return a copy of all experiences, in the order in which they were written.
+
+        Raises:
+            StateError: If there are none.
+        """
+        with self._changed:
+            return ExperienceBatch.concat(list(self._required().snapshot()))
+
+    def drain(self) -> ExperienceBatch:
+        """Return all experiences, in the order in which they were written, and forget them; their memory is given back.
+
+        Raises:
+            StateError: If there are none.
+        """
+        with self._changed:
+            batch = self.snapshot()
+            self.clear()
+            return batch
+
+    def clear(self) -> None:
+        """Forget all experiences and give their memory back."""
+        with self._changed:
+            if self._store is not None:
+                self._removed += len(self)
+                self._next = self._store.next
+                self._store = None
+            self._changed.notify_all()
+
+    # --- Files ----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write all experiences to a folder, which must not be there yet; it appears when it is whole.
+
+        Raises:
+            StateError: If there are none.
+            StorageError: If it cannot be written, or is there.
+        """
+        from generals_env.recorders.buffer_files import save_buffer
+
+        with self._changed:
+            save_buffer(Path(path), self._required().snapshot(), self._saved())
+
+    def load(self, path: str | Path) -> None:
+        """Write the experiences of a folder that ``save`` made to the buffer, as ``write`` does, but all of them.
+
+        Raises:
+            ConfigError: As ``write``.
+            StateError: As ``write``.
+            StorageError: If it cannot be read, or is damaged; then nothing was taken.
+        """
+        from generals_env.recorders.buffer_files import load_buffer
+
+        batches, arrays = load_buffer(Path(path))
+        with self._changed:
+            for batch in batches:
+                self._write(batch, 1.0)  # it was thinned out when it was collected
+            self._restore(arrays)
+
+    def _saved(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what is to be saved beside the experiences."""
+        return {}
+
+    def _restore(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Take what ``_saved`` gave, for the experiences just written."""

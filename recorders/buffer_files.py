@@ -1,0 +1,71 @@
+"""Buffers in folders: files of experience, and beside them what a buffer knows of them."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.errors import StorageError
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.formats.npz import NpzWriter, dataset_files, read_npz
+
+__all__ = ["load_buffer", "save_buffer"]
+
+#: Experiences in a file.
+FILE_EXPERIENCES = 65_536
+
+#: What lies beside the experiences.
+EXTRA = "buffer.npz"
+
+
+def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[str, npt.NDArray[Any]]) -> None:
+    """Write batches and arrays to a new folder; it appears when it is whole.
+
+    Raises:
+        StorageError: If it cannot be written, or is there.
+    """
+    if folder.exists():
+        raise StorageError(f"path: expected a folder that is not there yet, got {str(folder)!r}")
+    unfinished = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.part")
+    try:
+        writer = NpzWriter(unfinished)
+        count = 0
+        for batch in batches:
+            count += len(batch)
+            for low in range(0, len(batch), FILE_EXPERIENCES):
+                part = batch.slice(low, low + FILE_EXPERIENCES)
+                writer.write(part if len(part) == len(batch) else part.select(np.arange(len(part))))
+        with (unfinished / EXTRA).open("wb") as file:
+            np.savez(file, experiences=np.array(count), **arrays)  # type: ignore[arg-type]  # its stubs take the arrays for allow_pickle
+        unfinished.rename(folder)
+    except OSError as error:
+        raise StorageError(f"path: expected to write to {str(folder)!r}, got {error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def load_buffer(folder: Path) -> tuple[list[ExperienceBatch], dict[str, npt.NDArray[Any]]]:
+    """Return what ``save_buffer`` wrote.
+
+    Raises:
+        StorageError: If it cannot be read, or is damaged.
+    """
+    files = dataset_files(folder)
+    try:
+        with np.load(folder / EXTRA, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        count = int(arrays.pop("experiences"))
+    except Exception as error:
+        # A damaged file can make zlib, zipfile and numpy raise nearly anything.
+        raise StorageError(f"path: expected a folder that save() wrote, got {str(folder)!r} ({error})") from error
+    batches = [read_npz(file) for file in files]
+    found = sum(map(len, batches))
+    if count != found:
+        raise StorageError(f"path: expected {count} experiences in {str(folder)!r}, got {found}")
+    return batches, arrays

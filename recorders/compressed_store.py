@@ -1,0 +1,166 @@
+"""Experiences in compressed chunks in memory: a few bytes each, whatever was recorded, and slow to draw from."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.returns import followers
+
+__all__ = ["CompressedStore"]
+
+Keys = npt.NDArray[np.int64]
+
+#: Experiences of a chunk at the most: a draw decompresses every chunk that it falls into.
+CHUNK = 8192
+
+#: Chunks that stay decompressed for the draws that follow.
+CACHED = 8
+
+
+@dataclass
+class Chunk:
+    """Experiences ``first`` to ``first + len(rewards) - 1``, of which the oldest may have been dropped."""
+
+    first: int
+    data: bytes
+    rewards: npt.NDArray[np.float32]
+    games: tuple[str, ...]
+
+
+class CompressedStore:
+    """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
+
+    A chunk is given back when all its experiences are dropped. A player's course is followed within a chunk.
+
+    Attributes:
+        capacity: N.
+        like: A batch without experiences, with the players, shape, recipe and metadata of what is held.
+    """
+
+    def __init__(self, like: ExperienceBatch, capacity: int, max_bytes: int | None = None, first: int = 0) -> None:
+        """Make room for experiences such as those of ``like``; arguments as in ``RingStore``."""
+        self.capacity = capacity
+        self.max_bytes = max_bytes
+        self.like = like.select(np.zeros(0, np.int64))
+        self.first = self.next = first
+        self._chunks: list[Chunk] = []
+        self._games: Counter[str] = Counter()  # in how many chunks each is
+        self._bytes = 0
+        self._open: OrderedDict[int, ExperienceBatch] = OrderedDict()  # decompressed, by first key, last used last
+
+    @property
+    def games(self) -> int:
+        """How many games the experiences are of."""
+        return len(self._games)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the chunks, and of those that are open."""
+        return self._bytes + sum(batch.nbytes for batch in self._open.values())
+
+    def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
+        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
+        batch = batch if kept is None else batch.select(kept)
+        size = CHUNK
+        if self.max_bytes is not None and len(batch):  # a chunk that is open is to fit, too
+            size = min(max(len(batch) * self.max_bytes // (8 * batch.nbytes), 1), CHUNK)
+        for low in range(0, len(batch), size):
+            part = batch.slice(low, low + size)
+            part = part if len(part) == len(batch) else part.select(np.arange(len(part)))
+            chunk = Chunk(self.next, encode_batch(part), part.reward.copy(), part.game_ids)
+            self._chunks.append(chunk)
+            self._games.update(part.game_ids)
+            self._bytes += len(chunk.data) + chunk.rewards.nbytes
+            self.next += len(part)
+            self.drop(max(self.next - self.first - self.capacity, 0))
+            self._close_chunks(0)
+            while self.max_bytes is not None and self._bytes > self.max_bytes and len(self._chunks) > 1:
+                self.drop(self._chunks[1].first - self.first)
+
+    def reserve(self, batch: ExperienceBatch) -> bool:
+        """Return whether a batch fits without dropping anything."""
+        if len(batch) > self.capacity - (self.next - self.first):
+            return False
+        return self.max_bytes is None or self._bytes + batch.nbytes // 4 < self.max_bytes
+
+    def drop(self, count: int) -> None:
+        """Drop the oldest experiences."""
+        self.first += count
+        while self._chunks and self._chunks[0].first + len(self._chunks[0].rewards) <= self.first:
+            chunk = self._chunks.pop(0)
+            self._bytes -= len(chunk.data) + chunk.rewards.nbytes
+            self._open.pop(chunk.first, None)
+            self._games.subtract(chunk.games)
+            for name in chunk.games:
+                if not self._games[name]:
+                    del self._games[name]
+
+    def _opened(self, number: int) -> ExperienceBatch:
+        """Return a chunk as a batch."""
+        chunk = self._chunks[number]
+        batch = self._open.pop(chunk.first, None)
+        if batch is None:
+            batch = decode_batch(chunk.data)
+        self._open[chunk.first] = batch
+        self._close_chunks(1)
+        return batch
+
+    def _close_chunks(self, least: int) -> None:
+        """Forget what was decompressed longest ago, as far as there is no room for it, but for the ``least`` last ones."""
+        most = np.inf if self.max_bytes is None else self.max_bytes
+        while len(self._open) > least and (len(self._open) > CACHED or self.nbytes > most):
+            self._open.popitem(last=False)
+
+    def _numbers(self, keys: Keys) -> npt.NDArray[np.intp]:
+        """Return in which chunk each key lies."""
+        firsts = np.array([chunk.first for chunk in self._chunks])
+        return np.searchsorted(firsts, keys, side="right") - 1
+
+    def take(self, keys: Keys, out: ExperienceBatch | None = None) -> ExperienceBatch:
+        """Return experiences with boards of their own, in new arrays."""
+        numbers = self._numbers(keys)
+        order = np.argsort(numbers, kind="stable")
+        parts = []
+        for number in np.unique(numbers).tolist():
+            wanted = keys[order][numbers[order] == number] - self._chunks[number].first
+            parts.append(self._opened(number).select(wanted))
+        back = np.empty(len(keys), np.int64)
+        back[order] = np.arange(len(keys))
+        return ExperienceBatch.concat(parts).select(back)
+
+    def follow(self, keys: Keys, turns: int) -> Keys:
+        """Return for each key those of the same player's turns from there on, (n, turns); -1 where there are no more."""
+        out = np.full((len(keys), turns), -1, np.int64)
+        out[:, 0] = keys
+        numbers = self._numbers(keys)
+        for number in np.unique(numbers).tolist():
+            first = self._chunks[number].first
+            following = followers(self._opened(number))
+            for i in np.flatnonzero(numbers == number).tolist():
+                place = int(keys[i]) - first
+                for turn in range(1, turns):
+                    place = int(following[place])
+                    if place < 0:
+                        break
+                    out[i, turn] = first + place
+        return out
+
+    def rewards(self) -> npt.NDArray[np.float32]:
+        """Return the rewards of all experiences."""
+        if not self._chunks:
+            return np.zeros(0, np.float32)
+        return np.concatenate([chunk.rewards for chunk in self._chunks])[self.first - self._chunks[0].first :]
+
+    def snapshot(self) -> Iterator[ExperienceBatch]:
+        """Yield all experiences in the order in which they were written, a chunk at a time."""
+        for number, chunk in enumerate(self._chunks):
+            batch = self._opened(number)
+            gone = max(self.first - chunk.first, 0)
+            yield batch if not gone else batch.select(np.arange(gone, len(batch)))

@@ -1,0 +1,332 @@
+"""Experiences kept as games: a board every few turns and the actions between, played again when they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import GAME, PLAYER, Boards
+from generals_env.engine.packing import PackedBoards, empty_packed
+from generals_env.engine.recording import EXPERIENCE
+from generals_env.engine.segments import (
+    FIRST,
+    FREE_GAMES,
+    FREE_SEGMENTS,
+    FREED_GAMES,
+    KEPT,
+    NEXT,
+    TURNS,
+    Segments,
+    drop_turns,
+    follow_turns,
+    put_turns,
+    take_turns,
+)
+from generals_env.engine.tables import SHORT_OF
+from generals_env.errors import ConfigError, StateError
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.tables import (
+    SMALL,
+    allocated,
+    empty_tables,
+    free_rows,
+    grown_tables,
+    longer,
+    row_bytes,
+    used_bytes,
+)
+from generals_env.threads import divided
+
+__all__ = ["GameStore"]
+
+Keys = npt.NDArray[np.int64]
+
+#: Experiences of a batch of ``snapshot``.
+PART = 8192
+
+#: Experiences that a thread plays again at the least.
+LEAST = 32
+
+#: What ``Segments.where`` can tell apart.
+MOST_PLACES = 2**32
+
+#: Arrays with a row for each segment, the stack of free rows last.
+OF_SEGMENTS = (
+    "keyframe",
+    "ending",
+    "game",
+    "turns",
+    "holders",
+    "previous",
+    "later",
+    "actions",
+    "rewards",
+    "flags",
+    "sequences",
+    "keys",
+    "times",
+    "free_segments",
+)
+
+#: Arrays with a row for each game, beside the boards.
+OF_GAMES = ("current", "game_refs", "game_ground", "freed_games", "listed")
+
+
+class GameStore:
+    """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
+
+    An experience of two players at 20x20 takes 35 bytes where games are recorded whole, 60 with what the players remember.
+    A player's course is followed as far as one board leads to the next: not across a surrender, nor where the players of a turn
+    were written apart. Every turn is played when it is written, so what is read is what was written: see ``engine.segments``.
+
+    Attributes:
+        capacity: N.
+        like: A batch without experiences, with the players, shape, recipe and metadata of what is held.
+    """
+
+    def __init__(self, like: ExperienceBatch, capacity: int, max_bytes: int | None = None, first: int = 0) -> None:
+        """Make room for experiences such as those of ``like``.
+
+        Args:
+            like: Any batch.
+            capacity: N.
+            max_bytes: Of all arrays; None for no limit but N.
+            first: Key of the first experience.
+
+        Raises:
+            ConfigError: If observations are dense: they cannot be played again.
+        """
+        if like.dense is not None:
+            raise ConfigError("store: expected 'boards' for observations that wrappers of others made, got 'games'")
+        self.capacity = capacity
+        self.max_bytes = max_bytes
+        self.like = like.select(np.zeros(0, np.int64))
+        self.depth = like.recipe.frames
+        tiles, players = like.boards.tiles.shape[1], like.players
+        turns = (SMALL, TURNS, players)
+        self.segments = Segments(
+            tables=empty_tables(SMALL, tiles, players, like.recipe.memory),
+            keyframe=np.zeros(SMALL, np.int32),
+            ending=np.zeros(SMALL, np.int32),
+            game=np.zeros(SMALL, np.int32),
+            turns=np.zeros(SMALL, np.int16),
+            holders=np.zeros(SMALL, np.int32),
+            previous=np.zeros(SMALL, np.int32),
+            later=np.zeros(SMALL, np.int32),
+            actions=np.empty(turns, np.uint16),
+            rewards=np.empty(turns, np.float32),
+            flags=np.empty(turns, np.uint8),
+            sequences=np.empty(turns, np.int64),
+            keys=np.empty(turns[:2], np.int64),
+            times=np.empty(turns[:2], np.int64),
+            where=np.empty(capacity, np.uint32),
+            present=empty_boards(SMALL, tiles, players),
+            current=np.full(SMALL, -1, np.int32),
+            game_refs=np.zeros(SMALL, np.int32),
+            game_ground=np.full(SMALL, -1, np.int32),
+            free_games=free_rows(0, SMALL),
+            freed_games=np.zeros(SMALL, np.int32),
+            listed=np.zeros(SMALL, np.bool_),
+            free_segments=free_rows(0, SMALL),
+            state=np.array([first, first, SMALL, 0, SMALL], np.int64),
+        )
+        self._numbers: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+
+    # --- What is held ---------------------------------------------------------------------------------------------
+
+    @property
+    def first(self) -> int:
+        """Key of the oldest experience."""
+        return int(self.segments.state[FIRST])
+
+    @property
+    def next(self) -> int:
+        """Key that the next experience will get."""
+        return int(self.segments.state[NEXT])
+
+    @property
+    def games(self) -> int:
+        """How many games the experiences are of."""
+        return len(np.unique(self.segments.game[self._used() & (self.segments.holders > 0)]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are in use: of each array, those rows that hold something."""
+        segments, state = self.segments, self.segments.state
+        size = used_bytes(segments.tables) + (self.next - self.first) * segments.where.itemsize
+        used = len(segments.keyframe) - int(state[FREE_SEGMENTS])
+        size += used * sum(row_bytes(getattr(segments, name)) for name in OF_SEGMENTS)
+        games = len(segments.current) - int(state[FREE_GAMES])
+        return size + games * sum(row_bytes(array) for array in segments.present)
+
+    # --- Writing --------------------------------------------------------------------------------------------------
+
+    def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
+        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
+        if (batch.steps != 1).any():
+            raise ConfigError(f"batch: expected experiences of one turn, got some of {batch.steps.max()}")
+        keeps = np.ones(len(batch), np.bool_) if kept is None else kept
+        games = np.array([self._numbers.get(name, -1) for name in batch.game_ids], np.int32)
+        done, drops = 0, False
+        try:
+            while done < len(batch):
+                alone = drops and self.first == self.next
+                done, short = put_turns(self.segments, batch.rows, batch.boards, games, keeps, self.depth, drops, done)
+                drops = done < len(batch) and not self._grow(SHORT_OF[short], 1)
+                if drops and alone:
+                    raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes")
+        finally:
+            for name, number in zip(batch.game_ids, games.tolist(), strict=True):
+                if number >= 0:
+                    self._numbers[name] = number
+                    self._names[number] = name
+                    self._free_game(number)
+            self._forget_games()
+
+    def reserve(self, batch: ExperienceBatch) -> bool:
+        """Return whether a batch fits without dropping anything."""
+        if len(batch) > self.capacity - (self.next - self.first):
+            return False
+        # A turn may need a segment with two boards, if the worst comes to the worst.
+        turns, free = len(batch.boards.tiles), self.segments.tables.free
+        if self.max_bytes is None or allocated(self.segments) + turns * 4096 < self.max_bytes:
+            return True
+        return bool(turns <= self.segments.state[FREE_SEGMENTS] and 2 * turns + self.depth <= free.min())
+
+    def drop(self, count: int) -> None:
+        """Drop the oldest experiences."""
+        drop_turns(self.segments, count, self.depth)
+        self._forget_games()
+
+    def _free_game(self, number: int) -> None:
+        """List a game of which nothing could be written."""
+        segments, state = self.segments, self.segments.state
+        if segments.game_refs[number] == 0 and not segments.listed[number]:
+            segments.listed[number] = True
+            segments.freed_games[state[FREED_GAMES]] = number
+            state[FREED_GAMES] += 1
+
+    def _forget_games(self) -> None:
+        segments, state = self.segments, self.segments.state
+        for number in segments.freed_games[: state[FREED_GAMES]].tolist():
+            segments.listed[number] = False
+            if segments.game_refs[number] == 0:
+                del self._numbers[self._names.pop(number)]
+                segments.free_games[state[FREE_GAMES]] = number
+                state[FREE_GAMES] += 1
+        state[FREED_GAMES] = 0
+
+    def _grow(self, table: str, least: int) -> bool:
+        """Make a table larger by at least ``least`` rows; return False if there is no room for that."""
+        segments, state = self.segments, self.segments.state
+        room = None if self.max_bytes is None else self.max_bytes - allocated(segments)
+        if table in ("games", "segments"):
+            names = OF_GAMES if table == "games" else OF_SEGMENTS[:-1]
+            stack, column = ("free_games", FREE_GAMES) if table == "games" else ("free_segments", FREE_SEGMENTS)
+            arrays = {name: getattr(segments, name) for name in names}
+            old = len(getattr(segments, stack))
+            new = old + max(old // 4, SMALL, least)
+            if table == "segments":
+                new = min(new, MOST_PLACES // (TURNS * segments.actions.shape[2]))
+                if room is not None:
+                    new = min(new, old + max(room, 0) // sum(map(row_bytes, arrays.values())))
+                if new < old + least:
+                    return False
+            larger: dict[str, Any] = {name: longer(array, new) for name, array in arrays.items()}
+            larger[stack] = free_rows(old, new, getattr(segments, stack)[: state[column]])
+            state[column] += new - old
+            if table == "games":
+                larger["present"] = Boards._make(longer(array, new) for array in segments.present)
+            self.segments = segments._replace(**larger)
+            return True
+        tables = grown_tables(segments.tables, table, least, room)
+        if tables is not None:
+            self.segments = segments._replace(tables=tables)
+        return tables is not None
+
+    # --- Reading --------------------------------------------------------------------------------------------------
+
+    def follow(self, keys: Keys, turns: int) -> Keys:
+        """Return for each key those of the same player's turns from there on, (n, turns); -1 where there are no more."""
+        out = np.empty((len(keys), turns), np.int64)
+        follow_turns(self.segments, np.ascontiguousarray(keys), out)
+        return out
+
+    def take(self, keys: Keys, out: ExperienceBatch | None = None) -> ExperienceBatch:
+        """Return experiences with boards of their own, in new arrays."""
+        segments, count, depth = self.segments, len(keys), self.depth
+        boards = 2 * depth * count
+        tiles, players = segments.tables.packed.tiles.shape[1], segments.actions.shape[2]
+        rows = np.zeros(count, EXPERIENCE)
+        remembers = len(segments.tables.packed.memory) > 0
+        room = empty_packed(boards, tiles, players, boards, boards, remembers)
+        if depth > 1:  # a game's first boards have fewer before them: what nobody refers to is a board, too
+            room.tiles[:] = 0
+            room.entries["wide"] = -1
+        wanted = np.ascontiguousarray(keys)
+
+        def play(low: int, high: int) -> npt.NDArray[np.int64]:
+            # No more grounds and wide armies than boards: so each part has its own place for them.
+            counts = np.full(2, 2 * depth * low, np.int64)
+            take_turns(segments, wanted, depth, self.like.shape[0], rows, room, counts, low, high)
+            return counts
+
+        divided(play, count, LEAST)
+        room = compacted(room)
+        numbers, rows["game"] = np.unique(rows["game"], return_inverse=True)
+        names = tuple(self._names[number] for number in numbers.tolist())
+        return replace(self.like, game_ids=names, rows=rows, boards=room)
+
+    def rewards(self) -> npt.NDArray[np.float32]:
+        """Return the rewards of all experiences."""
+        rewards: npt.NDArray[np.float32] = self.segments.rewards[self._kept()]
+        return rewards
+
+    def _kept(self) -> npt.NDArray[np.bool_]:
+        """Return which entries of the segments are experiences held, (S, K, P) bool."""
+        segments = self.segments
+        played = np.arange(TURNS) < segments.turns[:, None]
+        kept: npt.NDArray[np.bool_] = (segments.flags & KEPT != 0) & (played & self._used()[:, None])[..., None]
+        return kept
+
+    def _used(self) -> npt.NDArray[np.bool_]:
+        """Return which segments are in use, (S,) bool."""
+        used = np.ones(len(self.segments.turns), np.bool_)
+        used[self.segments.free_segments[: self.segments.state[FREE_SEGMENTS]]] = False
+        return used
+
+    def snapshot(self) -> Iterator[ExperienceBatch]:
+        """Yield all experiences in the order in which they were written, some thousands at a time."""
+        for low in range(self.first, self.next, PART):
+            yield self.take(np.arange(low, min(low + PART, self.next)))
+
+
+def empty_boards(count: int, tiles: int, players: int) -> Boards:
+    """Return room for boards."""
+    return Boards(
+        np.empty((count, tiles), np.int8),
+        np.empty((count, tiles), np.int32),
+        np.empty((count, tiles), np.int8),
+        np.zeros((count, players), PLAYER),
+        np.zeros(count, GAME),
+    )
+
+
+def compacted(boards: PackedBoards) -> PackedBoards:
+    """Return boards with the grounds and wide armies that they refer to, and no others."""
+    entries = boards.entries
+    used, entries["ground"] = np.unique(entries["ground"], return_inverse=True)
+    wide = entries["wide"]
+    spread = wide >= 0
+    armies, wide[spread] = np.unique(wide[spread], return_inverse=True)
+    return boards._replace(
+        terrain=boards.terrain[used],
+        players=boards.players[used],
+        games=boards.games[used],
+        armies=boards.armies[armies],
+    )

@@ -1,0 +1,104 @@
+"""Tables of packed boards that grow as they are needed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.packing import PackedBoards, empty_packed
+from generals_env.engine.tables import FREE_BOARDS, FREE_GROUNDS, FREE_WIDE, BoardTables
+
+__all__ = ["SMALL", "allocated", "empty_tables", "free_rows", "grown_tables", "longer", "row_bytes", "used_bytes"]
+
+#: Rows that a table begins with, and grows by at least.
+SMALL = 64
+
+GROWTH = 1.5
+
+Array = npt.NDArray[Any]
+
+#: Which arrays grow together, the stack of free rows last, and its column of ``BoardTables.free``.
+GROUPS = {
+    "boards": (("tiles", "entries", "memory", "board_refs", "free_boards"), FREE_BOARDS),
+    "grounds": (("terrain", "players", "games", "ground_refs", "free_grounds"), FREE_GROUNDS),
+    "armies": (("armies", "free_wide"), FREE_WIDE),
+}
+
+
+def empty_tables(boards: int, tiles: int, players: int, remembers: bool) -> BoardTables:
+    """Return tables with room for ``boards`` boards. Rows that were never used take no memory."""
+    return BoardTables(
+        packed=empty_packed(boards, tiles, players, SMALL, SMALL, remembers),
+        board_refs=np.zeros(boards, np.int32),
+        ground_refs=np.zeros(SMALL, np.int32),
+        free_boards=free_rows(0, boards),
+        free_grounds=free_rows(0, SMALL),
+        free_wide=free_rows(0, SMALL),
+        free=np.array([boards, SMALL, SMALL], np.int64),
+    )
+
+
+def grown_tables(tables: BoardTables, group: str, least: int, room: int | None) -> BoardTables | None:
+    """Return tables one of which has at least ``least`` rows more, None if that takes more than ``room`` bytes."""
+    names, column = GROUPS[group]
+    arrays = {name: array_of(tables, name) for name in names}
+    if not len(arrays.get("memory", ())):
+        arrays.pop("memory", None)
+    old = len(arrays[names[-1]])
+    new = old + max(int((GROWTH - 1) * old), SMALL, least)
+    if room is not None:
+        new = min(new, old + max(room, 0) // sum(map(row_bytes, arrays.values())))
+        if new < old + least:
+            return None
+    free = arrays.pop(names[-1])[: tables.free[column]]
+    larger = {name: longer(array, new) for name, array in arrays.items()}
+    larger[names[-1]] = free_rows(old, new, free)
+    tables.free[column] += new - old
+    boards = tables.packed._replace(**{name: array for name, array in larger.items() if name in PackedBoards._fields})
+    return tables._replace(packed=boards, **{name: array for name, array in larger.items() if name in BoardTables._fields})
+
+
+def used_bytes(tables: BoardTables) -> int:
+    """Return the bytes of the rows that hold something."""
+    size = 0
+    for names, column in GROUPS.values():
+        arrays = [array_of(tables, name) for name in names]
+        used = len(arrays[-1]) - int(tables.free[column])
+        size += used * sum(row_bytes(array) for array in arrays if len(array))
+    return size
+
+
+def array_of(tables: BoardTables, name: str) -> Array:
+    """Return an array of the tables or of their boards."""
+    array: Array = getattr(tables, name) if name in BoardTables._fields else getattr(tables.packed, name)
+    return array
+
+
+def allocated(tables: Any) -> int:
+    """Return the bytes of all arrays of a NamedTuple, and of those in it, whether in use or not."""
+    return sum(part.nbytes if isinstance(part, np.ndarray) else allocated(part) for part in tables)
+
+
+def row_bytes(array: Array) -> int:
+    """Return the bytes of one row."""
+    return array.itemsize * math.prod(array.shape[1:])
+
+
+def longer(array: Array, count: int) -> Array:
+    """Return a copy of an array with room for ``count`` rows; new ones are zero unless they are large."""
+    make = np.zeros if row_bytes(array) < 256 or array.dtype.names else np.empty
+    new: Array = make((count, *array.shape[1:]), array.dtype)
+    new[: len(array)] = array
+    return new
+
+
+def free_rows(low: int, high: int, old: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
+    """Return a stack of free rows, with room for ``high``: ``low`` to ``high - 1``, the lowest on top, above them old ones."""
+    new = np.zeros(high, np.int32)
+    new[: high - low] = np.arange(low, high, dtype=np.int32)[::-1]
+    if old is not None:
+        new[high - low : high - low + len(old)] = old
+    return new
