@@ -6,21 +6,68 @@ From the root of a checkout this folder can also be imported by its own name; th
 from __future__ import annotations
 
 if __name__ == "generals_env.recorders":
+    import importlib
+    from typing import TYPE_CHECKING, Any
+
+    from generals_env.recorders.buffer import BufferStats, ReplayBuffer
     from generals_env.recorders.dataset import Dataset, open_dataset
     from generals_env.recorders.experience import ExperienceBatch
+    from generals_env.recorders.prioritized import PrioritizedReplayBuffer, PrioritizedSample
+    from generals_env.recorders.recipe import Recipe, Shaping
     from generals_env.recorders.recorder import ExperienceRecorder
     from generals_env.recorders.replays import RecordedReplays, record_replays
     from generals_env.recorders.sinks import Sink
+    from generals_env.recorders.tensors import Tensors
+
+    if TYPE_CHECKING:
+        from generals_env.recorders.deduplication import DeduplicatingSink
+        from generals_env.recorders.on_device import TorchTensors
+        from generals_env.recorders.sb3_buffer import BoardReplayBuffer
+        from generals_env.recorders.spill import SpillBuffer
+        from generals_env.recorders.torch_data import BoardDataset, StreamDataset
+        from generals_env.recorders.validation import ValidatingSink, Validator
 
     __all__ = [
+        "BoardDataset",
+        "BoardReplayBuffer",
+        "BufferStats",
         "Dataset",
+        "DeduplicatingSink",
         "ExperienceBatch",
         "ExperienceRecorder",
+        "PrioritizedReplayBuffer",
+        "PrioritizedSample",
+        "Recipe",
         "RecordedReplays",
+        "ReplayBuffer",
+        "Shaping",
         "Sink",
+        "SpillBuffer",
+        "StreamDataset",
+        "Tensors",
+        "TorchTensors",
+        "ValidatingSink",
+        "Validator",
         "open_dataset",
         "record_replays",
     ]
+
+    # Imported when they are asked for: they need extras, or few need them.
+    _HOMES = {
+        "BoardDataset": "torch_data",
+        "BoardReplayBuffer": "sb3_buffer",
+        "DeduplicatingSink": "deduplication",
+        "SpillBuffer": "spill",
+        "StreamDataset": "torch_data",
+        "TorchTensors": "on_device",
+        "ValidatingSink": "validation",
+        "Validator": "validation",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 else:
     from generals_env.checkout import alias_package
 

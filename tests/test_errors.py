@@ -326,7 +326,7 @@ def duel() -> Any:
 
 
 def test_the_recorder_takes_our_environments_and_sinks_only(tmp_path: Path) -> None:
-    with refused(ConfigError, "env: expected an AEC or parallel environment, got str"):
+    with refused(ConfigError, "env: expected an AEC, parallel, vector or single-agent environment, or a VecEnv, got str"):
         ExperienceRecorder("env", tmp_path)
     with refused(ConfigError, "env: expected an environment of generals_env, got Foreign"):
         ExperienceRecorder(Foreign(), tmp_path)
@@ -372,7 +372,7 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
         with refused(StorageError, f"path: expected a folder with experiences_*.npz, or one such file, got {str(place)!r}"):
             open_dataset(place)
     for place in (tmp_path, tmp_path / "not there"):
-        with refused(StorageError, f"path: expected a file of experiences (schema 1), got {str(place)!r}"):
+        with refused(StorageError, f"path: expected a file of experiences (schema 2), got {str(place)!r}"):
             read_npz(place)
         with refused(ReplayError, f"path: expected a readable file, got {str(place)!r}"):
             replay.read(place)
@@ -388,7 +388,7 @@ def test_arrays_to_write_to_must_fit(tmp_path: Path) -> None:
     fixed = right.copy()
     fixed.flags.writeable = False
     for bad in (right[1:], right.astype(np.float64), right[:, ::-1], np.asfortranarray(right), fixed):
-        with refused(ConfigError, "out: expected a writeable contiguous float32 array of shape (6, 9, 4, 5), got "):
+        with refused(ConfigError, "out: expected a writeable contiguous float32 or float16 array of shape (6, 9, 4, 5), got "):
             batch.next_states(out=bad)
         with refused(ConfigError, "out: expected a writeable contiguous int8 array of shape (6, 161), got "):
             batch.action_masks(out=bad)

@@ -1,0 +1,556 @@
+"""Replay for Stable-Baselines3's DQN from packed boards: a transition takes a board, not four tensors.
+
+The buffer hears of boards from the environment, and of everything else from ``add``, as SB3's own does.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+
+from generals_env.config import is_number
+from generals_env.engine.batch import Outcome
+from generals_env.engine.boards import Boards
+from generals_env.engine.recording import NOBODY
+from generals_env.engine.ring import FIRST, put, release
+from generals_env.engine.sight import LAYOUTS
+from generals_env.engine.tables import SHORT_OF
+from generals_env.errors import ConfigError, StateError
+from generals_env.recorders.buffer import BufferStats, ReplayBuffer, Store
+from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.journal import Journal
+from generals_env.recorders.observed import recipe_of
+from generals_env.recorders.particulars import particulars
+from generals_env.recorders.recipe import Recipe
+from generals_env.recorders.ring_store import RingStore
+from generals_env.single import GeneralsSingleVector
+from generals_env.vector import positive
+
+try:
+    from stable_baselines3.common.buffers import DictReplayBuffer
+    from stable_baselines3.common.buffers import ReplayBuffer as SB3ReplayBuffer
+    from stable_baselines3.common.type_aliases import DictReplayBufferSamples
+    from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
+except ModuleNotFoundError as error:
+    raise ImportError(f'BoardReplayBuffer: expected stable_baselines3, got {error}: pip install "generals_env[sb3]"') from None
+
+__all__ = ["BoardReplayBuffer"]
+
+Array = npt.NDArray[Any]
+Index = npt.NDArray[np.int64]
+Seen = Mapping[str, Array]
+
+
+class BoardReplayBuffer(DictReplayBuffer):
+    """A replay buffer for SB3 whose transitions are kept as boards: 0.9 kB each at 20x20, where tensors take 70.
+
+    Give it to any algorithm of SB3 that keeps transitions, and tell it which environment is trained in::
+
+        env = VecMonitor(SB3VecEnv(gymnasium.make_vec("generals_env/Generals-v0", num_envs=8)))
+        model = DQN("MultiInputPolicy", env, replay_buffer_class=BoardReplayBuffer)
+        model.replay_buffer.set_env(env)
+
+    What ``sample`` gives is, bit for bit, what ``DictReplayBuffer`` would have given, for the same draws of numpy's global
+    generator, but:
+
+    - Where an illegal action was asked for, the pass that was executed is what is kept (see ``executed``).
+    - An eliminated player of a game that others go on with is shown zeros; here he sees what the board tells. A target does
+      not use it, the transition being done.
+    - Under ``VecNormalize`` SB3's own last observations of games have gone through two roundings.
+
+    The package's own ``FogMemory``, ``FrameStack`` and ``PotentialShaping`` are fine below, and so is ``VecNormalize``; what
+    other wrappers make of observations cannot be made of boards again. Unlike SB3's buffers for dicts it knows ``n_steps``.
+
+    SB3's DQN does not mask: its targets take the best of all next actions. Masks are in the samples,
+    ``next_observations["action_mask"]``.
+
+    ``model.save_replay_buffer`` writes packed boards. ``set_env`` is called again after ``load_replay_buffer`` and ``DQN.load``.
+
+    """
+
+    observation_space: spaces.Dict
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        *,
+        env: VecEnv | None = None,
+        store: str = "boards",
+        max_bytes: int | None = None,
+        n_steps: int = 1,
+        gamma: float = 0.99,
+        executed: bool = True,
+    ) -> None:
+        """Set the buffer up; the first seven arguments are SB3's.
+
+        Args:
+            buffer_size: The most transitions to keep; divided among the environments and rounded down, as by SB3.
+            observation_space: With ``"observation"`` (C, H, W) and ``"action_mask"`` (8*H*W + 1,).
+            action_space: As the environment has it.
+            device: Where samples go.
+            n_envs: How many games are played at once.
+            optimize_memory_usage: False: boards are kept once as it is.
+            handle_timeout_termination: Whether games that were cut off are not counted as done.
+            env: As in ``set_env``, which can be called later. SB3 writes ``replay_buffer_kwargs`` into a saved model, so with
+                ``{"env": env}`` there it takes ``model.save(path, exclude=["replay_buffer_kwargs"])``.
+            store: As in ``ReplayBuffer``. ``"games"`` takes a tenth and draws more slowly; ``"zstd"`` is for ``fill``: what
+                was played comes in chunks as small as the turns between two calls of ``sample``.
+            max_bytes: The most bytes to take; the oldest transitions make room.
+            n_steps: How many turns a sampled transition spans; samples then have ``discounts``.
+            gamma: Discount of the rewards summed over them.
+            executed: Whether to keep the action that was executed, a pass where an illegal one was asked for, as all records
+                of this package do. With False it is the one asked for, as in SB3's own buffer: a policy that is not kept
+                from illegal actions learns only so that they are worth no more than a pass.
+
+        Raises:
+            ConfigError: If an argument has a value it cannot have.
+        """
+        if not isinstance(observation_space, spaces.Dict) or sorted(observation_space) != ["action_mask", "observation"]:
+            raise ConfigError(
+                f"observation_space: expected a dict of observation and action_mask, got {observation_space!r:.200}"
+            )
+        if optimize_memory_usage:
+            raise ConfigError("optimize_memory_usage: expected False, as boards are kept once anyway, got True")
+        if not is_number(gamma) or not 0 <= gamma <= 1:
+            raise ConfigError(f"gamma: expected a number from 0 to 1, got {gamma!r:.80}")
+        # SB3's own classes would make room for all tensors.
+        super(SB3ReplayBuffer, self).__init__(
+            positive("buffer_size", buffer_size), observation_space, action_space, device, positive("n_envs", n_envs)
+        )
+        self.buffer_size = max(buffer_size // n_envs, 1)
+        self.optimize_memory_usage = False
+        self.handle_timeout_termination = handle_timeout_termination
+        self.n_steps = positive("n_steps", n_steps)
+        self.gamma = float(gamma)
+        self.executed = executed
+        self._boards = TurnBuffer(self.buffer_size * self.n_envs, store=store, max_bytes=max_bytes)
+        self._turns: Turns | None = None
+        if env is not None:
+            self.set_env(env)
+
+    def set_env(self, env: VecEnv) -> None:
+        """Take transitions from this environment from now on.
+
+        Args:
+            env: An ``SB3VecEnv``, wrapped or not: the one that the model steps, or any that it wraps.
+
+        Raises:
+            ConfigError: If it is another one, or wrappers of others change observations.
+            StateError: If its games have begun and observations go back to earlier turns, as ``FogMemory``'s do.
+        """
+        games = getattr(env.unwrapped, "games", None) if isinstance(env, VecEnv) else None
+        if not isinstance(games, GeneralsSingleVector):
+            raise ConfigError(f"env: expected an SB3VecEnv, wrapped or not, got {env!r:.200}")
+        if games.num_envs != self.n_envs:
+            raise ConfigError(f"env: expected {self.n_envs} games, got {games.num_envs}")
+        normalize = unwrap_vec_normalize(env)  # the buffer is given what lies below
+        observed = recipe_of(env if normalize is None else normalize.venv, games.config)
+        if observed.dense or observed.turned:
+            raise ConfigError(
+                f"env: expected observations that boards tell, got those of {', '.join(observed.wrappers)}; "
+                "DictReplayBuffer keeps them"
+            )
+        recipe = replace(observed.recipe, shaping=())  # rewards are kept as they come
+        if games.started and (recipe.memory or recipe.frames > 1):
+            raise StateError("set_env: expected games that have not begun, as observations go back in time, got some that have")
+        self._require_fitting(recipe, games.config.shape)
+        self._flush()
+        turns = Turns(self._boards, games, recipe, particulars(games.config, observed, None))
+        if self._turns is not None:
+            self._turns.finalizer()
+        self._turns = turns
+        turns.finalizer = weakref.finalize(self, turns.detach)
+
+    @property
+    def boards(self) -> TurnBuffer:
+        """The transitions, as the ``ReplayBuffer`` of this package that they lie in."""
+        self._flush()
+        return self._boards
+
+    def _require_fitting(self, recipe: Recipe, shape: tuple[int, int]) -> None:
+        wanted = self.observation_space["observation"].shape
+        made = (recipe.frames * recipe.channels, *shape)
+        if made != wanted:
+            raise ConfigError(f"observation_space: expected observations of shape {made}, got {wanted}")
+
+    # --- Writing --------------------------------------------------------------------------------------------------
+
+    def add(  # type: ignore[override]  # SB3's own differ likewise
+        self, obs: Seen, next_obs: Seen, action: Array, reward: Array, done: Array, infos: list[dict[str, Any]]
+    ) -> None:
+        """Take the turn that the environment has just played.
+
+        Boards and ends come from there; of the arguments ``reward`` is kept (and ``action``, unless ``executed``).
+
+        Raises:
+            ConfigError: If ``done`` or, in the first call, observations are not those of the environment.
+            StateError: Without an environment, or if it has played no turn since the last call.
+        """
+        turns = self._turns
+        if turns is None:
+            raise StateError("add: expected a call of set_env(env) before, got none")
+        asked = None if self.executed else np.asarray(action).reshape(self.n_envs)
+        turns.take(np.asarray(reward, np.float32).reshape(self.n_envs), np.asarray(done).reshape(self.n_envs), asked)
+        if not turns.checked:
+            self._compare(turns, obs, next_obs)
+        self.pos += 1
+        if self.pos == self.buffer_size:
+            self.full = True
+            self.pos = 0
+
+    def _compare(self, turns: Turns, obs: Seen, next_obs: Seen) -> None:
+        """Find out, once, whether observations are what is made of the boards; see the class for those of ended games."""
+        self._flush()
+        held = len(self._boards)
+        batch = self._boards.at(np.arange(held - self.n_envs, held))
+        goes_on = ~(batch.terminated | batch.truncated)
+        told = batch.tensors()
+        pairs = ((told.states, obs, "observation"), (told.next_states, next_obs, "observation"))
+        masks = ((told.action_masks, obs, "action_mask"), (told.next_action_masks, next_obs, "action_mask"))
+        for derived, seen, name in pairs + masks:
+            if not np.array_equal(derived[goes_on], np.asarray(seen[name])[goes_on]):
+                raise ConfigError(f'obs: expected "{name}" as the boards of env tell it, got something else')
+        turns.checked = True
+
+    def fill(self, batches: Iterable[ExperienceBatch], player: int | None = None) -> int:
+        """Take recorded experience, for learning from files.
+
+        Rewards are those that the learner was given then. Boards may be smaller than the space; they get mountains around.
+
+        Args:
+            batches: Such as ``open_dataset("runs/a")``.
+            player: Whose experiences alone to take; everybody's without.
+
+        Returns:
+            How many were taken; more than there is room for push out the oldest.
+
+        Raises:
+            ConfigError: If their observations are not, or cannot be made, those of ``observation_space``, or their games have
+                another number of players than those held.
+            StorageError: If a file cannot be read or is damaged; those before it were taken.
+        """
+        self._flush()
+        taken = 0
+        for batch in batches:
+            if not isinstance(batch, ExperienceBatch):
+                raise ConfigError(f"batches: expected ExperienceBatches, got {type(batch).__name__}")
+            kept = np.ones(len(batch), np.bool_) if player is None else batch.player_id == player
+            self._boards.write_kept(self._as_shown(batch), kept)
+            taken += int(kept.sum())
+        held = len(self._boards)
+        self.full = held >= self.buffer_size * self.n_envs
+        self.pos = 0 if self.full else -(-held // self.n_envs)
+        return taken
+
+    def _as_shown(self, batch: ExperienceBatch) -> ExperienceBatch:
+        """Return a batch whose observations are those of the space, with the shaping in its rewards."""
+        channels, *size = self.observation_space["observation"].shape or ()
+        fits = [recipe for recipe in looks(batch) if recipe.frames * recipe.channels == channels]
+        if batch.dense is not None or not fits or any(has > room for has, room in zip(batch.shape, size, strict=True)):
+            raise ConfigError(
+                f"batches: expected observations of shape {(channels, *size)}, got {batch.state_shape} by {batch.recipe}"
+            )
+        rows = batch.rows.copy()
+        rows["reward"] = batch.rewards()
+        return replace(batch, rows=rows, recipe=fits[0]).padded(*size)
+
+    def _flush(self) -> None:
+        """Bring all turns to where they are drawn from."""
+        if self._turns is not None:
+            self._turns.settle()
+
+    def reset(self) -> None:
+        """Forget all transitions."""
+        self._flush()
+        self._boards.clear()
+        super().reset()
+
+    # --- Drawing --------------------------------------------------------------------------------------------------
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # type: ignore[override]
+        """Draw transitions, each as likely as any other, with numpy's global generator, as SB3 does.
+
+        Args:
+            batch_size: How many.
+            env: What normalises them, as SB3 hands it over.
+
+        Returns:
+            ``observations`` and ``next_observations``, dicts of ``"observation"`` (n, C, H, W) float32 and ``"action_mask"``
+            (n, 8*H*W + 1) int8; ``actions`` (n, 1) int64, ``rewards`` and ``dones`` (n, 1) float32; with ``n_steps``,
+            ``discounts`` (n, 1) float32. All on ``device``.
+
+        Raises:
+            ConfigError: If rewards are to be normalised and summed over several steps.
+            StateError: If there are none.
+        """
+        self._flush()
+        held = len(self._boards)
+        if held == 0 or held % self.n_envs == 0:
+            return self._get_samples(np.random.randint(0, max(held // self.n_envs, 1), size=batch_size), env)  # noqa: NPY002
+        return self._drawn(np.random.randint(0, held, size=batch_size), env)  # noqa: NPY002 - SB3 seeds this generator
+
+    def _get_samples(self, batch_inds: Array, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # type: ignore[override]
+        """Return transitions of the turns ``batch_inds`` (n,), counted as in SB3's arrays, each of a random game."""
+        self._flush()
+        games = np.random.randint(0, self.n_envs, size=len(batch_inds))  # noqa: NPY002 - SB3 seeds this generator
+        ages = (batch_inds - self.pos) % (len(self._boards) // self.n_envs or 1) if self.full else batch_inds
+        return self._drawn(ages * self.n_envs + games, env)
+
+    def _drawn(self, places: Index, env: VecNormalize | None) -> DictReplayBufferSamples:
+        """Return transitions by their places, 0 being that of the oldest."""
+        if env is not None and self.n_steps > 1 and env.norm_reward:
+            raise ConfigError(f"n_steps: expected 1 where VecNormalize has norm_reward, got {self.n_steps}")
+        tensors = self._boards.at(places, self.n_steps, self.gamma).to_torch("cpu" if env is not None else self.device)
+        done = tensors.terminated if self.handle_timeout_termination else tensors.terminated | tensors.truncated
+        rewards = tensors.rewards.reshape(-1, 1)
+        if env is not None:
+            rewards = self.to_torch(self._normalize_reward(rewards.numpy(), env), copy=False)
+        discounts = (self.gamma ** tensors.steps.to(torch.float32)).reshape(-1, 1) if self.n_steps > 1 else None
+        return DictReplayBufferSamples(
+            observations=self._normalized(tensors.action_masks, tensors.states, env),
+            actions=tensors.actions.reshape(-1, 1).to(self.device),
+            next_observations=self._normalized(tensors.next_action_masks, tensors.next_states, env),
+            dones=done.to(torch.float32).reshape(-1, 1).to(self.device),
+            rewards=rewards,
+            discounts=discounts if discounts is None else discounts.to(self.device),
+        )
+
+    def _normalized(self, masks: torch.Tensor, states: torch.Tensor, env: VecNormalize | None) -> dict[str, torch.Tensor]:
+        seen = {"action_mask": masks, "observation": states}
+        if env is None:
+            return seen
+        arrays: Any = self._normalize_obs({name: tensor.numpy() for name, tensor in seen.items()}, env)
+        return {name: self.to_torch(array, copy=False) for name, array in arrays.items()}
+
+    # --- All of it ------------------------------------------------------------------------------------------------
+
+    def size(self) -> int:
+        """Return how many turns of all games are held, as SB3 counts."""
+        self._flush()
+        return -(-len(self._boards) // self.n_envs)
+
+    def stats(self) -> BufferStats:
+        """Return what is held, in how many bytes, and what became of the rest."""
+        self._flush()
+        return self._boards.stats()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle everything but the environment."""
+        self._flush()
+        return {**self.__dict__, "_turns": None}
+
+
+def looks(batch: ExperienceBatch) -> list[Recipe]:
+    """Return how a batch's observations can be made: as they were, or with the other layout."""
+    return [replace(batch.recipe, layout=layout, shaping=()) for layout in (batch.recipe.layout, *LAYOUTS)]
+
+
+class Turns:
+    """Hears of the turns of an environment, and lets those into a buffer that were added to it.
+
+    Attributes:
+        checked: Whether observations were compared with what boards tell.
+        finalizer: Calls ``detach`` when nobody has the buffer any more.
+    """
+
+    finalizer: Any
+
+    def __init__(self, boards: TurnBuffer, games: GeneralsSingleVector, recipe: Recipe, metadata: Mapping[str, Any]) -> None:
+        """Listen to ``games`` and write into ``boards``."""
+        self.boards = boards
+        self.games = games
+        self.checked = False
+        # To play a game again takes everybody's actions.
+        seat = NOBODY if boards.plays_again else games.player
+        self.journal = Journal(self, games.num_envs, None, seat, recipe, metadata)
+        self._ended: npt.NDArray[np.bool_] | None = None  # by the turn that was played and not added yet
+        # Of each turn in the journal its rewards (B,) and, if they are to be kept, the actions asked for (B,); None for a turn
+        # that was not added.
+        self._told: deque[tuple[Array, Array | None] | None] = deque()
+        games.listeners.append(self)
+        if games.started:
+            self.journal.begin(games.batch.boards, games.going)
+
+    # What the environment calls.
+
+    def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
+        """Take note of games that have begun."""
+        self.journal.begin(boards, which)
+
+    def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
+        """Take one turn of all games."""
+        self._leave_out()
+        self.journal.write()
+        columns = (outcome.illegal, outcome.rewards, outcome.terminated, outcome.truncated)
+        self.journal.turn(boards, 0, outcome.actions, active, *columns)
+        self._ended = (outcome.terminated | outcome.truncated)[:, self.games.player]
+
+    def stepped(self) -> None:
+        """Do nothing: whether the turn is added is not known yet."""
+
+    # What the buffer calls.
+
+    def take(self, rewards: npt.NDArray[np.float32], done: Array, asked: Array | None) -> None:
+        """Let the turn that was played last into the buffer; all arguments (B,)."""
+        if self._ended is None:
+            raise StateError("add: expected a turn of env before, got none: set_env(env) takes the environment that is stepped")
+        if not np.array_equal(self._ended, done):
+            ended = self._ended.tolist()
+            raise ConfigError(f"done: expected {ended!r:.200}, as env says, got {np.asarray(done).tolist()!r:.200}")
+        self._ended = None
+        self._told.append((rewards.copy(), None if asked is None else asked.astype(np.int32)))
+
+    def settle(self) -> None:
+        """Bring all turns that were added into the buffer; one that was not is left out."""
+        self._leave_out()
+        if self._told:
+            self.journal.flush()
+
+    def _leave_out(self) -> None:
+        if self._ended is not None:
+            self._ended = None
+            self._told.append(None)
+
+    def detach(self) -> None:
+        """Listen no more."""
+        if self in self.games.listeners:
+            self.games.listeners.remove(self)
+
+    # What the journal calls.
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """Take whole turns of all games: of each, as many experiences of the learning player as there are games."""
+        rows = batch.rows
+        kept = np.zeros(len(rows), np.bool_)
+        for turn in np.flatnonzero(batch.player_id == self.games.player).reshape(-1, self.games.num_envs):
+            told = self._told.popleft()
+            if told is not None:
+                kept[turn] = True
+                rows["reward"][turn], asked = told
+                if asked is not None:
+                    rows["action"][turn] = asked
+        self.boards.write_kept(batch, kept)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class TurnBuffer(ReplayBuffer):
+    """A buffer whose experiences have places, the oldest being 0."""
+
+    @property
+    def plays_again(self) -> bool:
+        """Whether games are kept as actions."""
+        return self._kind == "games"
+
+    def write_kept(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_]) -> None:
+        """Take of a batch what is to be kept, (n,) bool; errors as in ``write``."""
+        if not kept.any():
+            return
+        with self._changed:
+            store = self._fitting(batch)
+            self._put(store, batch if batch.shape == store.like.shape else batch.padded(*store.like.shape), kept)
+
+    def at(self, places: Index, n_step: int = 1, gamma: float = 0.99) -> ExperienceBatch:
+        """Return experiences by their places, (n,), the oldest being 0, that span ``n_step`` turns."""
+        with self._changed:
+            return self._taken(self._required().first + places, None, n_step, gamma)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle experiences compressed; games that are to be played again lie as they are."""
+        with self._changed:
+            state = {name: value for name, value in self.__dict__.items() if name != "_changed"}
+            store = self._store
+            if store is not None and not self.plays_again:
+                batches = list(store.snapshot()) if len(self) else []
+                state |= {"_store": None, "_next": store.first}
+                state["saved"] = store.like.metadata, [encode_batch(batch) for batch in batches]
+            return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the experiences up again."""
+        metadata, batches = state.pop("saved", ({}, []))
+        self.__dict__.update(state)
+        self._changed = threading.Condition()
+        for data in batches:
+            self.write(replace(decode_batch(data), metadata=metadata))
+
+    def _new_store(self, like: ExperienceBatch, first: int) -> Store:
+        if self._kind == "boards" and self._capacity is not None:
+            return JoiningStore(like, self._capacity, self._max_bytes, first)
+        return super()._new_store(like, first)
+
+
+class JoiningStore(RingStore):
+    """A ``RingStore`` that does not keep a board again with which a batch goes on where another ended."""
+
+    def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
+        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
+        batch = batch if kept is None else batch.select(kept)
+        rows, boards = batch.rows, batch.boards
+        games = np.array([self._numbers.get(name, -1) for name in batch.game_ids], np.int32)
+        places = self._joined(batch, games)
+        ground_places = np.full(len(boards.games), -1, np.int32)
+        done, drops = 0, False
+        while done < len(rows):
+            done, short = put(self.ring, rows, boards, games, self.depth, drops, places, ground_places, done)
+            drops = done < len(rows) and not self._grow(SHORT_OF[short], 1)
+        release(self.ring, places)
+        for name, number in zip(batch.game_ids, games.tolist(), strict=True):
+            if number >= 0:
+                self._numbers[name] = number
+                self._names[number] = name
+        self._forget_games()
+
+    def _joined(self, batch: ExperienceBatch, games: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return for each board of a batch where it lies already, -1 for nowhere; it is held once more."""
+        ring, boards, known = self.ring, batch.boards, self.ring.tables.packed
+        places = np.full(len(boards.tiles), -1, np.int32)
+        here, first = np.unique(batch.state_index, return_index=True)
+        game, player = games[batch.game[first]], batch.player_id[first]
+        keys = np.where(game >= 0, ring.last[game, player], -1)
+        goes_on = keys >= max(int(ring.state[FIRST]), 0)
+        here, keys = here[goes_on], keys[goes_on]
+        there = ring.experiences["next_state_index"][keys % self.capacity]
+        meets = boards.entries["turn"][here] == known.entries["turn"][there]
+        here, there = here[meets], there[meets]
+        one, other = boards.entries[here], known.entries[there]
+        same = (one["last_move"] == other["last_move"]) & (one["wide"] < 0) & (other["wide"] < 0)
+        same &= (boards.tiles[here] == known.tiles[there]).all(axis=1)
+        one, other = one["ground"], other["ground"]
+        same &= boards.games[one] == known.games[other]
+        same &= (boards.players[one] == known.players[other]).all(axis=1)
+        same &= (boards.terrain[one] == known.terrain[other]).all(axis=1)
+        if len(boards.memory):
+            same &= (boards.memory[here] == known.memory[there]).all(axis=(1, 2))
+        chains = [(here, there)]
+        for _ in range(self.depth - 1):
+            here, there = (
+                np.where(rows >= 0, packed.entries["previous"][rows], -1)
+                for rows, packed in zip((here, there), (boards, known), strict=True)
+            )
+            same &= (here < 0) | (there >= 0)
+            chains.append((here, there))
+        for here, there in chains:
+            places[here[same & (here >= 0)]] = there[same & (here >= 0)]
+        np.add.at(ring.tables.board_refs, places[places >= 0], 1)
+        return places

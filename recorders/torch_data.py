@@ -1,0 +1,237 @@
+"""Recorded experience for torch's ``DataLoader``: as a stream of batches, or as a dataset in memory that knows its length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from generals_env.errors import ConfigError
+from generals_env.recorders.dataset import Dataset, open_dataset
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.vector import positive
+
+try:
+    import torch
+    from torch.utils.data import Dataset as MapDataset
+    from torch.utils.data import IterableDataset, get_worker_info
+
+    from generals_env.recorders.on_device import TorchTensors, as_torch
+except ModuleNotFoundError as error:
+    raise ImportError(f'torch_data: expected torch, got {error}: pip install "generals_env[torch]"') from None
+
+__all__ = ["BoardDataset", "Samples", "StreamDataset"]
+
+
+class StreamDataset(IterableDataset[Any]):
+    """Batches of recorded experience, one file after another, of any number of files.
+
+    Give it to a loader that makes no batches of its own::
+
+        stream = StreamDataset("runs/a", batch_size=256, shuffle_buffer=100_000, seed=1)
+        loader = DataLoader(stream, batch_size=None, num_workers=2)
+        for epoch in range(3):
+            stream.set_epoch(epoch)
+            for batch in loader:  # TorchTensors
+                ...
+
+    An epoch has every experience exactly once. Files are divided among the workers; batches are as large as ``batch_size``
+    but the last one of each worker. What comes when depends on ``seed``, the epoch and the number of workers, and on nothing
+    else.
+
+    Boards of several sizes in one batch get mountains around, up to the largest of those in it, or to ``shape``.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Dataset | Iterable[ExperienceBatch],
+        batch_size: int,
+        shuffle_buffer: int = 0,
+        seed: int = 0,
+        as_tensors: bool = True,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
+        """Read from ``source``.
+
+        Args:
+            source: A folder or file as ``open_dataset`` takes it, what that gives, or batches that can be gone through again.
+                Workers each go through batches that are not in files, and keep their share.
+            batch_size: Experiences of a batch.
+            shuffle_buffer: How many experiences are mixed with one another; the order of files, or of batches in a list, is
+                drawn, too. 0 for the order in which they were written.
+            seed: Of the shuffling, a non-negative integer.
+            as_tensors: Whether to give ``TorchTensors``, not ``ExperienceBatch``, which takes a fraction of the time to pass
+                from a worker: ``to_torch("cuda")`` makes tensors of it on the device.
+            shape: H and W of all boards, padding included; as large as they come without.
+
+        Raises:
+            ConfigError: If an argument has a value it cannot have.
+            StorageError: If there is no dataset.
+        """
+        self.source: Any = open_dataset(source) if isinstance(source, (str, Path)) else source
+        if not isinstance(self.source, Iterable) or isinstance(self.source, Iterator):
+            raise ConfigError(f"source: expected a path, or batches that can be gone through again, got {source!r:.200}")
+        self.batch_size = positive("batch_size", batch_size)
+        self.shuffle_buffer = natural("shuffle_buffer", shuffle_buffer)
+        self.seed = natural("seed", seed)
+        self.as_tensors = as_tensors
+        self.shape = shape
+        # In memory that all processes share: workers that stay between epochs see what is set.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw another order from now on.
+
+        Raises:
+            ConfigError: If ``epoch`` is not a non-negative integer.
+        """
+        self._epoch.fill_(natural("epoch", epoch))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield this worker's batches of one epoch.
+
+        Raises:
+            ConfigError: If batches differ in the number of players or the recipe, or do not fit into ``shape``.
+            StorageError: If a file cannot be read or is damaged.
+        """
+        info = get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        # What all workers draw alike, and what each draws for itself.
+        key = (self.seed, int(self._epoch))
+        order, rng = np.random.default_rng(key), np.random.default_rng((*key, worker, workers))
+        pool: ExperienceBatch | None = None
+        for batch in self._share(order, worker, workers):
+            part = batch if self.shape is None else batch.padded(*self.shape)
+            pool = part if pool is None or not len(pool) else ExperienceBatch.concat([compact(pool), part])
+            if len(pool) < max(self.shuffle_buffer, self.batch_size):
+                continue
+            if self.shuffle_buffer:
+                pool = picked(pool, rng.permutation(len(pool)))
+            # Half of them stay to be mixed with what comes: so each is copied some two times.
+            whole = (len(pool) - self.shuffle_buffer // 2) // self.batch_size * self.batch_size
+            yield from self._parts(pool, whole)
+            pool = pool.slice(whole, len(pool))
+        if pool is not None:
+            if self.shuffle_buffer:
+                pool = picked(pool, rng.permutation(len(pool)))
+            yield from self._parts(pool, len(pool))
+
+    def _share(self, order: np.random.Generator, worker: int, workers: int) -> Iterator[ExperienceBatch]:
+        """Yield this worker's batches."""
+        source = self.source
+        if isinstance(source, Dataset):
+            files = list(source.files)
+            if self.shuffle_buffer:
+                files = [files[i] for i in order.permutation(len(files))]
+            yield from Dataset(files[worker::workers])
+            return
+        if self.shuffle_buffer and isinstance(source, Sequence):
+            source = [source[i] for i in order.permutation(len(source))]
+        for number, batch in enumerate(source):
+            if number % workers == worker:
+                yield batch
+
+    def _parts(self, pool: ExperienceBatch, count: int) -> Iterator[Any]:
+        for low in range(0, count, self.batch_size):
+            part = pool.slice(low, min(low + self.batch_size, count))
+            yield as_torch(part.tensors()) if self.as_tensors else compact(part)
+
+
+class Samples(Sequence[TorchTensors]):
+    """Experiences fetched at once; each is a view of ``whole``.
+
+    Attributes:
+        whole: All of them.
+    """
+
+    def __init__(self, whole: TorchTensors) -> None:
+        """Take tensors of n experiences."""
+        self.whole = whole
+
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self.whole.actions)
+
+    @overload
+    def __getitem__(self, index: int) -> TorchTensors: ...
+    @overload
+    def __getitem__(self, index: slice) -> Samples: ...
+    def __getitem__(self, index: int | slice) -> TorchTensors | Samples:
+        """Return one experience, without the first axis, or some."""
+        rows = TorchTensors(*(tensor[index] for tensor in self.whole))
+        return Samples(rows) if isinstance(index, slice) else rows
+
+
+class BoardDataset(MapDataset[TorchTensors]):
+    """Recorded experience in memory, packed, of which a loader draws; tensors are made a batch at a time.
+
+    ::
+
+        dataset = BoardDataset(open_dataset("runs/a"))
+        loader = DataLoader(dataset, batch_size=256, shuffle=True, collate_fn=BoardDataset.collate)
+
+    The loader's own ``collate_fn`` gives the same and takes longer, as it puts together what was one. The order is the
+    loader's, reproducible with its ``generator``.
+
+    Attributes:
+        batch: All experiences.
+    """
+
+    def __init__(self, batches: str | Path | ExperienceBatch | Iterable[ExperienceBatch]) -> None:
+        """Read all batches.
+
+        Args:
+            batches: A folder or file as ``open_dataset`` takes it, what that gives, a batch, or batches. Boards are brought to
+                the largest height and width among them.
+
+        Raises:
+            ConfigError: If there are none, or they differ in the number of players or the recipe.
+            StorageError: If a file cannot be read or is damaged.
+        """
+        source = open_dataset(batches) if isinstance(batches, (str, Path)) else batches
+        if not isinstance(source, Iterable) and not isinstance(source, ExperienceBatch):
+            raise ConfigError(f"batches: expected a path or batches, got {batches!r:.200}")
+        self.batch = source if isinstance(source, ExperienceBatch) else ExperienceBatch.concat(list(source))
+
+    def __len__(self) -> int:
+        """Return how many experiences there are."""
+        return len(self.batch)
+
+    def __getitem__(self, index: int) -> TorchTensors:
+        """Return one experience: tensors as in ``TorchTensors``, without the first axis.
+
+        Raises:
+            IndexError: If there is none.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index: expected an integer below {len(self)}, got {index}")
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Samples:
+        """Return experiences, expanded all at once; it is what a loader calls."""
+        return Samples(as_torch(picked(self.batch, np.asarray(indices, np.int64)).tensors()))
+
+    @staticmethod
+    def collate(samples: Samples) -> TorchTensors:
+        """Return fetched experiences as they are, (n, ...) each."""
+        return samples.whole
+
+
+def natural(name: str, value: Any) -> int:
+    """Return ``value``; raise ``ConfigError`` unless it is a non-negative integer."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ConfigError(f"{name}: expected a non-negative integer, got {value!r:.80}")
+    return int(value)
+
+
+def compact(batch: ExperienceBatch) -> ExperienceBatch:
+    """Return a batch without boards that its experiences do not need."""
+    return batch.select(np.arange(len(batch)))
+
+
+def picked(batch: ExperienceBatch, index: Any) -> ExperienceBatch:
+    """Return the experiences that ``index`` (n,) picks; boards are shared, not copied."""
+    return replace(batch, rows=batch.rows[index], dense=batch.dense.rows(index) if batch.dense else None)

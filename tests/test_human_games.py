@@ -1,0 +1,193 @@
+"""Recorded games of people through every part that keeps or changes experience."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import DATA, same
+from test_conformance import CONFORMANCE, found, load
+
+from generals_env import replay
+from generals_env.engine.symmetry import transform_actions, transform_masks
+from generals_env.errors import ReplayError
+from generals_env.recorders import (
+    DeduplicatingSink,
+    ExperienceBatch,
+    PrioritizedReplayBuffer,
+    ReplayBuffer,
+    SpillBuffer,
+    ValidatingSink,
+    Validator,
+    open_dataset,
+    record_replays,
+)
+from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.journal import GameCollector, Journal
+
+COLUMNS = ("action", "reward", "sequence", "player_id", "illegal", "terminated", "truncated", "turn", "collected_at")
+
+
+class Memory(list[ExperienceBatch]):
+    """A sink that keeps the batches."""
+
+    def write(self, batch: ExperienceBatch) -> None:
+        self.append(batch)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def recorded(games: list[replay.Replay]) -> list[ExperienceBatch]:
+    """Record games; those that need sight which is not built are left out."""
+    batches = Memory()
+    journal = Journal(batches)
+    collector = GameCollector(journal)
+    for number, game in enumerate(games):
+        collector.name_next_game(game.id or str(number))
+        try:
+            game.collect(collector)
+        except ReplayError:
+            continue
+    journal.close()
+    return batches
+
+
+@cache
+def duels() -> list[ExperienceBatch]:
+    """Return eight duels on boards of several sizes: of people where the ground truth is, else those of this repository."""
+    packs = sorted(CONFORMANCE.glob("packs_1v1/*.json.gz"))
+    if packs:
+        return recorded([replay.from_dict(case["replay"]) for case in load(packs[0])[:8]])
+    return recorded([replay.read(DATA / f"{name}.json.gz") for name in ("duel", "old", "B5--zeFUe")])
+
+
+def whole() -> ExperienceBatch:
+    """Return all of them as one batch."""
+    return ExperienceBatch.concat(duels())
+
+
+def digest(batch: ExperienceBatch, order: np.ndarray | None = None) -> list[int]:
+    """Return checksums of all that a batch tells, in the order of sequences, a thousand experiences at a time."""
+    order = np.argsort(batch.sequence) if order is None else order
+    sums = [zlib.crc32(np.ascontiguousarray(getattr(batch, name)[order]).tobytes()) for name in COLUMNS]
+    sums.append(zlib.crc32("".join(batch.game_id[order].tolist()).encode()))
+    for low in range(0, len(order), 1000):
+        part = batch.select(order[low : low + 1000])
+        tensors = (part.states(), part.next_states(), part.action_masks(), part.next_action_masks())
+        sums += [zlib.crc32(array.tobytes()) for array in tensors]
+    return sums
+
+
+@cache
+def expected() -> list[int]:
+    return digest(whole())
+
+
+def test_boards_of_several_sizes_make_one_batch() -> None:
+    batch = whole()
+    assert len({part.shape for part in duels()}) > 1
+    assert len(batch) == sum(map(len, duels()))
+    legal = batch.action_masks()[np.arange(len(batch)), batch.action]
+    assert legal.mean() > 0.999  # a queued move may be made in a turn for which it was not legal
+    assert len(set(batch.game_ids)) == len(batch.game_ids)
+
+
+@pytest.mark.parametrize("store", ["boards", "games", "zstd"])
+def test_buffers_give_them_back(store: str) -> None:
+    buffer = ReplayBuffer(10**6, store=store, seed=1)
+    for batch in duels():
+        buffer.write(batch)
+    assert digest(buffer.snapshot()) == expected()
+    drawn, everything = buffer.sample(200), whole()
+    places = np.searchsorted(everything.sequence, drawn.sequence)
+    assert same(drawn.next_states(), everything.select(places).next_states())
+    assert buffer.sample(100, n_step=5, gamma=0.9).steps.max() == 5
+
+
+def test_priorities_draw_them() -> None:
+    buffer = PrioritizedReplayBuffer(10**6, seed=1)
+    for batch in duels():
+        buffer.write(batch)
+    sample = buffer.sample(100)
+    rewards = np.abs(sample.batch.reward) + 0.1
+    assert buffer.update_priorities(sample.keys, rewards) == 0
+    assert sample.weights.max() <= 1
+
+
+def test_files_and_bytes_give_them_back(tmp_path: Path) -> None:
+    buffer = ReplayBuffer(10**6)
+    for batch in duels():
+        buffer.write(batch)
+    buffer.save(tmp_path / "saved")
+    again = ReplayBuffer(10**6)
+    again.load(tmp_path / "saved")
+    assert digest(again.snapshot()) == expected()
+    assert digest(ExperienceBatch.concat([decode_batch(encode_batch(batch)) for batch in duels()])) == expected()
+
+
+def test_checks_and_spills_pass_them(tmp_path: Path) -> None:
+    spill = SpillBuffer(max_bytes=200_000, folder=tmp_path / "spill")
+    sink = ValidatingSink(DeduplicatingSink(spill), Validator())
+    for batch in duels():
+        sink.write(batch)
+        sink.write(batch)  # a repeat of sequences and of ids
+    parts = []
+    while (part := spill.read(5000)) is not None:
+        parts.append(part)
+    sink.close()
+    assert digest(ExperienceBatch.concat(parts)) == expected()
+
+
+def test_symmetries_turn_them() -> None:
+    for batch in duels()[:3]:
+        part = batch.select(np.arange(0, len(batch), 97))
+        symmetry = np.arange(len(part)) % 4
+        turned = part.turned(symmetry)
+        assert same(turned.action_masks(), transform_masks(part.action_masks(), symmetry, part.shape))
+        assert np.array_equal(turned.action, transform_actions(part.action, symmetry, part.shape))
+
+
+def test_sb3_and_torch_learn_from_them(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from generals_env.recorders.torch_data import BoardDataset, StreamDataset
+
+    for batch in duels()[:2]:
+        part = batch.select(np.arange(280))
+        tensors, rows = part.tensors(), BoardDataset([part])
+        assert len(rows) == 280
+        assert same(rows[7].states.numpy(), tensors.states[7])
+        streamed = list(StreamDataset([part], batch_size=128))
+        assert [len(piece.actions) for piece in streamed] == [128, 128, 24]
+        assert same(streamed[2].next_action_masks.numpy(), tensors.next_action_masks[256:])
+
+
+@pytest.mark.parametrize("file", found("replays/*.json.gz")[::6])
+def test_games_of_many_players_are_kept_in_every_store(file: Path) -> None:
+    batches = recorded([replay.read(file)])
+    if not batches:
+        pytest.skip("its sight needs lookouts, observatories, lights or watchtowers, which are not built")
+    batch = ExperienceBatch.concat(batches)
+    order = np.argsort(batch.sequence)[:: max(len(batch) // 800, 1)]
+    wanted = digest(batch, order)
+    for store in ("boards", "games", "zstd"):
+        buffer = ReplayBuffer(10**6, store=store)
+        for part in batches:
+            buffer.write(part)
+        assert digest(buffer.snapshot(), order) == wanted, store
+
+
+def test_recorded_replays_are_datasets(tmp_path: Path) -> None:
+    record_replays([DATA / "B5--zeFUe.json.gz"], tmp_path)
+    (batch,) = [ExperienceBatch.concat(list(open_dataset(tmp_path)))]
+    assert json.loads(json.dumps(dict(batch.metadata))) == dict(batch.metadata)
+    buffer = ReplayBuffer(10**6, store="games")
+    buffer.write(batch)
+    assert digest(buffer.snapshot()) == digest(batch)
