@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-AREAS = ("env", "engine")
+AREAS = ("env", "engine", "buffers")
 
 
 def main() -> None:
