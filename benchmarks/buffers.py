@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKS = ROOT.parent / "shared" / "conformance" / "packs_1v1"
 WORKER = Path(__file__).parent / "workers" / "replay_buffers.py"
 
-ROUNDS = 5
+ROUNDS = 3
 ITEMS = 20_000
 SECONDS = 1.5
 PEERS = {

@@ -96,11 +96,14 @@ class PlayWriter:
         nobody = np.zeros(len(batch.rng), np.bool_)
         waiting = deque((start, number) for start in range(0, turns, PLAY_TURNS) for number in range(self.count))
         playing: deque[tuple[int, Part, Future[bool]]] = deque()  # in the order of ``waiting``
+        reached = -1  # the turn from which the part begun last plays
         if not self.carries:
             journal.finish(goes_on=False)
 
         def begin() -> tuple[int, Part, Callable[[], bool]]:
+            nonlocal reached
             start, number = waiting.popleft()
+            reached = start
             low, high = self.edges[number], self.edges[number + 1]
             if self.carries:
                 part = journal.parts(batch.boards, self.edges, PLAY_TURNS)[number]
@@ -137,8 +140,11 @@ class PlayWriter:
                     else:
                         fair = end()
                         journal.write()
-            finally:  # whatever the sink raises, what was played is kept
-                while playing:
+            finally:  # whatever the sink raises, all games stand at the same turn then, and what was played is kept
+                while playing or (fair and waiting and waiting[0][0] <= reached):
+                    if not playing:
+                        number, part, play = begin()
+                        playing.append((number, part, pool.submit(play)))
                     fair = end() and fair
         journal.write()
         if not fair:
