@@ -302,8 +302,17 @@ class GameStore:
 
     def snapshot(self) -> Iterator[ExperienceBatch]:
         """Yield all experiences in the order in which they were written, some thousands at a time."""
+        slots, players = len(self.segments.where), self.segments.actions.shape[2]
         for low in range(self.first, self.next, PART):
-            yield self.take(np.arange(low, min(low + PART, self.next)))
+            keys = np.arange(low, min(low + PART, self.next))
+            batch = self.take(keys)
+            # Players of a turn, which stand together, share its boards again.
+            turns = self.segments.where[keys % slots] // players
+            firsts = np.flatnonzero(np.diff(turns.astype(np.int64), prepend=-1))
+            origin = np.repeat(firsts, np.diff(firsts, append=len(keys)))
+            for name in ("state_index", "next_state_index"):
+                batch.rows[name] = batch.rows[name][origin]
+            yield batch.select(np.arange(len(keys)))
 
 
 def empty_boards(count: int, tiles: int, players: int) -> Boards:

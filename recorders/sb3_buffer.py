@@ -74,8 +74,7 @@ class BoardReplayBuffer(DictReplayBuffer):
     SB3's DQN does not mask: its targets take the best of all next actions. Masks are in the samples,
     ``next_observations["action_mask"]``.
 
-    ``model.save_replay_buffer`` writes packed boards. ``set_env`` is called again after ``load_replay_buffer`` and ``DQN.load``.
-
+    ``model.save_replay_buffer`` writes packed boards. After ``load_replay_buffer``, and after ``DQN.load``, call ``set_env``.
     """
 
     observation_space: spaces.Dict

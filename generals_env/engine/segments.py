@@ -361,6 +361,11 @@ def put_turns(
             segments.holders[s] += 1
             state[NEXT] += 1
         i = end
+    for game in games:  # one that does not go on would stay for ever
+        if game >= 0:
+            s = np.int64(segments.current[game])
+            if s >= 0 and segments.holders[s] == 0:
+                free_segment(segments, s, depth)
     return rows.shape[0], 0
 
 
