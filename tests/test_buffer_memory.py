@@ -102,8 +102,8 @@ def test_draws_into_arrays_allocate_nothing_that_grows() -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 40_000  # numba keeps some of its wrappers for the next call
-    # Boards of one draw of 64 at 20x20 are 100 KB, its tensors 2 MB.
-    assert peak - before < 95_000
+    # Boards of one draw of 64 at 20x20 take 360 KB, its tensors 2 MB.
+    assert peak - before < 300_000
 
 
 @stores
