@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPERIENCE", "ExperienceBatch"]
 
+#: What states may be made as.
+FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
+
 LEAST_VIEWS = 64  # of a thread: waking one takes as long as some dozen
 
 Floats = npt.NDArray[Any]
@@ -172,7 +175,7 @@ class ExperienceBatch:
             layout: ``"standard"`` (C = 9) or ``"full"`` (C = 21), whatever was shown; None for what was shown: the layout of
                 the environment with what the package's own wrappers made of it, or, under wrappers of others, their arrays.
             dtype: Of a new array: float32, or float16, which rounds by at most 2**-11 of a value (an army of 1 becomes
-                0.00099993).
+                0.0010004).
 
         Raises:
             ConfigError: If ``out`` has another shape or dtype, or is not contiguous, or if there is no such layout.
@@ -263,7 +266,9 @@ class ExperienceBatch:
             return shown
         recipe = self.recipe if layout is None else Recipe(layout)
         shape = (len(self), recipe.frames * recipe.channels, *self.shape)
-        array = checked_out(out, shape, (np.dtype(dtype),) if out is None else (np.dtype(np.float32), np.dtype(np.float16)))
+        if np.dtype(dtype) not in FLOATS:
+            raise ConfigError(f"dtype: expected float32 or float16, got {dtype!r}")
+        array = checked_out(out, shape, (np.dtype(dtype),) if out is None else FLOATS)
         if array.dtype == np.float16:  # no kernel knows halves
             for low in range(0, len(self), LEAST_VIEWS):
                 part = self.slice(low, low + LEAST_VIEWS)
@@ -399,9 +404,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 def checked_out(out: npt.NDArray[Any] | None, shape: tuple[int, ...], dtypes: tuple[np.dtype[Any], ...]) -> npt.NDArray[Any]:
     """Return ``out`` if it fits, a new array of the first dtype if there is none."""
     if out is None:
-        if dtypes[0] not in (np.float32, np.float16, np.int8):
-            raise ConfigError(f"dtype: expected float32 or float16, got {dtypes[0]}")
         return np.empty(shape, dtypes[0])
+    if not isinstance(out, np.ndarray):
+        raise ConfigError(f"out: expected an array, got {type(out).__name__}")
     if out.shape != shape or out.dtype not in dtypes or not out.flags.c_contiguous or not out.flags.writeable:
         names = " or ".join(map(str, dtypes))
         raise ConfigError(
