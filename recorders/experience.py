@@ -267,7 +267,7 @@ class ExperienceBatch:
         recipe = self.recipe if layout is None else Recipe(layout)
         shape = (len(self), recipe.frames * recipe.channels, *self.shape)
         if np.dtype(dtype) not in FLOATS:
-            raise ConfigError(f"dtype: expected float32 or float16, got {dtype!r}")
+            raise ConfigError(f"dtype: expected float32 or float16, got {np.dtype(dtype)}")
         array = checked_out(out, shape, (np.dtype(dtype),) if out is None else FLOATS)
         if array.dtype == np.float16:  # no kernel knows halves
             for low in range(0, len(self), LEAST_VIEWS):

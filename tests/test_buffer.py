@@ -14,6 +14,7 @@ from recorded import facts, games_of, interleaved
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import buffer_files
 from generals_env.recorders.buffer import STORES, ReplayBuffer
+from generals_env.recorders.checks import checked_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.formats.npz import NpzWriter
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
@@ -38,6 +39,7 @@ def check_even(counts: np.ndarray, expected: np.ndarray) -> None:
     statistic = float(((counts - expected) ** 2 / expected).sum())
     freedom = len(counts) - 1
     assert abs(statistic - freedom) < 4 * np.sqrt(2 * freedom), (statistic, freedom)
+    assert counts.min() > 0  # one that is never drawn would not be told by that
 
 
 @stores
@@ -87,7 +89,14 @@ def test_what_an_earlier_call_gave_is_written_over(kind: str) -> None:
         assert all(np.shares_memory(one, two) or not one.size for one, two in zip(again.boards, out.boards, strict=True))
         out = again
     assert len(buffer.sample(20, out)) == 20  # another number, other arrays
-    assert np.isfinite(again.unpacked().army).all()
+
+
+@stores
+@pytest.mark.parametrize("kind", ["frames", "memory", "wide armies"])
+def test_all_that_a_draw_gives_fits_together(store: str, kind: str) -> None:
+    buffer = filled(store, kind)
+    for drawn in (buffer.sample(500), buffer.sample(100, n_step=3), buffer.sample_trajectories(5, 9)):
+        checked_batch(drawn)
 
 
 def test_arrays_that_do_not_fit_are_never_written_to() -> None:

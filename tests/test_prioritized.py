@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recorded import cut, facts, games_of, record_game
+from recorded import cut, facts, games_of, record_game, spread
 
 from generals_env import ConfigError, StateError
 from generals_env.engine.sumtree import draw_slots, set_priorities
@@ -218,6 +218,22 @@ def test_experiences_of_no_priority_are_not_drawn_unless_all_have_none() -> None
 
 
 # --- The store below ------------------------------------------------------------------------------------------------
+
+
+@stores
+def test_what_was_dropped_for_its_bytes_is_drawn_no_more(store: str) -> None:
+    buffer = PrioritizedReplayBuffer(max_bytes=400_000, store=store, alpha=1, epsilon=0, seed=1)
+    game = spread(written())
+    for _ in range(20):
+        for batch in cut(game, 100):
+            buffer.write(batch)
+            held, keys = buffer._store, buffer.sample(100).keys
+            assert held is not None
+            assert held.first <= keys.min()
+            assert keys.max() < held.next
+            assert buffer._sums[1] == len(buffer)
+    if store != "zstd":
+        assert len(buffer) < buffer.stats().capacity
 
 
 @stores
