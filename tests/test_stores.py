@@ -178,6 +178,20 @@ def test_of_what_is_thinned_out_the_rest_is_whole_and_every_end_is_there(store: 
 
 
 @stores
+@pytest.mark.parametrize("kind", ["frames", "frames of one seat", "memory"])
+def test_a_board_recorded_without_one_before_it_is_shown_without_one(store: str, kind: str) -> None:
+    """So it is where a game goes on from a restored state, even if the board is the one that it had come to."""
+    for game in games_of(kind):
+        parts = list(cut(game, 24))
+        for part in parts[1:]:
+            part.boards.entries["previous"][part.state_index[part.turn == part.turn[0]]] = -1
+        buffer = ReplayBuffer(1000, store=store)
+        for part in parts:
+            buffer.write(part)
+        assert facts(buffer.snapshot()) == [fact for part in parts for fact in facts(part)]
+
+
+@stores
 def test_all_of_a_batch_is_kept_with_the_metadata_of_the_first(store: str) -> None:
     game = games_of("two players")[0]
     buffer = ReplayBuffer(100, store=store)
