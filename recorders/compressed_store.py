@@ -53,6 +53,7 @@ class CompressedStore:
         self._chunks: list[Chunk] = []
         self._games: Counter[str] = Counter()  # in how many chunks each is
         self._bytes = 0
+        self._ready: tuple[ExperienceBatch, list[tuple[ExperienceBatch, bytes]]] | None = None  # compressed by ``reserve``
         self._open: OrderedDict[int, ExperienceBatch] = OrderedDict()  # decompressed, by first key, last used last
 
     @property
@@ -68,13 +69,8 @@ class CompressedStore:
     def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
         """Write a batch, or of it what is to be kept; the oldest experiences make room."""
         batch = batch if kept is None else batch.select(kept)
-        size = CHUNK
-        if self.max_bytes is not None and len(batch):  # a chunk that is open is to fit, too
-            size = min(max(len(batch) * self.max_bytes // (8 * batch.nbytes), 1), CHUNK)
-        for low in range(0, len(batch), size):
-            part = batch.slice(low, low + size)
-            part = part if len(part) == len(batch) else part.select(np.arange(len(part)))
-            chunk = Chunk(self.next, encode_batch(part), part.reward.copy(), part.game_ids)
+        for part, data in self._encoded(batch):
+            chunk = Chunk(self.next, data, part.reward.copy(), part.game_ids)
             self._chunks.append(chunk)
             self._games.update(part.game_ids)
             self._bytes += len(chunk.data) + chunk.rewards.nbytes
@@ -83,12 +79,29 @@ class CompressedStore:
             self._close_chunks(0)
             while self.max_bytes is not None and self._bytes > self.max_bytes and len(self._chunks) > 1:
                 self.drop(self._chunks[1].first - self.first)
+        self._ready = None
 
     def reserve(self, batch: ExperienceBatch) -> bool:
-        """Return whether a batch fits without dropping anything."""
+        """Return whether a batch fits without dropping anything; it is compressed for that, and not again by ``put``."""
         if len(batch) > self.capacity - (self.next - self.first):
             return False
-        return self.max_bytes is None or self._bytes + batch.nbytes // 4 < self.max_bytes
+        if self.max_bytes is None:
+            return True
+        parts = self._encoded(batch)
+        fits = self._bytes + sum(len(data) + part.reward.nbytes for part, data in parts) <= self.max_bytes
+        self._ready = (batch, parts) if fits else None
+        return fits
+
+    def _encoded(self, batch: ExperienceBatch) -> list[tuple[ExperienceBatch, bytes]]:
+        """Return the chunks of a batch, each with its bytes."""
+        if self._ready is not None and self._ready[0] is batch:
+            return self._ready[1]
+        size = CHUNK
+        if self.max_bytes is not None and len(batch):  # a chunk that is open is to fit, too
+            size = min(max(len(batch) * self.max_bytes // (8 * batch.nbytes), 1), CHUNK)
+        parts = [batch.slice(low, low + size) for low in range(0, len(batch), size)]
+        parts = [part if len(part) == len(batch) else part.select(np.arange(len(part))) for part in parts]
+        return [(part, encode_batch(part)) for part in parts]
 
     def drop(self, count: int) -> None:
         """Drop the oldest experiences."""

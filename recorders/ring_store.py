@@ -113,7 +113,7 @@ class RingStore:
         batch = batch if kept is None else batch.select(kept)
         rows, boards = batch.rows, batch.boards
         games = np.array([self._numbers.get(name, -1) for name in batch.game_ids], np.int32)
-        places = np.full(len(boards.tiles), -1, np.int32)
+        places = self._places(batch, games)
         ground_places = np.full(len(boards.games), -1, np.int32)
         start = self.next
         done, drops, alone = 0, False, -1
@@ -140,6 +140,10 @@ class RingStore:
             slots = np.arange(start + len(rows) - keep, start + len(rows)) % self.capacity
             for array, index in zip(self._dense, (batch.dense.before, batch.dense.after), strict=True):
                 array[slots] = batch.dense.observations[index[len(rows) - keep :]]
+
+    def _places(self, batch: ExperienceBatch, games: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return for each board of a batch where it lies already, held once more, and -1 for nowhere."""
+        return np.full(len(batch.boards.tiles), -1, np.int32)
 
     def reserve(self, batch: ExperienceBatch) -> bool:
         """Make tables large enough for a batch; return False if it does not fit without dropping anything."""

@@ -21,9 +21,8 @@ from generals_env.config import is_number
 from generals_env.engine.batch import Outcome
 from generals_env.engine.boards import Boards
 from generals_env.engine.recording import NOBODY
-from generals_env.engine.ring import FIRST, put, release
+from generals_env.engine.ring import FIRST
 from generals_env.engine.sight import LAYOUTS
-from generals_env.engine.tables import SHORT_OF
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffer import BufferStats, ReplayBuffer, Store
 from generals_env.recorders.codec import decode_batch, encode_batch
@@ -502,26 +501,7 @@ class TurnBuffer(ReplayBuffer):
 class JoiningStore(RingStore):
     """A ``RingStore`` that does not keep a board again with which a batch goes on where another ended."""
 
-    def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
-        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
-        batch = batch if kept is None else batch.select(kept)
-        rows, boards = batch.rows, batch.boards
-        games = np.array([self._numbers.get(name, -1) for name in batch.game_ids], np.int32)
-        places = self._joined(batch, games)
-        ground_places = np.full(len(boards.games), -1, np.int32)
-        done, drops = 0, False
-        while done < len(rows):
-            done, short = put(self.ring, rows, boards, games, self.depth, drops, places, ground_places, done)
-            drops = done < len(rows) and not self._grow(SHORT_OF[short], 1)
-        release(self.ring, places)
-        for name, number in zip(batch.game_ids, games.tolist(), strict=True):
-            if number >= 0:
-                self._numbers[name] = number
-                self._names[number] = name
-        self._forget_games()
-
-    def _joined(self, batch: ExperienceBatch, games: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Return for each board of a batch where it lies already, -1 for nowhere; it is held once more."""
+    def _places(self, batch: ExperienceBatch, games: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         ring, boards, known = self.ring, batch.boards, self.ring.tables.packed
         places = np.full(len(boards.tiles), -1, np.int32)
         here, first = np.unique(batch.state_index, return_index=True)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import DATA, Options
+from recorded import record_game
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -24,7 +25,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, 
 import generals_env
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
-from generals_env.recorders.sb3_buffer import BoardReplayBuffer
+from generals_env.recorders.sb3_buffer import BoardReplayBuffer, JoiningStore
 from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry, SB3VecEnv
 
 SMALL: Options = {"height": 5, "width": 6, "max_turns": 12, "opponent": "random"}
@@ -456,3 +457,14 @@ def test_without_sb3_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     with pytest.raises(ImportError, match=r'expected stable_baselines3, got .*: pip install "generals_env\[sb3\]"'):
         importlib.import_module("generals_env.recorders.sb3_buffer")
+
+
+def test_a_batch_larger_than_the_tables_keeps_its_end() -> None:
+    batch = record_game(1, 150, height=6, width=6, seat=0)
+    store = JoiningStore(batch, capacity=1000, max_bytes=3000)  # 64 boards
+    for _ in range(3):
+        store.put(batch)
+    (held,) = store.snapshot()
+    assert 0 < len(held) < len(batch)
+    assert held.sequence.tolist() == batch.sequence[-len(held) :].tolist()
+    assert held.states().tobytes() == batch.select(np.arange(len(batch) - len(held), len(batch))).states().tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,20 @@ def follow(buffer: ReplayBuffer, length: int) -> dict[int, list[int]]:
     courses = buffer._store.follow(keys, length) - buffer._store.first
     there = buffer._store.follow(keys, length) >= 0
     return {int(sequence[i]): sequence[courses[i][there[i]]].tolist() for i in range(len(keys))}
+
+
+@stores
+def test_a_course_ends_with_the_game_whatever_comes_after(store: str) -> None:
+    game = games_of("two players")[0]
+    rows = game.rows.copy()
+    rows["truncated"][50], rows["terminated"][71] = True, True
+    buffer = ReplayBuffer(1000, store=store)
+    buffer.write(replace(game, rows=rows))
+    first, courses = int(game.sequence[0]), follow(buffer, 3)
+    for number in (46, 48, 50, 52, 67, 69, 71, 73):
+        last = {46: 50, 48: 50, 50: 50, 67: 71, 69: 71, 71: 71}.get(number, 200)
+        expected = [first + turn for turn in range(number, number + 6, 2) if turn <= last]
+        assert courses[first + number] == expected
 
 
 @stores
