@@ -40,7 +40,7 @@ def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[s
             count += len(batch)
             for low in range(0, len(batch), FILE_EXPERIENCES):
                 part = batch.slice(low, low + FILE_EXPERIENCES)
-                writer.write(part if len(part) == len(batch) else part.select(np.arange(len(part))))
+                writer.write(part if len(part) == len(batch) else part.compact())
         with (unfinished / EXTRA).open("wb") as file:
             np.savez(file, experiences=np.array(count), **arrays)  # type: ignore[arg-type]  # its stubs take the arrays for allow_pickle
         unfinished.rename(folder)

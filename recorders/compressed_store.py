@@ -100,7 +100,7 @@ class CompressedStore:
         if self.max_bytes is not None and len(batch):  # a chunk that is open is to fit, too
             size = min(max(len(batch) * self.max_bytes // (8 * batch.nbytes), 1), CHUNK)
         parts = [batch.slice(low, low + size) for low in range(0, len(batch), size)]
-        parts = [part if len(part) == len(batch) else part.select(np.arange(len(part))) for part in parts]
+        parts = [part if len(part) == len(batch) else part.compact() for part in parts]
         return [(part, encode_batch(part)) for part in parts]
 
     def drop(self, count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -308,8 +308,12 @@ class ExperienceBatch:
     # --- Parts and sums -------------------------------------------------------------------------------------------
 
     def slice(self, low: int, high: int) -> ExperienceBatch:
-        """Return experiences ``low`` to ``high``, all boards with them: nothing is copied."""
+        """Return experiences ``low`` to ``high``, all boards with them: nothing is copied (see ``compact``)."""
         return replace(self, rows=self.rows[low:high], dense=self.dense.rows(slice(low, high)) if self.dense else None)
+
+    def compact(self) -> ExperienceBatch:
+        """Return the same experiences with the boards that they need and no others, in new arrays."""
+        return self.select(np.arange(len(self)))
 
     def select(self, index: Any) -> ExperienceBatch:
         """Return the experiences that ``index`` picks, in its order, with the boards that they need, in new arrays.
@@ -396,9 +400,6 @@ class ExperienceBatch:
         from generals_env.recorders.augmentation import turned
 
         return turned(self, symmetries)
-
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def checked_out(out: npt.NDArray[Any] | None, shape: tuple[int, ...], dtypes: tuple[np.dtype[Any], ...]) -> npt.NDArray[Any]:

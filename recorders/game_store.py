@@ -13,12 +13,8 @@ from generals_env.engine.boards import GAME, PLAYER, Boards
 from generals_env.engine.packing import PackedBoards, empty_packed
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.engine.segments import (
-    FIRST,
-    FREE_GAMES,
     FREE_SEGMENTS,
-    FREED_GAMES,
     KEPT,
-    NEXT,
     TURNS,
     Segments,
     drop_turns,
@@ -26,9 +22,10 @@ from generals_env.engine.segments import (
     put_turns,
     take_turns,
 )
-from generals_env.engine.tables import SHORT_OF
+from generals_env.engine.tables import FREE_GAMES, SHORT_OF
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.game_names import NamedGames
 from generals_env.recorders.tables import (
     SMALL,
     allocated,
@@ -76,7 +73,7 @@ OF_SEGMENTS = (
 OF_GAMES = ("current", "game_refs", "game_ground", "freed_games", "listed")
 
 
-class GameStore:
+class GameStore(NamedGames):
     """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
 
     An experience of two players at 20x20 takes 44 to 50 bytes where games are recorded whole, and 25 more with what the
@@ -103,10 +100,7 @@ class GameStore:
         """
         if like.dense is not None:
             raise ConfigError("store: expected 'boards' for observations that wrappers of others made, got 'games'")
-        self.capacity = capacity
-        self.max_bytes = max_bytes
-        self.like = like.select(np.zeros(0, np.int64))
-        self.depth = like.recipe.frames
+        super().__init__(like, capacity, max_bytes)
         tiles, players = like.boards.tiles.shape[1], like.players
         turns = (SMALL, TURNS, players)
         self.segments = Segments(
@@ -135,20 +129,12 @@ class GameStore:
             free_segments=free_rows(0, SMALL),
             state=np.array([first, first, SMALL, 0, SMALL], np.int64),
         )
-        self._numbers: dict[str, int] = {}
-        self._names: dict[int, str] = {}
 
     # --- What is held ---------------------------------------------------------------------------------------------
 
     @property
-    def first(self) -> int:
-        """Key of the oldest experience."""
-        return int(self.segments.state[FIRST])
-
-    @property
-    def next(self) -> int:
-        """Key that the next experience will get."""
-        return int(self.segments.state[NEXT])
+    def _tables(self) -> Segments:
+        return self.segments
 
     @property
     def games(self) -> int:
@@ -172,7 +158,7 @@ class GameStore:
         if (batch.steps != 1).any():
             raise ConfigError(f"batch: expected experiences of one turn, got some of {batch.steps.max()}")
         keeps = np.ones(len(batch), np.bool_) if kept is None else kept
-        games = np.array([self._numbers.get(name, -1) for name in batch.game_ids], np.int32)
+        games = self._rows_of(batch.game_ids)
         done, drops = 0, False
         try:
             while done < len(batch):
@@ -182,12 +168,7 @@ class GameStore:
                 if drops and alone:
                     raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes")
         finally:
-            for name, number in zip(batch.game_ids, games.tolist(), strict=True):
-                if number >= 0:
-                    self._numbers[name] = number
-                    self._names[number] = name
-                    self._free_game(number)
-            self._forget_games()
+            self._name_games(batch.game_ids, games)
 
     def reserve(self, batch: ExperienceBatch) -> bool:
         """Return whether a batch fits without dropping anything."""
@@ -203,24 +184,6 @@ class GameStore:
         """Drop the oldest experiences."""
         drop_turns(self.segments, count, self.depth)
         self._forget_games()
-
-    def _free_game(self, number: int) -> None:
-        """List a game of which nothing could be written."""
-        segments, state = self.segments, self.segments.state
-        if segments.game_refs[number] == 0 and not segments.listed[number]:
-            segments.listed[number] = True
-            segments.freed_games[state[FREED_GAMES]] = number
-            state[FREED_GAMES] += 1
-
-    def _forget_games(self) -> None:
-        segments, state = self.segments, self.segments.state
-        for number in segments.freed_games[: state[FREED_GAMES]].tolist():
-            segments.listed[number] = False
-            if segments.game_refs[number] == 0:
-                del self._numbers[self._names.pop(number)]
-                segments.free_games[state[FREE_GAMES]] = number
-                state[FREE_GAMES] += 1
-        state[FREED_GAMES] = 0
 
     def _grow(self, table: str, least: int) -> bool:
         """Make a table larger by at least ``least`` rows; return False if there is no room for that."""
@@ -279,8 +242,7 @@ class GameStore:
 
         divided(play, count, LEAST)
         room = compacted(room)
-        numbers, rows["game"] = np.unique(rows["game"], return_inverse=True)
-        names = tuple(self._names[number] for number in numbers.tolist())
+        names = self._number_games(rows)
         return replace(self.like, game_ids=names, rows=rows, boards=room)
 
     def rewards(self) -> npt.NDArray[np.float32]:
@@ -313,7 +275,7 @@ class GameStore:
             origin = np.repeat(firsts, np.diff(firsts, append=len(keys)))
             for name in ("state_index", "next_state_index"):
                 batch.rows[name] = batch.rows[name][origin]
-            yield batch.select(np.arange(len(keys)))
+            yield batch.compact()
 
 
 def empty_boards(count: int, tiles: int, players: int) -> Boards:

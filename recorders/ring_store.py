@@ -12,11 +12,12 @@ import numpy.typing as npt
 from generals_env.engine.gather import gather
 from generals_env.engine.packing import ENTRY, PackedBoards, empty_packed, trimmed
 from generals_env.engine.recording import EXPERIENCE
-from generals_env.engine.ring import FIRST, FREE_GAMES, FREED_GAMES, NEXT, Ring, drop, follow, put, release, take
-from generals_env.engine.tables import FREE_BOARDS, FREE_GROUNDS, FREE_WIDE, SHORT_OF
+from generals_env.engine.ring import Ring, drop, follow, put, release, take
+from generals_env.engine.tables import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
 from generals_env.errors import StateError
 from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.game_names import NamedGames
 from generals_env.recorders.tables import (
     SMALL,
     allocated,
@@ -33,7 +34,7 @@ __all__ = ["RingStore"]
 Keys = npt.NDArray[np.int64]
 
 
-class RingStore:
+class RingStore(NamedGames):
     """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
 
     Attributes:
@@ -50,10 +51,7 @@ class RingStore:
             max_bytes: Of all arrays; None for no limit but N.
             first: Key of the first experience.
         """
-        self.capacity = capacity
-        self.max_bytes = max_bytes
-        self.like = like.select(np.zeros(0, np.int64))
-        self.depth = like.recipe.frames
+        super().__init__(like, capacity, max_bytes)
         tiles, players = like.boards.tiles.shape[1], like.players
         # As a rule all players of a turn share its board, and a game its ground; where they do not, tables grow. Rows that
         # were never used take no memory.
@@ -78,25 +76,12 @@ class RingStore:
         if like.dense is not None:
             shape, dtype = (capacity, *like.dense.observations.shape[1:]), like.dense.observations.dtype
             self._dense = np.empty(shape, dtype), np.empty(shape, dtype)
-        self._numbers: dict[str, int] = {}
-        self._names: dict[int, str] = {}
 
     # --- What is held ---------------------------------------------------------------------------------------------
 
     @property
-    def first(self) -> int:
-        """Key of the oldest experience."""
-        return int(self.ring.state[FIRST])
-
-    @property
-    def next(self) -> int:
-        """Key that the next experience will get."""
-        return int(self.ring.state[NEXT])
-
-    @property
-    def games(self) -> int:
-        """How many games the experiences are of."""
-        return len(self._numbers)
+    def _tables(self) -> Ring:
+        return self.ring
 
     @property
     def nbytes(self) -> int:
@@ -112,7 +97,7 @@ class RingStore:
         """Write a batch, or of it what is to be kept; the oldest experiences make room."""
         batch = batch if kept is None else batch.select(kept)
         rows, boards = batch.rows, batch.boards
-        games = np.array([self._numbers.get(name, -1) for name in batch.game_ids], np.int32)
+        games = self._rows_of(batch.game_ids)
         places = self._places(batch, games)
         ground_places = np.full(len(boards.games), -1, np.int32)
         start = self.next
@@ -129,12 +114,7 @@ class RingStore:
                     alone = done if self.first == self.next else -1
         finally:
             release(self.ring, places)
-            for name, number in zip(batch.game_ids, games.tolist(), strict=True):
-                if number >= 0:
-                    self._numbers[name] = number
-                    self._names[number] = name
-                    self._free_game(number)
-            self._forget_games()
+            self._name_games(batch.game_ids, games)
         if self._dense is not None and batch.dense is not None:
             keep = min(len(rows), self.capacity)
             slots = np.arange(start + len(rows) - keep, start + len(rows)) % self.capacity
@@ -161,24 +141,6 @@ class RingStore:
         """Drop the oldest experiences."""
         drop(self.ring, count, self.depth)
         self._forget_games()
-
-    def _free_game(self, number: int) -> None:
-        """List a game of which nothing could be written."""
-        ring = self.ring
-        if ring.game_refs[number] == 0 and not ring.listed[number]:
-            ring.listed[number] = True
-            ring.freed_games[ring.state[FREED_GAMES]] = number
-            ring.state[FREED_GAMES] += 1
-
-    def _forget_games(self) -> None:
-        ring = self.ring
-        for number in ring.freed_games[: ring.state[FREED_GAMES]].tolist():
-            ring.listed[number] = False
-            if ring.game_refs[number] == 0:
-                del self._numbers[self._names.pop(number)]
-                ring.free_games[ring.state[FREE_GAMES]] = number
-                ring.state[FREE_GAMES] += 1
-        ring.state[FREED_GAMES] = 0
 
     def _grow(self, table: str, least: int) -> bool:
         """Make a table larger by at least ``least`` rows; return False if there is no room for that."""
@@ -232,7 +194,7 @@ class RingStore:
             room.entries["wide"] = -1
         counts = np.zeros(2, np.int64)
         take(ring, keys, depth, rows, room, counts)
-        numbers, rows["game"] = np.unique(rows["game"], return_inverse=True)
+        names = self._number_games(rows)
         dense = None
         if self._dense is not None:
             before, after = self._dense
@@ -241,7 +203,7 @@ class RingStore:
             dense = Dense(observations, places[:count], places[count:])
         return replace(
             self.like,
-            game_ids=tuple(self._names[number] for number in numbers.tolist()),
+            game_ids=names,
             rows=rows,
             boards=trimmed(room, boards, int(counts[0]), int(counts[1])),
             dense=dense,
@@ -261,11 +223,10 @@ class RingStore:
         places[needed] = np.arange(len(needed))
         for name in ("state_index", "next_state_index"):
             rows[name] = places[rows[name]]
-        numbers, rows["game"] = np.unique(rows["game"], return_inverse=True)
+        names = self._number_games(rows)
         dense = None
         if self._dense is not None:
             observations = np.concatenate([array[slots] for array in self._dense])
             index = np.arange(2 * len(keys), dtype=np.int32)
             dense = Dense(observations, index[: len(keys)], index[len(keys) :])
-        names = tuple(self._names[number] for number in numbers.tolist())
         yield replace(self.like, game_ids=names, rows=rows, boards=gather(self.ring.tables.packed, needed), dense=dense)

@@ -21,8 +21,8 @@ from generals_env.config import is_number
 from generals_env.engine.batch import Outcome
 from generals_env.engine.boards import Boards
 from generals_env.engine.recording import NOBODY
-from generals_env.engine.ring import FIRST
 from generals_env.engine.sight import LAYOUTS
+from generals_env.engine.tables import FIRST
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffer import BufferStats, ReplayBuffer, Store
 from generals_env.recorders.codec import decode_batch, encode_batch

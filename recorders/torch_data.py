@@ -105,7 +105,7 @@ class StreamDataset(IterableDataset[Any]):
         pool: ExperienceBatch | None = None
         for batch in self._share(order, worker, workers):
             part = batch if self.shape is None else batch.padded(*self.shape)
-            pool = part if pool is None or not len(pool) else ExperienceBatch.concat([compact(pool), part])
+            pool = part if pool is None or not len(pool) else ExperienceBatch.concat([pool.compact(), part])
             if len(pool) < max(self.shuffle_buffer, self.batch_size):
                 continue
             if self.shuffle_buffer:
@@ -137,7 +137,7 @@ class StreamDataset(IterableDataset[Any]):
     def _parts(self, pool: ExperienceBatch, count: int) -> Iterator[Any]:
         for low in range(0, count, self.batch_size):
             part = pool.slice(low, min(low + self.batch_size, count))
-            yield as_torch(part.tensors()) if self.as_tensors else compact(part)
+            yield as_torch(part.tensors()) if self.as_tensors else part.compact()
 
 
 class Samples(Sequence[TorchTensors]):
@@ -225,11 +225,6 @@ def natural(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ConfigError(f"{name}: expected a non-negative integer, got {value!r:.80}")
     return int(value)
-
-
-def compact(batch: ExperienceBatch) -> ExperienceBatch:
-    """Return a batch without boards that its experiences do not need."""
-    return batch.select(np.arange(len(batch)))
 
 
 def picked(batch: ExperienceBatch, index: Any) -> ExperienceBatch:

@@ -220,3 +220,22 @@ def check_batches(batches: Iterable[ExperienceBatch]) -> int:
             if over:
                 ended.add((game, player))
     return sequence
+
+
+class Memory(list[ExperienceBatch]):
+    """A sink that keeps the batches, and counts how often it was flushed and closed."""
+
+    write = list.append
+    flushed = 0
+    closed = 0
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column, or what a method gives, of all batches."""
+        parts = [getattr(batch, name) for batch in self]
+        return np.concatenate([part() if callable(part) else part for part in parts])

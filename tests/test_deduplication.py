@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, course_of, same
+from helpers import DATA, Memory, course_of, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,20 +20,6 @@ from generals_env import ConfigError, StateError
 from generals_env.engine.hashset import add_new, empty_hash_set, find, forget_newest, in_order
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays
 from generals_env.recorders.deduplication import DeduplicatingSink, experience_hashes
-
-
-class Memory(list[ExperienceBatch]):
-    """A sink that keeps the batches."""
-
-    write = list.append
-    closed = 0
-    flushed = 0
-
-    def flush(self) -> None:
-        self.flushed += 1
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import DATA, same
+from helpers import DATA, Memory, same
 from test_conformance import CONFORMANCE, found, load
 
 from generals_env import replay
@@ -30,19 +30,6 @@ from generals_env.recorders.codec import decode_batch, encode_batch
 from generals_env.recorders.journal import GameCollector, Journal
 
 COLUMNS = ("action", "reward", "sequence", "player_id", "illegal", "terminated", "truncated", "turn", "collected_at")
-
-
-class Memory(list[ExperienceBatch]):
-    """A sink that keeps the batches."""
-
-    def write(self, batch: ExperienceBatch) -> None:
-        self.append(batch)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def recorded(games: list[replay.Replay]) -> list[ExperienceBatch]:

@@ -24,6 +24,7 @@ from helpers import (
     RAID,
     TO_THE_LAST,
     Listener,
+    Memory,
     check_batches,
     course_of,
     idle,
@@ -39,28 +40,10 @@ import generals_env
 from generals_env import StorageError, replay
 from generals_env.engine.boards import copy_boards
 from generals_env.engine.packing import unpack
-from generals_env.recorders import ExperienceBatch, ExperienceRecorder, journal, open_dataset, record_replays
+from generals_env.recorders import ExperienceRecorder, journal, open_dataset, record_replays
 from generals_env.recorders.formats.npz import read_npz
 
 faces = pytest.mark.parametrize("face", [generals_env.make, generals_env.parallel_env], ids=["aec", "parallel"])
-
-
-class Memory(list[ExperienceBatch]):
-    """A sink that keeps the batches."""
-
-    def write(self, batch: ExperienceBatch) -> None:
-        self.append(batch)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def column(self, name: str) -> np.ndarray:
-        """Return a column, or what a method gives, of all batches."""
-        parts = [getattr(batch, name) for batch in self]
-        return np.concatenate([part() if callable(part) else part for part in parts])
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, KINDS, course_of, same
+from helpers import DATA, KINDS, Memory, course_of, same
 
 import generals_env
 from generals_env import ConfigError, StateError, StorageError
@@ -26,18 +26,6 @@ from generals_env.recorders.dense import Dense
 from generals_env.recorders.spill import SpillBuffer, SpillStats
 
 PART = 60  # experiences of a batch
-
-
-class Memory(list[ExperienceBatch]):
-    """A sink that keeps the batches."""
-
-    write = list.append
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def recorded(**options: Any) -> list[ExperienceBatch]:

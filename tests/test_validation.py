@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, KINDS, course_of, idle, play, same, started
+from helpers import DATA, KINDS, Memory, course_of, idle, play, same, started
 
 import generals_env
 from generals_env import ConfigError, StateError
@@ -27,20 +27,6 @@ GAMES: list[dict[str, Any]] = [
     {"players": 4, "height": 7, "width": 6, "teams": (0, 1, 0, 1), "fog": False, "modifiers": ("torus",)},
     {"players": 16, "height": 16, "width": 16},
 ]
-
-
-class Memory(list[ExperienceBatch]):
-    """A sink that keeps the batches."""
-
-    write = list.append
-    closed = 0
-    flushed = 0
-
-    def flush(self) -> None:
-        self.flushed += 1
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 def recorded(**options: Any) -> ExperienceBatch:

@@ -19,11 +19,10 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics, TransformObservation
 from gymnasium.wrappers.vector import TransformObservation as TransformObservations
-from helpers import DUEL, RAID, Options, any_legal, check_batches, same
+from helpers import DUEL, RAID, Memory, Options, any_legal, check_batches, same
 from stable_baselines3.common import env_checker
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 from test_errors import refused
-from test_recorder import Memory
 
 import generals_env
 from generals_env import ConfigError, RewardConfig

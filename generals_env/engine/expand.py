@@ -1,6 +1,6 @@
 """From packed boards to what players observe and may do, a player and a board at a time, in loops that the compiler vectorises.
 
-Equal to ``sight.observe`` and ``sight.action_mask`` bit for bit, and three times as fast. What is rare (boards that wrap, moves
+Equal to ``sight.observe`` and ``sight.action_mask`` bit for bit, several times as fast. What is rare (boards that wrap, moves
 between team-mates, the full layout) is unpacked and left to these two.
 """
 

@@ -28,6 +28,7 @@ __all__ = [
     "pack_row",
     "packed_of",
     "planes_of",
+    "same_ground",
     "trimmed",
     "unpack",
     "unpack_row",
@@ -110,33 +111,43 @@ def write_tiles(boards: Boards, b: int, packed: PackedBoards, row: int) -> bool:
 
 
 @subroutine
-def same_ground(boards: Boards, b: int, packed: PackedBoards, ground: int) -> bool:
-    """Return whether board ``b`` stands on ground ``ground``."""
-    for player in range(boards.players.shape[1]):
-        one = boards.players[b, player]
-        other = packed.players[ground, player]
+def same_ground(
+    terrain: npt.NDArray[np.int8],
+    players: npt.NDArray[np.void],
+    games: npt.NDArray[np.void],
+    ground: int,
+    other_terrain: npt.NDArray[np.int8],
+    other_players: npt.NDArray[np.void],
+    other_games: npt.NDArray[np.void],
+    other: int,
+) -> bool:
+    """Return whether two grounds are equal; arrays are those of ``PackedBoards``, of boards of one shape."""
+    for player in range(players.shape[1]):
+        mine = players[ground, player]
+        theirs = other_players[other, player]
         if (
-            one["general"] != other["general"]
-            or one["surrendered"] != other["surrendered"]
-            or one["team"] != other["team"]
-            or one["alive"] != other["alive"]
+            mine["general"] != theirs["general"]
+            or mine["surrendered"] != theirs["surrendered"]
+            or mine["team"] != theirs["team"]
+            or mine["alive"] != theirs["alive"]
         ):
             return False
-    game = boards.games[b]
-    known = packed.games[ground]
+    game = games[ground]
+    kept = other_games[other]
     if (
-        game["height"] != known["height"]
-        or game["width"] != known["width"]
-        or game["rows"] != known["rows"]
-        or game["columns"] != known["columns"]
-        or game["version"] != known["version"]
-        or game["modifiers"] != known["modifiers"]
-        or game["fog"] != known["fog"]
+        game["height"] != kept["height"]
+        or game["width"] != kept["width"]
+        or game["rows"] != kept["rows"]
+        or game["columns"] != kept["columns"]
+        or game["version"] != kept["version"]
+        or game["modifiers"] != kept["modifiers"]
+        or game["fog"] != kept["fog"]
     ):
         return False
+    one, two = terrain[ground], other_terrain[other]
     differs = np.int8(0)
-    for tile in range(boards.terrain.shape[1]):
-        differs |= boards.terrain[b, tile] ^ packed.terrain[ground, tile]
+    for tile in range(one.shape[0]):
+        differs |= one[tile] ^ two[tile]
     return bool(differs == 0)
 
 
@@ -168,7 +179,9 @@ def pack_row(boards: Boards, b: int, packed: PackedBoards, row: int, ground: int
     Returns:
         The ground.
     """
-    if ground < 0 or not same_ground(boards, b, packed, ground):
+    if ground < 0 or not same_ground(
+        boards.terrain, boards.players, boards.games, b, packed.terrain, packed.players, packed.games, ground
+    ):
         ground = counts[0]
         counts[0] += 1
         write_ground(boards, b, packed, ground)

@@ -15,12 +15,19 @@ from generals_env.engine.gather import copy_armies, copy_ground, copy_row
 from generals_env.engine.jit import inlined, kernel
 from generals_env.engine.packing import PackedBoards
 from generals_env.engine.prefetch import fetch
-from generals_env.engine.tables import BoardTables, add_board, place_ground, release_row, shortage
+from generals_env.engine.tables import (
+    FIRST,
+    FREE_GAMES,
+    FREED_GAMES,
+    NEXT,
+    BoardTables,
+    add_board,
+    place_ground,
+    release_row,
+    shortage,
+)
 
-__all__ = ["FIRST", "FREED_GAMES", "FREE_GAMES", "NEXT", "Ring", "drop", "follow", "put", "release", "take"]
-
-# Columns of ``Ring.state``.
-FIRST, NEXT, FREE_GAMES, FREED_GAMES = range(4)
+__all__ = ["Ring", "drop", "follow", "put", "release", "take"]
 
 AHEAD = 8  # experiences between asking for memory and using it
 

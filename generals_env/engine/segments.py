@@ -19,14 +19,20 @@ from generals_env.engine.packing import ENTRY, PackedBoards, pack_row, unpack_ro
 from generals_env.engine.playback import copy_board, empty_table, list_growing, play_turn, same_board
 from generals_env.engine.recall import recall_board
 from generals_env.engine.sight import visible_to
-from generals_env.engine.tables import BoardTables, add_board, place_ground, release_row, shortage
+from generals_env.engine.tables import (
+    FIRST,
+    FREE_GAMES,
+    FREED_GAMES,
+    NEXT,
+    BoardTables,
+    add_board,
+    place_ground,
+    release_row,
+    shortage,
+)
 
 __all__ = [
-    "FIRST",
-    "FREED_GAMES",
-    "FREE_GAMES",
     "FREE_SEGMENTS",
-    "NEXT",
     "TURNS",
     "Segments",
     "drop_turns",
@@ -38,8 +44,8 @@ __all__ = [
 #: Turns of a segment. At 20x20 with two players a keyframe takes 13 bytes an experience of a whole segment.
 TURNS = 32
 
-# Columns of ``Segments.state``.
-FIRST, NEXT, FREE_GAMES, FREED_GAMES, FREE_SEGMENTS = range(5)
+#: Column of ``Segments.state`` after those that ``tables`` names.
+FREE_SEGMENTS = 4
 
 # Bits of ``Segments.flags``.
 KEPT, ILLEGAL, TERMINATED, TRUNCATED = 1, 2, 4, 8

@@ -13,10 +13,26 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.gather import copy_armies, copy_ground, copy_row
-from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.packing import PackedBoards
+from generals_env.engine.jit import inlined
+from generals_env.engine.packing import PackedBoards, same_ground
 
-__all__ = ["FREE_BOARDS", "FREE_GROUNDS", "FREE_WIDE", "SHORT_OF", "BoardTables", "add_board", "place_ground", "release_row"]
+__all__ = [
+    "FIRST",
+    "FREED_GAMES",
+    "FREE_BOARDS",
+    "FREE_GAMES",
+    "FREE_GROUNDS",
+    "FREE_WIDE",
+    "NEXT",
+    "SHORT_OF",
+    "BoardTables",
+    "add_board",
+    "place_ground",
+    "release_row",
+]
+
+#: Columns of the state of all that keeps experiences in tables: first and next key, entries of the stacks of games.
+FIRST, NEXT, FREE_GAMES, FREED_GAMES = range(4)
 
 # Columns of ``BoardTables.free``.
 FREE_BOARDS, FREE_GROUNDS, FREE_WIDE = range(3)
@@ -45,45 +61,6 @@ class BoardTables(NamedTuple):
     free_grounds: npt.NDArray[np.int32]
     free_wide: npt.NDArray[np.int32]
     free: npt.NDArray[np.int64]
-
-
-@subroutine
-def same_ground(
-    terrain: npt.NDArray[np.int8],
-    players: npt.NDArray[np.void],
-    games: npt.NDArray[np.void],
-    ground: int,
-    other_terrain: npt.NDArray[np.int8],
-    other_players: npt.NDArray[np.void],
-    other_games: npt.NDArray[np.void],
-    other: int,
-) -> bool:
-    """Return whether two grounds are equal; arrays are those of ``PackedBoards``, of boards of one shape."""
-    for player in range(players.shape[1]):
-        mine = players[ground, player]
-        theirs = other_players[other, player]
-        if (
-            mine["general"] != theirs["general"]
-            or mine["surrendered"] != theirs["surrendered"]
-            or mine["team"] != theirs["team"]
-            or mine["alive"] != theirs["alive"]
-        ):
-            return False
-    game = games[ground]
-    kept = other_games[other]
-    if (
-        game["rows"] != kept["rows"]
-        or game["columns"] != kept["columns"]
-        or game["version"] != kept["version"]
-        or game["modifiers"] != kept["modifiers"]
-        or game["fog"] != kept["fog"]
-    ):
-        return False
-    one, two = terrain[ground], other_terrain[other]
-    differs = np.int8(0)
-    for tile in range(one.shape[0]):
-        differs |= one[tile] ^ two[tile]
-    return bool(differs == 0)
 
 
 @inlined
