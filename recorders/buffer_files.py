@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.formats.npz import NpzWriter, dataset_files, read_npz
+from generals_env.recorders.formats.npz import SUFFIX, encode
+from generals_env.recorders.storage.data_file import files_in
+from generals_env.recorders.storage.stores import LocalStore
 
 __all__ = ["load_buffer", "save_buffer"]
 
@@ -34,13 +36,15 @@ def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[s
         raise StorageError(f"path: expected a folder that is not there yet, got {str(folder)!r}")
     unfinished = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.part")
     try:
-        writer = NpzWriter(unfinished)
-        count = 0
+        store = LocalStore(unfinished, create=True)
+        count = files = 0
         for batch in batches:
             count += len(batch)
             for low in range(0, len(batch), FILE_EXPERIENCES):
                 part = batch.slice(low, low + FILE_EXPERIENCES)
-                writer.write(part if len(part) == len(batch) else part.compact())
+                content = encode(part if len(part) == len(batch) else part.compact())
+                store.create(f"experiences_{files:06d}{SUFFIX}", content)
+                files += 1
         with (unfinished / EXTRA).open("wb") as file:
             np.savez(file, experiences=np.array(count), **arrays)  # type: ignore[arg-type]  # its stubs take the arrays for allow_pickle
         unfinished.rename(folder)
@@ -56,7 +60,6 @@ def load_buffer(folder: Path) -> tuple[list[ExperienceBatch], dict[str, npt.NDAr
     Raises:
         StorageError: If it cannot be read, or is damaged.
     """
-    files = dataset_files(folder)
     try:
         with np.load(folder / EXTRA, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -64,7 +67,7 @@ def load_buffer(folder: Path) -> tuple[list[ExperienceBatch], dict[str, npt.NDAr
     except Exception as error:
         # A damaged file can make zlib, zipfile and numpy raise nearly anything.
         raise StorageError(f"path: expected a folder that save() wrote, got {str(folder)!r} ({error})") from error
-    batches = [read_npz(file) for file in files]
+    batches = [file.whole() for file in files_in(LocalStore(folder))[0]]
     found = sum(map(len, batches))
     if count != found:
         raise StorageError(f"path: expected {count} experiences in {str(folder)!r}, got {found}")

@@ -6,39 +6,30 @@ This is what chunks in memory are made of, and rows of a log, and messages of a 
 from __future__ import annotations
 
 import json
-import math
-import threading
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
 from generals_env.engine.boards import GAME, PLAYER
 from generals_env.engine.gather import gather
 from generals_env.engine.packing import ENTRY, PackedBoards
-from generals_env.errors import ConfigError, StorageError
+from generals_env.errors import StorageError
 from generals_env.recorders.checks import checked_batch
 from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.planes import Reader, compressed, decompressed, header_bytes, planes
 from generals_env.recorders.recipe import Recipe
 
-__all__ = ["CODEC", "decode_batch", "encode_batch"]
+__all__ = ["CODEC", "by_game", "decode_batch", "encode_batch"]
 
 #: Version of the layout.
 CODEC = 1
 
 LEVEL = 1
 
-MOST_BYTES = 2**30  # of a batch, decompressed
-
 Array = npt.NDArray[Any]
-
-#: Columns that grow evenly: their differences are few different numbers.
-EVEN = ("sequence", "collected_at", "game", "state_index", "next_state_index", "ground", "turn", "last_move", "previous")
-
-_local = threading.local()
 
 
 def encode_batch(batch: ExperienceBatch, level: int = LEVEL) -> bytes:
@@ -71,17 +62,9 @@ def encode_batch(batch: ExperienceBatch, level: int = LEVEL) -> bytes:
         "recipe": batch.recipe.to_dict(),
         "metadata": dict(batch.metadata),
     }
-    try:
-        text = json.dumps(header).encode()
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"metadata: expected what JSON takes, got {dict(batch.metadata)!r:.200} ({error})") from error
+    text = header_bytes(header)
     parts = [len(text).to_bytes(4, "little"), text, *(planes(name, array) for name, array in arrays)]
-    if not hasattr(_local, "compressors"):
-        _local.compressors = {}  # of this thread: they are not to be shared
-    if level not in _local.compressors:
-        _local.compressors[level] = zstandard.ZstdCompressor(level=level, write_checksum=True)
-    compressed: bytes = _local.compressors[level].compress(b"".join(parts))
-    return compressed
+    return compressed(parts, level)
 
 
 def decode_batch(data: bytes, check: bool = True) -> ExperienceBatch:
@@ -95,10 +78,7 @@ def decode_batch(data: bytes, check: bool = True) -> ExperienceBatch:
         StorageError: If the bytes are damaged, or none of ours.
     """
     try:
-        size = zstandard.frame_content_size(data)
-        if not 0 <= size <= MOST_BYTES:
-            raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")  # noqa: TRY301 - told with the others
-        batch = parsed(zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False))
+        batch = parsed(decompressed(data))
         return checked_batch(batch) if check else batch
     except Exception as error:
         # Damaged bytes can make zstandard, json and numpy raise nearly anything.
@@ -123,43 +103,6 @@ def by_game(batch: ExperienceBatch) -> ExperienceBatch:
     for name in ("state_index", "next_state_index"):
         rows[name] = places[rows[name]]
     return replace(batch, rows=rows, boards=gather(batch.boards, order))
-
-
-def planes(name: str, array: Array) -> bytes:
-    """Return an array as bytes: the first byte of every number, then the second, and so on."""
-    if name in EVEN:
-        array = np.diff(array, prepend=array.dtype.type(0))
-    raw = np.ascontiguousarray(array)
-    return raw.reshape(-1).view(np.uint8).reshape(-1, raw.itemsize).T.tobytes()
-
-
-class Reader:
-    """Takes arrays off bytes, in the order in which they were put there."""
-
-    def __init__(self, data: bytes, at: int) -> None:
-        self.data = data
-        self.at = at
-
-    def take(self, name: str, dtype: Any, shape: tuple[int, ...]) -> Array:
-        """Return the next array."""
-        kind = np.dtype(dtype)
-        size = kind.itemsize * math.prod(shape)
-        if min(shape) < 0 or self.at + size > len(self.data):
-            raise ValueError(f"{name}: expected {size} bytes")
-        raw = np.frombuffer(self.data, np.uint8, size, self.at)
-        self.at += size
-        # A copy always: kernels would be compiled once more for arrays that cannot be written.
-        array = np.array(raw.reshape(kind.itemsize, -1).T, order="C").reshape(-1).view(kind).reshape(shape)
-        return np.cumsum(array, dtype=kind) if name in EVEN else array
-
-    def records(self, dtype: np.dtype[np.void], count: int) -> Array:
-        """Return the next records, which lie there field by field."""
-        # All are taken before room is made: ``count`` may be made up.
-        fields = {name: self.take(name, kind, (count,)) for name, (kind, *_) in (dtype.fields or {}).items()}
-        array = np.zeros(count, dtype)
-        for name, field in fields.items():
-            array[name] = field
-        return array
 
 
 def parsed(data: bytes) -> ExperienceBatch:

@@ -300,8 +300,10 @@ def packed_of(
     """Return packed boards of planes as ``planes_of`` gives them; ``entries`` are copied, their ``wide`` is found anew."""
     bits = bits_of(players.shape[1])
     limit = 1 << (15 - bits)
-    narrow = ((army >= -limit) & (army < limit)).all(axis=1)
+    narrow = (army.min(axis=1, initial=0) >= -limit) & (army.max(axis=1, initial=0) < limit)
     entries = entries.copy()
     entries["wide"] = np.where(narrow, -1, np.cumsum(~narrow) - 1)
-    tiles = (army.astype(np.int64) << bits | (owner.astype(np.int64) + OWNER_OFFSET)).astype(np.int16)
+    tiles = army.astype(np.int16)
+    tiles <<= bits
+    tiles |= owner + np.int8(OWNER_OFFSET)
     return PackedBoards(tiles, entries, terrain, players, games, army[~narrow].astype(np.int32), memory)

@@ -1,13 +1,11 @@
-"""Batches as NPZ files: numpy opens them without pickle, and nothing appears before it is whole."""
+"""Batches as NPZ files, which numpy opens without pickle."""
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import uuid
 import zipfile
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +14,16 @@ import numpy.typing as npt
 from generals_env import __version__
 from generals_env.engine.boards import GAME, OWNER_OBSERVATORY, PLAYER, Boards
 from generals_env.engine.packing import ENTRY, pack, packed_of, planes_of
-from generals_env.errors import StateError, StorageError
+from generals_env.errors import StorageError
 from generals_env.recorders.checks import checked_batch
 from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.planes import MOST_BYTES, header_bytes
 from generals_env.recorders.recipe import Recipe
 
-__all__ = ["SCHEMA", "NpzWriter", "read_npz"]
+__all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]
+
+SUFFIX = ".npz"
 
 #: Version of the arrays in a file; what older versions wrote is read, too.
 SCHEMA = 2
@@ -34,81 +35,36 @@ BOARD_COLUMNS = ("ground", "turn", "last_move", "previous")
 
 COMPRESSION_LEVEL = 1
 
-MOST_BYTES = 2**30  # of a file, uncompressed: our own have a few million
 
+def encode(batch: ExperienceBatch) -> bytes:
+    """Return the content of a file that holds a batch.
 
-class NpzWriter:
-    """A sink that writes each batch to a file of its own: ``experiences_000000.npz`` and so on.
-
-    A folder that holds files already is added to.
+    Raises:
+        ConfigError: If the metadata are not what JSON takes.
     """
-
-    def __init__(self, folder: str | Path) -> None:
-        """Write to ``folder``, which is made if it is not there.
-
-        Raises:
-            StorageError: If the folder cannot be made or written.
-        """
-        try:
-            self.folder = Path(folder)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".probe-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
-        except (OSError, ValueError) as error:  # a null byte is a ValueError
-            raise StorageError(f"sink: expected a folder that can be written, got {str(folder)!r} ({error})") from error
-        numbers = [int(path.stem[len("experiences_") :]) for path in dataset_files(self.folder)]
-        self._next = max(numbers, default=-1) + 1
-        self._closed = False
-
-    def write(self, batch: ExperienceBatch) -> None:
-        """Write ``batch`` to a new file.
-
-        Raises:
-            StateError: After ``close``.
-            StorageError: If it cannot be written; nothing half-written stays.
-        """
-        if self._closed:
-            raise StateError("write: expected an open writer, got one that is closed")
-        unfinished = self.folder / f".{uuid.uuid4().hex}.part"
-        try:
-            with unfinished.open("wb") as file:
-                write_arrays(file, batch_arrays(batch))
-                file.flush()
-                os.fsync(file.fileno())
-            while not publish(unfinished, self.folder / f"experiences_{self._next:06d}.npz"):
-                self._next += 1  # somebody else writes to the same folder
-        except OSError as error:
-            raise StorageError(f"sink: expected to write to {str(self.folder)!r}, got {error}") from error
-        finally:
-            unfinished.unlink(missing_ok=True)
-        self._next += 1
-
-    def flush(self) -> None:
-        """Do nothing: every batch is on disk when ``write`` returns."""
-
-    def close(self) -> None:
-        """Take no more."""
-        self._closed = True
+    file = io.BytesIO()
+    write_arrays(file, batch_arrays(batch))
+    return file.getvalue()
 
 
-def publish(unfinished: Path, path: Path) -> bool:
-    """Give a whole file its name, at once; return False if there is a file of that name."""
+def decode(data: bytes) -> ExperienceBatch:
+    """Return the batch in a file's content.
+
+    Raises:
+        StorageError: If it is damaged, or none of ours.
+    """
     try:
-        os.link(unfinished, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        if path.exists():
-            return False
-        unfinished.replace(path)
-    return True
-
-
-def dataset_files(folder: Path) -> list[Path]:
-    """Return the files of a folder in the order in which they were written."""
-    files = [path for path in folder.glob("experiences_*.npz") if path.stem[len("experiences_") :].isdecimal()]
-    return sorted(files, key=lambda path: int(path.stem[len("experiences_") :]))
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > MOST_BYTES:
+                raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")  # noqa: TRY301 - told with the others
+            arrays = {name.removesuffix(".npy"): read_array(archive, name) for name in archive.namelist()}
+        return check_batch(arrays)
+    except Exception as error:
+        # Damaged bytes can make zlib, zipfile and numpy raise nearly anything.
+        raise StorageError(
+            f"data: expected a file of experiences (schema {SCHEMA}), got {type(error).__name__}: {error}"
+        ) from error
 
 
 def batch_arrays(batch: ExperienceBatch) -> dict[str, npt.NDArray[Any]]:
@@ -125,7 +81,7 @@ def batch_arrays(batch: ExperienceBatch) -> dict[str, npt.NDArray[Any]]:
         "metadata": dict(batch.metadata),
     }
     arrays: dict[str, npt.NDArray[Any]] = {
-        "header": np.array(json.dumps(header)),
+        "header": np.array(header_bytes(header).decode()),
         "game_ids": np.array(batch.game_ids, np.str_),
         **{name: batch.rows[name] for name in COLUMNS},
         "owner": owner,
@@ -150,31 +106,16 @@ def write_arrays(file: Any, arrays: dict[str, npt.NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def read_npz(path: Path) -> ExperienceBatch:
-    """Return the batch in a file.
-
-    Raises:
-        StorageError: If the file cannot be read, is damaged, or is not ours.
-    """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > MOST_BYTES:
-                raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")  # noqa: TRY301 - told with the others
-            arrays = {name.removesuffix(".npy"): read_array(archive, name) for name in archive.namelist()}
-        return check_batch(arrays)
-    except Exception as error:
-        # A damaged file can make zlib, zipfile and numpy raise nearly anything.
-        raise StorageError(
-            f"path: expected a file of experiences (schema {SCHEMA}), got {str(path)!r} ({type(error).__name__}: {error})"
-        ) from error
-
-
 def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     """Return one array of a file."""
-    with archive.open(name) as member:
-        array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-    return array
+    # All of it is read first, since zipfile compares checksums at the end only, and it becomes the array: no more room is made
+    # than there are bytes, whatever shape the header tells.
+    file = io.BytesIO(archive.read(name))
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{name}: expected an array of numpy's format 1.0")
+    shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
+    array = np.frombuffer(file.getbuffer()[file.tell() :], kind) if 0 not in shape else np.zeros(shape, kind)
+    return array.reshape(shape[::-1]).T if by_columns else array.reshape(shape)
 
 
 def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:

@@ -1,0 +1,217 @@
+"""Batches as Parquet files: any tool can ask them for turns, rewards and games; boards lie in them once, beside the rows.
+
+A row is an experience. Its plain columns are those of ``ExperienceBatch``, with ``game_id`` and ``turn`` spelled out. What
+experiences share hangs on the first row that needs it, in lists: ``boards``, ``grounds``, ``observations``. So a list's items
+in a group of rows, one after another, are an array, and indices count them from the start of the group: each group can be read
+for itself. ``tiles`` are those of ``PackedBoards``, ``army << bits | owner + 6`` as little-endian 16-bit integers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env import __version__
+from generals_env.engine.boards import PLAYER
+from generals_env.engine.gather import gather
+from generals_env.engine.packing import ENTRY, empty_packed
+from generals_env.errors import StorageError
+from generals_env.recorders.arrow import EVEN, EVEN_OF_BOARDS, GROUND_COLUMNS, Group, batch_of, schema_of, table_of
+from generals_env.recorders.checks import checked_batch
+from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.planes import MOST_BYTES, header_bytes
+from generals_env.recorders.recipe import Recipe
+
+__all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]
+
+SUFFIX = ".parquet"
+
+#: Version of the columns.
+SCHEMA = 1
+
+MOST_ROWS = 32_768  # of a group
+GROUP_BYTES = 2**27  # about as much is in a group, uncompressed
+
+
+LEVEL = 1  # of zstd: higher ones are slower, and no smaller here
+
+#: Under which the rest and a checksum over all that is read lie in the file's metadata.
+HEADER, CHECKSUM = b"generals_env", b"generals_env.crc32"
+
+Array = npt.NDArray[Any]
+
+
+def encode(batch: ExperienceBatch) -> bytes:
+    """Return the content of a file that holds a batch, without the boards that no experience needs.
+
+    Raises:
+        ConfigError: If the metadata are not what JSON takes.
+        ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    dense = batch.dense
+    header = header_bytes(
+        {
+            "schema": SCHEMA,
+            "generals_env": __version__,
+            "shape": batch.shape,
+            "players": batch.players,
+            "memory": len(batch.boards.memory) > 0,
+            "dense": None if dense is None else [dense.observations.dtype.str, dense.observations.shape[1:]],
+            "game_ids": batch.game_ids,
+            "recipe": batch.recipe.to_dict(),
+            "metadata": dict(batch.metadata),
+        }
+    )
+    schema = schema_of(batch, len(batch.boards.memory) > 0)
+    names = [name for name in schema.names if name not in ("boards", "grounds", "observations")]
+    file = pa.BufferOutputStream()
+    writer = parquet.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        compression_level=LEVEL,
+        use_dictionary=[name for name in names if name not in EVEN],
+        column_encoding={
+            **dict.fromkeys(EVEN, "DELTA_BINARY_PACKED"),
+            **{f"boards.list.element.{name}": "DELTA_BINARY_PACKED" for name in EVEN_OF_BOARDS},
+        },
+        write_statistics=names,
+        write_page_checksum=True,
+    )
+    checksum = zlib.crc32(header)
+    with writer:
+        for group in groups(batch):
+            checksum = checksum_of(group.part, checksum)
+            table = table_of(group, schema)
+            writer.write_table(table, row_group_size=len(table))
+        writer.add_key_value_metadata({HEADER: header, CHECKSUM: f"{checksum:08x}"})
+    data: bytes = file.getvalue().to_pybytes()
+    return data
+
+
+def groups(batch: ExperienceBatch) -> Iterator[Group]:
+    """Yield the experiences of a batch, some at a time, each group with the boards that it needs."""
+    row_bytes = 8 * math.prod(batch.shape)  # two boards, and a bit
+    if batch.dense is not None:
+        row_bytes += 2 * batch.dense.observations[:1].nbytes
+    if len(batch.boards.memory):
+        row_bytes += 2 * batch.boards.memory[:1].nbytes
+    size = min(max(GROUP_BYTES // max(row_bytes, 1), 1), MOST_ROWS)
+    for low in range(0, len(batch), size):
+        part = batch.slice(low, low + size).compact()
+        part.rows["game"] = batch.game[low : low + size]  # of all games, not of those of this part
+        order, places, boards_on = by_need(part.state_index, part.next_state_index, len(part.boards.tiles))
+        for name in ("state_index", "next_state_index"):
+            part.rows[name] = places[part.rows[name]]
+        boards, dense, observations_on = gather(part.boards, order), part.dense, np.zeros(0, np.int64)
+        if dense is not None:
+            order, places, observations_on = by_need(dense.before, dense.after, len(dense.observations))
+            dense = Dense(dense.observations[order], places[dense.before], places[dense.after])
+        yield Group(replace(part, game_ids=batch.game_ids, boards=boards, dense=dense), boards_on, observations_on)
+
+
+def by_need(
+    before: npt.NDArray[np.int32], after: npt.NDArray[np.int32], count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Put items in the order in which rows need them; those that no row needs by itself go to the first row.
+
+    Args:
+        before: (n,) an item that each row needs.
+        after: (n,) another one.
+        count: How many items there are.
+
+    Returns:
+        The items in that order, where each of them goes, and the row of each, in that order; (count,) each.
+    """
+    needs = np.column_stack([before, after]).reshape(-1)
+    first = np.zeros(count, np.int64)
+    first[needs[::-1]] = np.arange(len(needs))[::-1]  # the last that is written stays
+    order = np.argsort(first, kind="stable")
+    places = np.empty(count, np.int32)
+    places[order] = np.arange(count, dtype=np.int32)
+    return order, places, first[order] // 2
+
+
+def checksum_of(part: ExperienceBatch, checksum: int) -> int:
+    """Return the CRC-32 of all numbers of a part, going on from ``checksum``: that of the pages leaves out what names them."""
+    boards = part.boards
+    arrays: list[Array] = [part.rows[name] for name in EXPERIENCE.names or ()]
+    arrays += [boards.entries[name] for name in ENTRY.names or ()]
+    arrays += [boards.players[name] for name in PLAYER.names or ()]
+    arrays += [boards.games[name] for name in GROUND_COLUMNS]
+    arrays += [boards.tiles, boards.terrain, boards.armies, boards.memory]
+    if part.dense is not None:
+        arrays += [part.dense.observations, part.dense.before, part.dense.after]
+    for array in arrays:
+        checksum = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, checksum)
+    return checksum
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def decode(data: bytes) -> ExperienceBatch:
+    """Return the batch in a file's content.
+
+    Raises:
+        ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
+        StorageError: If it is damaged, or none of ours.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+            return read(file)
+    except Exception as error:
+        # Damaged bytes can make pyarrow, json and numpy raise nearly anything.
+        raise StorageError(
+            f"data: expected a file of experiences (schema {SCHEMA}), got {type(error).__name__}: {error}"
+        ) from error
+
+
+def read(file: Any) -> ExperienceBatch:
+    """Return the batch in a Parquet file; what does not fit raises anything."""
+    metadata = file.metadata
+    size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    if size > MOST_BYTES:
+        raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")
+    text = metadata.metadata[HEADER]
+    header = json.loads(text)
+    if header["schema"] != SCHEMA:
+        raise ValueError(f"schema {header['schema']}")
+    if not all(isinstance(name, str) for name in header["game_ids"]):
+        raise ValueError("game_ids: expected strings")
+    height, width = map(int, header["shape"])
+    kind = None if header["dense"] is None else np.dtype(header["dense"][0])
+    shape = () if header["dense"] is None else tuple(map(int, header["dense"][1]))
+    whole = ExperienceBatch(
+        game_ids=tuple(header["game_ids"]),
+        rows=np.zeros(0, EXPERIENCE),
+        boards=empty_packed(0, height * width, int(header["players"])),
+        shape=(height, width),
+        recipe=Recipe.from_dict(header["recipe"]),
+        dense=None if kind is None else Dense(np.empty((0, *shape), kind), np.zeros(0, np.int32), np.zeros(0, np.int32)),
+        metadata=dict(header["metadata"]),
+    )
+    if not file.schema_arrow.equals(schema_of(whole, bool(header["memory"]))):
+        raise ValueError(f"expected columns of schema {SCHEMA}")
+    checksum, parts = zlib.crc32(text), []
+    for number in range(metadata.num_row_groups):
+        part = batch_of(file.read_row_group(number), whole)
+        checksum = checksum_of(part, checksum)
+        parts.append(checked_batch(part))
+    if f"{checksum:08x}".encode() != metadata.metadata[CHECKSUM]:
+        raise ValueError(f"expected numbers of checksum {metadata.metadata[CHECKSUM]!r}, got {checksum:08x}")
+    return ExperienceBatch.concat(parts) if len(parts) > 1 else [checked_batch(whole), *parts][-1]
