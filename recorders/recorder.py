@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +19,7 @@ from generals_env.face import Face
 from generals_env.recorders.journal import GameCollector, Journal
 from generals_env.recorders.observed import is_sb3, recipe_of
 from generals_env.recorders.particulars import particulars, seed_of
-from generals_env.recorders.sinks import Sink, open_sink
+from generals_env.recorders.sinks import AnySink, open_sink
 
 __all__ = ["AECRecorder", "ExperienceRecorder", "ParallelRecorder"]
 
@@ -65,7 +64,7 @@ class ExperienceRecorder:
     def __init__(
         self,
         env: Any,
-        sink: str | Path | Sink,
+        sink: AnySink,
         run_id: str | None = None,
         *,
         enabled: bool = True,
@@ -76,7 +75,7 @@ class ExperienceRecorder:
 
         Args:
             env: An environment of this package, wrapped or not.
-            sink: A folder for NPZ files, or an object with ``write``, ``flush`` and ``close``.
+            sink: A folder or URL (``s3://...``), an object with ``write``, ``flush`` and ``close``, or several of these.
             run_id: Games are called after it; a random one without.
             enabled: Whether to record at all. If not, calls are only passed on, and no sink is opened.
             opponents: Whether to record all seats where one player learns. Games that he has lost end without a terminal
@@ -114,7 +113,7 @@ class ExperienceRecorder:
         """Return the configuration of the games."""
         return self.env.unwrapped.config
 
-    def _journal(self, sink: str | Path | Sink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
         """Return a journal for the environment."""
         raise NotImplementedError
 
@@ -188,7 +187,7 @@ class FaceRecorder(ExperienceRecorder):
         if not isinstance(env.unwrapped, Face):
             raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
 
-    def _journal(self, sink: str | Path | Sink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
         config = self._config()
         observed = recipe_of(self.env, config)
         metadata = particulars(config, observed, policies)

@@ -10,7 +10,7 @@ from generals_env import replay
 from generals_env.config import RewardConfig
 from generals_env.errors import ConfigError, ReplayError
 from generals_env.recorders.journal import GameCollector, Journal
-from generals_env.recorders.sinks import Sink, open_sink
+from generals_env.recorders.sinks import AnySink, open_sink
 
 __all__ = ["RecordedReplays", "record_replays"]
 
@@ -32,7 +32,7 @@ class RecordedReplays:
 
 def record_replays(
     paths: str | Path | Iterable[str | Path],
-    sink: str | Path | Sink,
+    sink: AnySink,
     reward: RewardConfig | None = None,
     on_error: str = "raise",
 ) -> RecordedReplays:

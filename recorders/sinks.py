@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
 
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import ExperienceBatch
 
-__all__ = ["Sink", "open_sink"]
+__all__ = ["AnySink", "ClosingSink", "Sink", "open_sink"]
 
 
 @runtime_checkable
 class Sink(Protocol):
     """Takes experience."""
 
-    def write(self, batch: ExperienceBatch) -> None:
-        """Take a batch; the arrays are the sink's from now on."""
+    def write(self, batch: ExperienceBatch) -> Any:
+        """Take a batch; the arrays are the sink's from now on. An error says that the batch has not been taken."""
 
     def flush(self) -> None:
         """Bring everything taken so far to where it is to stay."""
@@ -25,17 +28,49 @@ class Sink(Protocol):
         """Flush and take no more."""
 
 
-def open_sink(sink: str | Path | Sink) -> Sink:
-    """Return a sink: a path becomes a folder of NPZ files, a sink stays itself.
+class ClosingSink(ABC):
+    """A sink that closes at the end of a ``with`` block."""
+
+    @abstractmethod
+    def write(self, batch: ExperienceBatch) -> Any:
+        """Take a batch; see ``Sink``."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Bring everything taken so far to where it is to stay."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and take no more."""
+
+    def __enter__(self) -> Self:
+        """Return the sink."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close the sink."""
+        self.close()
+
+
+#: What a sink may be given as.
+AnySink = str | Path | Sink | Sequence[str | Path | Sink]
+
+
+def open_sink(sink: AnySink) -> Sink:
+    """Return a sink: a path or URL becomes a ``DatasetWriter``, several a ``MultiSink``, a sink stays itself.
 
     Raises:
-        ConfigError: If it is neither.
-        StorageError: If the folder cannot be written.
+        ConfigError: If it is none of these.
+        StorageError: If the place cannot be written.
     """
     if isinstance(sink, (str, Path)):
-        from generals_env.recorders.formats.npz import NpzWriter
+        from generals_env.recorders.storage.writer import DatasetWriter
 
-        return NpzWriter(sink)
+        return DatasetWriter(sink)
     if isinstance(sink, Sink):
         return sink
-    raise ConfigError(f"sink: expected a path or an object with write, flush and close, got {sink!r}")
+    if isinstance(sink, (list, tuple)) and sink:
+        from generals_env.recorders.storage.multi import MultiSink
+
+        return MultiSink(sink)
+    raise ConfigError(f"sink: expected a path, an object with write, flush and close, or several of these, got {sink!r}")

@@ -12,6 +12,7 @@ import numpy as np
 from generals_env.errors import ConfigError
 from generals_env.recorders.dataset import Dataset, open_dataset
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.mixing import mixed, picked
 from generals_env.vector import positive
 
 try:
@@ -102,42 +103,24 @@ class StreamDataset(IterableDataset[Any]):
         # What all workers draw alike, and what each draws for itself.
         key = (self.seed, int(self._epoch))
         order, rng = np.random.default_rng(key), np.random.default_rng((*key, worker, workers))
-        pool: ExperienceBatch | None = None
-        for batch in self._share(order, worker, workers):
-            part = batch if self.shape is None else batch.padded(*self.shape)
-            pool = part if pool is None or not len(pool) else ExperienceBatch.concat([pool.compact(), part])
-            if len(pool) < max(self.shuffle_buffer, self.batch_size):
-                continue
-            if self.shuffle_buffer:
-                pool = picked(pool, rng.permutation(len(pool)))
-            # Half of them stay to be mixed with what comes: so each is copied some two times.
-            whole = (len(pool) - self.shuffle_buffer // 2) // self.batch_size * self.batch_size
-            yield from self._parts(pool, whole)
-            pool = pool.slice(whole, len(pool))
-        if pool is not None:
-            if self.shuffle_buffer:
-                pool = picked(pool, rng.permutation(len(pool)))
-            yield from self._parts(pool, len(pool))
+        for part in mixed(self._share(order, worker, workers), self.batch_size, self.shuffle_buffer, rng, self.shape):
+            yield as_torch(part.tensors()) if self.as_tensors else part.compact()
 
     def _share(self, order: np.random.Generator, worker: int, workers: int) -> Iterator[ExperienceBatch]:
         """Yield this worker's batches."""
         source = self.source
         if isinstance(source, Dataset):
+            order_of_files = replace(source.order, batch_size=None, shuffle_buffer=0)
             files = list(source.files)
             if self.shuffle_buffer:
                 files = [files[i] for i in order.permutation(len(files))]
-            yield from Dataset(files[worker::workers])
+            yield from replace(source, files=tuple(files[worker::workers]), order=order_of_files)
             return
         if self.shuffle_buffer and isinstance(source, Sequence):
             source = [source[i] for i in order.permutation(len(source))]
         for number, batch in enumerate(source):
             if number % workers == worker:
                 yield batch
-
-    def _parts(self, pool: ExperienceBatch, count: int) -> Iterator[Any]:
-        for low in range(0, count, self.batch_size):
-            part = pool.slice(low, min(low + self.batch_size, count))
-            yield as_torch(part.tensors()) if self.as_tensors else part.compact()
 
 
 class Samples(Sequence[TorchTensors]):
@@ -225,8 +208,3 @@ def natural(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ConfigError(f"{name}: expected a non-negative integer, got {value!r:.80}")
     return int(value)
-
-
-def picked(batch: ExperienceBatch, index: Any) -> ExperienceBatch:
-    """Return the experiences that ``index`` (n,) picks; boards are shared, not copied."""
-    return replace(batch, rows=batch.rows[index], dense=batch.dense.rows(index) if batch.dense else None)

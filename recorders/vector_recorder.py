@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -24,7 +23,7 @@ from generals_env.recorders.observed import Observed, first_views, plain_recipe,
 from generals_env.recorders.particulars import particulars, seed_of
 from generals_env.recorders.recorder import ExperienceRecorder
 from generals_env.recorders.shown import Shown, tensor_of
-from generals_env.recorders.sinks import Sink, open_sink
+from generals_env.recorders.sinks import AnySink, open_sink
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.vector import GeneralsVector, PlayCounts, VectorFace
 
@@ -163,7 +162,7 @@ class GamesRecorder(ExperienceRecorder):
     def _config(self) -> Any:
         return self._games().config
 
-    def _journal(self, sink: str | Path | Sink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
         games = self._games()
         config = games.config
         single = isinstance(games, GeneralsSingleVector)

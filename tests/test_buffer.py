@@ -16,8 +16,8 @@ from generals_env.recorders import buffer_files
 from generals_env.recorders.buffer import STORES, ReplayBuffer
 from generals_env.recorders.checks import checked_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.formats.npz import NpzWriter
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
+from generals_env.recorders.storage.stores import LocalStore
 from generals_env.recorders.tensors import Tensors
 
 stores = pytest.mark.parametrize("store", STORES)
@@ -242,15 +242,15 @@ def test_a_buffer_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypa
     with pytest.raises(StorageError):
         buffer.load(tmp_path / "nowhere")
     monkeypatch.setattr(buffer_files, "FILE_EXPERIENCES", 50)
-    write, calls = NpzWriter.write, []
+    create, calls = LocalStore.create, []
 
-    def failing(self: NpzWriter, batch: ExperienceBatch) -> None:
-        calls.append(batch)
+    def failing(self: LocalStore, name: str, content: bytes) -> None:
+        calls.append(name)
         if len(calls) == 3:
             raise OSError(28, "No space left on device")
-        write(self, batch)
+        create(self, name, content)
 
-    monkeypatch.setattr(NpzWriter, "write", failing)
+    monkeypatch.setattr(LocalStore, "create", failing)
     with pytest.raises(StorageError, match=r"path: expected to write to '.*saved', got .*No space left"):
         buffer.save(tmp_path / "saved")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -30,7 +30,7 @@ from generals_env import (
     replay,
 )
 from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
-from generals_env.recorders.formats.npz import NpzWriter, read_npz
+from generals_env.recorders.formats.npz import decode
 from generals_env.wrappers import Opponent
 
 nan, inf = float("nan"), float("inf")
@@ -330,8 +330,9 @@ def test_the_recorder_takes_our_environments_and_sinks_only(tmp_path: Path) -> N
         ExperienceRecorder("env", tmp_path)
     with refused(ConfigError, "env: expected an environment of generals_env, got Foreign"):
         ExperienceRecorder(Foreign(), tmp_path)
-    for bad in (None, 5, b"folder", [tmp_path]):
-        with refused(ConfigError, f"sink: expected a path or an object with write, flush and close, got {bad!r}"):
+    for bad in (None, 5, b"folder", []):
+        text = f"sink: expected a path, an object with write, flush and close, or several of these, got {bad!r}"
+        with refused(ConfigError, text):
             ExperienceRecorder(duel(), bad)
     with refused(ConfigError, "on_error: expected 'raise' or 'skip', got 'ignore'"):
         record_replays([], tmp_path, on_error="ignore")
@@ -349,31 +350,26 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     assert file.read_text() == "here"
 
 
-def test_a_folder_that_vanishes_is_told_of_and_a_closed_writer_takes_no_more(tmp_path: Path) -> None:
+def test_a_folder_that_vanishes_is_told_of(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     env = ExperienceRecorder(duel(), folder)
     idle(env, 2)
     shutil.rmtree(folder)
-    with refused(StorageError, f"sink: expected to write to '{folder}', got "):
+    with refused(StorageError, f"path: expected a place on a disk, got '{folder}'"):
         env.flush()
     folder.mkdir()
     idle(env, 1)
     env.close()
-    lost_and_found, batch = open_dataset(folder)  # what could not be written was kept
-    assert (lost_and_found.turn.tolist(), batch.turn.tolist()) == ([0, 0, 1, 1], [2, 2])
-    writer = NpzWriter(folder)
-    writer.close()
-    with refused(StateError, "write: expected an open writer, got one that is closed"):
-        writer.write(batch)
+    assert [batch.turn.tolist() for batch in open_dataset(folder)] == [[0, 0, 1, 1, 2, 2]]  # what could not be written was kept
 
 
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "not there", "null\0byte"):
-        with refused(StorageError, f"path: expected a folder with experiences_*.npz, or one such file, got {str(place)!r}"):
+        with refused(StorageError, "path: expected a folder with files of experience (.npz, .parquet, .tfrecord"):
             open_dataset(place)
+    with refused(StorageError, "data: expected a file of experiences (schema 2), got "):
+        decode(b"nothing")
     for place in (tmp_path, tmp_path / "not there"):
-        with refused(StorageError, f"path: expected a file of experiences (schema 2), got {str(place)!r}"):
-            read_npz(place)
         with refused(ReplayError, f"path: expected a readable file, got {str(place)!r}"):
             replay.read(place)
     with refused(ReplayError, "path: expected a readable file, got "):

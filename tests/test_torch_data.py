@@ -172,10 +172,10 @@ def test_single_experiences_and_slices(whole: ExperienceBatch) -> None:
 def test_a_damaged_file_is_told_of(folder: Path, tmp_path: Path, workers: int) -> None:
     files = list(open_dataset(folder).files)
     damaged = tmp_path / "experiences_000001.npz"
-    damaged.write_bytes(files[1].read_bytes()[:-100])
-    files[1] = damaged
+    damaged.write_bytes(Path(files[1].place).read_bytes()[:-100])
+    files[1] = open_dataset(damaged).files[0]
     with pytest.raises(StorageError, match="path: expected a file of experiences"):
-        list(loader(StreamDataset(Dataset(files), 16), workers, batch_size=None))
+        list(loader(StreamDataset(Dataset(tuple(files)), 16), workers, batch_size=None))
     with pytest.raises(StorageError, match="path: expected a file of experiences"):
         BoardDataset(tmp_path)
 

@@ -1,0 +1,1 @@
+"""Places for files, and what is kept in them."""

@@ -1,0 +1,111 @@
+"""How files of a dataset are called, and in which folders they lie.
+
+::
+
+    year=2026/month=01/day=15/hour=14/game_<id>_0000.npz     the first file of a game
+    year=2026/month=01/day=15/hour=14/part_<writer>_0000.npz the first file of a writer that packs many games into one
+    year=2026/month=01/day=15/hour=14/_index.json            what lies in the folder
+    experiences_000000.npz                                   a batch, as versions before 0.2 and buffers write them
+
+Hours are those of UTC in which the experience came. Folders of this form are known to pyarrow, Spark, DuckDB and others.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import quote
+
+from generals_env.recorders.formats import FORMATS, format_of_file
+
+__all__ = ["INDEX", "FileName", "file_name", "in_order", "parsed_name", "partition_end", "partition_of", "safe_id"]
+
+INDEX = "_index.json"
+
+MOST_CHARACTERS = 150  # of an id in a name: file systems take names of 255
+
+PARTITION = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)/hour=(\d\d)$")
+
+NAME = re.compile(r"(game|part)_(.+)_(\d{4,})")
+NUMBERED = re.compile(r"experiences_(\d+)")
+
+
+class FileName(NamedTuple):
+    """What the name of a file tells."""
+
+    folder: str
+    kind: str  # "game", "part", "experiences"; "" for a file that somebody else has named
+    id: str  # of the game or the writer, as ``safe_id`` gives it
+    number: int  # of the file among those with the same id
+    format: str  # a key of ``FORMATS``
+
+
+def partition_of(seconds: float) -> str:
+    """Return the folder for a time in seconds since 1970, UTC."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("year=%Y/month=%m/day=%d/hour=%H")
+
+
+def partition_end(folder: str) -> float | None:
+    """Return when the hour of a folder ends, in seconds since 1970; None if the folder is of no hour."""
+    found = PARTITION.search(folder)
+    if found is None:
+        return None
+    try:
+        year, month, day, hour = map(int, found.groups())
+        start = dt.datetime(year, month, day, hour, tzinfo=dt.UTC)
+    except ValueError:  # there is no 14th month
+        return None
+    return start.timestamp() + 3600
+
+
+def safe_id(game_id: str) -> str:
+    """Return an id as it can stand in a name everywhere; different ids stay different."""
+    quoted = quote(game_id, safe=" ").replace(" ", "%20")
+    if len(quoted) <= MOST_CHARACTERS:
+        return quoted or "%"
+    return f"{quoted[:MOST_CHARACTERS]}-{hashlib.sha256(game_id.encode()).hexdigest()[:16]}"
+
+
+def file_name(folder: str, kind: str, file_id: str, number: int, form: str) -> str:
+    """Return the name of a file with its folder."""
+    name = f"{kind}_{file_id}_{number:04d}{FORMATS[form]}"
+    return f"{folder}/{name}" if folder else name
+
+
+def parsed_name(name: str) -> FileName | None:
+    """Return what a file's name tells; None if it is none of experience.
+
+    Any file in a format of ours is, but for NPZ files of other names, which may hold anything.
+    """
+    folder, _, last = name.rpartition("/")
+    form = format_of_file(last)
+    if form is None:
+        return None
+    stem = last[: -len(FORMATS[form])]
+    if found := NAME.fullmatch(stem):
+        return FileName(folder, found[1], found[2], int(found[3]), form)
+    if found := NUMBERED.fullmatch(stem):
+        return FileName(folder, "experiences", "", int(found[1]), form)
+    return None if form == "npz" else FileName(folder, "", stem, 0, form)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of files of experience in the order in which they are read.
+
+    Files of one game or writer follow one another by their numbers, even if the clock was set back between them; games and
+    writers are in the order of their first folders.
+    """
+    parsed = {name: told for name in names if (told := parsed_name(name)) is not None}
+    first: dict[tuple[str, str], str] = {}
+    for told in parsed.values():
+        key = told.kind, told.id
+        first[key] = min(first.get(key, told.folder), told.folder)
+
+    def place(name: str) -> tuple[str, str, str, int, str]:
+        told = parsed[name]
+        return first[told.kind, told.id], told.kind, told.id, told.number, name
+
+    return sorted(parsed, key=place)

@@ -1,0 +1,95 @@
+"""The oldest files of a dataset make room: deleted, or moved to an archive."""
+
+from __future__ import annotations
+
+import logging
+
+from generals_env.config import check_integer, is_number
+from generals_env.errors import ConfigError
+from generals_env.recorders.storage.data_file import DataFile, files_in
+from generals_env.recorders.storage.index import FileEntry, change_index
+from generals_env.recorders.storage.layout import parsed_name, partition_end
+from generals_env.recorders.storage.stores import Store
+
+__all__ = ["Retention"]
+
+logger = logging.getLogger(__name__)
+
+
+class Retention:
+    """What becomes of old files. Files are whole before they are seen, so none that is being written is touched.
+
+    Attributes:
+        deleted: How many files were deleted.
+        archived: How many were moved.
+    """
+
+    def __init__(self, store: Store, keep_bytes: int | None, keep_seconds: float | None, archive: Store | None) -> None:
+        """Take care of ``store``; the other arguments are those of ``DatasetWriter``."""
+        if keep_bytes is not None:
+            check_integer("keep_bytes", keep_bytes, 0, 2**62)
+        if keep_seconds is not None and (not is_number(keep_seconds) or keep_seconds < 0):
+            raise ConfigError(f"keep_seconds: expected seconds, got {keep_seconds!r}")
+        self._store = store
+        self._keep_bytes = keep_bytes
+        self._keep_seconds = keep_seconds
+        self._archive = archive
+        self.deleted = 0
+        self.archived = 0
+
+    def apply(self, now: float) -> None:
+        """Let go of files that are too old at ``now``, in seconds since 1970, or that are too many bytes."""
+        if self._keep_bytes is None and self._keep_seconds is None:
+            return
+        files = oldest_first(self._store)
+        total = sum(file.size for file in files)
+        for file in files:
+            end = partition_end(folder_of(file))
+            aged = self._keep_seconds is not None and end is not None and now - end >= self._keep_seconds
+            if not aged and (self._keep_bytes is None or total <= self._keep_bytes):
+                break
+            self._let_go(file)
+            total -= file.size
+
+    def make_room(self, count: int) -> None:
+        """Let go of the oldest files until ``count`` bytes are free, or there is no file left."""
+        for file in oldest_first(self._store):
+            if count <= 0:
+                return
+            self._let_go(file)
+            count -= file.size
+
+    def _let_go(self, file: DataFile) -> None:
+        folder, _, name = file.name.rpartition("/")
+        if self._archive is not None:
+            content = self._store.read(file.name)
+            try:
+                self._archive.create(file.name, content)
+            except FileExistsError:  # it was moved, but not deleted, before a crash
+                if self._archive.read(file.name) != content:
+                    raise
+            if file.entry is not None:
+                entry = file.entry
+                change_index(self._archive, folder, lambda entries: {**(entries or {}), name: entry})
+            self.archived += 1
+        else:
+            self.deleted += 1
+        self._store.delete(file.name)
+
+        def without(entries: dict[str, FileEntry] | None) -> dict[str, FileEntry]:
+            return {other: entry for other, entry in (entries or {}).items() if other != name}
+
+        change_index(self._store, folder, without)
+        logger.info("%s %s", "archived" if self._archive else "deleted", file.place)
+
+
+def folder_of(file: DataFile) -> str:
+    """Return the folder of a file."""
+    told = parsed_name(file.name)
+    return told.folder if told else ""
+
+
+def oldest_first(store: Store) -> list[DataFile]:
+    """Return the files of a store in the order of their hours, and of their numbers within one."""
+    files, _ = files_in(store)
+    return sorted(files, key=folder_of)  # which keeps the order within a folder

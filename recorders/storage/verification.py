@@ -1,0 +1,173 @@
+"""Whether a dataset is whole: every file read, compared with its index, and sequence numbers counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.errors import StorageError
+from generals_env.recorders.log import ExperienceLog, Report
+from generals_env.recorders.log.parts import is_log
+from generals_env.recorders.storage.data_file import DataFile, files_in, mend_index
+from generals_env.recorders.storage.index import read_index
+from generals_env.recorders.storage.layout import INDEX, parsed_name
+from generals_env.recorders.storage.stores import LocalStore, Store, open_store
+
+__all__ = ["Damage", "DatasetReport", "repair_dataset", "verify_dataset"]
+
+Track = Callable[[list[DataFile]], Iterable[DataFile]]
+
+#: Before the names of files that are set aside, which are not seen any more.
+ASIDE = ".damaged-"
+
+
+class Damage(NamedTuple):
+    """Something that is not as it was written."""
+
+    place: str
+    what: str
+
+
+@dataclass
+class DatasetReport:
+    """What was found.
+
+    Attributes:
+        files: How many files were read.
+        experiences: How many experiences they hold.
+        nbytes: How many bytes.
+        damages: What is not as it was written: files, indexes, and files of which only an index tells.
+        unindexed: Places of files that no index tells of: those of a writer that was killed, or that is at work.
+        gaps: Sequence numbers that are missing between others, by run.
+        repeats: Experiences whose sequence number is there more than once, by run.
+    """
+
+    files: int = 0
+    experiences: int = 0
+    nbytes: int = 0
+    damages: list[Damage] = field(default_factory=list)
+    unindexed: list[str] = field(default_factory=list)
+    gaps: dict[str, int] = field(default_factory=dict)
+    repeats: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is damaged or missing."""
+        return not self.damages
+
+
+def verify_dataset(place: str | Path | Store, track: Track = iter) -> DatasetReport:
+    """Read all files of a dataset, or a log, and report what is wrong.
+
+    Args:
+        place: A folder or a URL, or a store.
+        track: Is given the files and yields them, as a progress bar does.
+
+    Raises:
+        StorageError: If the place cannot be read.
+    """
+    store = open_store(place) if isinstance(place, (str, Path)) else place
+    if isinstance(store, LocalStore) and is_log(store.folder):
+        return of_log(store.folder, ExperienceLog(store.folder, mode="r").verify())
+    report = DatasetReport()
+    files, damaged_indexes = files_in(store)
+    for folder, what in damaged_indexes.items():
+        report.damages.append(Damage(f"{store.url}/{folder}/{INDEX}", what))
+    report.damages += missing_files(store, files)
+    sequences: dict[str, list[npt.NDArray[np.int64]]] = {}
+    for file in track(files):
+        report.files += 1
+        report.nbytes += file.size
+        told = parsed_name(file.name)
+        if file.entry is None and told is not None and told.folder not in damaged_indexes:
+            report.unindexed.append(file.place)
+        try:
+            batch = file.whole()
+        except StorageError as error:
+            report.damages.append(Damage(file.place, str(error)))
+            continue
+        report.experiences += len(batch)
+        run = batch.metadata.get("run")
+        sequences.setdefault(run if isinstance(run, str) else "", []).append(batch.sequence)
+    for run, parts in sequences.items():
+        numbers, times = np.unique(np.concatenate(parts), return_counts=True)
+        if not len(numbers):
+            continue
+        gaps = int(numbers[-1] - numbers[0]) + 1 - len(numbers)
+        repeats = int(times.sum()) - len(numbers)
+        if gaps:
+            report.gaps[run] = gaps
+        if repeats:
+            report.repeats[run] = repeats
+    return report
+
+
+def of_log(folder: Path, report: Report) -> DatasetReport:
+    """Return what was found in a log as of a dataset."""
+    files = list(folder.glob("segment_*.db"))
+    damages = []
+    for damage in report.damage:
+        lost = f", experiences {damage.experiences[0]} to {damage.experiences[1]} are lost" if damage.experiences else ""
+        where = "" if damage.offset is None else f" at byte {damage.offset}"
+        damages.append(Damage(f"{damage.path}{where}", damage.what + lost))
+    gaps = sum(last - first + 1 for first, last in report.given_up)
+    return DatasetReport(
+        files=len(files),
+        experiences=report.count,
+        nbytes=sum(file.stat().st_size for file in files),
+        damages=damages,
+        gaps={"the log": gaps} if gaps else {},
+    )
+
+
+def missing_files(store: Store, files: list[DataFile]) -> list[Damage]:
+    """Return the files of which only an index tells."""
+    there = {file.name for file in files}
+    folders = {stored.name.rpartition("/")[0] for stored in store.files() if stored.name.rpartition("/")[2] == INDEX}
+    damages = []
+    for folder in sorted(folders):
+        try:
+            entries = read_index(store, folder)
+        except StorageError:
+            continue  # told of already
+        names = [f"{folder}/{name}" if folder else name for name in entries]
+        damages += [
+            Damage(f"{store.url}/{name}", "the index tells of a file that is not there") for name in names if name not in there
+        ]
+    return damages
+
+
+def repair_dataset(place: str | Path | Store, track: Track = iter) -> DatasetReport:
+    """Set damaged files aside, so that all others are read, and make indexes anew; return what was wrong.
+
+    A damaged file stays beside its place under a name that begins with ``.damaged-``; for logs see ``ExperienceLog.repair``.
+
+    Args:
+        place: As in ``verify_dataset``.
+        track: Likewise.
+
+    Raises:
+        StorageError: If the place cannot be read or written.
+    """
+    store = open_store(place) if isinstance(place, (str, Path)) else place
+    if isinstance(store, LocalStore) and is_log(store.folder):
+        return of_log(store.folder, ExperienceLog(store.folder, mode="r").repair())
+    report = verify_dataset(store, track)
+    damaged = {damage.place for damage in report.damages}
+    files, _ = files_in(store)
+    folders = set()
+    for file in files:
+        folder, _, name = file.name.rpartition("/")
+        folders.add(folder)
+        if file.place in damaged:
+            store.create(f"{folder}/{ASIDE}{name}" if folder else f"{ASIDE}{name}", store.read(file.name))
+            store.delete(file.name)
+    folders |= {stored.name.rpartition("/")[0] for stored in store.files() if stored.name.rpartition("/")[2] == INDEX}
+    for folder in sorted(folders):
+        mend_index(store, folder)
+    return report

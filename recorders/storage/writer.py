@@ -1,0 +1,375 @@
+"""A sink that writes files of experience: whole or not there, in folders by the hour, with an index in each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from generals_env.config import check_integer, is_number
+from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.formats import format_of
+from generals_env.recorders.sinks import ClosingSink
+from generals_env.recorders.storage.data_file import entry_of, mend_index
+from generals_env.recorders.storage.index import FileEntry
+from generals_env.recorders.storage.layout import file_name, partition_of, safe_id
+from generals_env.recorders.storage.retention import Retention
+from generals_env.recorders.storage.retry import Retry
+from generals_env.recorders.storage.stores import open_store
+
+__all__ = ["DatasetWriter", "WriterStats"]
+
+logger = logging.getLogger(__name__)
+
+NAMINGS = ("packed", "games")
+
+WHEN_FULL = ("raise", "drop", "delete_oldest")
+
+#: Of a key of metadata that batches in one file may differ in.
+OF_A_GAME = ("seed",)
+
+
+@dataclass(frozen=True)
+class WriterStats:
+    """What became of experience; ``taken == written + pending``.
+
+    Attributes:
+        taken: Experiences taken.
+        written: In files that are whole and safe.
+        pending: In memory: lost if the process is killed now.
+        dropped: Not taken, as there was no room.
+        files: How many were written.
+        bytes: Of these.
+        deleted: Files that made room, or were too old.
+        archived: Files moved to the archive.
+        free_bytes: Room on the disk; None where nobody knows.
+    """
+
+    taken: int = 0
+    written: int = 0
+    pending: int = 0
+    dropped: int = 0
+    files: int = 0
+    bytes: int = 0
+    deleted: int = 0
+    archived: int = 0
+    free_bytes: int | None = None
+
+
+@dataclass
+class OpenFile:
+    """Experience that is to become a file.
+
+    Attributes:
+        key: The game's id; empty where games share a file.
+        kind: ``"part"`` or ``"game"``.
+        id: Of the writer or the game, safe in a name.
+        folder: Where it goes: that of the hour in which it was begun.
+        begun: When, in seconds since 1970.
+        batches: The experience.
+        bytes: What it takes in memory.
+        seen: Players of the game who have experiences in it.
+        ended: Players for whom it has ended.
+    """
+
+    key: str
+    kind: str
+    id: str
+    folder: str
+    begun: float
+    batches: list[ExperienceBatch] = field(default_factory=list)
+    bytes: int = 0
+    seen: set[int] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is of one game, which has ended for all players."""
+        return self.kind == "game" and self.ended >= self.seen
+
+    def is_old(self, now: float, most: float) -> bool:
+        """Return whether it was begun ``most`` seconds ago, or the clock was set back since."""
+        return not 0 <= now - self.begun < most
+
+    def add(self, batch: ExperienceBatch) -> None:
+        """Take a batch."""
+        self.batches.append(batch)
+        self.bytes += batch.nbytes
+        if self.kind == "game":
+            self.seen.update(np.unique(batch.player_id).tolist())
+            self.ended.update(np.unique(batch.player_id[batch.terminated | batch.truncated]).tolist())
+
+    def takes(self, batch: ExperienceBatch) -> bool:
+        """Return whether a batch can stand in one file with what is there."""
+        if not self.batches:
+            return True
+        first = self.batches[0]
+        kinds = [None if one.dense is None else (one.dense.observations.dtype, one.state_shape) for one in (first, batch)]
+        about = [{name: value for name, value in one.metadata.items() if name not in OF_A_GAME} for one in (first, batch)]
+        return (
+            (batch.players, batch.recipe, batch.shape) == (first.players, first.recipe, first.shape)
+            and kinds[0] == kinds[1]
+            and about[0] == about[1]
+        )
+
+
+class DatasetWriter(ClosingSink):
+    """Writes experience to files in a folder or on S3.
+
+    Experience gathers in memory and becomes a file when it is large or old enough, when the hour (UTC) changes, and when
+    ``flush`` or ``close`` is called. **What ``flush`` has returned for is safe**: whole files that survive a crash. A killed
+    process loses what came after, and nothing else; a file is whole or not there. ``open_dataset`` reads the place, also while
+    it is written.
+
+    With ``naming="packed"`` (``part_<writer>_0000.npz``) many games share a file: for training, and whenever games are many or
+    short. With ``naming="games"`` (``game_<id>_0000.npz``) each game has files of its own, the next one begun when the game
+    goes on after a file was written: where single games are looked up, moved or deleted. A game's file takes some milliseconds
+    and a kilobyte, however short the game.
+
+    Any number of writers, on any number of machines, may write to one place: none writes over another's files.
+
+    ``write`` takes a batch or raises and takes nothing. Files that cannot be written stay in memory and are tried again with
+    the next ``write`` or ``flush``, so nothing that was taken is lost as long as the process lives.
+
+    Attributes:
+        store: Where files go.
+        format: A key of ``formats.FORMATS``.
+        naming: ``"packed"`` or ``"games"``.
+    """
+
+    def __init__(
+        self,
+        place: str | Path,
+        format: str = "npz",  # noqa: A002 - the word for it
+        naming: str = "packed",
+        *,
+        max_file_bytes: int = 2**25,
+        max_file_seconds: float = 300.0,
+        keep_bytes: int | None = None,
+        keep_seconds: float | None = None,
+        archive: str | Path | None = None,
+        min_free_bytes: int = 2**28,
+        when_full: str = "raise",
+        retry: Retry | None = None,
+        timeout: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Write to ``place``, which is made if it is not there, beside what it holds.
+
+        Args:
+            place: A folder, or a URL as ``open_store`` takes it.
+            format: ``"npz"``, ``"parquet"``, ``"tfrecord"``, ``"tfrecord.gz"`` or ``"games"``.
+            naming: ``"packed"`` or ``"games"``.
+            max_file_bytes: A file is written when its experience takes so much memory; on disk it is a small part of that.
+            max_file_seconds: Or when it was begun so long ago, at the next ``write``.
+            keep_bytes: Most bytes of all files of the place: the oldest are deleted, or archived. None for no limit.
+            keep_seconds: Files are deleted, or archived, so long after the hour in which they were begun. None for never.
+            archive: Where such files are moved to; they are deleted without.
+            min_free_bytes: So much of a local disk stays free.
+            when_full: What ``write`` does when there is no room: ``"raise"``, ``"drop"`` what comes (counted), or
+                ``"delete_oldest"`` files (or archive them) until there is.
+            retry: For what goes over the network.
+            timeout: Seconds to wait for an answer of S3.
+            clock: Tells the time in seconds since 1970.
+
+        Raises:
+            ConfigError: If an argument is not what it should be.
+            ImportError: Without what the format or the place needs.
+            StorageError: If the place cannot be written.
+        """
+        for name, value, choices in (("naming", naming, NAMINGS), ("when_full", when_full, WHEN_FULL)):
+            if value not in choices:
+                raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        check_integer("max_file_bytes", max_file_bytes, 1, 2**40)
+        check_integer("min_free_bytes", min_free_bytes, 0, 2**62)
+        if not is_number(max_file_seconds) or max_file_seconds <= 0:
+            raise ConfigError(f"max_file_seconds: expected seconds above 0, got {max_file_seconds!r}")
+        self._format = format_of(format)
+        self.format = format
+        self.naming = naming
+        self.store = open_store(place, create=True, retry=retry, timeout=timeout)
+        kept = None if archive is None else open_store(archive, create=True, retry=retry, timeout=timeout)
+        self._retention = Retention(self.store, keep_bytes, keep_seconds, kept)
+        self._max_file_bytes = max_file_bytes
+        self._max_age = float(max_file_seconds)
+        self._min_free_bytes = min_free_bytes
+        self._when_full = when_full
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._id = f"{int(clock() * 1000):011x}{uuid.uuid4().hex[:5]}"  # in the order of time, and nobody else's
+        self._numbers: dict[tuple[str, str], int] = {}  # of the next file, by kind and id
+        self._open: dict[str, OpenFile] = {}  # by game, or one of many games
+        self._full: list[OpenFile] = []  # to be written
+        self._unindexed: dict[str, dict[str, FileEntry]] = {}  # written, by folder
+        self._checked: Mapping[str, Any] | None = None  # metadata that JSON takes
+        self._stats = WriterStats()
+        self._closed = False
+
+    def stats(self) -> WriterStats:
+        """Return all counts, of one moment."""
+        with self._lock:
+            moved, free = self._retention, self.store.free_bytes()
+            return replace(self._stats, deleted=moved.deleted, archived=moved.archived, free_bytes=free)
+
+    # --- What is taken --------------------------------------------------------------------------------------------
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """Take a batch; the arrays are the writer's from now on.
+
+        Raises:
+            StateError: After ``close``.
+            StorageError: If files cannot be written that are to be by now, or there is no room. The batch has not been taken.
+        """
+        with self._lock:
+            if self._closed:
+                raise StateError("write: expected an open writer, got one that is closed")
+            if not len(batch):
+                return
+            self._check(batch)
+            now = self._clock()
+            folder = partition_of(now)
+            self._close_files(
+                [file for file in self._open.values() if file.folder != folder or file.is_old(now, self._max_age)]
+            )
+            self._publish_full()
+            if not self._has_room(0):
+                self._stats = replace(self._stats, dropped=self._stats.dropped + len(batch))
+                return
+            for key, kind, part in self._divided(batch):
+                self._add(key, kind, part, now)
+            count = len(batch)
+            self._stats = replace(self._stats, taken=self._stats.taken + count, pending=self._stats.pending + count)
+            self._close_files([file for file in self._open.values() if file.bytes >= self._max_file_bytes or file.is_over])
+            if sum(file.bytes for file in self._open.values()) > 4 * self._max_file_bytes:  # of many games
+                self._close_files(list(self._open.values()))
+            try:
+                self._publish_full()
+            except StorageError as error:
+                logger.warning("files stay in memory, to be written later: %s", error)
+
+    def _check(self, batch: ExperienceBatch) -> None:
+        """Raise ``ConfigError`` if a batch has what cannot be written: found out later, it would be in the way for ever."""
+        if batch.metadata is not self._checked:
+            try:
+                json.dumps(dict(batch.metadata))
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"metadata: expected what JSON takes, got {batch.metadata!r:.200} ({error})") from error
+            self._checked = batch.metadata
+        try:
+            "".join(batch.game_ids).encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"game_ids: expected text, got {error}") from error
+
+    def _add(self, key: str, kind: str, part: ExperienceBatch, now: float) -> None:
+        """Add experience to the file that is open for it."""
+        file = self._open.get(key)
+        if file is not None and not file.takes(part):
+            self._close_files([file])
+            file = None
+        if file is None:
+            name = self._id if kind == "part" else safe_id(key)
+            file = self._open[key] = OpenFile(key, kind, name, partition_of(now), now)
+        file.add(part)
+
+    def _divided(self, batch: ExperienceBatch) -> list[tuple[str, str, ExperienceBatch]]:
+        """Return the parts of a batch that go to different files: key, kind and experiences of each."""
+        if self.naming == "packed":
+            return [("", "part", batch)]
+        if len(batch.game_ids) == 1:
+            return [(batch.game_ids[0], "game", batch)]
+        order = np.argsort(batch.game, kind="stable")
+        bounds = np.searchsorted(batch.game[order], np.arange(len(batch.game_ids) + 1))
+        parts = [order[bounds[game] : bounds[game + 1]] for game in range(len(batch.game_ids))]
+        return [(batch.game_ids[game], "game", batch.select(rows)) for game, rows in enumerate(parts) if len(rows)]
+
+    def _has_room(self, size: int) -> bool:
+        """Return whether a file of ``size`` bytes leaves enough of the disk free, after making room; or raise."""
+        free, needed = self.store.free_bytes(), self._min_free_bytes + size
+        if free is not None and free < needed and self._when_full == "delete_oldest":
+            self._retention.make_room(needed - free)
+            free = self.store.free_bytes()
+        if free is None or free >= needed:
+            return True
+        if self._when_full == "drop":
+            return False
+        raise StorageError(f"min_free_bytes: expected {needed} bytes free in {self.store.url!r}, got {free}")
+
+    # --- What is written ------------------------------------------------------------------------------------------
+
+    def _close_files(self, files: list[OpenFile]) -> None:
+        """Take no more into these files."""
+        for file in files:
+            self._full.append(self._open.pop(file.key))
+
+    def _publish_full(self) -> None:
+        """Write the files that are to be, the oldest first; what cannot be written stays."""
+        while self._full:
+            self._publish(self._full[0])
+            self._full.pop(0)
+            self._retention.apply(self._clock())
+        # Each index tells of all files of its folder: so it is written more seldom the more there are.
+        if sum(map(len, self._unindexed.values())) > max(self._stats.files // 8, 8):
+            self._write_indexes()
+
+    def _publish(self, file: OpenFile) -> None:
+        batch = file.batches[0] if len(file.batches) == 1 else ExperienceBatch.concat(file.batches)
+        file.batches[:] = [batch]  # put together once, however often writing fails
+        content = self._format.encode(batch)
+        count = len(batch)
+        if not self._has_room(len(content)):
+            self._stats = replace(self._stats, pending=self._stats.pending - count, dropped=self._stats.dropped + count)
+            return
+        number = self._numbers.get((file.kind, file.id), 0)
+        while True:
+            name = file_name(file.folder, file.kind, file.id, number, self.format)
+            number += 1
+            try:
+                self.store.create(name, content)
+            except FileExistsError:  # somebody else has a game of that name
+                continue
+            break
+        self._numbers[file.kind, file.id] = number
+        self._unindexed.setdefault(file.folder, {})[name.rpartition("/")[2]] = entry_of(self.format, batch, content)
+        self._stats = replace(
+            self._stats,
+            written=self._stats.written + count,
+            pending=self._stats.pending - count,
+            files=self._stats.files + 1,
+            bytes=self._stats.bytes + len(content),
+        )
+
+    def _write_indexes(self) -> None:
+        for folder in list(self._unindexed):
+            for damage in mend_index(self.store, folder, self._unindexed[folder]):
+                logger.warning("not indexed: %s", damage)
+            del self._unindexed[folder]
+
+    def flush(self) -> None:
+        """Write everything taken so far to files.
+
+        Raises:
+            StorageError: If something cannot be written; it stays in memory and is tried again.
+        """
+        with self._lock:
+            self._close_files(list(self._open.values()))
+            self._publish_full()
+            self._write_indexes()
+
+    def close(self) -> None:
+        """Write everything taken so far, and take no more.
+
+        Raises:
+            StorageError: If something cannot be written; it stays in memory, and ``close`` can be called again.
+        """
+        with self._lock:
+            self.flush()
+            self._closed = True
