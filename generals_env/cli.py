@@ -11,21 +11,20 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from generals_env import __version__, parallel_env, replay
+from generals_env import __version__, cli_dataset, parallel_env, replay
+from generals_env.cli_dataset import FormatName, Naming, console, progress_bar
 from generals_env.engine.turn import AFTER
 from generals_env.errors import GeneralsError, ReplayError
-from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
+from generals_env.recorders import DatasetWriter, ExperienceRecorder, open_dataset, record_replays
 from generals_env.render import draw_board, save_gif
 from generals_env.wrappers import Opponent
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
-console = Console()
+app.add_typer(cli_dataset.app, name="dataset")
 
 GIF_FRAMES = 100  # of one game: long games skip turns
 GIF_TILE = 20  # pixels
@@ -35,21 +34,9 @@ Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
 Size = Annotated[int, typer.Option(min=4, max=64)]
 
 
-def progress_bar() -> Progress:
-    """Return a progress bar with counts and time."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    )
-
-
 @app.command()
 def record(
-    out: Annotated[Path, typer.Argument(help="Folder for the recorded games.")],
+    out: Annotated[str, typer.Argument(help="Folder or URL (s3://...) for the recorded games.")],
     games: Annotated[int, typer.Option(min=1)] = 100,
     players: Annotated[int, typer.Option(min=2, max=16)] = 2,
     height: Size = 20,
@@ -59,6 +46,8 @@ def record(
     policies: Policies = "expander",
     seed: Seed = 0,
     gif: Annotated[Path | None, typer.Option(help="Where to write a moving picture of the first game.")] = None,
+    form: FormatName = "npz",
+    naming: Naming = "packed",
 ) -> None:
     """Play games between built-in policies and record every transition."""
     names = policies.split(",")
@@ -73,7 +62,8 @@ def record(
     turns = 0
     with console.status("compiling"):  # seconds, and only the first time
         compile_kernels(names)
-    with progress_bar() as bar, ExperienceRecorder(game, out) as env:
+    writer = DatasetWriter(out, form, naming)
+    with progress_bar() as bar, ExperienceRecorder(game, writer, policies=names) as env:
         task = bar.add_task("playing", total=games)
         started = time.perf_counter()
         for number in range(games):
@@ -106,10 +96,10 @@ def compile_kernels(names: Sequence[str]) -> None:
 
 
 def print_summary(
-    out: Path, games: int, turns: int, winners: Counter[int], experiences: int, seconds: float, gif: Path | None
+    out: str, games: int, turns: int, winners: Counter[int], experiences: int, seconds: float, gif: Path | None
 ) -> None:
     """Print what was played and recorded."""
-    size = sum(file.stat().st_size for file in open_dataset(out).files)
+    size = open_dataset(out).nbytes
     outcome = [f"player_{player} {count}" for player, count in sorted(winners.items()) if player >= 0]
     if winners[-1]:
         outcome.append(f"cut off {winners[-1]}")
@@ -120,7 +110,7 @@ def print_summary(
     table.add_row("experiences", f"{experiences:,}")
     table.add_row("bytes on disk", f"{size:,} ({size / max(experiences, 1):.1f} an experience)")
     table.add_row("experiences per second", f"{experiences / seconds:,.0f}")
-    table.add_row("recorded in", str(out))
+    table.add_row("recorded in", out)
     if gif:
         table.add_row("picture", str(gif))
     console.print(table)
@@ -133,14 +123,16 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Play 200 expander games on 20x20 boards, record them, and draw one."""
-    record(out / time.strftime("%Y%m%d-%H%M%S"), games=games, seed=seed, gif=out / "game.gif")
+    record(str(out / time.strftime("%Y%m%d-%H%M%S")), games=games, seed=seed, gif=out / "game.gif")
 
 
 @app.command(name="replay")
 def play_replays(
     paths: Annotated[list[Path], typer.Argument(help="Replay files (.gior, .gioreplay, .json, .json.gz) or folders of them.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to record every transition in.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder or URL (s3://...) to record every transition in.")] = None,
     gif: Annotated[Path | None, typer.Option(help="Where to write a moving picture of the first replay.")] = None,
+    form: FormatName = "npz",
+    naming: Naming = "packed",
 ) -> None:
     """Play recorded games of people again: show how they end, record them, draw one."""
     files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
@@ -156,7 +148,8 @@ def play_replays(
         console.print(table)
     else:
         with progress_bar() as bar:
-            result = record_replays(bar.track(files, description="recording"), out, on_error="skip")
+            writer = DatasetWriter(out, form, naming)
+            result = record_replays(bar.track(files, description="recording"), writer, on_error="skip")
         skipped = result.skipped
         console.print(f"{result.games:,} games, {result.experiences:,} experiences in {out}")
     for file_name, reason in skipped.items():

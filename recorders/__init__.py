@@ -21,9 +21,15 @@ if __name__ == "generals_env.recorders":
 
     if TYPE_CHECKING:
         from generals_env.recorders.deduplication import DeduplicatingSink
+        from generals_env.recorders.exports import to_hugging_face, to_minari
+        from generals_env.recorders.log import ExperienceLog
         from generals_env.recorders.on_device import TorchTensors
         from generals_env.recorders.sb3_buffer import BoardReplayBuffer
         from generals_env.recorders.spill import SpillBuffer
+        from generals_env.recorders.storage.multi import MultiSink, RetryingSink
+        from generals_env.recorders.storage.retry import Retry
+        from generals_env.recorders.storage.verification import repair_dataset, verify_dataset
+        from generals_env.recorders.storage.writer import DatasetWriter
         from generals_env.recorders.torch_data import BoardDataset, StreamDataset
         from generals_env.recorders.validation import ValidatingSink, Validator
 
@@ -32,14 +38,19 @@ if __name__ == "generals_env.recorders":
         "BoardReplayBuffer",
         "BufferStats",
         "Dataset",
+        "DatasetWriter",
         "DeduplicatingSink",
         "ExperienceBatch",
+        "ExperienceLog",
         "ExperienceRecorder",
+        "MultiSink",
         "PrioritizedReplayBuffer",
         "PrioritizedSample",
         "Recipe",
         "RecordedReplays",
         "ReplayBuffer",
+        "Retry",
+        "RetryingSink",
         "Shaping",
         "Sink",
         "SpillBuffer",
@@ -50,18 +61,31 @@ if __name__ == "generals_env.recorders":
         "Validator",
         "open_dataset",
         "record_replays",
+        "repair_dataset",
+        "to_hugging_face",
+        "to_minari",
+        "verify_dataset",
     ]
 
     # Imported when they are asked for: they need extras, or few need them.
     _HOMES = {
         "BoardDataset": "torch_data",
         "BoardReplayBuffer": "sb3_buffer",
+        "DatasetWriter": "storage.writer",
         "DeduplicatingSink": "deduplication",
+        "ExperienceLog": "log",
+        "MultiSink": "storage.multi",
+        "Retry": "storage.retry",
+        "RetryingSink": "storage.multi",
         "SpillBuffer": "spill",
         "StreamDataset": "torch_data",
         "TorchTensors": "on_device",
         "ValidatingSink": "validation",
         "Validator": "validation",
+        "repair_dataset": "storage.verification",
+        "to_hugging_face": "exports",
+        "to_minari": "exports",
+        "verify_dataset": "storage.verification",
     }
 
     def __getattr__(name: str) -> Any:

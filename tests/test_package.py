@@ -55,14 +55,19 @@ def test_public_names_are_these() -> None:
         "BoardReplayBuffer",
         "BufferStats",
         "Dataset",
+        "DatasetWriter",
         "DeduplicatingSink",
         "ExperienceBatch",
+        "ExperienceLog",
         "ExperienceRecorder",
+        "MultiSink",
         "PrioritizedReplayBuffer",
         "PrioritizedSample",
         "Recipe",
         "RecordedReplays",
         "ReplayBuffer",
+        "Retry",
+        "RetryingSink",
         "Shaping",
         "Sink",
         "SpillBuffer",
@@ -73,6 +78,10 @@ def test_public_names_are_these() -> None:
         "Validator",
         "open_dataset",
         "record_replays",
+        "repair_dataset",
+        "to_hugging_face",
+        "to_minari",
+        "verify_dataset",
     ]
     assert wrappers.__all__ == [
         "OPPONENTS",
@@ -169,12 +178,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
-    packages = {
-        "generals_env": "generals_env",
-        "generals_env/engine": "generals_env/engine",
-        "generals_env/recorders": "recorders",
-    }
-    packages |= {"generals_env/recorders/formats": "recorders/formats", "generals_env/wrappers": "wrappers"}
+    packages = {"generals_env": "generals_env", "generals_env/engine": "generals_env/engine"}
+    for folder in ("recorders", "recorders/formats", "recorders/log", "recorders/storage", "wrappers"):
+        packages[f"generals_env/{folder}"] = folder
     expected = {f"{package}/{path.name}" for package, folder in packages.items() for path in (ROOT / folder).glob("*.py")}
     assert set(names) == expected | {"generals_env/py.typed"}
 

@@ -1,0 +1,239 @@
+"""``generals-env dataset``: look at recorded experience, check it, bring it into another format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from generals_env.recorders import Dataset, DatasetWriter, ExperienceBatch, open_dataset
+from generals_env.recorders.storage.verification import DatasetReport, repair_dataset, verify_dataset
+
+__all__ = ["FormatName", "Naming", "app", "console", "progress_bar"]
+
+app = typer.Typer(help="Look at recorded experience, check it, convert it.", no_args_is_help=True)
+console = Console()
+
+BAR = 40  # characters of the longest bar
+
+BINS = 12  # of a histogram of rewards
+
+DIRECTIONS = ("up", "down", "left", "right")
+
+FormatName = Annotated[str, typer.Option("--format", help="npz, parquet, tfrecord, tfrecord.gz or games.")]
+Naming = Annotated[str, typer.Option(help="packed: many games a file; games: files for each game.")]
+Source = Annotated[str, typer.Argument(help="Folder, file or URL (s3://...) of recorded experience.")]
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar with counts and time."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+@app.command()
+def info(source: Source) -> None:
+    """Tell what there is, as far as names and indexes tell it."""
+    dataset = open_dataset(source)
+    table = Table("format", "files", "experiences", "bytes", "bytes an experience", "hours", title=str(source))
+    for form in sorted({file.format for file in dataset.files}):
+        files = [file for file in dataset.files if file.format == form]
+        counts = [file.experiences for file in files]
+        size = sum(file.size for file in files)
+        count = sum(number for number in counts if number is not None)
+        known = None not in counts
+        hours = sorted({file.place.rpartition("/")[0].removeprefix(str(source)).strip("/") for file in files})
+        table.add_row(
+            form,
+            f"{len(files):,}",
+            f"{count:,}" if known else f"≥ {count:,}",
+            f"{size:,}",
+            f"{size / count:.1f}" if known and count else "",
+            f"{hours[0]} to {hours[-1]}" if len(hours) > 1 else hours[0],
+        )
+    console.print(table)
+    batch = next(iter(dataset), None)
+    if batch is not None:
+        details = Table("of the first file", "", show_header=True)
+        details.add_row("board", f"{batch.shape[0]}x{batch.shape[1]}, {batch.players} players")
+        details.add_row(
+            "observations", "arrays" if batch.dense is not None else f"{batch.recipe.layout}, {batch.recipe.frames} frame(s)"
+        )
+        for name, value in batch.metadata.items():
+            details.add_row(str(name), str(value))
+        console.print(details)
+
+
+@app.command()
+def head(source: Source, count: Annotated[int, typer.Option("--count", "-n", min=1)] = 10) -> None:
+    """Show the first experiences."""
+    table = Table("game", "player", "turn", "sequence", "action", "reward", "end")
+    left = count
+    for batch in open_dataset(source):
+        for row in range(min(left, len(batch))):
+            end = "terminated" if batch.terminated[row] else "truncated" if batch.truncated[row] else ""
+            table.add_row(
+                batch.game_ids[batch.game[row]],
+                str(batch.player_id[row]),
+                str(batch.turn[row]),
+                str(batch.sequence[row]),
+                described(int(batch.action[row]), batch.shape) + (" (asked for an illegal one)" if batch.illegal[row] else ""),
+                f"{batch.reward[row]:g}",
+                end,
+            )
+        left -= len(batch)
+        if left <= 0:
+            break
+    console.print(table)
+
+
+def described(action: int, shape: tuple[int, int]) -> str:
+    """Return an action in words."""
+    tiles = shape[0] * shape[1]
+    if action == 8 * tiles:
+        return "pass"
+    half, rest = divmod(action, 4 * tiles)
+    tile, direction = divmod(rest, 4)
+    return f"{tile // shape[1]},{tile % shape[1]} {DIRECTIONS[direction]}{' half' if half else ''}"
+
+
+@app.command()
+def stats(source: Source) -> None:
+    """Read everything and show how rewards and actions are distributed."""
+    dataset = open_dataset(source)
+    actions: Counter[str] = Counter()
+    players: Counter[int] = Counter()
+    totals: Counter[str] = Counter()
+    games: set[str] = set()
+    rewards = []
+    for batch in tracked(dataset, "reading"):
+        tiles = batch.shape[0] * batch.shape[1]
+        half, rest = np.divmod(batch.action, 4 * tiles)
+        actions["pass"] += int((half == 2).sum())
+        for plane, word in ((0, ""), (1, " half")):
+            counts = np.bincount(rest[half == plane] % 4, minlength=4)
+            actions.update({direction + word: int(times) for direction, times in zip(DIRECTIONS, counts, strict=True)})
+        players.update(dict(zip(*(column.tolist() for column in np.unique(batch.player_id, return_counts=True)), strict=True)))
+        totals["experiences"] += len(batch)
+        totals["illegal"] += int(batch.illegal.sum())
+        totals["terminated"] += int(batch.terminated.sum())
+        totals["truncated"] += int(batch.truncated.sum())
+        games.update(batch.game_ids)
+        rewards.append(batch.reward)
+    table = Table(title=str(source), show_header=False)
+    table.add_row("games", f"{len(games):,}")
+    for name, number in totals.items():
+        table.add_row(name, f"{number:,}")
+    for player, number in sorted(players.items()):
+        table.add_row(f"of player {player}", f"{number:,}")
+    console.print(table)
+    if totals["experiences"]:
+        everything = np.concatenate(rewards)
+        console.print(histogram("reward", *binned(everything)))
+        console.print(histogram("action", list(actions), list(actions.values())))
+
+
+def binned(rewards: npt.NDArray[np.float32]) -> tuple[list[str], list[int]]:
+    """Return labels and counts of rewards: of each value if there are few, else of ranges."""
+    values, counts = np.unique(rewards, return_counts=True)
+    if len(values) <= BINS:
+        return [f"{value:g}" for value in values], counts.tolist()
+    counts, edges = np.histogram(rewards, BINS)
+    return [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)], counts.tolist()
+
+
+def histogram(title: str, labels: list[str], counts: list[int]) -> Table:
+    """Return a table with a bar for each count."""
+    table = Table(title, "count", "share", "", title=f"{title}s")
+    most, total = max(counts), sum(counts)
+    for label, count in zip(labels, counts, strict=True):
+        table.add_row(label, f"{count:,}", f"{count / total:.2%}", "█" * max(round(BAR * count / most), count > 0))
+    return table
+
+
+def tracked(dataset: Dataset, description: str) -> Iterable[ExperienceBatch]:
+    """Yield the batches of a dataset under a progress bar of its files."""
+    with progress_bar() as bar:
+        yield from bar.track(dataset, description=description, total=len(dataset.files))
+
+
+@app.command()
+def convert(
+    source: Source,
+    out: Annotated[str, typer.Argument(help="Folder or URL to write to.")],
+    form: FormatName = "parquet",
+    naming: Naming = "packed",
+    skip_damaged: Annotated[bool, typer.Option(help="Go on after files that are damaged.")] = False,
+) -> None:
+    """Write everything in another format, or to another place."""
+    if same_place(source, out):
+        raise typer.BadParameter("expected another place than the source", param_hint="OUT")
+    dataset = open_dataset(source)
+    if skip_damaged:
+        dataset = dataset.skip_damaged()
+    with DatasetWriter(out, form, naming) as writer:
+        for batch in tracked(dataset, "converting"):
+            writer.write(batch)
+        writer.flush()
+        done = writer.stats()
+    table = Table(show_header=False, title=f"{source} to {out}")
+    table.add_row("experiences", f"{done.written:,}")
+    table.add_row("files", f"{done.files:,}")
+    table.add_row("bytes", f"{done.bytes:,} ({done.bytes / max(done.written, 1):.1f} an experience)")
+    table.add_row("bytes before", f"{dataset.nbytes:,}")
+    console.print(table)
+
+
+def same_place(one: str, other: str) -> bool:
+    """Return whether two places are the same."""
+    if "://" in one or "://" in other:
+        return one.rstrip("/") == other.rstrip("/")
+    return Path(one).resolve() == Path(other).resolve()
+
+
+@app.command()
+def verify(
+    source: Source,
+    repair: Annotated[bool, typer.Option(help="Set damaged files aside and make indexes anew.")] = False,
+) -> None:
+    """Read everything and report what is damaged or missing; the status is 1 if something is."""
+    with progress_bar() as bar:
+
+        def track(files: Any) -> Any:
+            return bar.track(files, description="reading")
+
+        report = repair_dataset(source, track) if repair else verify_dataset(source, track)
+    print_report(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def print_report(report: DatasetReport) -> None:
+    """Print what was found."""
+    table = Table(show_header=False)
+    table.add_row("files", f"{report.files:,}")
+    table.add_row("experiences", f"{report.experiences:,}")
+    table.add_row("bytes", f"{report.nbytes:,}")
+    table.add_row("damages", str(len(report.damages)))
+    table.add_row("not in an index", str(len(report.unindexed)))
+    for what, counts in (("missing sequence numbers", report.gaps), ("repeated sequence numbers", report.repeats)):
+        for run, count in counts.items():
+            table.add_row(f"{what} of {run or 'an unknown run'}", f"{count:,}")
+    console.print(table)
+    for damage in report.damages:
+        console.print(f"{damage.place}: {damage.what}", style="red", markup=False)

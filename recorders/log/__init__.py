@@ -1,0 +1,10 @@
+"""The durable log of experience, in SQLite."""
+
+from __future__ import annotations
+
+from generals_env.recorders.log.chunks import Chunk
+from generals_env.recorders.log.experience_log import ExperienceLog
+from generals_env.recorders.log.reader import LogReader
+from generals_env.recorders.log.verify import Damage, Report
+
+__all__ = ["Chunk", "Damage", "ExperienceLog", "LogReader", "Report"]

@@ -1,0 +1,178 @@
+"""Rows of the log: a compressed batch each, with what readers want to know before they decompress it, and a checksum."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from generals_env.config import check_integer
+from generals_env.errors import ConfigError, StorageError
+from generals_env.recorders.checks import checked_batch
+from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.experience import ExperienceBatch
+
+__all__ = ["Chunk", "Filter", "Piece", "pieces_of"]
+
+MOST_EXPERIENCES = 4096  # of a chunk: readers decompress it whole
+
+MOST_BYTES = 2**28  # of a chunk, decompressed: the codec refuses four times that
+
+MOST_GAMES = 16  # that are named: of more, nearly every reader wants one
+
+Row = tuple[int, int, int, int, str | None, int, bytes]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Experiences of the log that lie together, compressed.
+
+    Attributes:
+        first: Sequence number of the first.
+        count: How many there are.
+        written_at: Nanoseconds UTC.
+        most_turn: The largest turn among them.
+        games: The ids of their games, a JSON list; None for more than ``MOST_GAMES``.
+        checksum: CRC-32 of all else.
+        data: What ``codec.encode_batch`` gave. The sequence numbers within are those of the recorder; ``batch`` has the log's.
+    """
+
+    first: int
+    count: int
+    written_at: int
+    most_turn: int
+    games: str | None
+    checksum: int
+    data: bytes
+
+    @classmethod
+    def of_row(cls, row: tuple[Any, ...]) -> Chunk:
+        """Return a chunk of the columns of a row; raise ``ValueError`` unless its checksum is right."""
+        chunk = cls(*row)
+        found = checksum_of(chunk, zlib.crc32(chunk.data)) if isinstance(chunk.data, bytes) else None
+        if found != chunk.checksum:
+            raise ValueError(f"expected a chunk of checksum {chunk.checksum}, got one of {found}")
+        return chunk
+
+    @property
+    def row(self) -> Row:
+        """The columns of a row."""
+        return self.first, self.count, self.written_at, self.most_turn, self.games, self.checksum, self.data
+
+    @property
+    def last(self) -> int:
+        """Sequence number of the last experience."""
+        return self.first + self.count - 1
+
+    def batch(self) -> ExperienceBatch:
+        """Return the experiences, numbered by the log.
+
+        Raises:
+            StorageError: If the data are damaged, or another version wrote them.
+        """
+        batch = decode_batch(self.data)
+        if len(batch) != self.count:
+            raise StorageError(f"data: expected {self.count} experiences, got {len(batch)}")
+        batch.rows["sequence"] = np.arange(self.first, self.first + self.count)
+        return batch
+
+
+def checksum_of(chunk: Chunk, of_data: int) -> int:
+    """Return the checksum of a chunk. That of the data goes in as a number: they are known before the rest is."""
+    text = json.dumps([chunk.first, chunk.count, chunk.written_at, chunk.most_turn, chunk.games, len(chunk.data)])
+    return zlib.crc32(text.encode(), of_data)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A chunk that has no number yet."""
+
+    count: int
+    most_turn: int
+    games: str | None
+    data: bytes
+    checksum: int  # of the data alone
+
+    def at(self, first: int, written_at: int) -> Chunk:
+        """Return the chunk that this is, with its number."""
+        chunk = Chunk(first, self.count, written_at, self.most_turn, self.games, 0, self.data)
+        return replace(chunk, checksum=checksum_of(chunk, self.checksum))
+
+
+def pieces_of(batch: ExperienceBatch) -> list[Piece]:
+    """Return a batch in pieces that are not too large.
+
+    Raises:
+        ConfigError: If its arrays do not fit together, or its metadata are not what JSON takes: nobody could read it again.
+    """
+    try:
+        checked_batch(batch)
+    except ValueError as error:
+        raise ConfigError(f"batch: expected arrays that fit together, got {error}") from error
+    if len(batch.boards.tiles) > 2 * batch.recipe.frames * max(len(batch), 1):
+        batch = batch.compact()  # a slice of something larger
+    size = min(MOST_EXPERIENCES, max(1, len(batch) * MOST_BYTES // max(batch.nbytes, 1)))
+    if len(batch) <= size:
+        return [piece_of(batch)] if len(batch) else []
+    return [piece_of(batch.select(np.arange(low, min(low + size, len(batch))))) for low in range(0, len(batch), size)]
+
+
+def piece_of(batch: ExperienceBatch) -> Piece:
+    """Return a batch as one piece."""
+    games = np.unique(batch.game)
+    names = json.dumps([batch.game_ids[game] for game in games]) if len(games) <= MOST_GAMES else None
+    data = encode_batch(batch)
+    return Piece(len(batch), int(batch.turn.max()), names, data, zlib.crc32(data))
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which experiences a reader wants: those to which all of it applies.
+
+    Attributes:
+        game_ids: Of these games; None for all.
+        player_ids: Of these players; None for all.
+        min_turn: Of this turn or later; None for all.
+    """
+
+    game_ids: frozenset[str] | None = None
+    player_ids: frozenset[int] | None = None
+    min_turn: int | None = None
+
+    @classmethod
+    def of(cls, game_ids: Collection[str] | None, player_ids: Collection[int] | None, min_turn: int | None) -> Filter:
+        """Return a filter.
+
+        Raises:
+            ConfigError: If an argument is not what it should be.
+        """
+        for name, value, kind in (("game_ids", game_ids, str), ("player_ids", player_ids, (int, np.integer))):
+            if isinstance(value, str) or not (
+                value is None or (isinstance(value, Collection) and all(isinstance(one, kind) for one in value))
+            ):
+                raise ConfigError(f"{name}: expected a list of them or None, got {value!r:.200}")
+        if min_turn is not None:
+            check_integer("min_turn", min_turn, 0, 2**31 - 1)
+        games = None if game_ids is None else frozenset(game_ids)
+        return cls(games, None if player_ids is None else frozenset(map(int, player_ids)), min_turn)
+
+    def may_match(self, chunk: Chunk) -> bool:
+        """Return whether there can be such experiences in a chunk."""
+        if self.min_turn is not None and chunk.most_turn < self.min_turn:
+            return False
+        return self.game_ids is None or chunk.games is None or not self.game_ids.isdisjoint(json.loads(chunk.games))
+
+    def applied(self, batch: ExperienceBatch, after: int) -> ExperienceBatch:
+        """Return those experiences of a batch that have a number above ``after``."""
+        wanted = batch.sequence > after
+        if self.game_ids is not None:
+            wanted &= np.array([name in self.game_ids for name in batch.game_ids], np.bool_)[batch.game]
+        if self.player_ids is not None:
+            wanted &= np.isin(batch.player_id, list(self.player_ids))
+        if self.min_turn is not None:
+            wanted &= batch.turn >= self.min_turn
+        return batch if wanted.all() else batch.select(wanted)

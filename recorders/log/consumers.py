@@ -1,0 +1,98 @@
+"""How far those who read a log have come: a file each, so that processes which know nothing of each other can write them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from generals_env.errors import ConfigError, StorageError
+from generals_env.recorders.log.files import read_checked, write_checked
+
+__all__ = ["Consumers"]
+
+
+class Consumers:
+    """The consumers of a log and their positions: the number of the last experience that each is done with, -1 for none."""
+
+    def __init__(self, log: Path) -> None:
+        self.folder = log / "consumers"
+
+    def files(self) -> list[Path]:
+        """Return the files of all consumers.
+
+        Raises:
+            StorageError: If the folder cannot be read.
+        """
+        try:
+            return sorted(path for path in self.folder.iterdir() if path.suffix == ".json") if self.folder.is_dir() else []
+        except OSError as error:
+            raise StorageError(f"{self.folder}: expected a folder that can be read, got {error}") from error
+
+    def all(self) -> dict[str, int]:
+        """Return all positions by name.
+
+        Raises:
+            StorageError: If a file is damaged.
+        """
+        found = (read_position(path) for path in self.files())
+        return dict(entry for entry in found if entry is not None)
+
+    def position(self, name: str) -> int | None:
+        """Return the position of a consumer, None if there is no such.
+
+        Raises:
+            ConfigError: If the name is no string.
+            StorageError: If its file is damaged.
+        """
+        entry = read_position(self._path(name))
+        return None if entry is None else entry[1]
+
+    def commit(self, name: str, sequence: int) -> None:
+        """Write down the position of a consumer; safe from a crash on return.
+
+        Raises:
+            ConfigError: If the name is no string.
+            StorageError: If it cannot be written. The position before is still there.
+        """
+        path = self._path(name)
+        try:
+            self.folder.mkdir(exist_ok=True)
+            write_checked(path, {"name": name, "sequence": int(sequence)})
+        except OSError as error:
+            raise StorageError(f"consumer: expected to write {str(path)!r}, got {error}") from error
+
+    def forget(self, name: str) -> None:
+        """Forget a consumer; nothing is kept for it any more.
+
+        Raises:
+            ConfigError: If the name is no string.
+            StorageError: If there is none of that name, or its file cannot be deleted.
+        """
+        path = self._path(name)
+        try:
+            path.unlink()
+        except FileNotFoundError as error:
+            raise StorageError(f"consumer: expected one that has committed, got {name!r}") from error
+        except OSError as error:
+            raise StorageError(f"consumer: expected to delete {str(path)!r}, got {error}") from error
+
+    def _path(self, name: str) -> Path:
+        """Return the file of a consumer: readable as far as any file system takes it, and never that of another name."""
+        if not isinstance(name, str):
+            raise ConfigError(f"name: expected a string, got {name!r:.200}")
+        readable = re.sub(r"[^a-z0-9]+", "_", name.lower())[:40]
+        return self.folder / f"{readable}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:32]}.json"
+
+
+def read_position(path: Path) -> tuple[str, int] | None:
+    """Return the name and the position in a file, None if it is gone.
+
+    Raises:
+        StorageError: If it is damaged.
+    """
+    content = read_checked(path)
+    try:
+        return None if content is None else (content["name"], content["sequence"])
+    except KeyError as error:
+        raise StorageError(f"{path}: expected the position of a consumer, got {content!r:.200}") from error

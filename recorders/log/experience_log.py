@@ -1,0 +1,322 @@
+"""The durable log: what has been written is there after a crash, in order and once, for as many readers as there are."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from generals_env.config import check_integer, is_number
+from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.recorders.disks import network_kind
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.log.chunks import Filter, pieces_of
+from generals_env.recorders.log.consumers import Consumers
+from generals_env.recorders.log.reader import LogReader
+from generals_env.recorders.log.repair import repair
+from generals_env.recorders.log.retention import Retention
+from generals_env.recorders.log.segments import last_in, open_to_read, seal_of, segment_path, starts_in
+from generals_env.recorders.log.verify import Report, verify
+from generals_env.recorders.log.writer import LOCK, LogWriter, locked
+
+__all__ = ["ExperienceLog"]
+
+DURABILITIES = ("commit", "normal")
+
+FOLLOW = 0.05  # seconds between looks at whether to stop
+
+
+class ExperienceLog:
+    """A folder of experience that survives crashes; a sink.
+
+    The log numbers experiences itself, from 0 and without gaps; ``sequence`` of what is read is its number, not the
+    recorder's. One process at a time writes, any number read. It lies on a disk of this machine: SQLite, which does the work,
+    cannot share a log between machines.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        durability: str = "commit",
+        *,
+        mode: str = "a",
+        segment_bytes: int = 64 * 2**20,
+        max_bytes: int | None = None,
+        max_age: float | None = None,
+        drop_unread: bool = False,
+        min_free_bytes: int = 256 * 2**20,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open a log, which is made if it is not there.
+
+        Args:
+            folder: Where it lies.
+            durability: What survives when ``write`` returns: ``"commit"``, a power cut; ``"normal"``, the end of the process,
+                however it comes, and after ``flush`` a power cut, too.
+            mode: ``"a"`` to write and read, ``"r"`` to read a log that is there, whoever writes to it.
+            segment_bytes: Size at which the next file is begun; only whole files are ever thrown away.
+            max_bytes: Of all files; the oldest are thrown away for new ones. None keeps them.
+            max_age: Seconds after which experiences may be thrown away. None keeps them.
+            drop_unread: Whether that holds for experiences, too, that a consumer has yet to read.
+            min_free_bytes: Of the disk, which the log leaves to others.
+            clock: Seconds UTC, as ``time.time`` gives them.
+
+        Raises:
+            ConfigError: If an argument is not what it should be.
+            StorageError: If somebody else writes to the log, it lies on a network, cannot be opened, or is damaged in a way
+                that writing could make worse (see ``repair``).
+        """
+        if durability not in DURABILITIES:
+            raise ConfigError(f"durability: expected one of {', '.join(DURABILITIES)}, got {durability!r}")
+        if mode not in ("a", "r"):
+            raise ConfigError(f"mode: expected 'a' or 'r', got {mode!r}")
+        check_integer("segment_bytes", segment_bytes, 1, 2**40)
+        check_integer("min_free_bytes", min_free_bytes, 0, 2**62)
+        if max_bytes is not None:
+            check_integer("max_bytes", max_bytes, 1, 2**62)
+        if max_age is not None and (not is_number(max_age) or not max_age > 0):
+            raise ConfigError(f"max_age: expected seconds above 0, or None, got {max_age!r}")
+        if not isinstance(drop_unread, bool):
+            raise ConfigError(f"drop_unread: expected True or False, got {drop_unread!r}")
+        try:
+            self.folder = Path(folder)
+            if mode == "a":
+                self.folder.mkdir(parents=True, exist_ok=True)
+            is_folder, network = self.folder.is_dir(), network_kind(self.folder)
+        except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
+            raise StorageError(f"folder: expected one that can be made, got {folder!r} ({error})") from error
+        if not is_folder:
+            raise StorageError(f"folder: expected a log, got {str(folder)!r}")
+        if network is not None:
+            raise StorageError(f"folder: expected a disk of this machine, got {str(folder)!r} on {network}")
+        self._consumers = Consumers(self.folder)
+        self._writer: LogWriter | None = None
+        if mode == "a":
+            retention = Retention(self.folder, max_bytes, max_age, drop_unread)
+            self._writer = LogWriter(self.folder, durability, retention, segment_bytes, min_free_bytes, clock)
+
+    # --- Writing --------------------------------------------------------------------------------------------------
+
+    def write(self, batch: ExperienceBatch) -> int:
+        """Write a batch, all of it or, on any error, nothing.
+
+        Threads may write at the same time: they compress side by side, and share transactions.
+
+        Returns:
+            The number of its last experience, once it is committed; for an empty batch, that of the last before.
+
+        Raises:
+            ConfigError: If the arrays of the batch do not fit together, or its metadata cannot be written as JSON.
+            StateError: After ``close``, or if the log was opened to be read.
+            StorageError: If it cannot be written. The next write is tried anew.
+        """
+        return self._open_writer("write").append(pieces_of(batch))
+
+    def flush(self) -> None:
+        """Bring all that was written to where a power cut leaves it.
+
+        Raises:
+            StorageError: If the disk fails.
+        """
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and write no more; reading goes on.
+
+        Raises:
+            StorageError: If the disk fails. What was written is there, and the next to open the log puts it in order.
+        """
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> ExperienceLog:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self.close()
+
+    def _open_writer(self, name: str) -> LogWriter:
+        if self._writer is None:
+            raise StateError(f"{name}: expected a log opened with mode='a', got one with mode='r'")
+        return self._writer
+
+    # --- Reading --------------------------------------------------------------------------------------------------
+
+    @property
+    def first(self) -> int:
+        """Number of the oldest experience that is kept; that of the next to come where there is none."""
+        return min(starts_in(self.folder), default=self.last + 1)
+
+    @property
+    def last(self) -> int:
+        """Number of the newest experience, -1 without any.
+
+        Raises:
+            StorageError: If the newest segment is damaged, or cannot be read.
+        """
+        if self._writer is not None:
+            return self._writer.next - 1
+        for start in reversed(starts_in(self.folder)):
+            path = segment_path(self.folder, start)
+            sealed = seal_of(path)
+            if sealed is not None:
+                return sealed.last
+            try:
+                with closing(open_to_read(path)) as connection:
+                    last = last_in(connection)
+            except (sqlite3.Error, TypeError, ValueError) as error:
+                raise StorageError(f"{path}: expected a segment that can be read, got {error}") from error
+            if last >= 0:
+                return last
+        return -1
+
+    def reader(
+        self,
+        after: int = -1,
+        *,
+        game_ids: Collection[str] | None = None,
+        player_ids: Collection[int] | None = None,
+        min_turn: int | None = None,
+        on_damage: str = "raise",
+    ) -> LogReader:
+        """Return a reader of what comes after a number.
+
+        Args:
+            after: The number, -1 to read from the beginning.
+            game_ids: Read only experiences of these games.
+            player_ids: Only those of these players.
+            min_turn: Only those of this turn or later.
+            on_damage: ``"raise"`` a ``StorageError`` where experiences are damaged, or ``"skip"`` and count them.
+
+        Raises:
+            ConfigError: If an argument is not what it should be.
+        """
+        check_integer("after", after, -1, 2**62)
+        if on_damage not in ("raise", "skip"):
+            raise ConfigError(f"on_damage: expected 'raise' or 'skip', got {on_damage!r}")
+        chosen = Filter.of(game_ids, player_ids, min_turn)
+        return LogReader(self.folder, int(after), chosen, on_damage == "skip", self._writer)
+
+    def read(
+        self,
+        after: int = -1,
+        *,
+        game_ids: Collection[str] | None = None,
+        player_ids: Collection[int] | None = None,
+        min_turn: int | None = None,
+        on_damage: str = "raise",
+        follow: bool = False,
+        stop: threading.Event | None = None,
+    ) -> Iterator[ExperienceBatch]:
+        """Yield what comes after a number, in order, each batch of one chunk.
+
+        Args:
+            after: As in ``reader``, like all up to ``on_damage``.
+            game_ids: Likewise.
+            player_ids: Likewise.
+            min_turn: Likewise.
+            on_damage: Likewise.
+            follow: Whether to go on with what is written later, by this or any other process, for ever.
+            stop: Ends that when it is set.
+
+        Raises:
+            ConfigError: If an argument is not what it should be.
+            StorageError: If experiences are damaged, or cannot be read.
+        """
+        reader = self.reader(after, game_ids=game_ids, player_ids=player_ids, min_turn=min_turn, on_damage=on_damage)
+        return batches(reader, follow, stop or threading.Event())
+
+    # --- Consumers ------------------------------------------------------------------------------------------------
+
+    def commit(self, name: str, sequence: int) -> None:
+        """Write down that a consumer is done with everything up to a number; what comes after is kept for it.
+
+        Args:
+            name: Of the consumer, any string.
+            sequence: The number, -1 for nothing yet.
+
+        Raises:
+            ConfigError: If the name is no string, or there is no experience of that number.
+            StorageError: If it cannot be written. The position before is still there.
+        """
+        check_integer("sequence", sequence, -1, self.last)
+        self._consumers.commit(name, sequence)
+
+    def position(self, name: str) -> int | None:
+        """Return what a consumer has committed last, None if nothing.
+
+        Raises:
+            ConfigError: If the name is no string.
+            StorageError: If its file is damaged.
+        """
+        return self._consumers.position(name)
+
+    def consumers(self) -> dict[str, int]:
+        """Return the positions of all consumers by name.
+
+        Raises:
+            StorageError: If a file is damaged.
+        """
+        return self._consumers.all()
+
+    def forget(self, name: str) -> None:
+        """Forget a consumer; nothing is kept for it any more.
+
+        Raises:
+            ConfigError: If the name is no string.
+            StorageError: If there is none of that name.
+        """
+        self._consumers.forget(name)
+
+    # --- Damage ---------------------------------------------------------------------------------------------------
+
+    def verify(self) -> Report:
+        """Look at every byte, and return what is damaged, where, and what is intact.
+
+        Raises:
+            StorageError: If the log cannot be read at all.
+        """
+        return verify(self.folder, self._is_written())
+
+    def _is_written(self) -> bool:
+        """Return whether this or another process writes to the log now."""
+        if self._writer is not None and self._writer.current is not None:
+            return True
+        if not (self.folder / LOCK).exists():
+            return False
+        try:
+            locked(self.folder, timeout=0).close()
+        except StorageError:
+            return True  # or nothing can be written here, and then it does no harm to look less closely
+        return False
+
+    def repair(self) -> Report:
+        """Put whatever is intact in damaged segments into new ones, under the same numbers, and return what was wrong.
+
+        The damaged files are kept in ``damaged/``. Numbers that are lost stay lost: readers count them in ``missed``, and
+        writing goes on after the last number ever known. A consumer whose file is damaged has to commit anew.
+
+        Raises:
+            StorageError: If somebody else writes to the log, or it cannot be written.
+        """
+        if self._writer is not None:
+            with self._writer.at_rest():
+                return repair(self.folder)
+        with locked(self.folder):
+            return repair(self.folder)
+
+
+def batches(reader: LogReader, follow: bool, stop: threading.Event) -> Iterator[ExperienceBatch]:
+    """Yield what a reader gives."""
+    with reader:
+        while not stop.is_set():
+            batch = reader.poll(FOLLOW if follow else 0)
+            if batch is not None:
+                yield batch
+            elif not follow:
+                return

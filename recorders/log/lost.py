@@ -1,0 +1,52 @@
+"""What a log has given up: numbers that no experience has any more, written down so that nobody takes them for damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from generals_env.errors import StorageError
+from generals_env.recorders.log.files import read_checked, write_checked
+
+__all__ = ["FILE", "Range", "lost_ranges", "missing", "write_lost"]
+
+FILE = "lost.json"
+
+#: First and last number.
+Range = tuple[int, int]
+
+
+def lost_ranges(folder: Path) -> list[Range]:
+    """Return the numbers that a log has given up, in order.
+
+    Raises:
+        StorageError: If the file that tells is damaged.
+    """
+    content = read_checked(folder / FILE)
+    try:
+        return [] if content is None else [(int(first), int(last)) for first, last in content["ranges"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{folder / FILE}: expected ranges of numbers, got {content!r:.200}") from error
+
+
+def write_lost(folder: Path, ranges: Iterable[Range]) -> None:
+    """Write down which numbers are given up, instead of what was written down before.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    write_checked(folder / FILE, {"ranges": sorted(ranges)})
+
+
+def missing(first: int, last: int, present: Iterable[Range]) -> list[Range]:
+    """Return what of the numbers from ``first`` to ``last`` is in none of the ranges."""
+    gaps = []
+    for low, high in sorted(present):
+        if low > first:
+            gaps.append((first, min(low - 1, last)))
+        first = max(first, high + 1)
+        if first > last:
+            break
+    if first <= last:
+        gaps.append((first, last))
+    return [gap for gap in gaps if gap[0] <= gap[1]]

@@ -1,0 +1,352 @@
+"""The one that writes a log: transactions, segments one after another, and what is left of a crash."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generals_env.errors import StateError, StorageError
+from generals_env.recorders.disks import free_bytes
+from generals_env.recorders.locks import FileLock
+from generals_env.recorders.log.chunks import Chunk, Piece
+from generals_env.recorders.log.consumers import Consumers
+from generals_env.recorders.log.files import UNFINISHED, sync_file
+from generals_env.recorders.log.lost import lost_ranges, write_lost
+from generals_env.recorders.log.retention import Retention
+from generals_env.recorders.log.segments import (
+    Seal,
+    append,
+    companions,
+    connect,
+    create,
+    last_in,
+    orphans_in,
+    seal,
+    seal_of,
+    segment_path,
+    starts_in,
+    unlink,
+    unlink_companions,
+)
+from generals_env.recorders.log.wal import read_wal
+
+__all__ = ["LOCK", "LogWriter", "locked"]
+
+logger = logging.getLogger(__name__)
+
+LOCK = "writer.lock"
+
+LOCK_WAIT = 0.5  # seconds: somebody may only be looking whether there is a writer
+
+
+def locked(folder: Path, timeout: float = LOCK_WAIT) -> FileLock:
+    """Return the lock of a log, held.
+
+    Raises:
+        StorageError: If somebody else writes to the log, or the lock cannot be made.
+    """
+    try:
+        return FileLock(folder / LOCK, timeout)
+    except StorageError as error:
+        raise StorageError(f"log: expected {str(folder)!r} to have no other writer ({error})") from error
+
+
+@dataclass
+class Waiting:
+    """A batch on its way into the log."""
+
+    pieces: list[Piece]
+    last: int = -1
+    done: bool = False
+    error: BaseException | None = None
+
+
+@dataclass
+class Current:
+    """The segment that is written to."""
+
+    path: Path
+    connection: sqlite3.Connection
+    nbytes: int = field(default=0)  # of data
+
+
+class LogWriter:
+    """Appends to a log. Threads that come at the same time share a transaction, and so what it costs to bring it to disk."""
+
+    def __init__(
+        self,
+        folder: Path,
+        durability: str,
+        retention: Retention,
+        segment_bytes: int,
+        min_free_bytes: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """Open a log, which is there, and set right what a crash has left; the arguments are those of ``ExperienceLog``."""
+        self._folder, self._durability, self._retention = folder, durability, retention
+        self._segment_bytes, self._min_free_bytes, self._clock = segment_bytes, min_free_bytes, clock
+        self._changed = threading.Condition()
+        self._waiting: list[Waiting] = []
+        self._busy = False
+        self._closed = False
+        self._process = os.getpid()
+        self._current: Current | None = None
+        self._sealed: dict[int, Seal] = {}
+        self.commits = 0
+        self.next = 0
+        self._lock = locked(folder)
+        try:
+            self._recover()
+            self._retain()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    # --- What others call -----------------------------------------------------------------------------------------
+
+    def append(self, pieces: list[Piece]) -> int:
+        """Write the pieces of a batch in one transaction, and return the number of the last experience.
+
+        Raises:
+            StateError: After ``close``, or in a process that was forked off the one that opened the log.
+            StorageError: If they cannot be written. None of them has been taken.
+        """
+        mine = Waiting(pieces)
+        with self._changed:
+            self._check_open()
+            self._waiting.append(mine)
+            while self._busy and not mine.done:
+                self._changed.wait()
+        if not mine.done:
+            with self._exclusively():
+                self._write(self._taken())
+        if mine.error is not None:
+            raise StorageError(str(mine.error)) from mine.error
+        return mine.last
+
+    def flush(self) -> None:
+        """Bring to disk what is committed.
+
+        Raises:
+            StorageError: If the disk fails.
+        """
+        with self._exclusively():
+            if self._current is not None and self._durability == "normal":
+                try:
+                    sync_file(companions(self._current.path)[0])
+                except OSError as error:
+                    raise StorageError(f"log: expected to write to {str(self._current.path)!r}, got {error}") from error
+
+    def close(self) -> None:
+        """Seal the segment that is written to, and let others write.
+
+        Raises:
+            StorageError: If it cannot be sealed. All that was written is there, and the next opening seals it.
+        """
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+        with self._exclusively():
+            try:
+                self._write(self._taken())  # what came before
+                self._finish_current()
+                self._seal_all()
+            finally:
+                self._lock.close()
+
+    def wait(self, commits: int, seconds: float) -> None:
+        """Wait for a commit after the one of this number, but not longer than that."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.commits != commits, seconds)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Let go of all segments while the block runs, and then look again what is there.
+
+        Raises:
+            StateError: After ``close``.
+        """
+        with self._exclusively():
+            self._check_open()
+            self._finish_current()
+            try:
+                yield
+            finally:
+                self._recover()
+
+    @property
+    def current(self) -> Path | None:
+        """The segment that is written to, if there is one."""
+        current = self._current
+        return None if current is None else current.path
+
+    # --- Turns ----------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StateError("log: expected an open one, got one that is closed")
+        if os.getpid() != self._process:
+            raise StateError(f"log: expected process {self._process}, which opened it, got {os.getpid()}")
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """Be the only one that touches the files."""
+        with self._changed:
+            while self._busy:
+                self._changed.wait()
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _taken(self) -> list[Waiting]:
+        """Return all batches that are waiting."""
+        with self._changed:
+            group, self._waiting = self._waiting, []
+            return group
+
+    def _write(self, group: list[Waiting]) -> None:
+        """Write batches in one transaction and tell each how that went."""
+        if not group:
+            return  # somebody else was faster
+        error: BaseException | None = None
+        try:
+            self._commit(group)
+        except StorageError as failure:
+            error = failure
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            with self._changed:
+                for waiting in group:
+                    waiting.done, waiting.error = True, error
+                self.commits += 1
+                self._changed.notify_all()
+
+    # --- Segments -------------------------------------------------------------------------------------------------
+
+    def _commit(self, group: list[Waiting]) -> None:
+        now = int(self._clock() * 1e9)
+        current = self._segment()
+        chunks: list[Chunk] = []
+        number = self.next
+        for waiting in group:
+            for piece in waiting.pieces:
+                chunks.append(piece.at(number, now))
+                number += piece.count
+            waiting.last = number - 1
+        try:
+            append(current.connection, chunks)
+        except BaseException as error:
+            # An interrupt may have come after the commit.
+            self.next = max(self.next, last_in(current.connection) + 1)
+            if isinstance(error, sqlite3.Error):
+                raise StorageError(f"log: expected to write to {str(current.path)!r}, got {error}") from error
+            raise
+        self.next = number
+        current.nbytes += sum(len(chunk.data) for chunk in chunks)
+        if self._retention.max_age is not None:
+            self._retain()
+
+    def _segment(self) -> Current:
+        """Return the segment to write to, after a look at whether that can go well."""
+        free = free_bytes(self._folder)
+        if free < self._min_free_bytes:
+            raise StorageError(f"min_free_bytes: expected {self._min_free_bytes} free at {str(self._folder)!r}, got {free}")
+        if self._current is not None and self._current.nbytes >= self._segment_bytes:
+            self._finish_current()
+            try:
+                self._seal_all()
+            except StorageError as error:  # all is there, and it is tried again with the next segment
+                logger.warning("%s: not sealed for now: %s", self._folder, error)
+        if self._current is None:
+            path = segment_path(self._folder, self.next)
+            try:
+                if not path.exists():  # else it is empty, and left of a crash: readers may wait for what comes in it
+                    create(path)
+                self._current = Current(path, connect(path, self._durability))
+            except (OSError, sqlite3.Error) as error:
+                raise StorageError(f"log: expected to make {str(path)!r}, got {error}") from error
+            self._retain()
+        elif not self._current.path.exists():
+            raise StorageError(f"log: expected {str(self._current.path)!r} to stay while it is written to, got none")
+        return self._current
+
+    def _finish_current(self) -> None:
+        if self._current is not None:
+            self._current.connection.close()
+            self._current = None
+
+    def _seal_all(self) -> None:
+        """Seal what is not sealed; nothing is being written."""
+        for start in starts_in(self._folder):
+            if start not in self._sealed:
+                sealed = seal(segment_path(self._folder, start))
+                if sealed is not None:
+                    self._sealed[start] = sealed
+
+    def _retain(self) -> None:
+        """Throw away what is over the limits, but never the newest segment: it tells what number comes next."""
+        old = dict(sorted(self._sealed.items()))
+        newest = old.popitem() if old and self._current is None else None
+        unsealed = (self._current.nbytes if self._current else 0) + (newest[1].bytes if newest else 0)
+        self._retention.apply(old, unsealed, int(self._clock() * 1e9))
+        self._sealed = old | dict([newest] if newest else [])
+
+    # --- After a crash --------------------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Set right what a crash has left, find out what number comes next, and seal all that is there.
+
+        Raises:
+            StorageError: If there is damage which writing could make worse.
+        """
+        try:
+            for unfinished in self._folder.glob(f"*{UNFINISHED}*"):
+                unfinished.unlink(missing_ok=True)
+            self._sealed = {}
+            for start in starts_in(self._folder):
+                self._recover_segment(segment_path(self._folder, start), start)
+            for orphan in orphans_in(self._folder):
+                raise StorageError(f"{orphan}: expected the segment that this is the seal of, got none")  # noqa: TRY301 - told with the others
+            lost = lost_ranges(self._folder)
+            self.next = max([segment.last + 1 for segment in self._sealed.values()] + [last + 1 for _, last in lost] + [0])
+            seen = max(Consumers(self._folder).all().values(), default=-1)
+            if seen >= self.next:  # a power cut, and "normal": numbers are not given twice
+                logger.warning("%s: experiences %d to %d were read, and are lost", self._folder, self.next, seen)
+                write_lost(self._folder, [*lost, (self.next, seen)])
+                self.next = seen + 1
+            for start in starts_in(self._folder):
+                if start not in self._sealed and start != self.next:
+                    unlink(segment_path(self._folder, start))  # it is empty, and nothing more comes into it
+        except StorageError as error:
+            raise StorageError(f"{error}; repair() keeps what is intact") from error
+        except OSError as error:
+            raise StorageError(f"log: expected a folder that can be written, got {str(self._folder)!r} ({error})") from error
+
+    def _recover_segment(self, path: Path, start: int) -> None:
+        sealed = seal_of(path)
+        if sealed is None:
+            wal = companions(path)[0]
+            damaged_at = read_wal(wal).damaged_at
+            if damaged_at is not None:
+                raise StorageError(f"{wal}: expected what was committed, got damage at byte {damaged_at}")
+            sealed = seal(path)
+            if sealed is None:
+                return
+        elif path.stat().st_size != sealed.bytes:
+            raise StorageError(f"{path}: expected {sealed.bytes} bytes, got {path.stat().st_size}")
+        else:
+            unlink_companions(path)
+        self._sealed[start] = sealed
