@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-AREAS = ("env", "engine", "buffers")
+AREAS = ("env", "engine", "buffers", "storage")
 
 
 def main() -> None:

@@ -1,0 +1,336 @@
+"""Storage: bytes and speed of each format beside other libraries' on the same experiences, and of the log beside bare SQLite.
+
+Figures are medians of rounds with their spread; in each round everything has its turn. Writing and reading are those of one
+process: on one core where it says so, else on all.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import platform
+import shutil
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import generals_env
+from benchmarks.buffers import PACKS, Batches, cell
+from generals_env import replay
+from generals_env.recorders import (
+    DatasetWriter,
+    ExperienceBatch,
+    ExperienceLog,
+    ExperienceRecorder,
+    open_dataset,
+    to_minari,
+)
+from generals_env.recorders.codec import encode_batch
+from generals_env.recorders.formats import FORMATS, format_of
+from generals_env.recorders.journal import GameCollector, Journal
+
+ROUNDS = 5
+
+#: What the guide promises, 1 GB an hour at 1,000 games a second of 50 turns, in bytes an experience of two players.
+PROMISE = 10**9 / (3600 * 1000 * 50 * 2)
+
+TENSORS = 2 * 4 * 9 + 2 * 8  # bytes a tile of one experience: both states, float32, and both masks
+
+#: Formats that hold tensors, which are slow: they are measured with a part of the experiences.
+OF_TENSORS = ("tfrecord", "tfrecord.gz")
+
+
+def games_of_expanders() -> ExperienceBatch:
+    """Return what 64 games bring in 256 turns: 20x20, expander against expander."""
+    batches = Batches()
+    with ExperienceRecorder(generals_env.make_vec(64), batches) as env:
+        env.reset(seed=1)
+        for _ in range(4):
+            env.play(256, ("expander", "expander"))
+    return ExperienceBatch.concat(batches[-len(batches) // 4 :])
+
+
+def games_of_people() -> list[ExperienceBatch]:
+    """Return recorded duels of people, none if they do not lie beside the checkout."""
+    batches = Batches()
+    journal = Journal(batches)
+    collector = GameCollector(journal)
+    for path in sorted(PACKS.glob("*.json.gz")):
+        for case in json.loads(gzip.decompress(path.read_bytes())):
+            replay.from_dict(case["replay"]).collect(collector)
+    journal.close()
+    return [ExperienceBatch.concat(batches[low : low + 8]) for low in range(0, len(batches), 8)]
+
+
+def one_core(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds that some work takes on one core, and what it returns."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    if cores:
+        os.sched_setaffinity(0, {min(cores)})
+    try:
+        return timed(work)
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds that some work takes, and what it returns."""
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def formats(console: Console, batch: ExperienceBatch, people: list[ExperienceBatch]) -> None:
+    """Measure every format."""
+    figures: dict[str, dict[str, list[float]]] = {name: {} for name in [*FORMATS, "numpy float32, zlib", "parquet float32"]}
+    sizes: dict[str, list[str]] = {}
+    human = sum(map(len, people))
+    with Progress(console=console) as bar:
+        task = bar.add_task("formats", total=(ROUNDS + 1) * len(figures))
+        for round_number in range(ROUNDS + 1):  # the first one compiles
+            for name, kept in figures.items():
+                part = batch if name in FORMATS and name not in OF_TENSORS else batch.slice(0, 2048).compact()
+                encode, decode = codec_of(name)
+                written, content = one_core(lambda encode=encode, part=part: encode(part))
+                read, found = timed(lambda decode=decode, content=content: decode(content))
+                if round_number:
+                    kept.setdefault("written", []).append(len(part) / written)
+                    kept.setdefault("read", []).append(len(part) / read)
+                    if name in FORMATS and name not in OF_TENSORS:
+                        expanded, _ = timed(
+                            lambda decode=decode, content=content: [p.tensors() for p in pieces(decode(content))]
+                        )
+                        kept.setdefault("tensors", []).append(len(part) / expanded)
+                    elif name in FORMATS:
+                        kept.setdefault("tensors", []).append(len(part) / timed(found.tensors)[0])
+                else:
+                    own = (
+                        sum(len(encode(b)) for b in people) / human
+                        if human and name in FORMATS and name not in OF_TENSORS
+                        else None
+                    )
+                    sizes[name] = [f"{len(content) / len(part):,.1f}", "-" if own is None else f"{own:,.2f}"]
+                    sizes[name].append(f"{PROMISE / (len(content) / len(part)):,.3f}")
+                bar.advance(task)
+    table = Table(
+        "format",
+        "bytes an experience",
+        "games of people",
+        "share of the guide's 1 GB an hour",
+        "written a second, one core",
+        "read a second, as boards",
+        "read a second, as tensors",
+        title=f"{len(batch):,} experiences, 20x20, two players; {human:,} of people; medians of {ROUNDS} (least - most)",
+    )
+    for name, kept in figures.items():
+        table.add_row(name, *sizes[name], *(cell(kept.get(what, [])) for what in ("written", "read", "tensors")))
+    console.print(table)
+    console.print(f"the guide's promise is {PROMISE:.1f} bytes an experience; as float32 tensors one takes {TENSORS * 400:,}")
+
+
+def pieces(batch: ExperienceBatch) -> list[ExperienceBatch]:
+    """Return a batch in pieces whose tensors fit into memory."""
+    return [batch.slice(low, low + 4096) for low in range(0, len(batch), 4096)]
+
+
+def codec_of(name: str) -> tuple[Callable[[ExperienceBatch], bytes], Callable[[bytes], Any]]:
+    """Return what writes and reads a format, ours or float tensors by others."""
+    if name in FORMATS:
+        form = format_of(name)
+        return form.encode, form.decode
+    return (numpy_written, numpy_read) if name.startswith("numpy") else (parquet_written, parquet_read)
+
+
+def columns_of(batch: ExperienceBatch) -> dict[str, np.ndarray[Any, Any]]:
+    """Return an experience as people keep it: float tensors and masks."""
+    tensors = batch.tensors()
+    return {
+        "state": tensors.states,
+        "next_state": tensors.next_states,
+        "action_mask": tensors.action_masks,
+        "next_action_mask": tensors.next_action_masks,
+        "action": tensors.actions,
+        "reward": tensors.rewards,
+        "terminated": tensors.terminated,
+    }
+
+
+def numpy_written(batch: ExperienceBatch) -> bytes:
+    """Write tensors with ``numpy.savez_compressed``."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **columns_of(batch))
+    return file.getvalue()
+
+
+def numpy_read(content: bytes) -> dict[str, np.ndarray[Any, Any]]:
+    """Read them."""
+    with np.load(io.BytesIO(content)) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def parquet_written(batch: ExperienceBatch) -> bytes:
+    """Write tensors as fixed-size lists, zstd 1."""
+    import pyarrow.parquet as pq
+
+    arrays = {}
+    for name, column in columns_of(batch).items():
+        flat = pa.array(column.reshape(-1))
+        arrays[name] = flat if column.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, column[0].size)
+    file = io.BytesIO()
+    pq.write_table(pa.table(arrays), file, compression="zstd", compression_level=1)
+    return file.getvalue()
+
+
+def parquet_read(content: bytes) -> dict[str, np.ndarray[Any, Any]]:
+    """Read them."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(io.BytesIO(content))
+    return {
+        name: np.asarray(table[name].combine_chunks().flatten())
+        if pa.types.is_fixed_size_list(table[name].type)
+        else table[name].to_numpy()
+        for name in table.column_names
+    }
+
+
+def log(console: Console, batch: ExperienceBatch) -> None:
+    """Measure the log beside bare SQLite with the same bytes on the same disk."""
+    large = [batch.slice(low, low + 2048).compact() for low in range(0, len(batch) // 2048 * 2048, 2048)]
+    small = [batch.slice(low, low + 1024).compact() for low in range(0, 60 * 1024, 1024)]
+    blobs = [encode_batch(part) for part in small]
+    figures: dict[str, list[float]] = {}
+    with Progress(console=console) as bar:
+        task = bar.add_task("log", total=ROUNDS + 1)
+        for round_number in range(ROUNDS + 1):
+            found = {
+                'ExperienceLog, "normal", 2,048 an append': appended(large, "normal"),
+                'ExperienceLog, "commit", 1,024 an append': appended(small, "commit"),
+                "bare SQLite, FULL, the same bytes": bare(blobs, "FULL", sum(map(len, small))),
+                "bare SQLite, NORMAL, the same bytes": bare(blobs, "NORMAL", sum(map(len, small))),
+                "read back as boards": read_back(large),
+            }
+            if round_number:
+                for name, value in found.items():
+                    figures.setdefault(name, []).append(value)
+            bar.advance(task)
+    table = Table("log", "experiences a second", title=f"medians of {ROUNDS} (least - most)")
+    for name, values in figures.items():
+        table.add_row(name, cell(values))
+    console.print(table)
+    ours, theirs = figures['ExperienceLog, "commit", 1,024 an append'], figures["bare SQLite, FULL, the same bytes"]
+    ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+    console.print(f"with fsync: {ratio:.0%} of bare SQLite (median of pairs)")
+
+
+def appended(parts: list[ExperienceBatch], durability: str) -> float:
+    """Return how many experiences a second a log takes."""
+    with tempfile.TemporaryDirectory(dir=".") as folder, ExperienceLog(folder, durability) as log:
+        log.write(parts[0])
+
+        def write() -> None:
+            for part in parts:
+                log.write(part)
+
+        return sum(map(len, parts)) / timed(write)[0]
+
+
+def bare(blobs: list[bytes], synchronous: str, experiences: int) -> float:
+    """Return how many experiences a second SQLite takes as blobs, a commit each."""
+    with (
+        tempfile.TemporaryDirectory(dir=".") as folder,
+        closing(sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)) as db,
+    ):
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA synchronous={synchronous}")
+        db.execute("CREATE TABLE chunks (first INTEGER PRIMARY KEY, data BLOB)")
+        db.execute("INSERT INTO chunks VALUES (-1, ?)", (blobs[0],))
+
+        def write() -> None:
+            for number, blob in enumerate(blobs):
+                db.execute("INSERT INTO chunks VALUES (?, ?)", (number, blob))
+
+        return experiences / timed(write)[0]
+
+
+def read_back(parts: list[ExperienceBatch]) -> float:
+    """Return how many experiences a second a log gives back."""
+    with tempfile.TemporaryDirectory(dir=".") as folder, ExperienceLog(folder, "normal") as log:
+        for part in parts:
+            log.write(part)
+        return sum(map(len, parts)) / timed(lambda: sum(map(len, log.read())))[0]
+
+
+def datasets(console: Console, batch: ExperienceBatch) -> None:
+    """Measure folders: written while experience comes, read in batches, in order and mixed."""
+    parts = [batch.slice(low, low + 2048).compact() for low in range(0, len(batch), 2048)]
+    table = Table("folder", "written a second", "read a second", "read mixed, batches of 256, a second", "files")
+    with Progress(console=console) as bar:
+        for form in bar.track([name for name in FORMATS if name not in OF_TENSORS], description="folders"):
+            figures: dict[str, list[float]] = {"written": [], "read": [], "mixed": []}
+            for _ in range(ROUNDS):
+                with tempfile.TemporaryDirectory(dir=".") as folder:
+
+                    def write(folder: str = folder, form: str = form) -> None:
+                        with DatasetWriter(folder, form) as writer:
+                            for part in parts:
+                                writer.write(part)
+
+                    figures["written"].append(len(batch) / timed(write)[0])
+                    dataset = open_dataset(folder)
+                    files = len(dataset.files)
+                    figures["read"].append(len(batch) / timed(lambda dataset=dataset: sum(map(len, dataset)))[0])
+                    mixed = dataset.shuffled(20_000, seed=1).batches(256)
+                    figures["mixed"].append(len(batch) / timed(lambda mixed=mixed: sum(map(len, mixed)))[0])
+            table.add_row(form, *(cell(figures[name]) for name in figures), str(files))
+    console.print(table)
+
+
+def minari(console: Console) -> None:
+    """Measure the export to Minari, and what it takes on disk."""
+    batches = Batches()
+    with ExperienceRecorder(generals_env.make_vec(4, max_turns=200), batches) as env:
+        env.reset(seed=1)
+        env.play(200, ("expander", "expander"))
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        os.environ["MINARI_DATASETS_PATH"] = str(Path(folder).resolve())
+        seconds, _ = timed(lambda: to_minari(batches, "generals/benchmark-v0"))
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    count = sum(map(len, batches))
+    console.print(f"Minari: {count:,} experiences, {count / seconds:,.0f} a second, {size / count:,.0f} bytes each (HDF5)")
+
+
+def main() -> None:
+    """Measure and print."""
+    console = Console(width=200)
+    place = Path("runs/benchmark")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    os.chdir(place)  # on the disk of the checkout: /tmp may be memory
+    batch, people = games_of_expanders(), games_of_people()
+    formats(console, batch, people)
+    log(console, batch)
+    datasets(console, batch)
+    minari(console)
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    versions = f"numpy {np.__version__}, pyarrow {pa.__version__}, SQLite {sqlite3.sqlite_version}"
+    console.print(f"{machine}, python {sys.version.split()[0]}, generals_env {generals_env.__version__}, {versions}")
+
+
+if __name__ == "__main__":
+    main()
