@@ -87,6 +87,7 @@ class Journal:
         closed: Whether it takes no more.
         recipe: How observations are made of boards.
         metadata: Goes into every batch; a batch keeps the very dict, so put another one in its place.
+        stamp: ``collected_at`` of turns to come, for games that were played another time; None for the time of writing.
         shown: Keeps observations as they were shown, where boards do not tell them; None otherwise.
     """
 
@@ -114,6 +115,7 @@ class Journal:
         self.recipe = recipe or Recipe()
         self.metadata: Mapping[str, Any] = {"run": self.run_id, **(metadata or {})}
         self.shown: Shown | None = None
+        self.stamp: int | None = None
         self.closed = False
         self.seat = seat
         self._count = games
@@ -211,7 +213,7 @@ class Journal:
             terminated,
             truncated,
             self.seat,
-            time.time_ns(),
+            self.stamp or time.time_ns(),
         )
 
     def parts(self, boards: Boards, edges: Sequence[int], turns: int) -> list[Part]:

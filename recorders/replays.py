@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,11 +40,11 @@ def record_replays(
     """Play replays and record every player's experience.
 
     Actions are the moves that were made, a pass where there was none. Games are called by the id in the
-    file, or by its name.
+    file, or by its name; ``collected_at`` is when the recording of the game began, as nobody knows when it was played.
 
     Args:
         paths: Files as ``generals_env.replay.read`` takes them, or one such file.
-        sink: A folder for NPZ files, or an object with ``write``, ``flush`` and ``close``. It is closed at the end.
+        sink: A folder or URL, an object with ``write``, ``flush`` and ``close``, or several of these; closed at the end.
         reward: Weights of the reward; the default ones without.
         on_error: ``"raise"`` stops at the first replay that cannot be recorded, ``"skip"`` reports it.
 
@@ -63,6 +64,7 @@ def record_replays(
         for path in paths:
             try:
                 game = replay.read(path)
+                journal.stamp = time.time_ns()
                 collector.name_next_game(game.id or Path(path).name)
                 game.collect(collector, reward)
             except ReplayError as error:

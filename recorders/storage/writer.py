@@ -34,8 +34,12 @@ NAMINGS = ("packed", "games")
 
 WHEN_FULL = ("raise", "drop", "delete_oldest")
 
-#: Of a key of metadata that batches in one file may differ in.
+#: Metadata in which batches in one file may differ; then the file has none of them.
 OF_A_GAME = ("seed",)
+
+
+#: What experience in one file has in common: the game, if files are of games, and what batches are put together by.
+Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class OpenFile:
     """Experience that is to become a file.
 
     Attributes:
-        key: The game's id; empty where games share a file.
+        key: What all of it has in common.
         kind: ``"part"`` or ``"game"``.
         id: Of the writer or the game, safe in a name.
         folder: Where it goes: that of the hour in which it was begun.
@@ -81,7 +85,7 @@ class OpenFile:
         ended: Players for whom it has ended.
     """
 
-    key: str
+    key: Key
     kind: str
     id: str
     folder: str
@@ -108,19 +112,6 @@ class OpenFile:
             self.seen.update(np.unique(batch.player_id).tolist())
             self.ended.update(np.unique(batch.player_id[batch.terminated | batch.truncated]).tolist())
 
-    def takes(self, batch: ExperienceBatch) -> bool:
-        """Return whether a batch can stand in one file with what is there."""
-        if not self.batches:
-            return True
-        first = self.batches[0]
-        kinds = [None if one.dense is None else (one.dense.observations.dtype, one.state_shape) for one in (first, batch)]
-        about = [{name: value for name, value in one.metadata.items() if name not in OF_A_GAME} for one in (first, batch)]
-        return (
-            (batch.players, batch.recipe, batch.shape) == (first.players, first.recipe, first.shape)
-            and kinds[0] == kinds[1]
-            and about[0] == about[1]
-        )
-
 
 class DatasetWriter(ClosingSink):
     """Writes experience to files in a folder or on S3.
@@ -130,10 +121,10 @@ class DatasetWriter(ClosingSink):
     process loses what came after, and nothing else; a file is whole or not there. ``open_dataset`` reads the place, also while
     it is written.
 
-    With ``naming="packed"`` (``part_<writer>_0000.npz``) many games share a file: for training, and whenever games are many or
-    short. With ``naming="games"`` (``game_<id>_0000.npz``) each game has files of its own, the next one begun when the game
-    goes on after a file was written: where single games are looked up, moved or deleted. A game's file takes some milliseconds
-    and a kilobyte, however short the game.
+    With ``naming="packed"`` (``part_<writer>_0000.npz``) many games share a file, those on boards of one shape: for training,
+    and whenever games are many or short. With ``naming="games"`` (``game_<id>_0000.npz``) each game has files of its own, the
+    next one begun when the game goes on after a file was written: where single games are looked up, moved or deleted. A game's
+    file takes some milliseconds and a kilobyte, however short the game.
 
     Any number of writers, on any number of machines, may write to one place: none writes over another's files.
 
@@ -207,10 +198,11 @@ class DatasetWriter(ClosingSink):
         self._lock = threading.RLock()
         self._id = f"{int(clock() * 1000):011x}{uuid.uuid4().hex[:5]}"  # in the order of time, and nobody else's
         self._numbers: dict[tuple[str, str], int] = {}  # of the next file, by kind and id
-        self._open: dict[str, OpenFile] = {}  # by game, or one of many games
+        self._open: dict[Key, OpenFile] = {}
         self._full: list[OpenFile] = []  # to be written
         self._unindexed: dict[str, dict[str, FileEntry]] = {}  # written, by folder
         self._checked: Mapping[str, Any] | None = None  # metadata that JSON takes
+        self._about = ""  # the same as text, without what a file need not have in common
         self._stats = WriterStats()
         self._closed = False
 
@@ -244,8 +236,8 @@ class DatasetWriter(ClosingSink):
             if not self._has_room(0):
                 self._stats = replace(self._stats, dropped=self._stats.dropped + len(batch))
                 return
-            for key, kind, part in self._divided(batch):
-                self._add(key, kind, part, now)
+            for game, part in self._divided(batch):
+                self._add(game, part, now)
             count = len(batch)
             self._stats = replace(self._stats, taken=self._stats.taken + count, pending=self._stats.pending + count)
             self._close_files([file for file in self._open.values() if file.bytes >= self._max_file_bytes or file.is_over])
@@ -259,8 +251,10 @@ class DatasetWriter(ClosingSink):
     def _check(self, batch: ExperienceBatch) -> None:
         """Raise ``ConfigError`` if a batch has what cannot be written: found out later, it would be in the way for ever."""
         if batch.metadata is not self._checked:
+            about = {name: value for name, value in batch.metadata.items() if name not in OF_A_GAME}
             try:
                 json.dumps(dict(batch.metadata))
+                self._about = json.dumps(about, sort_keys=True)
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"metadata: expected what JSON takes, got {batch.metadata!r:.200} ({error})") from error
             self._checked = batch.metadata
@@ -269,27 +263,26 @@ class DatasetWriter(ClosingSink):
         except UnicodeEncodeError as error:
             raise ConfigError(f"game_ids: expected text, got {error}") from error
 
-    def _add(self, key: str, kind: str, part: ExperienceBatch, now: float) -> None:
-        """Add experience to the file that is open for it."""
+    def _add(self, game: str, part: ExperienceBatch, now: float) -> None:
+        """Add experience of a game, or of many if ``game`` is empty, to the file that is open for its like."""
+        dense = None if part.dense is None else (part.dense.observations.dtype.str, part.state_shape)
+        key = (game, part.players, part.shape, part.recipe, dense, self._about)
         file = self._open.get(key)
-        if file is not None and not file.takes(part):
-            self._close_files([file])
-            file = None
         if file is None:
-            name = self._id if kind == "part" else safe_id(key)
+            kind, name = ("part", self._id) if self.naming == "packed" else ("game", safe_id(game))
             file = self._open[key] = OpenFile(key, kind, name, partition_of(now), now)
         file.add(part)
 
-    def _divided(self, batch: ExperienceBatch) -> list[tuple[str, str, ExperienceBatch]]:
-        """Return the parts of a batch that go to different files: key, kind and experiences of each."""
+    def _divided(self, batch: ExperienceBatch) -> list[tuple[str, ExperienceBatch]]:
+        """Return the parts of a batch that go to different files, each with its game."""
         if self.naming == "packed":
-            return [("", "part", batch)]
+            return [("", batch)]
         if len(batch.game_ids) == 1:
-            return [(batch.game_ids[0], "game", batch)]
+            return [(batch.game_ids[0], batch)]
         order = np.argsort(batch.game, kind="stable")
         bounds = np.searchsorted(batch.game[order], np.arange(len(batch.game_ids) + 1))
         parts = [order[bounds[game] : bounds[game + 1]] for game in range(len(batch.game_ids))]
-        return [(batch.game_ids[game], "game", batch.select(rows)) for game, rows in enumerate(parts) if len(rows)]
+        return [(batch.game_ids[game], batch.select(rows)) for game, rows in enumerate(parts) if len(rows)]
 
     def _has_room(self, size: int) -> bool:
         """Return whether a file of ``size`` bytes leaves enough of the disk free, after making room; or raise."""
