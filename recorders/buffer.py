@@ -100,8 +100,8 @@ class Store(Protocol):
     def rewards(self) -> npt.NDArray[np.float32]:
         """Return the rewards of all experiences, in any order."""
 
-    def snapshot(self) -> Iterator[ExperienceBatch]:
-        """Yield all experiences in the order in which they were written."""
+    def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
+        """Yield experiences ``low`` to ``high`` in the order in which they were written."""
 
 
 class ReplayBuffer:
@@ -261,7 +261,7 @@ class ReplayBuffer:
             store.like = replace(like, metadata=in_common([like.metadata, batch.metadata]))
         height, width = (max(one, other) for one, other in zip(batch.shape, like.shape, strict=True))
         if (height, width) != like.shape:
-            parts = list(store.snapshot())
+            parts = list(store.between(store.first, store.next))
             larger = self._new_store(batch.select(np.zeros(0, np.int64)).padded(height, width), store.first)
             for part in parts:
                 larger.put(part.padded(height, width))
@@ -448,7 +448,39 @@ class ReplayBuffer:
             StateError: If there are none.
         """
         with self._changed:
-            return ExperienceBatch.concat(list(self._required().snapshot()))
+            store = self._required()
+            return ExperienceBatch.concat(list(store.between(store.first, store.next)))
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Number of the oldest experience, and the number that the next one will get: all that came are counted from 0 on."""
+        with self._changed:
+            store = self._store
+            return (store.first, store.next) if store else (self._next, self._next)
+
+    def read(self, first: int, count: int, timeout: float = 0.0) -> ExperienceBatch | None:
+        """Return the oldest ``count`` experiences from number ``first`` on, or as many as there are; they stay in the buffer.
+
+        Their ``sequence`` is their number; above ``first`` it tells how many are not there any more.
+
+        Args:
+            first: The number, see ``span``.
+            count: How many at the most.
+            timeout: Seconds to wait for the first one.
+
+        Returns:
+            None if there is none.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self.span[1] > first, timeout)
+            oldest, following = self.span
+            low = max(first, oldest)
+            if self._store is None or low >= following:
+                return None
+            high = min(low + count, following)
+            batch = ExperienceBatch.concat(list(self._store.between(low, high)))
+        batch.rows["sequence"] = np.arange(low, high)
+        return batch
 
     def drain(self) -> ExperienceBatch:
         """Return all experiences, in the order in which they were written, and forget them; their memory is given back.
@@ -482,7 +514,8 @@ class ReplayBuffer:
         from generals_env.recorders.buffer_files import save_buffer
 
         with self._changed:
-            save_buffer(Path(path), self._required().snapshot(), self._saved())
+            store = self._required()
+            save_buffer(Path(path), store.between(store.first, store.next), self._saved())
 
     def load(self, path: str | Path) -> None:
         """Write the experiences of a folder that ``save`` made to the buffer, as ``write`` does, but all of them.

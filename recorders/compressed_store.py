@@ -171,9 +171,10 @@ class CompressedStore:
             return np.zeros(0, np.float32)
         return np.concatenate([chunk.rewards for chunk in self._chunks])[self.first - self._chunks[0].first :]
 
-    def snapshot(self) -> Iterator[ExperienceBatch]:
-        """Yield all experiences in the order in which they were written, a chunk at a time."""
+    def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
+        """Yield experiences ``low`` to ``high`` in the order in which they were written, a chunk at a time."""
         for number, chunk in enumerate(self._chunks):
-            batch = self._opened(number)
-            gone = max(self.first - chunk.first, 0)
-            yield batch if not gone else batch.select(np.arange(gone, len(batch)))
+            start, stop = max(low - chunk.first, 0), min(high - chunk.first, len(chunk.rewards))
+            if start < stop:
+                batch = self._opened(number)
+                yield batch if stop - start == len(batch) else batch.select(np.arange(start, stop))

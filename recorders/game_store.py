@@ -42,7 +42,7 @@ __all__ = ["GameStore"]
 
 Keys = npt.NDArray[np.int64]
 
-#: Experiences of a batch of ``snapshot``.
+#: Experiences of a batch of ``between``.
 PART = 8192
 
 #: Experiences that a thread plays again at the least.
@@ -263,11 +263,11 @@ class GameStore(NamedGames):
         used[self.segments.free_segments[: self.segments.state[FREE_SEGMENTS]]] = False
         return used
 
-    def snapshot(self) -> Iterator[ExperienceBatch]:
-        """Yield all experiences in the order in which they were written, some thousands at a time."""
+    def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
+        """Yield experiences ``low`` to ``high`` in the order in which they were written, some thousands at a time."""
         slots, players = len(self.segments.where), self.segments.actions.shape[2]
-        for low in range(self.first, self.next, PART):
-            keys = np.arange(low, min(low + PART, self.next))
+        for start in range(low, high, PART):
+            keys = np.arange(start, min(start + PART, high))
             batch = self.take(keys)
             # Players of a turn, which stand together, share its boards again.
             turns = self.segments.where[keys % slots] // players

@@ -213,12 +213,17 @@ class RingStore(NamedGames):
         """Return the rewards of all experiences."""
         return self.ring.experiences["reward"][np.arange(self.first, self.next) % self.capacity]
 
-    def snapshot(self) -> Iterator[ExperienceBatch]:
-        """Yield all experiences in the order in which they were written, as one batch in new arrays."""
-        keys = np.arange(self.first, self.next)
+    def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
+        """Yield experiences ``low`` to ``high`` in the order in which they were written, as one batch in new arrays."""
+        keys = np.arange(low, high)
         slots = keys % self.capacity
         rows = self.ring.experiences[slots]
-        needed = np.flatnonzero(self.ring.tables.board_refs > 0)
+        needed = np.unique(np.concatenate([rows["state_index"], rows["next_state_index"]]))
+        reached = needed
+        for _ in range(self.depth - 1):
+            reached = self.ring.tables.packed.entries["previous"][reached]
+            reached = reached[reached >= 0]
+            needed = np.union1d(needed, reached)
         places = np.zeros(len(self.ring.tables.board_refs), np.int32)
         places[needed] = np.arange(len(needed))
         for name in ("state_index", "next_state_index"):

@@ -479,7 +479,7 @@ class TurnBuffer(ReplayBuffer):
             state = {name: value for name, value in self.__dict__.items() if name != "_changed"}
             store = self._store
             if store is not None and not self.plays_again:
-                batches = list(store.snapshot()) if len(self) else []
+                batches = list(store.between(store.first, store.next)) if len(self) else []
                 state |= {"_store": None, "_next": store.first}
                 state["saved"] = store.like.metadata, [encode_batch(batch) for batch in batches]
             return state

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import same
+from helpers import let_others_through, same
 from recorded import record_game
 from test_codec import contents, odd_batch
 
@@ -461,6 +461,7 @@ from generals_env.recorders.log import ExperienceLog
 import generals_env.recorders.codec
 folder = Path(sys.argv[1])
 os.setgroups([])
+os.setgid(65534)
 os.setuid(65534)
 assert not os.access(folder, os.W_OK)
 log = ExperienceLog(folder, mode="r")
@@ -471,9 +472,7 @@ print(sum(map(len, log.read())), log.last, log.verify().ok)
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes somebody else")
 def test_folders_that_cannot_be_written_can_be_read(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     folder = tmp_path / "log"
-    for parent in (folder, *folder.parents):
-        if parent.exists() and not parent.stat().st_mode & 1:
-            parent.chmod(0o755)
+    let_others_through(folder)
     command = [sys.executable, "-c", READ_ONLY, str(folder)]
     with opened(folder, segment_bytes=3000) as log:
         fill(log, parts, 9)

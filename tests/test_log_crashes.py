@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers import let_others_through
 from test_log import PART, numbers, opened, segments
 from test_log import parts as parts  # noqa: PLC0414 - a fixture
 
@@ -140,6 +141,8 @@ folder, name = sys.argv[1:3]
 with open(name, "rb") as file:
     parts = pickle.load(file)
 os.setgroups([])
+os.setgroups([])
+os.setgid(65534)
 os.setuid(65534)
 log = ExperienceLog(folder, segment_bytes=4000, min_free_bytes=0)
 for k in range(7):
@@ -169,9 +172,7 @@ def test_a_folder_that_may_no_longer_be_written_takes_nothing_until_it_may(
     folder = tmp_path / "log"
     folder.mkdir()
     os.chown(folder, 65534, 65534)
-    for parent in folder.parents:
-        if not parent.stat().st_mode & 1:
-            parent.chmod(0o755)
+    let_others_through(folder.parent)
     command = [sys.executable, "-c", FORBIDDEN, str(folder), str(tmp_path / "parts")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import stat
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import let_others_through
 from s3 import FaultyProxy, faulty_s3, s3, s3_process
 
 from generals_env import ConfigError, StorageError
@@ -166,9 +166,7 @@ store.create("after", b"3")
 assert [name for name, _ in store.files()] == ["after", "before"]
 assert len(list(folder.iterdir())) == 2
 """
-    for folder in (tmp_path, *tmp_path.parents):  # others must get through
-        if folder.stat().st_uid == 0 and not folder.stat().st_mode & stat.S_IXOTH:
-            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    let_others_through(tmp_path)
     (tmp_path / "locked").mkdir(mode=0o755)
     own = tmp_path / "own"
     own.mkdir()

@@ -464,7 +464,7 @@ def test_a_batch_larger_than_the_tables_keeps_its_end() -> None:
     store = JoiningStore(batch, capacity=1000, max_bytes=3000)  # 64 boards
     for _ in range(3):
         store.put(batch)
-    (held,) = store.snapshot()
+    (held,) = store.between(store.first, store.next)
     assert 0 < len(held) < len(batch)
     assert held.sequence.tolist() == batch.sequence[-len(held) :].tolist()
     assert held.states().tobytes() == batch.select(np.arange(len(batch) - len(held), len(batch))).states().tobytes()

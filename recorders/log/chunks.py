@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.checks import checked_batch
 from generals_env.recorders.codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.selection import Selection
 
-__all__ = ["Chunk", "Filter", "Piece", "pieces_of"]
+__all__ = ["Chunk", "Piece", "may_match", "pieces_of", "wanted_after"]
 
 MOST_EXPERIENCES = 4096  # of a chunk: readers decompress it whole
 
@@ -129,50 +128,14 @@ def piece_of(batch: ExperienceBatch) -> Piece:
     return Piece(len(batch), int(batch.turn.max()), names, data, zlib.crc32(data))
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which experiences a reader wants: those to which all of it applies.
+def may_match(chunk: Chunk, wanted: Selection) -> bool:
+    """Return whether there can be such experiences in a chunk."""
+    if wanted.min_turn is not None and chunk.most_turn < wanted.min_turn:
+        return False
+    return wanted.game_ids is None or chunk.games is None or not wanted.game_ids.isdisjoint(json.loads(chunk.games))
 
-    Attributes:
-        game_ids: Of these games; None for all.
-        player_ids: Of these players; None for all.
-        min_turn: Of this turn or later; None for all.
-    """
 
-    game_ids: frozenset[str] | None = None
-    player_ids: frozenset[int] | None = None
-    min_turn: int | None = None
-
-    @classmethod
-    def of(cls, game_ids: Collection[str] | None, player_ids: Collection[int] | None, min_turn: int | None) -> Filter:
-        """Return a filter.
-
-        Raises:
-            ConfigError: If an argument is not what it should be.
-        """
-        for name, value, kind in (("game_ids", game_ids, str), ("player_ids", player_ids, (int, np.integer))):
-            if isinstance(value, str) or not (
-                value is None or (isinstance(value, Collection) and all(isinstance(one, kind) for one in value))
-            ):
-                raise ConfigError(f"{name}: expected a list of them or None, got {value!r:.200}")
-        if min_turn is not None:
-            check_integer("min_turn", min_turn, 0, 2**31 - 1)
-        games = None if game_ids is None else frozenset(game_ids)
-        return cls(games, None if player_ids is None else frozenset(map(int, player_ids)), min_turn)
-
-    def may_match(self, chunk: Chunk) -> bool:
-        """Return whether there can be such experiences in a chunk."""
-        if self.min_turn is not None and chunk.most_turn < self.min_turn:
-            return False
-        return self.game_ids is None or chunk.games is None or not self.game_ids.isdisjoint(json.loads(chunk.games))
-
-    def applied(self, batch: ExperienceBatch, after: int) -> ExperienceBatch:
-        """Return those experiences of a batch that have a number above ``after``."""
-        wanted = batch.sequence > after
-        if self.game_ids is not None:
-            wanted &= np.array([name in self.game_ids for name in batch.game_ids], np.bool_)[batch.game]
-        if self.player_ids is not None:
-            wanted &= np.isin(batch.player_id, list(self.player_ids))
-        if self.min_turn is not None:
-            wanted &= batch.turn >= self.min_turn
-        return batch if wanted.all() else batch.select(wanted)
+def wanted_after(batch: ExperienceBatch, number: int, wanted: Selection) -> ExperienceBatch:
+    """Return those experiences of a batch that are wanted and have a number above ``number``."""
+    flags = wanted.flags(batch) & (batch.sequence > number)
+    return batch if flags.all() else batch.select(flags)

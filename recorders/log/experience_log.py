@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.disks import network_kind
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.log.chunks import Filter, pieces_of
+from generals_env.recorders.log.chunks import pieces_of
 from generals_env.recorders.log.consumers import Consumers
 from generals_env.recorders.log.reader import LogReader
 from generals_env.recorders.log.repair import repair
@@ -22,6 +21,8 @@ from generals_env.recorders.log.retention import Retention
 from generals_env.recorders.log.segments import last_in, open_to_read, seal_of, segment_path, starts_in
 from generals_env.recorders.log.verify import Report, verify
 from generals_env.recorders.log.writer import LOCK, LogWriter, locked
+from generals_env.recorders.selection import Selection
+from generals_env.recorders.sinks import ClosingSink
 
 __all__ = ["ExperienceLog"]
 
@@ -30,7 +31,7 @@ DURABILITIES = ("commit", "normal")
 FOLLOW = 0.05  # seconds between looks at whether to stop
 
 
-class ExperienceLog:
+class ExperienceLog(ClosingSink):
     """A folder of experience that survives crashes; a sink.
 
     The log numbers experiences itself, from 0 and without gaps; ``sequence`` of what is read is its number, not the
@@ -134,12 +135,6 @@ class ExperienceLog:
         if self._writer is not None:
             self._writer.close()
 
-    def __enter__(self) -> ExperienceLog:
-        return self
-
-    def __exit__(self, *details: Any) -> None:
-        self.close()
-
     def _open_writer(self, name: str) -> LogWriter:
         if self._writer is None:
             raise StateError(f"{name}: expected a log opened with mode='a', got one with mode='r'")
@@ -199,7 +194,7 @@ class ExperienceLog:
         check_integer("after", after, -1, 2**62)
         if on_damage not in ("raise", "skip"):
             raise ConfigError(f"on_damage: expected 'raise' or 'skip', got {on_damage!r}")
-        chosen = Filter.of(game_ids, player_ids, min_turn)
+        chosen = Selection.of(game_ids, player_ids, min_turn)
         return LogReader(self.folder, int(after), chosen, on_damage == "skip", self._writer)
 
     def read(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from generals_env.errors import StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.log.chunks import Chunk, Filter
+from generals_env.recorders.log.chunks import Chunk, may_match, wanted_after
 from generals_env.recorders.log.lost import lost_ranges, missing
 from generals_env.recorders.log.salvage import salvage
 from generals_env.recorders.log.segments import (
@@ -25,6 +25,7 @@ from generals_env.recorders.log.segments import (
     start_of,
     starts_in,
 )
+from generals_env.recorders.selection import Selection
 
 if TYPE_CHECKING:
     from generals_env.recorders.log.writer import LogWriter
@@ -51,7 +52,7 @@ class LogReader:
         damaged: Experiences that were skipped since they are damaged.
     """
 
-    def __init__(self, folder: Path, after: int, chosen: Filter, skip_damage: bool, writer: LogWriter | None = None) -> None:
+    def __init__(self, folder: Path, after: int, chosen: Selection, skip_damage: bool, writer: LogWriter | None = None) -> None:
         """Read a log; see ``ExperienceLog.reader``."""
         self.position = after
         self.missed = 0
@@ -81,7 +82,7 @@ class LogReader:
             if chunk is None:
                 return None
             try:
-                batch = self._chosen.applied(chunk.batch(), after)
+                batch = wanted_after(chunk.batch(), after, self._chosen)
             except StorageError as error:  # its checksum is right: it was written like that
                 if not self._skips:
                     self.position = after
@@ -129,7 +130,7 @@ class LogReader:
                 self._pass_over(chunk.first)
                 self._queue.popleft()
                 self.position = chunk.last
-                if self._chosen.may_match(chunk):
+                if may_match(chunk, self._chosen):
                     return chunk
 
     def close(self) -> None:
