@@ -20,7 +20,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 benchmark: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks env engine
+	$(BIN)/python -m benchmarks env engine buffers storage
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

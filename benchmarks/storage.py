@@ -47,8 +47,8 @@ from generals_env.recorders.journal import GameCollector, Journal
 
 ROUNDS = 5
 
-#: What the guide promises, 1 GB an hour at 1,000 games a second of 50 turns, in bytes an experience of two players.
-PROMISE = 10**9 / (3600 * 1000 * 50 * 2)
+#: Experiences an hour at 1,000 games a second of 50 turns and two players: the guide promises 1 GB for them.
+AN_HOUR = 3600 * 1000 * 50 * 2
 
 TENSORS = 2 * 4 * 9 + 2 * 8  # bytes a tile of one experience: both states, float32, and both masks
 
@@ -151,14 +151,14 @@ def formats(console: Console, batch: ExperienceBatch, people: list[ExperienceBat
                     for games in (people, timed_by_turn(people)):
                         measured = human and name in FORMATS and name not in OF_TENSORS
                         sizes[name].append(f"{on_disk(games, name) / human:,.2f}" if measured else "-")
-                    sizes[name].append(f"{PROMISE / (len(content) / len(part)):,.3f}")
+                    sizes[name].append(f"{AN_HOUR * len(content) / len(part) / 10**9:,.2f}")
                 bar.advance(task)
     table = Table(
         "format",
         "bytes an experience",
         "games of people, as record_replays stamps them",
         "with a time a turn",
-        "share of the guide's 1 GB an hour",
+        "GB an hour, the guide has 1",
         "written a second, one core",
         "read a second, as boards",
         "read a second, as tensors",
@@ -167,7 +167,9 @@ def formats(console: Console, batch: ExperienceBatch, people: list[ExperienceBat
     for name, kept in figures.items():
         table.add_row(name, *sizes[name], *(cell(kept.get(what, [])) for what in ("written", "read", "tensors")))
     console.print(table)
-    console.print(f"the guide's promise is {PROMISE:.1f} bytes an experience; as float32 tensors one takes {TENSORS * 400:,}")
+    console.print(
+        f"the guide promises {10**9 / AN_HOUR:.1f} bytes an experience; as float32 tensors one takes {TENSORS * 400:,}"
+    )
 
 
 def expand(batch: ExperienceBatch, room: Tensors) -> None:
