@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 import uuid
@@ -20,10 +19,8 @@ import numpy as np
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.locks import FileLock
 from generals_env.recorders.spill_files import Segment, decode, encode, segments_in, sync_folder
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = ["SpillBuffer", "SpillStats"]
 
@@ -141,15 +138,12 @@ class SpillBuffer:
         try:
             self._folder = Path(folder)
             self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT)
-            weakref.finalize(self, os.close, descriptor)
-            if sys.platform != "win32":  # let go of when the process ends, in any way
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            weakref.finalize(self, FileLock(self._folder / ".lock").close)
             for unfinished in self._folder.glob(".*.part"):
                 unfinished.unlink()
             self._segments = deque(segments_in(self._folder))
-        except BlockingIOError as error:
-            raise StorageError(f"folder: expected one that no other buffer has, got {str(folder)!r}") from error
+        except StorageError as error:
+            raise StorageError(f"folder: expected one that no other buffer has, got {str(folder)!r} ({error})") from error
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"folder: expected one that can be written, got {folder!r} ({error})") from error
         self._disk_bytes = sum(segment.size for segment in self._segments)
