@@ -109,8 +109,8 @@ def test_with_any_one_that_succeeds_is_enough(batches: list[ExperienceBatch]) ->
         sink.write(batch)
     sink.flush()
     assert (len(well), well.flushed) == (4, 1)
-    assert sink.lost == [74, 0]
     sink.close()
+    assert sink.lost == [74, 0]
     both = MultiSink([Sick(), Sick()], policy="any")
     both.write(batches[0])
     with pytest.raises(StorageError, match=r"write: expected any of 2 sinks to succeed, got Sick: .*; Sick: "):
