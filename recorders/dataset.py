@@ -20,7 +20,7 @@ from generals_env.recorders.selection import EVERYTHING, Selection
 from generals_env.recorders.storage.data_file import DataFile, files_in
 from generals_env.recorders.storage.index import read_index
 from generals_env.recorders.storage.retry import Retry
-from generals_env.recorders.storage.stores import LocalStore, is_url, open_store
+from generals_env.recorders.storage.stores import LocalStore, is_url, local_path, open_store
 
 __all__ = ["Dataset", "open_dataset"]
 
@@ -258,11 +258,12 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
     """
     what = f"a folder with files of experience ({', '.join(FORMATS.values())}), a log, or one such file"
     try:
+        path = local_path(path)
         text = str(path)
-        remote = isinstance(path, str) and is_url(text) and not text.startswith("file://")
+        remote = isinstance(path, str) and is_url(path)
         if format_of_file(text) is not None and (remote or Path(path).is_file()):
             return Dataset((single_file(text, remote, retry, timeout),))
-        if not remote and not Path(path).exists() and "://" not in text:
+        if not remote and not Path(path).exists():
             raise StorageError(f"path: expected {what}, got {text!r}")
     except (TypeError, ValueError, OSError) as error:
         if isinstance(error, StorageError | ConfigError):

@@ -158,6 +158,7 @@ def test_one_file_is_a_dataset_too(form: str, batches: list[ExperienceBatch], tm
     place = open_dataset(tmp_path).files[0].place
     assert open_dataset(place).experiences == 37
     assert key(everything(place)) == key(batches[0])
+    assert key(everything(f"file://{place}")) == key(everything(f"file://{tmp_path}")) == key(batches[0])
     alone = tmp_path / f"any name{FORMATS[form]}"
     alone.write_bytes(Path(place).read_bytes())
     if form == "npz":  # other NPZ files may hold anything, so that folders leave them out

@@ -18,7 +18,7 @@ from generals_env.recorders.locks import FileLock
 from generals_env.recorders.spill_files import sync_folder
 from generals_env.recorders.storage.retry import Retry
 
-__all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_url", "open_store"]
+__all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_url", "local_path", "open_store"]
 
 Result = TypeVar("Result")
 
@@ -85,14 +85,18 @@ def open_store(place: str | Path, create: bool = False, retry: Retry | None = No
         ImportError: Without what a URL needs (``pip install "generals_env[storage]"``).
         StorageError: If the place cannot be reached, or not be written.
     """
-    text = str(place)
-    if isinstance(place, str) and is_url(text):
-        parts = urlsplit(text)
-        if parts.scheme != "file":
-            return RemoteStore(text, create, retry or Retry(), timeout)
-        path = parts.netloc + parts.path
-        place = path[1:] if sys.platform == "win32" and path[2:3] == ":" else path
+    place = local_path(place)
+    if isinstance(place, str) and is_url(place):
+        return RemoteStore(place, create, retry or Retry(), timeout)
     return LocalStore(place, create)
+
+
+def local_path(place: str | Path) -> str | Path:
+    """Return the path that a URL ``file://`` tells; other places stay as they are."""
+    if not isinstance(place, str) or not place.startswith("file://"):
+        return place
+    path = place.removeprefix("file://")
+    return path[1:] if sys.platform == "win32" and path[2:3] == ":" else path
 
 
 class LocalStore:
