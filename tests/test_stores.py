@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -254,3 +256,52 @@ def test_a_players_course_is_followed_as_far_as_it_is_held(store: str, kind: str
                 course.append(following)
             expected[int(held.sequence[number])] = held.sequence[course].tolist()
         assert follow(buffer, 4) == expected
+
+
+@stores
+@kinds
+def test_ranges_are_read_by_number_and_stay_in_the_buffer(store: str, kind: str) -> None:
+    rng = np.random.default_rng(5)
+    buffer, oracle = ReplayBuffer(150, store=store), Oracle(150)
+    assert buffer.span == (0, 0)
+    assert buffer.read(0, 10) is None
+    for batch in islice(interleaved(rng, games_of(kind)), 0, None, 4):
+        buffer.write(batch)
+        oracle.write(batch)
+        first, following = buffer.span
+        assert (following - first, following) == (len(oracle.held), oracle.added)
+        start, count = int(rng.integers(max(first - 20, 0), following)), int(rng.integers(1, 60))
+        read = buffer.read(start, count)
+        assert read is not None
+        low = max(start, first)
+        assert read.sequence.tolist() == list(range(low, min(low + count, following)))
+        same_part = buffer.snapshot().select(read.sequence - first)
+        assert facts(unnumbered(read)) == facts(unnumbered(same_part))
+        assert len(read.boards.tiles) <= 2 * len(read) * buffer.snapshot().recipe.frames
+    before = buffer.span[1]
+    assert buffer.read(before, 10) is None
+    buffer.clear()
+    assert buffer.span == (before, before)
+    buffer.write(games_of(kind)[0])
+    assert buffer.span[1] == before + len(games_of(kind)[0])
+
+
+def unnumbered(batch: ExperienceBatch) -> ExperienceBatch:
+    """Return a batch without sequence numbers."""
+    rows = batch.rows.copy()
+    rows["sequence"] = 0
+    return replace(batch, rows=rows)
+
+
+def test_a_reader_waits_for_what_comes_next() -> None:
+    batch = record_game(1, 30)
+    buffer = ReplayBuffer(1000)
+    buffer.write(batch)
+    writer = threading.Timer(0.1, buffer.write, (batch,))
+    writer.start()
+    read = buffer.read(len(batch), 5, timeout=60)
+    writer.join()
+    assert read is not None
+    assert read.sequence.tolist() == list(range(len(batch), len(batch) + 5))
+    threading.Timer(0.1, buffer.close).start()
+    assert buffer.read(2 * len(batch), 5, timeout=60) is None  # nothing comes any more
