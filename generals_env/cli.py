@@ -15,6 +15,7 @@ from rich.table import Table
 
 from generals_env import __version__, cli_dataset, parallel_env, replay
 from generals_env.cli_dataset import FormatName, Naming, console, progress_bar
+from generals_env.cli_serve import serve
 from generals_env.engine.turn import AFTER
 from generals_env.errors import GeneralsError, ReplayError
 from generals_env.recorders import DatasetWriter, ExperienceRecorder, open_dataset, record_replays
@@ -25,6 +26,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
 app.add_typer(cli_dataset.app, name="dataset")
+app.command()(serve)
 
 GIF_FRAMES = 100  # of one game: long games skip turns
 GIF_TILE = 20  # pixels

@@ -30,6 +30,10 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.storage.retry import Retry
         from generals_env.recorders.storage.verification import repair_dataset, verify_dataset
         from generals_env.recorders.storage.writer import DatasetWriter
+        from generals_env.recorders.stream.consumer import ExperienceConsumer
+        from generals_env.recorders.stream.limits import Limits
+        from generals_env.recorders.stream.position import Position
+        from generals_env.recorders.stream.server import ExperienceServer
         from generals_env.recorders.torch_data import BoardDataset, StreamDataset
         from generals_env.recorders.validation import ValidatingSink, Validator
 
@@ -41,9 +45,13 @@ if __name__ == "generals_env.recorders":
         "DatasetWriter",
         "DeduplicatingSink",
         "ExperienceBatch",
+        "ExperienceConsumer",
         "ExperienceLog",
         "ExperienceRecorder",
+        "ExperienceServer",
+        "Limits",
         "MultiSink",
+        "Position",
         "PrioritizedReplayBuffer",
         "PrioritizedSample",
         "Recipe",
@@ -73,8 +81,12 @@ if __name__ == "generals_env.recorders":
         "BoardReplayBuffer": "sb3_buffer",
         "DatasetWriter": "storage.writer",
         "DeduplicatingSink": "deduplication",
+        "ExperienceConsumer": "stream.consumer",
         "ExperienceLog": "log",
+        "ExperienceServer": "stream.server",
+        "Limits": "stream.limits",
         "MultiSink": "storage.multi",
+        "Position": "stream.position",
         "Retry": "storage.retry",
         "RetryingSink": "storage.multi",
         "SpillBuffer": "spill",

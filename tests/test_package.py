@@ -58,9 +58,13 @@ def test_public_names_are_these() -> None:
         "DatasetWriter",
         "DeduplicatingSink",
         "ExperienceBatch",
+        "ExperienceConsumer",
         "ExperienceLog",
         "ExperienceRecorder",
+        "ExperienceServer",
+        "Limits",
         "MultiSink",
+        "Position",
         "PrioritizedReplayBuffer",
         "PrioritizedSample",
         "Recipe",
@@ -182,7 +186,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     for folder in ("recorders", "recorders/formats", "recorders/log", "recorders/storage", "recorders/stream", "wrappers"):
         packages[f"generals_env/{folder}"] = folder
     expected = {f"{package}/{path.name}" for package, folder in packages.items() for path in (ROOT / folder).glob("*.py")}
-    assert set(names) == expected | {"generals_env/py.typed", "generals_env/recorders/stream/experience.proto"}
+    assert set(names) == expected | {"generals_env/py.typed", "generals_env/recorders/stream/experience.proto"} | {
+        "generals_env/recorders/stream/experience_pb2.pyi"
+    }
 
 
 def test_the_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:

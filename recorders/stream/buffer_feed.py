@@ -1,0 +1,103 @@
+"""A replay buffer as a feed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import numpy as np
+from grpc import StatusCode
+
+from generals_env.errors import StateError
+from generals_env.recorders.buffer import ReplayBuffer
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.stream.feed import Cursor, Piece, Wanted
+from generals_env.recorders.stream.pieces import PIECE, Pieces
+from generals_env.recorders.stream.statuses import RefusedError
+
+__all__ = ["BufferFeed"]
+
+
+class BufferFeed:
+    """A replay buffer as a feed; its numbers begin anew with the buffer. See ``Feed``."""
+
+    def __init__(self, buffer: ReplayBuffer, cache_bytes: int) -> None:
+        """Feed from a buffer, and keep ``cache_bytes`` of it packed."""
+        self.stream_id = uuid.uuid4().hex
+        self.writable = True
+        self._buffer = buffer
+        self._pieces = Pieces(buffer, cache_bytes)
+
+    @property
+    def like(self) -> ExperienceBatch | None:
+        """See ``Feed``."""
+        return self._buffer.read(0, 1)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """See ``Feed``."""
+        return self._buffer.span
+
+    def cursor(self, first: int, wanted: Wanted) -> Cursor:
+        """See ``Feed``."""
+        return BufferCursor(self._buffer, self._pieces, first, wanted)
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """See ``Feed``. Where the buffer is to block until there is room, this does."""
+        try:
+            self._buffer.write(batch)
+        except StateError as error:
+            if self._buffer.room >= len(batch):
+                raise
+            raise RefusedError(StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
+
+    def flush(self) -> None:
+        """See ``Feed``."""
+        self._buffer.flush()
+
+    def check(self) -> None:
+        """See ``Feed``. Of a buffer that holds nothing it is not known whether it is closed."""
+        some = self.like
+        if some is not None:
+            self._buffer.write(some.select(np.zeros(0, np.int64)))
+
+
+class BufferCursor:
+    """A place in a buffer; see ``Cursor``."""
+
+    def __init__(self, buffer: ReplayBuffer, pieces: Pieces, first: int, wanted: Wanted) -> None:
+        self.position = first
+        self.missed = 0
+        self._buffer, self._pieces, self._wanted = buffer, pieces, wanted
+        self._since: float | None = None  # when the experience at ``position`` was first seen
+
+    def batch(self, seconds: float) -> ExperienceBatch | None:
+        """See ``Cursor``."""
+        batch = self._buffer.read(self.position, PIECE, seconds)
+        if batch is None:
+            return None
+        self._move(int(batch.sequence[0]), int(batch.sequence[-1]) + 1)
+        return self._wanted.apply(batch)
+
+    def piece(self, seconds: float, wait: float) -> Piece | None:
+        """See ``Cursor``."""
+        if self._since is None:
+            if self._buffer.read(self.position, 1, seconds) is None:
+                return None
+            self._since = time.monotonic()
+        left = self._since + wait - time.monotonic()
+        full = self._buffer.read(self.position + PIECE - 1, 1, min(max(left, 0.0), seconds)) is not None
+        if not full and time.monotonic() < self._since + wait:
+            return None
+        self._since = None
+        piece = self._pieces.at(self.position)
+        if piece is not None:
+            self._move(piece.first, piece.next)
+        return piece
+
+    def _move(self, first: int, following: int) -> None:
+        self.missed += max(first - self.position, 0)
+        self.position = following
+
+    def close(self) -> None:
+        """See ``Cursor``."""

@@ -1,0 +1,40 @@
+"""How much a server lets others take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from generals_env.config import check_integer
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server allows; more is answered with ``RESOURCE_EXHAUSTED``.
+
+    Attributes:
+        max_connections: Streams at the same time.
+        max_message_bytes: Of a message in either direction.
+        max_requests_per_second: Of one address, streams and calls alike; twice as many at once after a rest.
+        max_unpacked_bytes: Of a packed batch that is submitted, decompressed.
+        cache_bytes: Packed pieces of a buffer that are kept for other consumers.
+        remembered: Ids of experiences that are known again when they are submitted once more.
+    """
+
+    max_connections: int = 100
+    max_message_bytes: int = 10_000_000
+    max_requests_per_second: int = 500
+    max_unpacked_bytes: int = 2**26
+    cache_bytes: int = 2**26
+    remembered: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: If one is no integer, or out of range.
+        """
+        least = {"max_message_bytes": 2**16, "cache_bytes": 0}
+        for field in fields(self):
+            check_integer(field.name, getattr(self, field.name), least.get(field.name, 1), 2**30)

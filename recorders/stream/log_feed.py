@@ -1,0 +1,124 @@
+"""A durable log as a feed."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from generals_env.engine.boards import empty_boards
+from generals_env.engine.packing import pack
+from generals_env.errors import StateError, StorageError
+from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.locks import FileLock
+from generals_env.recorders.log import ExperienceLog
+from generals_env.recorders.log.files import read_checked, write_checked
+from generals_env.recorders.stream.feed import Cursor, Piece, Wanted
+
+__all__ = ["LogFeed"]
+
+IDENTITY = "stream.json"
+
+LOCK = "stream.lock"
+
+
+class LogFeed:
+    """A log as a feed; its numbers stay what they are for as long as the folder is there. See ``Feed``."""
+
+    def __init__(self, log: ExperienceLog) -> None:
+        """Feed from a log.
+
+        Raises:
+            StorageError: If the file with the log's identity can be neither read nor made.
+        """
+        self.stream_id = identity_of(log.folder)
+        self._log = log
+        try:
+            log.write(NOTHING)
+            self.writable = True
+        except StateError:
+            self.writable = False
+        except StorageError:
+            self.writable = True  # not now, says ``check``
+
+    @property
+    def like(self) -> ExperienceBatch | None:
+        """See ``Feed``."""
+        return None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """See ``Feed``."""
+        following = self._log.last + 1
+        return min(self._log.first, following), following
+
+    def cursor(self, first: int, wanted: Wanted) -> Cursor:
+        """See ``Feed``."""
+        return LogCursor(self._log, first, wanted)
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """See ``Feed``."""
+        self._log.write(batch)
+
+    def flush(self) -> None:
+        """See ``Feed``."""
+        self._log.flush()
+
+    def check(self) -> None:
+        """See ``Feed``. A write of nothing meets whatever would stop another."""
+        _ = self.span
+        if self.writable:
+            self._log.write(NOTHING)
+
+
+class LogCursor:
+    """A place in a log; see ``Cursor``."""
+
+    def __init__(self, log: ExperienceLog, first: int, wanted: Wanted) -> None:
+        chosen = wanted.selection
+        self._wanted = wanted
+        self._reader = log.reader(first - 1, game_ids=chosen.game_ids, player_ids=chosen.player_ids, min_turn=chosen.min_turn)
+
+    @property
+    def position(self) -> int:
+        """See ``Cursor``."""
+        return self._reader.position + 1
+
+    @property
+    def missed(self) -> int:
+        """See ``Cursor``."""
+        return self._reader.missed
+
+    def batch(self, seconds: float) -> ExperienceBatch | None:
+        """See ``Cursor``."""
+        batch = self._reader.poll(seconds)
+        return None if batch is None else self._wanted.apply(batch)
+
+    def piece(self, seconds: float, wait: float) -> Piece | None:
+        """See ``Cursor``. Chunks are handed out as they are stored: none waits for more."""
+        chunk = self._reader.chunk(seconds)
+        return None if chunk is None else Piece(chunk.first, chunk.count, chunk.data)
+
+    def close(self) -> None:
+        """See ``Cursor``."""
+        self._reader.close()
+
+
+def identity_of(folder: Path) -> str:
+    """Return what the log in a folder is known by, in this and every later process."""
+    lock = FileLock(folder / LOCK, timeout=10)
+    try:
+        content = read_checked(folder / IDENTITY)
+        if content is None:
+            content = {"stream_id": uuid.uuid4().hex}
+            write_checked(folder / IDENTITY, content)
+    except OSError as error:
+        raise StorageError(f"{folder / IDENTITY}: expected a file that can be written, got {error}") from error
+    finally:
+        lock.close()
+    return str(content["stream_id"])
+
+
+#: A batch without experiences.
+NOTHING = ExperienceBatch((), np.zeros(0, EXPERIENCE), pack(empty_boards(0, 4, 4, 2)), (4, 4))

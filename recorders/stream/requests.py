@@ -1,0 +1,110 @@
+"""A request for a stream, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grpc import StatusCode
+
+from generals_env.config import check_integer
+from generals_env.errors import ConfigError
+from generals_env.recorders.selection import Selection
+from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream.feed import Feed, Wanted
+from generals_env.recorders.stream.statuses import RefusedError
+
+__all__ = ["MOST_EXPERIENCES", "MOST_FIELDS", "Subscription"]
+
+MOST_EXPERIENCES = 1000  # of a batch that is sent or submitted
+
+MOST_NAMES = 10_000  # of games or players in a request
+
+MOST_FIELDS = 2 * MOST_NAMES + 100  # of a request, each name counted
+
+MOST_SHARDS = 4096
+
+MOST_WAIT = 600_000  # ms
+
+SIZE = 32  # experiences of a batch of records, if the request does not say
+
+WAIT = 100  # ms, likewise
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """What a consumer asks for.
+
+    Attributes:
+        first: Number of the first experience to look at.
+        wanted: Which experiences.
+        follow: Whether to go on with those that come later.
+        packed: Whether to send boards.
+        size: The most experiences of a message; 0 to send pieces as they are stored.
+        wait: Seconds that an experience may wait for others.
+        full_actions: Whether actions and masks are those of the package, not of the original.
+        compress: Whether to compress records.
+    """
+
+    first: int
+    wanted: Wanted
+    follow: bool
+    packed: bool
+    size: int
+    wait: float
+    full_actions: bool
+    compress: bool
+
+    @classmethod
+    def of(cls, request: pb.StreamExperiencesRequest, feed: Feed) -> Subscription:
+        """Return what a request asks for.
+
+        Raises:
+            ConfigError: If a field has a value it cannot have.
+            RefusedError: If its numbers are not those of this stream.
+        """
+        for name in ("game_ids", "player_ids"):
+            check_integer(f"number of {name}", len(getattr(request, name)), 0, MOST_NAMES)
+        for player in request.player_ids:
+            check_integer("player_ids", player, 0, 2**31 - 1)
+        check_integer("batch_size", request.batch_size, 0, MOST_EXPERIENCES)
+        check_integer("max_batch_wait_ms", request.max_batch_wait_ms, 0, MOST_WAIT)
+        check_integer("shards", request.shards, 0, MOST_SHARDS)
+        check_integer("shard", request.shard, 0, max(request.shards - 1, 0))
+        selection = Selection.of(
+            frozenset(request.game_ids) or None, frozenset(request.player_ids) or None, request.min_turn or None
+        )
+        wanted = Wanted(selection, request.shard, max(request.shards, 1))
+        if request.encoding not in (pb.RECORDS, pb.PACKED):
+            raise ConfigError(f"encoding: expected RECORDS or PACKED, got {request.encoding}")
+        packed = request.encoding == pb.PACKED
+        size: int = request.batch_size
+        return cls(
+            first=first_of(request, feed),
+            wanted=wanted,
+            follow=request.follow,
+            packed=packed,
+            size=size if size else MOST_EXPERIENCES if packed and not wanted.everything else 0 if packed else SIZE,
+            wait=(request.max_batch_wait_ms or WAIT) / 1000,
+            full_actions=request.full_actions,
+            compress=request.enable_compression,
+        )
+
+
+def first_of(request: pb.StreamExperiencesRequest, feed: Feed) -> int:
+    """Return the number that a stream begins with."""
+    oldest, following = feed.span
+    if request.stream_id and request.stream_id != feed.stream_id:
+        raise RefusedError(
+            StatusCode.FAILED_PRECONDITION, f"stream_id: expected {feed.stream_id!r}, got {request.stream_id[:80]!r}"
+        )
+    if request.resume:
+        check_integer("from_sequence", request.from_sequence, 0, 2**62)
+        if request.from_sequence > following:
+            raise RefusedError(
+                StatusCode.OUT_OF_RANGE, f"from_sequence: expected at most {following}, got {request.from_sequence}"
+            )
+        number: int = request.from_sequence
+        return number
+    if request.start not in (pb.OLDEST, pb.NOW):
+        raise ConfigError(f"start: expected OLDEST or NOW, got {request.start}")
+    return following if request.start == pb.NOW else oldest

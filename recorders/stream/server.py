@@ -1,0 +1,176 @@
+"""The server: a buffer or a log for trainers anywhere."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from generals_env.config import is_number
+from generals_env.errors import ConfigError, StateError
+from generals_env.recorders.buffer import ReplayBuffer
+from generals_env.recorders.log import ExperienceLog
+from generals_env.recorders.stream.buffer_feed import BufferFeed
+from generals_env.recorders.stream.feed import Feed
+from generals_env.recorders.stream.health import Watch
+from generals_env.recorders.stream.limits import Limits
+from generals_env.recorders.stream.log_feed import LogFeed
+from generals_env.recorders.stream.security import Guard, checked_address, credentials_of
+from generals_env.recorders.stream.service import SERVICE, Service
+
+__all__ = ["ExperienceServer"]
+
+CALLS = 16  # threads for what is no stream, and for telling those that are too many
+
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 30_000),  # a consumer whose machine is gone leaves its place within 40 s
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+
+class ExperienceServer:
+    """Serves ``generals.experience.v1``, reflection and ``grpc.health.v1`` over a buffer or a log.
+
+    It runs in threads beside whatever fills the source, or alone. Whoever made the source closes it, after the server has
+    stopped. A buffer that blocks when it is full lets submissions wait, too, until it is drained or closed.
+
+    Example:
+        >>> buffer = ReplayBuffer(1_000_000)  # doctest: +SKIP
+        >>> with ExperienceServer(buffer) as server, ExperienceRecorder(generals_env.make_vec(64), buffer) as env:
+        ...     env.play(1000, ("expander", "random"))
+    """
+
+    def __init__(
+        self,
+        source: ReplayBuffer | ExperienceLog,
+        address: str = "127.0.0.1:50051",
+        *,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
+        client_ca: str | Path | None = None,
+        token: str | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Set the server up; it answers from ``start`` on.
+
+        Args:
+            source: What is served, and what submissions are written to.
+            address: Host and port; with port 0 the system chooses one. Others than this machine need TLS.
+            certificate: File in PEM with the certificate of the server.
+            key: File in PEM with its key.
+            client_ca: File in PEM with certificates that vouch for clients; each has to show one then.
+            token: What every call but ``Check`` of health has to bring as ``authorization: Bearer <token>``.
+            limits: How much others may take.
+
+        Raises:
+            ConfigError: If an argument is not what it should be, or nobody can listen at the address.
+            StorageError: If the log cannot be read.
+        """
+        self.limits = Limits() if limits is None else limits
+        if not isinstance(self.limits, Limits):
+            raise ConfigError(f"limits: expected Limits, got {limits!r}")
+        credentials = credentials_of(certificate, key, client_ca)
+        checked_address(address, credentials is not None)
+        if token is not None and not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
+            raise ConfigError("token: expected printable ASCII, got something else")
+        self._feed = feed_of(source, self.limits)
+        self._stopping = threading.Event()
+        self._state = "new"
+        self._changing = threading.Lock()
+        threads = self.limits.max_connections + CALLS
+        self._pool = ThreadPoolExecutor(threads, "stream")
+        self._server = grpc.server(
+            self._pool,
+            interceptors=(Guard(token, self.limits.max_requests_per_second),),
+            maximum_concurrent_rpcs=threads,
+            options=(
+                *KEEPALIVE,
+                ("grpc.so_reuseport", 0),  # else two servers share a port, and clients meet either
+                ("grpc.max_send_message_length", self.limits.max_message_bytes),
+                ("grpc.max_receive_message_length", self.limits.max_message_bytes),
+            ),
+        )
+        self._server.add_generic_rpc_handlers((Service(self._feed, self.limits, self._stopping).handlers,))
+        servicer = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
+        names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self._watch = Watch(self._feed, servicer, self._stopping)
+        try:
+            if credentials is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise ConfigError(f"address: expected one that is free, got {address!r} ({error})") from error
+        self.address = f"{address.rpartition(':')[0]}:{self.port}"
+
+    def start(self) -> Self:
+        """Begin to answer.
+
+        Raises:
+            StateError: If it did before.
+        """
+        with self._changing:
+            if self._state != "new":
+                raise StateError(f"start: expected a new server, got one that is {self._state}")
+            self._state = "started"
+        self._watch.start()
+        self._server.start()
+        return self
+
+    def stop(self, grace: float = 5.0) -> None:
+        """Send what is there, end every stream with ``UNAVAILABLE``, flush the source, and answer no more.
+
+        Args:
+            grace: Seconds that consumers have to take what is there.
+
+        Raises:
+            ConfigError: If ``grace`` is no number of seconds.
+            StorageError: If the source cannot be flushed.
+        """
+        if not is_number(grace) or grace < 0:
+            raise ConfigError(f"grace: expected seconds, got {grace!r}")
+        with self._changing:
+            before, self._state = self._state, "stopped"
+        if before == "stopped":
+            return
+        self._stopping.set()
+        if before == "started":
+            self._watch.join()
+        self._server.stop(grace).wait()
+        self._pool.shutdown(wait=False)  # a submission may be waiting for room in a buffer that blocks
+        self._feed.flush()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the server is stopped, but not longer than that; return whether it is."""
+        return not self._server.wait_for_termination(seconds)
+
+    def __enter__(self) -> Self:
+        """Start it, if it is not."""
+        return self.start() if self._state == "new" else self
+
+    def __exit__(self, *details: object) -> None:
+        """Stop it."""
+        self.stop()
+
+
+def feed_of(source: ReplayBuffer | ExperienceLog, limits: Limits) -> Feed:
+    """Return what a source is read by.
+
+    Raises:
+        ConfigError: If it is neither a buffer nor a log.
+    """
+    if isinstance(source, ReplayBuffer):
+        return BufferFeed(source, limits.cache_bytes)
+    if isinstance(source, ExperienceLog):
+        return LogFeed(source)
+    raise ConfigError(f"source: expected a ReplayBuffer or an ExperienceLog, got {type(source).__name__}")

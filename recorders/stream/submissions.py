@@ -1,0 +1,157 @@
+"""Experiences that others bring: checked, known again, and written in one batch."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+from grpc import StatusCode
+
+from generals_env.config import MAX_SIZE
+from generals_env.engine.hashset import add_new, empty_hash_set, forget_newest
+from generals_env.errors import ConfigError, StorageError
+from generals_env.recorders.codec import decode_batch
+from generals_env.recorders.deduplication import experience_hashes
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream.feed import Feed, Wanted
+from generals_env.recorders.stream.limits import Limits
+from generals_env.recorders.stream.requests import MOST_EXPERIENCES
+from generals_env.recorders.stream.statuses import RefusedError
+from generals_env.recorders.stream.views import batch_of_records, check_game_id
+from generals_env.recorders.stream.wire import parsed
+from generals_env.recorders.validation import Reason, validate
+
+__all__ = ["Submissions"]
+
+BUSY = 10.0  # seconds to wait for submissions of others
+
+Flags = npt.NDArray[np.bool_]
+
+
+class Submissions:
+    """Takes experiences, one call after another.
+
+    Each is known by game, player and turn. What was in the source when the first call came is known, too; what is written to
+    the source by others after that is not.
+    """
+
+    def __init__(self, feed: Feed, limits: Limits) -> None:
+        """Write to a feed."""
+        self._feed, self._limits = feed, limits
+        self._members = empty_hash_set(limits.remembered)
+        self._has_looked = False
+        self._taking = threading.Lock()
+
+    def take(self, data: bytes) -> pb.SubmitExperiencesResponse:
+        """Write what a ``SubmitExperiencesRequest`` brings, and return what became of it.
+
+        Raises:
+            ConfigError: If it does not fit what is there.
+            RefusedError: If there is too much of it, no room for it, or nothing can be written. Nothing has been taken.
+            StorageError: If it cannot be written. Nothing has been taken.
+        """
+        request = parsed(pb.SubmitExperiencesRequest, data, MOST_EXPERIENCES)
+        if not self._feed.writable:
+            raise RefusedError(StatusCode.FAILED_PRECONDITION, "source: expected one that can be written, got one to read")
+        if request.experiences and request.packed:
+            raise ConfigError("packed: expected it in place of experiences, got both")
+        if not self._taking.acquire(timeout=BUSY):
+            raise RefusedError(StatusCode.RESOURCE_EXHAUSTED, f"submissions: expected to be done in {BUSY:g} s, got no turn")
+        try:
+            self._look()
+            if request.packed:
+                batch, reasons = self._packed(list(request.packed))
+                names = None if batch is None else names_of(batch)
+            else:
+                batch, kept, wrong = batch_of_records(request.experiences, self._feed.like)
+                told = [record.experience_id or name_of(record) for record in request.experiences]
+                names = [told[number] for number in kept]
+                reasons = [f"{told[number][:200]}: {reason}" for number, reason in sorted(wrong.items())]
+            accepted = 0
+            if batch is not None and names is not None:
+                new = self._write(batch)
+                accepted = int(new.sum())
+                reasons += [f"{names[row][:200]}: expected a new experience, got a repeat" for row in np.flatnonzero(~new)]
+        finally:
+            self._taking.release()
+        return pb.SubmitExperiencesResponse(accepted=accepted, rejected=len(reasons), errors=reasons)
+
+    def _write(self, batch: ExperienceBatch) -> Flags:
+        """Write what is new of a batch, and return which experiences are."""
+        hashes = experience_hashes(batch)
+        new, forgotten = np.empty(len(batch), np.bool_), np.empty(len(batch), np.uint64)
+        count = add_new(self._members, hashes, new, forgotten)
+        try:
+            if count:
+                self._feed.write(batch if new.all() else batch.select(new))
+        except BaseException:
+            forget_newest(self._members, count, forgotten[:count])
+            raise
+        return new
+
+    def _look(self) -> None:
+        """Get to know what is there."""
+        if self._has_looked:
+            return
+        first, following = self._feed.span
+        cursor = self._feed.cursor(max(first, following - self._limits.remembered), Wanted())
+        try:
+            while cursor.position < following and (batch := cursor.batch(0)) is not None:
+                add_new(
+                    self._members, experience_hashes(batch), np.empty(len(batch), np.bool_), np.empty(len(batch), np.uint64)
+                )
+        finally:
+            cursor.close()
+        self._has_looked = True
+
+    def _packed(self, pieces: list[bytes]) -> tuple[ExperienceBatch | None, list[str]]:
+        """Return the sound experiences of packed batches together, and what is wrong with the others."""
+        batches: list[ExperienceBatch] = []
+        reasons: list[str] = []
+        for piece in pieces:
+            batch = self._unpacked(piece)
+            if len(batch) + sum(map(len, batches)) > MOST_EXPERIENCES:
+                raise ConfigError(f"packed: expected at most {MOST_EXPERIENCES} experiences, got more")
+            batches.append(batch)
+        batches = [batch for batch in batches if len(batch)]
+        if not batches:
+            return None, reasons
+        batch = ExperienceBatch.concat(batches)
+        found = validate(batch)
+        reasons = [
+            f"{name}: {Reason(reason).label}" for name, reason in zip(names_of(batch), found.reasons, strict=True) if reason
+        ]
+        return (batch.select(found.good) if found.good.any() else None), reasons
+
+    def _unpacked(self, piece: bytes) -> ExperienceBatch:
+        """Return a packed batch; raise ``ConfigError`` if it is none, or too large for others to make records of it."""
+        try:
+            size = zstandard.frame_content_size(piece)
+            if size > self._limits.max_unpacked_bytes:
+                raise ConfigError(f"packed: expected at most {self._limits.max_unpacked_bytes} bytes unpacked, got {size}")
+            batch = decode_batch(piece)
+        except (StorageError, zstandard.ZstdError) as error:
+            raise ConfigError(f"packed: expected batches of the codec, got {error}") from error
+        if max(batch.shape) > MAX_SIZE:
+            raise ConfigError(f"packed: expected boards of sides up to {MAX_SIZE}, got {batch.shape}")
+        if batch.dense is not None and batch.dense.observations.dtype.kind not in "biuf":
+            raise ConfigError(f"packed: expected observations of numbers, got {batch.dense.observations.dtype}")
+        if 8 * int(np.prod(batch.state_shape, dtype=np.float64)) > self._limits.max_message_bytes:
+            raise ConfigError(f"packed: expected states that fit into a message, got shape {batch.state_shape}")
+        for name in batch.game_ids:
+            check_game_id(name)
+        return batch
+
+
+def names_of(batch: ExperienceBatch) -> list[str]:
+    """Return the ids of experiences on the wire."""
+    columns = (batch.game.tolist(), batch.player_id.tolist(), batch.turn.tolist())
+    return [f"{batch.game_ids[game]}-{player}-{turn}" for game, player, turn in zip(*columns, strict=True)]
+
+
+def name_of(record: pb.Experience) -> str:
+    """Return the id of a record that tells none."""
+    return f"{record.game_id}-{record.player_id}-{record.turn}"

@@ -1,0 +1,215 @@
+"""Records back to boards: a board as the player saw it, of which the same tensors and masks can be made again.
+
+What the player did not see is plain land there. In the original a general and a city look alike: both become cities.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.config import MAX_SIZE
+from generals_env.engine.boards import (
+    CITY,
+    MAX_PLAYERS,
+    MOUNTAIN,
+    NEUTRAL,
+    OWNER_MOUNTAIN,
+    PLAIN,
+    Boards,
+    empty_boards,
+)
+from generals_env.engine.packing import pack
+from generals_env.engine.sight import LAYOUTS
+from generals_env.errors import ConfigError
+from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.stream import experience_pb2 as pb
+
+__all__ = ["batch_of_records", "check_game_id"]
+
+CHANNELS = len(LAYOUTS["standard"])
+
+MOST_NAME = 256  # characters of the id of a game
+
+MOST_SECONDS = 2**33  # since 1970: in nanoseconds that is the largest number
+
+Floats = npt.NDArray[np.float32]
+
+
+def batch_of_records(
+    records: Sequence[pb.Experience], like: ExperienceBatch | None
+) -> tuple[ExperienceBatch | None, list[int], dict[int, str]]:
+    """Return records as a batch.
+
+    Args:
+        records: The records, in the layout of the original or of the package.
+        like: What the batch has to be like, None for nothing. Where boards do not show what the player saw, tensors are kept
+            beside them (the original at times shows more than it should); but not if ``like`` has none.
+
+    Returns:
+        The batch, None if no record is sound; which record each experience is; and what is wrong with the others.
+    """
+    reasons: dict[int, str] = {}
+    kept: list[int] = []
+    rows: list[npt.NDArray[np.void]] = []
+    tensors: list[tuple[Floats, Floats]] = []
+    seats = like.players if like else max([2, *(record.player_id + 1 for record in records if record.player_id < MAX_PLAYERS)])
+    for number, record in enumerate(records):
+        try:
+            state, following = tensor("state", record.state), tensor("next_state", record.next_state)
+            shape = tensors[0][0].shape if tensors else state.shape
+            check_shapes(shape, {"state": state, "next_state": following})
+            rows.append(row_of(record, seats, state[0].size))
+        except ConfigError as error:
+            reasons[number] = str(error)
+            continue
+        tensors.append((state, following))
+        kept.append(number)
+    if not kept:
+        return None, kept, reasons
+    names = list(dict.fromkeys(records[number].game_id for number in kept))
+    table = np.stack(rows)
+    table["game"] = [names.index(records[number].game_id) for number in kept]
+    table["state_index"], table["next_state_index"] = 2 * np.arange(len(kept)), 2 * np.arange(len(kept)) + 1
+    turns = np.array([records[number].turn for number in kept])
+    views = np.array(tensors).reshape(2 * len(kept), *tensors[0][0].shape)
+    sound_records = [records[number] for number in kept]
+    boards = boards_of(views, np.repeat(table["player_id"], 2), np.stack([turns, turns + 1], axis=1).ravel(), seats)
+    mark_dead(boards, sound_records, table["player_id"])
+    height, width = views.shape[2:]
+    batch = ExperienceBatch(tuple(names), table, pack(boards), (height, width))
+    unlike = [*unlike_views(batch.states(), views[0::2]), *unlike_views(batch.next_states(), views[1::2])]
+    wrong = wrong_actions(batch, sound_records)
+    if like is not None and like.dense is None:
+        wrong |= dict.fromkeys(unlike, "state, next_state: expected what a player can see on a board, got something else")
+    elif unlike or like is not None:
+        batch = replace(batch, dense=Dense(views, table["state_index"].copy(), table["next_state_index"].copy()))
+    reasons |= {kept[row]: reason for row, reason in wrong.items()}
+    sound = [row for row in range(len(kept)) if row not in wrong]
+    return (batch.select(np.array(sound, np.int64)) if sound else None), [kept[row] for row in sound], reasons
+
+
+def tensor(name: str, state: pb.TensorState) -> Floats:
+    """Return a tensor of the wire, (9, H, W) float32."""
+    shape = tuple(state.shape[:4])
+    if len(shape) != 3 or shape[0] != CHANNELS or not all(1 <= side <= MAX_SIZE for side in shape[1:]):
+        raise ConfigError(f"{name}: expected shape [{CHANNELS}, H, W] with sides up to {MAX_SIZE}, got {list(shape)}")
+    if len(state.data) != shape[0] * shape[1] * shape[2]:
+        raise ConfigError(f"{name}: expected {shape[0] * shape[1] * shape[2]} numbers, got {len(state.data)}")
+    array = np.array(state.data, np.float32).reshape(shape)
+    if not np.isfinite(array).all():
+        raise ConfigError(f"{name}: expected finite numbers, got others")
+    return array
+
+
+def check_shapes(shape: tuple[int, ...], tensors: dict[str, Floats]) -> None:
+    """Raise ``ConfigError`` unless all have this shape: a call is written as one batch."""
+    for name, array in tensors.items():
+        if array.shape != shape:
+            raise ConfigError(f"{name}: expected shape {list(shape)}, as others of this call, got {list(array.shape)}")
+
+
+def row_of(record: pb.Experience, players: int, tiles: int) -> npt.NDArray[np.void]:
+    """Return the columns of a record."""
+    check_game_id(record.game_id)
+    if not 0 <= record.player_id < players:
+        raise ConfigError(f"player_id: expected 0 to {players - 1}, got {record.player_id}")
+    if not 0 <= record.turn < 2**31 - 1:
+        raise ConfigError(f"turn: expected 0 or more, got {record.turn}")
+    if not np.isfinite(record.reward):
+        raise ConfigError(f"reward: expected a finite number, got {record.reward}")
+    if not 0 <= record.collected_at.seconds < MOST_SECONDS or not 0 <= record.collected_at.nanos < 10**9:
+        raise ConfigError(f"collected_at: expected a time after 1970, got {record.collected_at.seconds} s")
+    if record.done != (record.terminated or record.truncated) and (record.terminated or record.truncated):
+        raise ConfigError("done: expected it with terminated and truncated, got it without")
+    row = np.zeros((), EXPERIENCE)
+    row["player_id"], row["reward"], row["action"] = record.player_id, record.reward, action_of(record, tiles)
+    row["truncated"] = record.truncated
+    row["terminated"] = record.terminated or (record.done and not record.truncated)
+    row["illegal"] = record.metadata.get("illegal") == "1"
+    row["steps"] = 1
+    told = record.collected_at.seconds * 10**9 + record.collected_at.nanos
+    row["collected_at"] = told if record.HasField("collected_at") else time.time_ns()
+    return row
+
+
+def action_of(record: pb.Experience, tiles: int) -> int:
+    """Return the index of a record's action in the package's layout."""
+    action: int = record.action
+    if action == -1:
+        return 8 * tiles
+    half = record.metadata.get("half") == "1"
+    if not 0 <= action <= 8 * tiles or (half and action >= 4 * tiles):
+        raise ConfigError(f"action: expected -1 to {8 * tiles}, and below {4 * tiles} with half, got {action}")
+    return action + 4 * tiles if half else action
+
+
+def check_game_id(name: str) -> None:
+    """Raise ``ConfigError`` unless a game can have this id."""
+    if not 1 <= len(name) <= MOST_NAME or "\0" in name:
+        raise ConfigError(f"game_id: expected 1 to {MOST_NAME} characters, none of them null, got {name[:80]!r}")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"game_id: expected text, got {name[:80]!r}") from error
+
+
+def boards_of(views: Floats, player: npt.NDArray[np.int8], turn: npt.NDArray[np.int64], players: int) -> Boards:
+    """Return boards on which each player sees what is in his view.
+
+    Args:
+        views: (n, 9, H, W) float32, finite.
+        player: (n,) int8.
+        turn: (n,) int64.
+        players: How many a game has.
+    """
+    count, _, height, width = views.shape
+    planes = views.reshape(count, CHANNELS, height * width)
+    boards = empty_boards(count, height, width, players)
+    own, enemy, city, mountain = (planes[:, channel] == 1 for channel in (2, 3, 5, 6))
+    boards.owner[:] = np.where(mountain, OWNER_MOUNTAIN, NEUTRAL)
+    boards.owner[own] = np.broadcast_to(player[:, None], own.shape)[own]
+    boards.owner[enemy] = np.broadcast_to((player[:, None] + 1) % players, enemy.shape)[enemy]
+    boards.army[:] = np.rint(np.clip(planes[:, 0] + planes[:, 1], 0, 1) * 1000)
+    boards.terrain[:] = np.where(mountain, MOUNTAIN, np.where(city, CITY, PLAIN))
+    boards.games["turn"] = turn
+    boards.games["rows"], boards.games["columns"] = height, width
+    boards.games["fog"] = planes[:, 8].any(axis=1)
+    return boards
+
+
+def mark_dead(boards: Boards, records: Sequence[pb.Experience], player: npt.NDArray[np.int8]) -> None:
+    """Mark players as dead who have an army and no move, on the boards before and after each record: they surrendered."""
+    tiles = boards.owner.shape[1]
+    for row, record in enumerate(records):
+        for b, mask in ((2 * row, record.action_mask), (2 * row + 1, record.next_action_mask)):
+            boards.players[b, player[row]]["alive"] = not mask or any(mask[: 4 * tiles])
+
+
+def unlike_views(made: Floats, told: Floats) -> list[int]:
+    """Return which tensors differ."""
+    differs = (made != told).reshape(len(made), -1).any(axis=1)
+    rows: list[int] = np.flatnonzero(differs).tolist()
+    return rows
+
+
+def wrong_actions(batch: ExperienceBatch, records: Sequence[pb.Experience]) -> dict[int, str]:
+    """Return which experiences have another mask than their records, or an action that is not in it, and what is wrong."""
+    wrong: dict[int, str] = {}
+    masks = (("action_mask", batch.action_masks()), ("next_action_mask", batch.next_action_masks()))
+    whole = masks[0][1].shape[1]
+    for row, record in enumerate(records):
+        for name, made in masks:
+            mask = np.array(getattr(record, name), np.bool_)
+            if len(mask) not in (0, whole // 2, whole):
+                wrong.setdefault(row, f"{name}: expected {whole // 2} or {whole} entries, got {len(mask)}")
+            elif (made[row, : len(mask)] != mask).any():
+                wrong.setdefault(row, f"{name}: expected that of the state, got another")
+        if not masks[0][1][row, batch.action[row]]:
+            wrong.setdefault(row, f"action: expected one of the mask, got {record.action}")
+    return wrong
