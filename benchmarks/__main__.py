@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-AREAS = ("env", "engine", "buffers", "storage")
+AREAS = ("env", "engine", "buffers", "storage", "stream")
 
 
 def main() -> None:

@@ -33,6 +33,9 @@ EVEN = (
     "position",
 )
 
+#: Arrays of these, tiles and what players remember, are most of a batch.
+WORDS = (np.dtype(np.int16), np.dtype(np.uint16))
+
 _local = threading.local()
 
 
@@ -71,6 +74,9 @@ def planes(name: str, array: Array) -> bytes:
     if name in EVEN:
         array = np.diff(array, prepend=array.dtype.type(0))
     raw = np.ascontiguousarray(array)
+    if raw.dtype in WORDS:  # most of all bytes: shifts of whole vectors are several times as fast as picking bytes
+        words = raw.reshape(-1).view(np.uint16)
+        return words.astype(np.uint8).tobytes() + (words >> 8).astype(np.uint8).tobytes()
     return raw.reshape(-1).view(np.uint8).reshape(-1, raw.itemsize).T.tobytes()
 
 
@@ -89,6 +95,11 @@ class Reader:
             raise ValueError(f"{name}: expected {size} bytes")
         raw = np.frombuffer(self.data, np.uint8, size, self.at)
         self.at += size
+        if kind in WORDS:
+            words = raw[size // 2 :].astype(np.uint16)
+            words <<= 8
+            words |= raw[: size // 2]
+            return words.view(kind).reshape(shape)
         # A copy always: kernels would be compiled once more for arrays that cannot be written.
         array = np.array(raw.reshape(kind.itemsize, -1).T, order="C").reshape(-1).view(kind).reshape(shape)
         return np.cumsum(array, dtype=kind) if name in EVEN else array

@@ -58,4 +58,4 @@ def test_quickstart_plays_records_and_reads(tmp_path: Path) -> None:
 def test_the_benchmark_names_its_areas() -> None:
     done = subprocess.run([sys.executable, "-m", "benchmarks"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "areas: env, engine, buffers, storage" in done.stderr
+    assert "areas: env, engine, buffers, storage, stream" in done.stderr

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import Memory
 from stream_process import ServerProcess
 from test_dataset_writer import key, recorded
 
 from generals_env import ConfigError, StateError, StorageError
-from generals_env.recorders import ExperienceBatch, ExperienceLog, Retry
+from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer, Retry
+from generals_env.recorders.stream.background import BackgroundReader
 from generals_env.recorders.stream.consumer import ExperienceConsumer
 from generals_env.recorders.stream.position import Position
 
@@ -181,6 +183,38 @@ def test_ten_consumers_of_ten_thousand_each_are_served_whole(tmp_path: Path) -> 
 
         with ThreadPoolExecutor(10) as pool:
             assert list(pool.map(consume, range(10))) == [list(range(10_000))] * 10
+
+
+class Refusing(Memory):
+    """A sink that takes two batches and no more."""
+
+    def write(self, batch: ExperienceBatch) -> None:  # type: ignore[override]
+        if len(self) == 2:
+            raise StorageError("sink: expected room, got none")
+        self.append(batch)
+
+
+def test_a_reader_in_the_background_fills_any_sink_and_its_errors_are_seen(
+    server: ServerProcess, batches: list[ExperienceBatch]
+) -> None:
+    total = sum(map(len, batches))
+    memory = Memory()
+    with ExperienceConsumer(server.address) as consumer:
+        reader = BackgroundReader(consumer.stream_experiences(batch_size=50, follow=False), memory)
+        reader.join(60)
+        assert (reader.experiences, reader.running) == (total, False)
+        assert numbers(memory) == list(range(total))
+        refused = BackgroundReader(consumer.stream_experiences(batch_size=10), Refusing())
+        with pytest.raises(StorageError, match="sink: expected room, got none"):
+            refused.join(60)
+        with pytest.raises(StorageError, match="sink: expected room"):
+            refused.check()
+        endless = BackgroundReader(consumer.stream_experiences(batch_size=None), ReplayBuffer(1000))
+        while endless.experiences < total:
+            time.sleep(0.01)
+        assert endless.running
+    endless.join(60)  # closing the consumer ends it
+    assert not endless.running
 
 
 # --- Killed at any moment ---------------------------------------------------------------------------------------------

@@ -1,0 +1,188 @@
+"""Streaming over loopback, server and consumers in processes of their own on the same cores: how much, and how soon.
+
+Figures are medians of rounds with their spread.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import generals_env
+from benchmarks.buffers import cell
+from generals_env.recorders import ExperienceConsumer
+from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ROUNDS = 5
+EXPERIENCES = 200_000
+RECORDS = 8_000
+PIECE = 2048  # experiences whose tensors are there at a time
+
+LARGE = (("grpc.max_receive_message_length", 10_000_000),)
+
+
+class Server:
+    """The process of a server."""
+
+    def __init__(self, kind: str, folder: str) -> None:
+        """Start it."""
+        command = [sys.executable, "-m", "benchmarks.workers.stream_server", kind, folder]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.address = self.line()
+
+    def line(self) -> str:
+        """Return what it prints next."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def tell(self, command: str) -> None:
+        """Tell it to record, without waiting for it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+
+@contextmanager
+def serving(kind: str, count: int = 0) -> Iterator[Server]:
+    """Start a server that has recorded ``count`` experiences."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(kind, folder)
+        try:
+            if count:
+                server.tell(f"record {count}")
+                server.line()
+            yield server
+        finally:
+            server.process.kill()
+            server.process.wait()
+
+
+def packed(address: str, expand: bool) -> float:
+    """Return how many experiences a second one consumer receives, decoded, or as tensors in given arrays."""
+    room: Any = None
+    count, start = 0, time.perf_counter()
+    with ExperienceConsumer(address) as consumer:
+        for batch in consumer.stream_experiences(batch_size=None, follow=False):
+            for low in range(0, len(batch) if expand else 0, PIECE):
+                part = batch.slice(low, low + PIECE)
+                room = part.tensors() if room is None or len(part) != PIECE else part.tensors(room)
+            count += len(batch)
+            if expand and count > EXPERIENCES // 4:
+                break
+    return count / (time.perf_counter() - start)
+
+
+def records(address: str, size: int) -> float:
+    """Return how many records a second a client of the original receives."""
+    with grpc.insecure_channel(address, LARGE) as channel:
+        stub: Any = ExperienceServiceStub(channel)  # type: ignore[no-untyped-call]
+        request = pb.StreamExperiencesRequest(batch_size=size)
+        start, count = time.perf_counter(), 0
+        call = stub.StreamExperienceBatches(request) if size else stub.StreamExperiences(request)
+        for message in call:
+            count += len(message.experiences) if size else 1
+            if count >= RECORDS:
+                break
+        call.cancel()
+        return count / (time.perf_counter() - start)
+
+
+def ten_thousand(address: str) -> int:
+    """Receive ten thousand experiences in batches of 32, as the guide's load test does."""
+    count = 0
+    with ExperienceConsumer(address) as consumer:
+        for batch in consumer.stream_experiences(batch_size=32):
+            count += len(batch)
+            if count >= 10_000:
+                return 10_000
+    return count
+
+
+def rounds(work: Callable[[], float]) -> str:
+    """Return median and spread, after one round that does not count."""
+    work()
+    return cell([work() for _ in range(ROUNDS)])
+
+
+def throughput(console: Console) -> None:
+    """Measure how much goes through."""
+    table = Table("experiences a second, 20x20", "from a log", "from a buffer", title=f"medians of {ROUNDS} (least - most)")
+    rows: dict[str, list[str]] = {}
+    sizes = (0, 1, 32, 256, 1000)
+    with Progress(console=console) as bar:
+        task = bar.add_task("throughput", total=2 * (2 + len(sizes)))
+        for kind in ("log", "buffer"):
+            with serving(kind, EXPERIENCES) as server:
+                for name, expand in (("packed, received and decoded", False), ("packed, as tensors", True)):
+                    rows.setdefault(name, []).append(rounds(lambda e=expand, a=server.address: packed(a, e)))  # type: ignore[misc]
+                    bar.advance(task)
+                for size in sizes:
+                    name = f"records, batches of {size}" if size else "records, one a message"
+                    rows.setdefault(name, []).append(rounds(lambda s=size, a=server.address: records(a, s)))  # type: ignore[misc]
+                    bar.advance(task)
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    console.print(table)
+
+
+def crowd(console: Console) -> None:
+    """Measure the guide's load test: ten consumers, each a process."""
+    with serving("log", 20_000) as server, ProcessPoolExecutor(10) as pool:
+        list(pool.map(ten_thousand, [server.address] * 10))  # starts the processes
+        walls = []
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            counts = list(pool.map(ten_thousand, [server.address] * 10))
+            walls.append(time.perf_counter() - start)
+            assert counts == [10_000] * 10
+    console.print(f"ten consumers of 10,000 each: {statistics.median(walls):.2f} s ({min(walls):.2f} - {max(walls):.2f})")
+
+
+def latency(console: Console) -> None:
+    """Measure how long an experience takes from being recorded to being received, at light load with a wait of 5 ms."""
+    for kind in ("log", "buffer"):
+        waits: list[float] = []
+        with serving(kind, 2000) as server, ExperienceConsumer(server.address) as consumer:
+            threading.Timer(1.0, server.tell, ("slow 300",)).start()
+            for batch in consumer.stream_experiences(batch_size=None, start="now", max_batch_wait_ms=5):
+                waits += ((time.time_ns() - batch.collected_at) / 1e6).tolist()
+                if len(waits) >= 500:
+                    break
+        late = np.percentile(waits[50:], [50, 99])
+        console.print(f"from recorded to received, {kind}: median {late[0]:.1f} ms, 99th percentile {late[1]:.1f} ms")
+
+
+def main() -> None:
+    """Measure and print."""
+    console = Console(width=200)
+    throughput(console)
+    crowd(console)
+    latency(console)
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    console.print(
+        f"{machine}, python {platform.python_version()}, generals_env {generals_env.__version__}, grpcio {grpc.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()

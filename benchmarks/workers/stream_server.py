@@ -1,0 +1,43 @@
+"""A server in a process of its own over what it records: prints its address, records on each line of its input, then serves."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import generals_env
+from generals_env.recorders import ExperienceLog, ExperienceRecorder, ExperienceServer, ReplayBuffer
+
+
+class Open:
+    """A sink that stays open when a recorder closes."""
+
+    def __init__(self, sink: ExperienceLog | ReplayBuffer) -> None:
+        """Pass on to ``sink``."""
+        self.write, self.flush = sink.write, sink.flush
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def main(kind: str, folder: str) -> None:
+    """Record 20x20 games into a log or a buffer and serve them; ``slow`` on a line records on and on, a turn every 20 ms."""
+    source = ExperienceLog(folder, "normal") if kind == "log" else ReplayBuffer(1_000_000)
+    with ExperienceServer(source, "127.0.0.1:0") as server:
+        print(server.address, flush=True)
+        for line in sys.stdin:
+            word, count = line.split()
+            with ExperienceRecorder(generals_env.make_vec(1 if word == "slow" else 64), Open(source)) as env:
+                env.reset(seed=1)
+                if word == "slow":
+                    for _ in range(int(count)):
+                        env.step(env.act(("expander", "expander")))
+                        env.flush()
+                        time.sleep(0.02)
+                while word == "record" and env.experiences < int(count):
+                    env.play(64, ("expander", "expander"))
+            print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,196 @@
+"""Three processes: one plays and records, one serves the record, one learns from the stream; then measure how often it wins.
+
+Run it with ``python examples/train_from_stream.py``; ``--help`` shows the arguments. It needs
+``pip install "generals_env[stream,torch]"``. Started again with the same ``--out`` after it was stopped, or killed, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import generals_env
+from generals_env.recorders import ExperienceLog, ExperienceRecorder, Retry
+from generals_env.recorders.checkpoints import load_checkpoint
+from generals_env.recorders.q_network import QNetwork
+from generals_env.recorders.stream.consumer import ExperienceConsumer
+from generals_env.recorders.stream.server import ExperienceServer
+from generals_env.recorders.trainer import DistributedTrainer
+from generals_env.recorders.trainer_config import TrainerConfig
+
+#: Victory and defeat replace all others; land tells early what leads to them.
+REWARD = generals_env.RewardConfig(territory_gained=0.02, territory_lost=-0.02)
+
+PLANES = 21  # of the observation "full"
+
+
+@dataclasses.dataclass
+class Arguments:
+    """What can be set from the command line."""
+
+    board: int = 6
+    max_turns: int = 200
+    minutes: float = 5.0
+    seed: int = 0
+    out: Path = Path("runs/train_from_stream")
+    address: str = "127.0.0.1:50051"
+    games: int = 1000  # against each opponent, at the end
+    num_envs: int = 32
+    turns_per_second: float = 25.0  # of all games: playing leaves time to learn
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    channels: int = 32
+    blocks: int = 2
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the environment."""
+        size = {"height": self.board, "width": self.board}
+        return {**size, "max_turns": self.max_turns, "observation": "full", "reward": REWARD}
+
+    def model(self) -> QNetwork:
+        """Return the network."""
+        torch.manual_seed(self.seed)
+        return QNetwork((PLANES, self.board, self.board), self.channels, self.blocks)
+
+    @property
+    def log(self) -> Path:
+        """Where what is played is recorded."""
+        return self.out / "log"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the trainer is saved, and the player finds what it has learned."""
+        return self.out / "trainer.pt"
+
+
+def best(model: QNetwork, observations: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    """Return the best legal actions of the first player in each game, (num_envs,) int64."""
+    with torch.no_grad():
+        values = model(torch.from_numpy(np.ascontiguousarray(observations["observation"][:, 0])))
+    masks = torch.from_numpy(np.ascontiguousarray(observations["action_mask"][:, 0]))
+    actions: npt.NDArray[np.int64] = values.masked_fill(masks == 0, -torch.inf).argmax(1).numpy()
+    return actions
+
+
+# --- The player -------------------------------------------------------------------------------------------------------
+
+
+def collect(arguments: Arguments) -> None:
+    """Play what has been learned so far against both built-in opponents, and record what both sides lived through."""
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    rng = np.random.default_rng(time.time_ns())  # when it is started again, it is to play other games
+    games = np.arange(arguments.num_envs)
+    chances = 0.5 ** (1 + 5 * games / arguments.num_envs)  # of a random move: half in some games, a few hundredths in others
+    model, age = arguments.model(), None
+    venv = generals_env.make_vec(arguments.num_envs, **arguments.options())
+    with ExperienceLog(arguments.log, "normal") as log, ExperienceRecorder(venv, log) as env:
+        observations, _ = env.reset(seed=int(rng.integers(2**31)))
+        while parent is not None and parent.is_alive():
+            began = time.monotonic()
+            for _ in range(16):
+                anything, something = venv.act(("random", "random")), venv.act(("expander", "expander"))
+                actions = np.where(games[:, None] % 2, something, anything)
+                explores = rng.random(arguments.num_envs) < (chances if age else 1.0)
+                actions[:, 0] = np.where(explores, anything[:, 0], best(model, observations))
+                observations = env.step(actions)[0]
+            env.flush()
+            if arguments.checkpoint.exists() and arguments.checkpoint.stat().st_mtime_ns != age:
+                age = arguments.checkpoint.stat().st_mtime_ns
+                model.load_state_dict((load_checkpoint(arguments.checkpoint) or {})["model"])
+            time.sleep(max(16 / arguments.turns_per_second - (time.monotonic() - began), 0))
+
+
+# --- The server -------------------------------------------------------------------------------------------------------
+
+
+def serve(arguments: Arguments) -> None:
+    """Serve what another process records."""
+    parent = multiprocessing.parent_process()
+    with ExperienceServer(ExperienceLog(arguments.log, mode="r"), arguments.address) as server:
+        while parent is not None and parent.is_alive() and not server.wait(1.0):
+            pass
+
+
+# --- The trainer ------------------------------------------------------------------------------------------------------
+
+
+def train(arguments: Arguments, console: Console) -> QNetwork:
+    """Return what was learned from the stream in some minutes."""
+    model = arguments.model()
+    config = TrainerConfig(
+        min_size=5000,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        augment=True,
+        seed=arguments.seed,
+    )
+    consumer = ExperienceConsumer(arguments.address, retry=Retry(tries=100, first_wait=0.1, most_wait=1.0))
+    with DistributedTrainer(consumer, model, config=config, checkpoint=arguments.checkpoint) as trainer:
+        began = time.monotonic()
+        while time.monotonic() - began < 60 * arguments.minutes:
+            found = trainer.train(250)
+            trainer.save()
+            console.print(
+                f"step {found['step']:,}: loss {found['loss']:.4f}, value {found['value']:.2f}, "
+                f"{found['steps_per_second']:.1f} steps a second, {found['received']:,} experiences received"
+            )
+    return model
+
+
+def evaluate(model: QNetwork, opponent: str, arguments: Arguments) -> dict[str, float]:
+    """Play games, all at once and each to its end; return the shares of wins, losses and draws."""
+    venv = generals_env.make_vec(arguments.games, copy=False, **arguments.options())
+    observations, _ = venv.reset(seed=arguments.seed + 10**6)
+    going = np.ones(arguments.games, np.bool_)
+    ends = {"win": 0, "loss": 0, "draw": 0}
+    while going.any():
+        actions = venv.act((opponent, opponent))
+        actions[:, 0] = best(model, observations)
+        observations, rewards, terminated, truncated, _ = venv.step(actions)
+        over = going & (terminated | truncated)[:, 0]
+        won, lost = rewards[:, 0] == REWARD.win_game, rewards[:, 0] == REWARD.lose_game
+        ends["win"] += int((over & won).sum())
+        ends["loss"] += int((over & lost).sum())
+        ends["draw"] += int((over & ~won & ~lost).sum())
+        going &= ~over
+    venv.close()
+    return {end: count / arguments.games for end, count in ends.items()}
+
+
+def main(arguments: Arguments) -> None:
+    """Start all three, and show who wins."""
+    console = Console()
+    ExperienceLog(arguments.log).close()  # the server wants one that is there
+    spawn = multiprocessing.get_context("spawn")
+    others = [spawn.Process(target=target, args=(arguments,), daemon=True) for target in (collect, serve)]
+    for other in others:
+        other.start()
+    model = train(arguments, console)
+    for other in others:
+        other.terminate()
+        other.join()
+    table = Table(
+        "opponent", "wins", "losses", "draws", title=f"{arguments.games:,} games on {arguments.board}x{arguments.board}"
+    )
+    for opponent in ("random", "expander"):
+        shares = evaluate(model, opponent, arguments)
+        table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for field in dataclasses.fields(Arguments):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    main(Arguments(**vars(parser.parse_args())))

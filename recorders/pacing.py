@@ -1,0 +1,54 @@
+"""Experience no faster than it is learned from."""
+
+from __future__ import annotations
+
+import threading
+
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.sinks import Sink
+
+__all__ = ["PacedSink"]
+
+
+class PacedSink:
+    """Lets whoever writes wait until what was written before has been drawn often enough."""
+
+    def __init__(self, sink: Sink, ratio: float, ahead: int) -> None:
+        """Write to ``sink``.
+
+        Args:
+            sink: Where to.
+            ratio: How often an experience is to be drawn before further ones are taken, on average.
+            ahead: How many may be there undrawn.
+        """
+        self._sink, self._ratio, self._ahead = sink, ratio, ahead
+        self._changed = threading.Condition()
+        self._written = self._drawn = 0
+        self._released = False
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """Take a batch, when it is time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._released or (self._written - self._ahead) * self._ratio < self._drawn)
+            self._written += len(batch)
+        self._sink.write(batch)
+
+    def drew(self, count: int) -> None:
+        """Say that so many experiences have been drawn."""
+        with self._changed:
+            self._drawn += count
+            self._changed.notify_all()
+
+    def release(self) -> None:
+        """Let nobody wait any more."""
+        with self._changed:
+            self._released = True
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Flush the sink."""
+        self._sink.flush()
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()

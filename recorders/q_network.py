@@ -1,0 +1,81 @@
+"""A small network that values every action on a board."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from generals_env.config import check_integer
+from generals_env.errors import ConfigError
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ModuleNotFoundError as error:
+    raise ImportError(f'q_network: expected torch, got {error}: pip install "generals_env[torch]"') from None
+
+__all__ = ["QNetwork"]
+
+SCALE = 1000.0  # of armies: an observation of 1 is an army of so many
+
+
+class Residual(nn.Module):
+    """Two convolutions with what the whole board looks like, and a way around them."""
+
+    def __init__(self, channels: int) -> None:
+        """Set the layers up."""
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.whole = nn.Linear(2 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of the shape of ``x``."""
+        inner = torch.relu(self.first(x) + self.whole(pooled(x))[:, :, None, None])
+        return torch.relu(x + self.second(inner))
+
+
+class QNetwork(nn.Module):
+    """From states (n, C, H, W) float32 to values of the actions (n, 8*H*W + 1) float32, for boards of any size.
+
+    What an action is worth is what the board is worth and an advantage: Wang et al., "Dueling Network Architectures for Deep
+    Reinforcement Learning", ICML 2016. The advantage of a move is made where its tile is.
+    """
+
+    def __init__(self, state_shape: Sequence[int], channels: int = 32, blocks: int = 2) -> None:
+        """Set the layers up.
+
+        Args:
+            state_shape: Of one state, such as (9, 20, 20).
+            channels: Features of a tile.
+            blocks: How many residual blocks.
+
+        Raises:
+            ConfigError: If an argument is not what it should be.
+        """
+        super().__init__()
+        if len(state_shape) != 3:
+            raise ConfigError(f"state_shape: expected (C, H, W), got {tuple(state_shape)}")
+        check_integer("channels", channels, 1, 4096)
+        check_integer("blocks", blocks, 0, 1000)
+        first = nn.Conv2d(int(state_shape[0]), channels, 3, padding=1)
+        self.features = nn.Sequential(first, nn.ReLU(), *(Residual(channels) for _ in range(blocks)))
+        self.moves = nn.Conv2d(channels, 8, 1)
+        self.passing = nn.Linear(2 * channels, 1)
+        self.value = nn.Sequential(nn.Linear(2 * channels, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return the values, in the order of the actions."""
+        # One man more is seen where armies are small; 0 and 1, the flags, stay what they are.
+        x = torch.log1p(SCALE * states.clamp(min=0)) / math.log1p(SCALE)
+        features = self.features(x)
+        board = pooled(features)
+        moves = self.moves(features).unflatten(1, (2, 4)).permute(0, 1, 3, 4, 2)  # half, row, column, direction
+        advantages = torch.cat([moves.flatten(1), self.passing(board)], dim=1)
+        values: Tensor = self.value(board) + advantages - advantages.mean(1, keepdim=True)
+        return values
+
+
+def pooled(features: Tensor) -> Tensor:
+    """Return the mean and the largest of every feature, (n, 2 * channels)."""
+    return torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
