@@ -20,7 +20,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 benchmark: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks env engine buffers storage
+	$(BIN)/python -m benchmarks env engine buffers storage stream
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
