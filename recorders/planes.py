@@ -99,7 +99,8 @@ class Reader:
             words = raw[size // 2 :].astype(np.uint16)
             words <<= 8
             words |= raw[: size // 2]
-            return words.view(kind).reshape(shape)
+            numbers: Array = words.view(kind).reshape(shape)
+            return numbers
         # A copy always: kernels would be compiled once more for arrays that cannot be written.
         array = np.array(raw.reshape(kind.itemsize, -1).T, order="C").reshape(-1).view(kind).reshape(shape)
         return np.cumsum(array, dtype=kind) if name in EVEN else array

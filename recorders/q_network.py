@@ -63,12 +63,13 @@ class QNetwork(nn.Module):
         self.moves = nn.Conv2d(channels, 8, 1)
         self.passing = nn.Linear(2 * channels, 1)
         self.value = nn.Sequential(nn.Linear(2 * channels, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a CPU
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the values, in the order of the actions."""
         # One man more is seen where armies are small; 0 and 1, the flags, stay what they are.
         x = torch.log1p(SCALE * states.clamp(min=0)) / math.log1p(SCALE)
-        features = self.features(x)
+        features = self.features(x.contiguous(memory_format=torch.channels_last))
         board = pooled(features)
         moves = self.moves(features).unflatten(1, (2, 4)).permute(0, 1, 3, 4, 2)  # half, row, column, direction
         advantages = torch.cat([moves.flatten(1), self.passing(board)], dim=1)

@@ -13,7 +13,7 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.pacing import PacedSink
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
-from generals_env.recorders.stream.background import Reading
+from generals_env.recorders.stream.background import BackgroundReader
 from generals_env.recorders.trainer_config import TrainerConfig
 
 try:
@@ -100,7 +100,7 @@ class DistributedTrainer:
         if numbers.replay_ratio is not None:
             self._paced = PacedSink(self.buffer, numbers.replay_ratio, numbers.min_size)
         self._consumer, self._batches = opened(source)
-        self._reading: Reading | None = None
+        self._reading: BackgroundReader | None = None
         self._closed = False
 
     # --- Learning -------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class DistributedTrainer:
         loss, error, value, gradient = (sums / steps).tolist()
         found = {"step": self.step, "loss": loss, "error": error, "value": value, "gradient": gradient}
         found["steps_per_second"] = steps / (time.monotonic() - began)
-        found |= {"received": reading.progress[0], "buffer": len(self.buffer)}
+        found |= {"received": reading.experiences, "buffer": len(self.buffer)}
         if self._consumer is not None:
             found |= {name: getattr(self._consumer, name) for name in ("missed", "restarts", "reconnects")}
         return found
@@ -165,17 +165,17 @@ class DistributedTrainer:
             self.target.load_state_dict(self.model.state_dict())
         return torch.stack([found.loss.detach(), errors.mean(), found.values.mean(), gradient.detach()])
 
-    def _begin(self) -> Reading:
+    def _begin(self) -> BackgroundReader:
         """Begin to read."""
         sink = self._paced or self.buffer
         if self._consumer is None:
-            return Reading(self._batches, sink, interrupt=self._interrupt)
+            return BackgroundReader(self._batches, sink, interrupt=self._interrupt)
         from generals_env.recorders.stream.position import Position
 
         consumer = self._consumer
         resume = None if self._resume is None else Position(*self._resume)
         batches = consumer.stream_experiences(batch_size=None, resume=resume)
-        return Reading(batches, sink, position=lambda: consumer.position, interrupt=self._interrupt)
+        return BackgroundReader(batches, sink, position=lambda: consumer.position, interrupt=self._interrupt)
 
     def _interrupt(self) -> None:
         """Let the thread that reads find an end."""
@@ -210,10 +210,9 @@ class DistributedTrainer:
 
     def _place(self) -> tuple[str, int] | None:
         """Return where in the stream another trainer is to begin, so that its buffer holds what this one does."""
-        if self._reading is None or self._reading.progress[1] is None:
+        position = None if self._reading is None else self._reading.position
+        if position is None:
             return self._resume
-        # In this order: what comes in between is read once more, not left out.
-        position = self._reading.progress[1]
         return position.stream_id, max(position.next_sequence - len(self.buffer), 0)
 
     def _load(self, path: Path) -> None:

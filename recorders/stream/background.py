@@ -13,13 +13,17 @@ from generals_env.recorders.sinks import Sink
 if TYPE_CHECKING:
     from generals_env.recorders.stream.consumer import ExperienceConsumer, Position
 
-__all__ = ["Reading", "read_into"]
+__all__ = ["BackgroundReader", "read_into"]
 
 
-class Reading:
+class BackgroundReader:
     """Writes batches into a sink in a thread of its own; what goes wrong there is raised by ``check`` and ``join``.
 
     A sink that blocks lets it wait, and the source with it. The sink stays open.
+
+    Attributes:
+        experiences: How many were written.
+        position: Where in the stream the last one of them ends; None if nobody tells.
     """
 
     def __init__(
@@ -38,20 +42,14 @@ class Reading:
             position: Tells where in its stream the batch ends that came last.
             interrupt: Makes ``batches`` end, from another thread, if it would wait for more.
         """
-        self._batches, self._sink, self._position, self._interrupt = batches, sink, position, interrupt
-        self._lock = threading.Lock()
-        self._progress: tuple[int, Position | None] = (0, position())
+        self._batches, self._sink, self._tell, self._interrupt = batches, sink, position, interrupt
+        self.experiences = 0
+        self.position = position()
         self._error: BaseException | None = None
         self._stopping = threading.Event()
         # A daemon: a sink that nobody empties would keep the program from ending.
         self._thread = threading.Thread(target=self._run, name="reading experience", daemon=True)
         self._thread.start()
-
-    @property
-    def progress(self) -> tuple[int, Position | None]:
-        """How many experiences were written, and the position behind the last one of them."""
-        with self._lock:
-            return self._progress
 
     @property
     def running(self) -> bool:
@@ -92,15 +90,15 @@ class Reading:
         try:
             for batch in self._batches:
                 self._sink.write(batch)
-                with self._lock:
-                    self._progress = self._progress[0] + len(batch), self._position()
+                self.position = self._tell()
+                self.experiences += len(batch)
                 if self._stopping.is_set():
                     return
         except BaseException as error:  # whatever it is, the caller gets it
             self._error = error
 
 
-def read_into(consumer: ExperienceConsumer, sink: Sink, **options: Any) -> Reading:
+def read_into(consumer: ExperienceConsumer, sink: Sink, **options: Any) -> BackgroundReader:
     """Write a stream into any sink, in the background.
 
     Args:
@@ -112,4 +110,4 @@ def read_into(consumer: ExperienceConsumer, sink: Sink, **options: Any) -> Readi
         ConfigError: If an option is not what it should be.
     """
     batches = consumer.stream_experiences(**{"batch_size": None, **options})
-    return Reading(batches, sink, position=lambda: consumer.position, interrupt=consumer.close)
+    return BackgroundReader(batches, sink, position=lambda: consumer.position, interrupt=consumer.close)
