@@ -24,26 +24,32 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.exports import to_hugging_face, to_minari
         from generals_env.recorders.log import ExperienceLog
         from generals_env.recorders.on_device import TorchTensors
+        from generals_env.recorders.q_network import QNetwork
         from generals_env.recorders.sb3_buffer import BoardReplayBuffer
         from generals_env.recorders.spill import SpillBuffer
         from generals_env.recorders.storage.multi import MultiSink, RetryingSink
         from generals_env.recorders.storage.retry import Retry
         from generals_env.recorders.storage.verification import repair_dataset, verify_dataset
         from generals_env.recorders.storage.writer import DatasetWriter
+        from generals_env.recorders.stream.background import BackgroundReader
         from generals_env.recorders.stream.consumer import ExperienceConsumer
         from generals_env.recorders.stream.limits import Limits
         from generals_env.recorders.stream.position import Position
         from generals_env.recorders.stream.server import ExperienceServer
         from generals_env.recorders.torch_data import BoardDataset, StreamDataset
+        from generals_env.recorders.trainer import DistributedTrainer
+        from generals_env.recorders.trainer_config import TrainerConfig
         from generals_env.recorders.validation import ValidatingSink, Validator
 
     __all__ = [
+        "BackgroundReader",
         "BoardDataset",
         "BoardReplayBuffer",
         "BufferStats",
         "Dataset",
         "DatasetWriter",
         "DeduplicatingSink",
+        "DistributedTrainer",
         "ExperienceBatch",
         "ExperienceConsumer",
         "ExperienceLog",
@@ -54,6 +60,7 @@ if __name__ == "generals_env.recorders":
         "Position",
         "PrioritizedReplayBuffer",
         "PrioritizedSample",
+        "QNetwork",
         "Recipe",
         "RecordedReplays",
         "ReplayBuffer",
@@ -65,6 +72,7 @@ if __name__ == "generals_env.recorders":
         "StreamDataset",
         "Tensors",
         "TorchTensors",
+        "TrainerConfig",
         "ValidatingSink",
         "Validator",
         "open_dataset",
@@ -77,21 +85,25 @@ if __name__ == "generals_env.recorders":
 
     # Imported when they are asked for: they need extras, or few need them.
     _HOMES = {
+        "BackgroundReader": "stream.background",
         "BoardDataset": "torch_data",
         "BoardReplayBuffer": "sb3_buffer",
         "DatasetWriter": "storage.writer",
         "DeduplicatingSink": "deduplication",
+        "DistributedTrainer": "trainer",
         "ExperienceConsumer": "stream.consumer",
         "ExperienceLog": "log",
         "ExperienceServer": "stream.server",
         "Limits": "stream.limits",
         "MultiSink": "storage.multi",
         "Position": "stream.position",
+        "QNetwork": "q_network",
         "Retry": "storage.retry",
         "RetryingSink": "storage.multi",
         "SpillBuffer": "spill",
         "StreamDataset": "torch_data",
         "TorchTensors": "on_device",
+        "TrainerConfig": "trainer_config",
         "ValidatingSink": "validation",
         "Validator": "validation",
         "repair_dataset": "storage.verification",
