@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import multiprocessing
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from generals_env.recorders.stream.server import ExperienceServer
 from generals_env.recorders.trainer import DistributedTrainer
 from generals_env.recorders.trainer_config import TrainerConfig
 
-#: Victory and defeat replace all others; land tells early what leads to them.
-REWARD = generals_env.RewardConfig(territory_gained=0.02, territory_lost=-0.02)
+#: Land won tells early what leads to victory; a victory counts for more than what can be got by dragging the game out.
+REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
 
 PLANES = 21  # of the observation "full"
+
+CHANCE = 0.05  # of a random move when it is measured: who has no memory may else go back and forth for ever
 
 
 @dataclasses.dataclass
@@ -39,7 +42,7 @@ class Arguments:
     """What can be set from the command line."""
 
     board: int = 6
-    max_turns: int = 200
+    max_turns: int = 300
     minutes: float = 5.0
     seed: int = 0
     out: Path = Path("runs/train_from_stream")
@@ -49,6 +52,8 @@ class Arguments:
     turns_per_second: float = 25.0  # of all games: playing leaves time to learn
     batch_size: int = 256
     learning_rate: float = 1e-3
+    gamma: float = 0.97
+    n_step: int = 5
     channels: int = 32
     blocks: int = 2
 
@@ -127,14 +132,10 @@ def serve(arguments: Arguments) -> None:
 
 def train(arguments: Arguments, console: Console) -> QNetwork:
     """Return what was learned from the stream in some minutes."""
+    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # one core is for the other two
     model = arguments.model()
-    config = TrainerConfig(
-        min_size=5000,
-        batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        augment=True,
-        seed=arguments.seed,
-    )
+    numbers = {name: getattr(arguments, name) for name in ("batch_size", "learning_rate", "gamma", "n_step", "seed")}
+    config = TrainerConfig(min_size=5000, augment=True, **numbers)
     consumer = ExperienceConsumer(arguments.address, retry=Retry(tries=100, first_wait=0.1, most_wait=1.0))
     with DistributedTrainer(consumer, model, config=config, checkpoint=arguments.checkpoint) as trainer:
         began = time.monotonic()
@@ -152,11 +153,13 @@ def evaluate(model: QNetwork, opponent: str, arguments: Arguments) -> dict[str, 
     """Play games, all at once and each to its end; return the shares of wins, losses and draws."""
     venv = generals_env.make_vec(arguments.games, copy=False, **arguments.options())
     observations, _ = venv.reset(seed=arguments.seed + 10**6)
+    rng = np.random.default_rng(arguments.seed)
     going = np.ones(arguments.games, np.bool_)
     ends = {"win": 0, "loss": 0, "draw": 0}
     while going.any():
-        actions = venv.act((opponent, opponent))
-        actions[:, 0] = best(model, observations)
+        actions = venv.act(("random", opponent))
+        chosen = np.flatnonzero(going & (rng.random(arguments.games) >= CHANCE))
+        actions[chosen, 0] = best(model, {name: array[chosen] for name, array in observations.items()})
         observations, rewards, terminated, truncated, _ = venv.step(actions)
         over = going & (terminated | truncated)[:, 0]
         won, lost = rewards[:, 0] == REWARD.win_game, rewards[:, 0] == REWARD.lose_game

@@ -29,7 +29,7 @@ PART = 256  # experiences whose tensors are there at a time
 
 LEVEL = 1  # of zstd, its fastest
 
-BLOCK = 2**12  # bytes that are read at a time: a bomb of them unpacks to some hundred megabytes at the most
+BLOCK = 2**10  # bytes that are read at a time: of good ones they hold some ten records, of a bomb 32 MB
 
 
 def compress_experiences(

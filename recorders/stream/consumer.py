@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import grpc
 import numpy as np
+import zstandard
 
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
@@ -23,6 +24,7 @@ from generals_env.recorders.stream.channel import Access, open_channel
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.position import Position
 from generals_env.recorders.stream.rechunk import rechunked
+from generals_env.recorders.stream.views import batch_of_records
 
 __all__ = ["ExperienceConsumer", "Position", "Submitted"]
 
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 STARTS = {"oldest": pb.OLDEST, "now": pb.NOW}
 
 MOST_SUBMITTED = 1000  # of a call
+
+MOST_UNPACKED = 2**28  # bytes of a message, decompressed: a piece of a log, with tensors of 20x20, takes half of that
 
 #: What may be over by itself: the server is away, or was stopped while it answered.
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
@@ -126,6 +130,7 @@ class ExperienceConsumer:
         max_batch_wait_ms: int = 100,
         shard: int = 0,
         shards: int = 1,
+        packed: bool = True,
     ) -> Iterator[ExperienceBatch]:
         """Yield experiences in batches; their ``sequence`` is their number in the stream.
 
@@ -140,6 +145,8 @@ class ExperienceConsumer:
             max_batch_wait_ms: How long the server may wait for more before it sends what it has.
             shard: Only games of this share...
             shards: ... of so many.
+            packed: Whether experiences come as boards. Else they come as the tensors of ``Experience``, which is slower by two
+                orders of magnitude, and boards are made of what the player saw.
 
         Raises:
             ConfigError: If an argument is not what it should be, or the server says so.
@@ -162,7 +169,8 @@ class ExperienceConsumer:
             min_turn=min_turn,
             follow=follow,
             max_batch_wait_ms=max_batch_wait_ms,
-            encoding=pb.PACKED,
+            encoding=pb.PACKED if packed else pb.RECORDS,
+            full_actions=True,
             start=STARTS[start],
             shard=shard,
             shards=shards,
@@ -287,11 +295,35 @@ def unpacked(message: pb.ExperienceBatch, wanted: int) -> ExperienceBatch | None
     Raises:
         StorageError: If it is damaged.
     """
-    if not message.packed:
+    if message.experiences:
+        batch = of_records(message.experiences)
+    elif message.packed:
+        batch = of_packed(message.packed)
+        if len(batch) == message.next_sequence - message.first_sequence:
+            batch.rows["sequence"] = np.arange(message.first_sequence, message.next_sequence)
+    else:
         return None
-    batch = decode_batch(message.packed)
-    if len(batch) == message.next_sequence - message.first_sequence:
-        batch.rows["sequence"] = np.arange(message.first_sequence, message.next_sequence)
     if len(batch) and batch.sequence[0] < wanted:
         batch = batch.select(batch.sequence >= wanted)
     return batch if len(batch) else None
+
+
+def of_packed(data: bytes) -> ExperienceBatch:
+    """Return a packed batch, unless it would take too much memory."""
+    try:
+        size = zstandard.frame_content_size(data)
+    except zstandard.ZstdError as error:
+        raise StorageError(f"packed: expected a frame of zstd, got {error}") from error
+    if size > MOST_UNPACKED:
+        raise StorageError(f"packed: expected at most {MOST_UNPACKED} bytes unpacked, got {size}")
+    return decode_batch(data)
+
+
+def of_records(records: Sequence[pb.Experience]) -> ExperienceBatch:
+    """Return records as a batch."""
+    batch, kept, reasons = batch_of_records(records, None)
+    if batch is None or reasons:
+        number, reason = min(reasons.items())
+        raise StorageError(f"experiences: expected sound ones, got {records[number].experience_id[:200]!r}: {reason}")
+    batch.rows["sequence"] = [records[number].sequence for number in kept]
+    return batch
