@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import torch
 
 from generals_env.errors import StorageError
-from generals_env.recorders.spill_files import sync_folder
+from generals_env.recorders.whole_files import replace_file
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -23,19 +21,11 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
         StorageError: If it cannot be written. What was there before is still there.
     """
     place = Path(path)
-    unfinished = place.with_name(f".{uuid.uuid4().hex}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            torch.save(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(place)
-        sync_folder(place.parent)
+        replace_file(place, lambda file: torch.save(dict(content), file))
     except (OSError, RuntimeError) as error:  # torch tells of a full disk as it likes
         raise StorageError(f"path: expected to write to {str(path)!r}, got {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any] | None:

@@ -285,13 +285,16 @@ def single_file(path: str, remote: bool, retry: Retry | None, timeout: float) ->
     """Return one file, with what the index of its folder tells of it."""
     folder, _, name = path.rpartition("/") if remote else (str(Path(path).parent), "", Path(path).name)
     store = open_store(folder, retry=retry, timeout=timeout)
-    sizes = {stored.name: stored.size for stored in store.files()}
     form = format_of_file(name)
-    if name not in sizes or form is None:
-        raise StorageError(f"path: expected a file of experiences, got {path!r}, which is not there")
+    try:
+        size = store.size(name)
+    except FileNotFoundError as error:
+        raise StorageError(f"path: expected a file of experiences, got {path!r}, which is not there") from error
+    if form is None:
+        raise StorageError(f"path: expected a file of experiences, got {path!r}, which is none by its name")
     try:
         entry = read_index(store, "").get(name)
     except StorageError as error:
         logger.warning("%s", error)
         entry = None
-    return DataFile(store, name, sizes[name], form, entry)
+    return DataFile(store, name, size, form, entry)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import uuid
 import weakref
 import zlib
 from collections import deque
@@ -20,7 +18,8 @@ from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.locks import FileLock
-from generals_env.recorders.spill_files import Segment, decode, encode, segments_in, sync_folder
+from generals_env.recorders.spill_files import Segment, decode, encode, segments_in
+from generals_env.recorders.whole_files import UNFINISHED, sync_folder, write_beside
 
 __all__ = ["SpillBuffer", "SpillStats"]
 
@@ -139,7 +138,7 @@ class SpillBuffer:
             self._folder = Path(folder)
             self._folder.mkdir(parents=True, exist_ok=True)
             weakref.finalize(self, FileLock(self._folder / ".lock").close)
-            for unfinished in self._folder.glob(".*.part"):
+            for unfinished in self._folder.glob(f".*{UNFINISHED}"):
                 unfinished.unlink()
             self._segments = deque(segments_in(self._folder))
         except StorageError as error:
@@ -253,16 +252,10 @@ class SpillBuffer:
 
     def _written(self, data: bytes) -> Path:
         """Return a new file with this content, safe from a crash, whose name is no segment's."""
-        unfinished = self._folder / f".{uuid.uuid4().hex}.part"
         try:
-            with unfinished.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            return write_beside(self._folder / DAMAGED, lambda file: file.write(data))
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
             raise StorageError(f"folder: expected to write to {str(self._folder)!r}, got {error}") from error
-        return unfinished
 
     def _published(
         self, unfinished: Path, number: int, data: bytes, batches: Sequence[ExperienceBatch], cut: int = 0

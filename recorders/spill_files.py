@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 from generals_env.recorders.codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 
-__all__ = ["Segment", "decode", "encode", "segments_in", "sync_folder"]
+__all__ = ["Segment", "decode", "encode", "segments_in"]
 
 #: Number, experiences and CRC-32 of a segment.
 SEGMENT_NAME = re.compile(r"(\d{18})-(\d+)-([0-9a-f]{8})\.spill")
@@ -38,17 +36,6 @@ def segments_in(folder: Path) -> list[Segment]:
         if parts:
             found.append(Segment(path, int(parts[1]), int(parts[2]), int(parts[3], 16), path.stat().st_size))
     return sorted(found, key=lambda segment: segment.number)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk."""
-    if sys.platform == "win32":
-        return  # which opens no folders
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def encode(batches: Sequence[ExperienceBatch]) -> bytes:

@@ -45,6 +45,9 @@ def test_files_are_written_once_and_read_back(store: Store) -> None:
     with pytest.raises(FileExistsError):
         store.create("a/b=1/c.bin", b"other")
     assert store.read("a/b=1/c.bin") == content
+    assert store.size("a/b=1/c.bin") == 70_000
+    with pytest.raises(FileNotFoundError):
+        store.size("a/b=1/none.bin")
     assert store.read("a/b=1/c.bin", 10, 25) == content[10:25]
     assert store.read("a/b=1/c.bin", 69_990) == content[69_990:]
     store.create("a/b=1/%2F a.bin", b"")

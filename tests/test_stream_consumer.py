@@ -89,9 +89,9 @@ def test_following_sees_games_that_begin_later(server: ServerProcess, batches: l
     found: list[ExperienceBatch] = []
     with ExperienceConsumer(server.address) as consumer, ExperienceConsumer(server.address) as fresh:
         old, new = consumer.stream_experiences(batch_size=None), fresh.stream_experiences(batch_size=None, start="now")
-        first = threading.Thread(target=lambda: [found.append(next(new)) for _ in range(1)])
+        first = threading.Thread(target=lambda: found.append(next(new)))
         first.start()
-        while sum(map(len, found)) < 0 or consumer.position is None or consumer.position.next_sequence < len(whole):
+        while consumer.position is None or consumer.position.next_sequence < len(whole):
             next(old)
         time.sleep(0.3)
         for batch in later:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from generals_env.errors import StorageError
-from generals_env.recorders.spill_files import sync_folder
+from generals_env.recorders.whole_files import replace_file
 
-__all__ = ["UNFINISHED", "read_checked", "sync_file", "write_checked"]
-
-#: What files are called that are not yet whole.
-UNFINISHED = ".part"
+__all__ = ["read_checked", "sync_file", "write_checked"]
 
 
 def text_of(content: Mapping[str, Any]) -> bytes:
@@ -31,16 +27,7 @@ def write_checked(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: If it cannot be written. What was there before is still there.
     """
-    unfinished = path.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(text_of(content))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    replace_file(path, lambda file: file.write(text_of(content)))
 
 
 def read_checked(path: Path) -> dict[str, Any] | None:

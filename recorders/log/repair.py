@@ -28,7 +28,7 @@ from generals_env.recorders.log.segments import (
     unlink_companions,
 )
 from generals_env.recorders.log.verify import Report, last_known, look_at, verify
-from generals_env.recorders.spill_files import sync_folder
+from generals_env.recorders.whole_files import sync_folder
 
 __all__ = ["KEPT", "repair"]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from generals_env.errors import StorageError
 from generals_env.recorders.log.chunks import Chunk
-from generals_env.recorders.log.files import UNFINISHED, read_checked, write_checked
-from generals_env.recorders.spill_files import sync_folder
+from generals_env.recorders.log.files import read_checked, write_checked
+from generals_env.recorders.whole_files import UNFINISHED, sync_folder
 
 __all__ = [
     "BLOCK",

@@ -16,7 +16,7 @@ from generals_env.recorders.disks import free_bytes
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.log.chunks import Chunk, Piece
 from generals_env.recorders.log.consumers import Consumers
-from generals_env.recorders.log.files import UNFINISHED, sync_file
+from generals_env.recorders.log.files import sync_file
 from generals_env.recorders.log.lost import lost_ranges, write_lost
 from generals_env.recorders.log.retention import Retention
 from generals_env.recorders.log.segments import (
@@ -35,6 +35,7 @@ from generals_env.recorders.log.segments import (
     unlink_companions,
 )
 from generals_env.recorders.log.wal import read_wal
+from generals_env.recorders.whole_files import UNFINISHED
 
 __all__ = ["LOCK", "LogWriter", "locked"]
 
@@ -238,7 +239,7 @@ class LogWriter:
 
     def _commit(self, group: list[Waiting]) -> None:
         now = int(self._clock() * 1e9)
-        current = self._segment()
+        current = self._segment(rolls=any(waiting.pieces for waiting in group))
         chunks: list[Chunk] = []
         number = self.next
         for waiting in group:
@@ -259,12 +260,12 @@ class LogWriter:
         if self._retention.max_age is not None:
             self._retain()
 
-    def _segment(self) -> Current:
-        """Return the segment to write to, after a look at whether that can go well."""
+    def _segment(self, rolls: bool) -> Current:
+        """Return the segment to write to, a new one if it is full and ``rolls``, after a look at whether that can go well."""
         free = free_bytes(self._folder)
         if free < self._min_free_bytes:
             raise StorageError(f"min_free_bytes: expected {self._min_free_bytes} free at {str(self._folder)!r}, got {free}")
-        if self._current is not None and self._current.nbytes >= self._segment_bytes:
+        if rolls and self._current is not None and self._current.nbytes >= self._segment_bytes:
             self._finish_current()
             try:
                 self._seal_all()

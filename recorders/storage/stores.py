@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,8 @@ from urllib.parse import urlsplit
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.disks import free_bytes
 from generals_env.recorders.locks import FileLock
-from generals_env.recorders.spill_files import sync_folder
 from generals_env.recorders.storage.retry import Retry
+from generals_env.recorders.whole_files import replace_file, sync_folder, write_beside
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_url", "local_path", "open_store"]
 
@@ -48,6 +47,9 @@ class Store(Protocol):
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the content of a file, or bytes ``start`` to ``stop`` of it; ``FileNotFoundError`` if there is none."""
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file; ``FileNotFoundError`` if there is none."""
 
     def create(self, name: str, content: bytes) -> None:
         """Write a new file, safe from a crash when this returns; ``FileExistsError`` if there is one of that name."""
@@ -139,6 +141,11 @@ class LocalStore:
             file.seek(start)
             return file.read() if stop is None else file.read(stop - start)
 
+    def size(self, name: str) -> int:
+        """Return the bytes of a file; ``FileNotFoundError`` if there is none."""
+        with self._telling(name):
+            return (self.folder / name).stat().st_size
+
     def create(self, name: str, content: bytes) -> None:
         """Write a new file, safe from a crash when this returns; ``FileExistsError`` if there is one of that name."""
         with self._telling(name):
@@ -159,12 +166,7 @@ class LocalStore:
                 if new is None:
                     path.unlink(missing_ok=True)
                     return
-                unfinished = self._written(name, new)
-                try:
-                    unfinished.replace(path)
-                    sync_folder(path.parent)
-                finally:
-                    unfinished.unlink(missing_ok=True)
+                replace_file(path, lambda file: file.write(new))
 
     def delete(self, name: str) -> None:
         """Delete a file; do nothing if there is none."""
@@ -179,16 +181,7 @@ class LocalStore:
         """Return a new file beside ``name`` with this content, safe from a crash; nobody sees it."""
         path = self.folder / name
         self._make_room_for(path)
-        unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        return unfinished
+        return write_beside(path, lambda file: file.write(content))
 
     def _make_room_for(self, path: Path) -> None:
         """Make the folders of a file, but not the store's own: where that is gone, a disk may be."""
@@ -284,6 +277,10 @@ class RemoteStore:
         whole = start == 0 and stop is None
         part = {} if whole else {"start": start, "end": stop}
         return bytes(self._try(name, lambda: self._fs.cat_file(self._path(name), **part)))
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file; ``FileNotFoundError`` if there is none."""
+        return int(self._try(name, lambda: self._fs.info(self._path(name)))["size"])
 
     def create(self, name: str, content: bytes) -> None:
         """Write a new file, safe from a crash when this returns; ``FileExistsError`` if there is one of that name."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from generals_env.errors import StorageError
-from generals_env.recorders.spill_files import sync_folder
+from generals_env.recorders.log.files import read_checked, write_checked
 
 __all__ = ["Position"]
 
@@ -32,19 +29,10 @@ class Position:
         Raises:
             StorageError: If it cannot be written. What was there before is still there.
         """
-        place = Path(path)
-        unfinished = place.with_name(f".{uuid.uuid4().hex}.part")
         try:
-            with unfinished.open("wb") as file:
-                file.write(json.dumps(asdict(self)).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(place)
-            sync_folder(place.parent)
+            write_checked(Path(path), asdict(self))
         except OSError as error:
             raise StorageError(f"path: expected to write to {str(path)!r}, got {error}") from error
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Position | None:
@@ -54,9 +42,7 @@ class Position:
             StorageError: If it is damaged.
         """
         try:
-            fields = json.loads(Path(path).read_bytes())
-            return cls(str(fields["stream_id"]), int(fields["next_sequence"]))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            fields = read_checked(Path(path))
+            return None if fields is None else cls(str(fields["stream_id"]), int(fields["next_sequence"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:  # a StorageError is an OSError
             raise StorageError(f"path: expected the position of a consumer, got {str(path)!r} ({error})") from error
