@@ -22,12 +22,12 @@ from rich.table import Table
 
 import generals_env
 from generals_env.recorders import ExperienceLog, ExperienceRecorder, Retry
-from generals_env.recorders.checkpoints import load_checkpoint
-from generals_env.recorders.q_network import QNetwork
 from generals_env.recorders.stream.consumer import ExperienceConsumer
 from generals_env.recorders.stream.server import ExperienceServer
-from generals_env.recorders.trainer import DistributedTrainer
-from generals_env.recorders.trainer_config import TrainerConfig
+from generals_env.recorders.training.checkpoints import load_checkpoint
+from generals_env.recorders.training.config import TrainerConfig
+from generals_env.recorders.training.q_network import QNetwork
+from generals_env.recorders.training.trainer import DistributedTrainer
 
 #: Land won tells early what leads to victory; a victory counts for more than what can be got by dragging the game out.
 REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)

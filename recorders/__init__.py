@@ -24,7 +24,6 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.exports import to_hugging_face, to_minari
         from generals_env.recorders.log import ExperienceLog
         from generals_env.recorders.on_device import TorchTensors
-        from generals_env.recorders.q_network import QNetwork
         from generals_env.recorders.sb3_buffer import BoardReplayBuffer
         from generals_env.recorders.spill import SpillBuffer
         from generals_env.recorders.storage.multi import MultiSink, RetryingSink
@@ -37,8 +36,9 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.stream.position import Position
         from generals_env.recorders.stream.server import ExperienceServer
         from generals_env.recorders.torch_data import BoardDataset, StreamDataset
-        from generals_env.recorders.trainer import DistributedTrainer
-        from generals_env.recorders.trainer_config import TrainerConfig
+        from generals_env.recorders.training.config import TrainerConfig
+        from generals_env.recorders.training.q_network import QNetwork
+        from generals_env.recorders.training.trainer import DistributedTrainer
         from generals_env.recorders.validation import ValidatingSink, Validator
 
     __all__ = [
@@ -90,20 +90,20 @@ if __name__ == "generals_env.recorders":
         "BoardReplayBuffer": "sb3_buffer",
         "DatasetWriter": "storage.writer",
         "DeduplicatingSink": "deduplication",
-        "DistributedTrainer": "trainer",
+        "DistributedTrainer": "training.trainer",
         "ExperienceConsumer": "stream.consumer",
         "ExperienceLog": "log",
         "ExperienceServer": "stream.server",
         "Limits": "stream.limits",
         "MultiSink": "storage.multi",
         "Position": "stream.position",
-        "QNetwork": "q_network",
+        "QNetwork": "training.q_network",
         "Retry": "storage.retry",
         "RetryingSink": "storage.multi",
         "SpillBuffer": "spill",
         "StreamDataset": "torch_data",
         "TorchTensors": "on_device",
-        "TrainerConfig": "trainer_config",
+        "TrainerConfig": "training.config",
         "ValidatingSink": "validation",
         "Validator": "validation",
         "repair_dataset": "storage.verification",

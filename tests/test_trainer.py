@@ -25,12 +25,12 @@ from torch import nn
 
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceConsumer, Retry, open_dataset
-from generals_env.recorders.checkpoints import load_checkpoint, save_checkpoint
-from generals_env.recorders.dqn import double_dqn_loss
-from generals_env.recorders.pacing import PacedSink
-from generals_env.recorders.q_network import QNetwork
-from generals_env.recorders.trainer import DistributedTrainer
-from generals_env.recorders.trainer_config import TrainerConfig
+from generals_env.recorders.training.checkpoints import load_checkpoint, save_checkpoint
+from generals_env.recorders.training.config import TrainerConfig
+from generals_env.recorders.training.dqn import double_dqn_loss
+from generals_env.recorders.training.pacing import PacedSink
+from generals_env.recorders.training.q_network import QNetwork
+from generals_env.recorders.training.trainer import DistributedTrainer
 
 SMALL = TrainerConfig(capacity=2000, min_size=100, batch_size=16, n_step=1, target_every=5, seed=1)
 
@@ -284,9 +284,9 @@ def test_checkpoints_that_are_damaged_or_of_others_are_refused(batches: list[Exp
 TRAINER = """
 import json, sys
 import torch
-from generals_env.recorders.q_network import QNetwork
-from generals_env.recorders.trainer import DistributedTrainer
-from generals_env.recorders.trainer_config import TrainerConfig
+from generals_env.recorders.training.q_network import QNetwork
+from generals_env.recorders.training.trainer import DistributedTrainer
+from generals_env.recorders.training.config import TrainerConfig
 address, path = sys.argv[1:]
 torch.manual_seed(1)
 config = TrainerConfig(capacity=600, min_size=200, batch_size=8, n_step=1)

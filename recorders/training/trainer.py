@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Self
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.pacing import PacedSink
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.stream.background import BackgroundReader
-from generals_env.recorders.trainer_config import TrainerConfig
+from generals_env.recorders.training.config import TrainerConfig
+from generals_env.recorders.training.pacing import PacedSink
 
 try:
     import torch
     from torch import nn
 
-    from generals_env.recorders.checkpoints import load_checkpoint, save_checkpoint
-    from generals_env.recorders.dqn import double_dqn_loss
+    from generals_env.recorders.training.checkpoints import load_checkpoint, save_checkpoint
+    from generals_env.recorders.training.dqn import double_dqn_loss
 except ModuleNotFoundError as error:
     raise ImportError(f'trainer: expected torch, got {error}: pip install "generals_env[torch]"') from None
 

@@ -1,0 +1,1 @@
+"""Learning by double Q-learning from what was recorded."""
