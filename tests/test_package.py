@@ -187,7 +187,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     packages = {"generals_env": "generals_env", "generals_env/engine": "generals_env/engine"}
-    for folder in ("recorders", "recorders/formats", "recorders/log", "recorders/storage", "recorders/stream", "wrappers"):
+    parts = ("formats", "log", "storage", "stream", "training")
+    for folder in ("recorders", *(f"recorders/{part}" for part in parts), "wrappers"):
         packages[f"generals_env/{folder}"] = folder
     expected = {f"{package}/{path.name}" for package, folder in packages.items() for path in (ROOT / folder).glob("*.py")}
     assert set(names) == expected | {"generals_env/py.typed", "generals_env/recorders/stream/experience.proto"} | {
