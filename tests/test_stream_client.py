@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -28,6 +29,7 @@ from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer, ExperienceLog, ReplayBuffer, Retry
 from generals_env.recorders.codec import encode_batch
 from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream.asynchronous import stream_async
 from generals_env.recorders.stream.background import BackgroundReader, read_into
 from generals_env.recorders.stream.caching import cached, cached_position
 from generals_env.recorders.stream.compression import decompress_experiences
@@ -180,6 +182,36 @@ def test_killed_programs_and_servers_make_neither_gaps_nor_repeats_in_a_cache(tm
 
 
 # --- Shares -----------------------------------------------------------------------------------------------------------
+
+
+# --- asyncio -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_is_read_beside_other_tasks(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+    async def read() -> list[ExperienceBatch]:
+        return [batch async for batch in stream_async(ExperienceConsumer(server.address), batch_size=10, follow=False)]
+
+    async def both() -> list[list[ExperienceBatch]]:
+        return list(await asyncio.gather(read(), read()))
+
+    assert [ExperienceBatch.concat(found).sequence.tolist() for found in asyncio.run(both())] == [
+        list(range(sum(map(len, batches))))
+    ] * 2
+
+
+def test_a_task_that_waits_for_experience_can_be_cancelled(server: ServerProcess) -> None:
+    consumer = ExperienceConsumer(server.address)
+
+    async def wait() -> None:
+        async for _ in stream_async(consumer, start="now"):
+            raise AssertionError("nobody plays")
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(wait(), 0.5))
+    assert time.monotonic() - began < 20
+    with pytest.raises(StateError, match="expected an open consumer"):
+        consumer.stream_experiences()
 
 
 @pytest.mark.parametrize("shards", [1, 3])

@@ -63,6 +63,14 @@ def test_everything_comes_once_in_order_as_it_was(server: ServerProcess, batches
         assert consumer.missed == consumer.restarts == consumer.reconnects == 0
 
 
+def test_a_stream_begins_at_any_number(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+    total = sum(map(len, batches))
+    with ExperienceConsumer(server.address) as consumer:
+        for first in (0, 1, np.int64(50), total - 1, total):
+            assert numbers(consumer.stream_experiences(start=first, follow=False)) == list(range(first, total))
+            assert numbers(consumer.stream_experiences(start=first, follow=False, batch_size=None)) == list(range(first, total))
+
+
 def test_filters_choose_exactly_and_take_nothing_from_others(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     whole = ExperienceBatch.concat(batches)
     game = whole.game_ids[3]
@@ -306,12 +314,16 @@ def test_what_cannot_be_is_told(batches: list[ExperienceBatch], tmp_path: Path) 
         with ExperienceConsumer(server.address) as consumer:
             for options, text in (
                 ({"batch_size": 0}, "batch_size: expected"),
-                ({"start": "middle"}, "start: expected one of oldest, now, got 'middle'"),
+                ({"start": "middle"}, "start: expected one of oldest, now, or a number, got 'middle'"),
+                ({"start": -1}, "start: expected an integer from 0"),
+                ({"start": [1]}, "start: expected an integer from 0"),
                 ({"shard": 2, "shards": 2}, "shard: expected"),
                 ({"game_ids": "one"}, "game_ids: expected"),
             ):
                 with pytest.raises(ConfigError, match=text):
                     consumer.stream_experiences(**options)  # type: ignore[arg-type]
+            with pytest.raises(StorageError, match="OUT_OF_RANGE: from_sequence: expected at most 0, got 5"):
+                list(consumer.stream_experiences(start=5, follow=False))
             with pytest.raises(StorageError, match="NOT_FOUND: game_ids"):
                 list(consumer.stream_experiences(game_ids=["nobody"], follow=False))
         with pytest.raises(StateError, match="expected an open consumer"):

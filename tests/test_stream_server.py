@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer
 from generals_env.recorders.codec import decode_batch, encode_batch
 from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream import health
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.server import ExperienceServer
 from generals_env.recorders.stream.service import SERVICE
@@ -435,6 +437,33 @@ def test_h10_a_consumer_that_falls_behind_a_buffer_is_told_how_many_it_lost() ->
         assert [(message.missed, message.next_sequence) for message in stub.StreamExperienceBatches(again)] == [(403, 485)]
 
 
+@pytest.mark.parametrize("kind", ["buffer", "log"])
+def test_h10_it_is_told_how_far_each_consumer_lags_behind(kind: str, tmp_path: Path) -> None:
+    with ServerProcess(**source(kind, tmp_path)) as server, called(server) as stub:
+
+        def lags() -> list[tuple[int, int]]:
+            told = stub.GetExperienceStats(pb.GetExperienceStatsRequest())
+            assert all(one.peer.startswith("ipv4:127.0.0.1:") and not one.missed for one in told.streams)
+            return sorted((one.next_sequence, one.lag) for one in told.streams)
+
+        assert lags() == []
+        server.play(400, num_envs=16)
+        total = server.span()[1]
+        assert total == 400 * 2 * 16
+        reads, sleeps = stub.StreamExperiences(ask(follow=True)), stub.StreamExperiences(ask(follow=True))
+        next(sleeps)
+        for _ in range(total):
+            next(reads)
+        (place, lag), current = lags()
+        assert current == (total, 0)
+        assert place + lag == total
+        assert lag > total // 2
+        sleeps.cancel()
+        reads.cancel()
+        while lags():
+            time.sleep(0.01)
+
+
 def test_h10_what_a_log_has_thrown_away_is_told(tmp_path: Path) -> None:
     log = {"folder": str(tmp_path), "segment_bytes": 1, "max_bytes": 60_000}
     with ServerProcess(log=log) as server, called(server) as stub:
@@ -607,6 +636,24 @@ def test_health_comes_back_when_the_trouble_is_over(tmp_path: Path) -> None:
         hidden = current.rename(tmp_path / "hidden")
         assert next(told).status == health_pb2.HealthCheckResponse.NOT_SERVING
         hidden.rename(current)
+        assert next(told).status == health_pb2.HealthCheckResponse.SERVING
+        told.cancel()
+    log.close()
+
+
+def test_health_tells_when_the_storage_is_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "PATIENCE", 0.2)
+    log = ExperienceLog(tmp_path)
+    with ExperienceServer(log, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
+        log.write(GAMES[0])
+        told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(told).status == health_pb2.HealthCheckResponse.SERVING
+        other = sqlite3.connect(next(tmp_path.glob("segment_*.db")), isolation_level=None)
+        other.execute("begin immediate")  # whoever writes waits for this to end
+        assert next(told).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert len(list(ExperienceServiceStub(channel).StreamExperiences(ask()))) == 120
+        other.execute("rollback")
+        other.close()
         assert next(told).status == health_pb2.HealthCheckResponse.SERVING
         told.cancel()
     log.close()

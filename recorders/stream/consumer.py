@@ -11,11 +11,10 @@ from typing import Any, Self
 
 import grpc
 import numpy as np
-import zstandard
 
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.selection import Selection
 from generals_env.recorders.storage.retry import Retry
@@ -24,7 +23,7 @@ from generals_env.recorders.stream.channel import Access, open_channel
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.position import Position
 from generals_env.recorders.stream.rechunk import rechunked
-from generals_env.recorders.stream.views import batch_of_records
+from generals_env.recorders.stream.unpacking import unpacked
 
 __all__ = ["ExperienceConsumer", "Position", "Submitted"]
 
@@ -33,8 +32,6 @@ logger = logging.getLogger(__name__)
 STARTS = {"oldest": pb.OLDEST, "now": pb.NOW}
 
 MOST_SUBMITTED = 1000  # of a call
-
-MOST_UNPACKED = 2**28  # bytes of a message, decompressed: a piece of a log, with tensors of 20x20, takes half of that
 
 #: What may be over by itself: the server is away, or was stopped while it answered.
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
@@ -125,7 +122,7 @@ class ExperienceConsumer:
         follow: bool = True,
         *,
         min_turn: int = 0,
-        start: str = "oldest",
+        start: str | int = "oldest",
         resume: Position | None = None,
         max_batch_wait_ms: int = 100,
         shard: int = 0,
@@ -140,7 +137,7 @@ class ExperienceConsumer:
             batch_size: Experiences of each batch but the last; None for batches as they come, which is the fastest.
             follow: Whether to go on with what is recorded later, for ever; else the end is that of what is there now.
             min_turn: Only from this turn on.
-            start: ``"oldest"`` that is kept, or ``"now"``.
+            start: ``"oldest"`` that is kept, ``"now"``, or the number of the first experience.
             resume: Where to go on instead, as ``position`` was.
             max_batch_wait_ms: How long the server may wait for more before it sends what it has.
             shard: Only games of this share...
@@ -157,8 +154,10 @@ class ExperienceConsumer:
             raise StateError("stream_experiences: expected an open consumer, got one that is closed")
         if batch_size is not None:
             check_integer("batch_size", batch_size, 1, 2**31)
-        if start not in STARTS:
-            raise ConfigError(f"start: expected one of {', '.join(STARTS)}, got {start!r}")
+        if isinstance(start, str) and start not in STARTS:
+            raise ConfigError(f"start: expected one of {', '.join(STARTS)}, or a number, got {start!r}")
+        if not isinstance(start, str):
+            check_integer("start", start, 0, 2**62)
         check_integer("max_batch_wait_ms", max_batch_wait_ms, 0, 600_000)
         check_integer("shards", shards, 1, 4096)
         check_integer("shard", shard, 0, shards - 1)
@@ -171,7 +170,9 @@ class ExperienceConsumer:
             max_batch_wait_ms=max_batch_wait_ms,
             encoding=pb.PACKED if packed else pb.RECORDS,
             full_actions=True,
-            start=STARTS[start],
+            start=STARTS[start] if isinstance(start, str) else pb.OLDEST,
+            resume=not isinstance(start, str),
+            from_sequence=0 if isinstance(start, str) else start,
             shard=shard,
             shards=shards,
         )
@@ -205,7 +206,7 @@ class ExperienceConsumer:
                 for message in call:
                     failures = 0
                     self.missed += message.missed
-                    batch = unpacked(message, 0 if at is None else at.next_sequence)
+                    batch = unpacked(message, request.from_sequence if at is None else at.next_sequence)
                     at = Position(message.stream_id, message.next_sequence)
                     yield batch, at
             except grpc.RpcError as error:
@@ -287,43 +288,3 @@ class ExperienceConsumer:
     def __exit__(self, *details: object) -> None:
         """Close it."""
         self.close()
-
-
-def unpacked(message: pb.ExperienceBatch, wanted: int) -> ExperienceBatch | None:
-    """Return the experiences of a message, from number ``wanted`` on; None if it has none.
-
-    Raises:
-        StorageError: If it is damaged.
-    """
-    if message.experiences:
-        batch = of_records(message.experiences)
-    elif message.packed:
-        batch = of_packed(message.packed)
-        if len(batch) == message.next_sequence - message.first_sequence:
-            batch.rows["sequence"] = np.arange(message.first_sequence, message.next_sequence)
-    else:
-        return None
-    if len(batch) and batch.sequence[0] < wanted:
-        batch = batch.select(batch.sequence >= wanted)
-    return batch if len(batch) else None
-
-
-def of_packed(data: bytes) -> ExperienceBatch:
-    """Return a packed batch, unless it would take too much memory."""
-    try:
-        size = zstandard.frame_content_size(data)
-    except zstandard.ZstdError as error:
-        raise StorageError(f"packed: expected a frame of zstd, got {error}") from error
-    if size > MOST_UNPACKED:
-        raise StorageError(f"packed: expected at most {MOST_UNPACKED} bytes unpacked, got {size}")
-    return decode_batch(data)
-
-
-def of_records(records: Sequence[pb.Experience]) -> ExperienceBatch:
-    """Return records as a batch."""
-    batch, kept, reasons = batch_of_records(records, None)
-    if batch is None or reasons:
-        number, reason = min(reasons.items())
-        raise StorageError(f"experiences: expected sound ones, got {records[number].experience_id[:200]!r}: {reason}")
-    batch.rows["sequence"] = [records[number].sequence for number in kept]
-    return batch

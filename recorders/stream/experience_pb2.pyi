@@ -163,7 +163,7 @@ class GetExperienceStatsRequest(_message.Message):
     def __init__(self, game_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetExperienceStatsResponse(_message.Message):
-    __slots__ = ("total_experiences", "total_games", "experiences_per_game", "experiences_per_player", "average_reward", "min_reward", "max_reward", "oldest_experience", "newest_experience", "stream_id", "first_sequence", "next_sequence", "consumers")
+    __slots__ = ("total_experiences", "total_games", "experiences_per_game", "experiences_per_player", "average_reward", "min_reward", "max_reward", "oldest_experience", "newest_experience", "stream_id", "first_sequence", "next_sequence", "consumers", "streams")
     class ExperiencesPerGameEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +191,7 @@ class GetExperienceStatsResponse(_message.Message):
     FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CONSUMERS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
     total_experiences: int
     total_games: int
     experiences_per_game: _containers.ScalarMap[str, int]
@@ -204,7 +205,20 @@ class GetExperienceStatsResponse(_message.Message):
     first_sequence: int
     next_sequence: int
     consumers: int
-    def __init__(self, total_experiences: _Optional[int] = ..., total_games: _Optional[int] = ..., experiences_per_game: _Optional[_Mapping[str, int]] = ..., experiences_per_player: _Optional[_Mapping[int, int]] = ..., average_reward: _Optional[float] = ..., min_reward: _Optional[float] = ..., max_reward: _Optional[float] = ..., oldest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stream_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., next_sequence: _Optional[int] = ..., consumers: _Optional[int] = ...) -> None: ...
+    streams: _containers.RepeatedCompositeFieldContainer[StreamStatus]
+    def __init__(self, total_experiences: _Optional[int] = ..., total_games: _Optional[int] = ..., experiences_per_game: _Optional[_Mapping[str, int]] = ..., experiences_per_player: _Optional[_Mapping[int, int]] = ..., average_reward: _Optional[float] = ..., min_reward: _Optional[float] = ..., max_reward: _Optional[float] = ..., oldest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stream_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., next_sequence: _Optional[int] = ..., consumers: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ...) -> None: ...
+
+class StreamStatus(_message.Message):
+    __slots__ = ("peer", "next_sequence", "lag", "missed")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    next_sequence: int
+    lag: int
+    missed: int
+    def __init__(self, peer: _Optional[str] = ..., next_sequence: _Optional[int] = ..., lag: _Optional[int] = ..., missed: _Optional[int] = ...) -> None: ...
 
 class RewardConfig(_message.Message):
     __slots__ = ("territory_gained", "territory_lost", "army_gained", "army_lost", "enemy_general_captured", "own_general_lost", "win_game", "lose_game", "city_captured", "city_lost")

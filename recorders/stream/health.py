@@ -17,14 +17,18 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5  # seconds between looks
 
+PATIENCE = 5.0  # seconds that a look may take
+
 
 class Watch:
-    """Looks at a feed from time to time, in a thread of its own."""
+    """Looks at a feed from time to time, in a thread of its own; a feed whose storage is stuck holds up nobody but the look."""
 
     def __init__(self, feed: Feed, servicer: health.HealthServicer, stopping: threading.Event) -> None:
         """Look until ``stopping`` is set."""
         self._feed, self._servicer, self._stopping = feed, servicer, stopping
         self._serving: bool | None = None
+        self._trouble = ""  # that the last look has found
+        self._looking: threading.Thread | None = None
         self._thread = threading.Thread(target=self._watch, name="health", daemon=True)
 
     def start(self) -> None:
@@ -42,11 +46,24 @@ class Watch:
             self._look()
 
     def _look(self) -> None:
+        """Look, unless the look before has not come back yet, and tell what was found in time."""
+        if self._looking is None or not self._looking.is_alive():
+            self._looking = threading.Thread(target=self._check, name="health check", daemon=True)
+            self._looking.start()
+        self._looking.join(PATIENCE)
+        if self._looking.is_alive():
+            self._tell(f"source: expected an answer within {PATIENCE:g} s, got none")
+        else:
+            self._tell(self._trouble)
+
+    def _check(self) -> None:
         try:
             self._feed.check()
-            trouble = ""
+            self._trouble = ""
         except GeneralsError as error:
-            trouble = str(error)
+            self._trouble = str(error)
+
+    def _tell(self, trouble: str) -> None:
         if self._serving is not (not trouble):
             self._serving = not trouble
             if trouble:

@@ -22,6 +22,7 @@ from generals_env.recorders.stream.limits import Limits
 from generals_env.recorders.stream.log_feed import LogFeed
 from generals_env.recorders.stream.security import Guard, checked_address, credentials_of
 from generals_env.recorders.stream.service import SERVICE, Service
+from generals_env.recorders.stream.streams import StreamStatus
 
 __all__ = ["ExperienceServer"]
 
@@ -98,7 +99,8 @@ class ExperienceServer:
                 ("grpc.max_receive_message_length", self.limits.max_message_bytes),
             ),
         )
-        self._server.add_generic_rpc_handlers((Service(self._feed, self.limits, self._stopping).handlers,))
+        self._service = Service(self._feed, self.limits, self._stopping)
+        self._server.add_generic_rpc_handlers((self._service.handlers,))
         servicer = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
@@ -149,6 +151,11 @@ class ExperienceServer:
         self._server.stop(grace).wait()
         self._pool.shutdown(wait=False)  # a submission may be waiting for room in a buffer that blocks
         self._feed.flush()
+
+    @property
+    def streams(self) -> list[StreamStatus]:
+        """How far each consumer is, and how far it lags behind."""
+        return self._service.streams
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the server is stopped, but not longer than that; return whether it is."""

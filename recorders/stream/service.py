@@ -15,7 +15,7 @@ from generals_env.recorders.stream.limits import Limits
 from generals_env.recorders.stream.requests import MOST_FIELDS, Subscription
 from generals_env.recorders.stream.statistics import Statistics
 from generals_env.recorders.stream.statuses import RefusedError, answering
-from generals_env.recorders.stream.streams import Stream
+from generals_env.recorders.stream.streams import Stream, StreamStatus
 from generals_env.recorders.stream.submissions import Submissions
 from generals_env.recorders.stream.wire import parsed
 
@@ -34,6 +34,7 @@ class Service:
         self._submissions = Submissions(feed, limits)
         self._changing = threading.Lock()
         self._consumers = 0
+        self._streams: set[Stream] = set()  # those of the consumers whose requests were sound
 
     @property
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -43,6 +44,13 @@ class Service:
         methods = {method.__name__: grpc.unary_stream_rpc_method_handler(method) for method in streams}
         methods |= {method.__name__: grpc.unary_unary_rpc_method_handler(method) for method in calls}
         return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    @property
+    def streams(self) -> list[StreamStatus]:
+        """How far each consumer is."""
+        with self._changing:
+            streams = list(self._streams)
+        return [stream.status for stream in streams]
 
     def StreamExperiences(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:  # noqa: N802 - of the wire
         """Send experiences one by one."""
@@ -62,9 +70,11 @@ class Service:
                 self._require_games(subscription.wanted.selection.game_ids)
             if subscription.compress and not subscription.packed:
                 context.set_compression(grpc.Compression.Gzip)
-            yield from messages(
-                Stream(self._feed, subscription, self._limits.max_message_bytes, context.is_active, self._stopping)
+            stream = Stream(
+                self._feed, subscription, self._limits.max_message_bytes, context.peer(), context.is_active, self._stopping
             )
+            with self._known(stream):
+                yield from messages(stream)
 
     def SubmitExperiences(self, data: bytes, context: grpc.ServicerContext) -> bytes:  # noqa: N802 - of the wire
         """Take experiences; the answer comes when they are where they are to stay."""
@@ -78,6 +88,7 @@ class Service:
             request = parsed(pb.GetExperienceStatsRequest, data, MOST_FIELDS)
             answer = self._statistics.answer(frozenset(request.game_ids))
             answer.consumers = self._consumers
+            answer.streams.extend(pb.StreamStatus(**status._asdict()) for status in self.streams)
             return encoded(answer)
         raise AssertionError("the call has been ended")
 
@@ -98,6 +109,17 @@ class Service:
         finally:
             with self._changing:
                 self._consumers -= 1
+
+    @contextmanager
+    def _known(self, stream: Stream) -> Iterator[None]:
+        """Let a stream be among those that are told of."""
+        with self._changing:
+            self._streams.add(stream)
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._streams.discard(stream)
 
     def _require_games(self, game_ids: frozenset[str]) -> None:
         unknown = sorted(game_ids - self._statistics.games())

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import zstandard
 from grpc import StatusCode
@@ -22,11 +22,27 @@ from generals_env.recorders.stream.records import record_bytes, records_within, 
 from generals_env.recorders.stream.requests import Subscription
 from generals_env.recorders.stream.statuses import RefusedError
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "StreamStatus"]
 
 SMALL = 4096  # bytes that all but the experiences take in a message, at the most
 
 BLOCK = 64  # records that are made together where each is a message
+
+
+class StreamStatus(NamedTuple):
+    """How far a consumer is.
+
+    Attributes:
+        peer: Its address, as gRPC tells it.
+        next_sequence: Number of the next experience that is read for it.
+        lag: How many are there from that one on, wanted by it or not.
+        missed: How many were not kept any more when their turn came.
+    """
+
+    peer: str
+    next_sequence: int
+    lag: int
+    missed: int
 
 
 class Stream:
@@ -37,6 +53,7 @@ class Stream:
         feed: Feed,
         subscription: Subscription,
         max_message_bytes: int,
+        peer: str,
         active: Callable[[], bool],
         stopping: threading.Event,
     ) -> None:
@@ -46,13 +63,15 @@ class Stream:
             feed: What to read.
             subscription: What is wanted of it.
             max_message_bytes: Of a message.
+            peer: Address of the consumer.
             active: Tells whether the consumer is still there.
             stopping: Set when the server is to end: what is there by then is sent, and no more.
         """
         self._feed, self._subscription = feed, subscription
         self._most_bytes = max_message_bytes - SMALL
-        self._active, self._stopping = active, stopping
+        self._peer, self._active, self._stopping = peer, active, stopping
         self._last = None if subscription.follow else feed.span[1]
+        self._reading: Cursor | None = None
         self._number = 0  # of the next message
         self._ratio: float | None = None
 
@@ -77,12 +96,19 @@ class Stream:
             for part in gathered(cursor, wanted.size, wanted.wait, self._end):
                 yield from self._packed(part) if wanted.packed else self._recorded(part)
 
+    @property
+    def status(self) -> StreamStatus:
+        """How far the consumer is."""
+        cursor = self._reading
+        place, missed = (self._subscription.first, 0) if cursor is None else (cursor.position, cursor.missed)
+        return StreamStatus(self._peer, place, max(self._feed.span[1] - place, 0), missed)
+
     # --- Reading --------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _cursor(self) -> Iterator[Cursor]:
         """Hand out a cursor, and end as the stream has to end."""
-        cursor = self._feed.cursor(self._subscription.first, self._subscription.wanted)
+        cursor = self._reading = self._feed.cursor(self._subscription.first, self._subscription.wanted)
         try:
             yield cursor
         except StorageError as error:

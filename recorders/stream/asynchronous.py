@@ -1,0 +1,37 @@
+"""A stream for programs that run on ``asyncio``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.stream.consumer import ExperienceConsumer
+
+__all__ = ["stream_async"]
+
+
+async def stream_async(consumer: ExperienceConsumer, **options: Any) -> AsyncIterator[ExperienceBatch]:
+    """Yield experiences in batches, waiting for them in a thread of its own; the consumer is closed at the end.
+
+    Example:
+        >>> async for batch in stream_async(ExperienceConsumer("127.0.0.1:50051"), batch_size=256):  # doctest: +SKIP
+        ...     print(len(batch))
+
+    Args:
+        consumer: Where from. However the stream is left, cancelled too, that ends the wait.
+        **options: Of ``ExperienceConsumer.stream_experiences``.
+
+    Raises:
+        GeneralsError: As ``ExperienceConsumer.stream_experiences``.
+    """
+    batches: Iterator[ExperienceBatch] = consumer.stream_experiences(**options)
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, "stream") as pool:
+        try:
+            while (batch := await loop.run_in_executor(pool, next, batches, None)) is not None:
+                yield batch
+        finally:
+            consumer.close()
