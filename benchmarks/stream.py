@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, track
 from rich.table import Table
 
 import generals_env
@@ -36,7 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5
 EXPERIENCES = 200_000
 RECORDS = 8_000
-PIECE = 2048  # experiences whose tensors are there at a time
+BATCH = 256  # experiences whose tensors are there at a time: what a learner takes a step with
+STALL = 60  # seconds that a consumer does not read
 
 LARGE = (("grpc.max_receive_message_length", 10_000_000),)
 
@@ -77,17 +79,16 @@ def serving(kind: str, count: int = 0) -> Iterator[Server]:
             server.process.wait()
 
 
-def packed(address: str, expand: bool) -> float:
+def packed(address: str, size: int | None, expand: bool) -> float:
     """Return how many experiences a second one consumer receives, decoded, or as tensors in given arrays."""
     room: Any = None
     count, start = 0, time.perf_counter()
     with ExperienceConsumer(address) as consumer:
-        for batch in consumer.stream_experiences(batch_size=None, follow=False):
-            for low in range(0, len(batch) if expand else 0, PIECE):
-                part = batch.slice(low, low + PIECE)
-                room = part.tensors() if room is None or len(part) != PIECE else part.tensors(room)
+        for batch in consumer.stream_experiences(batch_size=size, follow=False):
+            if expand:
+                room = batch.tensors(room if len(batch) == size else None)
             count += len(batch)
-            if expand and count > EXPERIENCES // 4:
+            if expand and count > EXPERIENCES // 2:
                 break
     return count / (time.perf_counter() - start)
 
@@ -129,16 +130,19 @@ def throughput(console: Console) -> None:
     table = Table("experiences a second, 20x20", "from a log", "from a buffer", title=f"medians of {ROUNDS} (least - most)")
     rows: dict[str, list[str]] = {}
     sizes = (0, 1, 32, 256, 1000)
+    forms: list[tuple[str, int | None, bool]] = [("packed, received and decoded", None, False)]
+    forms += [(f"packed, batches of {size}", size, False) for size in (32, BATCH)]
+    forms += [(f"packed, batches of {size}, as tensors", size, True) for size in (32, BATCH)]
     with Progress(console=console) as bar:
-        task = bar.add_task("throughput", total=2 * (2 + len(sizes)))
+        task = bar.add_task("throughput", total=2 * (len(forms) + len(sizes)))
         for kind in ("log", "buffer"):
             with serving(kind, EXPERIENCES) as server:
-                for name, expand in (("packed, received and decoded", False), ("packed, as tensors", True)):
-                    rows.setdefault(name, []).append(rounds(lambda e=expand, a=server.address: packed(a, e)))  # type: ignore[misc]
+                for name, size, expand in forms:
+                    rows.setdefault(name, []).append(rounds(partial(packed, server.address, size, expand)))
                     bar.advance(task)
                 for size in sizes:
                     name = f"records, batches of {size}" if size else "records, one a message"
-                    rows.setdefault(name, []).append(rounds(lambda s=size, a=server.address: records(a, s)))  # type: ignore[misc]
+                    rows.setdefault(name, []).append(rounds(partial(records, server.address, size)))
                     bar.advance(task)
     for name, cells in rows.items():
         table.add_row(name, *cells)
@@ -172,12 +176,44 @@ def latency(console: Console) -> None:
         console.print(f"from recorded to received, {kind}: median {late[0]:.1f} ms, 99th percentile {late[1]:.1f} ms")
 
 
+def stalled(console: Console) -> None:
+    """Measure the server's memory while it records as fast as it can and two consumers have stopped reading."""
+    request = pb.StreamExperiencesRequest(follow=True, batch_size=256)
+    for kind in ("log", "buffer"):
+        with serving(kind, 1_000_000) as server, grpc.insecure_channel(server.address, LARGE) as channel:
+            memory = Path(f"/proc/{server.process.pid}/statm")
+            if not memory.exists():
+                console.print("memory of the server: not told by this system")
+                return
+            stub: Any = ExperienceServiceStub(channel)  # type: ignore[no-untyped-call]
+            server.tell(f"full {STALL + 20}")
+            time.sleep(15)
+            sizes = []
+            before = stub.GetExperienceStats(pb.GetExperienceStatsRequest(game_ids=["none"])).next_sequence
+            calls = [stub.StreamExperienceBatches(request)]
+            request.encoding = pb.PACKED
+            calls.append(stub.StreamExperienceBatches(request))
+            for _ in track(range(STALL), f"stalled, {kind}", console=console):
+                sizes.append(int(memory.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
+                for call in calls[: len(sizes) == 1 and len(calls)]:
+                    next(call)
+                time.sleep(1)
+            told = stub.GetExperienceStats(pb.GetExperienceStatsRequest(game_ids=["none"]))
+            lags = ", ".join(f"{stream.lag:,}" for stream in told.streams)
+        console.print(
+            f"memory of the server, {kind}: {sizes[0]:,.0f} MiB, at most {max(sizes):,.0f} and at last {sizes[-1]:,.0f} MiB "
+            f"with two consumers\nthat do not read for {STALL} s; {told.next_sequence - before:,} experiences were recorded, "
+            f"the two lag {lags} behind"
+        )
+
+
 def main() -> None:
     """Measure and print."""
     console = Console(width=200)
     throughput(console)
     crowd(console)
     latency(console)
+    stalled(console)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     console.print(
         f"{machine}, python {platform.python_version()}, generals_env {generals_env.__version__}, grpcio {grpc.__version__}"

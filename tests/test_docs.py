@@ -5,9 +5,12 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +18,13 @@ import generals_env
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SNIPPETS = [
-    pytest.param(code, id=f"{page.name}-{number}")
+BLOCKS = {
+    f"{page.name}-{number}": code
     for page in PAGES
     for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
-]
+}
+FILES = {code.split()[1]: code for code in BLOCKS.values() if re.match(r"# \w+\.py\n", code)}  # to be saved under their names
+SNIPPETS = [pytest.param(code, id=name) for name, code in BLOCKS.items() if code not in FILES.values()]
 
 
 @pytest.mark.parametrize("code", SNIPPETS)
@@ -27,6 +32,31 @@ def test_snippets_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "snippet", "exec"), {"DATA": ROOT / "tests" / "data", "__name__": "__main__"})
     assert len(SNIPPETS) >= 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a way to send Ctrl-C to one process")
+def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
+    assert set(FILES) == {"serve.py", "learn.py"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    for name, code in FILES.items():
+        assert "127.0.0.1:50051" in code
+        (tmp_path / name).write_text(code.replace("50051", port))
+    options: dict[str, Any] = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "serve.py"], **options) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == f"serving at 127.0.0.1:{port}\n"
+            for first in (20, 220):  # started again, it goes on
+                learned = subprocess.run([sys.executable, "learn.py"], **options, timeout=300, check=False)
+                assert learned.returncode == 0, learned.stderr
+                assert re.findall(r"^step (\d+): loss [\d.]+, [\d,]+ exp", learned.stdout, re.MULTILINE) == [
+                    str(step) for step in range(first, first + 200, 20)
+                ]
+        finally:
+            server.send_signal(signal.SIGINT)
+        _, errors = server.communicate(timeout=60)
+    assert (server.returncode, errors) == (0, "")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -21,7 +21,10 @@ class Open:
 
 
 def main(kind: str, folder: str) -> None:
-    """Record 20x20 games into a log or a buffer and serve them; ``slow`` on a line records on and on, a turn every 20 ms."""
+    """Record 20x20 games into a log or a buffer and serve them.
+
+    Lines are ``record n``: so many experiences; ``slow n``: so many turns, one every 20 ms; ``full n``: for so many seconds.
+    """
     source = ExperienceLog(folder, "normal") if kind == "log" else ReplayBuffer(1_000_000)
     with ExperienceServer(source, "127.0.0.1:0") as server:
         print(server.address, flush=True)
@@ -34,7 +37,8 @@ def main(kind: str, folder: str) -> None:
                         env.step(env.act(("expander", "expander")))
                         env.flush()
                         time.sleep(0.02)
-                while word == "record" and env.experiences < int(count):
+                end = time.monotonic() + int(count)
+                while (word == "record" and env.experiences < int(count)) or (word == "full" and time.monotonic() < end):
                     env.play(64, ("expander", "expander"))
             print("done", flush=True)
 

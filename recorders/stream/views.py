@@ -40,6 +40,8 @@ MOST_SECONDS = 2**33  # since 1970: in nanoseconds that is the largest number
 
 Floats = npt.NDArray[np.float32]
 
+Flags = npt.NDArray[np.bool_]
+
 
 def batch_of_records(
     records: Sequence[pb.Experience], like: ExperienceBatch | None
@@ -56,35 +58,36 @@ def batch_of_records(
     """
     reasons: dict[int, str] = {}
     kept: list[int] = []
-    rows: list[npt.NDArray[np.void]] = []
+    table = np.zeros(len(records), EXPERIENCE)
     tensors: list[tuple[Floats, Floats]] = []
+    masks: list[tuple[Flags, Flags]] = []
     seats = like.players if like else max([2, *(record.player_id + 1 for record in records if record.player_id < MAX_PLAYERS)])
     for number, record in enumerate(records):
         try:
             state, following = tensor("state", record.state), tensor("next_state", record.next_state)
             shape = tensors[0][0].shape if tensors else state.shape
             check_shapes(shape, {"state": state, "next_state": following})
-            rows.append(row_of(record, seats, state[0].size))
+            fill_row(table[len(kept)], record, seats, state[0].size)
         except ConfigError as error:
             reasons[number] = str(error)
             continue
         tensors.append((state, following))
+        masks.append((np.array(record.action_mask, np.bool_), np.array(record.next_action_mask, np.bool_)))
         kept.append(number)
     if not kept:
         return None, kept, reasons
     names = list(dict.fromkeys(records[number].game_id for number in kept))
-    table = np.stack(rows)
+    table = table[: len(kept)]
     table["game"] = [names.index(records[number].game_id) for number in kept]
     table["state_index"], table["next_state_index"] = 2 * np.arange(len(kept)), 2 * np.arange(len(kept)) + 1
     turns = np.array([records[number].turn for number in kept])
     views = np.array(tensors).reshape(2 * len(kept), *tensors[0][0].shape)
-    sound_records = [records[number] for number in kept]
     boards = boards_of(views, np.repeat(table["player_id"], 2), np.stack([turns, turns + 1], axis=1).ravel(), seats)
-    mark_dead(boards, sound_records, table["player_id"])
+    mark_dead(boards, masks, table["player_id"])
     height, width = views.shape[2:]
     batch = ExperienceBatch(tuple(names), table, pack(boards), (height, width))
     unlike = [*unlike_views(batch.states(), views[0::2]), *unlike_views(batch.next_states(), views[1::2])]
-    wrong = wrong_actions(batch, sound_records)
+    wrong = wrong_actions(batch, masks, [records[number].action for number in kept])
     if like is not None and like.dense is None:
         wrong |= dict.fromkeys(unlike, "state, next_state: expected what a player can see on a board, got something else")
     elif unlike or like is not None:
@@ -114,8 +117,8 @@ def check_shapes(shape: tuple[int, ...], tensors: dict[str, Floats]) -> None:
             raise ConfigError(f"{name}: expected shape {list(shape)}, as others of this call, got {list(array.shape)}")
 
 
-def row_of(record: pb.Experience, players: int, tiles: int) -> npt.NDArray[np.void]:
-    """Return the columns of a record."""
+def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> None:
+    """Write the columns of a record into a row of zeros, all of them or none."""
     check_game_id(record.game_id)
     if not 0 <= record.player_id < players:
         raise ConfigError(f"player_id: expected 0 to {players - 1}, got {record.player_id}")
@@ -127,15 +130,14 @@ def row_of(record: pb.Experience, players: int, tiles: int) -> npt.NDArray[np.vo
         raise ConfigError(f"collected_at: expected a time after 1970, got {record.collected_at.seconds} s")
     if record.done != (record.terminated or record.truncated) and (record.terminated or record.truncated):
         raise ConfigError("done: expected it with terminated and truncated, got it without")
-    row = np.zeros((), EXPERIENCE)
-    row["player_id"], row["reward"], row["action"] = record.player_id, record.reward, action_of(record, tiles)
+    row["action"] = action_of(record, tiles)
+    row["player_id"], row["reward"] = record.player_id, record.reward
     row["truncated"] = record.truncated
     row["terminated"] = record.terminated or (record.done and not record.truncated)
     row["illegal"] = record.metadata.get("illegal") == "1"
     row["steps"] = 1
     told = record.collected_at.seconds * 10**9 + record.collected_at.nanos
     row["collected_at"] = told if record.HasField("collected_at") else time.time_ns()
-    return row
 
 
 def action_of(record: pb.Experience, tiles: int) -> int:
@@ -183,12 +185,12 @@ def boards_of(views: Floats, player: npt.NDArray[np.int8], turn: npt.NDArray[np.
     return boards
 
 
-def mark_dead(boards: Boards, records: Sequence[pb.Experience], player: npt.NDArray[np.int8]) -> None:
+def mark_dead(boards: Boards, masks: Sequence[tuple[Flags, Flags]], player: npt.NDArray[np.int8]) -> None:
     """Mark players as dead who have an army and no move, on the boards before and after each record: they surrendered."""
     tiles = boards.owner.shape[1]
-    for row, record in enumerate(records):
-        for b, mask in ((2 * row, record.action_mask), (2 * row + 1, record.next_action_mask)):
-            boards.players[b, player[row]]["alive"] = not mask or any(mask[: 4 * tiles])
+    for row, both in enumerate(masks):
+        for after, mask in enumerate(both):
+            boards.players[2 * row + after, player[row]]["alive"] = not len(mask) or mask[: 4 * tiles].any()
 
 
 def unlike_views(made: Floats, told: Floats) -> list[int]:
@@ -198,18 +200,18 @@ def unlike_views(made: Floats, told: Floats) -> list[int]:
     return rows
 
 
-def wrong_actions(batch: ExperienceBatch, records: Sequence[pb.Experience]) -> dict[int, str]:
+def wrong_actions(batch: ExperienceBatch, masks: Sequence[tuple[Flags, Flags]], told: Sequence[int]) -> dict[int, str]:
     """Return which experiences have another mask than their records, or an action that is not in it, and what is wrong."""
     wrong: dict[int, str] = {}
-    masks = (("action_mask", batch.action_masks()), ("next_action_mask", batch.next_action_masks()))
-    whole = masks[0][1].shape[1]
-    for row, record in enumerate(records):
-        for name, made in masks:
-            mask = np.array(getattr(record, name), np.bool_)
+    made = {"action_mask": batch.action_masks(), "next_action_mask": batch.next_action_masks()}
+    legal = made["action_mask"]
+    whole = legal.shape[1]
+    for row, both in enumerate(masks):
+        for (name, own), mask in zip(made.items(), both, strict=True):
             if len(mask) not in (0, whole // 2, whole):
                 wrong.setdefault(row, f"{name}: expected {whole // 2} or {whole} entries, got {len(mask)}")
-            elif (made[row, : len(mask)] != mask).any():
+            elif (own[row, : len(mask)] != mask).any():
                 wrong.setdefault(row, f"{name}: expected that of the state, got another")
-        if not masks[0][1][row, batch.action[row]]:
-            wrong.setdefault(row, f"action: expected one of the mask, got {record.action}")
+        if not legal[row, batch.action[row]]:
+            wrong.setdefault(row, f"action: expected one of the mask, got {told[row]}")
     return wrong
