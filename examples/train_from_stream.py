@@ -11,6 +11,7 @@ import dataclasses
 import multiprocessing
 import os
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +120,11 @@ def collect(arguments: Arguments) -> None:
 # --- The server -------------------------------------------------------------------------------------------------------
 
 
-def serve(arguments: Arguments) -> None:
-    """Serve what another process records."""
+def serve(arguments: Arguments, ready: Event) -> None:
+    """Serve what another process records; set ``ready`` as soon as anybody can connect."""
     parent = multiprocessing.parent_process()
     with ExperienceServer(ExperienceLog(arguments.log, mode="r"), arguments.address) as server:
+        ready.set()
         while parent is not None and parent.is_alive() and not server.wait(1.0):
             pass
 
@@ -144,7 +146,8 @@ def train(arguments: Arguments, console: Console) -> QNetwork:
             trainer.save()
             console.print(
                 f"step {found['step']:,}: loss {found['loss']:.4f}, value {found['value']:.2f}, "
-                f"{found['steps_per_second']:.1f} steps a second, {found['received']:,} experiences received"
+                f"{found['steps_per_second']:.1f} steps a second, {found['received']:,} experiences received",
+                soft_wrap=True,
             )
     return model
 
@@ -176,9 +179,16 @@ def main(arguments: Arguments) -> None:
     console = Console()
     ExperienceLog(arguments.log).close()  # the server wants one that is there
     spawn = multiprocessing.get_context("spawn")
-    others = [spawn.Process(target=target, args=(arguments,), daemon=True) for target in (collect, serve)]
+    ready = spawn.Event()
+    others = [
+        spawn.Process(target=collect, args=(arguments,), daemon=True),
+        spawn.Process(target=serve, args=(arguments, ready), daemon=True),
+    ]
     for other in others:
         other.start()
+    while not ready.wait(0.1):
+        if not others[1].is_alive():
+            raise SystemExit(f"there is no server at {arguments.address}: it has ended, see above")
     model = train(arguments, console)
     for other in others:
         other.terminate()

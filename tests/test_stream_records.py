@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -140,6 +141,24 @@ def test_b2_records_hold_the_very_tensors_masks_and_columns(full_actions: bool) 
             assert told.get("steps", "1") == str(batch.steps[row])
         happened["dense"] += batch.dense is not None
     assert min(happened["whole"], happened["half"], happened["dense"]) > 5
+
+
+def test_few_tensors_are_there_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may ask for 1,000 experiences of boards of any size; 300 of these are 90 MB of tensors."""
+    batch = record_game(1, 150, height=64, width=64)
+    assert len(batch) == 300
+    batch.states()  # whatever is compiled is not to be counted
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in record_bytes(batch, False))
+        assert (count, tracemalloc.get_traced_memory()[1] < 8e6) == (300, True)
+    finally:
+        tracemalloc.stop()
+    some = batch.slice(0, 20)
+    expected = list(record_bytes(some, True))
+    for size in (1, 700_000):  # one at a time, and two
+        monkeypatch.setattr("generals_env.recorders.stream.records.BLOCK_BYTES", size)
+        assert list(record_bytes(some, True)) == expected
 
 
 def test_a_pass_is_told_as_the_original_knows_none() -> None:

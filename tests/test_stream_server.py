@@ -492,7 +492,7 @@ def test_h10_a_consumer_that_does_not_read_costs_bounded_memory() -> None:
         before = server.memory()
         if not before:
             pytest.skip("the system does not tell how much memory a process has")
-        idle = [stub.StreamExperienceBatches(ask(batch_size=300)) for _ in range(3)]
+        idle = [stub.StreamExperienceBatches(ask(batch_size=1000)) for _ in range(3)]
         for call in idle:
             next(call)
         reader = list(stub.StreamExperiences(ask(player_ids=[0])))

@@ -25,8 +25,6 @@ LENGTH = struct.Struct("<I")
 
 MOST_BYTES = 10_000_000  # of a record: 64x64 boards take a fifth of a megabyte
 
-PART = 256  # experiences whose tensors are there at a time
-
 LEVEL = 1  # of zstd, its fastest
 
 BLOCK = 2**10  # bytes that are read at a time: of good ones they hold some ten records, of a bomb 32 MB
@@ -55,9 +53,8 @@ def serialised(experiences: Iterable[ExperienceBatch | pb.Experience], full_acti
     for some in experiences:
         if isinstance(some, pb.Experience):
             yield some.SerializeToString()
-            continue
-        for low in range(0, len(some), PART):
-            yield from record_bytes(some.slice(low, low + PART), full_actions)
+        else:
+            yield from record_bytes(some, full_actions)
 
 
 def decompress_experiences(source: bytes | BinaryIO) -> Iterator[pb.Experience]:

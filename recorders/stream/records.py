@@ -27,6 +27,8 @@ RECORD = pb.ExperienceBatch.DESCRIPTOR.fields_by_name["experiences"].number
 
 BYTES = 2  # the wire type of whatever tells its length
 
+BLOCK_BYTES = 2**20  # of tensors and masks that are there at a time
+
 
 def varint(number: int) -> bytes:
     """Return a number as protobuf writes it."""
@@ -63,15 +65,19 @@ def record_bytes(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]:
     tiles = batch.shape[0] * batch.shape[1]
     width = 8 * tiles + 1 if full_actions else 4 * tiles
     heads = [tensor_head(field, batch.state_shape) for field in (STATE, NEXT_STATE)] + [head(MASK, width)]
-    arrays: list[npt.NDArray[Any]] = [floats(batch.states()), floats(batch.next_states()), batch.action_masks()[:, :width]]
     if full_actions:
         heads.append(head(NEXT_MASK, width))
-        arrays.append(batch.next_action_masks())
-    for row, small in enumerate(small_records(batch, full_actions)):
-        parts = [small]
-        for before, array in zip(heads, arrays, strict=True):
-            parts += (before, array[row].tobytes())
-        yield b"".join(parts)
+    block = max(BLOCK_BYTES // (8 * int(np.prod(batch.state_shape, dtype=np.int64)) + 2 * width), 1)
+    for low in range(0, len(batch), block):
+        part = batch.slice(low, low + block)
+        arrays: list[npt.NDArray[Any]] = [floats(part.states()), floats(part.next_states()), part.action_masks()[:, :width]]
+        if full_actions:
+            arrays.append(part.next_action_masks())
+        for row, small in enumerate(small_records(part, full_actions)):
+            parts = [small]
+            for before, array in zip(heads, arrays, strict=True):
+                parts += (before, array[row].tobytes())
+            yield b"".join(parts)
 
 
 def floats(states: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
