@@ -134,7 +134,7 @@ def serve(arguments: Arguments, ready: Event) -> None:
 
 def train(arguments: Arguments, console: Console) -> QNetwork:
     """Return what was learned from the stream in some minutes."""
-    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # one core is for the other two
+    torch.set_num_threads(os.cpu_count() or 1)  # playing and serving take a tenth of a core
     model = arguments.model()
     numbers = {name: getattr(arguments, name) for name in ("batch_size", "learning_rate", "gamma", "n_step", "seed")}
     config = TrainerConfig(min_size=5000, augment=True, **numbers)
