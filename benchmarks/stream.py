@@ -1,6 +1,6 @@
 """Streaming over loopback, server and consumers in processes of their own on the same cores: how much, and how soon.
 
-Figures are medians of rounds with their spread.
+Reverb is measured beside it. Figures are medians of rounds with their spread.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 import generals_env
-from benchmarks.buffers import cell
-from generals_env.recorders import ExperienceConsumer
+from benchmarks.buffers import ITEMS, cell, write_transitions
+from benchmarks.peers import PeerMissing, measure, peer_python
+from generals_env.recorders import ExperienceBatch, ExperienceConsumer
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.tensors import Tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +40,12 @@ ROUNDS = 5
 EXPERIENCES = 200_000
 RECORDS = 8_000
 BATCH = 256  # experiences whose tensors are there at a time: what a learner takes a step with
+SECONDS = 3.0  # of receiving beside Reverb
 STALL = 60  # seconds that a consumer does not read
+
+WORKER = Path(__file__).parent / "workers" / "reverb_stream.py"
+ROWS = {"received": f"received as float32 tensors, {BATCH} at a time", "submitted": "submitted by one client"}
+REVERB = ("dm-reverb==0.14.0", "tensorflow-cpu==2.15.1")
 
 LARGE = (("grpc.max_receive_message_length", 10_000_000),)
 
@@ -86,11 +93,16 @@ def packed(address: str, size: int | None, expand: bool) -> float:
     with ExperienceConsumer(address) as consumer:
         for batch in consumer.stream_experiences(batch_size=size, follow=False):
             if expand:
-                room = batch.tensors(room if len(batch) == size else None)
+                room = expanded(batch, room)
             count += len(batch)
             if expand and count > EXPERIENCES // 2:
                 break
     return count / (time.perf_counter() - start)
+
+
+def expanded(batch: ExperienceBatch, room: Tensors | None) -> Tensors:
+    """Return the tensors of a batch, in the same arrays if they have the size."""
+    return batch.tensors(room if room is not None and len(room.actions) == len(batch) else None)
 
 
 def records(address: str, size: int) -> float:
@@ -162,6 +174,56 @@ def crowd(console: Console) -> None:
     console.print(f"ten consumers of 10,000 each: {statistics.median(walls):.2f} s ({min(walls):.2f} - {max(walls):.2f})")
 
 
+def beside_reverb(console: Console) -> None:
+    """Measure the same transitions through ours and through Reverb, in turn."""
+    figures: dict[str, dict[str, list[float]]] = {"generals_env": {}, "reverb": {}}
+    try:
+        python = peer_python(REVERB)
+    except PeerMissing as error:
+        console.print(f"reverb is left out: {error}", style="yellow")
+        return
+    with tempfile.TemporaryDirectory() as place, Progress(console=console) as bar:
+        folder = Path(place)
+        write_transitions(folder)
+        task = bar.add_task("beside reverb", total=2 * ROUNDS)
+        ways = {"generals_env": partial(passed_on, folder), "reverb": partial(measure, python, WORKER, folder)}
+        for name, way in list(ways.items()) * ROUNDS:
+            result = way(SECONDS)
+            for row in ROWS:
+                figures[name].setdefault(row, []).append(result[row])
+            bar.advance(task)
+    table = Table("transitions a second", "generals_env", REVERB[0].replace("==", " "), "ratio", title="medians (least - most)")
+    for row, title in ROWS.items():
+        mine, other = figures["generals_env"][row], figures["reverb"][row]
+        table.add_row(title, cell(mine), cell(other), f"{statistics.median(mine) / statistics.median(other):.1f}")
+    console.print(table)
+
+
+def passed_on(folder: Path, seconds: float) -> dict[str, float]:
+    """Return what goes through ours, of the transitions that the worker for Reverb is given, too."""
+    source, target = Server("loaded", str(folder / "ours")), Server("buffer", "")
+    try:
+        room: Any = None
+        count, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            with ExperienceConsumer(source.address) as consumer:
+                for batch in consumer.stream_experiences(batch_size=BATCH, follow=False):
+                    room = expanded(batch, room)
+                    count += len(batch)
+        received = count / (time.perf_counter() - start)
+        with ExperienceConsumer(source.address) as consumer, ExperienceConsumer(target.address) as sender:
+            batches = list(consumer.stream_experiences(batch_size=1000, follow=False))
+            start = time.perf_counter()
+            count = sum(sender.submit(batch).accepted for batch in batches)
+            submitted = count / (time.perf_counter() - start)
+    finally:
+        for server in (source, target):
+            server.process.kill()
+            server.process.wait()
+    assert count == ITEMS
+    return {"received": received, "submitted": submitted}
+
+
 def latency(console: Console) -> None:
     """Measure how long an experience takes from being recorded to being received, at light load with a wait of 5 ms."""
     for kind in ("log", "buffer"):
@@ -211,6 +273,7 @@ def main() -> None:
     """Measure and print."""
     console = Console(width=200)
     throughput(console)
+    beside_reverb(console)
     crowd(console)
     latency(console)
     stalled(console)

@@ -13,6 +13,7 @@ import typer
 from generals_env.cli_dataset import console
 from generals_env.errors import ConfigError
 from generals_env.recorders import ExperienceLog, ReplayBuffer
+from generals_env.recorders.stream.limits import Limits
 
 __all__ = ["serve"]
 
@@ -30,6 +31,9 @@ def serve(
     key: Annotated[Path | None, Pem] = None,
     client_ca: Annotated[Path | None, Pem] = None,
     token_env: Annotated[str | None, typer.Option(help="Environment variable with the token that clients bring.")] = None,
+    max_connections: Annotated[int, typer.Option(help="Streams at the same time.")] = Limits.max_connections,
+    max_message_bytes: Annotated[int, typer.Option(help="Of a message in either direction.")] = Limits.max_message_bytes,
+    max_requests_per_second: Annotated[int, typer.Option(help="Of one address.")] = Limits.max_requests_per_second,
     grace: Annotated[float, typer.Option(min=0, help="Seconds that consumers have at the end.")] = 5.0,
 ) -> None:
     """Serve experience over gRPC until interrupted."""
@@ -44,9 +48,12 @@ def serve(
         token = os.environ.get(token_env)
         if not token:
             raise ConfigError(f"token-env: expected {token_env} in the environment, got nothing")
+    limits = Limits(max_connections, max_message_bytes, max_requests_per_second)
     source = ReplayBuffer(buffer) if log is None else ExperienceLog(log, mode="r" if read_only else "a")
     try:
-        server = ExperienceServer(source, address, certificate=certificate, key=key, client_ca=client_ca, token=token)
+        server = ExperienceServer(
+            source, address, certificate=certificate, key=key, client_ca=client_ca, token=token, limits=limits
+        )
         stopping = Stopping()
         server.start()
         console.print(f"serving at {server.address}", markup=False, highlight=False)

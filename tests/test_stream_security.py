@@ -325,14 +325,18 @@ def serving(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 def test_the_command_serves_a_log_until_it_is_asked_to_end(tmp_path: Path) -> None:
     with ExperienceLog(tmp_path) as log:
         log.write(GAME)
-    with serving("--log", str(tmp_path), "--address", "localhost:0", "--token-env", "TOKEN", TOKEN="abc") as process:
+    arguments = ("--log", str(tmp_path), "--address", "localhost:0", "--token-env", "TOKEN", "--max-connections", "1")
+    with serving(*arguments, TOKEN="abc") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("serving at localhost:")
         with grpc.insecure_channel(line.split()[-1]) as channel:
             request = pb.StreamExperiencesRequest(follow=True)
-            stream = ExperienceServiceStub(channel).StreamExperiences(request, metadata=[("authorization", "Bearer abc")])
+            stub, token = ExperienceServiceStub(channel), [("authorization", "Bearer abc")]
+            stream = stub.StreamExperiences(request, metadata=token)
             assert [next(stream).sequence for _ in range(len(GAME))] == list(range(len(GAME)))
+            one_more = refusal(lambda: stub.StreamExperiences(request, metadata=token))
+            assert one_more == (grpc.StatusCode.RESOURCE_EXHAUSTED, "max_connections: expected 1 streams, got one more")
             process.terminate()
             assert refusal(lambda: stream)[0] == grpc.StatusCode.UNAVAILABLE
         assert process.wait(20) == 0
@@ -344,6 +348,7 @@ def test_the_command_says_what_is_wrong_with_its_options(tmp_path: Path) -> None
         ([], "log, buffer: expected one of the two, got both or neither"),
         (["--buffer", "10", "--token-env", "NO_SUCH_NAME"], "token-env: expected NO_SUCH_NAME in the environment"),
         (["--buffer", "10", "--address", "0.0.0.0:1"], "address: expected localhost"),
+        (["--buffer", "10", "--max-connections", "0"], "max_connections: expected an integer from 1"),
     ]
     for arguments, text in wrong:
         with serving(*arguments) as process:

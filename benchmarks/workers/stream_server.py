@@ -6,6 +6,7 @@ import sys
 import time
 
 import generals_env
+from benchmarks.buffers import ITEMS
 from generals_env.recorders import ExperienceLog, ExperienceRecorder, ExperienceServer, ReplayBuffer
 
 
@@ -21,11 +22,14 @@ class Open:
 
 
 def main(kind: str, folder: str) -> None:
-    """Record 20x20 games into a log or a buffer and serve them.
+    """Record 20x20 games into a log or a buffer and serve them, or, ``loaded``, a buffer that was saved.
 
     Lines are ``record n``: so many experiences; ``slow n``: so many turns, one every 20 ms; ``full n``: for so many seconds.
     """
     source = ExperienceLog(folder, "normal") if kind == "log" else ReplayBuffer(1_000_000)
+    if kind == "loaded":
+        source = ReplayBuffer(ITEMS)
+        source.load(folder)
     with ExperienceServer(source, "127.0.0.1:0") as server:
         print(server.address, flush=True)
         for line in sys.stdin:
