@@ -7,6 +7,7 @@ Run it with ``python examples/train_from_stream.py``; ``--help`` shows the argum
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import multiprocessing
 import os
@@ -18,7 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from curve import draw_curve
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import generals_env
@@ -34,6 +37,10 @@ from generals_env.recorders.training.trainer import DistributedTrainer
 REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
 
 PLANES = 21  # of the observation "full"
+
+OPPONENTS = ("random", "expander")
+
+LOOKS = 12  # at how often it wins, in the time
 
 CHANCE = 0.05  # of a random move when it is measured: who has no memory may else go back and forth for ever
 
@@ -132,36 +139,67 @@ def serve(arguments: Arguments, ready: Event) -> None:
 # --- The trainer ------------------------------------------------------------------------------------------------------
 
 
-def train(arguments: Arguments, console: Console) -> QNetwork:
+def train(arguments: Arguments, progress: Progress) -> QNetwork:
     """Return what was learned from the stream in some minutes."""
-    torch.set_num_threads(os.cpu_count() or 1)  # playing and serving take a tenth of a core
+    torch.set_num_threads(os.cpu_count() or 1)  # playing and serving take a tenth of one
     model = arguments.model()
     numbers = {name: getattr(arguments, name) for name in ("batch_size", "learning_rate", "gamma", "n_step", "seed")}
     config = TrainerConfig(min_size=5000, augment=True, **numbers)
     consumer = ExperienceConsumer(arguments.address, retry=Retry(tries=100, first_wait=0.1, most_wait=1.0))
+    limit = 60 * arguments.minutes
     with DistributedTrainer(consumer, model, config=config, checkpoint=arguments.checkpoint) as trainer:
+        look = Look(model, arguments)
+        task = progress.add_task("waiting for experience", total=limit)
         began = time.monotonic()
-        while time.monotonic() - began < 60 * arguments.minutes:
+        while (elapsed := time.monotonic() - began) < limit:
             found = trainer.train(250)
             trainer.save()
-            console.print(
-                f"step {found['step']:,}: loss {found['loss']:.4f}, value {found['value']:.2f}, "
-                f"{found['steps_per_second']:.1f} steps a second, {found['received']:,} experiences received",
-                soft_wrap=True,
-            )
+            text = f"step {found['step']:,}: loss {found['loss']:.4f}, {found['steps_per_second']:.0f} steps a second"
+            progress.update(task, completed=elapsed, description=text)
+            if time.monotonic() - began >= look.next:
+                wins = look(time.monotonic() - began, trainer.step)
+                told = ", ".join(f"{share:.0%} against {name}" for name, share in wins.items())
+                progress.console.print(f"{text}; {found['received']:,} experiences received; wins {told}", soft_wrap=True)
+        progress.update(task, completed=limit)
     return model
 
 
-def evaluate(model: QNetwork, opponent: str, arguments: Arguments) -> dict[str, float]:
+class Look:
+    """Plays some games now and then, and keeps what came of them in ``progress.csv`` and ``curve.png``."""
+
+    def __init__(self, model: QNetwork, arguments: Arguments) -> None:
+        self.model, self.arguments = model, arguments
+        self.table = arguments.out / "progress.csv"
+        self.rows = list(csv.DictReader(self.table.read_text().splitlines())) if self.table.exists() else []
+        self.before = float(self.rows[-1]["minutes"]) if self.rows else 0.0  # when it was stopped, and goes on
+        self.next = 0.0  # seconds after which to look again
+
+    def __call__(self, seconds: float, step: int) -> dict[str, float]:
+        """Return which share is won against each opponent."""
+        games = min(self.arguments.games, 200)
+        wins = {name: evaluate(self.model, name, self.arguments, games)["win"] for name in OPPONENTS}
+        self.rows.append({"minutes": self.before + seconds / 60, "step": step, **wins})
+        with self.table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        minutes = [float(row["minutes"]) for row in self.rows]
+        lines = {name: [float(row[name]) for row in self.rows] for name in OPPONENTS}
+        draw_curve(minutes, lines, self.arguments.out / "curve.png")
+        self.next = seconds + 60 * self.arguments.minutes / LOOKS
+        return wins
+
+
+def evaluate(model: QNetwork, opponent: str, arguments: Arguments, games: int) -> dict[str, float]:
     """Play games, all at once and each to its end; return the shares of wins, losses and draws."""
-    venv = generals_env.make_vec(arguments.games, copy=False, **arguments.options())
+    venv = generals_env.make_vec(games, copy=False, **arguments.options())
     observations, _ = venv.reset(seed=arguments.seed + 10**6)
     rng = np.random.default_rng(arguments.seed)
-    going = np.ones(arguments.games, np.bool_)
+    going = np.ones(games, np.bool_)
     ends = {"win": 0, "loss": 0, "draw": 0}
     while going.any():
         actions = venv.act(("random", opponent))
-        chosen = np.flatnonzero(going & (rng.random(arguments.games) >= CHANCE))
+        chosen = np.flatnonzero(going & (rng.random(games) >= CHANCE))
         actions[chosen, 0] = best(model, {name: array[chosen] for name, array in observations.items()})
         observations, rewards, terminated, truncated, _ = venv.step(actions)
         over = going & (terminated | truncated)[:, 0]
@@ -171,7 +209,7 @@ def evaluate(model: QNetwork, opponent: str, arguments: Arguments) -> dict[str, 
         ends["draw"] += int((over & ~won & ~lost).sum())
         going &= ~over
     venv.close()
-    return {end: count / arguments.games for end, count in ends.items()}
+    return {end: count / games for end, count in ends.items()}
 
 
 def main(arguments: Arguments) -> None:
@@ -189,17 +227,19 @@ def main(arguments: Arguments) -> None:
     while not ready.wait(0.1):
         if not others[1].is_alive():
             raise SystemExit(f"there is no server at {arguments.address}: it has ended, see above")
-    model = train(arguments, console)
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as progress:
+        model = train(arguments, progress)
     for other in others:
         other.terminate()
         other.join()
     table = Table(
         "opponent", "wins", "losses", "draws", title=f"{arguments.games:,} games on {arguments.board}x{arguments.board}"
     )
-    for opponent in ("random", "expander"):
-        shares = evaluate(model, opponent, arguments)
+    for opponent in OPPONENTS:
+        shares = evaluate(model, opponent, arguments, arguments.games)
         table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")))
     console.print(table)
+    console.print(f"progress.csv, curve.png and the trainer's checkpoint are in {arguments.out}", soft_wrap=True)
 
 
 if __name__ == "__main__":

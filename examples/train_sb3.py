@@ -21,7 +21,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from curve import draw_curve
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -253,30 +253,12 @@ def evaluate(model: MaskablePPO, opponent: str, arguments: Arguments, progress: 
     return {**{end: ends.count(end) / games for end in ("win", "loss", "draw")}, "turns": turns / games}
 
 
-def draw_curve(table: Path, picture: Path) -> None:
+def draw(table: Path, picture: Path) -> None:
     """Draw which share of the last games of the training were won, against each opponent, over the minutes."""
     rows = list(csv.DictReader(table.read_text().splitlines()))
-    if len(rows) < 2:
-        return
-    minutes = np.array([float(row["games/minutes"]) for row in rows])
-    end = minutes.max()
-    left, top, right, bottom = 60, 40, 780, 400
-    image = Image.new("RGB", (800, 450), "white")
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)
-    for part in range(5):
-        x, y = left + part / 4 * (right - left), bottom - part / 4 * (bottom - top)
-        draw.line((left, y, right, y), fill="#dddddd")
-        draw.text((left - 8, y), f"{part / 4:.0%}", fill="#333333", font=font, anchor="rm")
-        draw.text((x, bottom + 8), f"{part / 4 * end:.3g}", fill="#333333", font=font, anchor="mt")
-    draw.text(((left + right) / 2, bottom + 28), "minutes of training", fill="#333333", font=font, anchor="mt")
-    columns = [name for name in rows[0] if name.startswith("games/win_")]
-    for k, (name, color) in enumerate(zip(sorted(columns), ("#1f7a4d", "#2b6cb0"), strict=False)):
-        shares = np.array([float(row[name]) for row in rows])
-        points = np.stack([left + minutes / end * (right - left), bottom - shares * (bottom - top)], axis=1)
-        draw.line(points.ravel().tolist(), fill=color, width=2)
-        text = f"wins against {name.removeprefix('games/win_')}"
-        draw.text((left + 250 * k, top - 12), text, fill=color, font=font, anchor="lb")
-    image.save(picture)
+    columns = sorted(name for name in (rows[0] if rows else ()) if name.startswith("games/win_"))
+    wins = {name.removeprefix("games/win_"): [float(row[name]) for row in rows] for name in columns}
+    draw_curve([float(row["games/minutes"]) for row in rows], wins, picture)
 
 
 def main(arguments: Arguments) -> None:
@@ -286,7 +268,7 @@ def main(arguments: Arguments) -> None:
     table = Table("opponent", "wins", "losses", "draws", "mean turns", title=title)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as progress:
         model = train(arguments, progress)
-        draw_curve(arguments.out / "progress.csv", arguments.out / "curve.png")
+        draw(arguments.out / "progress.csv", arguments.out / "curve.png")
         for opponent in ("random", "expander"):
             shares = evaluate(model, opponent, arguments, progress)
             table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")), f"{shares['turns']:.0f}")

@@ -464,6 +464,7 @@ def test_the_example_starts_three_processes_and_learns_from_the_stream(tmp_path:
     assert done.returncode == 0, done.stderr
     assert "step 250: loss" in done.stdout
     assert "20 games on 6x6" in done.stdout
+    assert len((tmp_path / "progress.csv").read_text().splitlines()) == 2
     content = load_checkpoint(tmp_path / "trainer.pt")
     assert content is not None
     assert content["step"] == 250
