@@ -251,7 +251,7 @@ def stalled(console: Console) -> None:
             server.tell(f"full {STALL + 20}")
             time.sleep(15)
             sizes = []
-            before = stub.GetExperienceStats(pb.GetExperienceStatsRequest(game_ids=["none"])).next_sequence
+            before = stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True)).next_sequence
             calls = [stub.StreamExperienceBatches(request)]
             request.encoding = pb.PACKED
             calls.append(stub.StreamExperienceBatches(request))
@@ -260,7 +260,7 @@ def stalled(console: Console) -> None:
                 for call in calls[: len(sizes) == 1 and len(calls)]:
                     next(call)
                 time.sleep(1)
-            told = stub.GetExperienceStats(pb.GetExperienceStatsRequest(game_ids=["none"]))
+            told = stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True))
             lags = ", ".join(f"{stream.lag:,}" for stream in told.streams)
         console.print(
             f"memory of the server, {kind}: {sizes[0]:,.0f} MiB, at most {max(sizes):,.0f} and at last {sizes[-1]:,.0f} MiB "

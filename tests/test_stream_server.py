@@ -7,9 +7,11 @@ import sys
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,11 @@ from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer
 from generals_env.recorders.codec import decode_batch, encode_batch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream import health
+from generals_env.recorders.stream.buffer_feed import BufferFeed
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.server import ExperienceServer
 from generals_env.recorders.stream.service import SERVICE
+from generals_env.recorders.stream.statistics import Statistics
 
 GAMES = [record_game(seed, 60, height=6, width=7) for seed in range(4)]
 ALL = ExperienceBatch.concat(GAMES)  # 480 experiences, 120 of each game
@@ -248,6 +252,45 @@ def test_b5_statistics_are_true_of_all_and_of_some_games(stub: ExperienceService
     assert (nothing.total_experiences, nothing.HasField("oldest_experience")) == (0, False)
 
 
+@pytest.mark.parametrize("block", [50, 65_536])
+def test_b5_statistics_stay_true_while_games_come_and_go(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a plain count of what a small buffer holds, over blocks that are summed up, joined and cut."""
+    monkeypatch.setattr("generals_env.recorders.stream.statistics.BLOCK", block)
+    rng = np.random.default_rng(1)
+    buffer = ReplayBuffer(700)
+    statistics = Statistics(BufferFeed(buffer, 0))
+    for turn in range(150):
+        buffer.write(renamed(GAMES[turn % 4], f"{turn}", 0).slice(0, int(rng.integers(1, 121))).compact())
+        if rng.random() < 0.3:
+            continue
+        held = buffer.snapshot()
+        games = Counter(held.game_id.tolist())
+        some = frozenset(list(games)[::2]) if turn % 3 == 0 else frozenset()
+        mine = held.select(np.isin(held.game_id, list(some))) if some else held
+        told = statistics.answer(some)
+        assert dict(told.experiences_per_game) == {game: count for game, count in games.items() if game in some or not some}
+        assert dict(told.experiences_per_player) == Counter(mine.player_id.tolist())
+        assert (told.total_experiences, told.next_sequence - told.first_sequence) == (len(mine), len(held))
+        rewards = mine.rewards()
+        assert told.average_reward == pytest.approx(float(rewards.mean()), abs=1e-6)
+        assert (told.min_reward, told.max_reward) == (rewards.min(), rewards.max())
+        assert statistics.games() == set(games)
+
+
+def test_b5_an_answer_that_would_be_too_large_is_refused_with_what_to_do() -> None:
+    with ServerProcess(buffer={"capacity": 100_000}, limits={"max_message_bytes": 2**16}) as server, called(server) as stub:
+        one = GAMES[0].slice(0, 1).compact()
+        for part in range(8):
+            names = [f"{part} {number} {'x' * 60}" for number in range(200)]
+            server.write(ExperienceBatch.concat([replace(one, game_ids=(name,)) for name in names]))
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.GetExperienceStats(pb.GetExperienceStatsRequest())
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert caught.value.details() == "game_ids: expected some of the games, got all 1600: too many for an answer"
+        assert stub.GetExperienceStats(pb.GetExperienceStatsRequest(game_ids=names)).total_experiences == 200
+        assert stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True)).next_sequence == 1600
+
+
 def test_b6_reflection_tells_enough_to_call_the_server_and_health_is_there(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
         reflect = reflection_pb2_grpc.ServerReflectionStub(channel)
@@ -442,7 +485,8 @@ def test_h10_it_is_told_how_far_each_consumer_lags_behind(kind: str, tmp_path: P
     with ServerProcess(**source(kind, tmp_path)) as server, called(server) as stub:
 
         def lags() -> list[tuple[int, int]]:
-            told = stub.GetExperienceStats(pb.GetExperienceStatsRequest())
+            told = stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True))
+            assert (told.next_sequence, told.total_experiences) == (server.span()[1], 0)
             assert all(one.peer.startswith("ipv4:127.0.0.1:") and not one.missed for one in told.streams)
             return sorted((one.next_sequence, one.lag) for one in told.streams)
 

@@ -256,14 +256,19 @@ class ExperienceConsumer:
             errors += answer.errors
         return Submitted(accepted, rejected, tuple(errors))
 
-    def stats(self, game_ids: Sequence[str] = ()) -> pb.GetExperienceStatsResponse:
+    def stats(self, game_ids: Sequence[str] = (), place_only: bool = False) -> pb.GetExperienceStatsResponse:
         """Return what the server keeps, of all games or of some.
+
+        Args:
+            game_ids: Which; all without.
+            place_only: Leave out whatever the server would have to read its experiences for: what is left are the numbers that
+                it keeps, and how far each consumer lags behind.
 
         Raises:
             StorageError: If the server cannot be reached, or refuses.
         """
         answer: pb.GetExperienceStatsResponse = self._called(
-            self._stub.GetExperienceStats, pb.GetExperienceStatsRequest(game_ids=game_ids)
+            self._stub.GetExperienceStats, pb.GetExperienceStatsRequest(game_ids=game_ids, place_only=place_only)
         )
         return answer
 

@@ -157,10 +157,12 @@ class SubmitExperiencesResponse(_message.Message):
     def __init__(self, accepted: _Optional[int] = ..., rejected: _Optional[int] = ..., errors: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetExperienceStatsRequest(_message.Message):
-    __slots__ = ("game_ids",)
+    __slots__ = ("game_ids", "place_only")
     GAME_IDS_FIELD_NUMBER: _ClassVar[int]
+    PLACE_ONLY_FIELD_NUMBER: _ClassVar[int]
     game_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, game_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    place_only: bool
+    def __init__(self, game_ids: _Optional[_Iterable[str]] = ..., place_only: _Optional[bool] = ...) -> None: ...
 
 class GetExperienceStatsResponse(_message.Message):
     __slots__ = ("total_experiences", "total_games", "experiences_per_game", "experiences_per_player", "average_reward", "min_reward", "max_reward", "oldest_experience", "newest_experience", "stream_id", "first_sequence", "next_sequence", "consumers", "streams")

@@ -86,10 +86,17 @@ class Service:
         """Tell what is kept."""
         with answering(context):
             request = parsed(pb.GetExperienceStatsRequest, data, MOST_FIELDS)
-            answer = self._statistics.answer(frozenset(request.game_ids))
+            statistics = self._statistics
+            answer = statistics.place() if request.place_only else statistics.answer(frozenset(request.game_ids))
             answer.consumers = self._consumers
             answer.streams.extend(pb.StreamStatus(**status._asdict()) for status in self.streams)
-            return encoded(answer)
+            data = encoded(answer)
+            if len(data) > self._limits.max_message_bytes:
+                raise RefusedError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"game_ids: expected some of the games, got all {answer.total_games}: too many for an answer",
+                )
+            return data
         raise AssertionError("the call has been ended")
 
     @contextmanager

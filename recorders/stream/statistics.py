@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.feed import Feed, Wanted
+from generals_env.recorders.stream.sums import Sums, joined, of_games, sums_of
 
 __all__ = ["Statistics"]
 
-BLOCK = 16_384  # experiences that are summed up together
+BLOCK = 65_536  # experiences that are summed up together
 
-
-@dataclass
-class Sums:
-    """Of some experiences of one player in one game."""
-
-    count: int
-    reward: float
-    least: float
-    most: float
-    oldest: int
-    newest: int
-
-    def add(self, other: Sums) -> None:
-        """Take others in."""
-        self.count += other.count
-        self.reward += other.reward
-        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
-        self.oldest, self.newest = min(self.oldest, other.oldest), max(self.newest, other.newest)
-
-
-Table = dict[tuple[str, int], Sums]  # by game and player
+NOTHING = joined([])
 
 
 @dataclass
@@ -45,7 +25,7 @@ class Block:
 
     first: int
     next: int
-    sums: Table = field(default_factory=dict)
+    sums: Sums
 
 
 class Statistics:
@@ -67,7 +47,7 @@ class Statistics:
         Raises:
             StorageError: If the feed cannot be read.
         """
-        return frozenset(game for game, _ in self._kept()[0])
+        return frozenset(self._kept()[0].games)
 
     def answer(self, game_ids: frozenset[str]) -> pb.GetExperienceStatsResponse:
         """Return what is kept of these games, of all if none is named.
@@ -75,36 +55,39 @@ class Statistics:
         Raises:
             StorageError: If the feed cannot be read.
         """
-        table, (first, following) = self._kept()
-        answer = pb.GetExperienceStatsResponse(stream_id=self._feed.stream_id, first_sequence=first, next_sequence=following)
-        total: Sums | None = None
-        for (game, player), sums in table.items():
-            if game_ids and game not in game_ids:
-                continue
-            answer.experiences_per_game[game] += sums.count
-            answer.experiences_per_player[player] += sums.count
-            total = add_to(total, sums)
-        if total is not None:
-            answer.total_experiences, answer.total_games = total.count, len(answer.experiences_per_game)
-            answer.average_reward = total.reward / total.count
-            answer.min_reward, answer.max_reward = total.least, total.most
-            answer.oldest_experience.FromNanoseconds(total.oldest)
-            answer.newest_experience.FromNanoseconds(total.newest)
+        sums, span = self._kept()
+        if game_ids:
+            sums = of_games(sums, game_ids)
+        answer = self.place(span)
+        rows = sums.rows
+        if not len(rows):
+            return answer
+        counts = rows["count"]
+        per_game = np.bincount(rows["game"], counts).astype(np.int64).tolist()
+        per_player = np.bincount(rows["player"], counts).astype(np.int64).tolist()
+        answer.total_experiences, answer.total_games = int(counts.sum()), len(sums.games)
+        answer.experiences_per_game.update(zip(sums.games, per_game, strict=True))
+        answer.experiences_per_player.update({player: count for player, count in enumerate(per_player) if count})
+        answer.average_reward = rows["reward"].sum() / counts.sum()
+        answer.min_reward, answer.max_reward = rows["least"].min(), rows["most"].max()
+        answer.oldest_experience.FromNanoseconds(int(rows["oldest"].min()))
+        answer.newest_experience.FromNanoseconds(int(rows["newest"].max()))
         return answer
 
-    def _kept(self) -> tuple[Table, tuple[int, int]]:
+    def place(self, span: tuple[int, int] | None = None) -> pb.GetExperienceStatsResponse:
+        """Return what is known without reading: which stream it is, and which numbers are kept."""
+        first, following = self._feed.span if span is None else span
+        return pb.GetExperienceStatsResponse(stream_id=self._feed.stream_id, first_sequence=first, next_sequence=following)
+
+    def _kept(self) -> tuple[Sums, tuple[int, int]]:
         """Return the sums of all that is kept, and the span of it."""
         with self._lock:
             first, following = self._feed.span
             self._forget(first)
             self._read_on(following)
-            table: Table = {}
-            for block in self._blocks:
-                for key, sums in block.sums.items():
-                    table[key] = add_to(table.get(key), sums)
             if self._blocks:
                 first, following = self._blocks[0].first, self._blocks[-1].next
-            return table, (first, following)
+            return joined(block.sums for block in self._blocks), (first, following)
 
     def _forget(self, first: int) -> None:
         """Forget what lies before a number."""
@@ -135,14 +118,14 @@ class Statistics:
         if last is None or last.next != block.first or block.next - last.first > BLOCK:
             self._blocks.append(block)
             return
-        for key, sums in block.sums.items():
-            last.sums[key] = add_to(last.sums.get(key), sums)
+        last.sums = joined([last.sums, block.sums])
         last.next = block.next
 
     def _summed(self, first: int, following: int) -> list[Block]:
         """Return what is left of a range of numbers, summed up."""
         cursor = self._feed.cursor(first, Wanted())
         blocks: list[Block] = []
+        parts: list[list[Sums]] = []  # of each block
         try:
             while cursor.position < following:
                 batch = cursor.batch(0)
@@ -154,36 +137,12 @@ class Statistics:
                     continue
                 low = int(batch.sequence[0])
                 if not blocks or blocks[-1].next != low:
-                    blocks.append(Block(low, low))
-                add_batch(blocks[-1].sums, batch)
+                    blocks.append(Block(low, low, NOTHING))
+                    parts.append([])
+                parts[-1].append(sums_of(batch))
                 blocks[-1].next = int(batch.sequence[-1]) + 1
         finally:
             cursor.close()
+        for block, some in zip(blocks, parts, strict=True):
+            block.sums = joined(some)
         return blocks
-
-
-def add_to(known: Sums | None, sums: Sums) -> Sums:
-    """Return the sums of both."""
-    if known is None:
-        return Sums(**vars(sums))
-    known.add(sums)
-    return known
-
-
-def add_batch(table: Table, batch: ExperienceBatch) -> None:
-    """Add the experiences of a batch."""
-    keys = batch.game.astype(np.int64) << 8 | batch.player_id
-    order = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
-    rewards, times = batch.rewards()[order].astype(np.float64), batch.collected_at[order]
-    columns = (
-        np.diff(starts, append=len(order)),
-        np.add.reduceat(rewards, starts),
-        np.minimum.reduceat(rewards, starts),
-        np.maximum.reduceat(rewards, starts),
-        np.minimum.reduceat(times, starts),
-        np.maximum.reduceat(times, starts),
-    )
-    for key, *sums in zip(keys[order][starts].tolist(), *(column.tolist() for column in columns), strict=True):
-        name = batch.game_ids[key >> 8], key & 255
-        table[name] = add_to(table.get(name), Sums(*sums))
