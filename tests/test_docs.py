@@ -43,7 +43,9 @@ def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
         assert "127.0.0.1:50051" in code
         (tmp_path / name).write_text(code.replace("50051", port))
     options: dict[str, Any] = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background is started to ignore it
     with subprocess.Popen([sys.executable, "serve.py"], **options) as server:
+        signal.signal(signal.SIGINT, before)
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == f"serving at 127.0.0.1:{port}\n"
@@ -53,9 +55,10 @@ def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
                 assert re.findall(r"^step (\d+): loss [\d.]+, [\d,]+ exp", learned.stdout, re.MULTILINE) == [
                     str(step) for step in range(first, first + 200, 20)
                 ]
-        finally:
             server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=60)
+            _, errors = server.communicate(timeout=60)
+        finally:
+            server.kill()
     assert (server.returncode, errors) == (0, "")
 
 
