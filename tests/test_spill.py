@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,11 @@ def segments(folder: Path) -> list[Path]:
 
 
 def on_disk(folder: Path) -> int:
-    return sum(path.stat().st_size for path in segments(folder))
+    total = 0
+    for path in segments(folder):
+        with suppress(FileNotFoundError):  # a reader has taken it since
+            total += path.stat().st_size
+    return total
 
 
 def budget(parts: list[ExperienceBatch], batches: float) -> int:
