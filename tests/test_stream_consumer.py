@@ -330,7 +330,8 @@ def test_what_cannot_be_is_told(batches: list[ExperienceBatch], tmp_path: Path) 
             consumer.stream_experiences()
     for options, text in (
         ({"certificate": "x"}, "certificate, key: expected both or neither"),
-        ({"root_certificates": tmp_path / "none.pem"}, "root_certificates: expected a file in PEM"),
+        ({"root_certificates": tmp_path / "none.pem"}, "root_certificates: expected a file that can be read"),
+        ({"root_certificates": Path(__file__)}, "root_certificates: expected a file in PEM"),
         ({"max_message_bytes": 5}, "max_message_bytes: expected"),
     ):
         with pytest.raises(ConfigError, match=text):

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from generals_env.errors import ConfigError
+from generals_env.recorders.stream.security import pem
 
 __all__ = ["Access", "open_channel"]
 
@@ -33,7 +34,7 @@ def open_channel(address: str, access: Access) -> Any:
     """Return a channel to ``address``; it connects when it is used.
 
     Raises:
-        ConfigError: If a file cannot be read, or a certificate has no key.
+        ConfigError: If a file cannot be read or is not in PEM, or a certificate has no key.
     """
     if not isinstance(address, str) or not address:
         raise ConfigError(f"address: expected host and port, got {address!r}")
@@ -51,15 +52,6 @@ def open_channel(address: str, access: Access) -> Any:
         if access.certificate is not None:
             raise ConfigError("certificate: expected root_certificates beside it, got none")
         return grpc.insecure_channel(address, options)
-    root, key, certificate = (content(name, getattr(access, name)) for name in ("root_certificates", "key", "certificate"))
+    paths = {name: getattr(access, name) for name in ("root_certificates", "key", "certificate")}
+    root, key, certificate = (None if path is None else pem(name, path) for name, path in paths.items())
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(root, key, certificate), options)
-
-
-def content(name: str, path: str | Path | None) -> bytes | None:
-    """Return what is in a file, None without one."""
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{name}: expected a file in PEM, got {str(path)!r} ({error})") from error

@@ -23,6 +23,7 @@ from generals_env.recorders.stream.channel import Access, open_channel
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.position import Position
 from generals_env.recorders.stream.rechunk import rechunked
+from generals_env.recorders.stream.requests import MOST_EXPERIENCES
 from generals_env.recorders.stream.unpacking import unpacked
 
 __all__ = ["ExperienceConsumer", "Position", "Submitted"]
@@ -30,8 +31,6 @@ __all__ = ["ExperienceConsumer", "Position", "Submitted"]
 logger = logging.getLogger(__name__)
 
 STARTS = {"oldest": pb.OLDEST, "now": pb.NOW}
-
-MOST_SUBMITTED = 1000  # of a call
 
 #: What may be over by itself: the server is away, or was stopped while it answered.
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
@@ -142,8 +141,8 @@ class ExperienceConsumer:
             max_batch_wait_ms: How long the server may wait for more before it sends what it has.
             shard: Only games of this share...
             shards: ... of so many.
-            packed: Whether experiences come as boards. Else they come as the tensors of ``Experience``, which is slower by two
-                orders of magnitude, and boards are made of what the player saw.
+            packed: Whether experiences come as boards. Else they come as the tensors of ``Experience``, of the standard
+                observation only, which is much slower, and boards are made of what the player saw.
 
         Raises:
             ConfigError: If an argument is not what it should be, or the server says so.
@@ -248,8 +247,8 @@ class ExperienceConsumer:
             StorageError: If the server cannot be reached, or takes nothing now.
         """
         accepted, rejected, errors = 0, 0, []
-        for low in range(0, len(batch), MOST_SUBMITTED):
-            part = batch.slice(low, low + MOST_SUBMITTED).compact()
+        for low in range(0, len(batch), MOST_EXPERIENCES):
+            part = batch.slice(low, low + MOST_EXPERIENCES).compact()
             request = pb.SubmitExperiencesRequest(packed=[encode_batch(part)])
             answer = self._called(self._stub.SubmitExperiences, request)
             accepted, rejected = accepted + answer.accepted, rejected + answer.rejected

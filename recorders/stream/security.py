@@ -16,7 +16,7 @@ import grpc
 
 from generals_env.errors import ConfigError
 
-__all__ = ["Guard", "checked_address", "credentials_of", "is_loopback"]
+__all__ = ["Guard", "checked_address", "credentials_of", "is_loopback", "pem"]
 
 MOST_PEERS = 4096  # whose calls are counted
 
@@ -68,7 +68,11 @@ def credentials_of(
 
 
 def pem(name: str, path: str | Path) -> bytes:
-    """Return what is in a file."""
+    """Return what is in a file in PEM.
+
+    Raises:
+        ConfigError: If it cannot be read, or is none.
+    """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
