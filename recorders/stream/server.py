@@ -41,11 +41,12 @@ class ExperienceServer:
     """Serves ``generals.experience.v1``, reflection and ``grpc.health.v1`` over a buffer or a log.
 
     It runs in threads beside whatever fills the source, or alone. Whoever made the source closes it, after the server has
-    stopped. A buffer that blocks when it is full lets submissions wait, too, until it is drained or closed.
+    stopped; so a recorder, which closes what it writes to, is left last. A buffer that blocks when it is full lets submissions
+    wait, too, until it is drained or closed.
 
     Example:
         >>> buffer = ReplayBuffer(1_000_000)  # doctest: +SKIP
-        >>> with ExperienceServer(buffer) as server, ExperienceRecorder(generals_env.make_vec(64), buffer) as env:
+        >>> with ExperienceRecorder(generals_env.make_vec(64), buffer) as env, ExperienceServer(buffer) as server:
         ...     env.play(1000, ("expander", "random"))
     """
 
