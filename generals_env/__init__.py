@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
-from pettingzoo import aec_registry, parallel_registry, register
+import pettingzoo
 
 from generals_env.errors import (
     ActionError,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from generals_env.parallel import GeneralsParallel
     from generals_env.vector import GeneralsVector
 
-#: The id in the registries of PettingZoo and Gymnasium.
+#: The id in the registries of Gymnasium and, from 1.27 on, of PettingZoo.
 ENV_ID = "generals_env/Generals-v0"
 
 __all__ = [
@@ -52,10 +52,12 @@ __all__ = [
     "parallel_env",
 ]
 
-if ENV_ID not in aec_registry:
-    register("aec", ENV_ID, entry_point="generals_env.generals_v0:env")
-if ENV_ID not in parallel_registry:
-    register("parallel", ENV_ID, entry_point="generals_env.generals_v0:parallel_env")
+# Before 1.27 PettingZoo has no registries; all else that is used of it is there from 1.25 on.
+if all(hasattr(pettingzoo, name) for name in ("aec_registry", "parallel_registry", "register")):
+    if ENV_ID not in pettingzoo.aec_registry:
+        pettingzoo.register("aec", ENV_ID, entry_point="generals_env.generals_v0:env")
+    if ENV_ID not in pettingzoo.parallel_registry:
+        pettingzoo.register("parallel", ENV_ID, entry_point="generals_env.generals_v0:parallel_env")
 if ENV_ID not in gymnasium.registry:
     gymnasium.register(
         ENV_ID,

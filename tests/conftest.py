@@ -1,8 +1,7 @@
-"""What all tests share: a cache of compiled kernels that edits cannot make stale, and the ground truth beside the checkout."""
+"""What all tests share: a folder for compiled kernels, and the ground truth beside the checkout."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -11,15 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def kernel_sources_hash() -> str:
-    """Return a hash of all that is compiled: numba does not notice an edited callee in another file."""
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "generals_env" / "engine").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba_cache" / kernel_sources_hash()))
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba_cache"))
 
 
 @pytest.fixture(scope="session")

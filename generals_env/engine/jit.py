@@ -1,7 +1,7 @@
 """How the kernels are compiled.
 
-``nogil`` lets a thread pool cut a batch; ``cache`` keeps compiled code between processes. ``parallel=True`` is not
-used: from Python threads it aborts on numba's workqueue layer, and forking after OpenMP kills the child.
+``nogil`` lets a thread pool cut a batch. ``parallel=True`` is not used: from Python threads it aborts on numba's workqueue
+layer, and forking after OpenMP kills the child. ``kernel_cache.py`` keeps compiled code between processes.
 
 Only what Python calls is a ``kernel``; what only kernels call is a ``subroutine``, compiled without the wrappers for Python
 and C and cached with its callers. That halves the time of the first compilation.
@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from generals_env.engine.kernel_cache import KernelCache
+
 __all__ = ["inlined", "kernel", "subroutine"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -24,18 +26,13 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 def kernel(function: Function) -> Function:
-    """Compile ``function`` with numba on its first call, once for each signature.
+    """Compile ``function`` with numba on its first call, once for each signature, or load what an earlier process compiled.
 
-    Where neither the package's folder nor the user's cache folder can be written, numba refuses to cache; the kernel is
-    then compiled anew in each process, which costs seconds but works. (A shared temporary folder would be worse than
-    that: numba's cache files are pickles, and another user could plant them.)
+    Where no folder can be written that belongs to this user alone, each process compiles anew: that costs seconds but works.
     """
-    try:
-        compiled: Function = compile_with(cache=True, **OPTIONS)(function)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        compiled = compile_with(**OPTIONS)(function)
+    compiled: Any = compile_with(**OPTIONS)(function)
+    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # it is made at run time
+        compiled._cache = KernelCache(function)  # as ``cache=True`` does with numba's own, which misses edited callees
     return compiled
 
 
