@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numba
 
+from generals_env.engine.source_hash import ENGINE
+
 __all__ = [
     "DAY",
-    "ENGINE",
     "KERNEL_SUFFIX",
     "UNFINISHED_SUFFIX",
     "find_folder",
@@ -30,7 +31,6 @@ __all__ = [
     "remove_unused",
 ]
 
-ENGINE = Path(__file__).resolve().parent
 #: A version and a hash.
 FOLDER_NAME = re.compile(r"[^/]+-[0-9a-f]{16}")
 KERNEL_SUFFIX, UNFINISHED_SUFFIX = ".nbc", ".tmp"

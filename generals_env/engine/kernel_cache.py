@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import pickle
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import llvmlite
@@ -23,7 +21,8 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from generals_env.engine.cache_files import CacheFiles
-from generals_env.engine.cache_folder import ENGINE, KERNEL_SUFFIX, find_folder
+from generals_env.engine.cache_folder import KERNEL_SUFFIX, find_folder
+from generals_env.engine.source_hash import SOURCES, hash_sources
 from generals_env.version import __version__
 
 __all__ = ["KernelCache"]
@@ -44,38 +43,14 @@ SETTINGS = (
 )
 
 
-def source_files() -> list[Path]:
-    """Return all files that kernels are compiled from; none where they cannot be found, as in some frozen programs."""
-    if ENGINE.is_dir():
-        return sorted(path for path in ENGINE.rglob("*.py*") if "__pycache__" not in path.parts)
-    if getattr(sys, "frozen", False):
-        return [Path(sys.executable)]
-    return [path for path in ENGINE.parents if path.is_file()]  # a zip archive
-
-
-def hash_sources() -> str | None:
-    """Return a hash of all sources of the engine and of the versions of what compiles them; None where there are no sources."""
-    files = source_files()
-    if not files:
-        return None
-    digest = hashlib.sha256()
-    python = sys.implementation.cache_tag, getattr(sys, "abiflags", "")
-    digest.update(repr((python, numba.__version__, llvmlite.__version__, np.__version__)).encode())
-    for path in files:
-        content = path.read_bytes()
-        digest.update(f"{os.path.relpath(path, ENGINE)} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()[:16]
-
-
-#: Taken before the rest of the engine is imported: a file that is edited later than that may or may not be what runs.
-SOURCES = hash_sources()
-
-
 @functools.cache
 def cache_files() -> CacheFiles | None:
-    """Return the files of this process's kernels; None where there is no place for them."""
-    folder = find_folder(f"{__version__}-{SOURCES}") if SOURCES else None
+    """Return the files of this process's kernels; None where there is no folder for them, or their sources are not known."""
+    if SOURCES is None:
+        return None
+    python = sys.implementation.cache_tag, getattr(sys, "abiflags", "")
+    made_of = repr((SOURCES, python, numba.__version__, llvmlite.__version__, np.__version__))
+    folder = find_folder(f"{__version__}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}")
     return CacheFiles(folder) if folder else None
 
 
