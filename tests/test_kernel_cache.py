@@ -280,10 +280,9 @@ def test_kernels_of_another_user_are_not_loaded(copy: Copy, tmp_path: Path) -> N
     assert Path(own["folder"]).is_relative_to(copy.engine)
 
 
+@root_only
 def test_shared_temporary_home_is_not_used(copy: Copy, tmp_path: Path) -> None:
     let_others_through(tmp_path)
-    if os.geteuid() != 0:
-        pytest.skip("only root makes a folder that belongs to another user than the process")
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)

@@ -13,9 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CHOICE = ["tests/test_conformance.py", "tests/small_games.py", "-k", "duel or teams or torus or small", "-p", "no:xdist", "-q"]
 
 
-def run_again(tmp_path: Path, **environment: str) -> None:
-    # Numba's cache does not know of these settings: the cache must be another one.
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **environment}
+def run_again(**environment: str) -> None:
+    environment = {**os.environ, **environment}
     environment.pop("PYTEST_ADDOPTS", None)
     done = subprocess.run(
         # Interpreted 64-bit arithmetic warns where the compiled one wraps: that is what a generator of random bits is for.
@@ -31,9 +30,9 @@ def run_again(tmp_path: Path, **environment: str) -> None:
     assert "passed" in done.stdout
 
 
-def test_uncompiled_kernels_play_the_same_games(tmp_path: Path) -> None:
-    run_again(tmp_path, NUMBA_DISABLE_JIT="1")
+def test_uncompiled_kernels_play_the_same_games() -> None:
+    run_again(NUMBA_DISABLE_JIT="1")
 
 
-def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
-    run_again(tmp_path, NUMBA_BOUNDSCHECK="1")
+def test_kernels_stay_within_their_arrays() -> None:
+    run_again(NUMBA_BOUNDSCHECK="1")

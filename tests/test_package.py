@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -151,18 +152,39 @@ def test_it_works_where_nothing_can_be_written(tmp_path: Path) -> None:
     # Root may write anywhere: a file where a folder would have to be made stops it, too.
     blocked = tmp_path / "file"
     blocked.write_text("")
-    code = """
+    shutil.copytree(ROOT / "generals_env", tmp_path / "generals_env", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "generals_env" / "engine" / "__pycache__").write_text("")
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
         import generals_env
-        from generals_env.engine import jit
+        from generals_env.engine.turn import play_turn
+        assert generals_env.__file__.startswith({str(tmp_path)!r})
         env = generals_env.make(height=6, width=6)
         env.reset(seed=1)
         env.step(env.action_space("player_0").n - 1)
+        assert play_turn.stats.cache_path is None
         print(env.agent_selection)
     """
-    python(code, HOME=str(blocked / "home"), XDG_CACHE_HOME=str(blocked / "cache"), NUMBA_CACHE_DIR=str(tmp_path / "c"))
-    locators = "from numba.core import caching; caching.CacheImpl._locator_classes = []\n"
-    first = python(locators + textwrap.dedent(code), HOME=str(blocked / "home"))
-    assert first.strip() == "player_1"
+    output = python(code, cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1", NUMBA_CACHE_DIR=str(blocked / "cache"))
+    assert output.strip() == "player_1"
+
+
+@pytest.mark.parametrize("names", [("aec_registry", "parallel_registry", "register"), ("register",)])
+def test_pettingzoo_without_registries_is_enough(names: tuple[str, ...]) -> None:
+    # Versions before 1.27, which some libraries ask for, have none of them.
+    output = python(f"""
+        import gymnasium, pettingzoo
+        for name in {names!r}:
+            if hasattr(pettingzoo, name):
+                delattr(pettingzoo, name)
+        import generals_env
+        assert generals_env.ENV_ID in gymnasium.registry
+        for env in (generals_env.make(height=6, width=6), generals_env.parallel_env(height=6, width=6)):
+            env.reset(seed=1)
+            print(env.agents)
+    """)
+    assert output.split("\n") == ["['player_0', 'player_1']"] * 2 + [""]
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +244,6 @@ def test_the_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:
         """,
         cwd=tmp_path,
         executable=str(executable),
-        NUMBA_CACHE_DIR=str(tmp_path / "cache"),
     )
     assert output.strip() == "60"
 
