@@ -295,7 +295,8 @@ def truncated(content: bytes) -> bytes:
 
 
 def flipped(content: bytes) -> bytes:
-    return content[:-200] + bytes([content[-200] ^ 1]) + content[-199:]
+    middle = len(content) // 2  # of a kernel, this is machine code
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
 def emptied(content: bytes) -> bytes:
@@ -315,13 +316,17 @@ def unpicklable(content: bytes) -> bytes:
 def test_damaged_kernels_are_compiled_again_with_one_warning(copy: Copy) -> None:
     first = copy.run()
     damages: list[Callable[[bytes], bytes]] = [truncated, flipped, emptied, garbage, unpicklable]
+    tag = Path(first["folder"]) / "CACHEDIR.TAG"
+    intact = tag.read_bytes()
     for damage in damages:
+        tag.write_bytes(damage(intact))
         for path in files_of(first["folder"]):
             path.write_bytes(damage(path.read_bytes()))
         mended = copy.run()
         assert (mended["results"], mended["hits"], len(mended["warnings"])) == ([10, 24], 0, 1), damage
         assert mended["warnings"][0].startswith("RuntimeWarning: ")
         assert first["folder"] in mended["warnings"][0]
+        assert tag.read_bytes() == intact
     assert copy.run() == first | {"hits": 2}
 
 

@@ -59,7 +59,7 @@ def find_folder(name: str) -> Path | None:
     readable = None
     for place in places():
         folder = place / name
-        if is_usable(folder):
+        if prepare_folder(folder):
             if os.access(folder, os.W_OK):
                 return folder
             readable = readable or folder
@@ -106,8 +106,8 @@ def is_private(folder: Path) -> bool:
     return existing.st_uid == os.geteuid() or (existing.st_uid == 0 and not existing.st_mode & stat.S_ISVTX)
 
 
-def is_usable(folder: Path) -> bool:
-    """Return whether kernels can be read from ``folder``: made if needed, and emptied if others could write to it."""
+def prepare_folder(folder: Path) -> bool:
+    """Make ``folder`` if needed, empty it if others could write to it, and return whether kernels can be read from it."""
     try:
         make_folder(folder)
         if folder.is_symlink():
@@ -149,7 +149,7 @@ def mark_used(folder: Path) -> None:
     """Note that ``folder`` is used; for two callers at once, too. A folder that this user cannot write to stays as it is."""
     tag = folder / TAG_NAME
     with contextlib.suppress(OSError):
-        if not tag.exists() or time.time() - tag.stat().st_mtime > DAY:
+        if not tag.exists() or tag.read_bytes() != TAG or is_older(tag, DAY):
             tag.write_bytes(TAG)
 
 
