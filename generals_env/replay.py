@@ -155,11 +155,15 @@ class Replay:
         Raises:
             ReplayError: If the game has tiles or modifiers whose sight is not built.
         """
-        if self.hidden:
-            raise ReplayError(f"replay {self.id!r}: expected a game with ordinary sight, got {self.hidden}")
+        self.require_sight()
         for transition in self._transitions(reward or RewardConfig()):
             collector.on_state_transition(transition)
         collector.on_game_end()
+
+    def require_sight(self) -> None:
+        """Raise ``ReplayError`` if the game has tiles or modifiers whose sight is not built."""
+        if self.hidden:
+            raise ReplayError(f"replay {self.id!r}: expected a game with ordinary sight, got {self.hidden}")
 
     def _turn(self, boards: Boards) -> ReplayTurn:
         shape = (self.height, self.width)

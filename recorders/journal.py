@@ -16,7 +16,7 @@ import numpy.typing as npt
 from generals_env.collector import Transition
 from generals_env.engine.boards import Boards
 from generals_env.engine.gather import gather_rows
-from generals_env.engine.packing import trimmed
+from generals_env.engine.packing import first_rows, trimmed
 from generals_env.engine.recall import recall_rows
 from generals_env.engine.recording import (
     BOARDS,
@@ -327,7 +327,7 @@ class Journal:
         count = int(counts[EXPERIENCES])
         dense = None if self.shown is None else self.shown.take(count)
         if count:
-            rows = recording.experiences[:count]
+            rows = first_rows(recording.experiences, count)
             rows["sequence"] = np.arange(self._sequence, self._sequence + count)
             boards = trimmed(recording.packed, int(counts[BOARDS]), int(counts[GROUNDS]), int(counts[WIDE]))
             batch = ExperienceBatch(tuple(names), rows, boards, self._shape, self.recipe, dense, self.metadata)

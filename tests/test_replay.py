@@ -138,7 +138,7 @@ def test_teams_absent_players_and_old_versions_are_read() -> None:
 
 
 def test_a_game_without_anything_or_with_a_late_move_ends() -> None:
-    empty: dict[str, Any] = dict.fromkeys(("cities", "cityArmies", "mountains", "moves"), [])
+    empty: dict[str, Any] = {name: [] for name in ("cities", "cityArmies", "mountains", "moves")}
     nothing = replay.from_dict(empty | {"version": 18, "mapWidth": 1, "mapHeight": 2, "generals": [0, 1]})
     assert (nothing.id, len(list(nothing.play()))) == ("", 3)
     alone = replay.from_dict(GAME | {"generals": [0], "moves": [], "afks": []})
