@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import uuid
@@ -11,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +35,8 @@ __all__ = ["RecordedReplays", "record_replays"]
 #: Boards and experiences of a batch: a game that has no more is one batch, written whole or not at all.
 BATCH_BYTES = 16 * 2**20
 
-#: Games that are read and played before the sink has taken the one in front, and bytes at which no more are begun: a sink that
-#: writes a large file every few hundred games is to keep the other cores waiting as little as may be.
+#: Games that wait for their turn at most, and bytes of those that are played at which no others are begun. A sink that writes
+#: a large file every few hundred games is to keep the other cores waiting as little as may be.
 MOST_AHEAD = 128
 AHEAD_BYTES = 64 * 2**20
 
@@ -110,11 +112,8 @@ def record_replays(
     if isinstance(paths, (str, Path)):
         paths = [paths]
     weights = (reward or RewardConfig()).weights()
-    with (
-        closing(open_sink(sink)) as opened,
-        ThreadPoolExecutor(available_cores(), thread_name_prefix="generals_env") as pool,
-    ):
-        recorder, ahead = ReplayRecorder(opened, on_error == "skip"), Ahead(pool, weights)
+    with closing(open_sink(sink)) as opened, Ahead(weights) as ahead:
+        recorder = ReplayRecorder(opened, on_error == "skip")
         for path in paths:
             # Threads without work wait for paths or for the sink: then what they played is not to wait, too.
             if ahead.idle:
@@ -128,15 +127,26 @@ def record_replays(
 
 
 class Ahead:
-    """Replays that are read and played by other threads before their turn."""
+    """Replays that other threads read and play before their turn."""
 
-    def __init__(self, pool: ThreadPoolExecutor, weights: npt.NDArray[np.float64]) -> None:
-        """Play on ``pool``, with these weights of the reward."""
-        self._pool = pool
+    def __init__(self, weights: npt.NDArray[np.float64]) -> None:
+        """Play with these weights of the reward."""
         self._weights = weights
+        self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="generals_env")
         self._waiting: deque[tuple[str | Path, Future[Played]]] = deque()
-        self._lock = threading.Lock()
+        self._submitted = 0
+        self._changed = threading.Condition()  # of what follows
+        self._wanted = -1  # number of the last one that was taken, or is waited for
         self._bytes = 0  # of what is played and not taken
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Wait for games that are being played; begin no others."""
+        self._want(sys.maxsize)
+        self._pool.shutdown(cancel_futures=True)
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -149,26 +159,38 @@ class Ahead:
 
     @property
     def full(self) -> bool:
-        """Whether no more are to be begun."""
-        return len(self) >= MOST_AHEAD or (len(self) > 0 and self._bytes > AHEAD_BYTES)
+        """Whether there are as many as may be."""
+        return len(self) >= MOST_AHEAD
 
     def submit(self, path: str | Path) -> None:
-        """Begin with another one."""
-        self._waiting.append((path, self._pool.submit(self._play, path, time.time_ns())))
+        """Begin with another one, or let it wait for its turn."""
+        self._waiting.append((path, self._pool.submit(self._play, self._submitted, path, time.time_ns())))
+        self._submitted += 1
 
     def take(self) -> tuple[str | Path, Future[Played]]:
         """Wait for the one in front and return it."""
+        self._want(self._submitted - len(self))
         path, played = self._waiting.popleft()
         if played.exception() is None:
-            with self._lock:
-                self._bytes -= played.result().nbytes
+            self._add(-played.result().nbytes)
         return path, played
 
-    def _play(self, path: str | Path, now: int) -> Played:
+    def _play(self, number: int, path: str | Path, now: int) -> Played:
+        with self._changed:
+            self._changed.wait_for(lambda: self._bytes <= AHEAD_BYTES or number <= self._wanted)
         played = play_file(path, self._weights, now)
-        with self._lock:
-            self._bytes += played.nbytes
+        self._add(played.nbytes)
         return played
+
+    def _want(self, number: int) -> None:
+        with self._changed:
+            self._wanted = number
+            self._changed.notify_all()
+
+    def _add(self, size: int) -> None:
+        with self._changed:
+            self._bytes += size
+            self._changed.notify_all()
 
 
 def play_file(path: str | Path, weights: npt.NDArray[np.float64], now: int) -> Played:
