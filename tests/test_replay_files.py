@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from helpers import DATA, same
 from lzstring import LZString
+from typer.testing import CliRunner
 
 from generals_env import ReplayError, replay
+from generals_env.cli import app
 from generals_env.recorders import record_replays
 from generals_env.replay_fields import POSITIONS, REQUIRED
 
@@ -351,3 +353,32 @@ def test_every_way_to_cut_or_flip_a_gior_gives_a_game_or_one_error(tmp_path: Pat
                 kinds.add(str(error).split(":")[1].strip())
                 assert str(error).startswith("game.gior: ")  # noqa: PT017 - either outcome is right
     assert {"data", "expected a replay, got an empty file", "expected a .gior file, got a damaged one"} <= kinds
+
+
+# --- The command line ---------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_names_paths_that_are_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["replay", str(DATA / "duel.json.gz"), str(tmp_path / "gone"), str(tmp_path / "lost.gior")]
+    )
+    assert result.exit_code == 2
+    text = "".join(result.output.replace("│", " ").split())
+    assert f"got what is not there: {tmp_path / 'gone'}, {tmp_path / 'lost.gior'}".replace(" ", "") in text
+
+
+def test_the_command_line_draws_the_first_replay_that_is_one(tmp_path: Path) -> None:
+    folder = tmp_path / "games"
+    folder.mkdir()
+    (folder / "a page.gior").write_text(PAGE)
+    (folder / "game.json").write_text(TEXTS[0])
+    for options in ([], ["--out", str(tmp_path / "set")]):
+        result = CliRunner().invoke(app, ["replay", str(folder), "--gif", str(tmp_path / "game.gif"), *options])
+        assert result.exit_code == 0
+        assert "got a web page" in " ".join(result.output.split())
+        assert (tmp_path / "game.gif").stat().st_size > 100
+        (tmp_path / "game.gif").unlink()
+    (folder / "game.json").unlink()
+    result = CliRunner().invoke(app, ["replay", str(folder), "--gif", str(tmp_path / "game.gif")])
+    assert result.exit_code == 1
+    assert not (tmp_path / "game.gif").exists()
