@@ -19,7 +19,14 @@ from recorded import Facts, facts
 
 import generals_env
 from generals_env import ReplayError, RewardConfig, StorageError, replay
-from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays, replays
+from generals_env.recorders import (
+    DatasetWriter,
+    ExperienceBatch,
+    ExperienceRecorder,
+    open_dataset,
+    record_replays,
+    replays,
+)
 from generals_env.recorders.journal import GameCollector, Journal
 from generals_env.threads import available_cores
 
@@ -338,3 +345,26 @@ def test_games_that_wait_for_the_sink_are_bounded(
     record_replays(paths, Watching())
     assert len(ahead) == 60
     assert max(ahead) <= max(7, 2 * available_cores() + 1)
+
+
+def test_files_of_many_shapes_are_written_one_after_another(tmp_path: Path) -> None:
+    boards = [(height, width) for height in range(5, 10) for width in range(5, 10)]
+    games = []
+    for number in range(4 * len(boards)):
+        height, width = boards[number % len(boards)]
+        plain = dict.fromkeys(("cities", "cityArmies", "mountains", "moves"), ())
+        size = {"version": 18, "mapWidth": width, "mapHeight": height, "generals": [0, height * width - 1]}
+        games.append({**plain, **size, "id": str(number), "afks": [[0, 100]]})
+    batches = Memory()
+    record_replays(written(tmp_path, games), batches)
+    most = 2 * max(batch.nbytes for batch in batches)
+    before = 0
+    with DatasetWriter(tmp_path / "out", max_file_bytes=most) as writer:
+        for batch in batches:
+            writer.write(batch)
+            files, before = writer.stats().files - before, writer.stats().files
+            assert files <= 2  # what is full, and the largest one besides
+        pending = writer.stats().pending
+        assert sum(batch.nbytes for batch in batches[-20:]) > 4 * most
+        assert 0 < pending < sum(map(len, batches[-20:]))
+    assert sum(map(len, open_dataset(tmp_path / "out"))) == sum(map(len, batches))
