@@ -14,6 +14,7 @@ import platform
 import shutil
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +32,6 @@ from rich.table import Table
 
 import generals_env
 from benchmarks.buffers import PACKS, Batches, cell
-from generals_env import replay
 from generals_env.recorders import (
     DatasetWriter,
     ExperienceBatch,
@@ -39,11 +39,11 @@ from generals_env.recorders import (
     ExperienceRecorder,
     Tensors,
     open_dataset,
+    record_replays,
     to_minari,
 )
 from generals_env.recorders.codec import encode_batch
 from generals_env.recorders.formats import FORMATS, format_of
-from generals_env.recorders.journal import GameCollector, Journal
 
 ROUNDS = 5
 
@@ -53,6 +53,11 @@ AN_HOUR = 3600 * 1000 * 50 * 2
 TENSORS = 2 * 4 * 9 + 2 * 8  # bytes a tile of one experience: both states, float32, and both masks
 
 PIECE = 2048  # experiences whose tensors are there at a time
+
+#: Games of people that ``record_replays`` is measured with.
+REPLAYS = 5000
+
+WORKER = Path(__file__).parent / "workers" / "replays.py"
 
 #: Formats that hold tensors, which are slow: they are measured with a part of the experiences.
 OF_TENSORS = ("tfrecord", "tfrecord.gz")
@@ -68,16 +73,23 @@ def games_of_expanders() -> ExperienceBatch:
     return ExperienceBatch.concat(batches[-len(batches) // 4 :])
 
 
+def replays_of_people(folder: Path, count: int | None = None) -> list[Path]:
+    """Write recorded duels of people to files, again and again until there are ``count``; none if they do not lie here."""
+    games = [
+        case["replay"] for pack in sorted(PACKS.glob("*.json.gz")) for case in json.loads(gzip.decompress(pack.read_bytes()))
+    ]
+    paths = [folder / f"{number:05d}.json" for number in range((len(games) if count is None else count) if games else 0)]
+    for number, path in enumerate(paths):
+        game = games[number % len(games)]
+        path.write_text(json.dumps(game | {"id": f"{game['id']}-{number}"}))
+    return paths
+
+
 def games_of_people() -> list[ExperienceBatch]:
     """Return recorded duels of people, none if they do not lie beside the checkout."""
     batches = Batches()
-    journal = Journal(batches)
-    collector = GameCollector(journal)
-    for path in sorted(PACKS.glob("*.json.gz")):
-        for case in json.loads(gzip.decompress(path.read_bytes())):
-            journal.stamp = time.time_ns()  # as record_replays does
-            replay.from_dict(case["replay"]).collect(collector)
-    journal.close()
+    with tempfile.TemporaryDirectory() as folder:
+        record_replays(replays_of_people(Path(folder)), batches)
     return list(batches)
 
 
@@ -334,6 +346,22 @@ def datasets(console: Console, batch: ExperienceBatch) -> None:
     console.print(table)
 
 
+def people(console: Console) -> None:
+    """Measure ``record_replays``: many games of people into nothing and into a folder, in processes of their own."""
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        paths = replays_of_people(Path(folder), REPLAYS)
+        if not paths:
+            return
+        table = Table("record_replays", "experiences", "a second", "a second of CPU", "resident, MB")
+        for place in ("nothing", "npz", "games"):
+            command = [sys.executable, str(WORKER), folder, place]
+            figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            count = figures["experiences"]
+            speeds = (f"{count / figures['seconds']:,.0f}", f"{count / figures['cpu_seconds']:,.0f}")
+            table.add_row(f"{len(paths):,} games to {place}", f"{count:,}", *speeds, f"{figures['resident'] / 2**20:,.0f}")
+    console.print(table)
+
+
 def minari(console: Console) -> None:
     """Measure the export to Minari, and what it takes on disk."""
     batches = Batches()
@@ -355,10 +383,11 @@ def main() -> None:
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     os.chdir(place)  # on the disk of the checkout: /tmp may be memory
-    batch, people = games_of_expanders(), games_of_people()
-    formats(console, batch, people)
+    batch = games_of_expanders()
+    formats(console, batch, games_of_people())
     log(console, batch)
     datasets(console, batch)
+    people(console)
     minari(console)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     versions = f"numpy {np.__version__}, pyarrow {pa.__version__}, SQLite {sqlite3.sqlite_version}"

@@ -137,6 +137,9 @@ def play_replays(
     naming: Naming = "packed",
 ) -> None:
     """Play recorded games of people again: show how they end, record them, draw one."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise typer.BadParameter(f"expected files or folders, got what is not there: {', '.join(missing)}", param_hint="PATHS")
     files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
     skipped: dict[str, str] = {}
     if out is None:
@@ -156,13 +159,14 @@ def play_replays(
         console.print(f"{result.games:,} games, {result.experiences:,} experiences in {out}")
     for file_name, reason in skipped.items():
         console.print(f"skipped {file_name}: {reason}", style="yellow", markup=False)
-    if gif:
-        turns = list(replay.read(files[0]).play())
+    readable = [file for file in files if str(file) not in skipped]
+    if gif and readable:
+        turns = list(replay.read(readable[0]).play())
         with progress_bar() as bar:
             chosen = turns[:: max(len(turns) // GIF_FRAMES, 1)] + turns[-1:]
             save_gif([draw_board(turn.boards, tile_size=GIF_TILE) for turn in bar.track(chosen, description="drawing")], gif)
         console.print(f"picture in {gif}")
-    if len(skipped) == len(files):
+    if not readable:
         raise typer.Exit(1)
 
 

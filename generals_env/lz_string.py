@@ -16,14 +16,27 @@ MOST_CHARACTERS = 64 * 2**20
 
 NEW_BYTE, NEW_WORD, END = 0, 1, 2
 
+#: Bytes that a reader turns into text of zeros and ones at a time: eight times as many characters.
+WINDOW = 2**16
+
 
 class BitReader:
-    """Bits of a byte string, in the order of the format."""
+    """Bits of a byte string, in the order of the format.
+
+    They are kept as text, of which a code is a slice: much faster than shifting them out one by one.
+    """
 
     def __init__(self, data: bytes) -> None:
         """Start at the first bit."""
         self._data = data
-        self._position = 0
+        self._bits = ""
+        self._position = 0  # in ``_bits``
+        self._next = 0  # byte that follows those in ``_bits``
+
+    @property
+    def byte(self) -> int:
+        """Number of the byte in which the next bit lies."""
+        return self._next - (len(self._bits) - self._position + 7) // 8
 
     def read(self, width: int) -> int:
         """Return the next ``width`` bits as a number.
@@ -31,14 +44,18 @@ class BitReader:
         Raises:
             ReplayError: If the data ends first.
         """
-        if self._position + width > 8 * len(self._data):
-            raise ReplayError(f"data: expected an end mark, got the end of {len(self._data)} bytes")
-        value = 0
-        for shift in range(width):
-            byte = self._data[self._position >> 3]
-            value |= (byte >> (7 - (self._position & 7)) & 1) << shift
-            self._position += 1
-        return value
+        end = self._position + width
+        if end > len(self._bits):
+            piece = self._data[self._next : self._next + WINDOW]
+            self._next += len(piece)
+            # A one in front keeps the zeros with which the piece may begin.
+            self._bits = self._bits[self._position :] + bin(int.from_bytes(b"\x01" + piece, "big"))[3:]
+            self._position, end = 0, width
+            if end > len(self._bits):
+                raise ReplayError(f"data: expected an end mark, got the end of {len(self._data)} bytes: it is cut off")
+        bits = self._bits[self._position : end]
+        self._position = end
+        return int(bits[::-1], 2)
 
 
 def decompress(data: bytes, most: int = MOST_CHARACTERS) -> str:
@@ -70,7 +87,9 @@ def decompress(data: bytes, most: int = MOST_CHARACTERS) -> str:
         elif code == len(entries) and previous:
             entry = previous + previous[0]
         else:
-            raise ReplayError(f"data: expected a code below {len(entries) + 1}, got {code}")
+            raise ReplayError(
+                f"data: expected LZ-string, got what it cannot be at byte {reader.byte} of {len(data)}: it is damaged"
+            )
         length += len(entry)
         if length > most:
             raise ReplayError(f"data: expected at most {most} characters, got more")

@@ -6,9 +6,6 @@ JSON lists in the order of the format; each also gzipped.
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,38 +43,14 @@ from generals_env.engine.boards import (
 from generals_env.engine.sight import visible_to
 from generals_env.engine.turn import AFTER, BEFORE, replay_turn
 from generals_env.errors import ReplayError
-from generals_env.lz_string import MOST_CHARACTERS, decompress
+from generals_env.lz_string import MOST_CHARACTERS
+from generals_env.replay_fields import is_missing, listed, named, records, text, whole, wholes
+from generals_env.replay_text import parse, unzipped
 
 __all__ = ["Replay", "ReplayTurn", "from_dict", "read"]
 
-#: Names of the format's positions; those we have no use for are passed over.
-POSITIONS = {
-    0: "version",
-    1: "id",
-    2: "mapWidth",
-    3: "mapHeight",
-    6: "cities",
-    7: "cityArmies",
-    8: "generals",
-    9: "mountains",
-    10: "moves",
-    11: "afks",
-    12: "teams",
-    14: "neutrals",
-    15: "neutralArmies",
-    16: "swamps",
-    19: "lights",
-    21: "modifiers",
-    22: "observatories",
-    23: "lookouts",
-    24: "deserts",
-    28: "tunnels",
-    34: "strongholds",
-}
-
 MOST_BYTES = 64 * 2**20  # of a file, before and after gzip
 MOST_SIDE = 128
-MOST_MOVES = 2_000_000
 MOST_TURN = 60_000  # the live game ends at 50,000 (rule 27)
 MOST_ARMY = 10**6
 
@@ -182,11 +155,15 @@ class Replay:
         Raises:
             ReplayError: If the game has tiles or modifiers whose sight is not built.
         """
-        if self.hidden:
-            raise ReplayError(f"replay {self.id!r}: expected a game with ordinary sight, got {self.hidden}")
+        self.require_sight()
         for transition in self._transitions(reward or RewardConfig()):
             collector.on_state_transition(transition)
         collector.on_game_end()
+
+    def require_sight(self) -> None:
+        """Raise ``ReplayError`` if the game has tiles or modifiers whose sight is not built."""
+        if self.hidden:
+            raise ReplayError(f"replay {self.id!r}: expected a game with ordinary sight, got {self.hidden}")
 
     def _turn(self, boards: Boards) -> ReplayTurn:
         shape = (self.height, self.width)
@@ -243,60 +220,51 @@ def read(path: str | Path) -> Replay:
         path = Path(path)
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
-        if data[:2] == b"\x1f\x8b":
-            with gzip.open(path) as archive:
-                data = archive.read(MOST_BYTES + 1)
-    except (OSError, EOFError, zlib.error, TypeError, ValueError) as error:  # a null byte is a ValueError
+    except (OSError, TypeError, ValueError) as error:  # a null byte is a ValueError
         raise ReplayError(f"path: expected a readable file, got {str(path)!r} ({error})") from error
-    if len(data) > MOST_BYTES:
-        raise ReplayError(f"path: expected at most {MOST_BYTES} bytes, got more in {str(path)!r}")
     try:
-        if data.lstrip()[:1] in (b"{", b"["):
-            text = data.decode()
-        else:
-            text = decompress(data, MOST_CHARACTERS)
-        fields = json.loads(text)
-        return from_dict(fields)
-    except (ValueError, RecursionError) as error:
+        return from_dict(parse(unzipped(data, MOST_BYTES), MOST_CHARACTERS))
+    except ReplayError as error:
         raise ReplayError(f"{path.name}: {error}") from error
 
 
 def from_dict(fields: Mapping[str, Any] | Sequence[Any]) -> Replay:
     """Return the replay that named fields (or a list in the order of the format) describe.
 
+    Rows of tables are read, too: numpy's numbers, arrays and tuples wherever numbers and lists are, NaN where an optional
+    field is missing. ``version``, ``mapWidth``, ``mapHeight``, ``cities``, ``cityArmies``, ``generals``, ``mountains`` and
+    ``moves`` are fields of every replay; of the others a missing one is empty, and unknown ones are passed over.
+
     Raises:
         ReplayError: If a field is missing or has a value it cannot have, or the game needs rules that are not built.
     """
-    if isinstance(fields, list):
-        fields = {name: fields[position] for position, name in POSITIONS.items() if position < len(fields)}
-    if not isinstance(fields, Mapping):
-        raise ReplayError(f"replay: expected named fields or a list, got {type(fields).__name__}")
-    version = whole("version", fields.get("version"), 1, LIVE_VERSION)
-    width = whole("mapWidth", fields.get("mapWidth"), 1, MOST_SIDE)
-    height = whole("mapHeight", fields.get("mapHeight"), 1, MOST_SIDE)
+    fields = named(fields)
+    version = whole("version", fields["version"], 1, LIVE_VERSION)
+    width = whole("mapWidth", fields["mapWidth"], 1, MOST_SIDE)
+    height = whole("mapHeight", fields["mapHeight"], 1, MOST_SIDE)
     for name in ("tunnels", "strongholds"):
-        if fields.get(name):
-            raise ReplayError(f"{name}: expected none (not built), got {len(listed(name, fields))}")
+        if count := len(listed(name, fields)):
+            raise ReplayError(f"{name}: expected none (not built), got {count}")
     modifiers = 0
-    for number in listed("modifiers", fields):
-        modifiers |= 1 << whole("modifiers", number, 0, 14)
+    for number in wholes("modifiers", fields, 0, 14).tolist():
+        modifiers |= 1 << number
     if modifiers & ~PLAYABLE:
         refused = [number for number in range(15) if modifiers & ~PLAYABLE & 1 << number]
         raise ReplayError(f"modifiers: expected some of 0, 1, 5, 6, 7, 10 (others are not built), got {refused}")
     start = starting_board(fields, version, height, width, modifiers)
     players = start.players.shape[1]
     tiles = height * width
-    moves = rows("moves", fields, ("index", "start", "end", "is50", "turn"), (players, tiles, tiles, 2, MOST_TURN))
-    events = rows("afks", fields, ("index", "turn"), (players, MOST_TURN))
-    hidden = ", ".join(name for name in ("lookouts", "observatories", "lights") if fields.get(name))
+    moves = records("moves", fields, {"index": players, "start": tiles, "end": tiles, "is50": 2, "turn": MOST_TURN}, "is50")
+    events = records("afks", fields, {"index": players, "turn": MOST_TURN})
+    hidden = ", ".join(name for name in ("lookouts", "observatories", "lights") if listed(name, fields))
     if modifiers & WATCHTOWER:
         hidden = ", ".join(filter(None, (hidden, "modifier 6 (watchtower)")))
-    return Replay(str(fields.get("id", "")), version, players, height, width, start, moves, events, hidden)
+    return Replay(text("id", fields), version, players, height, width, start, moves, events, hidden)
 
 
 def starting_board(fields: Mapping[str, Any], version: int, height: int, width: int, modifiers: int) -> Boards:
     """Return the board at turn 0 (one board)."""
-    tiles = height * width
+    last = height * width - 1
     generals = listed("generals", fields)
     if not 1 <= len(generals) <= MAX_PLAYERS:
         raise ReplayError(f"generals: expected 1 to {MAX_PLAYERS}, got {len(generals)}")
@@ -304,66 +272,32 @@ def starting_board(fields: Mapping[str, Any], version: int, height: int, width: 
     boards.owner[:] = NEUTRAL
     boards.terrain[:] = PLAIN
     for name, owner, terrain in KINDS:
-        for tile in listed(name, fields):
-            boards.owner[0, whole(name, tile, 0, tiles - 1)] = owner
-            boards.terrain[0, tile] = terrain
+        tiles = wholes(name, fields, 0, last)
+        boards.owner[0, tiles] = owner
+        boards.terrain[0, tiles] = terrain
     for name, armies in (("cities", "cityArmies"), ("neutrals", "neutralArmies")):
-        places, sizes = listed(name, fields), listed(armies, fields)
-        if len(places) != len(sizes):
-            raise ReplayError(f"{armies}: expected {len(places)}, one for each of {name}, got {len(sizes)}")
-        for tile, army in zip(places, sizes, strict=True):
-            boards.army[0, whole(name, tile, 0, tiles - 1)] = whole(armies, army, -MOST_ARMY, MOST_ARMY)
-            boards.owner[0, tile] = NEUTRAL
-            if name == "cities":
-                boards.terrain[0, tile] = CITY
-    for player, tile in enumerate(generals):
-        if tile is None:  # never spawned
+        count, sizes = len(listed(name, fields)), len(listed(armies, fields))
+        if count != sizes:
+            raise ReplayError(f"{armies}: expected {count}, one for each of {name}, got {sizes}")
+        tiles = wholes(name, fields, 0, last)
+        boards.army[0, tiles] = wholes(armies, fields, -MOST_ARMY, MOST_ARMY)
+        boards.owner[0, tiles] = NEUTRAL
+        if name == "cities":
+            boards.terrain[0, tiles] = CITY
+    for player, place in enumerate(generals):
+        if is_missing(place):  # never spawned
             boards.players[0, player]["alive"] = False
             continue
-        if boards.owner[0, whole("generals", tile, 0, tiles - 1)] >= 0:
+        tile = whole("generals", place, 0, last)
+        if boards.owner[0, tile] >= 0:
             raise ReplayError(f"generals: expected different tiles, got {tile} twice")
         boards.players[0, player]["general"] = tile
         boards.owner[0, tile] = player
         boards.army[0, tile] = 1
         boards.terrain[0, tile] = GENERAL
-    teams = listed("teams", fields)
-    if teams:
+    teams = wholes("teams", fields, 0, 127)
+    if len(teams):
         if len(teams) != len(generals):
             raise ReplayError(f"teams: expected one for each of {len(generals)} players, got {len(teams)}")
-        boards.players["team"][0] = [whole("teams", team, 0, 127) for team in teams]
+        boards.players["team"][0] = teams
     return boards
-
-
-def whole(name: str, value: Any, least: int, most: int) -> int:
-    """Return ``value`` if it is a whole number in range; raise ``ReplayError`` otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ReplayError(f"{name}: expected a whole number from {least} to {most}, got {value!r:.80}")
-    return value
-
-
-def listed(name: str, fields: Mapping[str, Any]) -> list[Any]:
-    """Return a field that is a list; nothing counts as an empty one."""
-    value = fields.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > MOST_MOVES:
-        raise ReplayError(f"{name}: expected a list of at most {MOST_MOVES}, got {value!r:.80}")
-    return value
-
-
-def rows(name: str, fields: Mapping[str, Any], keys: tuple[str, ...], limits: tuple[int, ...]) -> npt.NDArray[np.int32]:
-    """Return a list of records, each a list or an object with ``keys``, as an array of whole numbers below ``limits``."""
-    table = []
-    for record in listed(name, fields):
-        if isinstance(record, Mapping):
-            record = [record.get(key) for key in keys]  # noqa: PLW2901 - the same record in its other form
-        if not isinstance(record, list) or len(record) != len(keys):
-            raise ReplayError(f"{name}: expected records of {', '.join(keys)}, got {record!r:.80}")
-        # A flag may be written as true or false.
-        table.append(
-            [
-                whole(f"{name}: {key}", int(value) if isinstance(value, bool) else value, 0, limit - 1)
-                for key, value, limit in zip(keys, record, limits, strict=True)
-            ]
-        )
-    return np.array(table, np.int32).reshape(-1, len(keys))

@@ -162,7 +162,7 @@ class ExperienceBatch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
+        """Bytes of all arrays; in a ``slice`` those of all boards of the batch it was cut from."""
         return self.rows.nbytes + sum(array.nbytes for array in self.boards) + (self.dense.nbytes if self.dense else 0)
 
     # --- What is derived ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from generals_env.collector import Transition
 from generals_env.engine.boards import Boards
 from generals_env.engine.gather import gather_rows
-from generals_env.engine.packing import trimmed
+from generals_env.engine.packing import first_rows, trimmed
 from generals_env.engine.recall import recall_rows
 from generals_env.engine.recording import (
     BOARDS,
@@ -87,7 +87,6 @@ class Journal:
         closed: Whether it takes no more.
         recipe: How observations are made of boards.
         metadata: Goes into every batch; a batch keeps the very dict, so put another one in its place.
-        stamp: ``collected_at`` of turns to come, for games that were played another time; None for the time of writing.
         shown: Keeps observations as they were shown, where boards do not tell them; None otherwise.
     """
 
@@ -115,7 +114,6 @@ class Journal:
         self.recipe = recipe or Recipe()
         self.metadata: Mapping[str, Any] = {"run": self.run_id, **(metadata or {})}
         self.shown: Shown | None = None
-        self.stamp: int | None = None
         self.closed = False
         self.seat = seat
         self._count = games
@@ -123,7 +121,6 @@ class Journal:
         self._sequence = 0  # of the first experience that is in no batch yet
         self._numbered = 0  # games that have an id
         self._ids: list[str | None] = [None] * games  # of games that went on when their recording began
-        self._given: deque[str | None] = deque()  # ids for games that are new, in the order in which they begin
         self._whole = (0, games)
         self._edges: tuple[int, ...] = self._whole  # where parts begin, and B
         self._room = 0  # boards of each game for which a part has room
@@ -142,10 +139,6 @@ class Journal:
     def games(self) -> int:
         """Games begun so far."""
         return self._numbered + sum(name is None for part in self._parts for name in self._names(part.recording))
-
-    def name_game(self, game_id: str | None) -> None:
-        """Call the next of the games that begin ``game_id``; None leaves that to the journal."""
-        self._given.append(game_id)
 
     # --- What is written down -------------------------------------------------------------------------------------
 
@@ -213,7 +206,7 @@ class Journal:
             terminated,
             truncated,
             self.seat,
-            self.stamp or time.time_ns(),
+            time.time_ns(),
         )
 
     def parts(self, boards: Boards, edges: Sequence[int], turns: int) -> list[Part]:
@@ -327,7 +320,7 @@ class Journal:
         count = int(counts[EXPERIENCES])
         dense = None if self.shown is None else self.shown.take(count)
         if count:
-            rows = recording.experiences[:count]
+            rows = first_rows(recording.experiences, count)
             rows["sequence"] = np.arange(self._sequence, self._sequence + count)
             boards = trimmed(recording.packed, int(counts[BOARDS]), int(counts[GROUNDS]), int(counts[WIDE]))
             batch = ExperienceBatch(tuple(names), rows, boards, self._shape, self.recipe, dense, self.metadata)
@@ -376,7 +369,7 @@ class Journal:
         return names
 
     def _new_name(self) -> str:
-        name = (self._given.popleft() if self._given else None) or f"{self.run_id}-{self._numbered:06d}"
+        name = f"{self.run_id}-{self._numbered:06d}"
         self._numbered += 1
         return name
 
@@ -415,16 +408,7 @@ class GameCollector:
     def __init__(self, journal: Journal) -> None:
         """Write into ``journal``."""
         self.journal = journal
-        self._in_game = False
-        self._next_name: str | None = None
-        self._names: Counter[str] = Counter()
         self._boards: Boards | None = None
-
-    def name_next_game(self, game_id: str) -> None:
-        """Call the game that begins next ``game_id``, with a number behind it if there was one of that name."""
-        self._names[game_id] += 1
-        times = self._names[game_id]
-        self._next_name = game_id if times == 1 else f"{game_id}-{times}"
 
     def on_state_transition(self, transition: Transition) -> None:
         """Take one turn of one game."""
@@ -432,10 +416,6 @@ class GameCollector:
         if journal.closed:
             return
         boards, continues, active, actions, illegal, rewards, terminated, truncated = transition
-        if not self._in_game:
-            self._in_game = True
-            journal.name_game(self._next_name)
-            self._next_name = None
         if not continues:
             journal.interrupt()
         if boards is not self._boards:  # an environment tells of the same arrays again and again
@@ -452,5 +432,4 @@ class GameCollector:
 
     def on_game_end(self) -> None:
         """Let the next turn begin a new game."""
-        self._in_game = False
         self.journal.leave(np.ones(1, np.bool_))

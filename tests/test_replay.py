@@ -22,6 +22,7 @@ from lzstring import LZString
 from generals_env import ReplayError, RewardConfig, lz_string, replay
 from generals_env.engine import boards as codes
 from generals_env.lz_string import decompress
+from generals_env.replay_fields import POSITIONS
 
 HUMAN = DATA / "B5--zeFUe.json.gz"
 
@@ -47,7 +48,7 @@ GAME: dict[str, Any] = {
 
 def positional(fields: dict[str, Any]) -> list[Any]:
     """Return the game as a list in the order of the format, with what we have no use for."""
-    names = {**dict.fromkeys(range(37)), **replay.POSITIONS}
+    names = {**dict.fromkeys(range(37)), **POSITIONS}
     return [fields.get(name) if name else ["whatever", position] for position, name in names.items()]
 
 
@@ -85,7 +86,7 @@ def whole_game(game: replay.Replay, turns: int = 10**6) -> list[Any]:
 def test_every_form_reads_alike(name: str, tmp_path: Path) -> None:
     with gzip.open(HUMAN) as file:
         human = json.load(file)
-    for fields in (GAME, {field: human.get(field) for field in replay.POSITIONS.values()}):
+    for fields in (GAME, {field: human.get(field) for field in POSITIONS.values()}):
         (tmp_path / name).write_bytes(FORMS[name](fields))
         assert same(whole_game(replay.read(tmp_path / name)), whole_game(replay.from_dict(fields)))
         assert same(whole_game(replay.read(str(tmp_path / name))), whole_game(replay.from_dict(positional(fields))))
@@ -137,7 +138,8 @@ def test_teams_absent_players_and_old_versions_are_read() -> None:
 
 
 def test_a_game_without_anything_or_with_a_late_move_ends() -> None:
-    nothing = replay.from_dict({"version": 18, "mapWidth": 1, "mapHeight": 2, "generals": [0, 1]})
+    empty: dict[str, Any] = {name: [] for name in ("cities", "cityArmies", "mountains", "moves")}
+    nothing = replay.from_dict(empty | {"version": 18, "mapWidth": 1, "mapHeight": 2, "generals": [0, 1]})
     assert (nothing.id, len(list(nothing.play()))) == ("", 3)
     alone = replay.from_dict(GAME | {"generals": [0], "moves": [], "afks": []})
     assert len(list(alone.play())) == 1
@@ -330,12 +332,12 @@ likely = st.lists(st.integers(0, 19), max_size=6) | st.lists(st.lists(st.integer
 
 
 @settings(max_examples=400, deadline=None, database=None)
-@given(st.dictionaries(st.sampled_from(sorted(replay.POSITIONS.values())), small | likely | values, max_size=4))
+@given(st.dictionaries(st.sampled_from(sorted(POSITIONS.values())), small | likely | values, max_size=4))
 def test_made_up_fields_give_an_error_that_names_one_or_a_game_that_plays(change: dict[str, Any]) -> None:
     try:
         game = replay.from_dict(GAME | change)
     except ReplayError as error:
-        assert str(error).split(":")[0] in replay.POSITIONS.values()  # noqa: PT017 - either outcome is right
+        assert str(error).split(":")[0] in POSITIONS.values()  # noqa: PT017 - either outcome is right
     else:
         turns = list(islice(game.play(), 40))
         assert all(np.isin(turn.owner, [-6, -5, -2, -1, *range(game.players)]).all() for turn in turns)

@@ -8,7 +8,7 @@ general falls or somebody leaves.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ __all__ = [
     "bits_of",
     "code_bits",
     "empty_packed",
+    "first_rows",
     "pack",
     "pack_row",
     "packed_of",
@@ -45,6 +46,9 @@ ENTRY = np.dtype([(name, np.int32) for name in ("ground", "wide", "turn", "last_
 #: What is added to an owner, so that the lowest becomes 0.
 OWNER_OFFSET = -OWNER_OBSERVATORY
 
+
+#: How many times its own rows an array may keep alive.
+MOST_KEPT = 1.25
 
 #: (2,) how many grounds and rows of wide armies there are.
 Counts = npt.NDArray[np.int64]
@@ -251,16 +255,22 @@ def pack(boards: Boards) -> PackedBoards:
 
 
 def trimmed(packed: PackedBoards, count: int, grounds: int, wide: int) -> PackedBoards:
-    """Return views of the first boards, grounds and rows of wide armies."""
+    """Return the first boards, grounds and rows of wide armies; see ``first_rows``."""
     return PackedBoards(
-        packed.tiles[:count],
-        packed.entries[:count],
-        packed.terrain[:grounds],
-        packed.players[:grounds],
-        packed.games[:grounds],
-        packed.armies[:wide],
-        packed.memory[:count],
+        first_rows(packed.tiles, count),
+        first_rows(packed.entries, count),
+        first_rows(packed.terrain, grounds),
+        first_rows(packed.players, grounds),
+        first_rows(packed.games, grounds),
+        first_rows(packed.armies, wide),
+        first_rows(packed.memory, count),
     )
+
+
+def first_rows(array: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Return the first rows: a view of most of an array, else a copy, as a view would keep all of the array alive."""
+    view = array[:count]
+    return view if MOST_KEPT * count >= len(array) else view.copy()
 
 
 def unpack(packed: PackedBoards, index: npt.NDArray[np.integer] | None = None) -> Boards:

@@ -241,8 +241,7 @@ class DatasetWriter(ClosingSink):
             count = len(batch)
             self._stats = replace(self._stats, taken=self._stats.taken + count, pending=self._stats.pending + count)
             self._close_files([file for file in self._open.values() if file.bytes >= self._max_file_bytes or file.is_over])
-            if sum(file.bytes for file in self._open.values()) > 4 * self._max_file_bytes:  # of many games
-                self._close_files(list(self._open.values()))
+            self._close_largest()
             try:
                 self._publish_full()
             except StorageError as error:
@@ -302,6 +301,15 @@ class DatasetWriter(ClosingSink):
         """Take no more into these files."""
         for file in files:
             self._full.append(self._open.pop(file.key))
+
+    def _close_largest(self) -> None:
+        """Take no more into the largest files until all that are open, of many games or shapes, take no more than four."""
+        # One after another: all at once would keep who writes waiting, and end files that have hardly begun.
+        total = sum(file.bytes for file in self._open.values())
+        while total > 4 * self._max_file_bytes:
+            largest = max(self._open.values(), key=lambda file: file.bytes)
+            total -= largest.bytes
+            self._close_files([largest])
 
     def _publish_full(self) -> None:
         """Write the files that are to be, the oldest first; what cannot be written stays."""

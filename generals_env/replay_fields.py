@@ -1,0 +1,233 @@
+"""Fields of a replay, checked: which there are, and lists and whole numbers in whatever Python types they come.
+
+Replays are shared as JSON and as tables. pandas and ``datasets`` give a row of a table as numpy scalars, arrays, arrays of
+arrays, with NaN where a field is missing, and a list of whole numbers with gaps as an array of floats; all of these are read.
+Elsewhere a float is no whole number, and a flag never is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.errors import ReplayError
+
+__all__ = ["POSITIONS", "REQUIRED", "is_missing", "listed", "named", "records", "text", "whole", "wholes"]
+
+#: Names of the format's positions; those we have no use for are passed over.
+POSITIONS = {
+    0: "version",
+    1: "id",
+    2: "mapWidth",
+    3: "mapHeight",
+    6: "cities",
+    7: "cityArmies",
+    8: "generals",
+    9: "mountains",
+    10: "moves",
+    11: "afks",
+    12: "teams",
+    14: "neutrals",
+    15: "neutralArmies",
+    16: "swamps",
+    19: "lights",
+    21: "modifiers",
+    22: "observatories",
+    23: "lookouts",
+    24: "deserts",
+    28: "tunnels",
+    34: "strongholds",
+}
+
+#: Fields that replays of all versions have. Without one of them another game would be played than that which people played.
+#: The others came with later versions, or tools leave them out where there is nothing to tell.
+REQUIRED = ("version", "mapWidth", "mapHeight", "cities", "cityArmies", "generals", "mountains", "moves")
+
+MOST_ITEMS = 2_000_000
+
+Wholes = npt.NDArray[np.int64]
+
+
+def named(fields: Any) -> dict[str, Any]:
+    """Return a replay's fields by name, without those that are missing.
+
+    Args:
+        fields: A mapping, a row of pandas, a named tuple; or a sequence or array in the order of the format.
+
+    Raises:
+        ReplayError: If it is none of these, or a field that all replays have is missing.
+    """
+    if hasattr(fields, "_asdict"):  # a named tuple
+        fields = fields._asdict()
+    elif not isinstance(fields, Mapping) and hasattr(fields, "keys"):  # a row of pandas
+        fields = dict(fields)
+    if isinstance(fields, Mapping):
+        known = {name: fields[name] for name in POSITIONS.values() if name in fields}
+        where = "none of that name"
+    else:
+        row = plain(fields)
+        if not is_list(row):
+            raise ReplayError(f"replay: expected named fields or a list, got {type(fields).__name__}")
+        known = {name: row[position] for position, name in POSITIONS.items() if position < len(row)}
+        where = f"a list of {len(row)} fields"
+    for name in REQUIRED:
+        if name not in known:
+            position = next(position for position, other in POSITIONS.items() if other == name)
+            what = "a whole number" if name in REQUIRED[:3] else "a list"
+            raise ReplayError(f"{name}: expected {what}, field {position} of every replay, got {where}")
+    return {name: value for name, value in known.items() if name in REQUIRED or not is_missing(value)}
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value says that there is none: None, NaN, or pandas' NA."""
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return value is None or value is getattr(sys.modules.get("pandas"), "NA", None)
+
+
+def is_list(value: Any) -> bool:
+    """Return whether a value is a list of any kind."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
+
+
+def plain(value: Any) -> Any:
+    """Return an array or a scalar of any library as Python's own, anything else as it is."""
+    if not hasattr(value, "tolist"):
+        return value
+    value = value.tolist()
+    return without_floats(value) if isinstance(value, list) else value
+
+
+def without_floats(value: Any) -> Any:
+    """Return what an array of whole numbers held before gaps in it made floats of all."""
+    if isinstance(value, list):
+        return [without_floats(item) for item in value]
+    if isinstance(value, float):
+        return None if np.isnan(value) else int(value) if value.is_integer() else value
+    return value
+
+
+def whole(name: str, value: Any, least: int, most: int) -> int:
+    """Return ``value`` as an int if it is a whole number in range.
+
+    Raises:
+        ReplayError: If it is not.
+    """
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
+        raise ReplayError(f"{name}: expected a whole number from {least} to {most}, got {value!r:.80}")
+    return number
+
+
+def text(name: str, fields: Mapping[str, Any]) -> str:
+    """Return a field that is text, or a whole number as text; nothing is empty text.
+
+    Raises:
+        ReplayError: If it is neither.
+    """
+    value = plain(fields.get(name, ""))
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ReplayError(f"{name}: expected text, got {value!r:.80}")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:  # half of a pair of code units
+        raise ReplayError(f"{name}: expected text, got {value!r:.80} ({error.reason})") from error
+    return str(value)
+
+
+def listed(name: str, fields: Mapping[str, Any]) -> list[Any]:
+    """Return a field that is a list; a missing one, if it need not be there, is empty.
+
+    Raises:
+        ReplayError: If it is no list.
+    """
+    if name not in fields and name not in REQUIRED:
+        return []
+    value = fields[name]
+    items = value if isinstance(value, list) else plain(value)
+    if not is_list(items) or len(items) > MOST_ITEMS:
+        raise ReplayError(f"{name}: expected a list of at most {MOST_ITEMS}, got {value!r:.80}")
+    return items if isinstance(items, list) else list(items)
+
+
+def wholes(name: str, fields: Mapping[str, Any], least: int, most: int) -> Wholes:
+    """Return a field that is a list of whole numbers in range, (n,) int64.
+
+    Raises:
+        ReplayError: If it is not.
+    """
+    items = listed(name, fields)
+    if set(map(type, items)) <= {int}:  # as JSON gives them: checked all at once
+        table = as_array(items, 1)
+        if table is not None and ((table >= least) & (table <= most)).all():
+            return table[:, 0]
+    return np.array([whole(name, item, least, most) for item in items], np.int64)
+
+
+def records(name: str, fields: Mapping[str, Any], limits: Mapping[str, int], flag: str = "") -> npt.NDArray[np.int32]:
+    """Return a list of records as an array of whole numbers, (n, len(limits)) int32.
+
+    A record is a list, a tuple or an array, or an object with the names of the columns; a mapping of columns is read, too.
+
+    Args:
+        name: Of the field.
+        fields: All fields.
+        limits: Above the largest number of each column, by its name.
+        flag: A column that may hold true and false instead.
+
+    Raises:
+        ReplayError: If it is no such list.
+    """
+    keys = tuple(limits)
+    value = fields.get(name)
+    if isinstance(value, Mapping) and all(key in value for key in keys):
+        titles = {key: f"{name}: {key}" for key in keys}
+        columns = [listed(title, {title: value[key]}) for key, title in titles.items()]
+        if len(set(map(len, columns))) > 1:
+            raise ReplayError(f"{name}: expected columns of one length, got {[len(column) for column in columns]}")
+        items: list[Any] = list(zip(*columns, strict=True))
+    else:
+        items = listed(name, fields)
+    rows = [row if isinstance(row, list) else as_row(row, keys) for row in items]
+    if set(map(len, rows)) <= {len(keys)}:
+        flat = list(chain.from_iterable(rows))
+        kinds = {key: set(map(type, flat[column :: len(keys)])) for column, key in enumerate(keys)}
+        if all(found <= ({int, bool} if key == flag else {int}) for key, found in kinds.items()):
+            table = as_array(flat, len(keys))
+            if table is not None and ((table >= 0) & (table < np.array(list(limits.values())))).all():
+                return table.astype(np.int32)
+    # Not all as JSON has it: look at one after another, and name what is wrong.
+    checked = []
+    for number, (record, row) in enumerate(zip(items, rows, strict=True)):
+        if len(row) != len(keys):
+            raise ReplayError(f"{name}: expected records of {', '.join(keys)}, got {record!r:.80} (number {number})")
+        numbers = [unflagged(item) if key == flag else item for key, item in zip(keys, row, strict=True)]
+        checked.append([whole(f"{name}: {key}", item, 0, limits[key] - 1) for key, item in zip(keys, numbers, strict=True)])
+    return np.array(checked, np.int32).reshape(-1, len(keys))
+
+
+def unflagged(value: Any) -> Any:
+    """Return true and false as 1 and 0, anything else as it is."""
+    flag = plain(value)
+    return int(flag) if isinstance(flag, bool) else value
+
+
+def as_row(record: Any, keys: Sequence[str]) -> list[Any]:
+    """Return a record in its other forms as a list, an empty one if it is none."""
+    if isinstance(record, Mapping):
+        return [record.get(key) for key in keys]
+    row = plain(record)
+    return list(row) if is_list(row) else []
+
+
+def as_array(numbers: Sequence[int], columns: int) -> Wholes | None:
+    """Return whole numbers as an array, (n, columns) int64; None if one of them does not fit."""
+    try:
+        return np.array(numbers, np.int64).reshape(-1, columns)
+    except OverflowError:
+        return None
