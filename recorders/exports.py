@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from gymnasium import spaces
 
 from generals_env.errors import ConfigError, GeneralsError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.leftovers import leftovers_beside, remove
+from generals_env.recorders.whole_files import unfinished_folder
 
 __all__ = ["MinariExport", "to_hugging_face", "to_minari"]
 
@@ -87,11 +88,9 @@ def appearing(place: Path, argument: str) -> Iterator[Path]:
         if place.exists():
             raise StorageError(f"{argument}: expected a place where nothing is yet, got {str(place)!r}")
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=place.parent) as folder:
-            whole = Path(folder) / "whole"
-            whole.mkdir()
-            yield whole
-            whole.rename(place)
+        remove(leftovers_beside(place))
+        with unfinished_folder(place) as folder:
+            yield folder
     except GeneralsError:
         raise
     except OSError as error:
