@@ -18,10 +18,11 @@ from rich.table import Table
 from generals_env.recorders import Dataset, DatasetWriter, ExperienceBatch, open_dataset
 from generals_env.recorders.storage.verification import DatasetReport, repair_dataset, verify_dataset
 
-__all__ = ["FormatName", "Naming", "app", "console", "progress_bar"]
+__all__ = ["FormatName", "Naming", "app", "console", "errors", "progress_bar"]
 
 app = typer.Typer(help="Look at recorded experience, check it, convert it.", no_args_is_help=True)
 console = Console()
+errors = Console(stderr=True)
 
 BAR = 40  # characters of the longest bar
 
