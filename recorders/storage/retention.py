@@ -68,8 +68,7 @@ class Retention:
             except FileExistsError:  # it was moved, but not deleted, before a crash
                 if self._archive.read(file.name) != content:
                     raise
-            if file.entry is not None:
-                mend_index(self._archive, folder, {name: file.entry})
+            mend_index(self._archive, folder, None if file.entry is None else {name: file.entry})
             self.archived += 1
         else:
             self.deleted += 1
