@@ -212,7 +212,7 @@ def main() -> None:
         try:
             app()
         except GeneralsError as error:
-            errors.print(f"error: {' '.join(str(error).split())}", style="red", markup=False, soft_wrap=True)
+            errors.print(f"error: {' '.join(str(error).splitlines())}", style="red", markup=False, soft_wrap=True)
             raise SystemExit(2) from None
         except SystemExit as end:
             if signals.received and end.code:

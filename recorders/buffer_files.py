@@ -15,7 +15,7 @@ from generals_env.recorders.formats.npz import SUFFIX, encode
 from generals_env.recorders.leftovers import leftovers_beside, remove
 from generals_env.recorders.storage.data_file import files_in
 from generals_env.recorders.storage.stores import LocalStore
-from generals_env.recorders.whole_files import unfinished_folder
+from generals_env.recorders.whole_files import replace_file, unfinished_folder
 
 __all__ = ["load_buffer", "save_buffer"]
 
@@ -47,8 +47,8 @@ def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[s
                     content = encode(part if len(part) == len(batch) else part.compact())
                     store.create(f"experiences_{files:06d}{SUFFIX}", content)
                     files += 1
-            with (unfinished / EXTRA).open("wb") as file:
-                np.savez(file, experiences=np.array(count), **arrays)  # type: ignore[arg-type]  # its stubs take the arrays for allow_pickle
+            extra = {"experiences": np.array(count), **arrays}
+            replace_file(unfinished / EXTRA, lambda file: np.savez(file, **extra))  # type: ignore[arg-type]  # takes them for allow_pickle
     except OSError as error:
         raise StorageError(f"path: expected to write to {str(folder)!r}, got {error}") from error
 

@@ -144,6 +144,8 @@ class SpillBuffer:
             for unfinished in self._folder.glob(f".*{UNFINISHED}"):
                 unfinished.unlink()
             self._segments = deque(segments_in(self._folder))
+        except StorageError:
+            raise
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"folder: expected one that can be written, got {folder!r} ({error})") from error
         self._disk_bytes = sum(segment.size for segment in self._segments)

@@ -90,6 +90,8 @@ class ExperienceLog(ClosingSink):
             if mode == "a":
                 self.folder.mkdir(parents=True, exist_ok=True)
             is_folder, network = self.folder.is_dir(), network_kind(self.folder)
+        except StorageError:
+            raise
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"folder: expected one that can be made, got {folder!r} ({error})") from error
         if not is_folder:

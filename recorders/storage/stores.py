@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
+import logging
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -21,10 +24,16 @@ from generals_env.recorders.whole_files import replace_file, unfinished_file
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_hidden", "is_url", "local_path", "open_store"]
 
+logger = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 
 #: How long a change of one file waits for those of others, in seconds.
 PATIENCE = 30.0
+
+#: Age of an upload in parts that its process does not go on with; between key and id of an upload.
+UPLOAD_AGE = dt.timedelta(days=1)
+UPLOAD = "?uploadId="
 
 CHANGE_TRIES = 20  # of a file that many change at once
 
@@ -359,11 +368,35 @@ class RemoteStore:
         """Return None: nobody knows."""
 
     def leftovers(self) -> list[str]:
-        """Return the keys and numbers of uploads in parts that were begun long ago and not ended; none but on S3."""
-        return []
+        """Return the keys and ids of uploads in parts that were begun a day ago or earlier and not ended; none but on S3."""
+        if not self._s3:
+            return []
+        bucket, _, prefix = str(self.root).partition("/")
+        found: list[str] = []
+        marker: dict[str, str] = {}
+        while True:
+            asked = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", **marker}
+            try:
+                page = self._try("", partial(self._fs.call_s3, "list_multipart_uploads", **asked))
+            except StorageError as error:  # to list them is a permission of its own
+                logger.warning("uploads that were not ended are not told of: %s", error)
+                return []
+            before = dt.datetime.now(dt.UTC) - UPLOAD_AGE
+            uploads = page.get("Uploads", [])
+            found += [f"{bucket}/{one['Key']}{UPLOAD}{one['UploadId']}" for one in uploads if one["Initiated"] <= before]
+            if not page.get("IsTruncated"):
+                return found
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def clear(self, leftovers: Iterable[str]) -> None:
-        """End such uploads."""
+        """End uploads that ``leftovers`` gave: S3 deletes their parts, which cost as much as files."""
+        for one in leftovers:
+            path, _, upload = one.rpartition(UPLOAD)
+            bucket, _, key = path.partition("/")
+            try:
+                self._try(key, partial(self._fs.call_s3, "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload))
+            except (StorageError, FileNotFoundError) as error:
+                logger.warning("%s: left over, and could not be ended: %s", one, error)
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else str(self.root)

@@ -46,8 +46,8 @@ class DatasetReport:
         unindexed: Places of files that no index tells of: those of a writer that was killed, or that is at work.
         gaps: Sequence numbers that are missing between others, by run.
         repeats: Experiences whose sequence number is there more than once, by run.
-        leftovers: What killed processes have left, unfinished: files and folders, or uploads to S3. ``repair_dataset`` and the
-            next ``DatasetWriter`` remove them.
+        leftovers: What killed processes have left, unfinished: files and folders, or uploads to S3. ``repair_dataset`` removes
+            them, and in a folder the next ``DatasetWriter``.
     """
 
     files: int = 0

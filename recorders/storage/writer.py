@@ -210,7 +210,7 @@ class DatasetWriter(ClosingSink):
         if isinstance(self.store, LocalStore):
             self._use = Use(self.store.folder)
             refuse_other_uses(self.store.folder, DATASET, "sink")  # a use that began in the meantime
-        self.store.clear(self.store.leftovers())
+            self.store.clear(self.store.leftovers())
 
     def stats(self) -> WriterStats:
         """Return all counts, of one moment."""
