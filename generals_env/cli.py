@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +15,14 @@ import typer
 from rich.table import Table
 
 from generals_env import __version__, cli_dataset, parallel_env, replay
-from generals_env.cli_dataset import FormatName, Naming, console, progress_bar
+from generals_env.cli_dataset import FormatName, Naming, console, errors, progress_bar
 from generals_env.cli_serve import serve
+from generals_env.cli_signals import EndingSignals, ending_at_once
 from generals_env.engine.turn import AFTER
 from generals_env.errors import GeneralsError, ReplayError
-from generals_env.recorders import DatasetWriter, ExperienceRecorder, open_dataset, record_replays
+from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
+from generals_env.recorders.formats import format_of
+from generals_env.recorders.sinks import ClosingSink
 from generals_env.render import draw_board, save_gif
 from generals_env.wrappers import Opponent
 
@@ -62,22 +66,20 @@ def record(
     frames: list[npt.NDArray[np.uint8]] = []
     winners: Counter[int] = Counter()
     turns = 0
-    with console.status("compiling"):  # seconds, and only the first time
-        compile_kernels(names)
-    writer = DatasetWriter(out, form, naming)
-    with progress_bar() as bar, ExperienceRecorder(game, writer, policies=names) as env:
-        task = bar.add_task("playing", total=games)
+    with kept(out, form, naming) as writer, ExperienceRecorder(game, writer, policies=names) as env:
+        with console.status("compiling"), ending_at_once():  # seconds, and only the first time
+            compile_kernels(names, form)
         started = time.perf_counter()
-        for number in range(games):
-            observations, _ = env.reset(seed=seed + number)
-            while env.agents:
-                if gif and number == 0:
-                    frames.append(draw_board(game.game.boards, AFTER, tile_size=GIF_TILE))
-                actions = {agent: opponents[game.index[agent]](observations[agent]) for agent in env.agents}
-                observations, *_ = env.step(actions)
-                turns += 1
-            winners[game.get_winner()] += 1
-            bar.advance(task)
+        with progress_bar() as bar:
+            for number in bar.track(range(games), description="playing"):
+                observations, _ = env.reset(seed=seed + number)
+                while env.agents:
+                    if gif and number == 0:
+                        frames.append(draw_board(game.game.boards, AFTER, tile_size=GIF_TILE))
+                    actions = {agent: opponents[game.index[agent]](observations[agent]) for agent in env.agents}
+                    observations, *_ = env.step(actions)
+                    turns += 1
+                winners[game.get_winner()] += 1
         env.flush()
         seconds = time.perf_counter() - started
         experiences = env.experiences
@@ -88,13 +90,42 @@ def record(
     print_summary(out, games, turns, winners, experiences, seconds, gif)
 
 
-def compile_kernels(names: Sequence[str]) -> None:
-    """Play one turn, so that what comes after is not held up."""
-    env = parallel_env()
-    observations, _ = env.reset(seed=0)
-    for name in names:
-        Opponent(name, 0)(observations[env.agents[0]])
-    env.step(dict.fromkeys(env.agents, env.game.actions_count - 1))
+@contextmanager
+def kept(out: str, form: str, naming: str) -> Iterator[DatasetWriter]:
+    """Lend a writer of files; where a command is interrupted, say what it has written."""
+    writer = DatasetWriter(out, form, naming)
+    try:
+        with writer:
+            yield writer
+    except KeyboardInterrupt:
+        console.print(f"interrupted: {writer.stats().written:,} experiences in {out}", markup=False, highlight=False)
+        raise
+
+
+class Encoder(ClosingSink):
+    """Makes files of what it is given, and keeps none of them."""
+
+    def __init__(self, form: str) -> None:
+        self._format = format_of(form)
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """Make a file."""
+        self._format.encode(batch)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def compile_kernels(names: Sequence[str], form: str) -> None:
+    """Play and record one turn, so that what comes after is not held up."""
+    with ExperienceRecorder(parallel_env(), Encoder(form)) as env:
+        observations, _ = env.reset(seed=0)
+        for name in names:
+            Opponent(name, 0)(observations[env.agents[0]])
+        env.step(dict.fromkeys(env.agents, env.game.actions_count - 1))
 
 
 def print_summary(
@@ -152,8 +183,7 @@ def play_replays(
                     skipped[str(file)] = str(error)
         console.print(table)
     else:
-        with progress_bar() as bar:
-            writer = DatasetWriter(out, form, naming)
+        with kept(out, form, naming) as writer, progress_bar() as bar:
             result = record_replays(bar.track(files, description="recording"), writer, on_error="skip")
         skipped = result.skipped
         console.print(f"{result.games:,} games, {result.experiences:,} experiences in {out}")
@@ -181,12 +211,21 @@ def describe(file: Path) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Run the command line; our own errors are one line, not a traceback."""
-    try:
-        app()
-    except GeneralsError as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        raise SystemExit(2) from None
+    """Run the command line; our own errors are one line, not a traceback. A signal ends it with 128 and its number."""
+    with EndingSignals() as signals:
+        try:
+            app()
+        except GeneralsError as error:
+            errors.print(f"error: {' '.join(str(error).splitlines())}", style="red", markup=False, soft_wrap=True)
+            raise SystemExit(2) from None
+        except SystemExit as end:
+            if signals.received and end.code:
+                raise SystemExit(signals.status) from None
+            raise
+        except OSError:
+            if signals.received:  # what was written to is a terminal that is gone
+                raise SystemExit(signals.status) from None
+            raise
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ from rich.table import Table
 from generals_env.recorders import Dataset, DatasetWriter, ExperienceBatch, open_dataset
 from generals_env.recorders.storage.verification import DatasetReport, repair_dataset, verify_dataset
 
-__all__ = ["FormatName", "Naming", "app", "console", "progress_bar"]
+__all__ = ["FormatName", "Naming", "app", "console", "errors", "progress_bar"]
 
 app = typer.Typer(help="Look at recorded experience, check it, convert it.", no_args_is_help=True)
 console = Console()
+errors = Console(stderr=True)
 
 BAR = 40  # characters of the longest bar
 
@@ -209,7 +210,7 @@ def same_place(one: str, other: str) -> bool:
 @app.command()
 def verify(
     source: Source,
-    repair: Annotated[bool, typer.Option(help="Set damaged files aside and make indexes anew.")] = False,
+    repair: Annotated[bool, typer.Option(help="Set damaged files aside, make indexes anew, remove leftovers.")] = False,
 ) -> None:
     """Read everything and report what is damaged or missing; the status is 1 if something is."""
     with progress_bar() as bar:
@@ -231,9 +232,12 @@ def print_report(report: DatasetReport) -> None:
     table.add_row("bytes", f"{report.nbytes:,}")
     table.add_row("damages", str(len(report.damages)))
     table.add_row("not in an index", str(len(report.unindexed)))
+    table.add_row("left over from killed processes", str(len(report.leftovers)))
     for what, counts in (("missing sequence numbers", report.gaps), ("repeated sequence numbers", report.repeats)):
         for run, count in counts.items():
             table.add_row(f"{what} of {run or 'an unknown run'}", f"{count:,}")
     console.print(table)
+    for leftover in report.leftovers:
+        console.print(f"left over: {leftover}", markup=False, highlight=False, soft_wrap=True)
     for damage in report.damages:
         console.print(f"{damage.place}: {damage.what}", style="red", markup=False)

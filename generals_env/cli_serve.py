@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 
 from generals_env.cli_dataset import console
+from generals_env.cli_signals import REPEAT
 from generals_env.errors import ConfigError
 from generals_env.recorders import ExperienceLog, ReplayBuffer
 from generals_env.recorders.stream.limits import Limits
@@ -73,10 +75,15 @@ class Stopping:
     """
 
     def __init__(self) -> None:
-        """Listen for SIGINT and SIGTERM."""
+        """Listen for SIGINT and SIGTERM; ``EndingSignals`` makes SIGTERM of a terminal that closes."""
         self.asked = False
+        self._last = 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        """Take note; raise ``KeyboardInterrupt`` if that was asked for before, and consumers are still waited for."""
+        now = time.monotonic()
+        if self.asked and now - self._last >= REPEAT:
+            raise KeyboardInterrupt
+        self.asked, self._last = True, now

@@ -59,8 +59,14 @@ def struct_of(dtype: np.dtype[np.void], names: tuple[str, ...]) -> list[pa.Field
     return [pa.field(name, pa.from_numpy_dtype(kinds[name]), nullable=False) for name in names]
 
 
-def schema_of(batch: ExperienceBatch, remembers: bool) -> pa.Schema:
-    """Return the columns of a file of such a batch, with what players remember or without."""
+def schema_of(batch: ExperienceBatch, remembers: bool, integer_times: bool = False) -> pa.Schema:
+    """Return the columns of a file of such a batch.
+
+    Args:
+        batch: The batch.
+        remembers: Whether with what players remember.
+        integer_times: Whether ``collected_at`` is an integer, not a time.
+    """
     import pyarrow as pa
 
     tiles = math.prod(batch.shape)
@@ -82,7 +88,7 @@ def schema_of(batch: ExperienceBatch, remembers: bool) -> pa.Schema:
         pa.field("game_id", pa.string(), nullable=False),
         pa.field("turn", pa.int32(), nullable=False),
         *struct_of(EXPERIENCE, PLAIN),
-        pa.field("collected_at", pa.timestamp("ns", "UTC"), nullable=False),
+        pa.field("collected_at", pa.int64() if integer_times else pa.timestamp("ns", "UTC"), nullable=False),
     ]
     if batch.dense is not None:
         rows += [pa.field(name, pa.int32(), nullable=False) for name in ("before", "after")]

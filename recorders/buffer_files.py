@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,10 @@ import numpy.typing as npt
 from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.formats.npz import SUFFIX, encode
+from generals_env.recorders.leftovers import leftovers_beside, remove
 from generals_env.recorders.storage.data_file import files_in
 from generals_env.recorders.storage.stores import LocalStore
+from generals_env.recorders.whole_files import replace_file, unfinished_folder
 
 __all__ = ["load_buffer", "save_buffer"]
 
@@ -34,24 +34,23 @@ def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[s
     """
     if folder.exists():
         raise StorageError(f"path: expected a folder that is not there yet, got {str(folder)!r}")
-    unfinished = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.part")
+    remove(leftovers_beside(folder))
     try:
-        store = LocalStore(unfinished, create=True)
-        count = files = 0
-        for batch in batches:
-            count += len(batch)
-            for low in range(0, len(batch), FILE_EXPERIENCES):
-                part = batch.slice(low, low + FILE_EXPERIENCES)
-                content = encode(part if len(part) == len(batch) else part.compact())
-                store.create(f"experiences_{files:06d}{SUFFIX}", content)
-                files += 1
-        with (unfinished / EXTRA).open("wb") as file:
-            np.savez(file, experiences=np.array(count), **arrays)  # type: ignore[arg-type]  # its stubs take the arrays for allow_pickle
-        unfinished.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished_folder(folder) as unfinished:
+            store = LocalStore(unfinished)
+            count = files = 0
+            for batch in batches:
+                count += len(batch)
+                for low in range(0, len(batch), FILE_EXPERIENCES):
+                    part = batch.slice(low, low + FILE_EXPERIENCES)
+                    content = encode(part if len(part) == len(batch) else part.compact())
+                    store.create(f"experiences_{files:06d}{SUFFIX}", content)
+                    files += 1
+            extra = {"experiences": np.array(count), **arrays}
+            replace_file(unfinished / EXTRA, lambda file: np.savez(file, **extra))  # type: ignore[arg-type]  # takes them for allow_pickle
     except OSError as error:
         raise StorageError(f"path: expected to write to {str(folder)!r}, got {error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def load_buffer(folder: Path) -> tuple[list[ExperienceBatch], dict[str, npt.NDArray[Any]]]:

@@ -14,11 +14,13 @@ import numpy.typing as npt
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.folders import refuse_mixed
 from generals_env.recorders.formats import FORMATS, format_of_file
 from generals_env.recorders.mixing import mixed
 from generals_env.recorders.selection import EVERYTHING, Selection
 from generals_env.recorders.storage.data_file import DataFile, files_in
-from generals_env.recorders.storage.index import read_index
+from generals_env.recorders.storage.index import index_of, read_indexes
+from generals_env.recorders.storage.layout import JSON_INDEX
 from generals_env.recorders.storage.retry import Retry
 from generals_env.recorders.storage.stores import LocalStore, is_url, local_path, open_store
 
@@ -88,7 +90,7 @@ class Dataset:
         selection: Which experiences are wanted.
         order: In what order they come.
         on_damage: ``"raise"``, or ``"skip"`` for files that are damaged, which are logged.
-        index_damages: What is wrong with indexes, by folder; reading does not need them.
+        index_damages: What is wrong with indexes, by their names; reading does not need them.
     """
 
     files: tuple[Part, ...]
@@ -254,7 +256,7 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
     Raises:
         ConfigError: If the URL is none.
         ImportError: Without what it needs (``pip install "generals_env[storage]"``).
-        StorageError: If there is none.
+        StorageError: If there is none, or if a folder holds both a log and files of experience.
     """
     what = f"a folder with files of experience ({', '.join(FORMATS.values())}), a log, or one such file"
     try:
@@ -273,6 +275,7 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
     if isinstance(store, LocalStore):
         from generals_env.recorders.log.parts import is_log, log_parts
 
+        refuse_mixed(store.folder, "path")
         if is_log(store.folder):
             return Dataset(tuple(log_parts(store.folder)))
     files, damages = files_in(store)
@@ -292,9 +295,8 @@ def single_file(path: str, remote: bool, retry: Retry | None, timeout: float) ->
         raise StorageError(f"path: expected a file of experiences, got {path!r}, which is not there") from error
     if form is None:
         raise StorageError(f"path: expected a file of experiences, got {path!r}, which is none by its name")
-    try:
-        entry = read_index(store, "").get(name)
-    except StorageError as error:
-        logger.warning("%s", error)
-        entry = None
+    entries, damages = read_indexes(store, "", {index_of(form), JSON_INDEX})
+    for damage in damages.values():
+        logger.warning("%s", damage)
+    entry = entries.get(name)
     return DataFile(store, name, size, form, entry)

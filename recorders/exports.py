@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from generals_env import __version__
 from generals_env.errors import ConfigError, GeneralsError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.leftovers import leftovers_beside, remove
+from generals_env.recorders.origins import Origins
+from generals_env.recorders.whole_files import unfinished_folder
 
 __all__ = ["MinariExport", "to_hugging_face", "to_minari"]
 
@@ -36,7 +39,7 @@ COLUMNS = {
     "illegal": "whether the action asked for was illegal; the player passed then",
     "terminated": "whether the game ended for the player with this turn",
     "truncated": "whether it was cut off after this turn",
-    "collected_at": "when",
+    "collected_at": "when, in nanoseconds since 1970, UTC",
     "before": "observation before the turn, among those of the row group",
     "after": "observation after the turn, among those of the row group",
     "boards": "boards that no row before this one in the group needs; `tiles` are `army << bits \\| owner + 6`, int16",
@@ -87,11 +90,9 @@ def appearing(place: Path, argument: str) -> Iterator[Path]:
         if place.exists():
             raise StorageError(f"{argument}: expected a place where nothing is yet, got {str(place)!r}")
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=place.parent) as folder:
-            whole = Path(folder) / "whole"
-            whole.mkdir()
-            yield whole
-            whole.rename(place)
+        remove(leftovers_beside(place))
+        with unfinished_folder(place) as folder:
+            yield folder
     except GeneralsError:
         raise
     except OSError as error:
@@ -178,6 +179,10 @@ def to_minari(
     terminations and truncations. Its metadata tell ``game_id`` and ``player_id``. A course of which turns are missing, the
     first and the last included, is left out and counted; a turn that comes twice counts once.
 
+    ``recover_environment()`` of the dataset gives ``Generals-v0`` with the options that were recorded, under the package's
+    wrappers that were; the built-in policy that played the other seats plays them again. Where recordings differ in an option,
+    its default holds. There is no environment where wrappers of others changed the observations.
+
     Batches may hold parts of many games, in any order. Memory is that of the boards of all games that are not whole yet, and
     of the tensors of one episode.
 
@@ -220,11 +225,12 @@ def to_minari(
         "algorithm_name": algorithm_name,
         "code_permalink": code_permalink,
     }
-    courses, names, steps = Courses(), [], 0
+    courses, origins, names, steps = Courses(), Origins(), [], 0
 
     def buffers(parts: Iterator[ExperienceBatch]) -> Iterator[Any]:
         nonlocal steps
         for part in parts:
+            origins.add(part)
             if (part.steps != 1).any():
                 raise ConfigError(f"batches: expected experiences of one turn, got some of {part.steps.max()}")
             for course in courses.add(part):
@@ -246,13 +252,17 @@ def to_minari(
     first = next(parts, None)
     if first is None:
         raise ConfigError("batches: expected experience, got none")
+    like = first.slice(0, 1).compact()
     with appearing(Path(get_dataset_path(dataset_id)), "dataset_id") as folder:
-        storage = MinariStorage.new(folder / "data", *spaces_of(first), data_format="parquet", jpeg_encoding=False)
+        storage = MinariStorage.new(folder / "data", *spaces_of(like), data_format="parquet", jpeg_encoding=False)
         storage.update_metadata({name: value for name, value in told.items() if value is not None})
         storage.update_episodes(buffers(chain([first], parts)))
         if not names:
             raise ConfigError(f"batches: expected a whole episode, got parts of {len(courses.parts)}")
         storage.update_episode_metadata(names)
+        spec = origins.spec(like)
+        if spec is not None:
+            storage.update_metadata({"env_spec": spec.to_json(), "requirements": [f"generals_env>={__version__}"]})
         if namespace is not None and namespace not in list_local_namespaces():
             create_namespace(namespace)
     return MinariExport(len(names), steps, len(courses.parts))
@@ -274,7 +284,8 @@ def to_hugging_face(
 ) -> int:
     """Write a folder that ``datasets.load_dataset(folder)`` reads, and that can be uploaded to the Hugging Face Hub as it is.
 
-    It has Parquet files as ``formats.parquet`` writes them, and the card of the dataset, ``README.md``. Memory is that of the
+    It has Parquet files as ``formats.parquet`` writes them, and the card of the dataset, ``README.md``. ``collected_at`` is an
+    integer in them, as torch knows no times: all rows and columns go through ``with_format("torch")``. Memory is that of the
     batches of one file.
 
     Args:
@@ -295,14 +306,14 @@ def to_hugging_face(
         ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
         StorageError: If the folder is there already, or cannot be written.
     """
-    from generals_env.recorders.formats import format_of
+    from generals_env.recorders.formats.parquet import SUFFIX, encode
 
-    parquet, place, count = format_of("parquet"), Path(folder), 0
+    place, count = Path(folder), 0
     with appearing(place, "folder") as unfinished:
         (unfinished / "data").mkdir()
         for number, batch in enumerate(gathered(alike(batches, shape), file_bytes)):
-            path = unfinished / "data" / f"train-{number:05d}{parquet.SUFFIX}"
-            path.write_bytes(parquet.encode(batch))
+            path = unfinished / "data" / f"train-{number:05d}{SUFFIX}"
+            path.write_bytes(encode(batch, integer_times=True))
             count += len(batch)
         if not count:
             raise ConfigError("batches: expected experience, got none")

@@ -8,7 +8,8 @@ import time
 import weakref
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import numpy as np
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.folders import QUEUE, QUEUE_LOCK, refuse_other_uses
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.spill_files import Segment, decode, encode, segments_in
-from generals_env.recorders.whole_files import UNFINISHED, sync_folder, write_beside
+from generals_env.recorders.whole_files import UNFINISHED, Unfinished, unfinished_file
 
 __all__ = ["SpillBuffer", "SpillStats"]
 
@@ -111,7 +113,7 @@ class SpillBuffer:
 
         Raises:
             ConfigError: If an argument is not what it should be.
-            StorageError: If the folder cannot be written, or another buffer has it.
+            StorageError: If the folder cannot be written, is used for something else, or another buffer has it.
         """
         check_integer("max_bytes", max_bytes, 1, 2**62)
         check_integer("max_disk_bytes", max_disk_bytes, 1, 2**62)
@@ -136,13 +138,14 @@ class SpillBuffer:
         self._closed = False
         try:
             self._folder = Path(folder)
+            refuse_other_uses(self._folder, QUEUE, "folder")
             self._folder.mkdir(parents=True, exist_ok=True)
-            weakref.finalize(self, FileLock(self._folder / ".lock").close)
+            weakref.finalize(self, locked(self._folder).close)
             for unfinished in self._folder.glob(f".*{UNFINISHED}"):
                 unfinished.unlink()
             self._segments = deque(segments_in(self._folder))
-        except StorageError as error:
-            raise StorageError(f"folder: expected one that no other buffer has, got {str(folder)!r} ({error})") from error
+        except StorageError:
+            raise
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"folder: expected one that can be written, got {folder!r} ({error})") from error
         self._disk_bytes = sum(segment.size for segment in self._segments)
@@ -216,15 +219,11 @@ class SpillBuffer:
                     self._refuse(len(data))
             if self._tail is not tail:
                 return
-        unfinished = self._written(data)
-        try:
-            with self._changed:
-                if self._tail is tail:
-                    self._segments.append(self._published(unfinished, self._next, data, batches))
-                    self._next += STEP
-                    self._tail, self._tail_bytes = Queue(), 0
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with self._written(data) as unfinished, self._changed:
+            if self._tail is tail:
+                self._segments.append(self._published(unfinished, self._next, data, batches))
+                self._next += STEP
+                self._tail, self._tail_bytes = Queue(), 0
 
     def _check_open(self) -> None:
         if self._closed:
@@ -250,22 +249,24 @@ class SpillBuffer:
             self._dropped += segment.count
             self._delete(segment)
 
-    def _written(self, data: bytes) -> Path:
-        """Return a new file with this content, safe from a crash, whose name is no segment's."""
-        try:
-            return write_beside(self._folder / DAMAGED, lambda file: file.write(data))
-        except OSError as error:
-            raise StorageError(f"folder: expected to write to {str(self._folder)!r}, got {error}") from error
+    @contextmanager
+    def _written(self, data: bytes) -> Iterator[Unfinished]:
+        """Lend a file with this content, safe from a crash, that has no name yet."""
+        with ExitStack() as stack:
+            try:
+                unfinished = stack.enter_context(unfinished_file(self._folder, lambda file: file.write(data)))
+            except OSError as error:
+                raise StorageError(f"folder: expected to write to {str(self._folder)!r}, got {error}") from error
+            yield unfinished
 
     def _published(
-        self, unfinished: Path, number: int, data: bytes, batches: Sequence[ExperienceBatch], cut: int = 0
+        self, unfinished: Unfinished, number: int, data: bytes, batches: Sequence[ExperienceBatch], cut: int = 0
     ) -> Segment:
         """Make a segment of a file: batches that were in memory, but for the first ``cut`` experiences, are on disk."""
         count, checksum = sum(map(len, batches)) - cut, zlib.crc32(data)
         path = self._folder / f"{number:018d}-{count}-{checksum:08x}.spill"
         try:
-            unfinished.rename(path)
-            sync_folder(self._folder)
+            unfinished.create(path)
         except OSError as error:
             path.unlink(missing_ok=True)
             raise StorageError(f"folder: expected to write to {str(self._folder)!r}, got {error}") from error
@@ -310,11 +311,8 @@ class SpillBuffer:
         data = encode([batches[0].select(np.arange(cut, len(batches[0]))), *batches[1:]] if cut else batches)
         if self._disk_bytes + len(data) > self._disk_limit:
             self._refuse(len(data))
-        unfinished = self._written(data)
-        try:
+        with self._written(data) as unfinished:
             segment = self._published(unfinished, number, data, batches, cut)
-        finally:
-            unfinished.unlink(missing_ok=True)
         for _ in batches:
             queue.pop()
         if cut:
@@ -455,6 +453,14 @@ class SpillBuffer:
         except OSError as error:
             logger.error("%s: could not be deleted: %s", segment.path, error)  # noqa: TRY400 - nothing is wrong here
         self._changed.notify_all()
+
+
+def locked(folder: Path) -> FileLock:
+    """Return the lock of a folder, held; raise ``StorageError`` if another buffer holds it."""
+    try:
+        return FileLock(folder / QUEUE_LOCK)
+    except StorageError as error:
+        raise StorageError(f"folder: expected one that no other buffer has, got {str(folder)!r} ({error})") from error
 
 
 def fits(one: ExperienceBatch, other: ExperienceBatch) -> bool:

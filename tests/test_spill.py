@@ -521,15 +521,12 @@ def test_a_disk_that_fails_is_told_and_nothing_is_lost(
     buffer = SpillBuffer(tmp_path, max_bytes=budget(parts, 3))
     taken: list[ExperienceBatch] = []
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    for call in ("fsync", "rename"):
+    for call in ("fsync", "link"):
         with monkeypatch.context() as context:
-            if call == "fsync":
-                context.setattr(os, "fsync", full)
-            else:
-                context.setattr(Path, "rename", full)
+            context.setattr(os, call, full)
             with pytest.raises(StorageError, match=r"folder: expected to write to .*, got .*No space left"):  # noqa: PT012
                 for batch in parts:
                     buffer.write(batch)
@@ -538,7 +535,7 @@ def test_a_disk_that_fails_is_told_and_nothing_is_lost(
                 buffer.flush()
         assert check(buffer).added == sum(map(len, taken))
         assert not list(tmp_path.glob(".*.part"))
-        assert segments(tmp_path) == [] or call == "rename"
+        assert segments(tmp_path) == [] or call == "link"
         for batch in parts[:3]:
             buffer.write(batch)
             taken.append(batch)

@@ -49,8 +49,12 @@ HEADER, CHECKSUM = b"generals_env", b"generals_env.crc32"
 Array = npt.NDArray[Any]
 
 
-def encode(batch: ExperienceBatch) -> bytes:
+def encode(batch: ExperienceBatch, integer_times: bool = False) -> bytes:
     """Return the content of a file that holds a batch, without the boards that no experience needs.
+
+    Args:
+        batch: The batch.
+        integer_times: Whether ``collected_at`` is a column of nanoseconds since 1970, not of times. ``decode`` reads both.
 
     Raises:
         ConfigError: If the metadata are not what JSON takes.
@@ -73,7 +77,7 @@ def encode(batch: ExperienceBatch) -> bytes:
             "metadata": dict(batch.metadata),
         }
     )
-    schema = schema_of(batch, len(batch.boards.memory) > 0)
+    schema = schema_of(batch, len(batch.boards.memory) > 0, integer_times)
     names = [name for name in schema.names if name not in ("boards", "grounds", "observations")]
     file = pa.BufferOutputStream()
     writer = parquet.ParquetWriter(
@@ -205,7 +209,7 @@ def read(file: Any) -> ExperienceBatch:
         dense=None if kind is None else Dense(np.empty((0, *shape), kind), np.zeros(0, np.int32), np.zeros(0, np.int32)),
         metadata=dict(header["metadata"]),
     )
-    if not file.schema_arrow.equals(schema_of(whole, bool(header["memory"]))):
+    if not any(file.schema_arrow.equals(schema_of(whole, bool(header["memory"]), integer)) for integer in (False, True)):
         raise ValueError(f"expected columns of schema {SCHEMA}")
     checksum, parts = zlib.crc32(text), []
     for number in range(metadata.num_row_groups):

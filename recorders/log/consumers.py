@@ -8,6 +8,7 @@ from pathlib import Path
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.log.files import read_checked, write_checked
+from generals_env.recorders.log.segments import CONSUMERS
 
 __all__ = ["Consumers"]
 
@@ -16,7 +17,7 @@ class Consumers:
     """The consumers of a log and their positions: the number of the last experience that each is done with, -1 for none."""
 
     def __init__(self, log: Path) -> None:
-        self.folder = log / "consumers"
+        self.folder = log / CONSUMERS
 
     def files(self) -> list[Path]:
         """Return the files of all consumers.

@@ -13,6 +13,7 @@ from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.disks import network_kind
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.folders import LOG, refuse_other_uses
 from generals_env.recorders.log.chunks import pieces_of
 from generals_env.recorders.log.consumers import Consumers
 from generals_env.recorders.log.reader import LogReader
@@ -68,8 +69,8 @@ class ExperienceLog(ClosingSink):
 
         Raises:
             ConfigError: If an argument is not what it should be.
-            StorageError: If somebody else writes to the log, it lies on a network, cannot be opened, or is damaged in a way
-                that writing could make worse (see ``repair``).
+            StorageError: If somebody else writes to the log, the folder is used for something else, lies on a network, cannot
+                be opened, or the log is damaged in a way that writing could make worse (see ``repair``).
         """
         if durability not in DURABILITIES:
             raise ConfigError(f"durability: expected one of {', '.join(DURABILITIES)}, got {durability!r}")
@@ -85,9 +86,12 @@ class ExperienceLog(ClosingSink):
             raise ConfigError(f"drop_unread: expected True or False, got {drop_unread!r}")
         try:
             self.folder = Path(folder)
+            refuse_other_uses(self.folder, LOG, "folder", reading=mode == "r")
             if mode == "a":
                 self.folder.mkdir(parents=True, exist_ok=True)
             is_folder, network = self.folder.is_dir(), network_kind(self.folder)
+        except StorageError:
+            raise
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"folder: expected one that can be made, got {folder!r} ({error})") from error
         if not is_folder:
@@ -99,6 +103,11 @@ class ExperienceLog(ClosingSink):
         if mode == "a":
             retention = Retention(self.folder, max_bytes, max_age, drop_unread)
             self._writer = LogWriter(self.folder, durability, retention, segment_bytes, min_free_bytes, clock)
+            try:
+                refuse_other_uses(self.folder, LOG, "folder")  # that began in the meantime
+            except StorageError:
+                self._writer.close()
+                raise
 
     # --- Writing --------------------------------------------------------------------------------------------------
 

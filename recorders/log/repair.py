@@ -9,12 +9,14 @@ from itertools import count
 from pathlib import Path
 
 from generals_env.errors import StorageError
+from generals_env.recorders.leftovers import remove
 from generals_env.recorders.log.chunks import Chunk
 from generals_env.recorders.log.consumers import Consumers
 from generals_env.recorders.log.files import sync_file
 from generals_env.recorders.log.lost import FILE, missing, write_lost
 from generals_env.recorders.log.salvage import salvage
 from generals_env.recorders.log.segments import (
+    DAMAGED,
     append,
     companions,
     connect,
@@ -30,10 +32,7 @@ from generals_env.recorders.log.segments import (
 from generals_env.recorders.log.verify import Report, last_known, look_at, verify
 from generals_env.recorders.whole_files import sync_folder
 
-__all__ = ["KEPT", "repair"]
-
-#: The folder for damaged files.
-KEPT = "damaged"
+__all__ = ["repair"]
 
 
 def repair(folder: Path) -> Report:
@@ -45,6 +44,7 @@ def repair(folder: Path) -> Report:
         StorageError: If the log cannot be written.
     """
     report = verify(folder, written=False)
+    remove(report.leftovers)
     if report.ok:
         return report
     try:
@@ -81,7 +81,7 @@ def rebuild(path: Path) -> None:
     if not chunks:
         unlink(path)
         return
-    fresh = path.parent / KEPT / path.name
+    fresh = path.parent / DAMAGED / path.name
     write_segment(fresh, chunks)
     # A seal makes readers pass over the log beside the segment, so it comes first.
     seal_path(fresh).replace(seal_path(path))
@@ -102,7 +102,7 @@ def write_segment(path: Path, chunks: list[Chunk]) -> None:
 
 def keep(path: Path) -> None:
     """Copy a damaged file to where it is kept, under a name that nothing has."""
-    kept = path.parent / KEPT
+    kept = path.parent / DAMAGED
     kept.mkdir(exist_ok=True)
     name = next(name for k in count() if not (name := kept / f"{path.name}.{k}").exists())
     shutil.copyfile(path, name)

@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.errors import StorageError
+from generals_env.recorders.leftovers import leftovers_in
 from generals_env.recorders.log.chunks import Chunk
 from generals_env.recorders.log.files import read_checked, write_checked
 from generals_env.recorders.whole_files import UNFINISHED, sync_folder
 
 __all__ = [
     "BLOCK",
+    "CONSUMERS",
+    "DAMAGED",
     "PAGE",
     "Seal",
     "append",
@@ -34,6 +37,7 @@ __all__ = [
     "create",
     "is_damage",
     "last_in",
+    "log_leftovers",
     "open_to_read",
     "orphans_in",
     "rows",
@@ -50,6 +54,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SEGMENT = re.compile(r"segment_(\d{20})\.db")
+
+#: Folders in that of a log: positions of consumers, and damaged files that a repair keeps.
+CONSUMERS, DAMAGED = "consumers", "damaged"
 
 PAGE = 4096  # bytes of a page of SQLite: what salvage relies on
 
@@ -148,6 +155,21 @@ def seal_of(path: Path) -> Seal | None:
 def orphans_in(folder: Path) -> list[Path]:
     """Return the seals in a folder whose segments are not there."""
     return sorted(path for path in folder.glob("segment_*.json") if not path.with_suffix(".db").exists())
+
+
+def log_leftovers(folder: Path, written: bool) -> list[Path]:
+    """Return what killed processes have left in the folder of a log: files that are no part of it.
+
+    Args:
+        folder: Of the log.
+        written: Whether a process may be writing to the log: then a segment that is being made is none.
+    """
+    found: set[Path] = set()
+    for place in (folder, folder / CONSUMERS, folder / DAMAGED):
+        found.update(leftovers_in(place, below=False))
+        if not written:
+            found.update(place.glob(f"segment_*.db{UNFINISHED}*"))
+    return sorted(found)
 
 
 # --- SQLite -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from generals_env.recorders.log.segments import (
     Seal,
     blocks_of,
     companions,
+    log_leftovers,
     open_to_read,
     orphans_in,
     rows,
@@ -62,11 +63,13 @@ class Report:
         damage: What is damaged.
         intact: First and last numbers of the experiences that are whole.
         given_up: Those of experiences that are lost and written down as that, by a repair or after a power cut.
+        leftovers: Unfinished files that killed processes have left; they are no damage, and gone after a repair.
     """
 
     damage: tuple[Damage, ...]
     intact: tuple[Range, ...]
     given_up: tuple[Range, ...]
+    leftovers: tuple[Path, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -106,7 +109,7 @@ def verify(folder: Path, written: bool) -> Report:
             path = segment_path(folder, max((start for start in starts if start <= gap[0]), default=starts[0]))
             damage.append(Damage(path, "experiences are missing", experiences=gap))
     given_up = [] if not starts else [one for one in lost if one[1] >= starts[0]]
-    return Report(tuple(damage), tuple(joined(intact)), tuple(given_up))
+    return Report(tuple(damage), tuple(joined(intact)), tuple(given_up), tuple(log_leftovers(folder, written)))
 
 
 def look_at(path: Path, written: bool) -> tuple[list[Damage], list[Range]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from generals_env.errors import StateError, StorageError
 from generals_env.recorders.disks import free_bytes
+from generals_env.recorders.leftovers import remove
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.log.chunks import Chunk, Piece
 from generals_env.recorders.log.consumers import Consumers
@@ -26,6 +27,7 @@ from generals_env.recorders.log.segments import (
     connect,
     create,
     last_in,
+    log_leftovers,
     orphans_in,
     seal,
     seal_of,
@@ -35,7 +37,6 @@ from generals_env.recorders.log.segments import (
     unlink_companions,
 )
 from generals_env.recorders.log.wal import read_wal
-from generals_env.recorders.whole_files import UNFINISHED
 
 __all__ = ["LOCK", "LogWriter", "locked"]
 
@@ -314,8 +315,7 @@ class LogWriter:
             StorageError: If there is damage which writing could make worse.
         """
         try:
-            for unfinished in self._folder.glob(f"*{UNFINISHED}*"):
-                unfinished.unlink(missing_ok=True)
+            remove(log_leftovers(self._folder, written=False))
             self._sealed = {}
             for start in starts_in(self._folder):
                 self._recover_segment(segment_path(self._folder, start), start)

@@ -10,9 +10,9 @@ from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.formats import format_of
 from generals_env.recorders.selection import EVERYTHING, Selection
-from generals_env.recorders.storage.index import Entries, FileEntry, change_index, describe, read_index
-from generals_env.recorders.storage.layout import in_order, parsed_name, safe_id
-from generals_env.recorders.storage.stores import Store
+from generals_env.recorders.storage.index import Entries, FileEntry, change_indexes, describe, index_of, inside, read_indexes
+from generals_env.recorders.storage.layout import INDEXES, in_order, parsed_name, safe_id
+from generals_env.recorders.storage.stores import Store, is_hidden
 
 __all__ = ["DataFile", "entry_of", "files_in", "mend_index"]
 
@@ -100,22 +100,19 @@ class DataFile:
 
 
 def files_in(store: Store, under: str = "") -> tuple[list[DataFile], dict[str, str]]:
-    """Return the files of experience in a store in their order, and what is wrong with indexes, by their places."""
-    sizes = dict(store.files(under))
+    """Return the files of experience in a store in their order, and what is wrong with indexes, by their names."""
+    sizes = dict(store.files(under, hidden=True))
     damages: dict[str, str] = {}
     indexes: dict[str, Entries] = {}
     files = []
-    for name in in_order(sizes):
+    for name in in_order(name for name in sizes if not is_hidden(name)):
         told = parsed_name(name)
         assert told is not None  # noqa: S101 - ``in_order`` leaves others out
-        if told.folder not in indexes:
-            try:
-                indexes[told.folder] = read_index(store, told.folder)
-            except StorageError as error:
-                damages[told.folder] = str(error)
-                indexes[told.folder] = {}
-        entry = indexes[told.folder].get(name.rpartition("/")[2])
-        files.append(DataFile(store, name, sizes[name], told.format, entry))
+        folder = told.folder
+        if folder not in indexes:
+            indexes[folder], wrong = read_indexes(store, folder, [index for index in INDEXES if inside(folder, index) in sizes])
+            damages |= wrong
+        files.append(DataFile(store, name, sizes[name], told.format, indexes[folder].get(name.rpartition("/")[2])))
     return files, damages
 
 
@@ -126,7 +123,7 @@ def entry_of(form: str, batch: ExperienceBatch, content: bytes) -> FileEntry:
 
 
 def mend_index(store: Store, folder: str, added: Entries | None = None) -> list[str]:
-    """Bring a folder's index up to its files: add those that it lacks, and forget those that are gone.
+    """Bring a folder's indexes up to its files: add those that they lack, and forget those that are gone.
 
     Files that cannot be read are left out.
 
@@ -138,26 +135,25 @@ def mend_index(store: Store, folder: str, added: Entries | None = None) -> list[
     Returns:
         What is wrong with files that cannot be read.
     """
-    damaged: list[str] = []
+    damaged: dict[str, str] = {}
 
-    def changed(entries: Entries | None) -> Entries:
-        damaged.clear()
-        known = {**(entries or {}), **(added or {})}
-        complete: Entries = {}
+    def complete(index: str, entries: Entries) -> Entries:
+        known = {**entries, **(added or {})}
+        found: Entries = {}
         for stored in store.files(folder):
             told = parsed_name(stored.name)
-            if told is None or told.folder != folder:
+            if told is None or told.folder != folder or index_of(told.format) != index:
                 continue
             name = stored.name.rpartition("/")[2]
             if name in known and known[name].bytes == stored.size:
-                complete[name] = known[name]
+                found[name] = known[name]
                 continue
             try:
                 content = store.read(stored.name)
-                complete[name] = entry_of(told.format, format_of(told.format).decode(content), content)
+                found[name] = entry_of(told.format, format_of(told.format).decode(content), content)
             except (StorageError, FileNotFoundError) as error:
-                damaged.append(f"{store.url}/{stored.name}: {error}")
-        return complete
+                damaged[stored.name] = f"{store.url}/{stored.name}: {error}"
+        return found
 
-    change_index(store, folder, changed)
-    return damaged
+    change_indexes(store, folder, complete)
+    return list(damaged.values())

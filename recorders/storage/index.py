@@ -1,6 +1,8 @@
-"""``_index.json``: what lies in a folder of a dataset, so that damage and loss are noticed, and counts are known unread.
+"""What lies in a folder of a dataset, so that damage and loss are noticed, and counts are known unread.
 
-The files are what counts: an index that is missing or behind is made anew from them, and readers go by the files.
+There is an index of the Parquet files, inside a Parquet file without rows, and one of all others, ``_index.json``. In folders
+of earlier versions the latter tells of all files; the next change of the indexes brings each entry where it belongs. The files
+are what counts: an index that is missing or behind is made anew from them, and readers go by the files.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ import logging
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.storage.layout import INDEX
-from generals_env.recorders.storage.stores import Store
+from generals_env.recorders.storage.layout import INDEXES, JSON_INDEX, PARQUET_INDEX, parsed_name
+from generals_env.recorders.storage.parquet_index import columns_of, unwrapped, wrapped
+from generals_env.recorders.storage.stores import Store, is_hidden
 
-__all__ = ["FileEntry", "change_index", "describe", "read_index"]
+__all__ = ["Entries", "FileEntry", "change_indexes", "describe", "folder_of", "index_of", "inside", "read_indexes"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,46 +79,88 @@ def describe(batch: ExperienceBatch, content: bytes, offsets: Iterable[tuple[int
     )
 
 
-def read_index(store: Store, folder: str) -> Entries:
-    """Return the entries of a folder's index by the names of files, without the folder; empty if there is no index.
-
-    Raises:
-        StorageError: If the index is damaged.
-    """
-    name = index_name(folder)
-    try:
-        content = store.read(name)
-    except FileNotFoundError:
-        return {}
-    return parsed(f"{store.url}/{name}", content)
+def index_of(form: str) -> str:
+    """Return the name of the index that tells of files in a format, without the folder."""
+    return PARQUET_INDEX if form == "parquet" else JSON_INDEX
 
 
-def change_index(store: Store, folder: str, change: Callable[[Entries | None], Entries]) -> None:
-    """Replace a folder's index by what ``change`` makes of its entries; without entries it is deleted.
+def read_indexes(store: Store, folder: str, names: Iterable[str] = INDEXES) -> tuple[Entries, dict[str, str]]:
+    """Return what the indexes of a folder tell.
 
     Args:
         store: Where.
         folder: Of which folder.
-        change: Is given None if there is no index, or if it is damaged.
+        names: Which indexes; those that are not there tell nothing.
+
+    Returns:
+        The entries by the names of files, without the folder; what is wrong with indexes that are damaged, by their names, with
+        the folder.
     """
-    name = index_name(folder)
-
-    def changed(content: bytes | None) -> bytes | None:
-        entries = None
-        if content is not None:
-            try:
-                entries = parsed(name, content)
-            except StorageError as error:
-                logger.warning("%s/%s is made anew: %s", store.url, name, error)
-        new = change(entries)
-        return written(new) if new else None
-
-    store.change(name, changed)
+    entries: Entries = {}
+    damages: dict[str, str] = {}
+    for index in sorted(names, key=INDEXES.index, reverse=True):  # what the one for all files told before is overruled
+        name = inside(folder, index)
+        try:
+            entries |= parsed(f"{store.url}/{name}", store.read(name))
+        except FileNotFoundError:
+            continue
+        except StorageError as error:
+            damages[name] = str(error)
+    return entries, damages
 
 
-def index_name(folder: str) -> str:
-    """Return the name of a folder's index."""
-    return f"{folder}/{INDEX}" if folder else INDEX
+def change_indexes(store: Store, folder: str, change: Callable[[str, Entries], Entries]) -> None:
+    """Replace what a folder's indexes tell by what ``change`` makes of it; an index without entries is deleted.
+
+    Args:
+        store: Where.
+        folder: Of which folder.
+        change: Is given the name of an index, without the folder, and its entries, none if it is damaged or not there; gives
+            those that it is to have. It may be called several times.
+    """
+    there = {file.name.rpartition("/")[2] for file in store.files(folder, hidden=True) if folder_of(file.name) == folder}
+    needed = {told_by(name) for name in there if not is_hidden(name) and parsed_name(name) is not None}
+    for index in INDEXES:  # the one for Parquet files first: it takes over what the other one told of them
+        if index in needed or index in there:
+            store.change(inside(folder, index), partial(changed, store, folder, index, change))
+
+
+def changed(
+    store: Store, folder: str, index: str, change: Callable[[str, Entries], Entries], content: bytes | None
+) -> bytes | None:
+    """Return the new content of an index, None if there is nothing to be told."""
+    name = inside(folder, index)
+    entries: Entries = {}
+    columns = None
+    if index == PARQUET_INDEX:
+        entries, _ = read_indexes(store, folder, [JSON_INDEX])
+    if content is not None:
+        try:
+            entries |= parsed(name, content)
+            columns = unwrapped(content)[1] if index == PARQUET_INDEX else None
+        except StorageError as error:
+            logger.warning("%s/%s is made anew: %s", store.url, name, error)
+    entries = change(index, {file: entry for file, entry in entries.items() if told_by(file) == index})
+    if not entries or index == JSON_INDEX:
+        return written(entries) if entries else None
+    columns = columns or columns_of(store.read(inside(folder, file)) for file in sorted(entries))
+    return None if columns is None else wrapped(written(entries), columns)
+
+
+def told_by(file: str) -> str:
+    """Return the name of the index that tells of a file."""
+    told = parsed_name(file)
+    return index_of(told.format) if told else JSON_INDEX
+
+
+def inside(folder: str, name: str) -> str:
+    """Return the name of a file with its folder."""
+    return f"{folder}/{name}" if folder else name
+
+
+def folder_of(name: str) -> str:
+    """Return the folder of a file."""
+    return name.rpartition("/")[0]
 
 
 def written(entries: Mapping[str, FileEntry]) -> bytes:
@@ -137,6 +183,8 @@ def checksum(body: Mapping[str, Any]) -> int:
 def parsed(place: str, content: bytes) -> Entries:
     """Return the entries that an index tells; raise ``StorageError`` if it is damaged."""
     try:
+        if place.endswith(PARQUET_INDEX):
+            content, _ = unwrapped(content)
         body = json.loads(content)
         told = body.pop("checksum")
         if (
@@ -149,6 +197,6 @@ def parsed(place: str, content: bytes) -> Entries:
         for name, fields in body["files"].items():
             offsets = tuple((int(first), int(start)) for first, start in fields.pop("offsets"))
             entries[name] = FileEntry(**{**fields, "runs": tuple(fields["runs"])}, offsets=offsets)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (StorageError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{place}: expected an index of version {VERSION}, got damage ({error})") from error
     return entries

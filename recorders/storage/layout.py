@@ -4,10 +4,13 @@
 
     year=2026/month=01/day=15/hour=14/game_<id>_0000.npz     the first file of a game
     year=2026/month=01/day=15/hour=14/part_<writer>_0000.npz the first file of a writer that packs many games into one
-    year=2026/month=01/day=15/hour=14/_index.json            what lies in the folder
+    year=2026/month=01/day=15/hour=14/.index.parquet         what Parquet files lie in the folder
+    year=2026/month=01/day=15/hour=14/_index.json            what other files lie in the folder
     experiences_000000.npz                                   a batch, as versions before 0.2 and buffers write them
 
-Hours are those of UTC in which the experience came. Folders of this form are known to pyarrow, Spark, DuckDB and others.
+Hours are those of UTC in which the experience came. Folders of this form are known to pyarrow, Spark, DuckDB and others. Polars
+takes every file in them for one of the same kind, also hidden ones; so the index of Parquet files is a Parquet file without
+rows. Earlier versions told of Parquet files in ``_index.json``, too.
 """
 
 from __future__ import annotations
@@ -21,9 +24,22 @@ from urllib.parse import quote
 
 from generals_env.recorders.formats import FORMATS, format_of_file
 
-__all__ = ["INDEX", "FileName", "file_name", "in_order", "parsed_name", "partition_end", "partition_of", "safe_id"]
+__all__ = [
+    "INDEXES",
+    "JSON_INDEX",
+    "PARQUET_INDEX",
+    "FileName",
+    "file_name",
+    "in_order",
+    "parsed_name",
+    "partition_end",
+    "partition_of",
+    "safe_id",
+]
 
-INDEX = "_index.json"
+#: Indexes: of Parquet files, and of files in all other formats.
+PARQUET_INDEX, JSON_INDEX = ".index.parquet", "_index.json"
+INDEXES = (PARQUET_INDEX, JSON_INDEX)
 
 MOST_CHARACTERS = 150  # of an id in a name: file systems take names of 255
 

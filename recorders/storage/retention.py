@@ -6,8 +6,8 @@ import logging
 
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError
-from generals_env.recorders.storage.data_file import DataFile, files_in
-from generals_env.recorders.storage.index import FileEntry, change_index
+from generals_env.recorders.storage.data_file import DataFile, files_in, mend_index
+from generals_env.recorders.storage.index import Entries, change_indexes
 from generals_env.recorders.storage.layout import parsed_name, partition_end
 from generals_env.recorders.storage.stores import Store
 
@@ -68,18 +68,16 @@ class Retention:
             except FileExistsError:  # it was moved, but not deleted, before a crash
                 if self._archive.read(file.name) != content:
                     raise
-            if file.entry is not None:
-                entry = file.entry
-                change_index(self._archive, folder, lambda entries: {**(entries or {}), name: entry})
+            mend_index(self._archive, folder, None if file.entry is None else {name: file.entry})
             self.archived += 1
         else:
             self.deleted += 1
         self._store.delete(file.name)
 
-        def without(entries: dict[str, FileEntry] | None) -> dict[str, FileEntry]:
-            return {other: entry for other, entry in (entries or {}).items() if other != name}
+        def without(_: str, entries: Entries) -> Entries:
+            return {other: entry for other, entry in entries.items() if other != name}
 
-        change_index(self._store, folder, without)
+        change_indexes(self._store, folder, without)
         logger.info("%s %s", "archived" if self._archive else "deleted", file.place)
 
 

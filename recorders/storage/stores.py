@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
+import logging
 import os
+import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.disks import free_bytes
+from generals_env.recorders.leftovers import leftovers_in, remove
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.storage.retry import Retry
-from generals_env.recorders.whole_files import replace_file, sync_folder, write_beside
+from generals_env.recorders.whole_files import replace_file, unfinished_file
 
-__all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_url", "local_path", "open_store"]
+__all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_hidden", "is_url", "local_path", "open_store"]
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 #: How long a change of one file waits for those of others, in seconds.
 PATIENCE = 30.0
+
+#: Age of an upload in parts that its process does not go on with; between key and id of an upload.
+UPLOAD_AGE = dt.timedelta(days=1)
+UPLOAD = "?uploadId="
 
 CHANGE_TRIES = 20  # of a file that many change at once
 
@@ -37,13 +48,13 @@ class Stored(NamedTuple):
 class Store(Protocol):
     """What ``LocalStore`` and ``RemoteStore`` have in common. Names are relative, with ``/`` between folders.
 
-    All raise ``StorageError`` when the place fails. Files whose names, or whose folders' names, begin with a dot are not seen.
+    All raise ``StorageError`` when the place fails. Files are hidden whose names, or whose folders' names, begin with a dot.
     """
 
     url: str
 
-    def files(self, under: str = "") -> Iterator[Stored]:
-        """Yield all files below folder ``under``, in the order of their names."""
+    def files(self, under: str = "", hidden: bool = False) -> Iterator[Stored]:
+        """Yield all files below folder ``under``, in the order of their names; ``hidden`` files, too, if that is True."""
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the content of a file, or bytes ``start`` to ``stop`` of it; ``FileNotFoundError`` if there is none."""
@@ -65,6 +76,17 @@ class Store(Protocol):
 
     def free_bytes(self) -> int | None:
         """Return how much room there is, None if nobody knows."""
+
+    def leftovers(self) -> list[str]:
+        """Return what killed processes have left unfinished: paths, or keys and numbers of uploads."""
+
+    def clear(self, leftovers: Iterable[str]) -> None:
+        """Remove what ``leftovers`` gave; what cannot be removed is logged."""
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether the name of a file, or of one of its folders, begins with a dot."""
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 def is_url(place: str) -> bool:
@@ -116,18 +138,21 @@ class LocalStore:
             self.url = str(folder)
             if create:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._written("probe", b"").unlink()
+                with unfinished_file(self.folder, lambda file: file.write(b"")):
+                    pass  # it can be written
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"sink: expected a folder that can be written, got {str(folder)!r} ({error})") from error
 
-    def files(self, under: str = "") -> Iterator[Stored]:
-        """Yield all files below folder ``under``, in the order of their names."""
+    def files(self, under: str = "", hidden: bool = False) -> Iterator[Stored]:
+        """Yield files below folder ``under``; see ``Store.files``."""
         with self._telling(under):
             found = []
             for folder, folders, names in os.walk(self.folder / under, onerror=self._unless_absent):
-                folders[:] = [name for name in folders if not name.startswith(".")]
-                found += [Path(folder, name) for name in names if not name.startswith(".")]
-            stored = [Stored(path.relative_to(self.folder).as_posix(), path.stat().st_size) for path in found if path.is_file()]
+                folders[:] = [name for name in folders if hidden or not name.startswith(".")]
+                found += [Path(folder, name) for name in names if hidden or not name.startswith(".")]
+            stored = [
+                Stored(path.relative_to(self.folder).as_posix(), size) for path in found if (size := size_of(path)) is not None
+            ]
         yield from sorted(stored)
 
     @staticmethod
@@ -148,13 +173,11 @@ class LocalStore:
 
     def create(self, name: str, content: bytes) -> None:
         """Write a new file, safe from a crash when this returns; ``FileExistsError`` if there is one of that name."""
+        path = self.folder / name
         with self._telling(name):
-            unfinished = self._written(name, content)
-            try:
-                publish(unfinished, self.folder / name)
-                sync_folder((self.folder / name).parent)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            self._make_room_for(path)
+            with unfinished_file(path.parent, lambda file: file.write(content)) as unfinished:
+                unfinished.create(path)
 
     def change(self, name: str, function: Callable[[bytes | None], bytes | None]) -> None:
         """Replace a file; see ``Store.change``."""
@@ -177,11 +200,13 @@ class LocalStore:
         """Return how much room the disk has."""
         return free_bytes(self.folder)
 
-    def _written(self, name: str, content: bytes) -> Path:
-        """Return a new file beside ``name`` with this content, safe from a crash; nobody sees it."""
-        path = self.folder / name
-        self._make_room_for(path)
-        return write_beside(path, lambda file: file.write(content))
+    def leftovers(self) -> list[str]:
+        """Return the unfinished files and folders that no process owns."""
+        return [str(path) for path in leftovers_in(self.folder)]
+
+    def clear(self, leftovers: Iterable[str]) -> None:
+        """Remove files and folders that ``leftovers`` gave."""
+        remove(map(Path, leftovers))
 
     def _make_room_for(self, path: Path) -> None:
         """Make the folders of a file, but not the store's own: where that is gone, a disk may be."""
@@ -200,16 +225,13 @@ class LocalStore:
             raise StorageError(f"{self.folder / name}: expected a place that can be read and written, got {error}") from error
 
 
-def publish(unfinished: Path, path: Path) -> None:
-    """Give a whole file its name, at once; raise ``FileExistsError`` if there is a file of that name."""
+def size_of(path: Path) -> int | None:
+    """Return the bytes of a file, None if there is no such file, or no longer."""
     try:
-        os.link(unfinished, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, "expected no such file", str(path)) from None
-        unfinished.replace(path)
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 class RemoteStore:
@@ -264,12 +286,12 @@ class RemoteStore:
         if self._s3:
             self._fs.call_s3("head_bucket", Bucket=self.root.split("/")[0])
 
-    def files(self, under: str = "") -> Iterator[Stored]:
-        """Yield all files below folder ``under``, in the order of their names."""
+    def files(self, under: str = "", hidden: bool = False) -> Iterator[Stored]:
+        """Yield files below folder ``under``; see ``Store.files``."""
         found = self._try(under, lambda: self._fs.find(self._path(under), detail=True))
         for path, information in sorted(found.items()):
             name = path[len(self.root) :].lstrip("/")
-            if not any(part.startswith(".") for part in name.split("/")):
+            if hidden or not is_hidden(name):
                 yield Stored(name, int(information["size"]))
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -344,6 +366,37 @@ class RemoteStore:
 
     def free_bytes(self) -> None:
         """Return None: nobody knows."""
+
+    def leftovers(self) -> list[str]:
+        """Return the keys and ids of uploads in parts that were begun a day ago or earlier and not ended; none but on S3."""
+        if not self._s3:
+            return []
+        bucket, _, prefix = str(self.root).partition("/")
+        found: list[str] = []
+        marker: dict[str, str] = {}
+        while True:
+            asked = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", **marker}
+            try:
+                page = self._try("", partial(self._fs.call_s3, "list_multipart_uploads", **asked))
+            except StorageError as error:  # to list them is a permission of its own
+                logger.warning("uploads that were not ended are not told of: %s", error)
+                return []
+            before = dt.datetime.now(dt.UTC) - UPLOAD_AGE
+            uploads = page.get("Uploads", [])
+            found += [f"{bucket}/{one['Key']}{UPLOAD}{one['UploadId']}" for one in uploads if one["Initiated"] <= before]
+            if not page.get("IsTruncated"):
+                return found
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def clear(self, leftovers: Iterable[str]) -> None:
+        """End uploads that ``leftovers`` gave: S3 deletes their parts, which cost as much as files."""
+        for one in leftovers:
+            path, _, upload = one.rpartition(UPLOAD)
+            bucket, _, key = path.partition("/")
+            try:
+                self._try(key, partial(self._fs.call_s3, "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload))
+            except (StorageError, FileNotFoundError) as error:
+                logger.warning("%s: left over, and could not be ended: %s", one, error)
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else str(self.root)

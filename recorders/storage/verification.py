@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.errors import StorageError
+from generals_env.recorders.folders import refuse_mixed
 from generals_env.recorders.log import ExperienceLog, Report
 from generals_env.recorders.log.parts import is_log
 from generals_env.recorders.storage.data_file import DataFile, files_in, mend_index
-from generals_env.recorders.storage.index import read_index
-from generals_env.recorders.storage.layout import INDEX, parsed_name
+from generals_env.recorders.storage.index import folder_of, inside, read_indexes
+from generals_env.recorders.storage.layout import INDEXES, parsed_name
 from generals_env.recorders.storage.stores import LocalStore, Store, open_store
 
 __all__ = ["Damage", "DatasetReport", "repair_dataset", "verify_dataset"]
@@ -45,6 +46,8 @@ class DatasetReport:
         unindexed: Places of files that no index tells of: those of a writer that was killed, or that is at work.
         gaps: Sequence numbers that are missing between others, by run.
         repeats: Experiences whose sequence number is there more than once, by run.
+        leftovers: What killed processes have left, unfinished: files and folders, or uploads to S3. ``repair_dataset`` removes
+            them, and in a folder the next ``DatasetWriter``.
     """
 
     files: int = 0
@@ -54,6 +57,7 @@ class DatasetReport:
     unindexed: list[str] = field(default_factory=list)
     gaps: dict[str, int] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)
+    leftovers: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -72,19 +76,22 @@ def verify_dataset(place: str | Path | Store, track: Track = iter) -> DatasetRep
         StorageError: If the place cannot be read.
     """
     store = open_store(place) if isinstance(place, (str, Path)) else place
-    if isinstance(store, LocalStore) and is_log(store.folder):
-        return of_log(store.folder, ExperienceLog(store.folder, mode="r").verify())
-    report = DatasetReport()
+    if isinstance(store, LocalStore):
+        refuse_mixed(store.folder, "place")
+        if is_log(store.folder):
+            return of_log(store.folder, ExperienceLog(store.folder, mode="r").verify())
+    report = DatasetReport(leftovers=store.leftovers())
     files, damaged_indexes = files_in(store)
-    for folder, what in damaged_indexes.items():
-        report.damages.append(Damage(f"{store.url}/{folder}/{INDEX}", what))
+    damaged_folders = {folder_of(name) for name in damaged_indexes}
+    for name, what in damaged_indexes.items():
+        report.damages.append(Damage(f"{store.url}/{name}", what))
     report.damages += missing_files(store, files)
     sequences: dict[str, list[npt.NDArray[np.int64]]] = {}
     for file in track(files):
         report.files += 1
         report.nbytes += file.size
         told = parsed_name(file.name)
-        if file.entry is None and told is not None and told.folder not in damaged_indexes:
+        if file.entry is None and told is not None and told.folder not in damaged_folders:
             report.unindexed.append(file.place)
         try:
             batch = file.whole()
@@ -122,28 +129,30 @@ def of_log(folder: Path, report: Report) -> DatasetReport:
         nbytes=sum(file.stat().st_size for file in files),
         damages=damages,
         gaps={"the log": gaps} if gaps else {},
+        leftovers=[str(path) for path in report.leftovers],
     )
 
 
 def missing_files(store: Store, files: list[DataFile]) -> list[Damage]:
     """Return the files of which only an index tells."""
     there = {file.name for file in files}
-    folders = {stored.name.rpartition("/")[0] for stored in store.files() if stored.name.rpartition("/")[2] == INDEX}
     damages = []
-    for folder in sorted(folders):
-        try:
-            entries = read_index(store, folder)
-        except StorageError:
-            continue  # told of already
-        names = [f"{folder}/{name}" if folder else name for name in entries]
+    for folder in sorted(indexed_folders(store)):
+        entries, _ = read_indexes(store, folder)  # damages were told of already
+        names = [inside(folder, name) for name in entries]
         damages += [
             Damage(f"{store.url}/{name}", "the index tells of a file that is not there") for name in names if name not in there
         ]
     return damages
 
 
+def indexed_folders(store: Store) -> set[str]:
+    """Return the folders that have indexes."""
+    return {folder_of(file.name) for file in store.files(hidden=True) if file.name.rpartition("/")[2] in INDEXES}
+
+
 def repair_dataset(place: str | Path | Store, track: Track = iter) -> DatasetReport:
-    """Set damaged files aside, so that all others are read, and make indexes anew; return what was wrong.
+    """Set damaged files aside, so that all others are read, make indexes anew and remove leftovers; return what was wrong.
 
     A damaged file stays beside its place under a name that begins with ``.damaged-``; for logs see ``ExperienceLog.repair``.
 
@@ -156,8 +165,10 @@ def repair_dataset(place: str | Path | Store, track: Track = iter) -> DatasetRep
     """
     store = open_store(place) if isinstance(place, (str, Path)) else place
     if isinstance(store, LocalStore) and is_log(store.folder):
+        refuse_mixed(store.folder, "place")
         return of_log(store.folder, ExperienceLog(store.folder, mode="r").repair())
     report = verify_dataset(store, track)
+    store.clear(report.leftovers)
     damaged = {damage.place for damage in report.damages}
     files, _ = files_in(store)
     folders = set()
@@ -167,7 +178,6 @@ def repair_dataset(place: str | Path | Store, track: Track = iter) -> DatasetRep
         if file.place in damaged:
             store.create(f"{folder}/{ASIDE}{name}" if folder else f"{ASIDE}{name}", store.read(file.name))
             store.delete(file.name)
-    folders |= {stored.name.rpartition("/")[0] for stored in store.files() if stored.name.rpartition("/")[2] == INDEX}
-    for folder in sorted(folders):
+    for folder in sorted(folders | indexed_folders(store)):
         mend_index(store, folder)
     return report

@@ -17,6 +17,7 @@ import numpy as np
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.folders import DATASET, Use, refuse_other_uses
 from generals_env.recorders.formats import format_of
 from generals_env.recorders.sinks import ClosingSink
 from generals_env.recorders.storage.data_file import entry_of, mend_index
@@ -24,7 +25,7 @@ from generals_env.recorders.storage.index import FileEntry
 from generals_env.recorders.storage.layout import file_name, partition_of, safe_id
 from generals_env.recorders.storage.retention import Retention
 from generals_env.recorders.storage.retry import Retry
-from generals_env.recorders.storage.stores import open_store
+from generals_env.recorders.storage.stores import LocalStore, Store, open_store
 
 __all__ = ["DatasetWriter", "WriterStats"]
 
@@ -175,7 +176,7 @@ class DatasetWriter(ClosingSink):
         Raises:
             ConfigError: If an argument is not what it should be.
             ImportError: Without what the format or the place needs.
-            StorageError: If the place cannot be written.
+            StorageError: If the place cannot be written, or a folder is used for something else, such as a log.
         """
         for name, value, choices in (("naming", naming, NAMINGS), ("when_full", when_full, WHEN_FULL)):
             if value not in choices:
@@ -187,8 +188,8 @@ class DatasetWriter(ClosingSink):
         self._format = format_of(format)
         self.format = format
         self.naming = naming
-        self.store = open_store(place, create=True, retry=retry, timeout=timeout)
-        kept = None if archive is None else open_store(archive, create=True, retry=retry, timeout=timeout)
+        self.store = opened("sink", place, retry, timeout)
+        kept = None if archive is None else opened("archive", archive, retry, timeout)
         self._retention = Retention(self.store, keep_bytes, keep_seconds, kept)
         self._max_file_bytes = max_file_bytes
         self._max_age = float(max_file_seconds)
@@ -205,6 +206,11 @@ class DatasetWriter(ClosingSink):
         self._about = ""  # the same as text, without what a file need not have in common
         self._stats = WriterStats()
         self._closed = False
+        self._use: Use | None = None
+        if isinstance(self.store, LocalStore):
+            self._use = Use(self.store.folder)
+            refuse_other_uses(self.store.folder, DATASET, "sink")  # a use that began in the meantime
+            self.store.clear(self.store.leftovers())
 
     def stats(self) -> WriterStats:
         """Return all counts, of one moment."""
@@ -374,3 +380,17 @@ class DatasetWriter(ClosingSink):
         with self._lock:
             self.flush()
             self._closed = True
+            if self._use is not None:
+                self._use.close()
+
+
+def opened(argument: str, place: str | Path, retry: Retry | None, timeout: float) -> Store:
+    """Return the store at a place for files of experience, which is made if it is not there.
+
+    Raises:
+        StorageError: If it is used for something else, or as ``open_store``.
+    """
+    store = open_store(place, create=True, retry=retry, timeout=timeout)
+    if isinstance(store, LocalStore):
+        refuse_other_uses(store.folder, DATASET, argument)
+    return store

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from generals_env.errors import StorageError
+from generals_env.recorders.leftovers import leftovers_beside, remove
 from generals_env.recorders.whole_files import replace_file
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -23,6 +24,7 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
     place = Path(path)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        remove(leftovers_beside(place))
         replace_file(place, lambda file: torch.save(dict(content), file))
     except (OSError, RuntimeError) as error:  # torch tells of a full disk as it likes
         raise StorageError(f"path: expected to write to {str(path)!r}, got {error}") from error
