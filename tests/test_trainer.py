@@ -277,7 +277,7 @@ def test_checkpoints_that_are_damaged_or_of_others_are_refused(batches: list[Exp
     content = load_checkpoint(path)
     assert content is not None
     save_checkpoint(path, content | {"format": 2})
-    with pytest.raises(StorageError, match=r"checkpoint: expected one of this model, got .*format 2"):
+    with pytest.raises(StorageError, match=r"checkpoint: expected one of this model, got .*expected format 1, got 2"):
         DistributedTrainer(batches, network(), config=SMALL, checkpoint=path)
 
 
