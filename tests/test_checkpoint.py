@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers import same
 from recorded import games_of
-
-torch = pytest.importorskip("torch")
 
 from generals_env.errors import StorageError
 from generals_env.recorders import DistributedTrainer, QNetwork, TrainerConfig
