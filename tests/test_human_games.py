@@ -105,7 +105,10 @@ def test_sb3_and_torch_learn_from_them(pack: Path | None, tmp_path: Path) -> Non
         assert same(streamed[2].next_action_masks.numpy(), tensors.next_action_masks[256:])
 
 
-@pytest.mark.parametrize("file", found("replays/*.json.gz")[::6])
+OWN = [pytest.param(DATA / f"{name}.json.gz", id=name) for name in ("B5--zeFUe", "eight", "three", "torus", "teams")]
+
+
+@pytest.mark.parametrize("file", [*OWN, *found("replays/*.json.gz")[::6]])
 def test_games_of_many_players_are_kept_in_every_store(file: Path) -> None:
     batches = recorded([replay.read(file)])
     if not batches:
