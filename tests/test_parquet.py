@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -235,3 +237,20 @@ def test_indices_that_lead_nowhere_are_refused(monkeypatch: pytest.MonkeyPatch) 
             data = form.encode(simple())
         with pytest.raises(StorageError, match=rf"got ValueError: .*{name}.*: expected"):
             pytest.fail(f"gave {form.decode(data)}")
+
+
+# --- Threads ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_thread_of_pyarrow_lets_go_of_what_is_pythons() -> None:
+    """One that does while the process ends is ended in the midst of it, which aborts the process."""
+    data, threads = form.encode(simple()), []
+
+    class Content(bytes):
+        def __del__(self) -> None:
+            threads.append(threading.get_ident())
+
+    for _ in range(300):
+        form.decode(Content(data))
+    gc.collect()
+    assert threads == [threading.get_ident()] * 300
