@@ -458,11 +458,14 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from generals_env.recorders.log import ExperienceLog
-import generals_env.recorders.codec
 folder = Path(sys.argv[1])
+log = ExperienceLog(folder, mode="r")  # loads all that is loaded when it is used first: another user may not read it
+assert len(list(log.read())) and log.verify().ok
+log.close()
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
+sys.meta_path.clear()  # nothing more is loaded
 assert not os.access(folder, os.W_OK)
 log = ExperienceLog(folder, mode="r")
 print(sum(map(len, log.read())), log.last, log.verify().ok)

@@ -141,13 +141,19 @@ def test_nobody_writes_without_credentials(s3: str, monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_may_not_be_written_is_told_and_heals_by_itself(tmp_path: Path) -> None:
     """The writer runs as another user, who loses permission midway; root is refused nothing."""
     script = """
-import os, sys
+import os, sys, tempfile
 from pathlib import Path
 from generals_env import StorageError
 from generals_env.recorders.storage.stores import LocalStore
+with tempfile.TemporaryDirectory() as other:  # loads all that is loaded when it is used first: another user may not read it
+    store = LocalStore(Path(other), create=True)
+    store.create("before", b"1")
+    store.change("before", lambda content: b"2")
+    assert len(list(store.files())) == 1
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
+sys.meta_path.clear()  # nothing more is loaded
 folder = Path(sys.argv[1])
 try:
     LocalStore(folder.parent / "locked", create=True)
