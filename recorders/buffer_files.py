@@ -16,6 +16,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.formats.npz import SUFFIX, encode
 from generals_env.recorders.storage.data_file import files_in
 from generals_env.recorders.storage.stores import LocalStore
+from generals_env.recorders.whole_files import replace_file, sync_folder
 
 __all__ = ["load_buffer", "save_buffer"]
 
@@ -45,9 +46,10 @@ def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[s
                 content = encode(part if len(part) == len(batch) else part.compact())
                 store.create(f"experiences_{files:06d}{SUFFIX}", content)
                 files += 1
-        with (unfinished / EXTRA).open("wb") as file:
-            np.savez(file, experiences=np.array(count), **arrays)  # type: ignore[arg-type]  # its stubs take the arrays for allow_pickle
+        extra = {"experiences": np.array(count), **arrays}
+        replace_file(unfinished / EXTRA, lambda file: np.savez(file, **extra))  # type: ignore[arg-type]  # takes them for allow_pickle
         unfinished.rename(folder)
+        sync_folder(folder.parent)
     except OSError as error:
         raise StorageError(f"path: expected to write to {str(folder)!r}, got {error}") from error
     finally:

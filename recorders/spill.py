@@ -19,7 +19,7 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.spill_files import Segment, decode, encode, segments_in
-from generals_env.recorders.whole_files import UNFINISHED, sync_folder, write_beside
+from generals_env.recorders.whole_files import UNFINISHED, make_folder, sync_folder, write_beside
 
 __all__ = ["SpillBuffer", "SpillStats"]
 
@@ -136,7 +136,7 @@ class SpillBuffer:
         self._closed = False
         try:
             self._folder = Path(folder)
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             weakref.finalize(self, FileLock(self._folder / ".lock").close)
             for unfinished in self._folder.glob(f".*{UNFINISHED}"):
                 unfinished.unlink()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["UNFINISHED", "replace_file", "sync_folder", "write_beside"]
+__all__ = ["UNFINISHED", "make_folder", "replace_file", "sync_folder", "write_beside"]
 
 #: What files are called that are not yet whole; before it comes a name that begins with a dot.
 UNFINISHED = ".part"
@@ -49,6 +49,18 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     finally:
         unfinished.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, safe from a crash; do nothing if it is there.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync_folder(place.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,7 +20,7 @@ from generals_env.recorders import ExperienceBatch
 
 DATA = Path(__file__).parent / "data"
 
-#: Seconds after which a test gives up on what does not come. However busy the machine is, no test asks for anything to be quick.
+#: Seconds after which a test gives up on what does not come. No test asks for anything to be quick: the machine may be busy.
 PATIENCE = 600
 
 DUEL = "A....\n.....\n.....\n....B"
@@ -181,9 +181,6 @@ class Listener:
     def on_state_transition(self, transition: Transition) -> None:
         boards, continues, *columns = transition
         self.turns.append(Transition(copy_boards(boards), continues, *(column.copy() for column in columns)))
-
-    def on_batch_state_transition(self, transitions: Any) -> None:
-        raise AssertionError("one game gives no batches")
 
     def on_game_end(self) -> None:
         self.ends.append(len(self.turns))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, KINDS, Memory, course_of, same
+from helpers import DATA, KINDS, PATIENCE, Memory, course_of, same
 from s3 import FaultyProxy, faulty_s3, s3, s3_process
 
 import generals_env
@@ -510,7 +510,7 @@ def test_a_full_disk_loses_nothing_and_heals_by_itself(mode: str, form: str, tmp
             pytest.skip("only root may mount a small disk")
     try:
         command = [sys.executable, "-c", FULL, str(place), str(Path(__file__).parent), mode, form]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
     finally:
         if mode == "tmpfs":

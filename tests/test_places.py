@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import let_others_through
+from helpers import PATIENCE, let_others_through
 from s3 import FaultyProxy, faulty_s3, s3, s3_process
 
 from generals_env import ConfigError, StorageError
@@ -180,7 +180,9 @@ assert len(list(folder.iterdir())) == 2
     own = tmp_path / "own"
     own.mkdir()
     os.chown(own, 65534, 65534)
-    done = subprocess.run([sys.executable, "-c", script, str(own)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(own)], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
 
 

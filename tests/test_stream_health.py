@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import sys
 import threading
-import time
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from helpers import wait_until
 from stream_process import ServerProcess
 from test_stream_records import records_of
 from test_stream_server import GAMES, ask, called, source, status_of, submit
@@ -24,10 +24,8 @@ from generals_env.recorders.stream.server import ExperienceServer
 
 
 def wait_for_health(channel: grpc.Channel, status: int) -> None:
-    deadline = time.monotonic() + 10
-    while health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status != status:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    stub = health_pb2_grpc.HealthStub(channel)
+    wait_until(lambda: stub.Check(health_pb2.HealthCheckRequest()).status == status)
 
 
 def test_health_follows_whether_the_log_can_be_written(tmp_path: Path) -> None:
@@ -127,9 +125,7 @@ def test_a_server_in_the_process_that_plays_starts_and_stops_once_and_leaves_no_
             server.stop()
             assert status_of(stream)[0] == grpc.StatusCode.UNAVAILABLE
     assert server.wait(0)
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: threading.active_count() <= before)
     assert threading.active_count() <= before
     with pytest.raises(StateError, match="start: expected a new server, got one that is stopped"):
         server.start()

@@ -21,7 +21,7 @@ from google.protobuf import descriptor_pool as descriptor_pools
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from helpers import same
+from helpers import PATIENCE, same
 from recorded import cut, facts, record_game, renamed
 from stream_process import ServerProcess
 from test_stream_records import old_messages, records_of
@@ -385,7 +385,7 @@ def test_h7_games_that_start_later_are_followed_and_a_stop_ends_the_stream(kind:
         server.write(GAMES[2])
         assert server.stop() == 0
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
     assert {(code, text[:7]) for _, code, text in ended} == {(grpc.StatusCode.UNAVAILABLE, "server:")}
     found = []
     for messages, _, _ in ended:

@@ -23,6 +23,7 @@ from generals_env.recorders.log.verify import Report, verify
 from generals_env.recorders.log.writer import LOCK, LogWriter, locked
 from generals_env.recorders.selection import Selection
 from generals_env.recorders.sinks import ClosingSink
+from generals_env.recorders.whole_files import make_folder
 
 __all__ = ["ExperienceLog"]
 
@@ -86,7 +87,7 @@ class ExperienceLog(ClosingSink):
         try:
             self.folder = Path(folder)
             if mode == "a":
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
             is_folder, network = self.folder.is_dir(), network_kind(self.folder)
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"folder: expected one that can be made, got {folder!r} ({error})") from error

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from generals_env.errors import StorageError
-from generals_env.recorders.whole_files import replace_file
+from generals_env.recorders.whole_files import make_folder, replace_file
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -40,7 +40,7 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
     torch.save(dict(content), archive)
     data = sealed(archive.getvalue())
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         replace_file(place, lambda file: file.write(data))
     except OSError as error:
         raise StorageError(f"path: expected to write to {str(path)!r}, got {error}") from error
