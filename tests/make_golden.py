@@ -1,8 +1,8 @@
-"""Makes ``tests/data/golden.json.gz``: what players see, may do and earn (run by hand: ``python tests/make_golden.py``).
+"""Makes ``tests/data/golden.jsonl.gz``: what players see, may do and earn (run by hand: ``python tests/make_golden.py``).
 
 Games on the maps below are played by ``naive.py``, which shares no code with the package; nothing of the package is imported
-here. The file holds each board, and for each player the tensor, the legal actions and the rewards that follow from the rules.
-The kernels, the environments and what recorders keep are compared with it.
+here. The file holds a game a line: each board, and for each player the tensor, the legal actions and the rewards that follow
+from the rules. The kernels, the environments and what recorders keep are compared with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from naive import CITY, DESERT, GENERAL, LOOKOUT, MOUNTAIN, NEUTRAL, OBSERVATORY, PLAIN, SWAMP, Game, play_turn
 
-FILE = Path(__file__).parent / "data" / "golden.json.gz"
+FILE = Path(__file__).parent / "data" / "golden.jsonl.gz"
 
 TURNS = 26
 MAX_TURNS = 60
@@ -171,7 +171,8 @@ def golden() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Write the file."""
-    FILE.write_bytes(gzip.compress(json.dumps(golden(), separators=(",", ":")).encode(), mtime=0))
+    lines = [json.dumps(game, separators=(",", ":")) for game in golden()]
+    FILE.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
 if __name__ == "__main__":

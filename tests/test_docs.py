@@ -39,7 +39,14 @@ def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
     assert set(FILES) == {"serve.py", "learn.py"}
     assert all("127.0.0.1:50051" in code for code in FILES.values())
     (tmp_path / "serve.py").write_text(FILES["serve.py"].replace(":50051", ":0"))  # any port: others run beside this
-    options: dict[str, Any] = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # on a busy machine torch's threads wait for each other most of the time
+    options: dict[str, Any] = {
+        "env": alone,
+        "cwd": tmp_path,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background is started to ignore it
     with subprocess.Popen([sys.executable, "serve.py"], **options) as server:
         signal.signal(signal.SIGINT, before)

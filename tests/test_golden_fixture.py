@@ -27,7 +27,7 @@ from generals_env.recorders import ExperienceBatch, ExperienceRecorder
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.views import batch_of_records
 
-GAMES: list[dict[str, Any]] = json.loads(gzip.decompress(make_golden.FILE.read_bytes()))
+GAMES: list[dict[str, Any]] = [json.loads(line) for line in gzip.decompress(make_golden.FILE.read_bytes()).splitlines()]
 WEIGHTS = {"default": RewardConfig(), "original": RewardConfig.original()}
 EACH = pytest.mark.parametrize("game", GAMES, ids=lambda game: game["map"].splitlines()[0])
 
