@@ -31,7 +31,12 @@ class Access:
 
 
 #: A server whose machine is gone is known to be within 40 s, also while nothing is sent.
-KEEPALIVE = (("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000))
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # a minute, otherwise, whatever the line above says
+    ("grpc.http2.max_pings_without_data", 0),  # any number: gRPC gives up after two
+)
 
 
 def open_channel(address: str, access: Access) -> Any:
