@@ -41,7 +41,7 @@ class Played(ReplayBuffer):
         self.due = sorted(due, key=lambda item: -item[0])
 
     def read(self, first: int, count: int, timeout: float = 0.0) -> ExperienceBatch | None:
-        end = self.now + max(timeout, 1e-6) if timeout else self.now  # no clock stands still
+        end = self.now + max(timeout, 1e-5)  # no clock stands still
         while True:
             while self.due and 1000 + self.due[-1][0] <= self.now:
                 self.write(self.due.pop()[1])
