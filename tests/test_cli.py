@@ -82,7 +82,7 @@ def test_replay_records_a_folder_and_reports_what_it_skips(tmp_path: Path) -> No
     assert "13 games" in output
     assert "skipped" in output
     assert "README.md" in output
-    assert len({name for batch in open_dataset(tmp_path / "set") for name in batch.game_ids}) == 8
+    assert len({name for batch in open_dataset(tmp_path / "set") for name in batch.game_ids}) == 13
     assert (tmp_path / "game.gif").stat().st_size > 10_000
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -63,20 +64,26 @@ def test_health_comes_back_when_the_trouble_is_over(tmp_path: Path) -> None:
     log.close()
 
 
+def until(told: Iterator[health_pb2.HealthCheckResponse], status: int) -> None:
+    """Wait until a server tells this status; on a busy machine a healthy one seems to be stuck now and then."""
+    while next(told).status != status:
+        pass
+
+
 def test_health_tells_when_the_storage_is_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PATIENCE", 0.2)
     log = ExperienceLog(tmp_path)
     with ExperienceServer(log, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
         log.write(GAMES[0])
         told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(told).status == health_pb2.HealthCheckResponse.SERVING
+        until(told, health_pb2.HealthCheckResponse.SERVING)
         other = sqlite3.connect(next(tmp_path.glob("segment_*.db")), isolation_level=None)
         other.execute("begin immediate")  # whoever writes waits for this to end
-        assert next(told).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        until(told, health_pb2.HealthCheckResponse.NOT_SERVING)
         assert len(list(ExperienceServiceStub(channel).StreamExperiences(ask()))) == 120
         other.execute("rollback")
         other.close()
-        assert next(told).status == health_pb2.HealthCheckResponse.SERVING
+        until(told, health_pb2.HealthCheckResponse.SERVING)
         told.cancel()
     log.close()
 
