@@ -167,10 +167,6 @@ class Course:
             self.boards = copy_boards(transition.boards)
         self.actions.append(transition.actions.copy())
 
-    def on_batch_state_transition(self, transitions: Any) -> None:
-        """Refuse: replays are told of turn by turn."""
-        raise NotImplementedError
-
     def on_game_end(self) -> None:
         """Do nothing."""
 

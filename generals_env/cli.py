@@ -18,6 +18,7 @@ from generals_env import __version__, cli_dataset, parallel_env, replay
 from generals_env.cli_dataset import FormatName, Naming, console, errors, progress_bar
 from generals_env.cli_serve import serve
 from generals_env.cli_signals import EndingSignals, ending_at_once
+from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.engine.turn import AFTER
 from generals_env.errors import GeneralsError, ReplayError
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
@@ -64,7 +65,7 @@ def record(
     opponents = [Opponent(name, seed + 1000 + player) for player, name in enumerate(names)]
     game = parallel_env(players=players, height=height, width=width, max_turns=max_turns, rules=rules)
     frames: list[npt.NDArray[np.uint8]] = []
-    winners: Counter[int] = Counter()
+    endings: Counter[str] = Counter()
     turns = 0
     with kept(out, form, naming) as writer, ExperienceRecorder(game, writer, policies=names) as env:
         with console.status("compiling"), ending_at_once():  # seconds, and only the first time
@@ -77,9 +78,9 @@ def record(
                     if gif and number == 0:
                         frames.append(draw_board(game.game.boards, AFTER, tile_size=GIF_TILE))
                     actions = {agent: opponents[game.index[agent]](observations[agent]) for agent in env.agents}
-                    observations, *_ = env.step(actions)
+                    observations, _, _, truncated, _ = env.step(actions)
                     turns += 1
-                winners[game.get_winner()] += 1
+                endings[ending(game.get_winner(), any(truncated.values()))] += 1
         env.flush()
         seconds = time.perf_counter() - started
         experiences = env.experiences
@@ -87,7 +88,7 @@ def record(
         with console.status(f"drawing {gif}"):
             frames.append(draw_board(game.game.boards, AFTER, tile_size=GIF_TILE))
             save_gif(frames[:: max(len(frames) // GIF_FRAMES, 1)], gif)
-    print_summary(out, games, turns, winners, experiences, seconds, gif)
+    print_summary(out, games, turns, endings, experiences, seconds, gif)
 
 
 @contextmanager
@@ -128,14 +129,20 @@ def compile_kernels(names: Sequence[str], form: str) -> None:
         env.step(dict.fromkeys(env.agents, env.game.actions_count - 1))
 
 
+def ending(winner: int, truncated: bool) -> str:
+    """Return how a game ended: who won, or nobody did, or it was cut off."""
+    if winner >= 0:
+        return f"player_{winner}"
+    return "cut off" if truncated else "draws"
+
+
 def print_summary(
-    out: str, games: int, turns: int, winners: Counter[int], experiences: int, seconds: float, gif: Path | None
+    out: str, games: int, turns: int, endings: Counter[str], experiences: int, seconds: float, gif: Path | None
 ) -> None:
     """Print what was played and recorded."""
     size = open_dataset(out).nbytes
-    outcome = [f"player_{player} {count}" for player, count in sorted(winners.items()) if player >= 0]
-    if winners[-1]:
-        outcome.append(f"cut off {winners[-1]}")
+    names = [*(f"player_{player}" for player in range(MAX_PLAYERS)), "draws", "cut off"]
+    outcome = [f"{name} {endings[name]}" for name in names if endings[name]]
     table = Table(title=f"generals_env {__version__}", show_header=False)
     table.add_row("games", f"{games:,}")
     table.add_row("turns", f"{turns:,}")

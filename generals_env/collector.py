@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -38,13 +37,10 @@ class Transition(NamedTuple):
 
 
 class Collector(Protocol):
-    """Whoever wants to see every turn."""
+    """Whoever wants to see every turn of one game; of many games at once see ``generals_env.vector.TurnListener``."""
 
     def on_state_transition(self, transition: Transition) -> None:
         """Take one turn of one game; called exactly once a turn, also when an action was illegal."""
-
-    def on_batch_state_transition(self, transitions: Sequence[Transition]) -> None:
-        """Take one turn of each of several games, as if one after another."""
 
     def on_game_end(self) -> None:
         """Take note that the game is over for all its players, or was left by a reset."""

@@ -15,7 +15,7 @@ from generals_env.recorders.formats.npz import SUFFIX, encode
 from generals_env.recorders.leftovers import leftovers_beside, remove
 from generals_env.recorders.storage.data_file import files_in
 from generals_env.recorders.storage.stores import LocalStore
-from generals_env.recorders.whole_files import replace_file, unfinished_folder
+from generals_env.recorders.whole_files import make_folder, replace_file, unfinished_folder
 
 __all__ = ["load_buffer", "save_buffer"]
 
@@ -36,7 +36,7 @@ def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[s
         raise StorageError(f"path: expected a folder that is not there yet, got {str(folder)!r}")
     remove(leftovers_beside(folder))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with unfinished_folder(folder) as unfinished:
             store = LocalStore(unfinished)
             count = files = 0

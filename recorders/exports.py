@@ -19,7 +19,7 @@ from generals_env.errors import ConfigError, GeneralsError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.leftovers import leftovers_beside, remove
 from generals_env.recorders.origins import Origins
-from generals_env.recorders.whole_files import unfinished_folder
+from generals_env.recorders.whole_files import make_folder, unfinished_folder
 
 __all__ = ["MinariExport", "to_hugging_face", "to_minari"]
 
@@ -89,7 +89,7 @@ def appearing(place: Path, argument: str) -> Iterator[Path]:
     try:
         if place.exists():
             raise StorageError(f"{argument}: expected a place where nothing is yet, got {str(place)!r}")
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         remove(leftovers_beside(place))
         with unfinished_folder(place) as folder:
             yield folder

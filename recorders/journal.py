@@ -425,11 +425,6 @@ class GameCollector:
         journal.turn(boards, 1, actions[None], active[None], illegal[None], rewards[None], terminated[None], truncated[None])
         journal.write()
 
-    def on_batch_state_transition(self, transitions: Sequence[Transition]) -> None:
-        """Take one turn of each of several games."""
-        for transition in transitions:
-            self.on_state_transition(transition)
-
     def on_game_end(self) -> None:
         """Let the next turn begin a new game."""
         self.journal.leave(np.ones(1, np.bool_))

@@ -21,7 +21,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import QUEUE, QUEUE_LOCK, refuse_other_uses
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.spill_files import Segment, decode, encode, segments_in
-from generals_env.recorders.whole_files import UNFINISHED, Unfinished, unfinished_file
+from generals_env.recorders.whole_files import UNFINISHED, Unfinished, make_folder, unfinished_file
 
 __all__ = ["SpillBuffer", "SpillStats"]
 
@@ -139,7 +139,7 @@ class SpillBuffer:
         try:
             self._folder = Path(folder)
             refuse_other_uses(self._folder, QUEUE, "folder")
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             weakref.finalize(self, locked(self._folder).close)
             for unfinished in self._folder.glob(f".*{UNFINISHED}"):
                 unfinished.unlink()

@@ -20,7 +20,16 @@ from typing import BinaryIO
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["UNFINISHED", "UNFINISHED_NAME", "Unfinished", "replace_file", "sync_folder", "unfinished_file", "unfinished_folder"]
+__all__ = [
+    "UNFINISHED",
+    "UNFINISHED_NAME",
+    "Unfinished",
+    "make_folder",
+    "replace_file",
+    "sync_folder",
+    "unfinished_file",
+    "unfinished_folder",
+]
 
 #: How the names of files and folders end that are not yet whole.
 UNFINISHED = ".part"
@@ -192,6 +201,18 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """
     with unfinished_file(path.parent, write) as unfinished:
         unfinished.replace(path)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, safe from a crash; do nothing if it is there.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync_folder(place.parent)
 
 
 def sync_folder(folder: Path) -> None:

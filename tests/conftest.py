@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ground_truth import CONFORMANCE, MISSING, SHARED, found
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,7 +17,12 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba_cache"))
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of ground truth beside the checkout, or skip."""
-    folder = ROOT.parent / "shared"
-    if not (folder / "conformance").is_dir():
-        pytest.skip(f"{folder} is not there: the ground truth is not part of the repository")
-    return folder
+    if not CONFORMANCE.is_dir():
+        pytest.skip(MISSING)
+    return SHARED
+
+
+@pytest.fixture(params=[pytest.param(None, id="own"), *found("packs_1v1/*.json.gz")[:1]])
+def pack(request: pytest.FixtureRequest) -> Path | None:
+    """Return which duels to take, for ``duels.duels_of`` and its like: those of the repository, then a pack of people's."""
+    return request.param

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from generals_env.engine.boards import copy_boards
 from generals_env.recorders import ExperienceBatch
 
 DATA = Path(__file__).parent / "data"
+
+#: Seconds after which a test gives up on what does not come. No test asks for anything to be quick: the machine may be busy.
+PATIENCE = 600
 
 DUEL = "A....\n.....\n.....\n....B"
 
@@ -178,9 +182,6 @@ class Listener:
         boards, continues, *columns = transition
         self.turns.append(Transition(copy_boards(boards), continues, *(column.copy() for column in columns)))
 
-    def on_batch_state_transition(self, transitions: Any) -> None:
-        raise AssertionError("one game gives no batches")
-
     def on_game_end(self) -> None:
         self.ends.append(len(self.turns))
 
@@ -228,6 +229,14 @@ def let_others_through(folder: Path) -> None:
     for place in (folder, *folder.parents):
         if place.exists() and place.stat().st_uid == 0 and not place.stat().st_mode & stat.S_IXOTH:
             place.chmod(place.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    """Wait until something is so, however long it takes."""
+    limit = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < limit, f"expected {condition} to be so in {PATIENCE} s"
+        time.sleep(0.005)
 
 
 class Memory(list[ExperienceBatch]):

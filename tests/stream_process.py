@@ -138,7 +138,7 @@ class ServerProcess:
         return answer
 
     def _ended(self) -> int:
-        code = self._process.wait(30)
+        code = self._process.wait(600)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()

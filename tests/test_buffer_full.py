@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import PATIENCE, wait_until
 from recorded import cut, facts, games_of, interleaved, record_game, spread
 
 from generals_env import StateError
@@ -81,7 +82,7 @@ def test_who_waits_for_room_is_told_of_the_close(store: str) -> None:
         writer.join(0.002)
     assert writer.is_alive()
     buffer.close()
-    writer.join(10)
+    writer.join(PATIENCE)
     assert not writer.is_alive()
     assert [str(error) for error in errors] == ["write: expected an open buffer, got one that is closed"]
     with pytest.raises(StateError, match="write: expected an open buffer"):
@@ -179,10 +180,10 @@ def test_larger_boards_that_do_not_fit_are_refused_or_wait_for_room() -> None:
         else:
             writer = threading.Thread(target=buffer.write, args=(large,))
             writer.start()
-            writer.join(0.2)
+            wait_until(lambda buffer=buffer: buffer._changed._waiters)  # type: ignore[misc]
             assert writer.is_alive()
             assert facts(buffer.drain()) == held
-            writer.join(10)
+            writer.join(PATIENCE)
             assert facts(buffer.snapshot()) == facts(large)
 
 
@@ -258,7 +259,7 @@ def test_eight_threads_at_once_lose_nothing_and_see_whole_experiences(store: str
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert errors == []
     assert not any(thread.is_alive() for thread in threads)
     told = buffer.stats()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import PATIENCE
 from recorded import cut, games_of, record_game, renamed
 
 from generals_env.recorders.buffer import STORES, ReplayBuffer
@@ -68,7 +69,7 @@ def test_a_hundred_thousand_experiences_take_little_and_give_it_back(
     if not Path("/proc/self/statm").exists():
         pytest.skip("the system does not tell a process's memory")
     command = [sys.executable, "-c", HUNDRED_THOUSAND, store, str(Path(__file__).parent)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     taken, after_clear, after_drain = map(int, done.stdout.split())
     record_property("bytes_an_experience", taken / 100_000)
     print(f"{store}: {taken / 100_000:.0f} bytes an experience, {after_clear} after clear, {after_drain} after drain")  # noqa: T201

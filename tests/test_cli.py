@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from helpers import DUEL, PATIENCE, idle, started
 from PIL import Image
 from typer.testing import CliRunner
 
-from generals_env.cli import app
+from generals_env.cli import app, ending, print_summary
+from generals_env.cli_dataset import console
 from generals_env.recorders import open_dataset
 
 DATA = Path(__file__).parent / "data"
@@ -46,6 +49,28 @@ def test_record_takes_a_policy_a_player_and_is_reproducible(tmp_path: Path) -> N
     assert next(iter(open_dataset(tmp_path / "a"))).players == 3
 
 
+def test_wins_draws_and_games_cut_off_are_told_apart(tmp_path: Path) -> None:
+    endings: Counter[str] = Counter()
+    for leaving, max_turns in (((), 1), ((), 1), (("player_0",), 9), (("player_0", "player_1"), 9)):
+        env = started(DUEL, max_turns=max_turns)
+        for agent in leaving:
+            env.surrender(agent)
+        truncated = idle(env, 1)[3]
+        assert not env.agents
+        endings[ending(env.get_winner(), any(truncated.values()))] += 1
+    assert endings == {"cut off": 2, "player_1": 1, "draws": 1}
+    run("record", tmp_path, "--games", 1, "--height", 6, "--width", 6, "--max-turns", 5)
+    with console.capture() as shown:
+        print_summary(str(tmp_path), 4, 4, endings, 8, 1.0, None)
+    assert "player_1 1, draws 1, cut off 2" in " ".join(shown.get().split())
+
+
+def test_record_tells_of_games_that_were_cut_off(tmp_path: Path) -> None:
+    output = run("record", tmp_path, "--games", 3, "--height", 6, "--width", 6, "--max-turns", 5)
+    assert "cut off 3" in output
+    assert "draws" not in output
+
+
 def test_replay_shows_how_games_end() -> None:
     output = run("replay", DATA / "B5--zeFUe.json.gz")
     for word in ("B5--zeFUe", "23x23", "703", "player_6"):
@@ -54,10 +79,10 @@ def test_replay_shows_how_games_end() -> None:
 
 def test_replay_records_a_folder_and_reports_what_it_skips(tmp_path: Path) -> None:
     output = run("replay", DATA, "--out", tmp_path / "set", "--gif", tmp_path / "game.gif")
-    assert "8 games" in output
+    assert "13 games" in output
     assert "skipped" in output
     assert "README.md" in output
-    assert len({name for batch in open_dataset(tmp_path / "set") for name in batch.game_ids}) == 8
+    assert len({name for batch in open_dataset(tmp_path / "set") for name in batch.game_ids}) == 13
     assert (tmp_path / "game.gif").stat().st_size > 10_000
 
 
@@ -83,6 +108,6 @@ def test_wrong_number_of_policies(tmp_path: Path) -> None:
 )
 def test_errors_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
     command = [sys.executable, "-m", "generals_env.cli", "record", str(tmp_path), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 2
     assert (done.stdout, done.stderr) == ("", f"error: {message}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import zlib
@@ -12,23 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ground_truth import CONFORMANCE, found, load
+from helpers import DATA
 
 from generals_env import replay
-
-DATA = Path(__file__).parent / "data"
-ROOT = Path(__file__).resolve().parent.parent
-CONFORMANCE = ROOT.parent / "shared" / "conformance"
-
-
-def load(path: Path) -> Any:
-    return json.loads(gzip.decompress(path.read_bytes()))
-
-
-def found(pattern: str) -> list[Any]:
-    """Return the files of the ground truth as test parameters; one that skips, with the reason, where there are none."""
-    files = sorted(CONFORMANCE.glob(pattern))
-    reason = pytest.mark.skip(reason=f"{CONFORMANCE} is not there: the ground truth is not part of the repository")
-    return [pytest.param(file, id=file.name) for file in files] or [pytest.param(None, marks=reason)]
 
 
 def state_bytes(turn: replay.ReplayTurn) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, KINDS, Memory, course_of, same
+from helpers import DATA, KINDS, PATIENCE, Memory, course_of, same
 from s3 import FaultyProxy, faulty_s3, s3, s3_process
 
 import generals_env
@@ -510,7 +510,7 @@ def test_a_full_disk_loses_nothing_and_heals_by_itself(mode: str, form: str, tmp
             pytest.skip("only root may mount a small disk")
     try:
         command = [sys.executable, "-c", FULL, str(place), str(Path(__file__).parent), mode, form]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
     finally:
         if mode == "tmpfs":
@@ -585,9 +585,9 @@ for attempt in range(attempts):
                     os.write(writing, b"%d\\n" % (number - 1))
     os.close(writing)
     told = b""
-    while b"begun" not in told:
+    while told.count(b"\\n") < 1 + attempt % 3:  # it has begun, and then acknowledged nothing, once, or twice
         told += os.read(reading, 65536)
-    time.sleep(random.random() * 0.1)
+    time.sleep(random.random() * 0.02)  # and is anywhere in what it does
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     while part := os.read(reading, 65536):
@@ -595,6 +595,8 @@ for attempt in range(attempts):
     os.close(reading)
     lines = told.split(b"\\n")
     print(attempt, int(lines[-2]) if len(lines) > 2 else -1, flush=True)
+    if attempt == attempts // 2:
+        sys.stdin.readline()  # until readers have seen something
 """
 
 
@@ -603,12 +605,15 @@ for attempt in range(attempts):
 def test_a_killed_writer_loses_only_what_was_not_acknowledged(form: str, tmp_path: Path) -> None:
     place = tmp_path / "place"
     command = [sys.executable, "-c", KILLED, str(place), str(Path(__file__).parent), form, "100"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
         reads = 0
         while process.poll() is None:  # readers go on meanwhile
             if place.exists() and list(place.rglob("part_*")):
                 reads += sum(len(batch) for batch in open_dataset(place).shard(0, 20))
-            time.sleep(0.2)
+            if reads:
+                process.stdin.close()
+            time.sleep(0.05)
         assert process.stdout is not None
         acknowledged = dict(map(int, line.split()) for line in process.stdout)  # type: ignore[misc]
     assert process.returncode == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, Memory, course_of, same
+from helpers import DATA, PATIENCE, Memory, course_of, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,7 +137,7 @@ env.close()
 print(*here.experience_hashes(here.ExperienceBatch.concat(batches))[:20].tolist())
 """
     told = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert list(map(int, told.stdout.split())) == experience_hashes(batch)[:20].tolist()
 
@@ -229,7 +229,7 @@ def test_many_threads_write_and_each_experience_passes_once(batch: ExperienceBat
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE)
     assert sorted(ids(out)) == sorted(ids([batch]))
     assert (sink.passed, sink.repeats) == (len(batch), 7 * len(batch))
 

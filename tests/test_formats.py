@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from duels import digest, digest_of, whole_of
 from helpers import Memory, any_legal, same
 from recorded import GAMES, facts, games_of, record_game
 from test_codec import contents, odd_batch, simple
-from test_human_games import digest, expected, whole
 
 import generals_env
 from generals_env.errors import ConfigError, StorageError
@@ -66,16 +67,16 @@ def test_games_of_every_kind_come_back(form: Format, kind: str) -> None:
 
 
 def test_a_batch_without_experiences_comes_back(form: Format) -> None:
-    for batch in (simple().select([]), simple().slice(3, 3), whole().select([])):
+    for batch in (simple().select([]), simple().slice(3, 3), whole_of(None).select([])):
         assert len(there_and_back(form, batch)) == 0
         assert len(there_and_back(form, replace(batch, game_ids=()))) == 0
 
 
-def test_games_of_people_come_back(form: Format) -> None:
-    batch = whole()
+def test_duels_on_boards_of_several_sizes_come_back(form: Format, pack: Path | None) -> None:
+    batch = whole_of(pack)
     result = form.decode(form.encode(batch))
     assert same(needed(result), needed(batch))
-    assert digest(result) == expected()
+    assert digest(result) == digest_of(pack)
 
 
 def recorded(env: Any, turns: int = 60) -> ExperienceBatch:

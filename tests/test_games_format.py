@@ -7,14 +7,15 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from duels import whole_of
 from helpers import same
 from recorded import GAMES, facts, games_of, interleaved, record_game, spread
 from test_codec import contents, digests, odd_batch, put, simple
-from test_human_games import whole
 
 from generals_env.engine.episodes import KEPT, PLAYED
 from generals_env.engine.recall import recall_rows
@@ -138,8 +139,8 @@ def test_odd_boards_are_kept_unless_playing_leads_to_them() -> None:
     assert happened[True] > 40
 
 
-def test_games_of_people_take_less_than_two_bytes() -> None:
-    batch = whole()
+def test_duels_take_less_than_two_bytes(pack: Path | None) -> None:
+    batch = whole_of(pack)
     rows = batch.rows.copy()
     rows["collected_at"] = 10**18  # how it differs depends on the machine
     assert len(form.encode(replace(batch, rows=rows))) < 1.3 * len(batch)

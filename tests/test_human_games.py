@@ -1,20 +1,18 @@
-"""Recorded games of people through every part that keeps or changes experience."""
+"""Recorded games, of people too, through every part that keeps or changes experience."""
 
 from __future__ import annotations
 
 import json
-import zlib
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import DATA, Memory, same
-from test_conformance import CONFORMANCE, found, load
+from duels import digest, digest_of, duels_of, recorded, whole_of
+from ground_truth import found
+from helpers import DATA, same
 
 from generals_env import replay
 from generals_env.engine.symmetry import transform_actions, transform_masks
-from generals_env.errors import ReplayError
 from generals_env.recorders import (
     DeduplicatingSink,
     ExperienceBatch,
@@ -27,80 +25,32 @@ from generals_env.recorders import (
     record_replays,
 )
 from generals_env.recorders.codec import decode_batch, encode_batch
-from generals_env.recorders.journal import GameCollector, Journal
-
-COLUMNS = ("action", "reward", "sequence", "player_id", "illegal", "terminated", "truncated", "turn", "collected_at")
 
 
-def recorded(games: list[replay.Replay]) -> list[ExperienceBatch]:
-    """Record games; those that need sight which is not built are left out."""
-    batches = Memory()
-    journal = Journal(batches)
-    collector = GameCollector(journal)
-    for game in games:
-        try:
-            game.collect(collector)
-        except ReplayError:
-            continue
-    journal.close()
-    return batches
-
-
-@cache
-def duels() -> list[ExperienceBatch]:
-    """Return eight duels on boards of several sizes: of people where the ground truth is, else those of this repository."""
-    packs = sorted(CONFORMANCE.glob("packs_1v1/*.json.gz"))
-    if packs:
-        return recorded([replay.from_dict(case["replay"]) for case in load(packs[0])[:8]])
-    return recorded([replay.read(DATA / f"{name}.json.gz") for name in ("duel", "old", "B5--zeFUe")])
-
-
-def whole() -> ExperienceBatch:
-    """Return all of them as one batch."""
-    return ExperienceBatch.concat(duels())
-
-
-def digest(batch: ExperienceBatch, order: np.ndarray | None = None) -> list[int]:
-    """Return checksums of all that a batch tells, in the order of sequences, a thousand experiences at a time."""
-    order = np.argsort(batch.sequence) if order is None else order
-    sums = [zlib.crc32(np.ascontiguousarray(getattr(batch, name)[order]).tobytes()) for name in COLUMNS]
-    sums.append(zlib.crc32("".join(batch.game_id[order].tolist()).encode()))
-    for low in range(0, len(order), 1000):
-        part = batch.select(order[low : low + 1000])
-        tensors = (part.states(), part.next_states(), part.action_masks(), part.next_action_masks())
-        sums += [zlib.crc32(array.tobytes()) for array in tensors]
-    return sums
-
-
-@cache
-def expected() -> list[int]:
-    return digest(whole())
-
-
-def test_boards_of_several_sizes_make_one_batch() -> None:
-    batch = whole()
-    assert len({part.shape for part in duels()}) > 1
-    assert len(batch) == sum(map(len, duels()))
+def test_boards_of_several_sizes_make_one_batch(pack: Path | None) -> None:
+    batch = whole_of(pack)
+    assert len({part.shape for part in duels_of(pack)}) > 1
+    assert len(batch) == sum(map(len, duels_of(pack)))
     legal = batch.action_masks()[np.arange(len(batch)), batch.action]
     assert legal.mean() > 0.999  # a queued move may be made in a turn for which it was not legal
     assert len(set(batch.game_ids)) == len(batch.game_ids)
 
 
 @pytest.mark.parametrize("store", ["boards", "games", "zstd"])
-def test_buffers_give_them_back(store: str) -> None:
+def test_buffers_give_them_back(pack: Path | None, store: str) -> None:
     buffer = ReplayBuffer(10**6, store=store, seed=1)
-    for batch in duels():
+    for batch in duels_of(pack):
         buffer.write(batch)
-    assert digest(buffer.snapshot()) == expected()
-    drawn, everything = buffer.sample(200), whole()
+    assert digest(buffer.snapshot()) == digest_of(pack)
+    drawn, everything = buffer.sample(200), whole_of(pack)
     places = np.searchsorted(everything.sequence, drawn.sequence)
     assert same(drawn.next_states(), everything.select(places).next_states())
     assert buffer.sample(100, n_step=5, gamma=0.9).steps.max() == 5
 
 
-def test_priorities_draw_them() -> None:
+def test_priorities_draw_them(pack: Path | None) -> None:
     buffer = PrioritizedReplayBuffer(10**6, seed=1)
-    for batch in duels():
+    for batch in duels_of(pack):
         buffer.write(batch)
     sample = buffer.sample(100)
     rewards = np.abs(sample.batch.reward) + 0.1
@@ -108,32 +58,32 @@ def test_priorities_draw_them() -> None:
     assert sample.weights.max() <= 1
 
 
-def test_files_and_bytes_give_them_back(tmp_path: Path) -> None:
+def test_files_and_bytes_give_them_back(pack: Path | None, tmp_path: Path) -> None:
     buffer = ReplayBuffer(10**6)
-    for batch in duels():
+    for batch in duels_of(pack):
         buffer.write(batch)
     buffer.save(tmp_path / "saved")
     again = ReplayBuffer(10**6)
     again.load(tmp_path / "saved")
-    assert digest(again.snapshot()) == expected()
-    assert digest(ExperienceBatch.concat([decode_batch(encode_batch(batch)) for batch in duels()])) == expected()
+    assert digest(again.snapshot()) == digest_of(pack)
+    assert digest(ExperienceBatch.concat([decode_batch(encode_batch(batch)) for batch in duels_of(pack)])) == digest_of(pack)
 
 
-def test_checks_and_spills_pass_them(tmp_path: Path) -> None:
+def test_checks_and_spills_pass_them(pack: Path | None, tmp_path: Path) -> None:
     spill = SpillBuffer(max_bytes=200_000, folder=tmp_path / "spill")
     sink = ValidatingSink(DeduplicatingSink(spill), Validator())
-    for batch in duels():
+    for batch in duels_of(pack):
         sink.write(batch)
         sink.write(batch)  # a repeat of sequences and of ids
     parts = []
     while (part := spill.read(5000)) is not None:
         parts.append(part)
     sink.close()
-    assert digest(ExperienceBatch.concat(parts)) == expected()
+    assert digest(ExperienceBatch.concat(parts)) == digest_of(pack)
 
 
-def test_symmetries_turn_them() -> None:
-    for batch in duels()[:3]:
+def test_symmetries_turn_them(pack: Path | None) -> None:
+    for batch in duels_of(pack)[:3]:
         part = batch.select(np.arange(0, len(batch), 97))
         symmetry = np.arange(len(part)) % 4
         turned = part.turned(symmetry)
@@ -141,11 +91,11 @@ def test_symmetries_turn_them() -> None:
         assert np.array_equal(turned.action, transform_actions(part.action, symmetry, part.shape))
 
 
-def test_sb3_and_torch_learn_from_them(tmp_path: Path) -> None:
+def test_sb3_and_torch_learn_from_them(pack: Path | None, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from generals_env.recorders.torch_data import BoardDataset, StreamDataset
 
-    for batch in duels()[:2]:
+    for batch in duels_of(pack)[:2]:
         part = batch.select(np.arange(280))
         tensors, rows = part.tensors(), BoardDataset([part])
         assert len(rows) == 280
@@ -155,7 +105,10 @@ def test_sb3_and_torch_learn_from_them(tmp_path: Path) -> None:
         assert same(streamed[2].next_action_masks.numpy(), tensors.next_action_masks[256:])
 
 
-@pytest.mark.parametrize("file", found("replays/*.json.gz")[::6])
+OWN = [pytest.param(DATA / f"{name}.json.gz", id=name) for name in ("B5--zeFUe", "eight", "three", "torus", "teams")]
+
+
+@pytest.mark.parametrize("file", [*OWN, *found("replays/*.json.gz")[::6]])
 def test_games_of_many_players_are_kept_in_every_store(file: Path) -> None:
     batches = recorded([replay.read(file)])
     if not batches:

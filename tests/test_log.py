@@ -243,7 +243,7 @@ def test_locks_are_waited_for_and_end_with_their_process(tmp_path: Path) -> None
     path = tmp_path / "some.lock"
     code = (
         "import sys, time; from generals_env.recorders.locks import FileLock;"
-        f" lock = FileLock({str(path)!r}); print('held', flush=True); time.sleep(60)"
+        f" lock = FileLock({str(path)!r}); print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
@@ -251,7 +251,7 @@ def test_locks_are_waited_for_and_end_with_their_process(tmp_path: Path) -> None
         with pytest.raises(StorageError, match=r"^lock: expected .* to be free, got one that somebody else holds"):
             FileLock(path, timeout=0.05)
         threading.Timer(0.2, holder.kill).start()
-        with FileLock(path, timeout=30), pytest.raises(StorageError, match="somebody else"):
+        with FileLock(path, timeout=600), pytest.raises(StorageError, match="somebody else"):
             FileLock(path)
     FileLock(path).close()
     with pytest.raises(StorageError, match=r"^lock: expected a file that can be"):
@@ -458,11 +458,14 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from generals_env.recorders.log import ExperienceLog
-import generals_env.recorders.codec
 folder = Path(sys.argv[1])
+log = ExperienceLog(folder, mode="r")  # loads all that is loaded when it is used first: another user may not read it
+assert len(list(log.read())) and log.verify().ok
+log.close()
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
+sys.meta_path.clear()  # nothing more is loaded
 assert not os.access(folder, os.W_OK)
 log = ExperienceLog(folder, mode="r")
 print(sum(map(len, log.read())), log.last, log.verify().ok)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import PATIENCE
 
 import generals_env
 
@@ -36,7 +37,7 @@ print(games, peak() - before)
 
 def test_ten_million_turns_do_not_grow_in_memory() -> None:
     pytest.importorskip("resource", reason="the system does not tell a process's peak of memory")
-    done = subprocess.run([sys.executable, "-c", LONG_RUN], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run([sys.executable, "-c", LONG_RUN], capture_output=True, text=True, timeout=PATIENCE, check=True)
     games, growth = map(int, done.stdout.split())
     assert games > 50_000
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Memory, idle
+from helpers import PATIENCE, Memory, idle
 from test_dataset_writer import everything, key, recorded
 
 import generals_env
@@ -42,10 +42,11 @@ class Slow(Memory):
     """A sink that waits for permission."""
 
     def __init__(self) -> None:
-        self.may_go = threading.Event()
+        self.begun, self.may_go = threading.Event(), threading.Event()
 
     def write(self, batch: ExperienceBatch) -> str:  # type: ignore[override]
-        assert self.may_go.wait(60)
+        self.begun.set()
+        assert self.may_go.wait(PATIENCE)
         self.append(batch)
         return "slow"
 
@@ -119,16 +120,17 @@ def test_with_any_one_that_succeeds_is_enough(batches: list[ExperienceBatch]) ->
 def test_with_any_a_slow_sink_holds_nobody_up_and_misses_what_is_too_much(batches: list[ExperienceBatch]) -> None:
     slow, fast = Slow(), Memory()
     sink = MultiSink([slow, fast], policy="any", most_waiting=3)
-    results = [sink.write(batch) for batch in batches[:7]]
+    results = [sink.write(batches[0])]
+    assert slow.begun.wait(PATIENCE)
+    results += [sink.write(batch) for batch in batches[1:7]]
     assert len(fast) == 7
     waiting = [result[0] for result in results if isinstance(result[0], Future)]
     refused = [result[0] for result in results if isinstance(result[0], StorageError)]
-    assert len(waiting) + len(refused) == 7
-    assert 3 <= len(waiting) <= 4  # one in the sink, three in the queue
+    assert (len(waiting), len(refused)) == (4, 3)  # one in the sink, three in the queue
     assert "expected Slow to keep up, got 3 batches waiting" in str(refused[0])
     assert sink.lost == [sum(map(len, batches[len(waiting) : 7])), 0]
     slow.may_go.set()
-    assert [future.result(60) for future in waiting] == ["slow"] * len(waiting)
+    assert [future.result(PATIENCE) for future in waiting] == ["slow"] * len(waiting)
     sink.close()
     assert np.array_equal(slow.column("sequence"), np.concatenate([b.sequence for b in batches[: len(waiting)]]))
 

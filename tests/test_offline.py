@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import PATIENCE
 
 RUN = """
 import sys
@@ -48,6 +49,6 @@ print(len(losses))
 def test_a_model_learns_to_play_as_a_recorded_player_did(form: str, tmp_path: Path) -> None:
     for script, arguments in ((RUN, [form]), (LEARN, [])):
         command = [sys.executable, "-c", script, str(tmp_path / "run"), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 6 * 20

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers import PATIENCE
 
 import generals_env
 from generals_env import recorders, wrappers
@@ -27,7 +28,7 @@ def python(code: str, *, cwd: Path = ROOT, executable: str = sys.executable, **e
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -201,7 +202,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif (ROOT / name).exists():
             target.write_bytes((ROOT / name).read_bytes())
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     return next(folder.glob("*.whl"))
 
 

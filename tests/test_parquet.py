@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from duels import whole_of
 from helpers import same
 from recorded import facts, games_of
 from test_codec import contents, put, simple
-from test_human_games import whole
 
 from generals_env.engine.packing import planes_of
 from generals_env.errors import StorageError
@@ -40,8 +42,8 @@ def opened(batch: ExperienceBatch) -> Any:
 
 
 @pytest.mark.usefixtures("small_groups")
-def test_rows_are_asked_for_by_turn_reward_and_game(tmp_path: Path) -> None:
-    batch = whole()
+def test_rows_are_asked_for_by_turn_reward_and_game(pack: Path | None, tmp_path: Path) -> None:
+    batch = whole_of(pack)
     name = batch.game_ids[2]
     path = tmp_path / "a.parquet"
     path.write_bytes(form.encode(batch))
@@ -168,8 +170,8 @@ def test_observations_of_several_groups_come_back() -> None:
     assert same(result.game_id, batch.game_id)
 
 
-def test_games_of_people_take_few_bytes() -> None:
-    batch = whole()
+def test_duels_take_few_bytes(pack: Path | None) -> None:
+    batch = whole_of(pack)
     assert len(form.encode(batch)) < 18 * len(batch)
 
 
@@ -235,3 +237,20 @@ def test_indices_that_lead_nowhere_are_refused(monkeypatch: pytest.MonkeyPatch) 
             data = form.encode(simple())
         with pytest.raises(StorageError, match=rf"got ValueError: .*{name}.*: expected"):
             pytest.fail(f"gave {form.decode(data)}")
+
+
+# --- Threads ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_thread_of_pyarrow_lets_go_of_what_is_pythons() -> None:
+    """One that does while the process ends is ended in the midst of it, which aborts the process."""
+    data, threads = form.encode(simple()), []
+
+    class Content(bytes):
+        def __del__(self) -> None:
+            threads.append(threading.get_ident())
+
+    for _ in range(300):
+        form.decode(Content(data))
+    gc.collect()
+    assert threads == [threading.get_ident()] * 300

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import let_others_through
+from helpers import PATIENCE, let_others_through
 from s3 import FaultyProxy, faulty_s3, s3, s3_process
 
 from generals_env import ConfigError, StorageError
@@ -141,13 +141,19 @@ def test_nobody_writes_without_credentials(s3: str, monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_may_not_be_written_is_told_and_heals_by_itself(tmp_path: Path) -> None:
     """The writer runs as another user, who loses permission midway; root is refused nothing."""
     script = """
-import os, sys
+import os, sys, tempfile
 from pathlib import Path
 from generals_env import StorageError
 from generals_env.recorders.storage.stores import LocalStore
+with tempfile.TemporaryDirectory() as other:  # loads all that is loaded when it is used first: another user may not read it
+    store = LocalStore(Path(other), create=True)
+    store.create("before", b"1")
+    store.change("before", lambda content: b"2")
+    assert len(list(store.files())) == 1
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
+sys.meta_path.clear()  # nothing more is loaded
 folder = Path(sys.argv[1])
 try:
     LocalStore(folder.parent / "locked", create=True)
@@ -174,7 +180,9 @@ assert len(list(folder.iterdir())) == 2
     own = tmp_path / "own"
     own.mkdir()
     os.chown(own, 65534, 65534)
-    done = subprocess.run([sys.executable, "-c", script, str(own)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(own)], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
 
 

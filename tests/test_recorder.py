@@ -21,6 +21,7 @@ from helpers import (
     DUEL,
     KINDS,
     MARCH,
+    PATIENCE,
     RAID,
     TO_THE_LAST,
     Listener,
@@ -31,6 +32,7 @@ from helpers import (
     play,
     play_on,
     same,
+    wait_until,
 )
 from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, seed_test
 from pettingzoo.utils import aec_to_parallel, parallel_to_aec
@@ -247,7 +249,7 @@ env.reset()
 helpers.idle(env, 5)
 {end}
 """
-    assert run_script(script, tmp_path).wait(120) == status
+    assert run_script(script, tmp_path).wait(PATIENCE) == status
     assert check_batches(open_dataset(tmp_path)) == 10
 
 
@@ -264,12 +266,10 @@ for seed in range(10**6):
     for attempt in range(3):
         before = len(list(tmp_path.rglob("*.npz")))
         writer = run_script(script, tmp_path)
-        deadline = time.monotonic() + 120
-        while len(list(tmp_path.rglob("*.npz"))) < before + 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda before=before: len(list(tmp_path.rglob("*.npz"))) >= before + 2)
         time.sleep(rng.random() * 0.3)
         writer.send_signal(signal.SIGKILL)
-        assert writer.wait(60) == -signal.SIGKILL
+        assert writer.wait(PATIENCE) == -signal.SIGKILL
         files = open_dataset(tmp_path).files
         assert len(files) >= before + 2
         assert check_batches(batch for file in files[before:] if (batch := file.read())) > 0, attempt

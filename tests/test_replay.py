@@ -293,7 +293,7 @@ def test_a_bomb_costs_no_more_than_its_cap() -> None:
 def reads_or_refuses(path: Path, data: bytes) -> None:
     """Check that damaged data gives a ReplayError or a game that plays."""
     path.write_bytes(data)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         game = replay.read(path)
     except ReplayError:
@@ -303,7 +303,7 @@ def reads_or_refuses(path: Path, data: bytes) -> None:
         for turn in islice(game.play(), 60):
             assert turn.owner.shape == (game.height, game.width)
             assert (turn.owner < game.players).all()
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 PLAIN = json.dumps(GAME).encode()

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, KINDS, Memory, course_of, same
+from helpers import DATA, KINDS, PATIENCE, Memory, course_of, same, wait_until
 
 import generals_env
 from generals_env import ConfigError, StateError, StorageError
@@ -313,6 +313,11 @@ def in_thread(run: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     return thread, result
 
 
+def waits(buffer: SpillBuffer) -> bool:
+    """Return whether a thread waits until something of the buffer changes."""
+    return bool(buffer._changed._waiters)  # type: ignore[attr-defined]  # of Python's own condition
+
+
 def test_blocking_waits_for_readers_and_loses_nothing(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     limit = 3 * encoded(parts, tmp_path / "sizes")
     buffer = SpillBuffer(tmp_path / "q", budget(parts, 3), max_disk_bytes=limit)
@@ -322,16 +327,16 @@ def test_blocking_waits_for_readers_and_loses_nothing(parts: list[ExperienceBatc
             buffer.write(batch)
 
     writer, result = in_thread(produce)
-    writer.join(1)
+    wait_until(lambda: waits(buffer))
     assert writer.is_alive()
     assert 0 < check(buffer).added < sum(map(len, parts))  # the writer waits
     got: list[ExperienceBatch] = []
     while sum(map(len, got)) < sum(map(len, parts)):
-        batch = buffer.read(PART, timeout=30)
+        batch = buffer.read(PART, timeout=PATIENCE)
         assert batch is not None
         got.append(batch)
         assert on_disk(tmp_path / "q") <= limit
-    writer.join(30)
+    writer.join(PATIENCE)
     assert result == [None]
     assert sequences(got) == sequences(parts)
     assert check(buffer).dropped == 0
@@ -348,11 +353,11 @@ def test_closing_wakes_who_waits(parts: list[ExperienceBatch], tmp_path: Path) -
             taken.append(batch)
 
     writer, result = in_thread(produce)
-    writer.join(1)
+    wait_until(lambda: waits(buffer))
     assert writer.is_alive()
     with pytest.raises(StorageError, match="max_disk_bytes: expected room"):
         buffer.close()  # all is still readable
-    writer.join(30)
+    writer.join(PATIENCE)
     assert isinstance(result[0], StateError)
     buffer.close()
     with pytest.raises(StateError, match="expected an open buffer, got one that is closed"):
@@ -360,10 +365,10 @@ def test_closing_wakes_who_waits(parts: list[ExperienceBatch], tmp_path: Path) -
     assert sequences(drained(buffer)) == sequences(taken)
     empty = SpillBuffer(tmp_path / "empty")
     reader, result = in_thread(lambda: empty.read(1, timeout=None))
-    reader.join(0.2)
+    wait_until(lambda: waits(empty))
     assert reader.is_alive()
     empty.close()
-    reader.join(30)
+    reader.join(PATIENCE)
     assert result == [None]
 
 
@@ -372,10 +377,10 @@ def test_a_reader_waits_as_long_as_it_says(parts: list[ExperienceBatch], tmp_pat
     began = time.monotonic()
     assert buffer.read(5, timeout=0.2) is None
     assert time.monotonic() - began >= 0.2
-    reader, result = in_thread(lambda: buffer.read(5, timeout=60))
-    time.sleep(0.05)
+    reader, result = in_thread(lambda: buffer.read(5, timeout=PATIENCE))
+    wait_until(lambda: waits(buffer))
     buffer.write(parts[0])
-    reader.join(30)
+    reader.join(PATIENCE)
     assert len(result[0]) == 5
 
 
@@ -420,7 +425,7 @@ def test_hammer(overflow: str, parts: list[ExperienceBatch], tmp_path: Path) -> 
     producing = [in_thread(lambda number=number: produce(number)) for number in range(writers)]  # type: ignore[misc]
     consuming = [in_thread(lambda number=number: consume(number)) for number in range(readers)]  # type: ignore[misc]
     for thread, result in producing:
-        thread.join(240)
+        thread.join(PATIENCE)
         assert result == [None]
     assert on_disk(tmp_path / "q") <= limit
     try:
@@ -429,7 +434,7 @@ def test_hammer(overflow: str, parts: list[ExperienceBatch], tmp_path: Path) -> 
         errors.append(str(error))
     assert all("max_disk_bytes" in error for error in errors)
     for thread, result in consuming:
-        thread.join(240)
+        thread.join(PATIENCE)
         assert result == [None]
     stats = check(buffer)
     every = [number for numbers in got for number in numbers]
@@ -616,12 +621,10 @@ for turn in range(10**6):
         buffer.flush()
 """
     writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parent)
-    deadline = time.monotonic() + 120
-    while len(segments(tmp_path)) < 20 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(segments(tmp_path)) >= 20)
     time.sleep(random.random() * 0.2)
     writer.send_signal(signal.SIGKILL)
-    assert writer.wait(60) == -signal.SIGKILL
+    assert writer.wait(PATIENCE) == -signal.SIGKILL
     buffer = SpillBuffer(tmp_path)
     stats = check(buffer)
     assert stats.recovered == stats.on_disk > 10 * PART

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import PATIENCE
 from recorded import GAMES, Oracle, board_digests, cut, facts, games_of, interleaved, record_game, renamed
 
 from generals_env.recorders.buffer import STORES, ReplayBuffer
@@ -299,9 +300,9 @@ def test_a_reader_waits_for_what_comes_next() -> None:
     buffer.write(batch)
     writer = threading.Timer(0.1, buffer.write, (batch,))
     writer.start()
-    read = buffer.read(len(batch), 5, timeout=60)
+    read = buffer.read(len(batch), 5, timeout=PATIENCE)
     writer.join()
     assert read is not None
     assert read.sequence.tolist() == list(range(len(batch), len(batch) + 5))
     threading.Timer(0.1, buffer.close).start()
-    assert buffer.read(2 * len(batch), 5, timeout=60) is None  # nothing comes any more
+    assert buffer.read(2 * len(batch), 5, timeout=PATIENCE) is None  # nothing comes any more

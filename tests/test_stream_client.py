@@ -21,7 +21,7 @@ import grpc
 import numpy as np
 import pytest
 import zstandard
-from helpers import Memory
+from helpers import PATIENCE, Memory, wait_until
 from stream_process import ServerProcess
 from test_dataset_writer import key, recorded
 
@@ -77,7 +77,7 @@ def test_a_sink_that_blocks_lets_the_reader_wait_and_loses_nothing(
             assert len(buffer) <= 50
             found.append(buffer.drain())
         time.sleep(0.005)
-    assert reader.join(10)
+    assert reader.join(PATIENCE)
     assert names(found) == names(batches)
     assert reader.experiences == total
     assert reader.position is not None
@@ -107,7 +107,7 @@ def test_a_sink_that_never_has_room_is_told_by_stop(batches: list[ExperienceBatc
         reader.stop(0.1)
     buffer.close()
     with pytest.raises(StateError, match="expected an open buffer"):
-        reader.join(10)
+        reader.join(PATIENCE)
     with pytest.raises(StateError, match="expected an open buffer"):
         reader.check()
 
@@ -166,12 +166,13 @@ def test_killed_programs_and_servers_make_neither_gaps_nor_repeats_in_a_cache(tm
             [sys.executable, "-c", CACHE, server.address, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as program:
             assert program.stdout is not None
-            assert program.stdout.readline() == b"going on\n"
-            time.sleep(rng.random() * 0.3)
+            for _ in range(8 + number):
+                assert program.stdout.readline() == b"going on\n"
+            time.sleep(rng.random() * 0.02)
             if number % 3 == 2:
                 server.kill()
                 server = ServerProcess(log=log, address=server.address)
-                time.sleep(rng.random() * 0.2)
+                time.sleep(rng.random() * 0.02)
             os.kill(program.pid, signal.SIGKILL)
     server.kill()
     with ExperienceLog(folder, mode="r") as kept, ExperienceLog(tmp_path / "source", mode="r") as source:
@@ -206,10 +207,8 @@ def test_a_task_that_waits_for_experience_can_be_cancelled(server: ServerProcess
         async for _ in stream_async(consumer, start="now"):
             raise AssertionError("nobody plays")
 
-    began = time.monotonic()
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(wait(), 0.5))
-    assert time.monotonic() - began < 20
     with pytest.raises(StateError, match="expected an open consumer"):
         consumer.stream_experiences()
 
@@ -251,9 +250,7 @@ def test_errors_of_a_share_are_raised(server: ServerProcess) -> None:
     stream = consumer.stream_experiences(batch_size=10)
     next(stream)
     stream.close()  # type: ignore[attr-defined]  # a generator
-    limit = time.monotonic() + 10
-    while any(thread.name == "reading experience" for thread in threading.enumerate()) and time.monotonic() < limit:
-        time.sleep(0.01)
+    wait_until(lambda: all(thread.name != "reading experience" for thread in threading.enumerate()))
     assert threading.active_count() <= before + 1  # gRPC keeps one of its own
 
 

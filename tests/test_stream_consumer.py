@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Memory
+from helpers import PATIENCE, Memory, wait_until
 from stream_process import ServerProcess
 from test_dataset_writer import key, recorded
 
@@ -101,13 +101,13 @@ def test_following_sees_games_that_begin_later(server: ServerProcess, batches: l
         first.start()
         while consumer.position is None or consumer.position.next_sequence < len(whole):
             next(old)
-        time.sleep(0.3)
+        wait_until(lambda: consumer.stats().consumers >= 2)
         for batch in later:
             server.write(batch)
         got = 0
         while got < sum(map(len, later)):
             got += len(next(old))
-        first.join(60)
+        first.join(PATIENCE)
         assert found[0].sequence[0] >= len(whole)
         assert set(found[0].game_ids) <= {name for batch in later for name in batch.game_ids}
 
@@ -209,19 +209,19 @@ def test_a_reader_in_the_background_fills_any_sink_and_its_errors_are_seen(
     memory = Memory()
     with ExperienceConsumer(server.address) as consumer:
         reader = BackgroundReader(consumer.stream_experiences(batch_size=50, follow=False), memory)
-        reader.join(60)
+        reader.join(PATIENCE)
         assert (reader.experiences, reader.running) == (total, False)
         assert numbers(memory) == list(range(total))
         refused = BackgroundReader(consumer.stream_experiences(batch_size=10), Refusing())
         with pytest.raises(StorageError, match="sink: expected room, got none"):
-            refused.join(60)
+            refused.join(PATIENCE)
         with pytest.raises(StorageError, match="sink: expected room"):
             refused.check()
         endless = BackgroundReader(consumer.stream_experiences(batch_size=None), ReplayBuffer(1000))
         while endless.experiences < total:
             time.sleep(0.01)
         assert endless.running
-    endless.join(60)  # closing the consumer ends it
+    endless.join(PATIENCE)  # closing the consumer ends it
     assert not endless.running
 
 
@@ -245,20 +245,18 @@ def test_killed_servers_make_neither_gaps_nor_repeats(tmp_path: Path) -> None:
     thread = threading.Thread(target=consume)
     thread.start()
     for _ in range(25):
-        before = server.span()[1]
+        before, had = server.span()[1], len(found)
         server.play(num_envs=4, pause=0.001, height=6, width=6)
-        while server.span()[1] < before + 50:
-            time.sleep(0.005)
-        time.sleep(random.random() * 0.1)
+        wait_until(lambda had=had: len(found) > had)  # the consumer is connected
+        wait_until(lambda server=server, before=before: server.span()[1] >= before + 50)
+        time.sleep(random.random() * 0.02)
         server.kill()
         server = ServerProcess(log=log, address=server.address)
     recorded_so_far = server.span()[1]
     server.play(num_envs=4, pause=0.001, height=6, width=6)
-    deadline = time.monotonic() + 120
-    while len(found) < recorded_so_far and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(found) >= recorded_so_far)
     stop.set()
-    thread.join(60)
+    thread.join(PATIENCE)
     consumer.close()
     server.kill()
     assert not thread.is_alive()
@@ -289,12 +287,13 @@ def test_killed_clients_go_on_where_they_were(tmp_path: Path) -> None:
     out, path = tmp_path / "out.txt", tmp_path / "position.json"
     with ServerProcess(log={"folder": str(tmp_path / "log"), "durability": "normal"}) as server:
         server.play(num_envs=2, pause=0.002, height=6, width=6)
-        for _ in range(25):
+        for number in range(25):
             command = [sys.executable, "-c", CLIENT, server.address, str(path), str(out)]
             with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
                 assert client.stdout is not None
-                client.stdout.readline()
-                time.sleep(random.random() * 0.2)
+                for _ in range(2 + number % 5):
+                    assert client.stdout.readline() == b"going on\n"
+                time.sleep(random.random() * 0.02)
                 os.kill(client.pid, signal.SIGKILL)
     lines = out.read_text().split("\n")
     found = [int(line) for line in lines if line.isdigit()]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import DATA, KINDS, Memory, course_of, idle, play, same, started
+from helpers import DATA, KINDS, PATIENCE, Memory, course_of, idle, play, same, started
 
 import generals_env
 from generals_env import ConfigError, StateError
@@ -393,7 +393,7 @@ def test_counts_are_exact_with_many_threads(sound: ExperienceBatch) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE)
     assert sink.counters == {"non_finite_reward": 24}
     assert sink.passed == sum(map(len, out)) == 8 * len(sound) - 24
 
@@ -409,7 +409,7 @@ def test_of_two_that_write_the_same_at_once_one_passes(sound: ExperienceBatch) -
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE)
     assert (sink.passed, sink.counters) == (len(sound), {"sequence_repeat": 2 * len(sound)})
 
 

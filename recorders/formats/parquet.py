@@ -176,7 +176,11 @@ def decode(data: bytes) -> ExperienceBatch:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+        # A copy of pyarrow's own: its threads let go of bytes of Python's when they come to it, and a process that ends
+        # meanwhile is aborted ("terminate called without an active exception").
+        copied = pa.BufferOutputStream()
+        copied.write(data)
+        with parquet.ParquetFile(pa.BufferReader(copied.getvalue()), page_checksum_verification=True) as file:
             return read(file)
     except Exception as error:
         # Damaged bytes can make pyarrow, json and numpy raise nearly anything.

@@ -9,6 +9,7 @@ from pathlib import Path
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.log.files import read_checked, write_checked
 from generals_env.recorders.log.segments import CONSUMERS
+from generals_env.recorders.whole_files import make_folder
 
 __all__ = ["Consumers"]
 
@@ -58,7 +59,7 @@ class Consumers:
         """
         path = self._path(name)
         try:
-            self.folder.mkdir(exist_ok=True)
+            make_folder(self.folder)
             write_checked(path, {"name": name, "sequence": int(sequence)})
         except OSError as error:
             raise StorageError(f"consumer: expected to write {str(path)!r}, got {error}") from error

@@ -24,6 +24,7 @@ from generals_env.recorders.log.verify import Report, verify
 from generals_env.recorders.log.writer import LOCK, LogWriter, locked
 from generals_env.recorders.selection import Selection
 from generals_env.recorders.sinks import ClosingSink
+from generals_env.recorders.whole_files import make_folder
 
 __all__ = ["ExperienceLog"]
 
@@ -88,7 +89,7 @@ class ExperienceLog(ClosingSink):
             self.folder = Path(folder)
             refuse_other_uses(self.folder, LOG, "folder", reading=mode == "r")
             if mode == "a":
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
             is_folder, network = self.folder.is_dir(), network_kind(self.folder)
         except StorageError:
             raise

@@ -20,7 +20,7 @@ from generals_env.recorders.disks import free_bytes
 from generals_env.recorders.leftovers import leftovers_in, remove
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.storage.retry import Retry
-from generals_env.recorders.whole_files import replace_file, unfinished_file
+from generals_env.recorders.whole_files import make_folder, replace_file, unfinished_file
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_hidden", "is_url", "local_path", "open_store"]
 
@@ -137,7 +137,7 @@ class LocalStore:
             self.folder = Path(folder)
             self.url = str(folder)
             if create:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
                 with unfinished_file(self.folder, lambda file: file.write(b"")):
                     pass  # it can be written
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
@@ -212,7 +212,7 @@ class LocalStore:
         """Make the folders of a file, but not the store's own: where that is gone, a disk may be."""
         if not self.folder.is_dir():
             raise StorageError(f"sink: expected to write to {self.url!r}, got a folder that is gone")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
 
     @contextmanager
     def _telling(self, name: str) -> Iterator[None]:

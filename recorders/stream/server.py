@@ -31,6 +31,7 @@ CALLS = 16  # threads for what is no stream, and for telling those that are too 
 KEEPALIVE = (
     ("grpc.keepalive_time_ms", 30_000),  # a consumer whose machine is gone leaves its place within 40 s
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # a minute, otherwise, whatever the line above says
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

@@ -216,23 +216,40 @@ class DistributedTrainer:
         return position.stream_id, max(position.next_sequence - len(self.buffer), 0)
 
     def _load(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one."""
+        """Go on from a checkpoint, if there is one. Copies take it first: if one cannot, nothing of the trainer has changed."""
         content = load_checkpoint(path)
         if content is None:
             return
         try:
             if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']}")  # noqa: TRY301 - told with the others
-            self.model.load_state_dict(content["model"])
-            self.target.load_state_dict(content["target"])
-            self.optimizer.load_state_dict(content["optimizer"])
-            torch.set_rng_state(content["random"])
-            self.step = int(content["step"])
+                raise ValueError(f"expected format {FORMAT}, got {content['format']}")  # noqa: TRY301 - told with the others
+            step, resume = int(content["step"]), None
             if content["stream_id"] is not None:
-                self._resume = str(content["stream_id"]), int(content["from_sequence"])
+                resume = str(content["stream_id"]), int(content["from_sequence"])
+            model, target = copy.deepcopy(self.model), copy.deepcopy(self.target)
+            self._take(content, model, target, torch.optim.Adam(model.parameters()), torch.Generator())
         except Exception as error:
             # What is in a file of somebody else's can make torch raise nearly anything.
-            raise StorageError(f"checkpoint: expected one of this model, got {str(path)!r} ({error})") from error
+            raise StorageError(
+                f"checkpoint: expected one of this model, got {str(path)!r} ({error}); "
+                "give the model that it was saved with, or another path to begin anew"
+            ) from error
+        self._take(content, self.model, self.target, self.optimizer, torch.default_generator)
+        self.step, self._resume = step, resume
+
+    @staticmethod
+    def _take(
+        content: dict[str, Any], model: nn.Module, target: nn.Module, optimizer: torch.optim.Optimizer, random: torch.Generator
+    ) -> None:
+        """Put what a checkpoint holds into these; raise nearly anything if it does not fit."""
+        model.load_state_dict(content["model"])
+        target.load_state_dict(content["target"])
+        optimizer.load_state_dict(content["optimizer"])
+        for weights, state in optimizer.state.items():  # which torch does not look at
+            for name, value in state.items():
+                if name != "step" and value.shape != weights.shape:
+                    raise ValueError(f"{name} of the optimizer: expected shape {(*weights.shape,)}, got {(*value.shape,)}")
+        random.set_state(content["random"])
 
     # --- The end --------------------------------------------------------------------------------------------------
 
