@@ -156,8 +156,8 @@ class PlayWriter:
                         self._end(fresh)
                         journal.write()
             except Exception:  # what the sink raises leaves all games at the same turn
-                while self._fair and self._begun % self.count:
-                    if len(playing) < most:
+                while playing or (self._fair and self._begun % self.count):
+                    if len(playing) < most and self._fair and self._begun % self.count:
                         begin(pool.submit)
                     else:
                         self._end(fresh)
