@@ -134,11 +134,15 @@ class Course:
             kept += [recorded.experiences, recorded.games]
         if self.aec or self.parallel:
             game = bottom.game
-            kept += [list(array.copy() for array in game.boards), game.observations.copy(), game.masks.copy()]
+            kept += [[array.copy() for array in game.boards], game.observations.copy(), game.masks.copy()]
             kept += [game.active.copy(), game.illegal_count.copy(), game.rewards.copy(), list(bottom.agents)]
             if self.aec:
                 tables = (bottom.rewards, bottom._cumulative_rewards, bottom.terminations, bottom.truncations)
-                kept += [bottom.agent_selection, [dict(table) for table in tables], {k: dict(v) for k, v in bottom.infos.items()}]
+                kept += [
+                    bottom.agent_selection,
+                    [dict(table) for table in tables],
+                    {k: dict(v) for k, v in bottom.infos.items()},
+                ]
             return kept
         games = games_of(self.env)
         kept += [array.copy() for array in (*games.batch.boards, *games.batch.views[:2], *games.batch.outcome[1:-1])]
