@@ -17,7 +17,14 @@ from recorded import record_game
 import generals_env
 from generals_env.errors import StateError
 from generals_env.guard import Guard
-from generals_env.recorders import DatasetReader, DatasetWriter, ExperienceLog, ExperienceRecorder, ReplayBuffer, SpillBuffer
+from generals_env.recorders import (
+    DatasetWriter,
+    ExperienceLog,
+    ExperienceRecorder,
+    ReplayBuffer,
+    SpillBuffer,
+    open_dataset,
+)
 
 SMALL: dict[str, Any] = {"height": 5, "width": 5}
 
@@ -203,8 +210,7 @@ def test_threads_may_share_buffers_logs_and_writers(tmp_path: Path) -> None:
         list(pool.map(give, range(3)))
     writer.close()
     assert len(buffer) == len(spill) == count
-    assert sum(len(batch) for batch in log.reader().batches()) == count if hasattr(log.reader(), "batches") else True
-    read = DatasetReader(tmp_path / "dataset")
-    assert sum(len(batch) for batch in read) == count
+    assert sum(map(len, log.read())) == count
+    assert sum(map(len, open_dataset(tmp_path / "dataset"))) == count
     spill.close()
     log.close()
