@@ -29,7 +29,7 @@ from generals_env.recorders import (
 SMALL: dict[str, Any] = {"height": 5, "width": 5}
 
 #: As a last resort, seconds.
-LONG = 120
+LONG = 60
 
 
 class Gate(Memory):
