@@ -19,8 +19,10 @@ from generals_env.errors import StateError
 from generals_env.guard import Guard
 from generals_env.recorders import (
     DatasetWriter,
+    DeduplicatingSink,
     ExperienceLog,
     ExperienceRecorder,
+    PrioritizedReplayBuffer,
     ReplayBuffer,
     SpillBuffer,
     open_dataset,
@@ -197,7 +199,9 @@ def test_threads_may_share_buffers_logs_and_writers(tmp_path: Path) -> None:
     count = sum(map(len, games))
     buffer, spill = ReplayBuffer(count), SpillBuffer(tmp_path / "spill", max_bytes=100_000)
     log, writer = ExperienceLog(tmp_path / "log"), DatasetWriter(tmp_path / "dataset")
-    sinks: tuple[Any, ...] = (buffer, spill, log, writer)
+    kept = ReplayBuffer(count)
+    prioritized, deduplicating = PrioritizedReplayBuffer(count), DeduplicatingSink(kept)
+    sinks: tuple[Any, ...] = (buffer, spill, log, writer, prioritized, deduplicating)
 
     def give(part: int) -> None:
         for game in games[part::3]:
@@ -209,7 +213,7 @@ def test_threads_may_share_buffers_logs_and_writers(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(give, range(3)))
     writer.close()
-    assert len(buffer) == len(spill) == count
+    assert len(buffer) == len(spill) == len(prioritized) == len(kept) == count
     assert sum(map(len, log.read())) == count
     assert sum(map(len, open_dataset(tmp_path / "dataset"))) == count
     spill.close()
