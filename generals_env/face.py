@@ -89,7 +89,7 @@ class Face:
 
     def add_collector(self, collector: Collector) -> None:
         """Let ``collector`` see every turn from now on."""
-        self.game.collectors.append(collector)
+        self.game.add_collector(collector)
 
     def remove_collector(self, collector: Collector) -> None:
         """Let ``collector`` see no more.
@@ -134,8 +134,9 @@ class Face:
         """
         if not isinstance(other, type(self)):
             raise StateError(f"restore: expected a {type(self).__name__}, got {type(other).__name__}")
-        self.game.restore(other.game)
-        self.agents = list(other.agents)
+        with self.game.guard("restore"):
+            self.game.restore(other.game)
+            self.agents = list(other.agents)
 
     def player(self, agent: str) -> int:
         """Return the index of ``agent``; raise ``ConfigError`` if there is no such agent."""

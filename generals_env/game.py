@@ -15,6 +15,7 @@ from generals_env.engine.boards import Boards, copy_boards, put_boards
 from generals_env.engine.maps import ATTEMPTS, generate_map
 from generals_env.engine.turn import AFTER, BEFORE, play_turn, view_board
 from generals_env.errors import ActionError, ConfigError, StateError
+from generals_env.guard import Guard
 from generals_env.seeding import seed_state
 
 __all__ = ["Game"]
@@ -37,6 +38,8 @@ class Game:
         observations: (P, C, H, W) float32, C = 9 or 21.
         masks: (P, 8*H*W + 1) int8.
         started: Whether there is a game.
+        finished: The turn as long as no exception has left a part of ``play`` undone; quicker to look at.
+        guard: Stands before all that changes the game, here and in what wraps or records it.
     """
 
     def __init__(self, config: GameConfig) -> None:
@@ -63,7 +66,10 @@ class Game:
         self._rng: npt.NDArray[np.uint64] | None = None
         self._continues = False
         self._collecting = False
-        self._before = self.active
+        self._before = self.active  # and the count of illegal actions, before the last turn
+        self._counted = self.illegal_count
+        self.finished = 0
+        self.guard = Guard()
         self.started = False
 
     # --- The course of a game -------------------------------------------------------------------------------------
@@ -79,6 +85,10 @@ class Game:
         Raises:
             ConfigError: If the seed is not a non-negative integer, or if no fair map was found.
         """
+        with self.guard("reset"):
+            self._reset(seed)
+
+    def _reset(self, seed: int | None) -> None:
         if seed is not None or self._rng is None:
             self._rng = seed_state(seed, boards=2)
         self._end_collection()
@@ -98,6 +108,7 @@ class Game:
         self.terminated[:] = False
         self.truncated[:] = False
         self._continues = False
+        self.finished = self.turn
         self.started = True
         view_board(self.boards, AFTER, self._flat, self.masks)
 
@@ -122,6 +133,7 @@ class Game:
         Returns:
             Whether there is anything to tell but the views: an illegal action, an end, a reward.
         """
+        self._before, self._counted = self.active, self.illegal_count
         news = play_turn(
             *self.boards,
             BEFORE,
@@ -137,11 +149,28 @@ class Game:
             self._flat,
             self.masks,
         )
-        self._before = self.active
         if news:
-            self.illegal_count += self.illegal
-            self.active = self.active & ~(self.terminated | self.truncated)
+            self._conclude()
+        self.finished += 1
         return news
+
+    def finish(self, before: int) -> None:
+        """Do what an exception has left of ``play``: all of it, if the turn is still the one ``before`` it."""
+        if self.turn == before:
+            self.play()
+        else:
+            self._conclude()
+            self.finished = self.turn
+
+    def _conclude(self) -> None:
+        """Take into account whose action was illegal and whose game has ended; once more changes nothing."""
+        self.illegal_count = self._counted + self.illegal
+        self.active = self._before & ~(self.terminated | self.truncated)
+
+    def add_collector(self, collector: Collector) -> None:
+        """Tell ``collector`` of every turn from now on."""
+        self.collectors.append(collector)
+        self._continues = False  # it has not seen the turn before
 
     def publish(self) -> None:
         """Tell the collectors of the turn just played. What one of them raises finds the game as it is to be."""
@@ -171,10 +200,11 @@ class Game:
         """
         if not self.started or not self.boards.players[AFTER, player]["alive"] or not self.active[player]:
             raise StateError(f"surrender: expected a living player of a running game, got player {player}")
-        rules.kill(self.boards, AFTER, player)
-        self.boards.players[AFTER, player]["surrendered"] = self.turn
-        self._continues = False
-        view_board(self.boards, AFTER, self._flat, self.masks)
+        with self.guard("surrender"):
+            rules.kill(self.boards, AFTER, player)
+            self.boards.players[AFTER, player]["surrendered"] = self.turn
+            self._continues = False
+            view_board(self.boards, AFTER, self._flat, self.masks)
 
     def is_over(self) -> bool:
         """Return whether at most one team is left."""
@@ -223,23 +253,25 @@ class Game:
             raise StateError("restore: expected a game after its reset, got one before")
         if other.config != self.config:
             raise StateError(f"restore: expected a game of {self.config}, got one of {other.config}")
-        self._end_collection()
-        put_boards(self.boards, slice(None), other.boards, slice(None))
-        for name in (
-            "active",
-            "actions",
-            "illegal",
-            "illegal_count",
-            "rewards",
-            "terminated",
-            "truncated",
-            "observations",
-            "masks",
-        ):
-            getattr(self, name)[:] = getattr(other, name)
-        self._rng = other._rng.copy()
-        self._continues = False
-        self.started = True
+        with self.guard("restore"):
+            self._end_collection()
+            put_boards(self.boards, slice(None), other.boards, slice(None))
+            for name in (
+                "active",
+                "actions",
+                "illegal",
+                "illegal_count",
+                "rewards",
+                "terminated",
+                "truncated",
+                "observations",
+                "masks",
+            ):
+                getattr(self, name)[:] = getattr(other, name)
+            self._rng = other._rng.copy()
+            self._continues = False
+            self.finished = self.turn
+            self.started = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle everything but those who listen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import get_ident
 from typing import Any
 
 from pettingzoo import ParallelEnv
@@ -13,6 +14,9 @@ from generals_env.face import Face
 from generals_env.game import Observation
 
 __all__ = ["GeneralsParallel"]
+
+#: Observations, rewards, terminations, truncations and infos of agents.
+Told = tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
 
 
 class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
@@ -34,13 +38,12 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
         Raises:
             ConfigError: If the seed is not a non-negative integer, or no fair map was found.
         """
-        self.game.reset(seed)
-        self.agents = list(self.possible_agents)
+        with self.game.guard("reset"):
+            self.game.reset(seed)
+            self.agents = list(self.possible_agents)
         return self._observations(self.agents), {agent: self.agent_info(self.index[agent]) for agent in self.agents}
 
-    def step(
-        self, actions: dict[str, int]
-    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+    def step(self, actions: dict[str, int]) -> Told:
         """Play one turn.
 
         Args:
@@ -61,8 +64,35 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
             raise ActionError(f"actions: expected one for each of {self.agents}, got {got!r:.200}")
         game = self.game
         indices = {agent: game.check_action(action) for agent, action in actions.items()}
+        me = get_ident()
+        if game.guard.thread and game.guard.thread != me:
+            raise game.guard.refuse("step")
+        if game.collectors:
+            with game.guard("step"):
+                told = self._play(indices)
+                game.publish()
+            return told
+        # As in the AEC environment: what a signal has left undone is done before its exception leaves.
+        before = game.finished
+        try:
+            game.guard.thread = me
+            return self._play(indices)
+        except BaseException:
+            with game.guard("step"):
+                self._choose(indices)
+                game.finish(before)
+                self.agents = [agent for agent in self.agents if game.active[self.index[agent]]]
+            raise
+        finally:
+            game.guard.thread = 0
+
+    def _choose(self, indices: dict[str, int]) -> None:
         for agent, index in indices.items():
-            game.actions[self.index[agent]] = index
+            self.game.actions[self.index[agent]] = index
+
+    def _play(self, indices: dict[str, int]) -> Told:
+        game = self.game
+        self._choose(indices)
         game.play()
         acted = self.agents
         rewards = {agent: float(game.rewards[self.index[agent]]) for agent in acted}
@@ -70,9 +100,7 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
         truncated = {agent: bool(game.truncated[self.index[agent]]) for agent in acted}
         infos = {agent: self.agent_info(self.index[agent]) for agent in acted}
         self.agents = [agent for agent in acted if not (terminated[agent] or truncated[agent])]
-        observations = self._observations(acted)
-        game.publish()
-        return observations, rewards, terminated, truncated, infos
+        return self._observations(acted), rewards, terminated, truncated, infos
 
     def _observations(self, agents: list[str]) -> dict[str, Observation]:
         return {agent: self.game.observation(self.index[agent]) for agent in agents}

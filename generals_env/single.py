@@ -89,6 +89,7 @@ class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]
                 chosen = checked_actions(self.opponent(views), (count,), self.config.actions)
             except ActionError as error:
                 raise ActionError(f"opponent: its {error}") from None
+            self._pause()  # an opponent may take long, and nothing was played yet
             batch.outcome.actions[:, self.others] = chosen.reshape(self.num_envs, -1)
         batch.outcome.actions[:, self.player] = own
 
@@ -123,9 +124,10 @@ class GeneralsSingle(gymnasium.Env[Any, Any]):
             ConfigError: If the seed is not a non-negative integer, or no fair map was found.
         """
         seed_state(seed)  # checks it: a list would be one seed a game
-        observations, infos = self.games.reset(seed=seed)
-        super().reset(seed=None if seed is None else int(seed))  # ``np_random``, of which the game makes no use
-        self._over = False
+        with self.games.guard("reset"):
+            observations, infos = self.games.reset(seed=seed)
+            super().reset(seed=None if seed is None else int(seed))  # ``np_random``, of which the game makes no use
+            self._over = False
         return first(observations), first(infos)
 
     def step(self, action: Any) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
@@ -135,11 +137,12 @@ class GeneralsSingle(gymnasium.Env[Any, Any]):
             ActionError: If the action is no integer or out of range; nothing was played.
             StateError: Before the first reset, after the end of the game, or after ``close``.
         """
-        if self._over:
-            raise StateError("step: expected a call of reset() after the end of the game, got an action")
-        index = checked_actions(action, (), self.config.actions)
-        observations, rewards, terminated, truncated, infos = self.games.step(index[None])
-        self._over = bool(terminated[0] or truncated[0])
+        with self.games.guard("step"):
+            if self._over:
+                raise StateError("step: expected a call of reset() after the end of the game, got an action")
+            index = checked_actions(action, (), self.config.actions)
+            observations, rewards, terminated, truncated, infos = self.games.step(index[None])
+            self._over = bool(terminated[0] or truncated[0])
         return first(observations), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), first(infos)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
+
+from generals_env.engine.spans import joined
 
 __all__ = ["available_cores", "divided"]
 
@@ -36,5 +38,11 @@ def divided(run: Callable[[int, int], Any], count: int, least: int) -> list[Any]
     if process not in _pools:
         _pools.clear()
         _pools[process] = ThreadPoolExecutor(available_cores() - 1, thread_name_prefix="generals_env")
-    others = [_pools[process].submit(run, low, high) for low, high in pairwise(edges[1:])]
-    return [run(0, edges[1]), *(part.result() for part in others)]
+    others: list[Future[Any]] = []
+    try:
+        for low, high in pairwise(edges[1:]):
+            others.append(_pools[process].submit(run, low, high))
+        first = run(0, edges[1])
+    finally:  # no thread works on after an exception: what it writes to may be put to another use
+        rest = joined(others)
+    return [first, *rest]

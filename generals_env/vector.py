@@ -16,6 +16,8 @@ from generals_env.engine.batch import Batch, Outcome
 from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.maps import ATTEMPTS
 from generals_env.errors import ActionError, ConfigError, StateError
+from generals_env.guard import Guard
+from generals_env.interrupts import pending, raise_pending
 from generals_env.opponents import POLICIES
 from generals_env.seeding import seed_states
 from generals_env.spaces import action_space, observation_space
@@ -26,8 +28,11 @@ __all__ = ["GeneralsVector", "PlayCounts", "VectorFace", "make_vec"]
 Array = npt.NDArray[Any]
 Observations = dict[str, Array]
 
-#: From turns, codes of the policies (P,) and games to begin anew (B,) to sums, as ``Batch.play``.
-Play = Callable[[int, npt.NDArray[np.int64], npt.NDArray[np.bool_]], npt.NDArray[np.int64]]
+#: From turns, codes of the policies (P,), games to begin anew (B,), whether to pause, and what to call then, to sums: as
+#: ``Batch.play``.
+Play = Callable[
+    [int, npt.NDArray[np.int64], npt.NDArray[np.bool_], Callable[[], bool], Callable[[], None]], npt.NDArray[np.int64]
+]
 
 
 class PlayCounts(NamedTuple):
@@ -78,6 +83,7 @@ class VectorFace:
         metadata: Has ``autoreset_mode``, among others.
         closed: Whether ``close`` was called.
         listeners: Who is told of every turn; copies and pickles have none.
+        guard: Stands before all that changes the games, here and in what wraps or records this environment.
         final_boards: In ``SAME_STEP`` mode, the last boards of the games that ended last, in the order of ``_final_obs``.
     """
 
@@ -118,6 +124,7 @@ class VectorFace:
             threads=min(threads, num_envs),
         )
         self.listeners: list[TurnListener] = []
+        self.guard = Guard()
         self._started = False
         self._done = np.zeros(num_envs, np.bool_)  # whose game has ended and waits for a reset
 
@@ -178,10 +185,11 @@ class VectorFace:
             if not self._started:
                 raise StateError("reset: expected a reset of all games first, got a reset_mask")
         states, seeded = seed_states(seed, self.num_envs, fresh=not self._started)
-        self.batch.seed(states, which & seeded)
-        self._restart(which)
-        self._started = True
-        return self._observe(), self._infos(which)
+        with self.guard("reset"):
+            self.batch.seed(states, which & seeded)
+            self._restart(which)
+            self._started = True
+            return self._observe(), self._infos(which)
 
     def _restart(self, which: npt.NDArray[np.bool_]) -> None:
         if not self.batch.reset(which):
@@ -216,6 +224,10 @@ class VectorFace:
             ActionError: If shape, dtype or range do not fit; nothing was played.
             StateError: Before the first reset, after ``close``, or, with autoreset disabled, if an ended game was not reset.
         """
+        with self.guard("step"):
+            return self._step(actions)
+
+    def _step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         self._require_started("step")
         if self.autoreset_mode is AutoresetMode.DISABLED and self._done.any():
             waiting = np.flatnonzero(self._done)
@@ -305,12 +317,18 @@ class VectorFace:
 
     def close(self, **kwargs: Any) -> None:
         """Let the threads go; calling it twice is no error."""
-        self.closed = True
-        self.batch.close()
+        with self.guard("close"):
+            self.closed = True
+            self.batch.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle everything but those who listen."""
         return {**self.__dict__, "listeners": []}
+
+    def _pause(self) -> None:
+        """Handle signals that came, between two turns."""
+        raise_pending()
+        self._require_open()  # a handler may have closed the environment, and let it go on
 
     def _require_open(self) -> None:
         if self.closed:
@@ -357,15 +375,19 @@ class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
             StateError: Before the first reset, or after ``close``.
         """
         codes = self._codes(policies)
-        self._require_started("act")
-        self.batch.act(codes)
-        return self.batch.outcome.actions.copy()
+        with self.guard("act"):
+            self._require_started("act")
+            self.batch.act(codes)
+            return self.batch.outcome.actions.copy()
 
     def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
         """Play built-in policies against each other, with tensors and masks current every turn, and go on after each end.
 
         This is the fastest way to play: nothing comes back to Python but sums. ``step``, ``state`` and ``boards`` go on
         from where it left off. A game is always followed by a new one at once, whatever the autoreset mode.
+
+        Ctrl-C stops it within a fraction of a second, also in the middle of a long play. Every game stands between two turns
+        then and can be gone on with, but some have played more turns than others, and the counts are lost.
 
         Args:
             turns: How many turns of every game.
@@ -379,10 +401,14 @@ class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
                 found.
             StateError: Before the first reset, or after ``close``.
         """
-        counts = self.play_by(self.batch.play, turns, policies)
-        for listener in self.listeners:  # they saw nothing of it
-            listener.begin(self.batch.boards, np.ones(self.num_envs, np.bool_))
-        return counts
+        with self.guard("play"):
+            self.check_play(turns, policies)
+            try:
+                return self.play_by(self.batch.play, turns, policies)
+            finally:
+                if self._started:
+                    for listener in self.listeners:  # they saw nothing of it
+                        listener.begin(self.batch.boards, self.going)
 
     def check_play(self, turns: int, policies: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the codes of policies, (P,) int64; raise what ``play`` raises before it plays."""
@@ -393,10 +419,9 @@ class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def play_by(self, play: Play, turns: int, policies: Sequence[str]) -> PlayCounts:
         """Do what ``play`` does with a function that is called in place of ``Batch.play``, and tell no listener."""
-        codes = self.check_play(turns, policies)
-        fresh = self._done.copy()
-        self._done[:] = False
-        sums = play(turns, codes, fresh)
+        with self.guard("play"):
+            codes = self.check_play(turns, policies)
+            sums = play(turns, codes, self._done, pending, self._pause)
         if not len(sums):
             self._fail()
         turns, games, draws, truncated, illegal, *wins = sums.tolist()

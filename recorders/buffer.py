@@ -15,6 +15,7 @@ from generals_env.config import is_number
 from generals_env.engine.packing import ENTRY
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
+from generals_env.interrupts import deferred
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sizes import in_common
 from generals_env.recorders.tables import row_bytes
@@ -205,7 +206,8 @@ class ReplayBuffer:
             if self._overflow == "block":
                 self._put_in_parts(wanted)
             else:
-                self._put(store, batch, kept)
+                with deferred():
+                    self._put(store, batch, kept)
             self._skipped += 0 if kept is None else len(batch) - int(kept.sum())
             self._changed.notify_all()
 
@@ -224,7 +226,8 @@ class ReplayBuffer:
             store = self._fitting(batch)
             part = self._fitting_part(store, batch, done)
             if len(part):
-                self._put(store, part)
+                with deferred():
+                    self._put(store, part)
                 done += len(part)
                 self._changed.notify_all()
             elif len(self):

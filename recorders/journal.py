@@ -32,6 +32,7 @@ from generals_env.engine.recording import (
     flat,
     record_turn,
 )
+from generals_env.interrupts import deferred
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.recipe import Recipe
 from generals_env.recorders.shown import Shown
@@ -376,8 +377,9 @@ class Journal:
     def write(self) -> None:
         """Hand finished batches to the sink. What it refuses is kept, and tried again with what comes next."""
         while self._unwritten:
-            self.sink.write(self._unwritten[0][0])
-            self._keep(self._unwritten.popleft()[1])
+            with deferred():  # a batch that the sink has taken is not given to it again
+                self.sink.write(self._unwritten[0][0])
+                self._keep(self._unwritten.popleft()[1])
 
     def _keep(self, recording: Recording) -> None:
         """Keep a recording to be written to again, if nobody has its arrays: new pages cost as much as what is written."""
@@ -386,20 +388,22 @@ class Journal:
 
     def flush(self) -> None:
         """Write what there is, games that go on included."""
-        self.finish()
+        with deferred():
+            self.finish()
         self.write()
         self.sink.flush()
 
     def close(self) -> None:
         """Write what there is and close the sink."""
         if not self.closed:
-            self.closed = True
-            try:
-                self.finish(goes_on=False)
-                self.write()
-            finally:
-                self._spare.clear()
-                self.sink.close()
+            with deferred():
+                self.closed = True
+                try:
+                    self.finish(goes_on=False)
+                    self.write()
+                finally:
+                    self._spare.clear()
+                    self.sink.close()
 
 
 class GameCollector:

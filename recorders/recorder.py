@@ -16,6 +16,7 @@ from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
+from generals_env.guard import Guard
 from generals_env.recorders.journal import GameCollector, Journal
 from generals_env.recorders.observed import is_sb3, recipe_of
 from generals_env.recorders.particulars import particulars, seed_of
@@ -88,6 +89,7 @@ class ExperienceRecorder:
         """
         self._check(env)
         super().__init__(env)  # type: ignore[call-arg]  # a wrapper of the environment's library comes after this class
+        self._guard = self._find_guard()
         self.journal: Journal | None = None
         self.finalizer: Any = None
         if not isinstance(enabled, bool) or not isinstance(opponents, bool):
@@ -112,6 +114,10 @@ class ExperienceRecorder:
     def _config(self) -> Any:
         """Return the configuration of the games."""
         return self.env.unwrapped.config
+
+    def _find_guard(self) -> Guard:
+        """Return what stands before all that changes the games."""
+        raise NotImplementedError
 
     def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
         """Return a journal for the environment."""
@@ -150,7 +156,8 @@ class ExperienceRecorder:
             StorageError: If it cannot be written.
         """
         if self.journal is not None:
-            self.journal.flush()
+            with self._guard("flush"):
+                self.journal.flush()
 
     def close(self, **options: Any) -> None:
         """Write what there is, close the sink, record no more, and close the environment.
@@ -158,15 +165,16 @@ class ExperienceRecorder:
         Raises:
             StorageError: If it cannot be written.
         """
-        if self.journal is not None:
-            if self.journal.closed:
-                return
-            self._detach()
-        try:
-            if self.finalizer is not None:
-                self.finalizer()
-        finally:
-            super().close(**options)  # type: ignore[misc]  # a wrapper of the environment's library comes after this class
+        with self._guard("close"):
+            if self.journal is not None:
+                if self.journal.closed:
+                    return
+                self._detach()
+            try:
+                if self.finalizer is not None:
+                    self.finalizer()
+            finally:
+                super().close(**options)  # type: ignore[misc]  # a wrapper of the environment's library comes after this class
 
     def __enter__(self: Self) -> Self:
         """Return the recorder."""
@@ -187,6 +195,10 @@ class FaceRecorder(ExperienceRecorder):
         if not isinstance(env.unwrapped, Face):
             raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
 
+    def _find_guard(self) -> Guard:
+        guard: Guard = self.env.unwrapped.game.guard
+        return guard
+
     def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
         config = self._config()
         observed = recipe_of(self.env, config)
@@ -202,8 +214,9 @@ class FaceRecorder(ExperienceRecorder):
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Begin a new game, as the environment does."""
-        result = self.env.reset(seed=seed, options=options)
-        self._note(seed=seed_of(seed))
+        with self._guard("reset"):
+            result = self.env.reset(seed=seed, options=options)
+            self._note(seed=seed_of(seed))
         return result
 
 

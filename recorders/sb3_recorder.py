@@ -40,16 +40,18 @@ class SB3Recorder(GamesRecorder, VecEnvWrapper):
 
     def reset(self) -> Any:
         """Begin new games, as the environment does. Games that had not ended have no terminal experience."""
-        observations = self.venv.reset()
-        seed, self._seed = getattr(self, "_seed", None), None
-        self._begun(observations, seed)
+        with self._guard("reset"):
+            observations = self.venv.reset()
+            seed, self._seed = getattr(self, "_seed", None), None
+            self._begun(observations, seed)
         return observations
 
     def step_wait(self) -> Any:
         """Play one turn, as the environment does."""
-        result = self.venv.step_wait()
-        if self.journal is not None and self.journal.shown is not None:
-            observations, _, dones, infos = result
-            final = {int(b): infos[b]["terminal_observation"] for b in np.flatnonzero(dones)}
-            self._stepped(observations, final)
+        with self._guard("step_wait"):
+            result = self.venv.step_wait()
+            if self.journal is not None and self.journal.shown is not None:
+                observations, _, dones, infos = result
+                final = {int(b): infos[b]["terminal_observation"] for b in np.flatnonzero(dones)}
+                self._stepped(observations, final)
         return result

@@ -17,6 +17,7 @@ import numpy as np
 
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.interrupts import deferred, raise_pending
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import QUEUE, QUEUE_LOCK, refuse_other_uses
 from generals_env.recorders.locks import FileLock
@@ -33,6 +34,8 @@ STEP = 10**6  # between numbers of segments: what lay before them in memory goes
 DAMAGED = "damaged.spill"
 
 OVERFLOWS = ("block", "raise", "drop_oldest")
+
+GLANCE = 0.05  # seconds between two looks whether Ctrl-C was pressed
 
 Queue = deque[ExperienceBatch]
 
@@ -175,7 +178,7 @@ class SpillBuffer:
         """
         if not len(batch):
             return
-        with self._producing:
+        with self._producing, deferred():
             while not self._take(batch):
                 self._spill()
 
@@ -212,7 +215,8 @@ class SpillBuffer:
                 self._check_open()
                 waits = self._overflow == "block" and (self._loading or self._opened is not None or len(self._segments) > 0)
                 if waits or (self._overflow == "drop_oldest" and self._loading):
-                    self._changed.wait()
+                    self._changed.wait(GLANCE)
+                    raise_pending()  # the batch has not been taken
                 elif self._overflow == "drop_oldest":
                     self._drop_oldest()
                 else:
@@ -284,9 +288,10 @@ class SpillBuffer:
         Raises:
             StorageError: If the disk fails or may not take that much. What is not on disk then stays in memory, in order.
         """
-        with self._producing, self._changed:
+        with self._producing, deferred(), self._changed:
             while self._loading:
-                self._changed.wait()
+                self._changed.wait(GLANCE)
+                raise_pending()
             if self._tail:
                 self._segments.append(self._flush_newest(self._tail, self._next, 0))
                 self._next += STEP

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -18,6 +18,7 @@ from generals_env.engine.batch import Batch, Outcome
 from generals_env.engine.boards import Boards
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
+from generals_env.guard import Guard
 from generals_env.recorders.journal import Journal, Part
 from generals_env.recorders.observed import Observed, first_views, plain_recipe, recipe_of
 from generals_env.recorders.particulars import particulars, seed_of
@@ -72,6 +73,20 @@ class TurnWriter:
             self.journal.write()
 
 
+class Playing(NamedTuple):
+    """A part that is being played, or waits for a thread.
+
+    Attributes:
+        number: Which of the parts it is.
+        part: Its recording.
+        future: Tells when it was played, and whether all its boards had a fair map.
+    """
+
+    number: int
+    part: Part
+    future: Future[bool]
+
+
 class PlayWriter:
     """Plays built-in policies in place of ``Batch.play``, and lets the kernel write turns down.
 
@@ -87,69 +102,99 @@ class PlayWriter:
         self.edges = [count * k // self.count for k in range(self.count + 1)]
         # Frames and memory go back to earlier boards. Without them parts share few recordings, which stay in the cache.
         self.carries = journal.recipe.memory or journal.recipe.frames > 1
+        self._begun = 0  # parts begun so far: all of them for their first turns, then all for their next, and so on
+        self._playing: deque[Playing] = deque()  # those of them that are not written down
+        self._fair = True
 
-    def __call__(self, turns: int, policies: npt.NDArray[np.int64], fresh: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Play; see ``Batch.play``."""
+    def __call__(
+        self,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        asked: Callable[[], bool] = bool,
+        pause: Callable[[], None] = lambda: None,
+    ) -> npt.NDArray[np.int64]:
+        """Play; see ``Batch.play``. What was played is in the journal, whatever the sink or ``pause`` raises."""
         journal, batch = self.journal, self.batch
         batch.outcome.counts[:] = 0
-        nobody = np.zeros(len(batch.rng), np.bool_)
-        waiting = deque((start, number) for start in range(0, turns, PLAY_TURNS) for number in range(self.count))
-        playing: deque[tuple[int, Part, Future[bool]]] = deque()  # in the order of ``waiting``
-        reached = -1  # the turn from which the part begun last plays
+        total = -(-turns // PLAY_TURNS) * self.count
+        playing = self._playing
         if not self.carries:
             journal.finish(goes_on=False)
 
-        def begin() -> tuple[int, Part, Callable[[], bool]]:
-            nonlocal reached
-            start, number = waiting.popleft()
-            reached = start
+        def begin(submit: Callable[[Callable[[], bool]], Future[bool]]) -> None:
+            rounds, number = divmod(self._begun, self.count)
             low, high = self.edges[number], self.edges[number + 1]
             if self.carries:
                 part = journal.parts(batch.boards, self.edges, PLAY_TURNS)[number]
             else:
                 part = journal.part(batch.boards, low, high, PLAY_TURNS)
-            count, begun = min(PLAY_TURNS, turns - start), fresh if start == 0 else nobody
-            play = partial(batch.play_some, low, high, count, policies, begun, part.recording, time.time_ns())
-            return number, part, play
-
-        def end() -> bool:
-            number, part, played = playing.popleft()
-            fair = played.result()
-            if self.carries:
-                journal.renew_part(number)
-            else:
-                journal.finish_part(part)
-            return fair
+            count = min(PLAY_TURNS, turns - rounds * PLAY_TURNS)
+            play = partial(batch.play_some, low, high, count, policies, fresh, part.recording, time.time_ns())
+            playing.append(Playing(number, part, submit(play)))
+            self._begun += 1
 
         others = min(batch.threads, self.count) - 1
         most = min(self.count, 4 * others + 2)
-        fair = True
         with ThreadPoolExecutor(max(others, 1), thread_name_prefix="generals_env") as pool:
             try:
-                while fair and (waiting or playing):
-                    # A part is not begun again before its last turns are written down.
-                    while waiting and len(playing) < most - 1 and sum(not future.done() for *_, future in playing) < 2 * others:
-                        number, part, play = begin()
-                        playing.append((number, part, pool.submit(play)))
-                    if not playing or (waiting and len(playing) < most and not playing[0][2].done()):
-                        number, part, play = begin()
-                        done: Future[bool] = Future()
-                        done.set_result(play())
-                        playing.append((number, part, done))
-                    else:
-                        fair = end()
+                while self._fair and (self._begun < total or playing):
+                    if asked():
+                        self._stop(fresh)
                         journal.write()
-            finally:  # whatever the sink raises, all games stand at the same turn then, and what was played is kept
-                while playing or (fair and waiting and waiting[0][0] <= reached):
-                    if not playing:
-                        number, part, play = begin()
-                        playing.append((number, part, pool.submit(play)))
-                    fair = end() and fair
+                        pause()
+                    # A part is not begun again before its last turns are written down.
+                    while (
+                        self._begun < total
+                        and len(playing) < most - 1
+                        and sum(not one.future.done() for one in playing) < 2 * others
+                    ):
+                        begin(pool.submit)
+                    if not playing or (self._begun < total and len(playing) < most and not playing[0].future.done()):
+                        begin(called)
+                    else:
+                        self._end(fresh)
+                        journal.write()
+            except Exception:  # what the sink raises leaves all games at the same turn
+                while playing or (self._fair and self._begun % self.count):
+                    if len(playing) < most and self._fair and self._begun % self.count:
+                        begin(pool.submit)
+                    else:
+                        self._end(fresh)
+                raise
+            finally:
+                self._stop(fresh)
         journal.write()
-        if not fair:
-            journal.leave(~nobody)  # the boards are not to be gone on with
+        if not self._fair:
+            journal.leave(np.ones(len(batch.rng), np.bool_))  # the boards are not to be gone on with
             return np.zeros(0, np.int64)
         return batch.sums()
+
+    def _end(self, fresh: npt.NDArray[np.bool_]) -> None:
+        """Wait for the part that was begun first, and make a batch of what it played."""
+        one = self._playing[0]
+        self._fair = one.future.result() and self._fair
+        self._playing.popleft()
+        fresh[self.edges[one.number] : self.edges[one.number + 1]] = False
+        if self.carries:
+            self.journal.renew_part(one.number)
+        else:
+            self.journal.finish_part(one.part)
+
+    def _stop(self, fresh: npt.NDArray[np.bool_]) -> None:
+        """Make batches of all that was played; parts that wait for a thread count as not begun."""
+        while self._playing and self._playing[-1].future.cancel():
+            self._playing.pop()
+            self._begun -= 1
+        while self._playing:
+            self._end(fresh)
+
+
+def called(play: Callable[[], bool]) -> Future[bool]:
+    """Play here and now, as a pool of threads would somewhere else."""
+    played: Future[bool] = Future()
+    played.set_result(play())
+    return played
 
 
 class GamesRecorder(ExperienceRecorder):
@@ -161,6 +206,9 @@ class GamesRecorder(ExperienceRecorder):
 
     def _config(self) -> Any:
         return self._games().config
+
+    def _find_guard(self) -> Guard:
+        return self._games().guard
 
     def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
         games = self._games()
@@ -265,24 +313,27 @@ class VectorRecorder(AttributePassing, VectorWrapper):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new games, as the environment does. Games that had not ended have no terminal experience."""
-        observations, infos = self.env.reset(seed=seed, options=options)
-        self._begun(observations, seed)
+        with self._guard("reset"):
+            observations, infos = self.env.reset(seed=seed, options=options)
+            self._begun(observations, seed)
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Play one turn, as the environment does."""
-        result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(actions)
-        if self.journal is not None and self.journal.shown is not None:
-            infos = result[4]
-            ended = infos.get("_final_obs")
-            final = None if ended is None else {int(b): infos["final_obs"][b] for b in np.flatnonzero(ended)}
-            self._stepped(result[0], final)
+        with self._guard("step"):
+            result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(actions)
+            if self.journal is not None and self.journal.shown is not None:
+                infos = result[4]
+                ended = infos.get("_final_obs")
+                final = None if ended is None else {int(b): infos["final_obs"][b] for b in np.flatnonzero(ended)}
+                self._stepped(result[0], final)
         return result
 
     def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
         """Play built-in policies against each other as ``GeneralsVector.play`` does, and record it where it is played.
 
-        Wrappers in between see nothing of it. Records have the observations that the package's own would have made.
+        Wrappers in between see nothing of it. Records have the observations that the package's own would have made. After
+        Ctrl-C every turn that was played is recorded, once, and recording can go on.
 
         Args:
             turns: How many turns of every game.
@@ -303,17 +354,18 @@ class VectorRecorder(AttributePassing, VectorWrapper):
             return games.play(turns, policies)
         if journal.shown is not None:
             raise ConfigError(f"play: expected wrappers that leave observations as they are, got {self._observed.wrappers}")
-        told = journal.metadata["policies"]
-        games.check_play(turns, policies)
-        self._note(policies=list(policies))
-        try:
-            counts = games.play_by(PlayWriter(journal, games.batch), turns, policies)
-        finally:  # whatever the sink raised, games go on
-            journal.finish()
-            self._note(policies=told)
-            if games.started:
-                journal.resume(games.batch.boards, ~journal.present() & games.going)
-        journal.write()
+        with self._guard("play"):
+            told = journal.metadata["policies"]
+            games.check_play(turns, policies)
+            self._note(policies=list(policies))
+            try:
+                counts = games.play_by(PlayWriter(journal, games.batch), turns, policies)
+            finally:  # whatever the sink raised, games go on
+                journal.finish()
+                self._note(policies=told)
+                if games.started:
+                    journal.resume(games.batch.boards, ~journal.present() & games.going)
+            journal.write()
         return counts
 
 
@@ -331,14 +383,16 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a new game, as the environment does. One that had not ended has no terminal experience."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        if self.journal is not None and not self.journal.closed:
-            self._begun(tensor_of(observation)[None], seed)
+        with self._guard("reset"):
+            observation, info = self.env.reset(seed=seed, options=options)
+            if self.journal is not None and not self.journal.closed:
+                self._begun(tensor_of(observation)[None], seed)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Play one turn, as the environment does."""
-        result: tuple[Any, Any, bool, bool, dict[str, Any]] = self.env.step(action)
-        if self.journal is not None and self.journal.shown is not None:
-            self._stepped(tensor_of(result[0])[None])
+        with self._guard("step"):
+            result: tuple[Any, Any, bool, bool, dict[str, Any]] = self.env.step(action)
+            if self.journal is not None and self.journal.shown is not None:
+                self._stepped(tensor_of(result[0])[None])
         return result

@@ -127,13 +127,18 @@ class VectorFaceWrapper(VectorWrapper):
         begun = np.ones(self.num_envs, np.bool_)
         if options is not None and "reset_mask" in options:
             begun = options["reset_mask"]  # read first: there are wrappers that take it out
-        seen, infos = self.env.reset(seed=seed, options=options)
-        self._going[begun] = True
-        self.change.begin(begun, seed)
-        return self._show(seen, begun, stepped=False), infos
+        with self.change.games.guard("reset"):
+            seen, infos = self.env.reset(seed=seed, options=options)
+            self._going[begun] = True
+            self.change.begin(begun, seed)
+            return self._show(seen, begun, stepped=False), infos
 
     def step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         """Play one turn, as the environment below does."""
+        with self.change.games.guard("step"):
+            return self._step(actions)
+
+    def _step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         seen, rewards, terminated, truncated, infos = self.env.step(self.change.actions(actions))
         going = self._going.copy()
         pending = nobody(going)
@@ -182,18 +187,20 @@ class SingleWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
         """Begin a new game, as the environment below does."""
-        seen, info = self.env.reset(seed=seed, options=options)
-        self.change.begin(np.ones(1, np.bool_), seed)
-        return self._show(seen, begun=True), info
+        with self.change.games.guard("reset"):
+            seen, info = self.env.reset(seed=seed, options=options)
+            self.change.begin(np.ones(1, np.bool_), seed)
+            return self._show(seen, begun=True), info
 
     def step(self, action: Any) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
         """Play one turn, as the environment below does."""
-        below = self.change.actions(np.asarray(action)[None])[0]
-        seen, reward, terminated, truncated, info = self.env.step(below)
-        rewards = self.change.rewards(
-            np.array([reward], np.float32), np.array([terminated]), np.ones(1, np.bool_), np.zeros(1, np.bool_)
-        )
-        return self._show(seen, begun=False), float(rewards[0]), terminated, truncated, info
+        with self.change.games.guard("step"):
+            below = self.change.actions(np.asarray(action)[None])[0]
+            seen, reward, terminated, truncated, info = self.env.step(below)
+            rewards = self.change.rewards(
+                np.array([reward], np.float32), np.array([terminated]), np.ones(1, np.bool_), np.zeros(1, np.bool_)
+            )
+            return self._show(seen, begun=False), float(rewards[0]), terminated, truncated, info
 
     def _show(self, seen: Observations, begun: bool) -> Observations:
         shown = self.change.observe({name: array[None] for name, array in seen.items()}, np.array([begun]), stepped=not begun)

@@ -83,12 +83,13 @@ class SB3VecEnv(VecEnv):
             StateError: After ``close``.
         """
         seeds: Any = None if all(seed is None for seed in self._seeds) else self._seeds
-        observations, infos = self.vector_env.reset(seed=seeds)
-        self.reset_infos = by_game(infos, self.num_envs)
-        self.masks = observations["action_mask"].astype(np.bool_)
-        self._actions = None
-        self._reset_seeds()
-        self._reset_options()
+        with self.games.guard("reset"):
+            observations, infos = self.vector_env.reset(seed=seeds)
+            self.reset_infos = by_game(infos, self.num_envs)
+            self.masks = observations["action_mask"].astype(np.bool_)
+            self._actions = None
+            self._reset_seeds()
+            self._reset_options()
         return dict(observations)
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
@@ -106,6 +107,10 @@ class SB3VecEnv(VecEnv):
             ActionError: If shape, dtype or range of the actions do not fit; nothing was played.
             StateError: Without actions, before the first reset, or after ``close``.
         """
+        with self.games.guard("step_wait"):
+            return self._step_wait()
+
+    def _step_wait(self) -> tuple[Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]:
         if self._actions is None:
             raise StateError("step_wait: expected a call of step_async() before, got none")
         actions, self._actions = self._actions, None

@@ -7,7 +7,8 @@ on the number of threads, nor on the number of games.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -46,11 +47,13 @@ from generals_env.engine.rules import (
     neutralise_due,
 )
 from generals_env.engine.sight import SCOREBOARD, count_scores
+from generals_env.engine.spans import Span, joined
 
 __all__ = ["Batch", "Outcome"]
 
 LEAST_TURNS = 256  # of a thread: waking one takes as long as some hundred turns
 AHEAD = 2  # boards between asking for memory and using it
+GLANCE = 0.02  # seconds between two looks whether to pause, of a thread that waits for the others
 
 # Columns of ``Outcome.counts``; behind them, one for each player's wins.
 TURNS, GAMES, DRAWS, TRUNCATED, ILLEGAL, WINS = range(6)
@@ -675,21 +678,61 @@ class Batch:
         """Write the actions of built-in policies into ``outcome``; codes as in ``run_boards``."""
         self._run(self._none, policies, 0, False)
 
-    def play(self, turns: int, policies: npt.NDArray[np.int64], fresh: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    def play(
+        self,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        asked: Callable[[], bool] = bool,
+        pause: Callable[[], None] = lambda: None,
+    ) -> npt.NDArray[np.int64]:
         """Play turns with built-in policies, beginning the games ``fresh`` (B,) picks, and a new one after each that ends.
 
         Args:
             turns: How many.
             policies: (P,) int64, codes as in ``run_boards``.
-            fresh: (B,) bool.
+            fresh: (B,) bool, in and out: a game that has begun is no more in it.
+            asked: Whether to pause; looked at every few hundredths of a second.
+            pause: Called then, when no thread plays and every game stands between two turns. What it raises ends the play
+                there: some games have played more turns than others.
 
         Returns:
             Sums over all games, see ``Outcome.counts``; empty if a fair map was not found.
         """
+
+        def run(low: int, high: int, count: int) -> int:
+            return self._run_some(self._unrecorded, low, high, count, policies, fresh, True, False, 0)
+
         self.outcome.counts[:] = 0
-        if not self._run(fresh, policies, turns, True):
-            return np.zeros(0, np.int64)
+        spans = [Span(low, high, turns, fresh) for low, high in pairwise(self.edges(turns))]
+        while any(span.left for span in spans):
+            self._advance(spans, run, asked)
+            if not all(span.fair for span in spans):
+                return np.zeros(0, np.int64)
+            if asked():
+                pause()
         return self.sums()
+
+    def _advance(self, spans: list[Span], run: Callable[[int, int, int], int], asked: Callable[[], bool]) -> None:
+        """Play spans of games, the first one on this thread, until they end or it is asked to pause."""
+        stops = False
+
+        def play(span: Span) -> None:
+            while span.left and not stops:
+                span.advance(run)
+
+        first, *others = spans
+        parts: list[Future[None]] = []
+        try:
+            for span in others:
+                parts.append(self._threads().submit(play, span))  # noqa: PERF401 - those before an exception are joined
+            while first.left and not asked():
+                first.advance(run)
+            while not asked() and wait(parts, GLANCE).not_done:
+                pass
+        finally:
+            stops = True
+            joined(parts)
 
     def sums(self) -> npt.NDArray[np.int64]:
         """Return what was counted, over all games."""
@@ -735,10 +778,14 @@ class Batch:
         edges = self.edges(turns)
         if len(edges) == 2:
             return run(*edges) < 0
-        pool = self._threads()
-        parts = [pool.submit(run, low, high) for low, high in pairwise(edges[1:])]
-        results = [run(0, edges[1])] + [part.result() for part in parts]
-        return max(results) < 0
+        parts: list[Future[int]] = []
+        try:
+            for low, high in pairwise(edges[1:]):
+                parts.append(self._threads().submit(run, low, high))
+            first = run(0, edges[1])
+        finally:  # no thread plays on after an exception
+            others = joined(parts)
+        return max(first, *others) < 0
 
     def _run_some(
         self,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.interrupts import deferred
 from generals_env.recorders.disks import network_kind
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import LOG, refuse_other_uses
@@ -125,7 +126,8 @@ class ExperienceLog(ClosingSink):
             StateError: After ``close``, or if the log was opened to be read.
             StorageError: If it cannot be written. The next write is tried anew.
         """
-        return self._open_writer("write").append(pieces_of(batch))
+        with deferred():  # a batch is written and its number told, or it is not written
+            return self._open_writer("write").append(pieces_of(batch))
 
     def flush(self) -> None:
         """Bring all that was written to where a power cut leaves it.

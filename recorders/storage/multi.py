@@ -13,6 +13,7 @@ from typing import Any
 
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.interrupts import raise_pending
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import ClosingSink, Sink, open_sink
 from generals_env.recorders.storage.retry import Retry
@@ -216,7 +217,12 @@ class RetryingSink(ClosingSink):
 
     def write(self, batch: ExperienceBatch) -> Any:
         """Pass a batch on; what the sink raises at last is raised here."""
-        return self.retry.call("write", lambda: self.sink.write(batch))
+
+        def write() -> Any:
+            raise_pending()  # the sink has refused the batch so far
+            return self.sink.write(batch)
+
+        return self.retry.call("write", write)
 
     def flush(self) -> None:
         """Flush the sink, likewise."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.interrupts import deferred
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import DATASET, Use, refuse_other_uses
 from generals_env.recorders.formats import format_of
@@ -227,7 +228,7 @@ class DatasetWriter(ClosingSink):
             StateError: After ``close``.
             StorageError: If files cannot be written that are to be by now, or there is no room. The batch has not been taken.
         """
-        with self._lock:
+        with self._lock, deferred():
             if self._closed:
                 raise StateError("write: expected an open writer, got one that is closed")
             if not len(batch):
@@ -366,7 +367,7 @@ class DatasetWriter(ClosingSink):
         Raises:
             StorageError: If something cannot be written; it stays in memory and is tried again.
         """
-        with self._lock:
+        with self._lock, deferred():
             self._close_files(list(self._open.values()))
             self._publish_full()
             self._write_indexes()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.interrupts import deferred
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.stream.background import BackgroundReader
@@ -132,7 +133,8 @@ class DistributedTrainer:
         sums = torch.zeros(4, device=self.device)
         for _ in range(steps):
             reading.check()
-            sums += self._learn()
+            with deferred():  # Ctrl-C comes between two steps
+                sums += self._learn()
         loss, error, value, gradient = (sums / steps).tolist()
         found = {"step": self.step, "loss": loss, "error": error, "value": value, "gradient": gradient}
         found["steps_per_second"] = steps / (time.monotonic() - began)
