@@ -47,6 +47,7 @@ class SB3Recorder(GamesRecorder, VecEnvWrapper):
 
     def step_wait(self) -> Any:
         """Play one turn, as the environment does."""
+        self._require_room()
         result = self.venv.step_wait()
         if self.journal is not None and self.journal.shown is not None:
             observations, _, dones, infos = result

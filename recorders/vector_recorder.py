@@ -271,6 +271,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Play one turn, as the environment does."""
+        self._require_room()
         result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(actions)
         if self.journal is not None and self.journal.shown is not None:
             infos = result[4]
@@ -305,6 +306,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
             raise ConfigError(f"play: expected wrappers that leave observations as they are, got {self._observed.wrappers}")
         told = journal.metadata["policies"]
         games.check_play(turns, policies)
+        self._require_room()
         self._note(policies=list(policies))
         try:
             counts = games.play_by(PlayWriter(journal, games.batch), turns, policies)
@@ -338,6 +340,7 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Play one turn, as the environment does."""
+        self._require_room()
         result: tuple[Any, Any, bool, bool, dict[str, Any]] = self.env.step(action)
         if self.journal is not None and self.journal.shown is not None:
             self._stepped(tensor_of(result[0])[None])
