@@ -452,7 +452,7 @@ class Journal:
         self.check_process()
         while True:
             try:
-                return self._hand_over()
+                self._hand_over()
             except OSError as error:
                 self._note_refusal(error)
                 if self._overflow == "raise":
@@ -460,9 +460,9 @@ class Journal:
             if self._overflow == "drop_oldest":
                 while self._unwritten.is_full() and len(self._unwritten) > 1:
                     self.dropped += len(self._unwritten.pop().batch)
-                return None
+                return
             if not self._unwritten.is_full():
-                return None
+                return
             raise_pending()
             time.sleep(PAUSE)
 

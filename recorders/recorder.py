@@ -44,8 +44,8 @@ class ExperienceRecorder:
     Where one player learns (``GeneralsSingle``, ``GeneralsSingleVector``, ``SB3VecEnv``) his experience alone is recorded, and
     a game that he has lost ends there.
 
-    What the sink refuses (it raises ``StorageError`` or another ``OSError``) is kept, and given to it again, in order, with what
-    comes next. ``overflow`` says how that goes on; other errors of a sink are always raised.
+    What the sink refuses (it raises ``StorageError`` or another ``OSError``) is kept, and given to it again, in order, with
+    what comes next. ``overflow`` says how that goes on; other errors of a sink are always raised.
 
     A recorder belongs to the process that made it. In a process that is forked off that one, calls that would record raise
     ``StateError``, and closing it writes nothing.

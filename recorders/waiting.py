@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,10 @@ class WaitingBatches:
     def __len__(self) -> int:
         """Return how many batches wait."""
         return len(self._queue)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        """Return all, the oldest first."""
+        return iter(self._queue)
 
     @property
     def first(self) -> Waiting:

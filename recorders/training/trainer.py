@@ -117,8 +117,8 @@ class DistributedTrainer:
 
         Raises:
             ConfigError: If ``steps`` is not a positive integer, or batches cannot be in one buffer.
-            StateError: After ``close``, in a process that was forked off the one that made the trainer, if the source ends before
-                there is enough, or the loss is no number any more.
+            StateError: After ``close``, in a process that was forked off the one that made the trainer, if the source ends
+                before there is enough, or the loss is no number any more.
             StorageError: If the source cannot be read; all that reading raises is raised here.
         """
         check_integer("steps", steps, 1, 2**40)
