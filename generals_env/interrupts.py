@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from threading import get_ident
 from types import FrameType, TracebackType
 from typing import Any
@@ -24,6 +25,9 @@ __all__ = ["deferred", "raise_pending"]
 
 #: The signals that ask a program to end in good order.
 SIGNALS = (int(signal.SIGINT), int(signal.SIGTERM))
+
+#: Seconds after which a second signal shows that a block does not end. Keys are pressed twice in less.
+PATIENCE = 1.0
 
 
 class Nothing:
@@ -45,7 +49,7 @@ class Deferral:
 
     def __init__(self) -> None:
         self._handlers: dict[int, Any] = {}  # those that are replaced
-        self._noted: dict[int, FrameType | None] = {}
+        self._noted: dict[int, tuple[FrameType | None, float]] = {}  # where the program was, and when
         self._leaves = False
         self._left = False
         self._note = self.note  # every look at ``self.note`` makes another object
@@ -68,19 +72,20 @@ class Deferral:
         self._leave()
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Note a signal; the second of a kind is handled at once, since what runs may be stuck."""
+        """Note a signal; one more of its kind is handled at once if the block has not ended long after the first."""
         if self._left:  # a signal kept ``_leave`` from putting this handler back
             self._handlers[number](number, frame)
             return
-        again = number in self._noted
-        self._noted[number] = frame
-        if again and not self._leaves:
+        now = time.monotonic()
+        if number not in self._noted:
+            self._noted[number] = frame, now
+        elif now - self._noted[number][1] >= PATIENCE and not self._leaves:
             self.deliver()
 
     def deliver(self) -> None:
         """Call the handlers of the signals noted, each once, also if one of them raises."""
         while self._noted:
-            number, frame = self._noted.popitem()
+            number, (frame, _) = self._noted.popitem()
             try:
                 self._handlers[number](number, frame)
             finally:
@@ -123,8 +128,9 @@ def deferred() -> Deferral | Nothing:
     """Return a context manager that puts off the handlers of Ctrl-C (SIGINT) and SIGTERM until its block ends.
 
     They are called at the end, in the main thread, and may raise: ``KeyboardInterrupt`` leaves the block when all of it was
-    done. A second signal of the same kind is handled at once. Signals that the system handles or ignores are left alone.
-    Inside another such block, and in other threads, in which Python runs no handlers, nothing is done.
+    done. One more of the same kind, ``PATIENCE`` seconds after the first, is handled at once, whatever it leaves half done:
+    the block does not end. Signals that the system handles or ignores are left alone. Inside another such block, and in
+    other threads, in which Python runs no handlers, nothing is done.
 
     Example:
         >>> with deferred():

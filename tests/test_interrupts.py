@@ -14,7 +14,7 @@ from generals_env import interrupts
 from generals_env.interrupts import deferred, raise_pending
 
 
-class Told(Exception):
+class ToldError(Exception):
     """What the handler of a program raises."""
 
 
@@ -48,7 +48,8 @@ def test_inner_deferred_blocks_leave_signals_to_the_outermost() -> None:
     assert done == ["after the inner block"]
 
 
-def test_second_interrupt_of_a_deferred_block_is_raised_at_once() -> None:
+def test_second_interrupt_of_a_block_that_does_not_end_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "PATIENCE", 0.0)
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
         signal.raise_signal(signal.SIGINT)
@@ -57,6 +58,15 @@ def test_second_interrupt_of_a_deferred_block_is_raised_at_once() -> None:
         done.append(2)
     assert done == [1]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupts_in_quick_succession_leave_a_deferred_block_whole() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        done.append(1)
+    assert done == [1]
 
 
 def test_raise_pending_raises_inside_a_deferred_block_what_was_noted() -> None:
@@ -76,11 +86,11 @@ def test_deferred_calls_every_handler_of_the_program_once() -> None:
 
     def tell(number: int, frame: Any) -> None:
         seen.append(number)
-        raise Told
+        raise ToldError
 
     signal.signal(signal.SIGINT, tell)
     signal.signal(signal.SIGTERM, tell)
-    with pytest.raises(Told), deferred():
+    with pytest.raises(ToldError), deferred():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
         assert seen == []
@@ -135,7 +145,7 @@ def test_deferred_does_nothing_in_other_threads() -> None:
 
 def test_signal_while_a_deferred_block_begins_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     def tell(number: int, frame: Any) -> None:
-        raise Told
+        raise ToldError
 
     replace = interrupts.set_handler
 
@@ -147,7 +157,7 @@ def test_signal_while_a_deferred_block_begins_leaves_nothing_behind(monkeypatch:
 
     signal.signal(signal.SIGTERM, tell)
     monkeypatch.setattr(interrupts, "set_handler", interrupted)
-    with pytest.raises(Told), deferred():
+    with pytest.raises(ToldError), deferred():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) is tell
