@@ -21,7 +21,7 @@ except ImportError:  # pragma: no cover - CPython and PyPy have it
     from signal import getsignal
     from signal import signal as set_handler
 
-__all__ = ["deferred", "raise_pending"]
+__all__ = ["deferred", "pending", "raise_pending"]
 
 #: The signals that ask a program to end in good order.
 SIGNALS = (int(signal.SIGINT), int(signal.SIGTERM))
@@ -91,6 +91,11 @@ class Deferral:
             finally:
                 self.deliver()
 
+    @property
+    def noted(self) -> bool:
+        """Whether a signal came."""
+        return bool(self._noted)
+
     def forget(self) -> None:
         """Drop the signals noted."""
         self._noted.clear()
@@ -139,6 +144,11 @@ def deferred() -> Deferral | Nothing:
     if get_ident() != state.main_thread or state.outermost is not None:
         return NOTHING
     return Deferral()
+
+
+def pending() -> bool:
+    """Return whether a signal waits for the end of the block that this thread is in."""
+    return state.outermost is not None and get_ident() == state.main_thread and state.outermost.noted
 
 
 def raise_pending() -> None:

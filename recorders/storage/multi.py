@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +99,7 @@ class MultiSink(ClosingSink):
         self._branches = [Branch(sink, most_waiting, max_waiting_bytes) for sink in self.sinks]
         self._writing = threading.Lock()  # so that all sinks get batches in one order
         self._closed = False
+        self._closing: Futures = []
         self._owner = Owner()
 
     @property
@@ -178,35 +178,40 @@ class MultiSink(ClosingSink):
             StorageError: If a sink fails, with ``"all"``; if all do, with ``"any"``. What waits still does.
         """
         self._owner.check("sink")
-        if not self._closed:
-            self._finish("flush", [branch.flush() for branch in self._branches])
+        if self._closed:
+            return
+        futures = [branch.flush() for branch in self._branches]
+        while not self._is_enough(futures):
+            raise_pending()
+            wait(futures, SLICE)
+        self._raise_failures("flush", futures)
 
     def close(self) -> None:
         """Give each sink what waits for it, some times if it refuses, and close it, also if others fail.
 
         Raises:
-            StorageError: As in ``flush``. What was not taken is lost.
+            StorageError: As in ``flush``, and each time ``close`` is called again. What was not taken is lost.
         """
-        if self._closed or not self._owner.is_here:
+        if not self._owner.is_here:
             return
-        self._closed = True
-        with self._writing:
-            futures = [branch.close() for branch in self._branches]
-        self._finish("close", futures)
+        if not self._closed:
+            self._closed = True
+            with self._writing:
+                self._closing = [branch.close() for branch in self._branches]
+        finish(self._closing)
+        self._raise_failures("close", self._closing)
 
-    def _finish(self, verb: str, futures: Futures) -> None:
-        """Wait for all sinks, and raise if too many have failed."""
-        finish(futures)
-        failed = [
-            (type(sink).__name__, future.exception())
-            for sink, future in zip(self.sinks, futures, strict=True)
-            if future.exception() is not None
-        ]
+    def _raise_failures(self, verb: str, futures: Futures) -> None:
+        """Raise if too many sinks have failed; those that are not done yet have not."""
+        failed: list[tuple[str, BaseException]] = []
+        for sink, future in zip(self.sinks, futures, strict=True):
+            error = future.exception() if future.done() else None
+            if error is not None:
+                failed.append((type(sink).__name__, error))
         if failed and (self.policy == "all" or len(failed) == len(futures)):
             told = "; ".join(f"{name}: {error}" for name, error in failed)
-            raise StorageError(f"{verb}: expected {self.policy} of {len(futures)} sinks to succeed, got {told}") from failed[0][
-                1
-            ]
+            expected = f"{verb}: expected {self.policy} of {len(futures)} sinks to succeed"
+            raise StorageError(f"{expected}, got {told}") from failed[0][1]
 
 
 def finish(futures: Futures) -> None:
@@ -241,11 +246,7 @@ class RetryingSink(ClosingSink):
     def write(self, batch: ExperienceBatch) -> Any:
         """Pass a batch on; what the sink raises at last is raised here."""
         self._owner.check("sink")
-        return self.retry.call("write", partial(self._try, batch))
-
-    def _try(self, batch: ExperienceBatch) -> Any:
-        raise_pending()  # Ctrl-C ends the waiting between tries: nothing was taken
-        return self.sink.write(batch)
+        return self.retry.call("write", lambda: self.sink.write(batch))
 
     def flush(self) -> None:
         """Flush the sink, likewise."""

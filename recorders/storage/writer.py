@@ -248,7 +248,7 @@ class DatasetWriter(ClosingSink):
                 self._close_files(list(self._open.values()))
             try:
                 self._publish_full()
-            except StorageError as error:
+            except Exception as error:  # whatever it is, the batch has been taken; the next call meets it again
                 logger.warning("files stay in memory, to be written later: %s", error)
 
     def _check(self, batch: ExperienceBatch) -> None:
