@@ -47,7 +47,7 @@ class Owner:
         """
         if os.getpid() != self.process:
             raise StateError(
-                f"{what}: expected to be used in process {self.process}, which made it, got process {os.getpid()}, "
+                f"{what}: expected process {self.process}, which opened it, got process {os.getpid()}, "
                 "a child of it: open a new one in this process"
             )
 
