@@ -177,8 +177,10 @@ class Branch:
 
     def _flush(self) -> None:
         refusal = self._give()
-        self._call_sink(self.sink.flush)
-        self._raise_refusal(refusal, 0)
+        failure = self._failure_of(self.sink.flush)
+        if refusal is not None:
+            raise StorageError(f"{refusal} ({self.waiting} experiences wait)") from refusal
+        self._raise_if_any(failure)
 
     def _close(self) -> None:
         refusal = self._give()
@@ -191,26 +193,25 @@ class Branch:
         with self._changed:
             lost = self._waiting.clear()
             self.lost += lost
-        try:
-            self._call_sink(self.sink.close)
-        finally:
-            if lost:
-                logger.error("%s never took %d experiences: %s", self._name, lost, refusal)
-        self._raise_refusal(refusal, lost)
+        failure = self._failure_of(self.sink.close)
+        if refusal is not None:
+            logger.error("%s never took %d experiences: %s", self._name, lost, refusal)
+            raise StorageError(f"{refusal} ({lost} experiences were not taken, and are lost)") from refusal
+        self._raise_if_any(failure)
 
-    def _call_sink(self, function: Callable[[], None]) -> None:
+    def _failure_of(self, function: Callable[[], None]) -> BaseException | None:
+        """Call a method of the sink, and return what it raises."""
         try:
             function()
-        except BaseException as error:
+        except BaseException as error:  # the caller raises it when all else is done
             self.error = error
-            raise
+            return error
+        return None
 
-    def _raise_refusal(self, refusal: BaseException | None, lost: int) -> None:
-        """Raise if there is anything that the sink does not have."""
-        if lost:
-            raise StorageError(f"{refusal} ({lost} experiences were not taken, and are lost)") from refusal
-        if refusal is not None:
-            raise StorageError(f"{refusal} ({self.waiting} experiences wait)") from refusal
+    def _raise_if_any(self, failure: BaseException | None) -> None:
+        """Raise what went wrong: a failure, or experiences that the sink can never take."""
+        if failure is not None:
+            raise failure
         wrong, self._wrong = self._wrong, 0
         if wrong:
             raise StorageError(f"{self.error} ({wrong} experiences can never be taken)") from self.error
