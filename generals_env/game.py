@@ -187,10 +187,18 @@ class Game:
                 self.terminated,
                 self.truncated,
             )
+            errors = []
             for collector in self.collectors:
-                collector.on_state_transition(transition)
+                try:
+                    collector.on_state_transition(transition)
+                except Exception as error:  # the others have to hear of the turn, or it would be missing there
+                    errors.append(error)
             if not self.active.any():
                 self._end_collection()
+            if errors:
+                for other in errors[1:]:
+                    errors[0].add_note(f"another collector raised {other!r}")
+                raise errors[0]
 
     def surrender(self, player: int) -> None:
         """Take ``player`` out of the game before the turn that comes (rule 20).

@@ -16,6 +16,7 @@ from generals_env.engine.packing import ENTRY
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
 from generals_env.interrupts import deferred
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sizes import in_common
 from generals_env.recorders.tables import row_bytes
@@ -167,6 +168,7 @@ class ReplayBuffer:
         self._removed = 0
         self._skipped = 0
         self._closed = False
+        self._owner = Owner()
 
     def __len__(self) -> int:
         """Return how many experiences there are."""
@@ -182,8 +184,10 @@ class ReplayBuffer:
         Raises:
             ConfigError: If it is none, or its games have another number of players or its observations are made in another way
                 than those held.
-            StateError: After ``close``, or if the buffer is full and is to raise; then nothing was taken.
+            StateError: After ``close``, if the buffer is full and is to raise, or in a process that was forked off the one
+                that made the buffer; then nothing was taken.
         """
+        self._owner.check("buffer")
         self._write(batch, self._keep)
 
     def _write(self, batch: ExperienceBatch, keep: float) -> None:

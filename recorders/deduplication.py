@@ -11,6 +11,7 @@ import numpy.typing as npt
 from generals_env.config import check_integer
 from generals_env.engine.hashset import EMPTY, Words, add_new, empty_hash_set, forget_newest, in_order
 from generals_env.errors import ConfigError, StateError
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
 
@@ -80,6 +81,7 @@ class DeduplicatingSink:
         self._lock = threading.Lock()
         self._passed = self._repeats = 0
         self._closed = False
+        self._owner = Owner()
         if known is not None:
             if not isinstance(known, np.ndarray) or known.dtype != np.uint64 or known.ndim != 1 or (known == EMPTY).any():
                 raise ConfigError(f"known: expected (k,) uint64 as another sink remembered, got {known!r:.200}")
@@ -105,8 +107,9 @@ class DeduplicatingSink:
         """Hand on the experiences of ``batch`` that are new: the batch itself if all are, nothing if none is.
 
         Raises:
-            StateError: After ``close``.
+            StateError: After ``close``, or in a process that was forked off the one that made the sink.
         """
+        self._owner.check("sink")  # before the lock: a thread of the parent may hold it for ever
         with self._lock:
             if self._closed:
                 raise StateError("write: expected an open sink, got one that is closed")
@@ -133,7 +136,9 @@ class DeduplicatingSink:
         self._sink.flush()
 
     def close(self) -> None:
-        """Close the next sink and take no more."""
+        """Close the next sink and take no more; a forked child leaves that to its parent."""
+        if not self._owner.is_here:
+            return
         with self._lock:
             self._closed = True
         self._sink.close()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -32,13 +32,23 @@ from generals_env.engine.recording import (
     flat,
     record_turn,
 )
-from generals_env.interrupts import deferred
+from generals_env.errors import StorageError
+from generals_env.interrupts import deferred, raise_pending
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.recipe import Recipe
 from generals_env.recorders.shown import Shown
 from generals_env.recorders.sinks import Sink
+from generals_env.recorders.waiting import WaitingBatches
 
-__all__ = ["GameCollector", "Journal"]
+__all__ = ["MAX_WAITING_BYTES", "GameCollector", "Journal"]
+
+logger = logging.getLogger(__name__)
+
+#: Memory for what a sink refuses.
+MAX_WAITING_BYTES = 2**27
+
+PAUSE = 0.1  # seconds between tries while recording waits for a sink that refuses
 
 #: Boards in a batch, for one game: 0.8 MB of them at 20x20.
 CHUNK_BOARDS = 1024
@@ -89,6 +99,8 @@ class Journal:
         recipe: How observations are made of boards.
         metadata: Goes into every batch; a batch keeps the very dict, so put another one in its place.
         shown: Keeps observations as they were shown, where boards do not tell them; None otherwise.
+        dropped: Experiences that the sink never took: given up for newer ones, or left when the journal was closed.
+        owner: The process in which turns may be written down; None for any, where everything stays in memory.
     """
 
     def __init__(
@@ -116,6 +128,8 @@ class Journal:
         self.metadata: Mapping[str, Any] = {"run": self.run_id, **(metadata or {})}
         self.shown: Shown | None = None
         self.closed = False
+        self.dropped = 0
+        self.owner: Owner | None = Owner()
         self.seat = seat
         self._count = games
         self._shape = (0, 0)
@@ -128,7 +142,10 @@ class Journal:
         self._parts: list[Part] = []  # all of them, or none before there is a board
         self._rows = 0  # boards in the only part
         self._full = 0  # with more boards than this the only part has no room for one turn more
-        self._unwritten: deque[tuple[ExperienceBatch, Recording]] = deque()
+        self._unwritten = WaitingBatches(MAX_WAITING_BYTES)
+        self._overflow = "raise"
+        self._offered = False  # whether the sink was given what waits, since there is the newest batch
+        self._refuses = False  # the sink, the last time
         self._spare: list[Recording] = []  # nobody has their arrays any more
 
     @property
@@ -141,6 +158,21 @@ class Journal:
         """Games begun so far."""
         return self._numbered + sum(name is None for part in self._parts for name in self._names(part.recording))
 
+    @property
+    def waiting(self) -> int:
+        """Experiences that the sink was given, and has refused so far."""
+        return self._unwritten.experiences
+
+    def limit(self, max_waiting_bytes: int, overflow: str) -> None:
+        """Set how much may wait for a sink that refuses, and what happens then; see ``ExperienceRecorder``."""
+        self._unwritten = WaitingBatches(max_waiting_bytes)
+        self._overflow = overflow
+
+    def check_process(self) -> None:
+        """Raise ``StateError`` in a process that was forked off the one that records."""
+        if self.owner is not None:
+            self.owner.check("recorder")
+
     # --- What is written down -------------------------------------------------------------------------------------
 
     def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
@@ -150,6 +182,7 @@ class Journal:
 
     def resume(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
         """Take note of the boards with which games ``which`` (B,) go on that were played without being written down."""
+        self.check_process()
         part = self._only_part(boards)
         if self._rows - self._count > self._full:  # never in the middle of a step: ``turn`` leaves room for new games
             self.finish()
@@ -193,6 +226,7 @@ class Journal:
         truncated: npt.NDArray[np.bool_],
     ) -> None:
         """Write a turn of every game down; arguments as in ``record_turn``. ``write`` is to follow."""
+        self.check_process()
         if self._rows > self._full:
             self.finish()
         part = self._parts[0] if self._edges == self._whole and self._parts else self._only_part(boards)
@@ -326,7 +360,11 @@ class Journal:
             boards = trimmed(recording.packed, int(counts[BOARDS]), int(counts[GROUNDS]), int(counts[WIDE]))
             batch = ExperienceBatch(tuple(names), rows, boards, self._shape, self.recipe, dense, self.metadata)
             self._sequence += count
-            self._unwritten.append((batch, recording))
+            if self._refuses:  # it may wait for long, and takes a part of its recording only
+                self._unwritten.append(batch.compact())
+            else:
+                self._unwritten.append(batch, recording)
+            self._offered = False
 
     def _carry(self, olds: Sequence[Part], low: int, high: int) -> Part:
         """Return a part that begins with the present boards of its games, and those that frames are stacked of."""
@@ -374,12 +412,67 @@ class Journal:
         self._numbered += 1
         return name
 
+    def require_room(self) -> None:
+        """Make sure that what is played next can be kept; to be called before it is played.
+
+        Raises:
+            StateError: In a process that was forked off the one that records.
+            StorageError: If as much as may waits for a sink that refuses it, and the journal is to raise then.
+        """
+        if self.closed:
+            return
+        self.check_process()
+        if not self._unwritten.is_full():
+            return
+        try:
+            self.write()
+        except OSError as error:
+            raise StorageError(
+                f"sink: expected it to take the {self.waiting} experiences that wait for it ({self._unwritten.nbytes} bytes), "
+                f"got {error}; nothing more is played until it does"
+            ) from error
+
     def write(self) -> None:
-        """Hand finished batches to the sink. What it refuses is kept, and tried again with what comes next."""
+        """Hand finished batches to the sink. What it refuses is kept, and given to it again with what comes next.
+
+        Raises:
+            StateError: In a process that was forked off the one that records.
+            StorageError: If the sink refuses, and the journal is to raise then.
+        """
+        if not self._unwritten or (self._offered and not self._unwritten.is_full()):
+            return
+        self.check_process()
+        while True:
+            try:
+                self._hand_over()
+            except OSError as error:
+                self._note_refusal(error)
+                if self._overflow == "raise":
+                    raise
+            if self._overflow == "drop_oldest":
+                while self._unwritten.is_full() and len(self._unwritten) > 1:
+                    self.dropped += len(self._unwritten.pop().batch)
+                return
+            if not self._unwritten.is_full():
+                return
+            raise_pending()
+            time.sleep(PAUSE)
+
+    def _hand_over(self) -> None:
+        """Give all batches to the sink, or as many as it takes before it raises."""
         while self._unwritten:
-            with deferred():  # a batch that the sink has taken is not given to it again
-                self.sink.write(self._unwritten[0][0])
-                self._keep(self._unwritten.popleft()[1])
+            with deferred():  # else Ctrl-C could come when the sink has taken the batch, which would be given to it again
+                self.sink.write(self._unwritten.first.batch)
+                recording = self._unwritten.pop().beside
+            if recording is not None:
+                self._keep(recording)
+        self._refuses = False
+
+    def _note_refusal(self, error: OSError) -> None:
+        if not self._refuses and self._overflow != "raise":
+            logger.warning("%s refuses %d experiences: %s", type(self.sink).__name__, self.waiting, error)
+        self._refuses = True
+        self._offered = self._overflow != "raise"  # to raise is to tell of every refusal
 
     def _keep(self, recording: Recording) -> None:
         """Keep a recording to be written to again, if nobody has its arrays: new pages cost as much as what is written."""
@@ -387,23 +480,35 @@ class Journal:
             self._spare.append(recording)
 
     def flush(self) -> None:
-        """Write what there is, games that go on included."""
+        """Write what there is, games that go on included; whatever is to happen else, what the sink raises is raised."""
+        self.check_process()
         with deferred():
             self.finish()
-        self.write()
+        self._hand_over()
         self.sink.flush()
 
     def close(self) -> None:
-        """Write what there is and close the sink."""
-        if not self.closed:
-            with deferred():
-                self.closed = True
-                try:
-                    self.finish(goes_on=False)
-                    self.write()
-                finally:
-                    self._spare.clear()
-                    self.sink.close()
+        """Write what there is and close the sink; in a process that was forked off the one that records, do neither.
+
+        What the sink refuses once more is lost, and counted in ``dropped``.
+        """
+        if self.closed:
+            return
+        with deferred():
+            self.closed = True
+            if self.owner is not None and not self.owner.is_here:
+                return
+            try:
+                self.finish(goes_on=False)
+                self._hand_over()
+            except BaseException as error:
+                if lost := self._unwritten.clear():
+                    self.dropped += lost
+                    error.add_note(f"{lost} experiences were not taken, and are lost.")
+                raise
+            finally:
+                self._spare.clear()
+                self.sink.close()
 
 
 class GameCollector:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.errors import StorageError
+from generals_env.processes import Owner
+from generals_env.recorders.databases import connect
 
 __all__ = ["FileLock"]
 
@@ -28,9 +30,10 @@ class FileLock:
             StorageError: If it is held longer than that, or cannot be made.
         """
         self.path = Path(path)
+        self._owner = Owner()
         try:
             # Whoever closes it need not be the thread that locked it.
-            self._connection = sqlite3.connect(self.path, timeout=timeout, isolation_level=None, check_same_thread=False)
+            self._connection = connect(self.path, timeout=timeout, isolation_level=None, check_same_thread=False)
         except (sqlite3.Error, ValueError) as error:  # a null byte is a ValueError
             raise StorageError(f"lock: expected a file that can be made, got {str(path)!r} ({error})") from error
         try:
@@ -42,8 +45,9 @@ class FileLock:
             raise StorageError(f"lock: expected a file that can be locked, got {str(path)!r} ({error})") from error
 
     def close(self) -> None:
-        """Let others have the lock."""
-        self._connection.close()
+        """Let others have the lock; in a forked child this does nothing, as the parent holds it."""
+        if self._owner.is_here:
+            self._connection.close()
 
     def __enter__(self) -> FileLock:
         return self

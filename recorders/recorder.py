@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,14 +12,17 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
+from generals_env.config import check_integer
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
 from generals_env.guard import Guard
-from generals_env.recorders.journal import GameCollector, Journal
+from generals_env.processes import finalize
+from generals_env.recorders.journal import MAX_WAITING_BYTES, GameCollector, Journal
 from generals_env.recorders.observed import is_sb3, recipe_of
 from generals_env.recorders.particulars import particulars, seed_of
 from generals_env.recorders.sinks import AnySink, open_sink
+from generals_env.recorders.waiting import check_overflow
 
 __all__ = ["AECRecorder", "ExperienceRecorder", "ParallelRecorder"]
 
@@ -42,6 +44,12 @@ class ExperienceRecorder:
 
     Where one player learns (``GeneralsSingle``, ``GeneralsSingleVector``, ``SB3VecEnv``) his experience alone is recorded, and
     a game that he has lost ends there.
+
+    What the sink refuses (it raises ``StorageError`` or another ``OSError``) is kept, and given to it again, in order, with
+    what comes next. ``overflow`` says how that goes on; other errors of a sink are always raised.
+
+    A recorder belongs to the process that made it. In a process that is forked off that one, calls that would record raise
+    ``StateError``, and closing it writes nothing.
 
     Example:
         >>> with ExperienceRecorder(generals_env.make(), "runs/a") as env:  # doctest: +SKIP
@@ -71,6 +79,8 @@ class ExperienceRecorder:
         enabled: bool = True,
         opponents: bool = False,
         policies: Sequence[Any] | None = None,
+        overflow: str = "raise",
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         """Record ``env`` from now on.
 
@@ -82,6 +92,12 @@ class ExperienceRecorder:
             opponents: Whether to record all seats where one player learns. Games that he has lost end without a terminal
                 experience of those who went on.
             policies: Who plays, one a player, for the metadata: names, or whatever JSON takes.
+            overflow: What happens while the sink refuses experiences. ``"raise"`` tells of each refusal, after the turn, which
+                is kept; once ``max_waiting_bytes`` wait, nothing more is played before the sink takes them: the call raises
+                ``StorageError`` and changes nothing. ``"block"`` plays on, and waits when so much waits. ``"drop_oldest"``
+                plays on, and gives up the oldest for newer ones (counted in ``dropped``). These two write what the sink
+                raises to the log of the module ``logging``.
+            max_waiting_bytes: How much memory experiences may take that the sink has refused.
 
         Raises:
             ConfigError: If it is no environment of this package, or no sink, or an option does not fit.
@@ -97,11 +113,14 @@ class ExperienceRecorder:
         players = self._config().players
         if policies is not None and (isinstance(policies, str) or len(policies) != players):
             raise ConfigError(f"policies: expected one for each of {players} players, got {policies!r:.200}")
+        check_overflow(overflow)
+        check_integer("max_waiting_bytes", max_waiting_bytes, 1, 2**62)
         if enabled:
             journal = self._journal(sink, run_id, opponents, policies)
+            journal.limit(max_waiting_bytes, overflow)
             self.journal = journal
             # Whoever forgets to close loses nothing: this runs when the recorder is dropped, and at exit.
-            self.finalizer = weakref.finalize(self, journal.close)
+            self.finalizer = finalize(self, journal.close)
             self._attach(journal)
 
     # --- What the recorder of each kind of environment says -------------------------------------------------------
@@ -149,11 +168,22 @@ class ExperienceRecorder:
         """Games recorded so far, those that go on included."""
         return 0 if self.journal is None else self.journal.games
 
+    @property
+    def waiting(self) -> int:
+        """Experiences that the sink has refused so far, and is given again."""
+        return 0 if self.journal is None else self.journal.waiting
+
+    @property
+    def dropped(self) -> int:
+        """Experiences that the sink never took: given up for newer ones, or refused when the recorder was closed."""
+        return 0 if self.journal is None else self.journal.dropped
+
     def flush(self) -> None:
         """Write what there is, games that go on included.
 
         Raises:
-            StorageError: If it cannot be written.
+            StateError: In a process that was forked off the one that made the recorder.
+            StorageError: If it cannot be written; it is kept.
         """
         if self.journal is not None:
             with self._guard("flush"):
@@ -162,8 +192,10 @@ class ExperienceRecorder:
     def close(self, **options: Any) -> None:
         """Write what there is, close the sink, record no more, and close the environment.
 
+        A process that was forked off the one that made the recorder closes its copy of the environment, and nothing else.
+
         Raises:
-            StorageError: If it cannot be written.
+            StorageError: If it cannot be written. What the sink has not taken is lost, and counted in ``dropped``.
         """
         with self._guard("close"):
             if self.journal is not None:
@@ -171,10 +203,15 @@ class ExperienceRecorder:
                     return
                 self._detach()
             try:
-                if self.finalizer is not None:
-                    self.finalizer()
+                if self.journal is not None:
+                    self.journal.close()
             finally:
                 super().close(**options)  # type: ignore[misc]  # a wrapper of the environment's library comes after this class
+
+    def _require_room(self) -> None:
+        """Raise what keeps a turn from being recorded, before it is played."""
+        if self.journal is not None:
+            self.journal.require_room()
 
     def __enter__(self: Self) -> Self:
         """Return the recorder."""
@@ -214,6 +251,8 @@ class FaceRecorder(ExperienceRecorder):
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Begin a new game, as the environment does."""
+        if self.journal is not None and not self.journal.closed:
+            self.journal.check_process()
         with self._guard("reset"):
             result = self.env.reset(seed=seed, options=options)
             self._note(seed=seed_of(seed))
@@ -233,6 +272,7 @@ class AECRecorder(FaceRecorder, BaseWrapper[str, Any, Any]):
 
     def step(self, action: Any) -> None:
         """Take the choice of ``agent_selection``."""
+        self._require_room()
         self.env.step(action)
 
     @property
@@ -268,6 +308,11 @@ class AECRecorder(FaceRecorder, BaseWrapper[str, Any, Any]):
 
 class ParallelRecorder(FaceRecorder, BaseParallelWrapper[str, Any, Any]):
     """Records a parallel environment."""
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        """Play one turn, as the environment does."""
+        self._require_room()
+        return self.env.step(actions)
 
 
 def recorder_class(env: Any) -> type[ExperienceRecorder]:

@@ -377,6 +377,7 @@ class Turns:
         # To play a game again takes everybody's actions.
         seat = NOBODY if boards.plays_again else games.player
         self.journal = Journal(self, games.num_envs, None, seat, recipe, metadata)
+        self.journal.owner = None  # all is in memory: a forked child goes on with its copies of buffer and games
         self._ended: npt.NDArray[np.bool_] | None = None  # by the turn that was played and not added yet
         # Of each turn in the journal its rewards (B,) and, if they are to be kept, the actions asked for (B,); None for a turn
         # that was not added.

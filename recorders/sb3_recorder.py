@@ -49,6 +49,7 @@ class SB3Recorder(GamesRecorder, VecEnvWrapper):
     def step_wait(self) -> Any:
         """Play one turn, as the environment does."""
         with self._guard("step_wait"):
+            self._require_room()
             result = self.venv.step_wait()
             if self.journal is not None and self.journal.shown is not None:
                 observations, _, dones, infos = result

@@ -19,7 +19,11 @@ class Sink(Protocol):
     """Takes experience."""
 
     def write(self, batch: ExperienceBatch) -> Any:
-        """Take a batch; the arrays are the sink's from now on. An error says that the batch has not been taken."""
+        """Take a batch; the arrays are the sink's from now on.
+
+        An error says that the batch has not been taken, and may be given again: so what a sink keeps, to bring it further
+        later, is no error.
+        """
 
     def flush(self) -> None:
         """Bring everything taken so far to where it is to stay."""

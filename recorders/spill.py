@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import weakref
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, raise_pending
+from generals_env.processes import Owner, finalize
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import QUEUE, QUEUE_LOCK, refuse_other_uses
 from generals_env.recorders.locks import FileLock
@@ -91,7 +91,8 @@ class SpillBuffer:
     A segment is whole or not there, and carries a checksum; it is deleted when the last of it is handed out. What a process
     leaves in the folder, however it ends, the next one reads on, in order; what was in memory only is lost (``flush`` and
     ``close`` bring it to disk), and the segment that was being read comes again from its beginning. One that is damaged
-    is logged by name, counted and skipped. Only one buffer may have a folder at a time.
+    is logged by name, counted and skipped. Only one buffer may have a folder at a time, in one process: a forked child may
+    neither write nor read.
 
     Any number of threads may write and read. Batches come back as they went in, bit for bit.
     """
@@ -139,11 +140,12 @@ class SpillBuffer:
         self._added = self._read = self._dropped = self._damaged = self._in_memory = self._spilled = 0
         self._damaged_segments = 0
         self._closed = False
+        self._owner = Owner()
         try:
             self._folder = Path(folder)
             refuse_other_uses(self._folder, QUEUE, "folder")
             make_folder(self._folder)
-            weakref.finalize(self, locked(self._folder).close)
+            finalize(self, locked(self._folder).close)
             for unfinished in self._folder.glob(f".*{UNFINISHED}"):
                 unfinished.unlink()
             self._segments = deque(segments_in(self._folder))
@@ -157,11 +159,13 @@ class SpillBuffer:
 
     def __len__(self) -> int:
         """Return how many experiences are waiting."""
+        self._owner.check("spill buffer")  # before any lock: a thread of the parent may hold it for ever
         with self._changed:
             return self._in_memory + self._on_disk
 
     def stats(self) -> SpillStats:
         """Return all counts, of one moment."""
+        self._owner.check("spill buffer")
         with self._changed:
             counts = {item.name: getattr(self, f"_{item.name}") for item in fields(SpillStats) if item.name != "segments"}
             return SpillStats(segments=len(self._segments) + (self._loading or self._opened is not None), **counts)
@@ -173,9 +177,11 @@ class SpillBuffer:
 
         Raises:
             ConfigError: If its metadata or game ids cannot be written as JSON, once it is to go to disk.
-            StateError: After ``close``, also while waiting. The batch has not been taken.
+            StateError: After ``close``, also while waiting, or in a process that was forked off the one that made the
+                buffer. The batch has not been taken.
             StorageError: If there is no room and the buffer raises then, or the disk fails. The batch has not been taken.
         """
+        self._owner.check("spill buffer")
         if not len(batch):
             return
         with self._producing, deferred():
@@ -286,8 +292,10 @@ class SpillBuffer:
         """Bring to disk what is in memory only: what comes after a crash has it all. Readers read it back from there.
 
         Raises:
+            StateError: In a process that was forked off the one that made the buffer.
             StorageError: If the disk fails or may not take that much. What is not on disk then stays in memory, in order.
         """
+        self._owner.check("spill buffer")
         with self._producing, deferred(), self._changed:
             while self._loading:
                 self._changed.wait(GLANCE)
@@ -325,11 +333,13 @@ class SpillBuffer:
         return segment
 
     def close(self) -> None:
-        """Bring everything to disk and take no more; what waits can still be read.
+        """Bring everything to disk and take no more; what waits can still be read. A forked child leaves that to its parent.
 
         Raises:
             StorageError: As ``flush``; what is in memory can be read in this process.
         """
+        if not self._owner.is_here:
+            return
         with self._changed:
             if self._closed:
                 return
@@ -351,8 +361,10 @@ class SpillBuffer:
 
         Raises:
             ConfigError: If an argument is not what it should be.
+            StateError: In a process that was forked off the one that made the buffer.
             StorageError: If the disk fails. What was to be read is tried again next time.
         """
+        self._owner.check("spill buffer")
         check_integer("n", n, 1, 2**62)
         if timeout is not None and (not is_number(timeout) or not timeout >= 0):
             raise ConfigError(f"timeout: expected seconds from 0, or None, got {timeout!r}")

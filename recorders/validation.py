@@ -14,6 +14,7 @@ import numpy.typing as npt
 from generals_env.engine.legality import legal_actions
 from generals_env.engine.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.errors import ConfigError, StateError
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
 
@@ -260,6 +261,7 @@ class ValidatingSink:
         self._counters: Counter[str] = Counter()
         self._passed = 0
         self._closed = False
+        self._owner = Owner()
 
     @property
     def counters(self) -> Counter[str]:
@@ -280,8 +282,9 @@ class ValidatingSink:
 
         Raises:
             ConfigError: If some are not, with ``"raise"``.
-            StateError: After ``close``.
+            StateError: After ``close``, or in a process that was forked off the one that made the sink.
         """
+        self._owner.check("sink")  # before the lock: a thread of the parent may hold it for ever
         with self._writing:
             if self._closed:
                 raise StateError("write: expected an open sink, got one that is closed")
@@ -309,7 +312,9 @@ class ValidatingSink:
         self._sink.flush()
 
     def close(self) -> None:
-        """Close the next sink and take no more."""
+        """Close the next sink and take no more; a forked child leaves that to its parent."""
+        if not self._owner.is_here:
+            return
         with self._writing:
             self._closed = True
         self._sink.close()

@@ -321,6 +321,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Play one turn, as the environment does."""
         with self._guard("step"):
+            self._require_room()
             result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(actions)
             if self.journal is not None and self.journal.shown is not None:
                 infos = result[4]
@@ -357,6 +358,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
         with self._guard("play"):
             told = journal.metadata["policies"]
             games.check_play(turns, policies)
+            self._require_room()
             self._note(policies=list(policies))
             try:
                 counts = games.play_by(PlayWriter(journal, games.batch), turns, policies)
@@ -392,6 +394,7 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Play one turn, as the environment does."""
         with self._guard("step"):
+            self._require_room()
             result: tuple[Any, Any, bool, bool, dict[str, Any]] = self.env.step(action)
             if self.journal is not None and self.journal.shown is not None:
                 self._stepped(tensor_of(result[0])[None])

@@ -123,7 +123,8 @@ class ExperienceLog(ClosingSink):
 
         Raises:
             ConfigError: If the arrays of the batch do not fit together, or its metadata cannot be written as JSON.
-            StateError: After ``close``, or if the log was opened to be read.
+            StateError: After ``close``, if the log was opened to be read, or in a process that was forked off the one that
+                opened it.
             StorageError: If it cannot be written. The next write is tried anew.
         """
         with deferred():  # a batch is written and its number told, or it is not written
@@ -133,13 +134,14 @@ class ExperienceLog(ClosingSink):
         """Bring all that was written to where a power cut leaves it.
 
         Raises:
+            StateError: In a process that was forked off the one that opened the log.
             StorageError: If the disk fails.
         """
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
-        """Flush and write no more; reading goes on.
+        """Flush and write no more; reading goes on. A forked child leaves that to its parent.
 
         Raises:
             StorageError: If the disk fails. What was written is there, and the next to open the log puts it in order.
@@ -164,9 +166,11 @@ class ExperienceLog(ClosingSink):
         """Number of the newest experience, -1 without any.
 
         Raises:
+            StateError: In a process that was forked off the one that opened the log to write.
             StorageError: If the newest segment is damaged, or cannot be read.
         """
         if self._writer is not None:
+            self._writer.check_process()
             return self._writer.next - 1
         for start in reversed(starts_in(self.folder)):
             path = segment_path(self.folder, start)
@@ -202,7 +206,10 @@ class ExperienceLog(ClosingSink):
 
         Raises:
             ConfigError: If an argument is not what it should be.
+            StateError: In a process that was forked off the one that opened the log to write.
         """
+        if self._writer is not None:
+            self._writer.check_process()
         check_integer("after", after, -1, 2**62)
         if on_damage not in ("raise", "skip"):
             raise ConfigError(f"on_damage: expected 'raise' or 'skip', got {on_damage!r}")
@@ -233,6 +240,7 @@ class ExperienceLog(ClosingSink):
 
         Raises:
             ConfigError: If an argument is not what it should be.
+            StateError: In a process that was forked off the one that opened the log to write.
             StorageError: If experiences are damaged, or cannot be read.
         """
         reader = self.reader(after, game_ids=game_ids, player_ids=player_ids, min_turn=min_turn, on_damage=on_damage)

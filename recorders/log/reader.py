@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generals_env.errors import StateError, StorageError
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.log.chunks import Chunk, may_match, wanted_after
 from generals_env.recorders.log.lost import lost_ranges, missing
@@ -64,6 +65,7 @@ class LogReader:
         self._salvaged = False  # all that is whole in the segment is in the queue, or was
         self._ended = False  # all that was in it when it was sealed has been read
         self._closed = False
+        self._owner = Owner()
 
     def poll(self, timeout: float = 0) -> ExperienceBatch | None:
         """Return the next experiences, all of one chunk; None if there is none.
@@ -72,7 +74,7 @@ class LogReader:
             timeout: Seconds to wait for them.
 
         Raises:
-            StateError: After ``close``.
+            StateError: After ``close``, or in a process that was forked off the one that made the reader.
             StorageError: If they are damaged, or cannot be read. The reader stays where it is.
         """
         deadline = time.monotonic() + timeout
@@ -105,9 +107,10 @@ class LogReader:
             timeout: Seconds to wait for it.
 
         Raises:
-            StateError: After ``close``.
+            StateError: After ``close``, or in a process that was forked off the one that made the reader.
             StorageError: If it is damaged, or cannot be read. The reader stays where it is.
         """
+        self._owner.check("reader")
         if self._closed:
             raise StateError("reader: expected an open one, got one that is closed")
         deadline = time.monotonic() + timeout
@@ -134,9 +137,10 @@ class LogReader:
                     return chunk
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Let go of the log; a forked child leaves that to its parent."""
         self._closed = True
-        self._leave()
+        if self._owner.is_here:
+            self._leave()
 
     def __enter__(self) -> LogReader:
         return self

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.errors import StorageError
+from generals_env.recorders import databases
 from generals_env.recorders.leftovers import leftovers_in
 from generals_env.recorders.log.chunks import Chunk
 from generals_env.recorders.log.files import read_checked, write_checked
@@ -196,7 +197,7 @@ def create(path: Path) -> None:
 
 def connect(path: Path, durability: str = "commit") -> sqlite3.Connection:
     """Return a connection that writes; transactions begin and end where they are told to."""
-    connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+    connection = databases.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'commit' else 'NORMAL'}")
         # So no page of a transaction is written twice, and a broken frame before good ones is damage and nothing else.
@@ -216,7 +217,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     sealed = seal_path(path).exists()
     options = "mode=ro&immutable=1" if sealed else "mode=ro"
     uri = f"{path.absolute().as_uri()}?{options}"
-    connection = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
+    connection = databases.connect(uri, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
     try:
         if not sealed:
             connection.execute("SELECT 1 FROM chunks LIMIT 1").fetchall()
@@ -226,7 +227,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             raise
         # The writer crashed with everything in one file, and what SQLite wants to put beside it cannot be written here.
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = databases.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     return connection
 
 

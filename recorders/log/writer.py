@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from generals_env.errors import StateError, StorageError
+from generals_env.processes import Owner
 from generals_env.recorders.disks import free_bytes
 from generals_env.recorders.leftovers import remove
 from generals_env.recorders.locks import FileLock
@@ -97,7 +97,7 @@ class LogWriter:
         self._waiting: list[Waiting] = []
         self._busy = False
         self._closed = False
-        self._process = os.getpid()
+        self._owner = Owner()
         self._current: Current | None = None
         self._sealed: dict[int, Seal] = {}
         self.commits = 0
@@ -119,6 +119,7 @@ class LogWriter:
             StateError: After ``close``, or in a process that was forked off the one that opened the log.
             StorageError: If they cannot be written. None of them has been taken.
         """
+        self.check_process()  # before the lock: a thread of the parent may hold it for ever
         mine = Waiting(pieces)
         with self._changed:
             self._check_open()
@@ -136,8 +137,10 @@ class LogWriter:
         """Bring to disk what is committed.
 
         Raises:
+            StateError: In a process that was forked off the one that opened the log.
             StorageError: If the disk fails.
         """
+        self.check_process()
         with self._exclusively():
             if self._current is not None and self._durability == "normal":
                 try:
@@ -146,11 +149,13 @@ class LogWriter:
                     raise StorageError(f"log: expected to write to {str(self._current.path)!r}, got {error}") from error
 
     def close(self) -> None:
-        """Seal the segment that is written to, and let others write.
+        """Seal the segment that is written to, and let others write; a forked child leaves that to its parent.
 
         Raises:
             StorageError: If it cannot be sealed. All that was written is there, and the next opening seals it.
         """
+        if not self._owner.is_here:
+            return
         with self._changed:
             if self._closed:
                 return
@@ -173,8 +178,9 @@ class LogWriter:
         """Let go of all segments while the block runs, and then look again what is there.
 
         Raises:
-            StateError: After ``close``.
+            StateError: After ``close``, or in a process that was forked off the one that opened the log.
         """
+        self.check_process()
         with self._exclusively():
             self._check_open()
             self._finish_current()
@@ -189,13 +195,15 @@ class LogWriter:
         current = self._current
         return None if current is None else current.path
 
+    def check_process(self) -> None:
+        """Raise ``StateError`` in a process that was forked off the one that opened the log."""
+        self._owner.check("log")
+
     # --- Turns ----------------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self._closed:
             raise StateError("log: expected an open one, got one that is closed")
-        if os.getpid() != self._process:
-            raise StateError(f"log: expected process {self._process}, which opened it, got {os.getpid()}")
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:

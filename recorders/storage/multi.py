@@ -2,105 +2,76 @@
 
 from __future__ import annotations
 
-import logging
-import queue
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from functools import partial
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.interrupts import raise_pending
+from generals_env.interrupts import deferred, pending, raise_pending
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import ClosingSink, Sink, open_sink
+from generals_env.recorders.storage.branch import Branch
 from generals_env.recorders.storage.retry import Retry
+from generals_env.recorders.waiting import check_overflow, held_bytes
 
 __all__ = ["MultiSink", "RetryingSink"]
 
-logger = logging.getLogger(__name__)
-
 POLICIES = ("all", "any")
 
-Call = tuple[Callable[[], Any], Future[Any]]
+SLICE = 0.05  # seconds between looks at signals that were put off
 
-
-class Branch:
-    """One of the sinks, with a thread of its own, so that others do not wait for it.
-
-    Attributes:
-        sink: The sink.
-        lost: Experiences that it refused, or that were not given to it because too much waited.
-        error: The last one, None if all went well.
-    """
-
-    def __init__(self, sink: Sink, most_waiting: int) -> None:
-        self.sink = sink
-        self.lost = 0
-        self.error: Exception | None = None
-        self._calls: queue.Queue[Call | None] = queue.Queue(most_waiting)
-        self._thread = threading.Thread(target=self._run, daemon=True, name=f"sink {type(sink).__name__}")
-        self._thread.start()
-
-    def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
-            function, future = call
-            try:
-                future.set_result(function())
-            except Exception as error:
-                # A sink may raise anything; whoever waits for the future is told.
-                self.error = error
-                future.set_exception(error)
-
-    def call(self, function: Callable[[], Any], waits: bool) -> Future[Any]:
-        """Let the thread call a function after what waits already."""
-        future: Future[Any] = Future()
-        try:
-            self._calls.put((function, future), block=waits)
-        except queue.Full:
-            error = StorageError(
-                f"sink: expected {type(self.sink).__name__} to keep up, got {self._calls.maxsize} batches waiting"
-            )
-            self.error = error
-            future.set_exception(error)
-        return future
-
-    def count(self, experiences: int, future: Future[Any]) -> None:
-        """Take note of a batch that was refused."""
-        error = future.exception()
-        if error is not None:
-            self.lost += experiences
-            logger.warning("%s did not take %d experiences: %s", type(self.sink).__name__, experiences, error)
-
-    def stop(self) -> None:
-        """Let the thread end after what waits already."""
-        self._calls.put(None)
-        self._thread.join()
+Futures = list[Future[Any]]
 
 
 class MultiSink(ClosingSink):
-    """Writes every batch to several sinks at once, each in a thread of its own.
+    """Writes every batch to several sinks at once, each in a thread of its own; each gets each batch once, and in order.
 
-    ``write`` returns a result for each sink: what its ``write`` returned, or the exception that it raised. With
-    ``policy="all"`` it waits for all and raises if one has failed; the others have taken the batch. With ``policy="any"`` it
-    returns as soon as one has taken it: others that are slow go on in their threads, and miss batches (``lost`` counts
-    experiences) when more than ``most_waiting`` wait; it raises only if all have failed. A sink that fails is given the next
-    batch all the same.
+    What a sink refuses (it raises) waits for it alone, and is given to it again: with every batch that is written, with
+    ``flush`` and ``close``, and from time to time. So ``write`` does not raise when a sink fails; ``errors`` and ``waiting``
+    tell, the log of the module ``logging`` has it, and ``flush`` and ``close`` raise. When as much waits as may, ``overflow``
+    says what ``write`` does:
+
+    - ``"raise"``: it raises, and no sink takes the batch.
+    - ``"block"``: it waits until the sink has taken enough.
+    - ``"drop_oldest"``: the oldest that waits is given up for the batch; ``lost`` counts experiences.
+
+    With ``policy="all"``, ``write`` waits until each sink has taken the batch or has failed once more. With ``policy="any"`` it
+    returns as soon as one sink has taken it, while others go on in their threads; ``flush`` and ``close`` then raise only if
+    all sinks fail.
+
+    A batch for which a sink raises ``ConfigError`` will never be taken by it: that is counted in ``lost``, and told by the
+    next ``flush`` or ``close``. What a sink has not taken when the ``MultiSink`` closes is counted in ``lost``, too.
+
+    In a process that was forked off the one that made it, ``write`` and ``flush`` raise ``StateError``, and ``close`` does
+    nothing.
 
     Attributes:
         sinks: The sinks.
         policy: ``"all"`` or ``"any"``.
+        overflow: ``"raise"``, ``"block"`` or ``"drop_oldest"``.
     """
 
-    def __init__(self, sinks: Sequence[str | Path | Sink], policy: str = "all", most_waiting: int = 64) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[str | Path | Sink],
+        policy: str = "all",
+        most_waiting: int = 64,
+        *,
+        max_waiting_bytes: int = 2**27,
+        overflow: str | None = None,
+    ) -> None:
         """Write to ``sinks``.
 
         Args:
             sinks: Sinks, or what ``open_sink`` makes sinks of.
             policy: ``"all"`` or ``"any"``.
-            most_waiting: Batches that wait for a slow sink with ``"any"``.
+            most_waiting: Most batches that may wait for a sink.
+            max_waiting_bytes: Most memory that they may take, for each sink.
+            overflow: What happens beyond that; ``"raise"`` by default with ``"all"``, ``"drop_oldest"`` with ``"any"``.
 
         Raises:
             ConfigError: If an argument is not what it should be.
@@ -111,6 +82,10 @@ class MultiSink(ClosingSink):
         if policy not in POLICIES:
             raise ConfigError(f"policy: expected one of {', '.join(POLICIES)}, got {policy!r}")
         check_integer("most_waiting", most_waiting, 1, 2**31)
+        check_integer("max_waiting_bytes", max_waiting_bytes, 1, 2**62)
+        if overflow is None:
+            overflow = "raise" if policy == "all" else "drop_oldest"
+        check_overflow(overflow)
         self.sinks: list[Sink] = []
         try:
             for sink in sinks:
@@ -120,85 +95,137 @@ class MultiSink(ClosingSink):
                 opened.close()
             raise
         self.policy = policy
-        self._branches = [Branch(sink, most_waiting) for sink in self.sinks]
+        self.overflow = overflow
+        self._branches = [Branch(sink, most_waiting, max_waiting_bytes) for sink in self.sinks]
+        self._writing = threading.Lock()  # so that all sinks get batches in one order
         self._closed = False
+        self._closing: Futures = []
+        self._owner = Owner()
 
     @property
     def lost(self) -> list[int]:
-        """How many experiences each sink has not taken."""
+        """How many experiences each sink will never have."""
         return [branch.lost for branch in self._branches]
 
     @property
-    def errors(self) -> list[Exception | None]:
-        """The last error of each sink."""
+    def waiting(self) -> list[int]:
+        """How many experiences wait for each sink."""
+        return [branch.waiting for branch in self._branches]
+
+    @property
+    def errors(self) -> list[BaseException | None]:
+        """What each sink raised last, None if all went well."""
         return [branch.error for branch in self._branches]
 
     def write(self, batch: ExperienceBatch) -> list[Any]:
-        """Give a batch to all sinks, which share its arrays.
+        """Take a batch for all sinks, which share its arrays.
 
         Returns:
-            For each sink what its ``write`` returned, the exception that it raised, or a ``Future`` that will tell.
+            For each sink what its ``write`` returned; the exception that it raised, while the batch waits for it; or a
+            ``Future`` that will tell.
 
         Raises:
-            StateError: After ``close``.
-            StorageError: If a sink has failed, with ``"all"``; if all have, with ``"any"``.
+            StateError: After ``close``, or in a process that was forked off the one that made the sink.
+            StorageError: If there is no room for what a sink refuses, with ``"raise"``. No sink has taken the batch.
         """
+        self._owner.check("sink")  # before the lock: a thread of the parent may hold it for ever
+        with deferred():
+            with self._writing:
+                self._make_room(batch)
+                futures = [branch.put(batch) for branch in self._branches]
+            while not self._is_enough(futures) and not pending():
+                wait([future for future in futures if not future.done()], SLICE, "FIRST_COMPLETED")
+            return [future if not future.done() else future.exception() or future.result() for future in futures]
+
+    def _is_enough(self, futures: Futures) -> bool:
+        """Return whether ``write`` need not wait any more."""
+        if self.policy == "any" and any(future.done() and future.exception() is None for future in futures):
+            return True
+        return all(future.done() for future in futures)
+
+    def _make_room(self, batch: ExperienceBatch) -> None:
+        """Make room for a batch at every sink; nothing has been done with it yet."""
+        self._require_open()
+        size = held_bytes(batch)
+        full = [branch for branch in self._branches if branch.is_full(size)]
+        if self.overflow == "drop_oldest":
+            for branch in full:
+                branch.drop_oldest(size)
+        elif self.overflow == "block":
+            for branch in full:
+                while not branch.wait_for_room(size, SLICE):
+                    raise_pending()
+                    self._require_open()
+        elif full:
+            finish([branch.offer() for branch in full])
+            told = "; ".join(
+                f"{type(branch.sink).__name__} with {branch.waiting} waiting: {branch.error}"
+                for branch in full
+                if branch.is_full(size)
+            )
+            if told:
+                raise StorageError(f"write: expected room for {len(batch)} experiences, got {told}")
+
+    def _require_open(self) -> None:
         if self._closed:
             raise StateError("write: expected an open sink, got one that is closed")
-        futures = []
-        for branch in self._branches:
-            future = branch.call(partial(branch.sink.write, batch), self.policy == "all")
-            future.add_done_callback(partial(branch.count, len(batch)))
-            futures.append(future)
-        return self._results("write", futures)
-
-    def _results(self, verb: str, futures: list[Future[Any]]) -> list[Any]:
-        if self.policy == "all":
-            wait(futures)
-        else:
-            left = set(futures)
-            while left:
-                done, left = wait(left, return_when=FIRST_COMPLETED)
-                if any(future.exception() is None for future in done):
-                    break
-        results = [future if not future.done() else future.exception() or future.result() for future in futures]
-        failed = [future.exception() for future in futures if future.done() and future.exception() is not None]
-        if failed and (self.policy == "all" or len(failed) == len(futures)):
-            told = "; ".join(
-                f"{type(sink).__name__}: {result}"
-                for sink, result in zip(self.sinks, results, strict=True)
-                if isinstance(result, Exception)
-            )
-            raise StorageError(f"{verb}: expected {self.policy} of {len(futures)} sinks to succeed, got {told}") from failed[0]
-        return results
 
     def flush(self) -> None:
-        """Flush all sinks, after what waits for them.
+        """Give each sink what waits for it, and flush it, also if others fail.
 
         Raises:
-            StorageError: As in ``write``.
+            StateError: In a process that was forked off the one that made the sink.
+            StorageError: If a sink fails, with ``"all"``; if all do, with ``"any"``. What waits still does.
         """
-        self._results("flush", [branch.call(branch.sink.flush, True) for branch in self._branches])
-
-    def close(self) -> None:
-        """Close all sinks, after what waits for them, also if one of them fails.
-
-        Raises:
-            StorageError: As in ``write``.
-        """
+        self._owner.check("sink")
         if self._closed:
             return
-        self._closed = True
-        futures = [branch.call(branch.sink.close, True) for branch in self._branches]
-        for branch in self._branches:
-            branch.stop()
-        self._results("close", futures)
+        futures = [branch.flush() for branch in self._branches]
+        while not self._is_enough(futures):
+            raise_pending()
+            wait(futures, SLICE)
+        self._raise_failures("flush", futures)
+
+    def close(self) -> None:
+        """Give each sink what waits for it, some times if it refuses, and close it, also if others fail.
+
+        Raises:
+            StorageError: As in ``flush``, and each time ``close`` is called again. What was not taken is lost.
+        """
+        if not self._owner.is_here:
+            return
+        if not self._closed:
+            self._closed = True
+            with self._writing:
+                self._closing = [branch.close() for branch in self._branches]
+        finish(self._closing)
+        self._raise_failures("close", self._closing)
+
+    def _raise_failures(self, verb: str, futures: Futures) -> None:
+        """Raise if too many sinks have failed; those that are not done yet have not."""
+        failed: list[tuple[str, BaseException]] = []
+        for sink, future in zip(self.sinks, futures, strict=True):
+            error = future.exception() if future.done() else None
+            if error is not None:
+                failed.append((type(sink).__name__, error))
+        if failed and (self.policy == "all" or len(failed) == len(futures)):
+            told = "; ".join(f"{name}: {error}" for name, error in failed)
+            expected = f"{verb}: expected {self.policy} of {len(futures)} sinks to succeed"
+            raise StorageError(f"{expected}, got {told}") from failed[0][1]
+
+
+def finish(futures: Futures) -> None:
+    """Wait until all is done; signals that were put off end that."""
+    while not all(future.done() for future in futures):
+        raise_pending()
+        wait(futures, SLICE)
 
 
 class RetryingSink(ClosingSink):
     """Passes batches on to a sink, and tries again what fails: by default 5 times, after 0.1, 0.2, 0.4 and 0.8 seconds.
 
-    It relies on a sink that raises not having taken the batch.
+    It relies on a sink that raises not having taken the batch. In a process that was forked off the one that made it,
+    ``write`` and ``flush`` raise ``StateError``, and ``close`` does nothing.
 
     Attributes:
         sink: The sink.
@@ -214,9 +241,11 @@ class RetryingSink(ClosingSink):
         """
         self.sink = open_sink(sink)
         self.retry = retry or Retry()
+        self._owner = Owner()
 
     def write(self, batch: ExperienceBatch) -> Any:
         """Pass a batch on; what the sink raises at last is raised here."""
+        self._owner.check("sink")
 
         def write() -> Any:
             raise_pending()  # the sink has refused the batch so far
@@ -226,8 +255,10 @@ class RetryingSink(ClosingSink):
 
     def flush(self) -> None:
         """Flush the sink, likewise."""
+        self._owner.check("sink")
         self.retry.call("flush", self.sink.flush)
 
     def close(self) -> None:
         """Close the sink, likewise."""
-        self.retry.call("close", self.sink.close)
+        if self._owner.is_here:
+            self.retry.call("close", self.sink.close)

@@ -11,10 +11,13 @@ from typing import TypeVar
 
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError
+from generals_env.interrupts import pending
 
 __all__ = ["Retry", "is_permanent"]
 
 logger = logging.getLogger(__name__)
+
+SLICE = 0.05  # seconds between looks at signals that were put off
 
 Result = TypeVar("Result")
 
@@ -34,11 +37,19 @@ def is_permanent(error: BaseException) -> bool:
     return isinstance(error, PERMANENT) or number in PERMANENT_NUMBERS or type(error).__name__ in PERMANENT_NAMES
 
 
+def rest(seconds: float) -> None:
+    """Sleep, but not on when a signal was put off."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not pending():
+        time.sleep(min(left, SLICE))
+
+
 @dataclass(frozen=True)
 class Retry:
     """How often, and when, something is tried again: by default 5 times in all, after 0.1, 0.2, 0.4 and 0.8 seconds.
 
-    To each wait up to ``first_wait`` is added at random, so that many who failed together do not come again together.
+    To each wait up to ``first_wait`` is added at random, so that many who failed together do not come again together. A signal
+    that was put off (see ``generals_env.interrupts``) ends the tries.
 
     Attributes:
         tries: How often in all, 1 or more.
@@ -50,7 +61,7 @@ class Retry:
     tries: int = 5
     first_wait: float = 0.1
     most_wait: float = 10.0
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    sleep: Callable[[float], None] = field(default=rest, repr=False)
 
     def __post_init__(self) -> None:
         """Check all values.
@@ -78,7 +89,7 @@ class Retry:
             logger.warning("%s: try %d of %d failed: %s", what, state.attempt_number, self.tries, error)
 
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.tries),
+            stop=lambda state: state.attempt_number >= self.tries or pending(),
             wait=tenacity.wait_exponential(self.first_wait, self.most_wait) + tenacity.wait_random(0, self.first_wait),
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and not is_permanent(error)),
             sleep=self.sleep,

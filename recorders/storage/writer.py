@@ -17,6 +17,7 @@ import numpy as np
 from generals_env.config import check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import DATASET, Use, refuse_other_uses
 from generals_env.recorders.formats import format_of
@@ -212,6 +213,7 @@ class DatasetWriter(ClosingSink):
             self._use = Use(self.store.folder)
             refuse_other_uses(self.store.folder, DATASET, "sink")  # a use that began in the meantime
             self.store.clear(self.store.leftovers())
+        self._owner = Owner()
 
     def stats(self) -> WriterStats:
         """Return all counts, of one moment."""
@@ -225,9 +227,10 @@ class DatasetWriter(ClosingSink):
         """Take a batch; the arrays are the writer's from now on.
 
         Raises:
-            StateError: After ``close``.
+            StateError: After ``close``, or in a process that was forked off the one that made the writer.
             StorageError: If files cannot be written that are to be by now, or there is no room. The batch has not been taken.
         """
+        self._owner.check("writer")  # before the lock: a thread of the parent may hold it for ever
         with self._lock, deferred():
             if self._closed:
                 raise StateError("write: expected an open writer, got one that is closed")
@@ -251,7 +254,7 @@ class DatasetWriter(ClosingSink):
             self._close_largest()
             try:
                 self._publish_full()
-            except StorageError as error:
+            except Exception as error:  # whatever it is, the batch has been taken; the next call meets it again
                 logger.warning("files stay in memory, to be written later: %s", error)
 
     def _check(self, batch: ExperienceBatch) -> None:
@@ -365,19 +368,23 @@ class DatasetWriter(ClosingSink):
         """Write everything taken so far to files.
 
         Raises:
+            StateError: In a process that was forked off the one that made the writer.
             StorageError: If something cannot be written; it stays in memory and is tried again.
         """
+        self._owner.check("writer")
         with self._lock, deferred():
             self._close_files(list(self._open.values()))
             self._publish_full()
             self._write_indexes()
 
     def close(self) -> None:
-        """Write everything taken so far, and take no more.
+        """Write everything taken so far, and take no more; a forked child leaves that to its parent.
 
         Raises:
             StorageError: If something cannot be written; it stays in memory, and ``close`` can be called again.
         """
+        if not self._owner.is_here:
+            return
         with self._lock:
             self.flush()
             self._closed = True

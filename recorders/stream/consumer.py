@@ -14,6 +14,7 @@ import numpy as np
 
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.processes import Owner
 from generals_env.recorders.codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.selection import Selection
@@ -105,6 +106,7 @@ class ExperienceConsumer:
         self._channel = open_channel(address, self._access)
         self._stub: Any = ExperienceServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         self._closed = threading.Event()
+        self._owner = Owner()
         self._calls: set[Any] = set()
         self.position: Position | None = None
         self.missed = 0
@@ -146,9 +148,10 @@ class ExperienceConsumer:
 
         Raises:
             ConfigError: If an argument is not what it should be, or the server says so.
-            StateError: After ``close``.
+            StateError: After ``close``, or in a process that was forked off the one that made the consumer.
             StorageError: If the server cannot be reached, refuses, or sends what is none of its messages.
         """
+        self._owner.check("consumer")
         if self._closed.is_set():
             raise StateError("stream_experiences: expected an open consumer, got one that is closed")
         if batch_size is not None:
@@ -197,6 +200,7 @@ class ExperienceConsumer:
         at = self.position
         failures = 0
         while not self._closed.is_set():
+            self._owner.check("consumer")
             if at is not None:
                 request.resume, request.from_sequence, request.stream_id = True, at.next_sequence, at.stream_id
             call = self._stub.StreamExperienceBatches(request, metadata=self._access.metadata)
@@ -272,6 +276,7 @@ class ExperienceConsumer:
         return answer
 
     def _called(self, method: Callable[..., Any], request: Any) -> Any:
+        self._owner.check("consumer")
         try:
             return method(request, metadata=self._access.metadata, timeout=60.0)
         except grpc.RpcError as error:
@@ -279,8 +284,10 @@ class ExperienceConsumer:
             raise StorageError(f"{self.address}: expected an answer, got {code.name}: {error.details()}") from error
 
     def close(self) -> None:
-        """End all streams, from any thread."""
+        """End all streams, from any thread; a forked child leaves its parent's alone."""
         self._closed.set()
+        if not self._owner.is_here:
+            return
         for call in list(self._calls):
             call.cancel()
         self._channel.close()

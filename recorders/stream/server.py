@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from generals_env.config import is_number
 from generals_env.errors import ConfigError, StateError
+from generals_env.processes import Owner
 from generals_env.recorders.buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
 from generals_env.recorders.stream.buffer_feed import BufferFeed
@@ -86,6 +87,7 @@ class ExperienceServer:
             raise ConfigError("token: expected printable ASCII, got something else")
         self._feed = feed_of(source, self.limits)
         self._stopping = threading.Event()
+        self._owner = Owner()
         self._state = "new"
         self._changing = threading.Lock()
         threads = self.limits.max_connections + CALLS
@@ -121,8 +123,9 @@ class ExperienceServer:
         """Begin to answer.
 
         Raises:
-            StateError: If it did before.
+            StateError: If it did before, or in a process that was forked off the one that made the server.
         """
+        self._owner.check("server")
         with self._changing:
             if self._state != "new":
                 raise StateError(f"start: expected a new server, got one that is {self._state}")
@@ -134,6 +137,8 @@ class ExperienceServer:
     def stop(self, grace: float = 5.0) -> None:
         """Send what is there, end every stream with ``UNAVAILABLE``, flush the source, and answer no more.
 
+        In a forked child this does nothing: it has none of the server's threads, and its parent's goes on.
+
         Args:
             grace: Seconds that consumers have to take what is there.
 
@@ -143,6 +148,8 @@ class ExperienceServer:
         """
         if not is_number(grace) or grace < 0:
             raise ConfigError(f"grace: expected seconds, got {grace!r}")
+        if not self._owner.is_here:
+            return
         with self._changing:
             before, self._state = self._state, "stopped"
         if before == "stopped":
@@ -160,7 +167,12 @@ class ExperienceServer:
         return self._service.streams
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the server is stopped, but not longer than that; return whether it is."""
+        """Wait until the server is stopped, but not longer than that; return whether it is.
+
+        Raises:
+            StateError: In a process that was forked off the one that made the server.
+        """
+        self._owner.check("server")
         return not self._server.wait_for_termination(seconds)
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
 
@@ -25,13 +26,20 @@ class PacedSink:
         self._changed = threading.Condition()
         self._written = self._drawn = 0
         self._released = False
+        self._owner = Owner()
 
     def write(self, batch: ExperienceBatch) -> None:
         """Take a batch, when it is time."""
+        self._owner.check("sink")  # before the lock: a thread of the parent may hold it for ever
         with self._changed:
             self._changed.wait_for(lambda: self._released or (self._written - self._ahead) * self._ratio < self._drawn)
             self._written += len(batch)
-        self._sink.write(batch)
+        try:
+            self._sink.write(batch)
+        except BaseException:  # it has not been taken, and is counted when it comes again
+            with self._changed:
+                self._written -= len(batch)
+            raise
 
     def drew(self, count: int) -> None:
         """Say that so many experiences have been drawn."""
@@ -50,5 +58,6 @@ class PacedSink:
         self._sink.flush()
 
     def close(self) -> None:
-        """Close the sink."""
-        self._sink.close()
+        """Close the sink; a forked child leaves that to its parent."""
+        if self._owner.is_here:
+            self._sink.close()

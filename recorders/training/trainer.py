@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from generals_env.config import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
+from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.stream.background import BackgroundReader
@@ -103,6 +104,7 @@ class DistributedTrainer:
         self._consumer, self._batches = opened(source)
         self._reading: BackgroundReader | None = None
         self._closed = False
+        self._owner = Owner()
 
     # --- Learning -------------------------------------------------------------------------------------------------
 
@@ -116,10 +118,12 @@ class DistributedTrainer:
 
         Raises:
             ConfigError: If ``steps`` is not a positive integer, or batches cannot be in one buffer.
-            StateError: After ``close``, if the source ends before there is enough, or the loss is no number any more.
+            StateError: After ``close``, in a process that was forked off the one that made the trainer, if the source ends
+                before there is enough, or the loss is no number any more.
             StorageError: If the source cannot be read; all that reading raises is raised here.
         """
         check_integer("steps", steps, 1, 2**40)
+        self._owner.check("trainer")
         if self._closed:
             raise StateError("train: expected an open trainer, got one that is closed")
         reading = self._reading = self._reading or self._begin()
@@ -192,9 +196,10 @@ class DistributedTrainer:
         """Write the checkpoint; until it is whole, the one before stays.
 
         Raises:
-            StateError: Without a file to save to.
+            StateError: Without a file to save to, or in a process that was forked off the one that made the trainer.
             StorageError: If it cannot be written.
         """
+        self._owner.check("trainer")
         if self._checkpoint is None:
             raise StateError("save: expected a trainer with a checkpoint, got one without")
         place = self._place()
@@ -258,10 +263,14 @@ class DistributedTrainer:
     def close(self) -> None:
         """Stop reading, and close the consumer; what was learned since the last ``save`` is not saved.
 
+        A forked child leaves that to its parent.
+
         Raises:
             Exception: What reading has raised, as it was.
         """
         self._closed = True
+        if not self._owner.is_here:
+            return
         if self._reading is not None:
             self._reading.stop()
         self._interrupt()

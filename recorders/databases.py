@@ -1,0 +1,41 @@
+"""Connections to SQLite that a forked child cannot close.
+
+SQLite forbids using a connection in a child of the process that opened it, and closing is a use: it rolls back what a thread of
+the parent is writing, in memory that both share. The child would do so as soon as it drops its copy, at its exit at the latest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import weakref
+from pathlib import Path
+from typing import Any
+
+__all__ = ["connect"]
+
+
+class Connection(sqlite3.Connection):
+    """A connection that can be referred to weakly."""
+
+
+connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def connect(database: str | Path, **options: Any) -> sqlite3.Connection:
+    """Return a connection; arguments and errors are those of ``sqlite3.connect``."""
+    connection: Connection = sqlite3.connect(database, factory=Connection, **options)
+    connections.add(connection)
+    return connection
+
+
+def keep_for_ever() -> None:
+    """Keep all connections from being closed as long as the process lives, also at the end of the interpreter."""
+    for connection in list(connections):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    connections.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=keep_for_ever)
