@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Self
 
 import grpc
+from google.protobuf import timestamp_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from generals_env.config import is_number
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
+from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.buffer_feed import BufferFeed
 from generals_env.recorders.stream.feed import Feed
 from generals_env.recorders.stream.health import Watch
@@ -105,7 +108,7 @@ class ExperienceServer:
         servicer = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection.enable_server_reflection(names, self._server, described())
         self._watch = Watch(self._feed, servicer, self._stopping)
         try:
             if credentials is None:
@@ -169,6 +172,14 @@ class ExperienceServer:
     def __exit__(self, *details: object) -> None:
         """Stop it."""
         self.stop()
+
+
+def described() -> DescriptorPool:
+    """Return the descriptors of all services of the server, for reflection."""
+    pool = DescriptorPool()
+    for file in (timestamp_pb2.DESCRIPTOR, pb.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
+        pool.AddSerializedFile(file.serialized_pb)
+    return pool
 
 
 def feed_of(source: ReplayBuffer | ExperienceLog, limits: Limits) -> Feed:
