@@ -111,6 +111,9 @@ class Cursor(Protocol):
             StorageError: As ``batch``.
         """
 
+    def settle(self) -> None:
+        """Tell the source that the consumer has all that was handed out; so does asking for more."""
+
     def close(self) -> None:
         """Let go of the feed."""
 
@@ -134,8 +137,14 @@ class Feed(Protocol):
     def span(self) -> tuple[int, int]:
         """Number of the oldest experience that is kept, and the number that the next one will get."""
 
-    def cursor(self, first: int, wanted: Wanted) -> Cursor:
-        """Return a cursor at a number."""
+    def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
+        """Return a cursor at a number.
+
+        Args:
+            first: The number.
+            wanted: Which experiences are handed out.
+            consumer: Whether it is that of a consumer, who is to get them all if the source can wait.
+        """
 
     def write(self, batch: ExperienceBatch) -> None:
         """Take a batch, all of it or, on any error, nothing; it is as safe as the source makes it when this returns.

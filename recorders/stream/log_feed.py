@@ -53,7 +53,7 @@ class LogFeed:
         following = self._log.last + 1
         return min(self._log.first, following), following
 
-    def cursor(self, first: int, wanted: Wanted) -> Cursor:
+    def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
         """See ``Feed``."""
         return LogCursor(self._log, first, wanted)
 
@@ -99,6 +99,9 @@ class LogCursor:
         """See ``Cursor``. Chunks are handed out as they are stored: none waits for more."""
         chunk = self._reader.chunk(seconds)
         return None if chunk is None else Piece(chunk.first, chunk.count, chunk.data)
+
+    def settle(self) -> None:
+        """See ``Cursor``. A log keeps experiences however far consumers are."""
 
     def close(self) -> None:
         """See ``Cursor``."""

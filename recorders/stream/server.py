@@ -44,8 +44,9 @@ class ExperienceServer:
     """Serves ``generals.experience.v1``, reflection and ``grpc.health.v1`` over a buffer or a log.
 
     It runs in threads beside whatever fills the source, or alone. Whoever made the source closes it, after the server has
-    stopped; so a recorder, which closes what it writes to, is left last. A buffer that blocks when it is full lets submissions
-    wait, too, until it is drained or closed.
+    stopped; so a recorder, which closes what it writes to, is left last. A buffer that blocks when it is full goes on when all
+    consumers that are connected have taken the oldest experiences, or when it is drained; it waits while there are none.
+    Submissions wait for room for ten seconds.
 
     Example:
         >>> buffer = ReplayBuffer(1_000_000)  # doctest: +SKIP
@@ -153,7 +154,7 @@ class ExperienceServer:
         if before == "started":
             self._watch.join()
         self._server.stop(grace).wait()
-        self._pool.shutdown(wait=False)  # a submission may be waiting for room in a buffer that blocks
+        self._pool.shutdown(wait=False)  # a submission may wait for room in a buffer for some seconds more
         self._feed.flush()
 
     @property
