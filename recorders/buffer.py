@@ -18,6 +18,7 @@ from generals_env.engine.packing import ENTRY
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
 from generals_env.interrupts import deferred, raise_pending
+from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.readers import Readers
 from generals_env.recorders.sizes import in_common
@@ -118,6 +119,9 @@ class Store(Protocol):
 
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written."""
+
+    def columns(self, low: int, high: int) -> Iterator[Columns]:
+        """Yield columns of the same, of which ``rewards`` are the engine's."""
 
 
 class ReplayBuffer:
@@ -618,6 +622,18 @@ class ReplayBuffer:
             batch = ExperienceBatch.concat(list(self._store.between(low, high)))
         batch.rows["sequence"] = np.arange(low, high)
         return batch
+
+    def columns(self, first: int, count: int) -> tuple[int, list[Columns]] | None:
+        """Return columns of what ``read`` would return, and the number of the first of them; None if there is nothing."""
+        with self._changed:
+            oldest, following = self.span
+            low, high = max(first, oldest), min(max(first, oldest) + count, following)
+            store = self._store
+            if store is None or low >= high:
+                return None
+            if store.like.recipe.shaping:  # what is added to rewards comes from boards
+                return low, [columns_of(batch) for batch in store.between(low, high)]
+            return low, list(store.columns(low, high))
 
     def await_number(self, number: int, seconds: float, until_full: bool = False) -> bool:
         """Wait until an experience with this number came.

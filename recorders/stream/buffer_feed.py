@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
 
 from grpc import StatusCode
 
 from generals_env.errors import StateError
 from generals_env.recorders.buffer import NoRoomError, ReplayBuffer
+from generals_env.recorders.columns import Columns
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.feed import Cursor, Piece, Wanted
 from generals_env.recorders.stream.pieces import PIECE, Pieces
 from generals_env.recorders.stream.statuses import RefusedError
 
 __all__ = ["BufferFeed"]
+
+READ = 2**16  # columns that are read together, while the buffer is locked
 
 PATIENCE = 10.0  # seconds that a submission waits for room
 
@@ -42,6 +46,14 @@ class BufferFeed:
     def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
         """See ``Feed``. A buffer that drops nothing keeps what a consumer has not taken yet."""
         return BufferCursor(self._buffer, self._pieces, first, wanted, consumer)
+
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
+        """See ``Feed``."""
+        while first < following and (found := self._buffer.columns(first, min(READ, following - first))) is not None:
+            first, parts = found
+            for part in parts:
+                yield first, part
+                first += len(part)
 
     def write(self, batch: ExperienceBatch) -> None:
         """See ``Feed``. Where the buffer is to block until there is room, this waits for a while."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from generals_env.errors import StorageError
 from generals_env.recorders.codec import decode_batch
+from generals_env.recorders.columns import Columns
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.selection import EVERYTHING, Selection
 
@@ -144,6 +146,13 @@ class Feed(Protocol):
             first: The number.
             wanted: Which experiences are handed out.
             consumer: Whether it is that of a consumer, who is to get them all if the source can wait.
+        """
+
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
+        """Yield columns of experiences ``first`` to ``following - 1``, as far as they are there, each with its first number.
+
+        Raises:
+            StorageError: If they are damaged, or cannot be read.
         """
 
     def write(self, batch: ExperienceBatch) -> None:
