@@ -421,7 +421,9 @@ class ReplayBuffer:
             room = max(most // (self._least_bytes(like) + self._beside), 1)
             capacity = room if capacity is None else min(capacity, room)  # a ring takes memory for all of it in time
             most -= capacity * self._beside
-        capacity = capacity or 1  # one of the two was given
+        return self._store_of(like, capacity or 1, most, first)  # one of the two was given
+
+    def _store_of(self, like: ExperienceBatch, capacity: int, most: int | None, first: int) -> Store:
         if self._kind == "zstd":
             from generals_env.recorders.compressed_store import CompressedStore
 
@@ -446,6 +448,19 @@ class ReplayBuffer:
         shared = (board + ENTRY.itemsize + 8) * 33 // (32 * players)  # as a ring makes room for boards
         size: int = EXPERIENCE.itemsize + 8 + shared
         return size if like.dense is None else size + 2 * row_bytes(like.dense.observations)
+
+    def warm(self, batch: ExperienceBatch) -> None:
+        """Compile the kernels that writing and reading use: do it all once with a batch, beside what is held."""
+        store = self._store_of(batch, 4, None, 0)
+        for kept in (None, np.ones(len(batch), np.bool_)):
+            store.reserve(batch)
+            store.put(batch, kept)
+        keys = np.arange(store.first, store.next)
+        store.follow(keys, 2)
+        store.take(keys)
+        for _ in (*store.between(store.first, store.next), *store.columns(store.first, store.next)):
+            pass
+        store.drop(1)
 
     def flush(self) -> None:
         """Do nothing: what ``write`` has taken is there."""

@@ -66,6 +66,10 @@ class BufferFeed:
         """See ``Feed``."""
         self._buffer.flush()
 
+    def warm(self, batch: ExperienceBatch) -> None:
+        """See ``Feed``."""
+        self._buffer.warm(batch)
+
     def check(self) -> None:
         """See ``Feed``. This takes no lock: what the buffer is busy with, compiling for one, is no trouble."""
         if self._buffer.closed:

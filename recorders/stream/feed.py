@@ -167,5 +167,8 @@ class Feed(Protocol):
     def flush(self) -> None:
         """Bring what was taken to where it is to stay."""
 
+    def warm(self, batch: ExperienceBatch) -> None:
+        """Compile what reading and writing need, with a batch that is not kept."""
+
     def check(self) -> None:
         """Raise a ``GeneralsError`` unless experiences can be read and, if the feed is ``writable``, written."""

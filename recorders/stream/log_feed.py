@@ -79,6 +79,9 @@ class LogFeed:
         """See ``Feed``."""
         self._log.flush()
 
+    def warm(self, batch: ExperienceBatch) -> None:
+        """See ``Feed``. A log has no kernels of its own."""
+
     def check(self) -> None:
         """See ``Feed``. A write of nothing meets whatever would stop another."""
         _ = self.span

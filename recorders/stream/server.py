@@ -26,6 +26,7 @@ from generals_env.recorders.stream.log_feed import LogFeed
 from generals_env.recorders.stream.security import Guard, checked_address, credentials_of
 from generals_env.recorders.stream.service import SERVICE, Service
 from generals_env.recorders.stream.streams import StreamStatus
+from generals_env.recorders.stream.warming import said_if_long, sample, warm
 
 __all__ = ["ExperienceServer"]
 
@@ -121,11 +122,15 @@ class ExperienceServer:
         self.address = f"{address.rpartition(':')[0]}:{self.port}"
 
     def start(self) -> Self:
-        """Begin to answer.
+        """Begin to answer, once all kernels are compiled: the first time that takes a minute, and the program's log says so.
 
         Raises:
             StateError: If it did before.
         """
+        with said_if_long():
+            batch = sample()
+            warm(batch)
+            self._feed.warm(batch)
         with self._changing:
             if self._state != "new":
                 raise StateError(f"start: expected a new server, got one that is {self._state}")
