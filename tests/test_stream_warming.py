@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -94,7 +95,7 @@ def test_kernels_of_a_server_are_compiled_before_it_answers(kind: str, tmp_path:
 def test_health_of_a_buffer_that_is_busy_is_serving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PATIENCE", 0.05)
     monkeypatch.setattr(health, "INTERVAL", 0.01)
-    looks = []
+    looks: list[int] = []
     monkeypatch.setattr(health.Watch, "_look", counted(health.Watch._look, looks))
     buffer = ReplayBuffer(100)
     buffer.write(record_game(3, 20, height=6, width=7))
@@ -109,7 +110,7 @@ def test_health_of_a_buffer_that_is_busy_is_serving(monkeypatch: pytest.MonkeyPa
         assert stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
 
 
-def counted(function, calls):
+def counted(function: Callable[[health.Watch], None], calls: list[int]) -> Callable[[health.Watch], None]:
     def call(watch: health.Watch) -> None:
         function(watch)
         calls.append(1)
@@ -120,7 +121,7 @@ def counted(function, calls):
 def test_health_of_an_empty_buffer_tells_that_it_is_closed() -> None:
     buffer = ReplayBuffer(100)
     with ExperienceServer(buffer, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
-        told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=120)
         assert next(told).status == health_pb2.HealthCheckResponse.SERVING
         buffer.close()
         assert next(told).status == health_pb2.HealthCheckResponse.NOT_SERVING
