@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,21 +17,35 @@ from generals_env.config import is_number
 from generals_env.engine.packing import ENTRY
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
-from generals_env.interrupts import deferred
+from generals_env.interrupts import deferred, raise_pending
 from generals_env.processes import Owner
+from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.readers import Readers
 from generals_env.recorders.sizes import in_common
 from generals_env.recorders.tables import row_bytes
 from generals_env.recorders.tensors import Tensors
 from generals_env.seeding import seed_state
 from generals_env.vector import positive
 
-__all__ = ["BufferStats", "ReplayBuffer", "Store"]
+__all__ = ["BufferStats", "NoRoomError", "ReplayBuffer", "Store"]
+
+logger = logging.getLogger(__name__)
 
 Keys = npt.NDArray[np.int64]
 
 OVERFLOWS = ("drop_oldest", "block", "raise")
 STORES = ("boards", "zstd", "games")
+
+TICK = 0.1  # seconds after which a writer that waits looks whether it is to be interrupted
+
+PATIENCE = 30.0  # seconds without room after which a writer says what it waits for
+
+WAITS = "write: waiting for room: {} experiences are held, {} consumers read them; drain the buffer, or let a consumer read all"
+
+
+class NoRoomError(StateError):
+    """There is no room in a full buffer now."""
 
 
 class BufferStats(NamedTuple):
@@ -40,7 +56,7 @@ class BufferStats(NamedTuple):
         capacity: How many there is room for.
         added: Written since the buffer was made.
         dropped: The oldest ones, which made room for others.
-        removed: Taken out by ``drain`` and ``clear``.
+        removed: Taken out by ``drain`` and ``clear``, or, where a buffer drops nothing, to make room when all readers had them.
         skipped: Not kept by ``keep_probability``; they are not counted as added.
         games: Games of those held.
         nbytes: Bytes in use.
@@ -105,6 +121,9 @@ class Store(Protocol):
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written."""
 
+    def columns(self, low: int, high: int) -> Iterator[Columns]:
+        """Yield columns of the same, of which ``rewards`` are the engine's."""
+
 
 class ReplayBuffer:
     """A sink that keeps experiences in memory and draws from them; safe to use from many threads.
@@ -139,7 +158,8 @@ class ReplayBuffer:
             capacity: The most experiences to keep.
             max_bytes: The most bytes to take, instead of or beside ``capacity``.
             overflow: What happens when it is full: ``"drop_oldest"`` counts what it drops, ``"block"`` lets ``write`` wait
-                until somebody drains it, ``"raise"`` refuses the batch.
+                for room, ``"raise"`` refuses the batch. ``drain`` and ``clear`` make room for these two; so do the oldest
+                experiences that all consumers of its servers have taken.
             store: How experiences are kept: ``"boards"`` for the fastest draws; ``"zstd"`` compresses a batch at a time as it
                 comes; ``"games"`` keeps a board every 32 turns and the actions between, and plays them again.
             keep_probability: Of each experience. Those that end a game are always kept.
@@ -164,6 +184,9 @@ class ReplayBuffer:
         self._rng = np.random.default_rng(seed_state(seed))
         self._changed = threading.Condition()
         self._store: Store | None = None
+        self._readers = Readers()
+        self._waiting = 0  # writers that wait for room
+        self._begun: tuple[ExperienceBatch, ExperienceBatch, int] | None = None  # see ``_put_in_parts``
         self._next = 0  # key of the next experience while there is no store
         self._removed = 0
         self._skipped = 0
@@ -181,17 +204,29 @@ class ReplayBuffer:
     def write(self, batch: ExperienceBatch) -> None:
         """Take a batch.
 
+        Where it has to wait for room, an interrupt ends the wait. What was taken by then stays; given the same batch once more,
+        ``write`` goes on behind it.
+
         Raises:
             ConfigError: If it is none, or its games have another number of players or its observations are made in another way
                 than those held.
             StateError: After ``close``, if the buffer is full and is to raise, or in a process that was forked off the one
                 that made the buffer; then nothing was taken.
         """
-        self._owner.check("buffer")
         self._write(batch, self._keep)
 
-    def _write(self, batch: ExperienceBatch, keep: float) -> None:
-        """Take a batch, each experience with probability ``keep``."""
+    def offer(self, batch: ExperienceBatch, seconds: float) -> None:
+        """Take a batch whole or not at all, and wait for room no longer than that, whatever the buffer does when it is full.
+
+        Raises:
+            ConfigError: As ``write``.
+            StateError: As ``write``, or if there is no room in time; then nothing was taken.
+        """
+        self._write(batch, self._keep, seconds)
+
+    def _write(self, batch: ExperienceBatch, keep: float, seconds: float | None = None) -> None:
+        """Take a batch, each experience with probability ``keep``; whole within ``seconds``, if they are given."""
+        self._owner.check("buffer")
         if not isinstance(batch, ExperienceBatch):
             raise ConfigError(f"batch: expected an ExperienceBatch, got {type(batch).__name__}")
         with self._changed:
@@ -200,44 +235,145 @@ class ReplayBuffer:
             if keep < 1:
                 kept = (self._rng.random(len(batch)) < keep) | batch.terminated | batch.truncated
             wanted = batch if kept is None or self._overflow == "drop_oldest" else batch.select(kept)
-            if self._overflow == "raise" and self._store is not None and len(wanted) > self.room:
-                raise self._full(self._store, wanted)
-            store = self._fitting(batch)
-            if batch.shape != store.like.shape:
-                batch, wanted = (one.padded(*store.like.shape) for one in (batch, wanted))
-            if self._overflow == "raise" and not store.reserve(wanted):
-                raise self._full(store, wanted)
-            if self._overflow == "block":
-                self._put_in_parts(wanted)
+            if self._overflow == "block" and seconds is None:
+                self._put_in_parts(batch, wanted)
             else:
-                with deferred():
-                    self._put(store, batch, kept)
-            self._skipped += 0 if kept is None else len(batch) - int(kept.sum())
+                with deferred():  # waiting for room in there is ended by signals
+                    self._put_whole(batch, wanted, kept, seconds or 0.0)
+                    self._skipped += 0 if kept is None else len(batch) - int(kept.sum())
             self._changed.notify_all()
-
-    def _full(self, store: Store, batch: ExperienceBatch) -> StateError:
-        return StateError(f"write: expected room for {len(batch)} experiences, got {self.room} of {store.capacity}")
 
     def _put(self, store: Store, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
         """Write a batch for which everything has been checked."""
         store.put(batch, kept)
 
-    def _put_in_parts(self, batch: ExperienceBatch) -> None:
-        """Write a batch, waiting for room."""
-        done = 0
-        while done < len(batch):
-            self._require_open()
+    def _put_whole(
+        self, batch: ExperienceBatch, wanted: ExperienceBatch, kept: npt.NDArray[np.bool_] | None, seconds: float
+    ) -> None:
+        """Write a batch, or of it what is wanted, at once; raise if there is no room in time."""
+        if self._overflow == "drop_oldest":
             store = self._fitting(batch)
-            part = self._fitting_part(store, batch, done)
-            if len(part):
-                with deferred():
+            self._put(store, fitted(batch, store), kept)
+            return
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                store = self._with_room(wanted)
+                break
+            except NoRoomError:
+                never = self._store is not None and len(wanted) > self._store.capacity
+                if never or time.monotonic() >= deadline:
+                    raise
+            self._wait(deadline)
+        self._put(store, fitted(batch, store), kept)
+
+    def _with_room(self, batch: ExperienceBatch) -> Store:
+        """Return a store with room for all of a batch; raise ``NoRoomError`` if what all readers have does not make any."""
+        store = self._store
+        if store is not None and len(batch) - self.room > self._releasable(store):
+            raise self._full(store, batch)
+        store = self._fitting(batch)
+        self._release(store, len(batch) - self.room)
+        while not store.reserve(fitted(batch, store)):
+            if not self._release(store, len(batch)):
+                raise self._full(store, batch)
+        return store
+
+    def _full(self, store: Store, batch: ExperienceBatch) -> NoRoomError:
+        return NoRoomError(f"write: expected room for {len(batch)} experiences, got {self.room} of {store.capacity}")
+
+    def _put_in_parts(self, batch: ExperienceBatch, wanted: ExperienceBatch) -> None:
+        """Write what is wanted of a batch, waiting for room; go on where a write of the same batch was interrupted."""
+        done = 0
+        if self._begun is not None and self._begun[0] is batch:
+            _, wanted, done = self._begun
+        self._begun = None
+        since: float | None = time.monotonic()
+        try:
+            while done < len(wanted):
+                try:
+                    store, part = self._next_part(wanted, done)
+                except NoRoomError:
+                    if since is not None and time.monotonic() > since + PATIENCE:
+                        logger.warning("%s", WAITS.format(len(self), self._readers.count))
+                        since = None
+                    self._wait()
+                    continue
+                with deferred():  # both or neither
                     self._put(store, part)
-                done += len(part)
+                    done += len(part)
                 self._changed.notify_all()
-            elif len(self):
-                self._changed.wait()
-            else:
-                raise StateError(f"max_bytes: expected room for an experience, got {self._max_bytes} bytes")
+                since = time.monotonic()
+        except BaseException:
+            self._begun = (batch, wanted, done) if 0 < done < len(wanted) and not self._closed else None
+            raise
+        self._skipped += len(batch) - len(wanted)
+
+    def _next_part(self, batch: ExperienceBatch, done: int) -> tuple[Store, ExperienceBatch]:
+        """Return as much of a batch from ``done`` on as there is room for, and the store for it; else raise ``NoRoomError``."""
+        while True:
+            store = self._fitting(batch)
+            self._release(store, len(batch) - done - self.room)
+            part = self._fitting_part(store, fitted(batch, store), done)
+            if len(part):
+                return store, part
+            if not self._release(store, len(batch) - done):
+                if not len(self):
+                    raise StateError(f"max_bytes: expected room for an experience, got {self._max_bytes} bytes")
+                raise self._full(store, batch)
+
+    # --- Room -----------------------------------------------------------------------------------------------------
+
+    def took(self, reader: object, number: int) -> None:
+        """Take note that a reader of ``read`` has, or does not want, whatever comes before a number.
+
+        A full buffer with ``overflow`` ``"block"`` or ``"raise"`` makes room of what all its readers have. Consumers of a
+        server are such readers.
+
+        Args:
+            reader: Any object that stands for the reader, until ``leave``.
+            number: See ``span``.
+        """
+        with self._changed:
+            self._readers.move(reader, number)
+            if self._waiting:
+                self._changed.notify_all()
+
+    def leave(self, reader: object) -> None:
+        """Wait for a reader no longer."""
+        with self._changed:
+            self._readers.leave(reader)
+            if self._waiting:
+                self._changed.notify_all()
+
+    def _releasable(self, store: Store) -> int:
+        """Return how many of the oldest experiences all readers have."""
+        return max(min(self._readers.taken, store.next) - store.first, 0)
+
+    def _release(self, store: Store, count: int) -> bool:
+        """Make room of at most ``count`` of the oldest experiences, as far as all readers have them; return whether any had."""
+        count = min(count, self._releasable(store))
+        if count <= 0:
+            return False
+        with deferred():
+            self._drop(store, count)
+            self._removed += count
+        return True
+
+    def _drop(self, store: Store, count: int) -> None:
+        """Drop the oldest experiences."""
+        store.drop(count)
+
+    def _wait(self, deadline: float = np.inf) -> None:
+        """Wait until something changes, or for a moment; signals that were put off end the write here."""
+        raise_pending()
+        self._waiting += 1
+        self._changed.notify_all()  # who waits for more in a piece gets no more
+        try:
+            self._changed.wait(min(TICK, max(deadline - time.monotonic(), 0.0)))
+        finally:
+            self._waiting -= 1
+        self._require_open()
 
     def _fitting_part(self, store: Store, batch: ExperienceBatch, done: int) -> ExperienceBatch:
         """Return as much of a batch from ``done`` on as there is room for, or somewhat less."""
@@ -264,6 +400,10 @@ class ReplayBuffer:
             raise ConfigError(f"batch: expected games of {like.players} players, got {batch.players}")
         if batch.recipe != like.recipe or (batch.dense is None) != (like.dense is None):
             raise ConfigError(f"batch: expected observations made as {like.recipe}, got {batch.recipe}")
+        if batch.dense is not None and like.dense is not None:
+            kinds = [(one.observations.dtype, one.observations.shape[1:]) for one in (like.dense, batch.dense)]
+            if kinds[0] != kinds[1]:
+                raise ConfigError(f"batch: expected observations of {kinds[0]}, got {kinds[1]}")
         if batch.metadata != like.metadata:
             store.like = replace(like, metadata=in_common([like.metadata, batch.metadata]))
         height, width = (max(one, other) for one, other in zip(batch.shape, like.shape, strict=True))
@@ -272,12 +412,11 @@ class ReplayBuffer:
             larger = self._new_store(batch.select(np.zeros(0, np.int64)).padded(height, width), store.first)
             for part in parts:
                 larger.put(part.padded(height, width))
-            if larger.first > store.first and self._overflow == "raise":
-                raise StateError(f"write: expected room for {len(self)} experiences at {height}x{width}, got too few max_bytes")
-            if larger.first > store.first and self._overflow == "block":
-                self._changed.wait()
-                self._require_open()
-                return self._fitting(batch)
+            if larger.first > store.first and self._overflow != "drop_oldest":
+                if self._release(store, len(self) // 2 + 1):
+                    return self._fitting(batch)
+                at = f"{height}x{width}"
+                raise NoRoomError(f"write: expected room for {len(self)} experiences at {at}, got too few max_bytes")
             store = self._store = larger
         return store
 
@@ -287,7 +426,9 @@ class ReplayBuffer:
             room = max(most // (self._least_bytes(like) + self._beside), 1)
             capacity = room if capacity is None else min(capacity, room)  # a ring takes memory for all of it in time
             most -= capacity * self._beside
-        capacity = capacity or 1  # one of the two was given
+        return self._store_of(like, capacity or 1, most, first)  # one of the two was given
+
+    def _store_of(self, like: ExperienceBatch, capacity: int, most: int | None, first: int) -> Store:
         if self._kind == "zstd":
             from generals_env.recorders.compressed_store import CompressedStore
 
@@ -312,6 +453,19 @@ class ReplayBuffer:
         shared = (board + ENTRY.itemsize + 8) * 33 // (32 * players)  # as a ring makes room for boards
         size: int = EXPERIENCE.itemsize + 8 + shared
         return size if like.dense is None else size + 2 * row_bytes(like.dense.observations)
+
+    def warm(self, batch: ExperienceBatch) -> None:
+        """Compile the kernels that writing and reading use: do it all once with a batch, beside what is held."""
+        store = self._store_of(batch, 4, None, 0)
+        for kept in (None, np.ones(len(batch), np.bool_)):
+            store.reserve(batch)
+            store.put(batch, kept)
+        keys = np.arange(store.first, store.next)
+        store.follow(keys, 2)
+        store.take(keys)
+        for _ in (*store.between(store.first, store.next), *store.columns(store.first, store.next)):
+            pass
+        store.drop(1)
 
     def flush(self) -> None:
         """Do nothing: what ``write`` has taken is there."""
@@ -489,6 +643,43 @@ class ReplayBuffer:
         batch.rows["sequence"] = np.arange(low, high)
         return batch
 
+    def columns(self, first: int, count: int) -> tuple[int, list[Columns]] | None:
+        """Return columns of what ``read`` would return, and the number of the first of them; None if there is nothing."""
+        with self._changed:
+            oldest, following = self.span
+            low, high = max(first, oldest), min(max(first, oldest) + count, following)
+            store = self._store
+            if store is None or low >= high:
+                return None
+            if store.like.recipe.shaping:  # what is added to rewards comes from boards
+                return low, [columns_of(batch) for batch in store.between(low, high)]
+            return low, list(store.columns(low, high))
+
+    def await_number(self, number: int, seconds: float, until_full: bool = False) -> bool:
+        """Wait until an experience with this number came.
+
+        Args:
+            number: See ``span``.
+            seconds: To wait at most.
+            until_full: Whether to end the wait, too, when nothing more comes for now: a writer waits for room, or the buffer is
+                closed.
+
+        Returns:
+            Whether it came, or, with ``until_full``, nothing more comes for now.
+        """
+        with self._changed:
+
+            def came() -> bool:
+                return self.span[1] > number or (until_full and (self._waiting > 0 or self._closed))
+
+            self._changed.wait_for(lambda: self._closed or came(), max(seconds, 0.0))
+            return came()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more; known at once, whatever goes on."""
+        return self._closed
+
     def drain(self) -> ExperienceBatch:
         """Return all experiences, in the order in which they were written, and forget them; their memory is given back.
 
@@ -546,3 +737,8 @@ class ReplayBuffer:
 
     def _restore(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Take what ``_saved`` gave, for the experiences just written."""
+
+
+def fitted(batch: ExperienceBatch, store: Store) -> ExperienceBatch:
+    """Return a batch on boards as large as those of a store."""
+    return batch if batch.shape == store.like.shape else batch.padded(*store.like.shape)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.returns import followers
 
@@ -170,6 +171,10 @@ class CompressedStore:
         if not self._chunks:
             return np.zeros(0, np.float32)
         return np.concatenate([chunk.rewards for chunk in self._chunks])[self.first - self._chunks[0].first :]
+
+    def columns(self, low: int, high: int) -> Iterator[Columns]:
+        """Yield columns of experiences ``low`` to ``high`` in the order in which they were written, a chunk at a time."""
+        return map(columns_of, self.between(low, high))
 
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written, a chunk at a time."""

@@ -86,5 +86,10 @@ class NamedGames:
 
     def _number_games(self, rows: npt.NDArray[np.void]) -> tuple[str, ...]:
         """Number the games of experiences as batches do, from 0 on, in place, and return their names."""
-        numbers, rows["game"] = np.unique(rows["game"], return_inverse=True)
-        return tuple(self._names[number] for number in numbers.tolist())
+        names, rows["game"] = self._numbered(rows["game"])
+        return names
+
+    def _numbered(self, rows: npt.NDArray[np.int32]) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+        """Return the names of games by their rows, and for each row given which of the names it is."""
+        numbers, index = np.unique(rows, return_inverse=True)
+        return tuple(self._names[number] for number in numbers.tolist()), index.astype(np.int32)

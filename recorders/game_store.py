@@ -24,6 +24,7 @@ from generals_env.engine.segments import (
 )
 from generals_env.engine.tables import FREE_GAMES, SHORT_OF
 from generals_env.errors import ConfigError, StateError
+from generals_env.recorders.columns import Columns
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.game_names import NamedGames
 from generals_env.recorders.tables import (
@@ -262,6 +263,16 @@ class GameStore(NamedGames):
         used = np.ones(len(self.segments.turns), np.bool_)
         used[self.segments.free_segments[: self.segments.state[FREE_SEGMENTS]]] = False
         return used
+
+    def columns(self, low: int, high: int) -> Iterator[Columns]:
+        """Yield columns of experiences ``low`` to ``high`` in the order in which they were written."""
+        segments, players = self.segments, self.segments.actions.shape[2]
+        place = segments.where[np.arange(low, high) % len(segments.where)].astype(np.int64)
+        place, player = np.divmod(place, players)
+        segment, turn = np.divmod(place, TURNS)
+        names, game = self._numbered(segments.game[segment])
+        rewards = segments.rewards[segment, turn, player]
+        yield Columns(names, game, player.astype(np.int8), rewards, segments.times[segment, turn])
 
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written, some thousands at a time."""

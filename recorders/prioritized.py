@@ -76,6 +76,18 @@ class PrioritizedReplayBuffer(ReplayBuffer):
             self._set(store, np.arange(first, min(store.first, start)), 0.0)
             self._set(store, np.arange(max(start, store.first), store.next), self._largest)
 
+    def warm(self, batch: ExperienceBatch) -> None:
+        """See ``ReplayBuffer.warm``."""
+        super().warm(batch)
+        sums, least, slots = np.zeros(8), np.full(8, np.inf), np.zeros(1, np.int64)
+        set_priorities(sums, least, slots, np.ones(1))
+        draw_slots(sums, np.zeros(1), slots)
+
+    def _drop(self, store: Store, count: int) -> None:
+        first = store.first
+        super()._drop(store, count)
+        self._set(store, np.arange(first, store.first), 0.0)
+
     def _fitting(self, batch: ExperienceBatch) -> Store:
         store = super()._fitting(batch)
         self._fit_trees(store)

@@ -15,6 +15,7 @@ from generals_env.engine.recording import EXPERIENCE
 from generals_env.engine.ring import Ring, drop, follow, put, release, take
 from generals_env.engine.tables import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
 from generals_env.errors import StateError
+from generals_env.recorders.columns import Columns
 from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.game_names import NamedGames
@@ -212,6 +213,12 @@ class RingStore(NamedGames):
     def rewards(self) -> npt.NDArray[np.float32]:
         """Return the rewards of all experiences."""
         return self.ring.experiences["reward"][np.arange(self.first, self.next) % self.capacity]
+
+    def columns(self, low: int, high: int) -> Iterator[Columns]:
+        """Yield columns of experiences ``low`` to ``high`` in the order in which they were written."""
+        rows = self.ring.experiences[np.arange(low, high) % self.capacity]
+        names, game = self._numbered(rows["game"])
+        yield Columns(names, game, rows["player_id"], rows["reward"], rows["collected_at"])
 
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written, as one batch in new arrays."""

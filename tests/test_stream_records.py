@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 from helpers import same
+from old_client import old_messages
 from recorded import games_of, record_game
 from test_codec import odd_batch
 
@@ -24,76 +24,6 @@ from generals_env.recorders.stream.records import record_bytes, records_within, 
 from generals_env.recorders.stream.statuses import RefusedError
 from generals_env.recorders.stream.views import batch_of_records
 from generals_env.recorders.stream.wire import check_fields
-
-#: Messages as ``wire.md`` tells them, without a field from 100 up.
-OLD = {
-    "TensorState": ("shape 1 repeated int32", "data 2 repeated float"),
-    "Experience": (
-        "experience_id 1 string",
-        "game_id 2 string",
-        "player_id 3 int32",
-        "turn 4 int32",
-        "state 5 TensorState",
-        "action 6 int32",
-        "reward 7 float",
-        "next_state 8 TensorState",
-        "done 9 bool",
-        "action_mask 10 repeated bool",
-        "collected_at 11 Timestamp",
-        "metadata 12 map",
-    ),
-    "ExperienceBatch": (
-        "experiences 1 repeated Experience",
-        "batch_id 2 int32",
-        "stream_id 3 string",
-        "created_at 4 Timestamp",
-        "metadata 5 map",
-    ),
-    "StreamExperiencesRequest": (
-        "game_ids 1 repeated string",
-        "player_ids 2 repeated int32",
-        "min_turn 3 int64",
-        "follow 4 bool",
-        "batch_size 5 int32",
-        "enable_compression 6 bool",
-        "max_batch_wait_ms 7 int32",
-    ),
-    "SubmitExperiencesRequest": ("experiences 1 repeated Experience",),
-    "SubmitExperiencesResponse": ("accepted 1 int32", "rejected 2 int32", "errors 3 repeated string"),
-}
-
-
-def old_messages() -> dict[str, Any]:
-    """Return classes of the original's messages, made of nothing but the table above."""
-    file = descriptor_pb2.FileDescriptorProto(name="old.proto", package="generals.experience.v1", syntax="proto3")
-    file.dependency.append(timestamp_pb2.DESCRIPTOR.name)
-    field = descriptor_pb2.FieldDescriptorProto
-    for name, fields in OLD.items():
-        message = file.message_type.add(name=name)
-        for text in fields:
-            label, number, *repeated, kind = text.split()
-            added = message.field.add(name=label, number=int(number), label=field.LABEL_OPTIONAL)
-            if repeated or kind == "map":
-                added.label = field.LABEL_REPEATED
-            if kind == "map":
-                entry = message.nested_type.add(name="MetadataEntry")
-                entry.options.map_entry = True
-                for place, part in enumerate(("key", "value"), 1):
-                    entry.field.add(name=part, number=place, label=field.LABEL_OPTIONAL, type=field.TYPE_STRING)
-                added.type_name = f".generals.experience.v1.{name}.MetadataEntry"
-            elif kind == "Timestamp":
-                added.type_name = ".google.protobuf.Timestamp"
-            elif kind in OLD:
-                added.type_name = f".generals.experience.v1.{kind}"
-            else:
-                added.type = getattr(field, f"TYPE_{kind.upper()}")
-            if added.type_name:
-                added.type = field.TYPE_MESSAGE
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
-    pool.Add(file)
-    names = {name: pool.FindMessageTypeByName(f"generals.experience.v1.{name}") for name in OLD}
-    return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in names.items()}
 
 
 def records_of(batch: ExperienceBatch, full_actions: bool = False) -> list[pb.Experience]:
@@ -135,7 +65,7 @@ def test_b2_records_hold_the_very_tensors_masks_and_columns(full_actions: bool) 
                 assert record.action == action
                 assert not {"half", "pass"} & told.keys()
             else:
-                assert record.action == (-1 if kind == "pass" else action % (4 * tiles))
+                assert record.action == (0 if kind == "pass" else action % (4 * tiles))
                 assert told[kind] == "1"
             assert told.get("illegal") == ("1" if batch.illegal[row] else None)
             assert told.get("steps", "1") == str(batch.steps[row])
@@ -161,12 +91,12 @@ def test_few_tensors_are_there_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
         assert list(record_bytes(some, True)) == expected
 
 
-def test_a_pass_is_told_as_the_original_knows_none() -> None:
+def test_a_pass_is_an_index_that_a_client_of_the_original_can_use() -> None:
     batch = games_of("two players")[0]
     rows = batch.rows.copy()
     rows["action"] = 8 * 42
     record = records_of(replace(batch, rows=rows))[0]
-    assert (record.action, record.metadata["pass"]) == (-1, "1")
+    assert (record.action, record.metadata["pass"]) == (0, "1")
 
 
 def test_b1_a_client_of_the_original_reads_every_field() -> None:
@@ -348,8 +278,11 @@ def test_generated_code_is_that_of_the_proto(tmp_path: Path) -> None:
     assert protoc.main(["protoc", f"-I{root}", f"-I{own}", *outputs, str(root / place / "experience.proto")]) == 0
     made = sorted((tmp_path / place).iterdir())
     assert len(made) == 3
-    for path in made:
-        assert path.read_text() == (root / place / path.name).read_text(), path.name
+    for path in made:  # one import differs: descriptors go into a pool of the package's own
+        text = path.read_text().replace(
+            "from google.protobuf import descriptor_pool as", "from generals_env.recorders.stream import descriptor_pool as"
+        )
+        assert text == (root / place / path.name).read_text(), path.name
 
 
 def test_the_committed_messages_hold_those_of_the_original() -> None:

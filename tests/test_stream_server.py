@@ -22,9 +22,10 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from helpers import PATIENCE, same
+from old_client import old_messages
 from recorded import cut, facts, record_game, renamed
 from stream_process import ServerProcess
-from test_stream_records import old_messages, records_of
+from test_stream_records import records_of
 
 from generals_env.recorders import ExperienceBatch, ReplayBuffer
 from generals_env.recorders.codec import decode_batch, encode_batch
@@ -329,7 +330,7 @@ def test_b1_a_client_of_the_original_is_served(server: ServerProcess) -> None:
                 assert same(np.array(record.state.data, np.float32).reshape(9, 6, 7), states[row])
                 assert record.action_mask == masks[row, : 4 * 42].astype(bool).tolist()
                 move = int(game.action[row])
-                assert record.action == (-1 if move == 336 else move % 168)
+                assert record.action == (0 if move == 336 else move % 168)
                 assert record.metadata.get("half", "") == ("1" if 168 <= move < 336 else "")
 
 

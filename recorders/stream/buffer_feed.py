@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
 
-import numpy as np
 from grpc import StatusCode
 
 from generals_env.errors import StateError
-from generals_env.recorders.buffer import ReplayBuffer
+from generals_env.recorders.buffer import NoRoomError, ReplayBuffer
+from generals_env.recorders.columns import Columns
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.feed import Cursor, Piece, Wanted
 from generals_env.recorders.stream.pieces import PIECE, Pieces
 from generals_env.recorders.stream.statuses import RefusedError
 
 __all__ = ["BufferFeed"]
+
+READ = 2**16  # columns that are read together, while the buffer is locked
+
+PATIENCE = 10.0  # seconds that a submission waits for room
 
 
 class BufferFeed:
@@ -38,41 +43,52 @@ class BufferFeed:
         """See ``Feed``."""
         return self._buffer.span
 
-    def cursor(self, first: int, wanted: Wanted) -> Cursor:
+    def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
+        """See ``Feed``. A buffer that drops nothing keeps what a consumer has not taken yet."""
+        return BufferCursor(self._buffer, self._pieces, first, wanted, consumer)
+
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
         """See ``Feed``."""
-        return BufferCursor(self._buffer, self._pieces, first, wanted)
+        while first < following and (found := self._buffer.columns(first, min(READ, following - first))) is not None:
+            first, parts = found
+            for part in parts:
+                yield first, part
+                first += len(part)
 
     def write(self, batch: ExperienceBatch) -> None:
-        """See ``Feed``. Where the buffer is to block until there is room, this does."""
+        """See ``Feed``. Where the buffer is to block until there is room, this waits for a while."""
         try:
-            self._buffer.write(batch)
-        except StateError as error:
-            if self._buffer.room >= len(batch):
-                raise
+            self._buffer.offer(batch, PATIENCE)
+        except NoRoomError as error:
             raise RefusedError(StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
 
     def flush(self) -> None:
         """See ``Feed``."""
         self._buffer.flush()
 
+    def warm(self, batch: ExperienceBatch) -> None:
+        """See ``Feed``."""
+        self._buffer.warm(batch)
+
     def check(self) -> None:
-        """See ``Feed``. Of a buffer that holds nothing it is not known whether it is closed."""
-        some = self.like
-        if some is not None:
-            self._buffer.write(some.select(np.zeros(0, np.int64)))
+        """See ``Feed``. This takes no lock: what the buffer is busy with, compiling for one, is no trouble."""
+        if self._buffer.closed:
+            raise StateError("source: expected an open buffer, got one that is closed")
 
 
 class BufferCursor:
     """A place in a buffer; see ``Cursor``."""
 
-    def __init__(self, buffer: ReplayBuffer, pieces: Pieces, first: int, wanted: Wanted) -> None:
+    def __init__(self, buffer: ReplayBuffer, pieces: Pieces, first: int, wanted: Wanted, consumer: bool) -> None:
         self.position = first
         self.missed = 0
-        self._buffer, self._pieces, self._wanted = buffer, pieces, wanted
+        self._buffer, self._pieces, self._wanted, self._consumer = buffer, pieces, wanted, consumer
         self._since: float | None = None  # when the experience at ``position`` was first seen
+        self.settle()
 
     def batch(self, seconds: float) -> ExperienceBatch | None:
         """See ``Cursor``."""
+        self.settle()
         batch = self._buffer.read(self.position, PIECE, seconds)
         if batch is None:
             return None
@@ -81,12 +97,13 @@ class BufferCursor:
 
     def piece(self, seconds: float, wait: float) -> Piece | None:
         """See ``Cursor``."""
+        self.settle()
         if self._since is None:
-            if self._buffer.read(self.position, 1, seconds) is None:
+            if not self._buffer.await_number(self.position, seconds):
                 return None
             self._since = time.monotonic()
         left = self._since + wait - time.monotonic()
-        full = self._buffer.read(self.position + PIECE - 1, 1, min(max(left, 0.0), seconds)) is not None
+        full = self._buffer.await_number(self.position + PIECE - 1, min(left, seconds), until_full=True)
         if not full and time.monotonic() < self._since + wait:
             return None
         self._since = None
@@ -99,5 +116,11 @@ class BufferCursor:
         self.missed += max(first - self.position, 0)
         self.position = following
 
+    def settle(self) -> None:
+        """See ``Cursor``."""
+        if self._consumer:
+            self._buffer.took(self, self.position)
+
     def close(self) -> None:
         """See ``Cursor``."""
+        self._buffer.leave(self)

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import zstandard
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
-from generals_env.errors import StorageError
+from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.records import record_bytes
@@ -31,14 +31,17 @@ BLOCK = 2**10  # bytes that are read at a time: of good ones they hold some ten 
 
 
 def compress_experiences(
-    experiences: Iterable[ExperienceBatch | pb.Experience], full_actions: bool = True, level: int = LEVEL
+    experiences: Iterable[ExperienceBatch | Message], full_actions: bool = True, level: int = LEVEL
 ) -> bytes:
     """Return experiences as one stream of zstd.
 
     Args:
-        experiences: Batches, or messages as a stream brings them.
+        experiences: Batches, or messages as a stream brings them: of this package, or of other generated code of that name.
         full_actions: For batches: whether actions and masks have 8*H*W + 1 entries, else those of the original.
         level: Of zstd.
+
+    Raises:
+        ConfigError: If one is neither.
     """
     out = io.BytesIO()
     compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
@@ -48,13 +51,15 @@ def compress_experiences(
     return out.getvalue()
 
 
-def serialised(experiences: Iterable[ExperienceBatch | pb.Experience], full_actions: bool) -> Iterator[bytes]:
+def serialised(experiences: Iterable[ExperienceBatch | Message], full_actions: bool) -> Iterator[bytes]:
     """Yield each experience as the bytes of a message."""
     for some in experiences:
-        if isinstance(some, pb.Experience):
+        if isinstance(some, ExperienceBatch):
+            yield from record_bytes(some, full_actions)
+        elif isinstance(some, Message) and some.DESCRIPTOR.full_name == pb.Experience.DESCRIPTOR.full_name:
             yield some.SerializeToString()
         else:
-            yield from record_bytes(some, full_actions)
+            raise ConfigError(f"experiences: expected batches or messages Experience, got {type(some).__name__}")
 
 
 def decompress_experiences(source: bytes | BinaryIO) -> Iterator[pb.Experience]:

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 STARTS = {"oldest": pb.OLDEST, "now": pb.NOW}
 
+SMALL = 1024  # bytes that all but the experiences take in a request, at the most
+
 #: What may be over by itself: the server is away, or was stopped while it answered.
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 
@@ -177,6 +179,7 @@ class ExperienceConsumer:
             from_sequence=0 if isinstance(start, str) else start,
             shard=shard,
             shards=shards,
+            max_message_bytes=self._access.max_message_bytes,
         )
         self.position = resume
         return self._handed_out(self._received(request), batch_size)
@@ -252,12 +255,21 @@ class ExperienceConsumer:
         """
         accepted, rejected, errors = 0, 0, []
         for low in range(0, len(batch), MOST_EXPERIENCES):
-            part = batch.slice(low, low + MOST_EXPERIENCES).compact()
-            request = pb.SubmitExperiencesRequest(packed=[encode_batch(part)])
-            answer = self._called(self._stub.SubmitExperiences, request)
-            accepted, rejected = accepted + answer.accepted, rejected + answer.rejected
-            errors += answer.errors
+            for data in self._packed(batch.slice(low, low + MOST_EXPERIENCES)):
+                answer = self._called(self._stub.SubmitExperiences, pb.SubmitExperiencesRequest(packed=[data]))
+                accepted, rejected = accepted + answer.accepted, rejected + answer.rejected
+                errors += answer.errors
         return Submitted(accepted, rejected, tuple(errors))
+
+    def _packed(self, batch: ExperienceBatch) -> Iterator[bytes]:
+        """Yield a batch packed, in as many parts as it takes for each to fit into a message."""
+        data = encode_batch(batch.compact())
+        middle = len(batch) // 2
+        if not middle or len(data) + SMALL <= self._access.max_message_bytes:
+            yield data
+            return
+        yield from self._packed(batch.slice(0, middle))
+        yield from self._packed(batch.slice(middle, len(batch)))
 
     def stats(self, game_ids: Sequence[str] = (), place_only: bool = False) -> pb.GetExperienceStatsResponse:
         """Return what the server keeps, of all games or of some.
@@ -270,9 +282,10 @@ class ExperienceConsumer:
         Raises:
             StorageError: If the server cannot be reached, or refuses.
         """
-        answer: pb.GetExperienceStatsResponse = self._called(
-            self._stub.GetExperienceStats, pb.GetExperienceStatsRequest(game_ids=game_ids, place_only=place_only)
+        request = pb.GetExperienceStatsRequest(
+            game_ids=game_ids, place_only=place_only, max_message_bytes=self._access.max_message_bytes
         )
+        answer: pb.GetExperienceStatsResponse = self._called(self._stub.GetExperienceStats, request)
         return answer
 
     def _called(self, method: Callable[..., Any], request: Any) -> Any:

@@ -105,7 +105,7 @@ class ExperienceBatch(_message.Message):
     def __init__(self, experiences: _Optional[_Iterable[_Union[Experience, _Mapping]]] = ..., batch_id: _Optional[int] = ..., stream_id: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., packed: _Optional[bytes] = ..., next_sequence: _Optional[int] = ..., missed: _Optional[int] = ..., first_sequence: _Optional[int] = ...) -> None: ...
 
 class StreamExperiencesRequest(_message.Message):
-    __slots__ = ("game_ids", "player_ids", "min_turn", "follow", "batch_size", "enable_compression", "max_batch_wait_ms", "encoding", "start", "from_sequence", "resume", "stream_id", "full_actions", "shard", "shards")
+    __slots__ = ("game_ids", "player_ids", "min_turn", "follow", "batch_size", "enable_compression", "max_batch_wait_ms", "encoding", "start", "from_sequence", "resume", "stream_id", "full_actions", "shard", "shards", "max_message_bytes")
     GAME_IDS_FIELD_NUMBER: _ClassVar[int]
     PLAYER_IDS_FIELD_NUMBER: _ClassVar[int]
     MIN_TURN_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class StreamExperiencesRequest(_message.Message):
     FULL_ACTIONS_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
     SHARDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     game_ids: _containers.RepeatedScalarFieldContainer[str]
     player_ids: _containers.RepeatedScalarFieldContainer[int]
     min_turn: int
@@ -136,7 +137,8 @@ class StreamExperiencesRequest(_message.Message):
     full_actions: bool
     shard: int
     shards: int
-    def __init__(self, game_ids: _Optional[_Iterable[str]] = ..., player_ids: _Optional[_Iterable[int]] = ..., min_turn: _Optional[int] = ..., follow: _Optional[bool] = ..., batch_size: _Optional[int] = ..., enable_compression: _Optional[bool] = ..., max_batch_wait_ms: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., start: _Optional[_Union[Start, str]] = ..., from_sequence: _Optional[int] = ..., resume: _Optional[bool] = ..., stream_id: _Optional[str] = ..., full_actions: _Optional[bool] = ..., shard: _Optional[int] = ..., shards: _Optional[int] = ...) -> None: ...
+    max_message_bytes: int
+    def __init__(self, game_ids: _Optional[_Iterable[str]] = ..., player_ids: _Optional[_Iterable[int]] = ..., min_turn: _Optional[int] = ..., follow: _Optional[bool] = ..., batch_size: _Optional[int] = ..., enable_compression: _Optional[bool] = ..., max_batch_wait_ms: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., start: _Optional[_Union[Start, str]] = ..., from_sequence: _Optional[int] = ..., resume: _Optional[bool] = ..., stream_id: _Optional[str] = ..., full_actions: _Optional[bool] = ..., shard: _Optional[int] = ..., shards: _Optional[int] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
 
 class SubmitExperiencesRequest(_message.Message):
     __slots__ = ("experiences", "packed")
@@ -157,12 +159,14 @@ class SubmitExperiencesResponse(_message.Message):
     def __init__(self, accepted: _Optional[int] = ..., rejected: _Optional[int] = ..., errors: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetExperienceStatsRequest(_message.Message):
-    __slots__ = ("game_ids", "place_only")
+    __slots__ = ("game_ids", "place_only", "max_message_bytes")
     GAME_IDS_FIELD_NUMBER: _ClassVar[int]
     PLACE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     game_ids: _containers.RepeatedScalarFieldContainer[str]
     place_only: bool
-    def __init__(self, game_ids: _Optional[_Iterable[str]] = ..., place_only: _Optional[bool] = ...) -> None: ...
+    max_message_bytes: int
+    def __init__(self, game_ids: _Optional[_Iterable[str]] = ..., place_only: _Optional[bool] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
 
 class GetExperienceStatsResponse(_message.Message):
     __slots__ = ("total_experiences", "total_games", "experiences_per_game", "experiences_per_player", "average_reward", "min_reward", "max_reward", "oldest_experience", "newest_experience", "stream_id", "first_sequence", "next_sequence", "consumers", "streams")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from generals_env.errors import StorageError
 from generals_env.recorders.codec import decode_batch
+from generals_env.recorders.columns import Columns
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.selection import EVERYTHING, Selection
 
@@ -111,6 +113,9 @@ class Cursor(Protocol):
             StorageError: As ``batch``.
         """
 
+    def settle(self) -> None:
+        """Tell the source that the consumer has all that was handed out; so does asking for more."""
+
     def close(self) -> None:
         """Let go of the feed."""
 
@@ -134,8 +139,21 @@ class Feed(Protocol):
     def span(self) -> tuple[int, int]:
         """Number of the oldest experience that is kept, and the number that the next one will get."""
 
-    def cursor(self, first: int, wanted: Wanted) -> Cursor:
-        """Return a cursor at a number."""
+    def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
+        """Return a cursor at a number.
+
+        Args:
+            first: The number.
+            wanted: Which experiences are handed out.
+            consumer: Whether it is that of a consumer, who is to get them all if the source can wait.
+        """
+
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
+        """Yield columns of experiences ``first`` to ``following - 1``, as far as they are there, each with its first number.
+
+        Raises:
+            StorageError: If they are damaged, or cannot be read.
+        """
 
     def write(self, batch: ExperienceBatch) -> None:
         """Take a batch, all of it or, on any error, nothing; it is as safe as the source makes it when this returns.
@@ -148,6 +166,9 @@ class Feed(Protocol):
 
     def flush(self) -> None:
         """Bring what was taken to where it is to stay."""
+
+    def warm(self, batch: ExperienceBatch) -> None:
+        """Compile what reading and writing need, with a batch that is not kept."""
 
     def check(self) -> None:
         """Raise a ``GeneralsError`` unless experiences can be read and, if the feed is ``writable``, written."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields
 
 from generals_env.config import check_integer
 
-__all__ = ["Limits"]
+__all__ = ["DEFAULT_MESSAGE_BYTES", "Limits"]
+
+DEFAULT_MESSAGE_BYTES = 2**22  # that gRPC lets a client take which does not say otherwise
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class Limits:
 
     Attributes:
         max_connections: Streams at the same time.
-        max_message_bytes: Of a message in either direction.
+        max_message_bytes: Of a message in either direction. A client is sent at most what it says that it takes, and 4 MiB if
+            it does not say.
         max_requests_per_second: Of one address, streams and calls alike; twice as many at once after a rest.
         max_unpacked_bytes: Of a packed batch that is submitted, decompressed.
         cache_bytes: Packed pieces of a buffer that are kept for other consumers.
@@ -38,3 +41,16 @@ class Limits:
         least = {"max_message_bytes": 2**16, "cache_bytes": 0}
         for field in fields(self):
             check_integer(field.name, getattr(self, field.name), least.get(field.name, 1), 2**30)
+
+    def message_bytes(self, taken: int) -> int:
+        """Return the most bytes of a message to a client.
+
+        Args:
+            taken: What its request says it takes; 0 if it does not.
+
+        Raises:
+            ConfigError: If it says less than 64 KiB.
+        """
+        if taken:
+            check_integer("max_message_bytes", taken, 2**16, 2**31 - 1)
+        return min(taken or DEFAULT_MESSAGE_BYTES, self.max_message_bytes)

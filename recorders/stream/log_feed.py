@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from generals_env.engine.boards import empty_boards
 from generals_env.engine.packing import pack
 from generals_env.errors import StateError, StorageError
+from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.log import ExperienceLog
@@ -53,9 +55,21 @@ class LogFeed:
         following = self._log.last + 1
         return min(self._log.first, following), following
 
-    def cursor(self, first: int, wanted: Wanted) -> Cursor:
+    def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
         """See ``Feed``."""
         return LogCursor(self._log, first, wanted)
+
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
+        """See ``Feed``."""
+        cursor = self.cursor(first, Wanted())
+        try:
+            while cursor.position < following and (batch := cursor.batch(0)) is not None:
+                flags = (batch.sequence >= first) & (batch.sequence < following)
+                batch = batch if flags.all() else batch.select(flags)
+                if len(batch):
+                    yield int(batch.sequence[0]), columns_of(batch)
+        finally:
+            cursor.close()
 
     def write(self, batch: ExperienceBatch) -> None:
         """See ``Feed``."""
@@ -64,6 +78,9 @@ class LogFeed:
     def flush(self) -> None:
         """See ``Feed``."""
         self._log.flush()
+
+    def warm(self, batch: ExperienceBatch) -> None:
+        """See ``Feed``. A log has no kernels of its own."""
 
     def check(self) -> None:
         """See ``Feed``. A write of nothing meets whatever would stop another."""
@@ -99,6 +116,9 @@ class LogCursor:
         """See ``Cursor``. Chunks are handed out as they are stored: none waits for more."""
         chunk = self._reader.chunk(seconds)
         return None if chunk is None else Piece(chunk.first, chunk.count, chunk.data)
+
+    def settle(self) -> None:
+        """See ``Cursor``. A log keeps experiences however far consumers are."""
 
     def close(self) -> None:
         """See ``Cursor``."""

@@ -59,8 +59,8 @@ def record_bytes(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]:
     Args:
         batch: The experiences; ``sequence`` is their number in the stream.
         full_actions: Whether actions and masks have 8*H*W + 1 entries, and the mask after the turn is sent, too. Else they have
-            4*H*W, as those of the original: a half move is told as the whole one with metadata ``half``, a pass as -1 with
-            metadata ``pass``.
+            4*H*W, as those of the original: a half move is told as the whole one with metadata ``half``, a pass as 0 with
+            metadata ``pass``. The original gives 0, too, for an action that moves nothing; no index of it is negative.
     """
     tiles = batch.shape[0] * batch.shape[1]
     width = 8 * tiles + 1 if full_actions else 4 * tiles
@@ -108,7 +108,7 @@ def small_records(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]
         )
         record.collected_at.seconds, record.collected_at.nanos = divmod(collected_at, 10**9)
         if action == 8 * tiles and not full_actions:
-            record.action = -1
+            record.action = 0
             record.metadata["pass"] = "1"  # noqa: S105 - of a turn
         elif action >= 4 * tiles and not full_actions:
             record.action = action - 4 * tiles

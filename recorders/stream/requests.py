@@ -55,8 +55,13 @@ class Subscription:
     compress: bool
 
     @classmethod
-    def of(cls, request: pb.StreamExperiencesRequest, feed: Feed) -> Subscription:
+    def of(cls, request: pb.StreamExperiencesRequest, feed: Feed, batches: bool) -> Subscription:
         """Return what a request asks for.
+
+        Args:
+            request: The request.
+            feed: What is read.
+            batches: Whether messages are batches, else single experiences.
 
         Raises:
             ConfigError: If a field has a value it cannot have.
@@ -76,6 +81,8 @@ class Subscription:
         wanted = Wanted(selection, request.shard, max(request.shards, 1))
         if request.encoding not in (pb.RECORDS, pb.PACKED):
             raise ConfigError(f"encoding: expected RECORDS or PACKED, got {request.encoding}")
+        if request.encoding == pb.PACKED and not batches:
+            raise ConfigError("encoding: expected RECORDS in StreamExperiences, got PACKED: call StreamExperienceBatches")
         packed = request.encoding == pb.PACKED
         size: int = request.batch_size
         return cls(
@@ -105,6 +112,8 @@ def first_of(request: pb.StreamExperiencesRequest, feed: Feed) -> int:
             )
         number: int = request.from_sequence
         return number
+    if request.from_sequence:
+        raise ConfigError(f"from_sequence: expected resume beside it, got {request.from_sequence} without")
     if request.start not in (pb.OLDEST, pb.NOW):
         raise ConfigError(f"start: expected OLDEST or NOW, got {request.start}")
     return following if request.start == pb.NOW else oldest

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Self
 
 import grpc
+from google.protobuf import timestamp_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from generals_env.config import is_number
 from generals_env.errors import ConfigError, StateError
 from generals_env.processes import Owner
 from generals_env.recorders.buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
+from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.buffer_feed import BufferFeed
 from generals_env.recorders.stream.feed import Feed
 from generals_env.recorders.stream.health import Watch
@@ -24,6 +27,7 @@ from generals_env.recorders.stream.log_feed import LogFeed
 from generals_env.recorders.stream.security import Guard, checked_address, credentials_of
 from generals_env.recorders.stream.service import SERVICE, Service
 from generals_env.recorders.stream.streams import StreamStatus
+from generals_env.recorders.stream.warming import said_if_long, sample, warm
 
 __all__ = ["ExperienceServer"]
 
@@ -43,8 +47,9 @@ class ExperienceServer:
     """Serves ``generals.experience.v1``, reflection and ``grpc.health.v1`` over a buffer or a log.
 
     It runs in threads beside whatever fills the source, or alone. Whoever made the source closes it, after the server has
-    stopped; so a recorder, which closes what it writes to, is left last. A buffer that blocks when it is full lets submissions
-    wait, too, until it is drained or closed.
+    stopped; so a recorder, which closes what it writes to, is left last. A buffer that blocks when it is full goes on when all
+    consumers that are connected have taken the oldest experiences, or when it is drained; it waits while there are none.
+    Submissions wait for room for ten seconds.
 
     Example:
         >>> buffer = ReplayBuffer(1_000_000)  # doctest: +SKIP
@@ -108,7 +113,7 @@ class ExperienceServer:
         servicer = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection.enable_server_reflection(names, self._server, described())
         self._watch = Watch(self._feed, servicer, self._stopping)
         try:
             if credentials is None:
@@ -120,12 +125,16 @@ class ExperienceServer:
         self.address = f"{address.rpartition(':')[0]}:{self.port}"
 
     def start(self) -> Self:
-        """Begin to answer.
+        """Begin to answer, once all kernels are compiled: the first time that takes a minute, and the program's log says so.
 
         Raises:
             StateError: If it did before, or in a process that was forked off the one that made the server.
         """
         self._owner.check("server")
+        with said_if_long():
+            batch = sample()
+            warm(batch)
+            self._feed.warm(batch)
         with self._changing:
             if self._state != "new":
                 raise StateError(f"start: expected a new server, got one that is {self._state}")
@@ -158,7 +167,7 @@ class ExperienceServer:
         if before == "started":
             self._watch.join()
         self._server.stop(grace).wait()
-        self._pool.shutdown(wait=False)  # a submission may be waiting for room in a buffer that blocks
+        self._pool.shutdown(wait=False)  # a submission may wait for room in a buffer for some seconds more
         self._feed.flush()
 
     @property
@@ -182,6 +191,14 @@ class ExperienceServer:
     def __exit__(self, *details: object) -> None:
         """Stop it."""
         self.stop()
+
+
+def described() -> DescriptorPool:
+    """Return the descriptors of all services of the server, for reflection."""
+    pool = DescriptorPool()
+    for file in (timestamp_pb2.DESCRIPTOR, pb.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
+        pool.AddSerializedFile(file.serialized_pb)
+    return pool
 
 
 def feed_of(source: ReplayBuffer | ExperienceLog, limits: Limits) -> Feed:

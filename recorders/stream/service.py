@@ -54,25 +54,24 @@ class Service:
 
     def StreamExperiences(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:  # noqa: N802 - of the wire
         """Send experiences one by one."""
-        return self._stream(data, context, Stream.records)
+        return self._stream(data, context, Stream.records, batches=False)
 
     def StreamExperienceBatches(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:  # noqa: N802 - of the wire
         """Send experiences many at a time."""
-        return self._stream(data, context, Stream.batches)
+        return self._stream(data, context, Stream.batches, batches=True)
 
     def _stream(
-        self, data: bytes, context: grpc.ServicerContext, messages: Callable[[Stream], Iterator[bytes]]
+        self, data: bytes, context: grpc.ServicerContext, messages: Callable[[Stream], Iterator[bytes]], *, batches: bool
     ) -> Iterator[bytes]:
         with answering(context), self._consumer():
             request = parsed(pb.StreamExperiencesRequest, data, MOST_FIELDS)
-            subscription = Subscription.of(request, self._feed)
+            subscription = Subscription.of(request, self._feed, batches)
             if subscription.wanted.selection.game_ids and not subscription.follow:
                 self._require_games(subscription.wanted.selection.game_ids)
             if subscription.compress and not subscription.packed:
                 context.set_compression(grpc.Compression.Gzip)
-            stream = Stream(
-                self._feed, subscription, self._limits.max_message_bytes, context.peer(), context.is_active, self._stopping
-            )
+            most_bytes = self._limits.message_bytes(request.max_message_bytes)
+            stream = Stream(self._feed, subscription, most_bytes, context.peer(), context.is_active, self._stopping)
             with self._known(stream):
                 yield from messages(stream)
 
@@ -86,12 +85,13 @@ class Service:
         """Tell what is kept."""
         with answering(context):
             request = parsed(pb.GetExperienceStatsRequest, data, MOST_FIELDS)
+            most_bytes = self._limits.message_bytes(request.max_message_bytes)
             statistics = self._statistics
             answer = statistics.place() if request.place_only else statistics.answer(frozenset(request.game_ids))
             answer.consumers = self._consumers
             answer.streams.extend(pb.StreamStatus(**status._asdict()) for status in self.streams)
             data = encoded(answer)
-            if len(data) > self._limits.max_message_bytes:
+            if len(data) > most_bytes:
                 raise RefusedError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"game_ids: expected some of the games, got all {answer.total_games}: too many for an answer",

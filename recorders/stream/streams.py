@@ -108,9 +108,11 @@ class Stream:
     @contextmanager
     def _cursor(self) -> Iterator[Cursor]:
         """Hand out a cursor, and end as the stream has to end."""
-        cursor = self._reading = self._feed.cursor(self._subscription.first, self._subscription.wanted)
+        cursor = self._reading = self._feed.cursor(self._subscription.first, self._subscription.wanted, consumer=True)
         try:
             yield cursor
+            if self._active():
+                cursor.settle()
         except StorageError as error:
             raise RefusedError(StatusCode.DATA_LOSS, str(error)) from error
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from generals_env.recorders.deduplication import experience_hashes
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.feed import Feed, Wanted
+from generals_env.recorders.stream.keeping import name_of, not_kept
 from generals_env.recorders.stream.limits import Limits
 from generals_env.recorders.stream.requests import MOST_EXPERIENCES
 from generals_env.recorders.stream.statuses import RefusedError
@@ -66,10 +68,7 @@ class Submissions:
                 batch, reasons = self._packed(list(request.packed))
                 names = None if batch is None else names_of(batch)
             else:
-                batch, kept, wrong = batch_of_records(request.experiences, self._feed.like)
-                told = [record.experience_id or name_of(record) for record in request.experiences]
-                names = [told[number] for number in kept]
-                reasons = [f"{told[number][:200]}: {reason}" for number, reason in sorted(wrong.items())]
+                batch, names, reasons = self._records(request.experiences)
             accepted = 0
             if batch is not None and names is not None:
                 new = self._write(batch)
@@ -107,21 +106,39 @@ class Submissions:
             cursor.close()
         self._has_looked = True
 
+    def _records(self, records: Sequence[pb.Experience]) -> tuple[ExperienceBatch | None, list[str], list[str]]:
+        """Return the sound ones of records together, their ids, and what is wrong with the others."""
+        told = [record.experience_id or name_of(record) for record in records]
+        batch, sound, refused = batch_of_records(records, self._feed.like)
+        refused |= {number: reason for number in sound if (reason := not_kept(records[number])) is not None}
+        reasons = [f"{told[number][:200]}: {reason}" for number, reason in sorted(refused.items())]
+        rows = [row for row, number in enumerate(sound) if number not in refused]
+        if batch is not None and len(rows) < len(batch):
+            batch = batch.select(np.array(rows, np.int64)) if rows else None
+        return batch, [told[sound[row]] for row in rows], reasons
+
     def _packed(self, pieces: list[bytes]) -> tuple[ExperienceBatch | None, list[str]]:
         """Return the sound experiences of packed batches together, and what is wrong with the others."""
         batches: list[ExperienceBatch] = []
         reasons: list[str] = []
+        count, like = 0, self._feed.like
         for piece in pieces:
             batch = self._unpacked(piece)
-            if len(batch) + sum(map(len, batches)) > MOST_EXPERIENCES:
+            count += len(batch)
+            if count > MOST_EXPERIENCES:
                 raise ConfigError(f"packed: expected at most {MOST_EXPERIENCES} experiences, got more")
-            batches.append(batch)
-        batches = [batch for batch in batches if len(batch)]
+            like = batch if like is None and len(batch) else like
+            if like is not None and batch.shape != like.shape:  # together, the smaller ones would be padded
+                (height, width), (own_height, own_width) = like.shape, batch.shape
+                told = f"packed: expected boards of {height}x{width}, as there are, got {own_height}x{own_width}"
+                reasons += [f"{name}: {told}" for name in names_of(batch)]
+            elif len(batch):
+                batches.append(batch)
         if not batches:
             return None, reasons
         batch = ExperienceBatch.concat(batches)
         found = validate(batch)
-        reasons = [
+        reasons += [
             f"{name}: {Reason(reason).label}" for name, reason in zip(names_of(batch), found.reasons, strict=True) if reason
         ]
         return (batch.select(found.good) if found.good.any() else None), reasons
@@ -150,8 +167,3 @@ def names_of(batch: ExperienceBatch) -> list[str]:
     """Return the ids of experiences on the wire."""
     columns = (batch.game.tolist(), batch.player_id.tolist(), batch.turn.tolist())
     return [f"{batch.game_ids[game]}-{player}-{turn}" for game, player, turn in zip(*columns, strict=True)]
-
-
-def name_of(record: pb.Experience) -> str:
-    """Return the id of a record that tells none."""
-    return f"{record.game_id}-{record.player_id}-{record.turn}"

@@ -1,16 +1,17 @@
-"""Experiences summed up by game and player, in tables that are put together again."""
+"""Experiences summed up by game and player, and games counted while there are experiences of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.engine.boards import MAX_PLAYERS
+from generals_env.recorders.columns import Columns
 
-__all__ = ["Sums", "joined", "of_games", "sums_of"]
+__all__ = ["Rows", "Tally", "grouped"]
 
 ROW = np.dtype(
     [
@@ -25,6 +26,10 @@ ROW = np.dtype(
     ]
 )
 
+#: Sums of experiences: ``game``, a number of a ``Tally``; ``player``; ``count``; ``reward``, the sum; ``least`` and ``most`` of
+#: rewards; ``oldest`` and ``newest``, in ns since 1970.
+Rows = npt.NDArray[np.void]
+
 #: How each column of two rows becomes that of one.
 TOGETHER = {
     "count": np.add,
@@ -35,58 +40,78 @@ TOGETHER = {
     "newest": np.maximum,
 }
 
+SMALL = 64  # games that there is room for at first
 
-class Sums(NamedTuple):
-    """What experiences add up to.
+
+class Tally:
+    """How many experiences of each game and player there are, and numbers for games that there are any of.
 
     Attributes:
-        games: Ids of the games, none of them without an experience.
-        rows: One for each game and player, in this order: ``game``, an index into ``games``; ``player``; ``count``; ``reward``,
-            the sum; ``least`` and ``most``, of rewards; ``oldest`` and ``newest``, in ns since 1970.
+        counts: (M, P) int64, by number of the game and player; rows of numbers that no game has are zero.
     """
 
-    games: tuple[str, ...]
-    rows: npt.NDArray[np.void]
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self.counts = np.zeros((SMALL, MAX_PLAYERS), np.int64)
+        self._numbers: dict[str, int] = {}
+        self._names: list[str] = [""] * SMALL
+        self._free = list(range(SMALL))
+
+    @property
+    def games(self) -> frozenset[str]:
+        """The ids of all games."""
+        return frozenset(self._numbers)
+
+    def numbers_of(self, games: Collection[str]) -> npt.NDArray[np.int32]:
+        """Return the numbers of those games that there are."""
+        return np.array([self._numbers[game] for game in games if game in self._numbers], np.int32)
+
+    def names_of(self, numbers: npt.NDArray[np.int64]) -> list[str]:
+        """Return the ids of games by their numbers."""
+        return [self._names[number] for number in numbers.tolist()]
+
+    def add(self, columns: Columns) -> Rows:
+        """Count experiences, and return a row for each, in their order."""
+        numbers = np.zeros(len(columns.game_ids), np.int32)
+        for place in np.unique(columns.game).tolist():
+            numbers[place] = self._number(columns.game_ids[place])
+        rows = np.empty(len(columns), ROW)
+        rows["game"], rows["player"], rows["count"] = numbers[columns.game], columns.player_id, 1
+        rows["reward"] = rows["least"] = rows["most"] = columns.rewards
+        rows["oldest"] = rows["newest"] = columns.collected_at
+        np.add.at(self.counts, (rows["game"], rows["player"]), 1)
+        return rows
+
+    def remove(self, rows: Rows) -> None:
+        """Count the experiences of these rows no more, and forget games that there are none of then."""
+        np.subtract.at(self.counts, (rows["game"], rows["player"]), rows["count"])
+        for number in np.unique(rows["game"]).tolist():
+            if not self.counts[number].any():
+                del self._numbers[self._names[number]]
+                self._free.append(number)
+
+    def _number(self, game: str) -> int:
+        number = self._numbers.get(game)
+        if number is None:
+            if not self._free:
+                known = len(self._names)
+                self.counts = np.concatenate([self.counts, np.zeros_like(self.counts)])
+                self._names += [""] * known
+                self._free = list(range(known, 2 * known))
+            number = self._numbers[game] = self._free.pop()
+            self._names[number] = game
+        return number
 
 
-def sums_of(batch: ExperienceBatch) -> Sums:
-    """Return what a batch adds up to."""
-    rows = np.empty(len(batch), ROW)
-    rows["game"], rows["player"], rows["count"] = batch.game, batch.player_id, 1
-    rows["reward"] = rows["least"] = rows["most"] = batch.rewards()
-    rows["oldest"] = rows["newest"] = batch.collected_at
-    return joined([Sums(batch.game_ids, grouped(rows))])
-
-
-def joined(parts: Iterable[Sums]) -> Sums:
-    """Return what all parts together add up to."""
-    places: dict[str, int] = {}
-    tables = [np.empty(0, ROW)]
-    for games, rows in parts:
-        index = np.zeros(len(games), np.int32)
-        for game in np.unique(rows["game"]).tolist():
-            index[game] = places.setdefault(games[game], len(places))
-        table = rows.copy()
-        table["game"] = index[rows["game"]]
-        tables.append(table)
-    return Sums(tuple(places), grouped(np.concatenate(tables)))
-
-
-def of_games(sums: Sums, games: frozenset[str]) -> Sums:
-    """Return the sums of these games."""
-    wanted = np.array([game in games for game in sums.games], np.bool_)
-    return joined([Sums(sums.games, sums.rows[wanted[sums.rows["game"]]])])
-
-
-def grouped(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def grouped(rows: Rows) -> Rows:
     """Return rows of the same game and player as one."""
     if not len(rows):
         return rows
-    keys = rows["game"].astype(np.int64) << 8 | rows["player"]
+    keys: npt.NDArray[Any] = rows["game"].astype(np.int64) << 8 | rows["player"]
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
     rows = rows[order]
-    table: npt.NDArray[np.void] = rows[starts]
+    table: Rows = rows[starts]
     for name, ufunc in TOGETHER.items():
         table[name] = ufunc.reduceat(rows[name], starts)
     return table

@@ -38,6 +38,8 @@ MOST_NAME = 256  # characters of the id of a game
 
 MOST_SECONDS = 2**33  # since 1970: in nanoseconds that is the largest number
 
+MOST_STEPS = 2**15 - 1  # turns of an experience: a column of 16 bits holds them
+
 Floats = npt.NDArray[np.float32]
 
 Flags = npt.NDArray[np.bool_]
@@ -50,8 +52,9 @@ def batch_of_records(
 
     Args:
         records: The records, in the layout of the original or of the package.
-        like: What the batch has to be like, None for nothing. Where boards do not show what the player saw, tensors are kept
-            beside them (the original at times shows more than it should); but not if ``like`` has none.
+        like: What the batch has to be like, in the size of its boards, too; None for nothing. Where boards do not show what the
+            player saw, tensors are kept beside them (the original at times shows more than it should); but not if ``like`` has
+            none.
 
     Returns:
         The batch, None if no record is sound; which record each experience is; and what is wrong with the others.
@@ -65,6 +68,8 @@ def batch_of_records(
     for number, record in enumerate(records):
         try:
             state, following = tensor("state", record.state), tensor("next_state", record.next_state)
+            if like is not None:
+                check_size(like, state)
             shape = tensors[0][0].shape if tensors else state.shape
             check_shapes(shape, {"state": state, "next_state": following})
             fill_row(table[len(kept)], record, seats, state[0].size)
@@ -82,7 +87,8 @@ def batch_of_records(
     table["state_index"], table["next_state_index"] = 2 * np.arange(len(kept)), 2 * np.arange(len(kept)) + 1
     turns = np.array([records[number].turn for number in kept])
     views = np.array(tensors).reshape(2 * len(kept), *tensors[0][0].shape)
-    boards = boards_of(views, np.repeat(table["player_id"], 2), np.stack([turns, turns + 1], axis=1).ravel(), seats)
+    moments = np.stack([turns, turns + table["steps"]], axis=1).ravel()
+    boards = boards_of(views, np.repeat(table["player_id"], 2), moments, seats)
     mark_dead(boards, masks, table["player_id"])
     height, width = views.shape[2:]
     batch = ExperienceBatch(tuple(names), table, pack(boards), (height, width))
@@ -110,6 +116,20 @@ def tensor(name: str, state: pb.TensorState) -> Floats:
     return array
 
 
+def check_size(like: ExperienceBatch, state: Floats) -> None:
+    """Raise ``ConfigError`` unless a tensor is of boards as large as those that are there, and can be kept beside them."""
+    if state.shape[1:] != like.shape:
+        (height, width), (own_height, own_width) = like.shape, state.shape[1:]
+        raise ConfigError(f"state: expected boards of {height}x{width}, as the source has, got {own_height}x{own_width}")
+    if like.dense is not None:
+        kept = like.dense.observations
+        if kept.shape[1:] != state.shape or kept.dtype != np.float32:
+            raise ConfigError(
+                f"state: expected observations of {kept.dtype}, {list(kept.shape[1:])}, as the source has,"
+                f" got float32, {list(state.shape)}"
+            )
+
+
 def check_shapes(shape: tuple[int, ...], tensors: dict[str, Floats]) -> None:
     """Raise ``ConfigError`` unless all have this shape: a call is written as one batch."""
     for name, array in tensors.items():
@@ -122,8 +142,11 @@ def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> N
     check_game_id(record.game_id)
     if not 0 <= record.player_id < players:
         raise ConfigError(f"player_id: expected 0 to {players - 1}, got {record.player_id}")
-    if not 0 <= record.turn < 2**31 - 1:
+    steps = steps_of(record)
+    if record.turn < 0:
         raise ConfigError(f"turn: expected 0 or more, got {record.turn}")
+    if record.turn + steps >= 2**31:
+        raise ConfigError(f"turn: expected less than {2**31 - steps}, got {record.turn}")
     if not np.isfinite(record.reward):
         raise ConfigError(f"reward: expected a finite number, got {record.reward}")
     if not 0 <= record.collected_at.seconds < MOST_SECONDS or not 0 <= record.collected_at.nanos < 10**9:
@@ -134,8 +157,8 @@ def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> N
     row["player_id"], row["reward"] = record.player_id, record.reward
     row["truncated"] = record.truncated
     row["terminated"] = record.terminated or (record.done and not record.truncated)
-    row["illegal"] = record.metadata.get("illegal") == "1"
-    row["steps"] = 1
+    row["illegal"] = flag_of(record, "illegal")
+    row["steps"] = steps
     told = record.collected_at.seconds * 10**9 + record.collected_at.nanos
     row["collected_at"] = told if record.HasField("collected_at") else time.time_ns()
 
@@ -143,12 +166,30 @@ def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> N
 def action_of(record: pb.Experience, tiles: int) -> int:
     """Return the index of a record's action in the package's layout."""
     action: int = record.action
-    if action == -1:
+    half, passes = flag_of(record, "half"), flag_of(record, "pass")
+    if passes and (half or action not in (-1, 0, 8 * tiles)):
+        raise ConfigError(f"action: expected 0, -1 or {8 * tiles} with pass, and no half, got {action}")
+    if not -1 <= action <= 8 * tiles or (half and not 0 <= action < 4 * tiles):
+        raise ConfigError(f"action: expected -1 to {8 * tiles}, and 0 to {4 * tiles - 1} with half, got {action}")
+    if passes or action == -1:
         return 8 * tiles
-    half = record.metadata.get("half") == "1"
-    if not 0 <= action <= 8 * tiles or (half and action >= 4 * tiles):
-        raise ConfigError(f"action: expected -1 to {8 * tiles}, and below {4 * tiles} with half, got {action}")
     return action + 4 * tiles if half else action
+
+
+def flag_of(record: pb.Experience, name: str) -> bool:
+    """Return whether the metadata of a record has a flag; raise ``ConfigError`` if it has another value than 1."""
+    value = record.metadata.get(name, "")
+    if value not in ("", "1"):
+        raise ConfigError(f"metadata: expected {name!r} to be '1' or left out, got {value[:80]!r}")
+    return bool(value)
+
+
+def steps_of(record: pb.Experience) -> int:
+    """Return how many turns a record spans; raise ``ConfigError`` if its metadata tells no such number."""
+    value = record.metadata.get("steps", "1")
+    if not (value.isascii() and value.isdigit() and len(value) <= len(str(MOST_STEPS)) and 1 <= int(value) <= MOST_STEPS):
+        raise ConfigError(f"metadata: expected 'steps' from 1 to {MOST_STEPS}, got {value[:80]!r}")
+    return int(value)
 
 
 def check_game_id(name: str) -> None:

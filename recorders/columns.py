@@ -1,0 +1,40 @@
+"""What of experiences is counted, in columns without their boards: cheap to read wherever experiences are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.recorders.experience import ExperienceBatch
+
+__all__ = ["Columns", "columns_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Some columns of n experiences; see ``ExperienceBatch``.
+
+    Attributes:
+        game_ids: One string a game.
+        game: (n,) int32, index into ``game_ids``.
+        player_id: (n,) int8.
+        rewards: (n,) float32, as the learner was given them.
+        collected_at: (n,) int64.
+    """
+
+    game_ids: tuple[str, ...]
+    game: npt.NDArray[np.int32]
+    player_id: npt.NDArray[np.int8]
+    rewards: npt.NDArray[np.float32]
+    collected_at: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return how many experiences there are."""
+        return len(self.game)
+
+
+def columns_of(batch: ExperienceBatch) -> Columns:
+    """Return the columns of a batch."""
+    return Columns(batch.game_ids, batch.game, batch.player_id, batch.rewards(), batch.collected_at)

@@ -1,0 +1,61 @@
+"""Kernels of the server compiled before it serves: else the first calls wait for the compiler, and whoever writes waits too."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from generals_env.engine.boards import empty_boards
+from generals_env.engine.hashset import add_new, empty_hash_set, forget_newest
+from generals_env.engine.packing import pack
+from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.deduplication import experience_hashes
+from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream.records import record_bytes
+from generals_env.recorders.stream.views import batch_of_records
+from generals_env.recorders.validation import validate
+
+__all__ = ["said_if_long", "sample", "warm"]
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 2.0  # seconds after which it is said why nothing is served yet
+
+
+def sample() -> ExperienceBatch:
+    """Return one experience: a pass on an empty board."""
+    boards = empty_boards(2, 4, 4, 2)
+    boards.games["turn"] = 0, 1
+    rows = np.zeros(1, EXPERIENCE)
+    rows["next_state_index"], rows["action"], rows["steps"] = 1, 8 * 16, 1
+    return ExperienceBatch(("game",), rows, pack(boards), (4, 4))
+
+
+def warm(batch: ExperienceBatch) -> None:
+    """Do once what is done with experiences on their way to consumers, and with those that are submitted."""
+    two = ExperienceBatch.concat([decode_batch(encode_batch(batch)), batch]).select(np.array([1, 0])).compact()
+    two.padded(5, 5)
+    validate(two)
+    for full_actions in (False, True):
+        records = [pb.Experience.FromString(data) for data in record_bytes(batch, full_actions)]
+        batch_of_records(records, batch)
+    hashes = experience_hashes(batch)
+    members, new, forgotten = empty_hash_set(4), np.empty(len(batch), np.bool_), np.empty(len(batch), np.uint64)
+    forget_newest(members, add_new(members, hashes, new, forgotten), forgotten)
+
+
+@contextmanager
+def said_if_long() -> Iterator[None]:
+    """Say in the log of the program what goes on, if the block takes long."""
+    timer = threading.Timer(PATIENCE, logger.warning, ("compiling kernels: the server answers afterwards; this is done once",))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
