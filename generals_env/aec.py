@@ -6,6 +6,8 @@ from typing import Any
 
 from pettingzoo import AECEnv
 
+from generals_env.actions import check_action
+from generals_env.arguments import shown
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
 from generals_env.face import Face
@@ -55,6 +57,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
         self._skip_agent_selection = None
         self._rewarded = False
         self._illegal = False
+        self.show()
 
     def observe(self, agent: str) -> Observation:
         """Return what ``agent`` observes of the current turn, in arrays of its own.
@@ -93,7 +96,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
             action: Index of the action space; None for an agent whose game has ended. An illegal one counts as pass.
 
         Raises:
-            ActionError: If the action is out of range.
+            ActionError: If the action is no integer or out of range.
             StateError: Before the first reset, or when no agent is left.
         """
         if not self.agents or not self.game.started:
@@ -102,11 +105,11 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
             if action is not None:
-                raise ActionError(f"action: expected None for {agent}, whose game has ended, got {action!r}")
+                raise ActionError(f"action: expected None for {agent}, whose game has ended, got {shown(action)}")
             self._was_dead_step(None)  # type: ignore[arg-type]  # the only action it takes
             return
         game = self.game
-        game.actions[self.index[agent]] = game.check_action(action)
+        game.actions[self.index[agent]] = check_action(action, game.actions_count)
         self._cumulative_rewards[agent] = 0.0
         if self._rewarded:
             self._clear_rewards()
@@ -119,6 +122,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
         if game.play() or self._illegal:
             self._tell()
         game.publish()
+        self.show()
 
     def _tell(self) -> None:
         """Write rewards, ends and infos of the turn just played."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from pettingzoo import ParallelEnv
 
+from generals_env.actions import check_action
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
 from generals_env.face import Face
@@ -36,6 +37,7 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
         """
         self.game.reset(seed)
         self.agents = list(self.possible_agents)
+        self.show()
         return self._observations(self.agents), {agent: self.agent_info(self.index[agent]) for agent in self.agents}
 
     def step(
@@ -60,7 +62,7 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
             got = list(actions) if isinstance(actions, Mapping) else actions
             raise ActionError(f"actions: expected one for each of {self.agents}, got {got!r:.200}")
         game = self.game
-        indices = {agent: game.check_action(action) for agent, action in actions.items()}
+        indices = {agent: check_action(action, game.actions_count) for agent, action in actions.items()}
         for agent, index in indices.items():
             game.actions[self.index[agent]] = index
         game.play()
@@ -72,6 +74,7 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
         self.agents = [agent for agent in acted if not (terminated[agent] or truncated[agent])]
         observations = self._observations(acted)
         game.publish()
+        self.show()
         return observations, rewards, terminated, truncated, infos
 
     def _observations(self, agents: list[str]) -> dict[str, Observation]:
