@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import inspect
 import numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +19,8 @@ __all__ = [
     "check_integer",
     "check_options",
     "is_number",
+    "keywords",
+    "make_plain",
     "plain",
     "plain_sequence",
     "positive",
@@ -82,7 +84,7 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_options(called: Callable[..., Any], options: Iterable[str], names: Sequence[str]) -> None:
+def check_options(called: Callable[..., Any], options: Iterable[str], names: Iterable[str]) -> None:
     """Refuse options that ``called`` does not take.
 
     Args:
@@ -93,12 +95,11 @@ def check_options(called: Callable[..., Any], options: Iterable[str], names: Seq
     Raises:
         OptionError: If one is unknown. The text names it as Python does, all that may be given, and the most similar name.
     """
+    names = tuple(names)
     unknown = [name for name in options if name not in names]
     if not unknown:
         return
-    parameters = inspect.signature(called).parameters.values()
-    own = [parameter.name for parameter in parameters if parameter.kind in NAMED]
-    every = list(dict.fromkeys([*own, *names]))
+    every = list(dict.fromkeys([*keywords(called), *names]))
     similar = difflib.get_close_matches(unknown[0], every, 1)
     hint = f"; did you mean {similar[0]!r}?" if similar else ":"
     raise OptionError(
@@ -107,18 +108,33 @@ def check_options(called: Callable[..., Any], options: Iterable[str], names: Seq
     )
 
 
-def as_config(name: str, kind: type[Config], value: Any) -> Config:
+def keywords(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names that a function or class takes as keywords, without those in its ``**options``."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind in NAMED and parameter.name != "self")
+
+
+def make_plain(config: Any) -> None:
+    """Turn scalars of numpy in the fields of a frozen dataclass into Python's own; for its ``__post_init__``."""
+    for field in dataclasses.fields(config):
+        object.__setattr__(config, field.name, plain(getattr(config, field.name)))
+
+
+def as_config(name: str, kind: type[Config], value: Any, default: Config | None = None) -> Config:
     """Return a configuration from itself, or from a mapping of its fields, such as JSON gives.
 
     Args:
         name: Of the argument.
         kind: A dataclass that checks its fields.
         value: The argument.
+        default: What None stands for.
 
     Raises:
         ConfigError: If it is neither, or a field has a value it cannot have.
         OptionError: If the mapping has a field that ``kind`` has not.
     """
+    if value is None and default is not None:
+        return default
     if isinstance(value, kind):
         return value
     if not isinstance(value, Mapping):

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.arguments import as_config, check_flag, check_integer, check_options, is_number, plain, plain_sequence, shown
+from generals_env.arguments import (
+    as_config,
+    check_flag,
+    check_integer,
+    check_options,
+    is_number,
+    make_plain,
+    plain,
+    plain_sequence,
+    shown,
+)
 from generals_env.board_text import parse_board
 from generals_env.engine.boards import DEFENSELESS, LEAPFROG, LIVE_VERSION, MAX_PLAYERS, SLIPPERY, TORUS, Boards, empty_boards
 from generals_env.engine.sight import LAYOUTS
@@ -157,9 +167,9 @@ class GameConfig:
         Raises:
             ConfigError: If one has a value it cannot have.
         """
-        for field in dataclasses.fields(self):
-            as_python = plain_sequence if field.name in SEQUENCES else plain
-            object.__setattr__(self, field.name, as_python(getattr(self, field.name)))  # frozen
+        make_plain(self)
+        for name in SEQUENCES:
+            object.__setattr__(self, name, plain_sequence(getattr(self, name)))  # frozen
         object.__setattr__(self, "reward", as_config("reward", RewardConfig, self.reward))
         check_integer("players", self.players, 2, MAX_PLAYERS)
         for name in ("height", "width"):

@@ -13,6 +13,7 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
+from generals_env.arguments import check_flag
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
@@ -90,8 +91,7 @@ class ExperienceRecorder:
         super().__init__(env)  # type: ignore[call-arg]  # a wrapper of the environment's library comes after this class
         self.journal: Journal | None = None
         self.finalizer: Any = None
-        if not isinstance(enabled, bool) or not isinstance(opponents, bool):
-            raise ConfigError(f"enabled, opponents: expected True or False, got {enabled!r:.80} and {opponents!r:.80}")
+        enabled, opponents = check_flag("enabled", enabled), check_flag("opponents", opponents)
         players = self._config().players
         if policies is not None and (isinstance(policies, str) or len(policies) != players):
             raise ConfigError(f"policies: expected one for each of {players} players, got {policies!r:.200}")

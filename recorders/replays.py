@@ -45,7 +45,7 @@ def record_replays(
     Args:
         paths: Files as ``generals_env.replay.read`` takes them, or one such file.
         sink: A folder or URL, an object with ``write``, ``flush`` and ``close``, or several of these; closed at the end.
-        reward: Weights of the reward; the default ones without.
+        reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields; the default ones without.
         on_error: ``"raise"`` stops at the first replay that cannot be recorded, ``"skip"`` reports it.
 
     Raises:

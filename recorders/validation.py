@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import check_flag
 from generals_env.engine.legality import legal_actions
 from generals_env.engine.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.errors import ConfigError, StateError
@@ -192,9 +193,7 @@ class Validator:
         Raises:
             ConfigError: If ``sequences`` is no bool.
         """
-        if not isinstance(sequences, bool):
-            raise ConfigError(f"sequences: expected True or False, got {sequences!r}")
-        self.sequences = sequences
+        self.sequences = check_flag("sequences", sequences)
         self._last: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
 

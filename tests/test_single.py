@@ -628,6 +628,7 @@ def test_pictures_are_those_of_the_parallel_environment(render_player: int | Non
         for _ in range(3):
             env.step(128)
             peer.step(dict.fromkeys(peer.agents, 128))
+        capsys.readouterr()
         picture, printed = env.render(), capsys.readouterr().out
         assert same([picture, printed], [peer.render(), capsys.readouterr().out])
         assert (env.render_mode, type(picture), printed[:6]) == {

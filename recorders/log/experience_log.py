@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from generals_env.config import check_integer, is_number
+from generals_env.arguments import check_flag, check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.disks import network_kind
 from generals_env.recorders.experience import ExperienceBatch
@@ -81,8 +81,7 @@ class ExperienceLog(ClosingSink):
             check_integer("max_bytes", max_bytes, 1, 2**62)
         if max_age is not None and (not is_number(max_age) or not max_age > 0):
             raise ConfigError(f"max_age: expected seconds above 0, or None, got {max_age!r}")
-        if not isinstance(drop_unread, bool):
-            raise ConfigError(f"drop_unread: expected True or False, got {drop_unread!r}")
+        check_flag("drop_unread", drop_unread)
         try:
             self.folder = Path(folder)
             if mode == "a":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from generals_env.config import check_integer
+from generals_env.arguments import as_config, check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import ClosingSink, Sink, open_sink
@@ -204,15 +204,15 @@ class RetryingSink(ClosingSink):
         retry: How often, and when.
     """
 
-    def __init__(self, sink: str | Path | Sink, retry: Retry | None = None) -> None:
+    def __init__(self, sink: str | Path | Sink, retry: Retry | Mapping[str, Any] | None = None) -> None:
         """Write to ``sink``.
 
         Args:
             sink: A sink, or what ``open_sink`` makes one of.
-            retry: How often, and when.
+            retry: How often, and when: a ``Retry``, or a mapping of its fields.
         """
         self.sink = open_sink(sink)
-        self.retry = retry or Retry()
+        self.retry = as_config("retry", Retry, retry, Retry())
 
     def write(self, batch: ExperienceBatch) -> Any:
         """Pass a batch on; what the sink raises at last is raised here."""

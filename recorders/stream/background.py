@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from generals_env.arguments import check_options, keywords
 from generals_env.errors import StateError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
@@ -108,6 +109,8 @@ def read_into(consumer: ExperienceConsumer, sink: Sink, **options: Any) -> Backg
 
     Raises:
         ConfigError: If an option is not what it should be.
+        OptionError: If an option is unknown.
     """
+    check_options(read_into, options, keywords(consumer.stream_experiences))
     batches = consumer.stream_experiences(**{"batch_size": None, **options})
     return BackgroundReader(batches, sink, position=lambda: consumer.position, interrupt=consumer.close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +12,7 @@ from typing import Any, Self
 import grpc
 import numpy as np
 
-from generals_env.config import check_integer
+from generals_env.arguments import as_config, check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
@@ -80,7 +80,7 @@ class ExperienceConsumer:
         root_certificates: str | Path | None = None,
         certificate: str | Path | None = None,
         key: str | Path | None = None,
-        retry: Retry | None = None,
+        retry: Retry | Mapping[str, Any] | None = None,
         max_message_bytes: int = 10_000_000,
     ) -> None:
         """Prepare to connect; the first call does.
@@ -100,7 +100,7 @@ class ExperienceConsumer:
         """
         check_integer("max_message_bytes", max_message_bytes, 2**16, 2**30)
         self.address = address
-        self.retry = retry or Retry(tries=20, first_wait=0.1, most_wait=10.0)
+        self.retry = as_config("retry", Retry, retry, Retry(tries=20, first_wait=0.1, most_wait=10.0))
         self._access = Access(token, root_certificates, certificate, key, max_message_bytes)
         self._channel = open_channel(address, self._access)
         self._stub: Any = ExperienceServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
@@ -122,7 +122,7 @@ class ExperienceConsumer:
         *,
         min_turn: int = 0,
         start: str | int = "oldest",
-        resume: Position | None = None,
+        resume: Position | Mapping[str, Any] | None = None,
         max_batch_wait_ms: int = 100,
         shard: int = 0,
         shards: int = 1,
@@ -175,7 +175,7 @@ class ExperienceConsumer:
             shard=shard,
             shards=shards,
         )
-        self.position = resume
+        self.position = None if resume is None else as_config("resume", Position, resume)
         return self._handed_out(self._received(request), batch_size)
 
     def _handed_out(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from generals_env.config import is_number
+from generals_env.arguments import as_config, is_number
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
@@ -59,7 +60,7 @@ class ExperienceServer:
         key: str | Path | None = None,
         client_ca: str | Path | None = None,
         token: str | None = None,
-        limits: Limits | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
     ) -> None:
         """Set the server up; it answers from ``start`` on.
 
@@ -70,15 +71,13 @@ class ExperienceServer:
             key: File in PEM with its key.
             client_ca: File in PEM with certificates that vouch for clients; each has to show one then.
             token: What every call but ``Check`` of health has to bring as ``authorization: Bearer <token>``.
-            limits: How much others may take.
+            limits: How much others may take: ``Limits``, or a mapping of its fields.
 
         Raises:
             ConfigError: If an argument is not what it should be, or nobody can listen at the address.
             StorageError: If the log cannot be read.
         """
-        self.limits = Limits() if limits is None else limits
-        if not isinstance(self.limits, Limits):
-            raise ConfigError(f"limits: expected Limits, got {limits!r}")
+        self.limits = as_config("limits", Limits, limits, Limits())
         credentials = credentials_of(certificate, key, client_ca)
         checked_address(address, credentials is not None)
         if token is not None and not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
