@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -532,6 +533,27 @@ class ReplayBuffer:
             for batch in batches:
                 self._write(batch, 1.0)  # it was thinned out when it was collected
             self._restore(arrays)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle everything but the lock, as of one moment: other threads may go on writing."""
+        with self._changed:
+            state = {name: value for name, value in self.__dict__.items() if name != "_changed"}
+            return copy.deepcopy(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what ``__getstate__`` gave."""
+        self.__dict__.update(state)
+        self._changed = threading.Condition()
+
+    def __copy__(self) -> Self:
+        """Return a buffer of the same experiences; a copy never shares them, as both would write over them."""
+        other = object.__new__(type(self))
+        other.__setstate__(self.__getstate__())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a buffer of the same experiences."""
+        return self.__copy__()
 
     def _saved(self) -> dict[str, npt.NDArray[Any]]:
         """Return what is to be saved beside the experiences."""

@@ -14,6 +14,7 @@ from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
 from generals_env.arguments import check_flag
+from generals_env.copies import NotCopied
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
@@ -27,7 +28,7 @@ __all__ = ["AECRecorder", "ExperienceRecorder", "ParallelRecorder"]
 Self = TypeVar("Self", bound="ExperienceRecorder")
 
 
-class ExperienceRecorder:
+class ExperienceRecorder(NotCopied):
     """Records every transition of an environment of this package, also below or above other wrappers.
 
     ``ExperienceRecorder(env, sink)`` gives the recorder that fits: an ``AECRecorder``, ``ParallelRecorder``,
@@ -47,6 +48,8 @@ class ExperienceRecorder:
         >>> with ExperienceRecorder(generals_env.make(), "runs/a") as env:  # doctest: +SKIP
         ...     env.reset(seed=1)
     """
+
+    _instead = "copy its env, which copies without recorders, and record the copy by another ExperienceRecorder"
 
     env: Any
 

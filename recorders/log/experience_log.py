@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from generals_env.arguments import check_flag, check_integer, is_number
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.disks import network_kind
 from generals_env.recorders.experience import ExperienceBatch
@@ -31,13 +33,15 @@ DURABILITIES = ("commit", "normal")
 FOLLOW = 0.05  # seconds between looks at whether to stop
 
 
-class ExperienceLog(ClosingSink):
+class ExperienceLog(NotCopied, ClosingSink):
     """A folder of experience that survives crashes; a sink.
 
     The log numbers experiences itself, from 0 and without gaps; ``sequence`` of what is read is its number, not the
     recorder's. One process at a time writes, any number read. It lies on a disk of this machine: SQLite, which does the work,
     cannot share a log between machines.
     """
+
+    _instead = 'open ExperienceLog(folder, mode="r"), which can be copied, in any number of processes'
 
     def __init__(
         self,
@@ -98,6 +102,10 @@ class ExperienceLog(ClosingSink):
         if mode == "a":
             retention = Retention(self.folder, max_bytes, max_age, drop_unread)
             self._writer = LogWriter(self.folder, durability, retention, segment_bytes, min_free_bytes, clock)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copy and pickle a log that only reads; errors as in ``NotCopied``."""
+        return super().__reduce_ex__(protocol) if self._writer is not None else object.__reduce_ex__(self, protocol)
 
     # --- Writing --------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.arguments import as_config, check_integer
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import ClosingSink, Sink, open_sink
@@ -79,7 +80,7 @@ class Branch:
         self._thread.join()
 
 
-class MultiSink(ClosingSink):
+class MultiSink(NotCopied, ClosingSink):
     """Writes every batch to several sinks at once, each in a thread of its own.
 
     ``write`` returns a result for each sink: what its ``write`` returned, or the exception that it raised. With
@@ -92,6 +93,8 @@ class MultiSink(ClosingSink):
         sinks: The sinks.
         policy: ``"all"`` or ``"any"``.
     """
+
+    _instead = "make another MultiSink of sinks of its own"
 
     def __init__(self, sinks: Sequence[str | Path | Sink], policy: str = "all", most_waiting: int = 64) -> None:
         """Write to ``sinks``.
@@ -194,7 +197,7 @@ class MultiSink(ClosingSink):
         self._results("close", futures)
 
 
-class RetryingSink(ClosingSink):
+class RetryingSink(NotCopied, ClosingSink):
     """Passes batches on to a sink, and tries again what fails: by default 5 times, after 0.1, 0.2, 0.4 and 0.8 seconds.
 
     It relies on a sink that raises not having taken the batch.
@@ -203,6 +206,8 @@ class RetryingSink(ClosingSink):
         sink: The sink.
         retry: How often, and when.
     """
+
+    _instead = "make another RetryingSink of a sink of its own"
 
     def __init__(self, sink: str | Path | Sink, retry: Retry | Mapping[str, Any] | None = None) -> None:
         """Write to ``sink``.

@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 
 from generals_env.arguments import as_config, check_integer
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
@@ -51,7 +52,7 @@ class Submitted:
     errors: tuple[str, ...]
 
 
-class ExperienceConsumer:
+class ExperienceConsumer(NotCopied):
     """Receives experience from a server, in order, each once.
 
     Where the connection breaks, or the server goes away and comes back, it connects again and goes on behind the last
@@ -71,6 +72,8 @@ class ExperienceConsumer:
         restarts: How often the stream was another one after a new connection.
         reconnects: How often a new connection was made.
     """
+
+    _instead = "make another ExperienceConsumer of its address, and give its position as resume"
 
     def __init__(
         self,

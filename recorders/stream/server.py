@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from generals_env.arguments import as_config, is_number
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
@@ -38,7 +39,7 @@ KEEPALIVE = (
 )
 
 
-class ExperienceServer:
+class ExperienceServer(NotCopied):
     """Serves ``generals.experience.v1``, reflection and ``grpc.health.v1`` over a buffer or a log.
 
     It runs in threads beside whatever fills the source, or alone. Whoever made the source closes it, after the server has
@@ -50,6 +51,8 @@ class ExperienceServer:
         >>> with ExperienceRecorder(generals_env.make_vec(64), buffer) as env, ExperienceServer(buffer) as server:
         ...     env.play(1000, ("expander", "random"))
     """
+
+    _instead = "make another ExperienceServer in the other process, or connect to its address"
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from queue import Empty, Full, Queue
 from typing import Any
 
 from generals_env.arguments import check_integer, check_options, keywords
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.background import read_into
@@ -26,12 +27,14 @@ OF_STREAM = tuple(name for name in keywords(ExperienceConsumer.stream_experience
 Arrived = Queue[tuple[int, ExperienceBatch, Position | None]]
 
 
-class ShardedConsumer:
+class ShardedConsumer(NotCopied):
     """Receives the experiences of all games, each once; those of a game in order, games in any.
 
     Attributes:
         positions: Behind the last experience of each share that was handed out; to be given back as ``resume``.
     """
+
+    _instead = "make another ShardedConsumer of the same address, and give its positions as resume"
 
     def __init__(self, address: str, shards: int, **options: Any) -> None:
         """Prepare to connect.

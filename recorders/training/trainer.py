@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from generals_env.arguments import as_config, check_integer
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
@@ -36,7 +37,7 @@ FORMAT = 1
 LOOK = 0.02  # seconds between looks at whether there is enough to begin with
 
 
-class DistributedTrainer:
+class DistributedTrainer(NotCopied):
     """Trains a network by double Q-learning on a stream, a dataset, or any batches.
 
     A thread reads experience into a ``PrioritizedReplayBuffer`` while ``train`` draws from it. With ``checkpoint`` all that
@@ -57,6 +58,8 @@ class DistributedTrainer:
         config: The numbers.
         step: Steps taken, those before a crash that a checkpoint tells of among them.
     """
+
+    _instead = "copy its model, or save a checkpoint and make another DistributedTrainer of it"
 
     def __init__(
         self,
