@@ -83,7 +83,7 @@ class RewardConfig:
             value = getattr(self, field.name)
             weight = plain(value)
             if not is_number(weight) or not abs(weight) <= MOST_REWARD:
-                raise ConfigError(f"reward {field.name}: expected a finite number, got {value!r:.80}")
+                raise ConfigError(f"reward {field.name}: expected a finite number, got {shown(value, 80)}")
             object.__setattr__(self, field.name, weight)  # frozen
 
     @classmethod
@@ -199,11 +199,11 @@ class GameConfig:
         if teams is None:
             return
         if not isinstance(teams, tuple) or len(teams) != self.players:
-            raise ConfigError(f"teams: expected one number for each of {self.players} players, got {teams!r}")
+            raise ConfigError(f"teams: expected one number for each of {self.players} players, got {shown(teams)}")
         for team in teams:
             check_integer("teams", team, 0, 127)
         if len(set(teams)) < 2:
-            raise ConfigError(f"teams: expected at least two teams, got {teams!r}")
+            raise ConfigError(f"teams: expected at least two teams, got {shown(teams)}")
 
     def _check_densities(self) -> None:
         for name, density, most in (
@@ -269,7 +269,7 @@ class GameConfig:
         density = self.mountain_density
         if isinstance(density, tuple):
             if len(density) != 2:
-                raise ConfigError(f"mountain_density: expected a share or (least, most), got {density!r}")
+                raise ConfigError(f"mountain_density: expected a share or (least, most), got {shown(density)}")
             return density
         return density, density
 
