@@ -65,8 +65,9 @@ def check_actions(actions: Any, shape: tuple[int, ...], count: int) -> npt.NDArr
     Raises:
         ActionError: If the shape is another one, or they are no integers from 0 to ``count - 1``.
     """
+    integers = as_integers(actions, count)
     try:
-        array = np.asarray(as_integers(actions, count))
+        array = np.asarray(integers)
     except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors that lie on a device or need gradients
         raise ActionError(f"actions: expected integers of shape {shape}, got {shown(actions)}") from None
     if array.shape != shape or array.dtype.kind not in "iu":
