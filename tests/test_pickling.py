@@ -147,7 +147,7 @@ class Objects:
         over = {"one": lambda: gymnasium.make(ENV_ID, **SMALL), "many": learners}
         names = ("FogMemory", "FrameStack", "PotentialShaping", "RandomSymmetry")
         return {
-            "GameConfig": lambda: generals_env.GameConfig(reward={"win_game": 2}),  # type: ignore[arg-type]
+            "GameConfig": lambda: generals_env.GameConfig(players=3),
             "RewardConfig": generals_env.RewardConfig.original,
             "GeneralsAEC": lambda: generals_env.make(**SMALL),
             "GeneralsParallel": lambda: generals_env.parallel_env(**SMALL),
