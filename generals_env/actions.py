@@ -65,7 +65,7 @@ def check_actions(actions: Any, shape: tuple[int, ...], count: int) -> npt.NDArr
     Raises:
         ActionError: If the shape is another one, or they are no integers from 0 to ``count - 1``.
     """
-    integers = as_integers(actions, count)
+    integers = as_integers(actions, shape, count)
     try:
         array = np.asarray(integers)
     except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors that lie on a device or need gradients
@@ -78,14 +78,16 @@ def check_actions(actions: Any, shape: tuple[int, ...], count: int) -> npt.NDArr
     return array
 
 
-def as_integers(actions: Any, count: int) -> Any:
+def as_integers(actions: Any, shape: tuple[int, ...], count: int) -> Any:
     """Return lists, and arrays of objects, with integers of Python's in them, which numpy cannot mistake; the rest as it is."""
     if isinstance(actions, np.ndarray) and actions.dtype.kind == "O" and actions.ndim:
         actions = actions.tolist()
     if isinstance(actions, (list, tuple)):
-        return [as_integers(one, count) for one in actions]
+        return [as_integers(one, shape, count) for one in actions]
+    if is_bool(actions):
+        raise ActionError(f"actions: expected integers of shape {shape}, got bools; actions are from 0 to {count - 1}")
     index = as_index(actions)
-    if is_bool(actions) or (index is not None and not 0 <= index < count):
+    if index is not None and not 0 <= index < count:
         raise ActionError(f"actions: expected integers from 0 to {count - 1}, got {shown(actions)}")
     return actions if index is None else index
 

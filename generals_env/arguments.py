@@ -139,5 +139,10 @@ def as_config(name: str, kind: type[Config], value: Any, default: Config | None 
         return value
     if not isinstance(value, Mapping):
         raise ConfigError(f"{name}: expected {kind.__name__} or a mapping of its fields, got {shown(value)}")
-    check_options(kind, map(str, value), [field.name for field in dataclasses.fields(kind)])  # type: ignore[arg-type]
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    check_options(kind, map(str, value), [field.name for field in fields])
+    for field in fields:
+        required = field.default is field.default_factory is dataclasses.MISSING
+        if required and field.name not in value:
+            raise ConfigError(f"{name}: expected a mapping with {field.name!r}, got {shown(value)}")
     return kind(**value)

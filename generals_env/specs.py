@@ -17,7 +17,7 @@ __all__ = ["JsonSpec", "json_value"]
 
 
 class JsonSpec:
-    """An environment whose ``spec`` has keyword arguments that JSON takes, but for callables and models."""
+    """An environment whose ``spec`` has keyword arguments that JSON takes, but for an opponent that is no name."""
 
     _spec: EnvSpec | None = None
 
@@ -30,7 +30,8 @@ class JsonSpec:
     def spec(self, spec: EnvSpec | None) -> None:
         self._spec = copy.copy(spec)
         if self._spec is not None:
-            self._spec.kwargs = json_value(self._spec.kwargs)
+            kwargs = self._spec.kwargs.items()  # an opponent may be a dataclass, or a mapping that plays
+            self._spec.kwargs = {name: value if name == "opponent" else json_value(value) for name, value in kwargs}
 
 
 def json_value(value: Any) -> Any:

@@ -262,6 +262,24 @@ def test_spec_from_json_makes_the_same_games(mode: Any) -> None:
     assert same(course(again), course(env))
 
 
+@dataclasses.dataclass
+class Passing:
+    """An opponent that is a dataclass."""
+
+    index: int = 288
+
+    def __call__(self, views: Any) -> Any:
+        """Pass."""
+        return np.full(len(views["action_mask"]), self.index)
+
+
+def test_spec_keeps_an_opponent_as_it_was_given() -> None:
+    opponent = Passing()
+    env = gymnasium.make(ENV_ID, opponent=opponent, reward=RewardConfig(win_game=2), **SMALL)  # type: ignore[arg-type]
+    again = gymnasium.make(env.spec)  # type: ignore[arg-type]
+    assert same(course(again), course(env))
+
+
 def test_spec_of_a_recorded_environment_is_that_of_the_environment(tmp_path: Path) -> None:
     env = FrameStack(gymnasium.make(ENV_ID, **SMALL), 2)
     with ExperienceRecorder(env, tmp_path / "runs") as recorded:
@@ -286,6 +304,8 @@ def test_configurations_are_taken_as_mappings(tmp_path: Path) -> None:
     ):
         with pytest.raises(OptionError, match=rf"^{name}\(\) got an unexpected keyword argument 'tris'"):
             call()
+    with pytest.raises(ConfigError, match=r"resume: expected a mapping with 'next_sequence', got {'stream_id': 'a'}"):
+        ExperienceConsumer("127.0.0.1:9").stream_experiences(resume={"stream_id": "a"})
     with pytest.raises(ConfigError, match="limits: expected Limits or a mapping of its fields, got 3"):
         ExperienceServer(ReplayBuffer(9), limits=3)  # type: ignore[arg-type]
 
