@@ -18,8 +18,10 @@ import pettingzoo
 from generals_env.errors import (
     ActionError,
     ConfigError,
+    CopyError,
     GeneralsError,
     MapError,
+    OptionError,
     ReplayError,
     StateError,
     StorageError,
@@ -39,9 +41,11 @@ __all__ = [
     "ENV_ID",
     "ActionError",
     "ConfigError",
+    "CopyError",
     "GameConfig",
     "GeneralsError",
     "MapError",
+    "OptionError",
     "ReplayError",
     "RewardConfig",
     "StateError",
@@ -75,12 +79,14 @@ def make(**options: Any) -> GeneralsAEC:
             ``render_player``.
 
     Raises:
-        ConfigError: If an option is unknown or has a value it cannot have.
+        ConfigError: If an option has a value it cannot have.
+        OptionError: If an option is unknown.
         MapError: If the map is no board.
     """
-    from generals_env.generals_v0 import raw_env
+    from generals_env.aec import GeneralsAEC
+    from generals_env.generals_v0 import configure
 
-    return raw_env(**options)
+    return GeneralsAEC(configure(make, options))
 
 
 def parallel_env(**options: Any) -> GeneralsParallel:
@@ -101,9 +107,11 @@ def make_vec(num_envs: int, **options: Any) -> GeneralsVector:
             autoreset_mode: What happens to ended games, a ``gymnasium.vector.AutoresetMode``: ``SAME_STEP`` (the default)
                 begins the next game at once, ``NEXT_STEP`` with the next step, ``DISABLED`` leaves it to ``reset``.
             threads: Among how many threads the games are divided; all cores without. Results do not depend on it.
+            max_episode_steps: Turns after which a game is truncated, if ``max_turns`` is not smaller.
 
     Raises:
-        ConfigError: If an option is unknown or has a value it cannot have.
+        ConfigError: If an option has a value it cannot have.
+        OptionError: If an option is unknown.
         MapError: If the map is no board.
     """
     from generals_env.vector import make_vec

@@ -7,6 +7,8 @@ from typing import Any
 
 from pettingzoo import AECEnv
 
+from generals_env.actions import check_action
+from generals_env.arguments import shown
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
 from generals_env.face import Face
@@ -57,6 +59,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
             self._skip_agent_selection = None
             self._rewarded = False
             self._illegal = False
+        self.show()
 
     def observe(self, agent: str) -> Observation:
         """Return what ``agent`` observes of the current turn, in arrays of its own.
@@ -95,7 +98,7 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
             action: Index of the action space; None for an agent whose game has ended. An illegal one counts as pass.
 
         Raises:
-            ActionError: If the action is out of range.
+            ActionError: If the action is no integer or out of range.
             StateError: Before the first reset, or when no agent is left.
         """
         if not self.agents or not self.game.started:
@@ -106,22 +109,24 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
             raise game.guard.refuse("step")
         if self.terminations[agent] or self.truncations[agent]:
             if action is not None:
-                raise ActionError(f"action: expected None for {agent}, whose game has ended, got {action!r}")
+                raise ActionError(f"action: expected None for {agent}, whose game has ended, got {shown(action)}")
             with game.guard("step"):
                 self._was_dead_step(None)  # type: ignore[arg-type]  # the only action it takes
             return
-        index = game.check_action(action)
+        index = check_action(action, game.actions_count)
         if game.collectors and agent == self.agents[-1]:
             with game.guard("step"):
                 self._choose(agent, index)
                 self._play()
                 game.publish()
+            self.show()
             return
         # A guard would add a fifth to the time of a turn: what a signal has left undone is done before its exception leaves.
         before = game.finished
         try:
             game.guard.thread = me
-            if self._choose(agent, index):
+            played = self._choose(agent, index)
+            if played:
                 self._play()
         except BaseException:
             with game.guard("step"):
@@ -131,6 +136,8 @@ class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  #
             raise
         finally:
             game.guard.thread = 0
+        if played:
+            self.show()
 
     def _choose(self, agent: str, index: int) -> bool:
         """Keep a choice, and return whether it is the last of the turn; once more changes nothing."""

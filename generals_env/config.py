@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import (
+    as_config,
+    check_flag,
+    check_integer,
+    check_options,
+    is_number,
+    make_plain,
+    plain,
+    plain_sequence,
+    shown,
+)
 from generals_env.board_text import parse_board
 from generals_env.engine.boards import DEFENSELESS, LEAPFROG, LIVE_VERSION, MAX_PLAYERS, SLIPPERY, TORUS, Boards, empty_boards
 from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
 
-__all__ = ["MODIFIERS", "RENDER_MODES", "GameConfig", "RewardConfig"]
+__all__ = ["MODIFIERS", "OPTIONS", "RENDER_FPS", "RENDER_MODES", "GameConfig", "RewardConfig", "check_integer", "is_number"]
 
 #: Modifiers of the live game that can be played, by name.
 MODIFIERS = {"leapfrog": LEAPFROG, "defenseless": DEFENSELESS, "torus": TORUS, "slippery": SLIPPERY}
 
 RENDER_MODES = ("human", "ansi", "rgb_array")
+RENDER_FPS = 10  # turns a second in films and windows of other libraries
 
 MOST_REWARD = float(np.finfo(np.float32).max)  # rewards are recorded in 32 bits
 MIN_SIZE, MAX_SIZE = 4, 64
+MOST_TURNS = 2**31 - 1
 MAX_MOUNTAINS = 0.3  # beyond it random ground falls apart (site percolation: 0.41 on an infinite square lattice)
 MAX_CITIES = 0.2
 LEAST_AREA = 8  # tiles for each player: fair seats exist on every such board
@@ -69,8 +81,10 @@ class RewardConfig:
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if not is_number(value) or not abs(value) <= MOST_REWARD:
-                raise ConfigError(f"reward {field.name}: expected a finite number, got {value!r:.80}")
+            weight = plain(value)
+            if not is_number(weight) or not abs(weight) <= MOST_REWARD:
+                raise ConfigError(f"reward {field.name}: expected a finite number, got {shown(value, 80)}")
+            object.__setattr__(self, field.name, weight)  # frozen
 
     @classmethod
     def original(cls) -> RewardConfig:
@@ -94,6 +108,9 @@ class RewardConfig:
 class GameConfig:
     """Everything that defines a game.
 
+    Numbers may be numpy's, sequences may be lists, tuples or arrays, the reward may be a mapping: they become Python's numbers,
+    tuples and a ``RewardConfig``, so that options that went through JSON give an equal configuration.
+
     Attributes:
         players: 2 to 16.
         height: Rows, 4 to 64, or a pair ``(least, most)``: each game then draws its own, padded to ``most``.
@@ -106,7 +123,7 @@ class GameConfig:
         modifiers: Names among ``MODIFIERS``.
         mountain_density: Share of the tiles, or a pair to draw from.
         city_density: Share of the tiles; None for the live game's, 2% and 0.3% a player.
-        reward: Weights of the reward.
+        reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields.
         observation: Layout of the tensor: ``"standard"``, the nine channels of the wire format, or ``"full"``, twelve more
             (``generals_env.engine.sight.FULL_CHANNELS``).
         render_mode: One of ``RENDER_MODES`` or None.
@@ -134,19 +151,14 @@ class GameConfig:
         """Return a configuration from keyword options.
 
         Raises:
-            ConfigError: If an option is unknown or has a value it cannot have.
+            ConfigError: If an option has a value it cannot have.
+            OptionError: If an option is unknown.
             MapError: If the map is no board.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in options:
-            if name not in names:
-                raise ConfigError(f"option {name!r}: expected one of {', '.join(names)}")
+        check_options(cls, options, OPTIONS)
         if options.get("map") is not None:
             for name, value in map_options(options["map"]).items():
                 options.setdefault(name, value)
-        for name in ("teams", "modifiers", "height", "width", "mountain_density"):
-            if isinstance(options.get(name), list):
-                options[name] = tuple(options[name])
         return cls(**options)
 
     def __post_init__(self) -> None:
@@ -155,42 +167,43 @@ class GameConfig:
         Raises:
             ConfigError: If one has a value it cannot have.
         """
+        make_plain(self)
+        for name in SEQUENCES:
+            object.__setattr__(self, name, plain_sequence(getattr(self, name)))  # frozen
+        object.__setattr__(self, "reward", as_config("reward", RewardConfig, self.reward))
         check_integer("players", self.players, 2, MAX_PLAYERS)
         for name in ("height", "width"):
             check_size(name, getattr(self, name))
-        check_integer("max_turns", self.max_turns, 1, 2**31 - 1)
-        if not isinstance(self.fog, bool):
-            raise ConfigError(f"fog: expected True or False, got {self.fog!r}")
-        if self.rules != "live" and not re.fullmatch(r"v([3-9]|1[0-8])", str(self.rules)):
-            raise ConfigError(f"rules: expected 'live' or 'v3' to 'v{LIVE_VERSION}', got {self.rules!r}")
+        check_integer("max_turns", self.max_turns, 1, MOST_TURNS)
+        check_flag("fog", self.fog)
+        if not isinstance(self.rules, str) or not re.fullmatch(r"live|v([3-9]|1[0-8])", self.rules):
+            raise ConfigError(f"rules: expected 'live' or 'v3' to 'v{LIVE_VERSION}', got {shown(self.rules)}")
         if self.observation not in tuple(LAYOUTS):
-            raise ConfigError(f"observation: expected one of {', '.join(LAYOUTS)}, got {self.observation!r}")
+            raise ConfigError(f"observation: expected one of {', '.join(LAYOUTS)}, got {shown(self.observation)}")
         if self.render_mode is not None and self.render_mode not in RENDER_MODES:
-            raise ConfigError(f"render_mode: expected None or one of {', '.join(RENDER_MODES)}, got {self.render_mode!r}")
+            raise ConfigError(f"render_mode: expected None or one of {', '.join(RENDER_MODES)}, got {shown(self.render_mode)}")
         if self.render_player is not None:
             check_integer("render_player", self.render_player, 0, self.players - 1)
-        if not isinstance(self.reward, RewardConfig):
-            raise ConfigError(f"reward: expected a RewardConfig, got {self.reward!r}")
         if not isinstance(self.modifiers, tuple) or any(name not in tuple(MODIFIERS) for name in self.modifiers):
-            raise ConfigError(f"modifiers: expected names among {', '.join(MODIFIERS)}, got {self.modifiers!r}")
+            raise ConfigError(f"modifiers: expected names among {', '.join(MODIFIERS)}, got {shown(self.modifiers)}")
         self._check_teams()
         self._check_densities()
 
         if self.map is not None:
             for name, value in map_options(self.map).items():
                 if getattr(self, name) != value:
-                    raise ConfigError(f"{name}: expected {value} as on the map (or nothing), got {getattr(self, name)!r}")
+                    raise ConfigError(f"{name}: expected {value} as on the map (or nothing), got {shown(getattr(self, name))}")
 
     def _check_teams(self) -> None:
         teams = self.teams
         if teams is None:
             return
         if not isinstance(teams, tuple) or len(teams) != self.players:
-            raise ConfigError(f"teams: expected one number for each of {self.players} players, got {teams!r}")
+            raise ConfigError(f"teams: expected one number for each of {self.players} players, got {shown(teams)}")
         for team in teams:
             check_integer("teams", team, 0, 127)
         if len(set(teams)) < 2:
-            raise ConfigError(f"teams: expected at least two teams, got {teams!r}")
+            raise ConfigError(f"teams: expected at least two teams, got {shown(teams)}")
 
     def _check_densities(self) -> None:
         for name, density, most in (
@@ -199,16 +212,30 @@ class GameConfig:
             ("city_density", self.city_share, MAX_CITIES),
         ):
             if not is_number(density) or not 0 <= density <= most:
-                raise ConfigError(f"{name}: expected a share from 0 to {most}, got {getattr(self, name)!r}")
+                raise ConfigError(f"{name}: expected a share from 0 to {most}, got {shown(getattr(self, name))}")
         low, high = self.mountain_range
         if low > high:
-            raise ConfigError(f"mountain_density: expected (least, most), got {self.mountain_density!r}")
+            raise ConfigError(f"mountain_density: expected (least, most), got {shown(self.mountain_density)}")
         smallest = bounds(self.height)[0] * bounds(self.width)[0]
         if self.map is None and smallest < LEAST_AREA * self.players:
             raise ConfigError(
                 f"players: expected at most one for every {LEAST_AREA} tiles, "
                 f"got {self.players} on a board of {bounds(self.height)[0]}x{bounds(self.width)[0]}"
             )
+
+    def limited(self, max_episode_steps: Any) -> GameConfig:
+        """Return the configuration whose games are truncated after so many turns at the latest, as Gymnasium's time limit does.
+
+        Args:
+            max_episode_steps: A positive integer; None or -1, as in ``gymnasium.make``, for no other limit than ``max_turns``.
+
+        Raises:
+            ConfigError: If it is none of these.
+        """
+        if max_episode_steps is None or (max_episode_steps == -1 and is_number(max_episode_steps)):
+            return self
+        steps = check_integer("max_episode_steps", max_episode_steps, 1, MOST_TURNS)
+        return dataclasses.replace(self, max_turns=min(self.max_turns, steps))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -242,7 +269,7 @@ class GameConfig:
         density = self.mountain_density
         if isinstance(density, tuple):
             if len(density) != 2:
-                raise ConfigError(f"mountain_density: expected a share or (least, most), got {density!r}")
+                raise ConfigError(f"mountain_density: expected a share or (least, most), got {shown(density)}")
             return density
         return density, density
 
@@ -279,6 +306,13 @@ class GameConfig:
         return board
 
 
+#: Names of all options of a game.
+OPTIONS = tuple(field.name for field in dataclasses.fields(GameConfig))
+
+#: Options that may be lists, tuples or arrays.
+SEQUENCES = ("height", "width", "teams", "modifiers", "mountain_density")
+
+
 def map_options(text: str) -> dict[str, int]:
     """Return the options that a map fixes."""
     board = parse_board(text)
@@ -286,27 +320,16 @@ def map_options(text: str) -> dict[str, int]:
     return {"players": board.players.shape[1], "height": int(game["height"]), "width": int(game["width"])}
 
 
-def is_number(value: Any) -> bool:
-    """Return whether ``value`` is a real number, of Python or numpy."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 def bounds(size: int | tuple[int, int]) -> tuple[int, int]:
     """Return a size or range of sizes as ``(least, most)``."""
     return size if isinstance(size, tuple) else (size, size)
 
 
-def check_integer(name: str, value: Any, least: int, most: int) -> None:
-    """Raise ``ConfigError`` unless ``value`` is an integer from ``least`` to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
-        raise ConfigError(f"{name}: expected an integer from {least} to {most}, got {value!r}")
-
-
 def check_size(name: str, value: Any) -> None:
     """Raise ``ConfigError`` unless ``value`` is a size or a pair ``(least, most)`` of sizes."""
     if isinstance(value, tuple) and len(value) != 2:
-        raise ConfigError(f"{name}: expected an integer or a pair (least, most), got {value!r}")
+        raise ConfigError(f"{name}: expected an integer or a pair (least, most), got {shown(value)}")
     for size in bounds(value):
         check_integer(name, size, MIN_SIZE, MAX_SIZE)
     if bounds(value)[0] > bounds(value)[1]:
-        raise ConfigError(f"{name}: expected (least, most), got {value!r}")
+        raise ConfigError(f"{name}: expected (least, most), got {shown(value)}")

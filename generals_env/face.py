@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.collector import Collector
-from generals_env.config import RENDER_MODES, GameConfig
+from generals_env.config import RENDER_FPS, RENDER_MODES, GameConfig
 from generals_env.engine.boards import Boards
 from generals_env.engine.turn import AFTER
 from generals_env.errors import ConfigError, StateError
@@ -27,7 +27,7 @@ class Face:
     metadata: dict[str, Any] = {  # noqa: RUF012 - PettingZoo's own name and type
         "name": "generals_v0",
         "render_modes": list(RENDER_MODES),
-        "render_fps": 10,
+        "render_fps": RENDER_FPS,
         "is_parallelizable": True,
     }
 
@@ -111,6 +111,11 @@ class Face:
         from generals_env.render import render_board
 
         return render_board(self.game.boards, AFTER, self.config)
+
+    def show(self) -> None:
+        """Show the board after a reset or a turn, if ``render_mode`` is ``"human"``."""
+        if self.render_mode == "human":
+            self.render()
 
     def close(self) -> None:
         """Do nothing: the environment holds no file, window or process."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from generals_env.engine import rules
 from generals_env.engine.boards import Boards, copy_boards, put_boards
 from generals_env.engine.maps import ATTEMPTS, generate_map
 from generals_env.engine.turn import AFTER, BEFORE, play_turn, view_board
-from generals_env.errors import ActionError, ConfigError, StateError
+from generals_env.errors import ConfigError, StateError
 from generals_env.guard import Guard
 from generals_env.seeding import seed_state
 
@@ -111,21 +110,6 @@ class Game:
         self.finished = self.turn
         self.started = True
         view_board(self.boards, AFTER, self._flat, self.masks)
-
-    def check_action(self, action: Any) -> int:
-        """Return ``action`` as an index.
-
-        Raises:
-            ActionError: If it is no integer or out of range.
-        """
-        try:
-            index = operator.index(action)
-        except TypeError:
-            raise ActionError(f"action: expected an integer, got {action!r}") from None
-        if not 0 <= index < self.actions_count:
-            got = str(index) if abs(index) < 10**20 else "a number of many digits"
-            raise ActionError(f"action: expected an integer from 0 to {self.actions_count - 1}, got {got}")
-        return index
 
     def play(self) -> bool:
         """Play one turn with what stands in ``actions`` (indices within range); ``publish`` is to follow.

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from generals_env.aec import GeneralsAEC
-from generals_env.config import GameConfig
+from generals_env.arguments import check_options
+from generals_env.config import OPTIONS, GameConfig
 from generals_env.parallel import GeneralsParallel
 
 __all__ = ["env", "parallel_env", "raw_env"]
 
 
-def configure(max_cycles: int | None = None, **options: Any) -> GameConfig:
-    """Return a configuration; ``max_cycles``, which PettingZoo's registry passes, is another name of ``max_turns``."""
-    if max_cycles is not None:
-        options.setdefault("max_turns", max_cycles)
-    return GameConfig.from_options(**options)
+def configure(called: Callable[..., Any], options: Mapping[str, Any]) -> GameConfig:
+    """Return a configuration from the options of ``called``.
+
+    ``max_cycles``, which PettingZoo's registry passes, is another name of ``max_turns``.
+    """
+    check_options(called, options, ("max_cycles", *OPTIONS))
+    fields = {name: value for name, value in options.items() if name != "max_cycles"}
+    if options.get("max_cycles") is not None:
+        fields.setdefault("max_turns", options["max_cycles"])
+    return GameConfig.from_options(**fields)
 
 
 def raw_env(**options: Any) -> GeneralsAEC:
@@ -25,10 +32,11 @@ def raw_env(**options: Any) -> GeneralsAEC:
         **options: Fields of ``GameConfig``.
 
     Raises:
-        ConfigError: If an option is unknown or has a value it cannot have.
+        ConfigError: If an option has a value it cannot have.
+        OptionError: If an option is unknown.
         MapError: If the map is no board.
     """
-    return GeneralsAEC(configure(**options))
+    return GeneralsAEC(configure(raw_env, options))
 
 
 env = raw_env
@@ -41,7 +49,8 @@ def parallel_env(**options: Any) -> GeneralsParallel:
         **options: Fields of ``GameConfig``.
 
     Raises:
-        ConfigError: If an option is unknown or has a value it cannot have.
+        ConfigError: If an option has a value it cannot have.
+        OptionError: If an option is unknown.
         MapError: If the map is no board.
     """
-    return GeneralsParallel(configure(**options))
+    return GeneralsParallel(configure(parallel_env, options))

@@ -8,6 +8,7 @@ from typing import Any
 
 from pettingzoo import ParallelEnv
 
+from generals_env.actions import check_action
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
 from generals_env.face import Face
@@ -41,6 +42,7 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
         with self.game.guard("reset"):
             self.game.reset(seed)
             self.agents = list(self.possible_agents)
+        self.show()
         return self._observations(self.agents), {agent: self.agent_info(self.index[agent]) for agent in self.agents}
 
     def step(self, actions: dict[str, int]) -> Told:
@@ -63,7 +65,7 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
             got = list(actions) if isinstance(actions, Mapping) else actions
             raise ActionError(f"actions: expected one for each of {self.agents}, got {got!r:.200}")
         game = self.game
-        indices = {agent: game.check_action(action) for agent, action in actions.items()}
+        indices = {agent: check_action(action, game.actions_count) for agent, action in actions.items()}
         me = get_ident()
         if game.guard.thread and game.guard.thread != me:
             raise game.guard.refuse("step")
@@ -71,12 +73,13 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
             with game.guard("step"):
                 told = self._play(indices)
                 game.publish()
+            self.show()
             return told
         # As in the AEC environment: what a signal has left undone is done before its exception leaves.
         before = game.finished
         try:
             game.guard.thread = me
-            return self._play(indices)
+            told = self._play(indices)
         except BaseException:
             with game.guard("step"):
                 self._choose(indices)
@@ -85,6 +88,8 @@ class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignor
             raise
         finally:
             game.guard.thread = 0
+        self.show()
+        return told
 
     def _choose(self, indices: dict[str, int]) -> None:
         for agent, index in indices.items():

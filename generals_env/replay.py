@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import as_config
 from generals_env.collector import Collector, Transition
 from generals_env.config import RewardConfig
 from generals_env.engine import rules
@@ -150,13 +151,13 @@ class Replay:
 
         Args:
             collector: Who wants to see every turn.
-            reward: Weights of the reward; the default ones without.
+            reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields; the default ones without.
 
         Raises:
             ReplayError: If the game has tiles or modifiers whose sight is not built.
         """
         self.require_sight()
-        for transition in self._transitions(reward or RewardConfig()):
+        for transition in self._transitions(as_config("reward", RewardConfig, reward, RewardConfig())):
             collector.on_state_transition(transition)
         collector.on_game_end()
 

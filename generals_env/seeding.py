@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import plain
 from generals_env.errors import ConfigError
 
 __all__ = ["seed_state", "seed_states"]
@@ -19,10 +20,11 @@ def seed_state(seed: int | None, boards: int = 1) -> npt.NDArray[np.uint64]:
     Raises:
         ConfigError: If the seed is not a non-negative integer.
     """
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-        got = "a number of many digits" if isinstance(seed, int) and abs(seed) > 10**20 else repr(seed)
+    number = plain(seed)
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
+        got = "a number of many digits" if isinstance(number, int) and abs(number) > 10**20 else repr(seed)
         raise ConfigError(f"seed: expected a non-negative integer or None, got {got}")
-    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    state = np.random.SeedSequence(number).generate_state(1, np.uint64)
     return np.full(boards, state[0], np.uint64)
 
 
@@ -34,6 +36,7 @@ def seed_states(
     Raises:
         ConfigError: If a seed is not a non-negative integer, or there are too few or too many.
     """
+    seed = plain(seed)
     if seed is None:
         if not fresh:
             return np.zeros(count, np.uint64), np.zeros(count, np.bool_)

@@ -10,12 +10,15 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from generals_env.config import RENDER_MODES, GameConfig
-from generals_env.errors import ActionError, ConfigError, StateError
+from generals_env.actions import check_action, check_actions
+from generals_env.arguments import check_integer, check_options
+from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
+from generals_env.errors import ActionError, StateError
 from generals_env.opponents import POLICIES, as_policy
 from generals_env.seeding import seed_state
 from generals_env.spaces import action_space, observation_space
-from generals_env.vector import Array, Observations, VectorFace, checked_actions
+from generals_env.specs import JsonSpec
+from generals_env.vector import Array, Observations, VectorFace
 
 __all__ = ["GeneralsSingle", "GeneralsSingleVector"]
 
@@ -34,6 +37,7 @@ class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]
         copy: bool = True,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
+        max_episode_steps: int | None = None,
         **options: Any,
     ) -> None:
         """Set the games up.
@@ -46,23 +50,24 @@ class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]
             copy: Whether ``step`` hands out copies, not views that the next step changes.
             autoreset_mode: What happens to ended games.
             threads: Among how many threads the games are divided; all cores without. Results do not depend on it.
+            max_episode_steps: Turns after which a game is truncated, if ``max_turns`` is not smaller. Gymnasium hands it over.
             **options: Fields of ``GameConfig``.
 
         Raises:
             ConfigError: If an argument has a value it cannot have.
+            OptionError: If an option is unknown.
             MapError: If the map is no board.
         """
-        config = GameConfig.from_options(**options)
+        check_options(GeneralsSingleVector, options, OPTIONS)
+        config = GameConfig.from_options(**options).limited(max_episode_steps)
         self.opponent = as_policy(opponent)
-        if isinstance(player, bool) or not isinstance(player, (int, np.integer)) or not 0 <= player < config.players:
-            raise ConfigError(f"player: expected an integer from 0 to {config.players - 1}, got {player!r}")
-        self.player = int(player)
-        self.others = [seat for seat in range(config.players) if seat != player]
+        self.player = check_integer("player", player, 0, config.players - 1)
+        self.others = [seat for seat in range(config.players) if seat != self.player]
         super().__init__(num_envs, config, copy, autoreset_mode, threads)
         self.single_observation_space = observation_space(config)
         self.single_action_space = action_space(config)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         name = self.opponent if isinstance(self.opponent, str) else POLICIES[0]
         self._codes = np.full(config.players, POLICIES.index(name), np.int64)
 
@@ -75,7 +80,7 @@ class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]
         return array[:, self.player]
 
     def _take(self, actions: Any) -> None:
-        own = checked_actions(actions, (self.num_envs,), self.config.actions)
+        own = check_actions(actions, (self.num_envs,), self.config.actions)
         batch = self.batch
         if isinstance(self.opponent, str):
             batch.act(self._codes)
@@ -86,7 +91,7 @@ class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]
                 "action_mask": batch.views.masks[:, self.others].reshape(count, -1),
             }
             try:
-                chosen = checked_actions(self.opponent(views), (count,), self.config.actions)
+                chosen = check_actions(self.opponent(views), (count,), self.config.actions)
             except ActionError as error:
                 raise ActionError(f"opponent: its {error}") from None
             self._pause()  # an opponent may take long, and nothing was played yet
@@ -97,17 +102,17 @@ class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]
         return np.logical_not(self.batch.outcome.active[:, self.player])
 
 
-class GeneralsSingle(gymnasium.Env[Any, Any]):
+class GeneralsSingle(JsonSpec, gymnasium.Env[Any, Any]):
     """One game with one learning player; the others are played by ``opponent``.
 
     Observations are dicts of ``"observation"`` float32 (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,).
     """
 
-    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 10}  # noqa: RUF012 - Gymnasium's own
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012 - Gymnasium's own
 
     def __init__(self, opponent: Any = "expander", player: int = 0, **options: Any) -> None:
         """Set the game up; arguments and errors as in ``GeneralsSingleVector``."""
-        GameConfig.from_options(**options)  # options of a batch are none of these
+        check_options(GeneralsSingle, options, OPTIONS)  # options of a batch are none of these
         self.games = GeneralsSingleVector(
             1, opponent, player, copy=True, autoreset_mode=AutoresetMode.DISABLED, threads=1, **options
         )
@@ -140,8 +145,8 @@ class GeneralsSingle(gymnasium.Env[Any, Any]):
         with self.games.guard("step"):
             if self._over:
                 raise StateError("step: expected a call of reset() after the end of the game, got an action")
-            index = checked_actions(action, (), self.config.actions)
-            observations, rewards, terminated, truncated, infos = self.games.step(index[None])
+            index = check_action(action, self.config.actions)
+            observations, rewards, terminated, truncated, infos = self.games.step(np.array([index]))
             self._over = bool(terminated[0] or truncated[0])
         return first(observations), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), first(infos)
 

@@ -11,19 +11,22 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from generals_env.config import RENDER_MODES, GameConfig
+from generals_env.actions import check_actions
+from generals_env.arguments import check_flag, check_options, positive
+from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
 from generals_env.engine.batch import Batch, Outcome
 from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.maps import ATTEMPTS
-from generals_env.errors import ActionError, ConfigError, StateError
+from generals_env.errors import ConfigError, StateError
 from generals_env.guard import Guard
 from generals_env.interrupts import pending, raise_pending
 from generals_env.opponents import POLICIES
 from generals_env.seeding import seed_states
 from generals_env.spaces import action_space, observation_space
+from generals_env.specs import JsonSpec
 from generals_env.threads import available_cores
 
-__all__ = ["GeneralsVector", "PlayCounts", "VectorFace", "make_vec"]
+__all__ = ["GeneralsVector", "PlayCounts", "VectorFace", "make_vec", "positive"]
 
 Array = npt.NDArray[Any]
 Observations = dict[str, Array]
@@ -74,7 +77,7 @@ class TurnListener(Protocol):
         """Take note that the environment is as the step leaves it. What is raised here spoils nothing."""
 
 
-class VectorFace:
+class VectorFace(JsonSpec):
     """B games in arrays: seeds, resets, checks, and what a step tells. Subclasses say whose view it is.
 
     Attributes:
@@ -104,29 +107,31 @@ class VectorFace:
         """
         self.num_envs = positive("num_envs", num_envs)
         threads = available_cores() if threads is None else positive("threads", threads)
-        if not isinstance(copy, bool):
-            raise ConfigError(f"copy: expected True or False, got {copy!r}")
         self.autoreset_mode = mode_of(autoreset_mode)
         self.config = config
-        self.copy = copy
+        self.copy = check_flag("copy", copy)
         self.closed = False
         self.render_mode = config.render_mode
-        self.metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "autoreset_mode": self.autoreset_mode}
+        self.metadata: dict[str, Any] = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": RENDER_FPS,
+            "autoreset_mode": self.autoreset_mode,
+        }
         sizes, densities = config.map_parameters()
         self.batch = Batch(
-            config.empty_boards(num_envs),
+            config.empty_boards(self.num_envs),
             config.reward.weights(),
             config.max_turns,
             sizes,
             densities,
             template=config.drawn_board(),
             channels=len(config.channels),
-            threads=min(threads, num_envs),
+            threads=min(threads, self.num_envs),
         )
         self.listeners: list[TurnListener] = []
         self.guard = Guard()
         self._started = False
-        self._done = np.zeros(num_envs, np.bool_)  # whose game has ended and waits for a reset
+        self._done = np.zeros(self.num_envs, np.bool_)  # whose game has ended and waits for a reset
 
     @property
     def started(self) -> bool:
@@ -189,7 +194,9 @@ class VectorFace:
             self.batch.seed(states, which & seeded)
             self._restart(which)
             self._started = True
-            return self._observe(), self._infos(which)
+            observations, infos = self._observe(), self._infos(which)
+        self._show()
+        return observations, infos
 
     def _restart(self, which: npt.NDArray[np.bool_]) -> None:
         if not self.batch.reset(which):
@@ -261,6 +268,7 @@ class VectorFace:
         infos |= self._infos(np.ones(self.num_envs, np.bool_))
         for listener in self.listeners:
             listener.stepped()
+        self._show()
         return self._observe(), rewards, terminated, truncated, infos
 
     def _out(self, array: Array) -> Array:
@@ -315,6 +323,11 @@ class VectorFace:
         self._require_started("render")
         return tuple(render_board(self.batch.boards, b, self.config) for b in range(self.num_envs))
 
+    def _show(self) -> None:
+        """Show all games after a reset or a turn, if ``render_mode`` is ``"human"``."""
+        if self.render_mode == "human":
+            self.render()
+
     def close(self, **kwargs: Any) -> None:
         """Let the threads go; calling it twice is no error."""
         with self.guard("close"):
@@ -361,8 +374,8 @@ class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
         super().__init__(num_envs, config, copy, autoreset_mode, threads)
         self.single_observation_space = batch_space(observation_space(config), config.players)
         self.single_action_space = batch_space(action_space(config), config.players)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def act(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return what built-in policies would do now, (B, P) int64.
@@ -434,7 +447,7 @@ class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _codes(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
         if (
-            not isinstance(policies, (list, tuple))
+            not isinstance(policies, (list, tuple, np.ndarray))
             or len(policies) != self.config.players
             or any(not isinstance(name, str) or name not in POLICIES for name in policies)
         ):
@@ -444,7 +457,7 @@ class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
         return np.array([POLICIES.index(name) for name in policies], np.int64)
 
     def _take(self, actions: Any) -> None:
-        self.batch.outcome.actions[:] = checked_actions(actions, (self.num_envs, self.config.players), self.config.actions)
+        self.batch.outcome.actions[:] = check_actions(actions, (self.num_envs, self.config.players), self.config.actions)
 
     def _ended(self) -> npt.NDArray[np.bool_]:
         return np.logical_not(self.batch.outcome.active.any(axis=1))
@@ -455,24 +468,13 @@ def make_vec(
     copy: bool = True,
     autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     threads: int | None = None,
+    max_episode_steps: int | None = None,
     **options: Any,
 ) -> GeneralsVector:
     """Return many games at once; see ``generals_env.make_vec``."""
-    return GeneralsVector(num_envs, GameConfig.from_options(**options), copy, autoreset_mode, threads)
-
-
-def checked_actions(actions: Any, shape: tuple[int, ...], count: int) -> npt.NDArray[np.integer[Any]]:
-    """Return ``actions`` as an array of integers from 0 to ``count - 1``; raise ``ActionError`` if they are not."""
-    try:
-        array = np.asarray(actions)
-    except ValueError:
-        raise ActionError(f"actions: expected integers of shape {shape}, got {actions!r:.200}") from None
-    if array.shape != shape or array.dtype.kind not in "iu":
-        raise ActionError(f"actions: expected integers of shape {shape}, got {array.dtype} of shape {array.shape}")
-    low, high = array.min(), array.max()
-    if low < 0 or high >= count:
-        raise ActionError(f"actions: expected integers from 0 to {count - 1}, got {low if low < 0 else high}")
-    return array
+    check_options(make_vec, options, OPTIONS)
+    config = GameConfig.from_options(**options).limited(max_episode_steps)
+    return GeneralsVector(num_envs, config, copy, autoreset_mode, threads)
 
 
 def mode_of(mode: AutoresetMode | str) -> AutoresetMode:
@@ -488,10 +490,3 @@ def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
     if not isinstance(mask, np.ndarray) or mask.shape != (count,) or mask.dtype != np.bool_ or not mask.any():
         raise ConfigError(f"reset_mask: expected a bool array of shape ({count},) with a True, got {mask!r:.200}")
     return mask
-
-
-def positive(name: str, value: Any) -> int:
-    """Return ``value``; raise ``ConfigError`` unless it is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ConfigError(f"{name}: expected a positive integer, got {value!r}")
-    return int(value)

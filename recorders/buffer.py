@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,9 @@ Keys = npt.NDArray[np.int64]
 
 OVERFLOWS = ("drop_oldest", "block", "raise")
 STORES = ("boards", "zstd", "games")
+
+#: Attributes that a copy does not share: locks, readers and waiting writers, and the process.
+NOT_COPIED = ("_changed", "_readers", "_waiting", "_begun", "_owner")
 
 TICK = 0.1  # seconds after which a writer that waits looks whether it is to be interrupted
 
@@ -182,15 +186,19 @@ class ReplayBuffer:
         self._kind = store
         self._keep = float(keep_probability)
         self._rng = np.random.default_rng(seed_state(seed))
-        self._changed = threading.Condition()
         self._store: Store | None = None
-        self._readers = Readers()
-        self._waiting = 0  # writers that wait for room
-        self._begun: tuple[ExperienceBatch, ExperienceBatch, int] | None = None  # see ``_put_in_parts``
         self._next = 0  # key of the next experience while there is no store
         self._removed = 0
         self._skipped = 0
         self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set what a copy has of its own; see ``NOT_COPIED``."""
+        self._changed = threading.Condition()
+        self._readers = Readers()
+        self._waiting = 0  # writers that wait for room
+        self._begun: tuple[ExperienceBatch, ExperienceBatch, int] | None = None  # see ``_put_in_parts``
         self._owner = Owner()
 
     def __len__(self) -> int:
@@ -730,6 +738,27 @@ class ReplayBuffer:
             for batch in batches:
                 self._write(batch, 1.0)  # it was thinned out when it was collected
             self._restore(arrays)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle the experiences and settings, as of one moment: other threads may go on writing."""
+        with self._changed:
+            state = {name: value for name, value in self.__dict__.items() if name not in NOT_COPIED}
+            return copy.deepcopy(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what ``__getstate__`` gave."""
+        self.__dict__.update(state)
+        self._begin()
+
+    def __copy__(self) -> Self:
+        """Return a buffer of the same experiences; a copy never shares them, as both would write over them."""
+        other = object.__new__(type(self))
+        other.__setstate__(self.__getstate__())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a buffer of the same experiences."""
+        return self.__copy__()
 
     def _saved(self) -> dict[str, npt.NDArray[Any]]:
         """Return what is to be saved beside the experiences."""

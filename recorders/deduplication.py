@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.config import check_integer
+from generals_env.copies import NotCopied
 from generals_env.engine.hashset import EMPTY, Words, add_new, empty_hash_set, forget_newest, in_order
 from generals_env.errors import ConfigError, StateError
 from generals_env.processes import Owner
@@ -47,7 +48,7 @@ def mixed(words: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
-class DeduplicatingSink:
+class DeduplicatingSink(NotCopied):
     """Hands on what it has not seen, and counts what it has.
 
     An experience is known by game, player and turn, whatever else it holds; the last ``capacity`` of them are remembered as
@@ -60,6 +61,8 @@ class DeduplicatingSink:
     Attributes:
         capacity: How many ids are remembered.
     """
+
+    _instead = "make another DeduplicatingSink, with what this one remembered as known"
 
     def __init__(self, sink: Sink, capacity: int = 1_000_000, known: npt.NDArray[np.uint64] | None = None) -> None:
         """Hand on to ``sink``.

@@ -13,8 +13,9 @@ from generals_env.config import GameConfig, RewardConfig, bounds
 from generals_env.errors import ConfigError, MapError
 from generals_env.opponents import POLICIES
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.particulars import LEFT_OUT, plain
+from generals_env.recorders.particulars import LEFT_OUT
 from generals_env.recorders.recipe import Recipe
+from generals_env.specs import json_value
 
 __all__ = ["Origins"]
 
@@ -68,7 +69,7 @@ def options_of(batch: ExperienceBatch) -> dict[str, Any]:
     told = batch.metadata.get("config")
     if isinstance(told, dict):
         options = {name: value for name, value in told.items() if name in defaults and name not in LEFT_OUT}
-        options = {name: value for name, value in options.items() if value != plain(defaults[name])}
+        options = {name: value for name, value in options.items() if value != json_value(defaults[name])}
     else:  # games of people
         versions = set(batch.boards.games["version"].tolist())
         options = {"rules": f"v{versions.pop()}"} if len(versions) == 1 else {}

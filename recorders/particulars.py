@@ -14,6 +14,7 @@ from generals_env import __version__
 from generals_env.config import GameConfig
 from generals_env.recorders.formats.npz import SCHEMA
 from generals_env.recorders.observed import Observed
+from generals_env.specs import json_value
 
 __all__ = ["particulars", "seed_of"]
 
@@ -29,21 +30,14 @@ def particulars(config: GameConfig, observed: Observed, policies: Sequence[Any] 
         "generals_env": __version__,
         "schema": SCHEMA,
         "rules": config.rules,
-        "config": {name: plain(value) for name, value in options.items()},
+        "config": json_value(options),
         "reward": reward,
         "reward_hash": hashlib.sha256(json.dumps(reward, sort_keys=True).encode()).hexdigest()[:12],
         "seed": None,
-        "policies": None if policies is None else list(policies),
+        "policies": None if policies is None else json_value(list(policies)),
         "wrappers": list(observed.wrappers),
         "observations": "dense" if observed.dense else "boards",
     }
-
-
-def plain(value: Any) -> Any:
-    """Return an option as JSON takes it."""
-    if isinstance(value, tuple):
-        return [plain(part) for part in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def seed_of(seed: Any) -> Any:

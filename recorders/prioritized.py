@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import is_number
+from generals_env.arguments import check_options, is_number, keywords
 from generals_env.engine.sumtree import draw_slots, set_priorities
 from generals_env.errors import ConfigError
 from generals_env.recorders.buffer import Keys, ReplayBuffer, Store
@@ -55,7 +55,9 @@ class PrioritizedReplayBuffer(ReplayBuffer):
 
         Raises:
             ConfigError: If an argument has a value it cannot have.
+            OptionError: If an option is unknown.
         """
+        check_options(PrioritizedReplayBuffer, options, keywords(ReplayBuffer))
         super().__init__(capacity, **options)
         for name, value, least in (("alpha", alpha, 0.0), ("epsilon", epsilon, 0.0)):
             if not is_number(value) or not least <= value < np.inf:

@@ -12,7 +12,8 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
-from generals_env.config import check_integer
+from generals_env.arguments import check_flag, check_integer
+from generals_env.copies import NotCopied
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
@@ -29,7 +30,7 @@ __all__ = ["AECRecorder", "ExperienceRecorder", "ParallelRecorder"]
 Self = TypeVar("Self", bound="ExperienceRecorder")
 
 
-class ExperienceRecorder:
+class ExperienceRecorder(NotCopied):
     """Records every transition of an environment of this package, also below or above other wrappers.
 
     ``ExperienceRecorder(env, sink)`` gives the recorder that fits: an ``AECRecorder``, ``ParallelRecorder``,
@@ -55,6 +56,8 @@ class ExperienceRecorder:
         >>> with ExperienceRecorder(generals_env.make(), "runs/a") as env:  # doctest: +SKIP
         ...     env.reset(seed=1)
     """
+
+    _instead = "copy its env, which copies without recorders, and record the copy by another ExperienceRecorder"
 
     env: Any
 
@@ -108,8 +111,7 @@ class ExperienceRecorder:
         self._guard = self._find_guard()
         self.journal: Journal | None = None
         self.finalizer: Any = None
-        if not isinstance(enabled, bool) or not isinstance(opponents, bool):
-            raise ConfigError(f"enabled, opponents: expected True or False, got {enabled!r:.80} and {opponents!r:.80}")
+        enabled, opponents = check_flag("enabled", enabled), check_flag("opponents", opponents)
         players = self._config().players
         if policies is not None and (isinstance(policies, str) or len(policies) != players):
             raise ConfigError(f"policies: expected one for each of {players} players, got {policies!r:.200}")

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env import replay
+from generals_env.arguments import as_config
 from generals_env.config import RewardConfig
 from generals_env.engine.boards import copy_boards
 from generals_env.engine.packing import PackedBoards, first_rows, trimmed
@@ -99,7 +100,7 @@ def record_replays(
         paths: Files as ``generals_env.replay.read`` takes them, or one such file.
         sink: A folder or URL, an object with ``write``, ``flush`` and ``close``, or several of these; closed at the end. It
             is called from this thread only.
-        reward: Weights of the reward; the default ones without.
+        reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields; the default ones without.
         on_error: ``"raise"`` stops at the first replay that cannot be recorded, ``"skip"`` reports it.
 
     Raises:
@@ -111,7 +112,7 @@ def record_replays(
         raise ConfigError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
     if isinstance(paths, (str, Path)):
         paths = [paths]
-    weights = (reward or RewardConfig()).weights()
+    weights = as_config("reward", RewardConfig, reward, RewardConfig()).weights()
     with closing(open_sink(sink)) as opened, Ahead(weights) as ahead:
         recorder = ReplayRecorder(opened, on_error == "skip")
         for path in paths:

@@ -5,7 +5,7 @@ The buffer hears of boards from the environment, and of everything else from ``a
 
 from __future__ import annotations
 
-import threading
+import copy
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -477,19 +477,18 @@ class TurnBuffer(ReplayBuffer):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle experiences compressed; games that are to be played again lie as they are."""
         with self._changed:
-            state = {name: value for name, value in self.__dict__.items() if name != "_changed"}
             store = self._store
-            if store is not None and not self.plays_again:
-                batches = list(store.between(store.first, store.next)) if len(self) else []
-                state |= {"_store": None, "_next": store.first}
-                state["saved"] = store.like.metadata, [encode_batch(batch) for batch in batches]
-            return state
+            if store is None or self.plays_again:
+                return super().__getstate__()
+            state = {name: value for name, value in self.__dict__.items() if name not in ("_changed", "_store")}
+            batches = list(store.between(store.first, store.next)) if len(self) else []
+            saved = store.like.metadata, [encode_batch(batch) for batch in batches]
+            return copy.deepcopy(state) | {"_store": None, "_next": store.first, "saved": saved}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the experiences up again."""
         metadata, batches = state.pop("saved", ({}, []))
-        self.__dict__.update(state)
-        self._changed = threading.Condition()
+        super().__setstate__(state)
         for data in batches:
             self.write(replace(decode_batch(data), metadata=metadata))
 

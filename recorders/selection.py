@@ -41,7 +41,8 @@ class Selection:
         """
         for name, value, kind in (("game_ids", game_ids, str), ("player_ids", player_ids, (int, np.integer))):
             if isinstance(value, str) or not (
-                value is None or (isinstance(value, Collection) and all(isinstance(one, kind) for one in value))
+                value is None
+                or (isinstance(value, Collection) and all(isinstance(one, kind) and not isinstance(one, bool) for one in value))
             ):
                 raise ConfigError(f"{name}: expected a list of them or None, got {value!r:.200}")
         if min_turn is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from generals_env.config import check_integer, is_number
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, raise_pending
 from generals_env.processes import Owner, finalize
@@ -73,7 +74,7 @@ class SpillStats:
     damaged_segments: int
 
 
-class SpillBuffer:
+class SpillBuffer(NotCopied):
     """A queue: what is written first is read first.
 
     It has three parts, from the oldest to the newest experience::
@@ -96,6 +97,8 @@ class SpillBuffer:
 
     Any number of threads may write and read. Batches come back as they went in, bit for bit.
     """
+
+    _instead = "hand on what it holds, or make another SpillBuffer with a folder of its own"
 
     def __init__(
         self,

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import check_flag
+from generals_env.copies import NotCopied
 from generals_env.engine.legality import legal_actions
 from generals_env.engine.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.errors import ConfigError, StateError
@@ -193,10 +195,18 @@ class Validator:
         Raises:
             ConfigError: If ``sequences`` is no bool.
         """
-        if not isinstance(sequences, bool):
-            raise ConfigError(f"sequences: expected True or False, got {sequences!r}")
-        self.sequences = sequences
+        self.sequences = check_flag("sequences", sequences)
         self._last: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle what is remembered, not the lock."""
+        with self._lock:
+            return {"sequences": self.sequences, "_last": self._last.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what ``__getstate__`` gave."""
+        self.__dict__.update(state)
         self._lock = threading.Lock()
 
     def check(self, batch: ExperienceBatch) -> Validation:
@@ -229,12 +239,14 @@ def source_of(batch: ExperienceBatch) -> str:
     return str(batch.metadata.get("run", ""))
 
 
-class ValidatingSink:
+class ValidatingSink(NotCopied):
     """Hands on sound experience, and counts the rest by reason.
 
     A batch that the next sink refuses (it raises) changes nothing: it may come again. Any number of threads may write, one
     after another.
     """
+
+    _instead = "make another ValidatingSink of a sink of its own; Validators can be copied"
 
     def __init__(self, sink: Sink, validator: Validator | None = None, on_invalid: str = "drop") -> None:
         """Hand on to ``sink``.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorWrapper
 
 from generals_env.engine.batch import Batch, Outcome
@@ -382,6 +383,12 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
     def _games(self) -> VectorFace:
         games: VectorFace = self.env.unwrapped.games
         return games
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Gymnasium's own wrapper does so, too
+        """How ``gymnasium.make`` makes the environment anew, without a recorder: it cannot know where to record."""
+        spec: EnvSpec | None = self.env.spec
+        return spec
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a new game, as the environment does. One that had not ended has no terminal experience."""

@@ -39,7 +39,7 @@ nan, inf = float("nan"), float("inf")
 @contextmanager
 def refused(kind: type[GeneralsError], start: str) -> Iterator[None]:
     """Check that what happens within raises ``kind``, and that its text begins with ``start`` and says what came."""
-    with pytest.raises(Exception, match=r"(?s)expected .*got .*|^option .*: expected .*") as caught:
+    with pytest.raises(Exception, match=r"(?s)expected .*got .*") as caught:
         yield
     assert type(caught.value) is kind
     assert str(caught.value).startswith(start)
@@ -56,7 +56,6 @@ SIZE = "expected an integer from 4 to 64, got "
 TURNS = "max_turns: expected an integer from 1 to 2147483647, got "
 MOUNTAINS = "mountain_density: expected a share from 0 to 0.3, got "
 OPTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"playrs": 3}, "option 'playrs': expected one of players, height, width,"),
     *(({"players": bad}, f"players: expected an integer from 2 to 16, got {bad!r}") for bad in (1, 17, True, 2.0, "2", None)),
     *(({"height": bad}, f"height: {SIZE}{bad!r}") for bad in (3, 65, 20.0, "20", None, True)),
     *(({"width": bad}, f"width: {SIZE}{bad!r}") for bad in (3, 65, -4, nan)),
@@ -84,7 +83,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
         ({"city_density": bad}, f"city_density: expected a share from 0 to 0.2, got {bad!r}")
         for bad in (0.21, -1, inf, "", (0, 0.1))
     ),
-    ({"reward": {"win_game": 1}}, "reward: expected a RewardConfig, got {'win_game': 1}"),
+    ({"reward": 5}, "reward: expected RewardConfig or a mapping of its fields, got 5"),
     ({"observation": "all"}, "observation: expected one of standard, full, got 'all'"),
     ({"render_mode": "pygame"}, "render_mode: expected None or one of human, ansi, rgb_array, got 'pygame'"),
     *(({"render_player": bad}, f"render_player: expected an integer from 0 to 1, got {bad!r}") for bad in (2, -1, "0")),

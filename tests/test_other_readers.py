@@ -316,7 +316,7 @@ def test_an_exported_dataset_recovers_seat_opponent_reward_and_wrappers(tmp_path
     assert (spec.kwargs["player"], spec.kwargs["opponent"]) == (1, "random")
     assert [wrapper.name for wrapper in spec.additional_wrappers] == ["FogMemory", "FrameStack", "PotentialShaping"]
     assert spec.additional_wrappers[2].kwargs == {"gamma": pytest.approx(0.9), "land": 0, "army": 0.25, "cities": 0}
-    recovered = check_environment(dataset, reward=RewardConfig(**spec.kwargs["reward"]))
+    recovered = check_environment(dataset)
     assert recovered.config.reward == reward
 
 

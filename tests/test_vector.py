@@ -15,7 +15,7 @@ from helpers import DUEL, MARCH, RAID, TEAM_RAID, TO_THE_LAST, Options, move, sa
 from test_errors import refused
 
 import generals_env
-from generals_env import ActionError, ConfigError, MapError, RewardConfig, StateError
+from generals_env import ActionError, ConfigError, MapError, OptionError, RewardConfig, StateError
 from generals_env.engine.policies import expander_action, random_action
 from generals_env.opponents import POLICIES
 from generals_env.vector import GeneralsVector, PlayCounts
@@ -637,7 +637,11 @@ BAD_OPTIONS: list[tuple[Options, type[generals_env.GeneralsError], str]] = [
     *(({"num_envs": bad}, ConfigError, f"num_envs: expected a positive integer, got {bad!r}") for bad in (*INTEGERS, None)),
     *(({"threads": bad}, ConfigError, f"threads: expected a positive integer, got {bad!r}") for bad in INTEGERS),
     *(({"autoreset_mode": bad}, ConfigError, "autoreset_mode: expected one of ") for bad in ("always", None, 5, [])),
-    ({"playrs": 2}, ConfigError, "option 'playrs': expected one of players, height,"),
+    (
+        {"playrs": 2},
+        OptionError,
+        "make_vec() got an unexpected keyword argument 'playrs'; did you mean 'players'? expected one of ",
+    ),
     ({"players": 17}, ConfigError, "players: expected an integer from 2 to 16, got 17"),
     ({"map": "A"}, MapError, "map: expected 4 to 64 rows of 4 to 64 tiles, got 1 rows of 1"),
 ]

@@ -19,6 +19,7 @@ from gymnasium.vector.utils import batch_space
 
 from generals_env.errors import ConfigError
 from generals_env.single import GeneralsSingle
+from generals_env.specs import json_value
 from generals_env.vector import VectorFace
 
 __all__ = ["Change", "Env", "SingleWrapper", "VectorFaceWrapper", "wrapped"]
@@ -58,7 +59,7 @@ class Change:
                 f"env: expected a GeneralsVector, GeneralsSingleVector or GeneralsSingle, wrapped or not, got {env!r:.200}"
             )
         space: Any = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
-        if not isinstance(space, spaces.Dict) or list(space) != ["action_mask", "observation"]:
+        if not isinstance(space, spaces.Dict) or set(space) != {"action_mask", "observation"}:
             raise ConfigError(f"env: expected observations that are dicts of observation and action_mask, got {space!r:.200}")
         self.games: VectorFace = games
         self.below: spaces.Dict = space
@@ -195,7 +196,7 @@ class SingleWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
         """Play one turn, as the environment below does."""
         with self.change.games.guard("step"):
-            below = self.change.actions(np.asarray(action)[None])[0]
+            below = self.change.actions([action])[0]
             seen, reward, terminated, truncated, info = self.env.step(below)
             rewards = self.change.rewards(
                 np.array([reward], np.float32), np.array([terminated]), np.ones(1, np.bool_), np.zeros(1, np.bool_)
@@ -236,6 +237,6 @@ def wrapped(env: Env, change: Change, **options: Any) -> Env:
     if isinstance(env, VectorEnv):
         wrapper = VectorFaceWrapper(env, change)
     else:
-        wrapper = SingleWrapper(env, change, options)
+        wrapper = SingleWrapper(env, change, json_value(options))
     made: Env = wrapper
     return made

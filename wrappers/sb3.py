@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -94,7 +95,7 @@ class SB3VecEnv(VecEnv):
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Take the actions, (B,) integers; ``step_wait`` plays them."""
-        self._actions = np.array(actions)
+        self._actions = copy.deepcopy(actions)  # callers may write over theirs
 
     def step_wait(self) -> tuple[Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]:
         """Play one turn of every game; ended games begin anew.

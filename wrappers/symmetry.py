@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.actions import check_actions
 from generals_env.engine.symmetry import (
     INVERSE,
     KEEP_SHAPE,
@@ -20,7 +21,6 @@ from generals_env.engine.symmetry import (
     transform_observations,
 )
 from generals_env.seeding import seed_states
-from generals_env.vector import checked_actions
 from generals_env.wrappers.faces import Change, Env, Flags, Observations, wrapped
 
 __all__ = ["RandomSymmetry"]
@@ -65,7 +65,7 @@ class Turning(Change):
 
     def actions(self, actions: Any) -> Any:
         """Return actions turned back."""
-        shown = checked_actions(actions, self.shape[:-3], self.games.config.actions)
+        shown = check_actions(actions, self.shape[:-3], self.games.config.actions)
         extents = transform_extents(self._extents, self.symmetries)
         return transform_actions(shown, INVERSE[self.symmetries], self.board, extents)
 

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from generals_env.config import check_integer, is_number
+from generals_env.arguments import check_flag, check_integer, is_number
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
 from generals_env.recorders.disks import network_kind
@@ -34,13 +36,15 @@ DURABILITIES = ("commit", "normal")
 FOLLOW = 0.05  # seconds between looks at whether to stop
 
 
-class ExperienceLog(ClosingSink):
+class ExperienceLog(NotCopied, ClosingSink):
     """A folder of experience that survives crashes; a sink.
 
     The log numbers experiences itself, from 0 and without gaps; ``sequence`` of what is read is its number, not the
     recorder's. One process at a time writes, any number read. It lies on a disk of this machine: SQLite, which does the work,
     cannot share a log between machines.
     """
+
+    _instead = 'open ExperienceLog(folder, mode="r"), which can be copied, in any number of processes'
 
     def __init__(
         self,
@@ -84,8 +88,7 @@ class ExperienceLog(ClosingSink):
             check_integer("max_bytes", max_bytes, 1, 2**62)
         if max_age is not None and (not is_number(max_age) or not max_age > 0):
             raise ConfigError(f"max_age: expected seconds above 0, or None, got {max_age!r}")
-        if not isinstance(drop_unread, bool):
-            raise ConfigError(f"drop_unread: expected True or False, got {drop_unread!r}")
+        check_flag("drop_unread", drop_unread)
         try:
             self.folder = Path(folder)
             refuse_other_uses(self.folder, LOG, "folder", reading=mode == "r")
@@ -110,6 +113,10 @@ class ExperienceLog(ClosingSink):
             except StorageError:
                 self._writer.close()
                 raise
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copy and pickle a log that only reads; errors as in ``NotCopied``."""
+        return super().__reduce_ex__(protocol) if self._writer is not None else object.__reduce_ex__(self, protocol)
 
     # --- Writing --------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
-from generals_env.config import check_integer
+from generals_env.arguments import as_config, check_integer
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, pending, raise_pending
 from generals_env.processes import Owner
@@ -27,7 +28,7 @@ SLICE = 0.05  # seconds between looks at signals that were put off
 Futures = list[Future[Any]]
 
 
-class MultiSink(ClosingSink):
+class MultiSink(NotCopied, ClosingSink):
     """Writes every batch to several sinks at once, each in a thread of its own; each gets each batch once, and in order.
 
     What a sink refuses (it raises) waits for it alone, and is given to it again: with every batch that is written, with
@@ -54,6 +55,8 @@ class MultiSink(ClosingSink):
         policy: ``"all"`` or ``"any"``.
         overflow: ``"raise"``, ``"block"`` or ``"drop_oldest"``.
     """
+
+    _instead = "make another MultiSink of sinks of its own"
 
     def __init__(
         self,
@@ -221,7 +224,7 @@ def finish(futures: Futures) -> None:
         wait(futures, SLICE)
 
 
-class RetryingSink(ClosingSink):
+class RetryingSink(NotCopied, ClosingSink):
     """Passes batches on to a sink, and tries again what fails: by default 5 times, after 0.1, 0.2, 0.4 and 0.8 seconds.
 
     It relies on a sink that raises not having taken the batch. In a process that was forked off the one that made it,
@@ -232,15 +235,17 @@ class RetryingSink(ClosingSink):
         retry: How often, and when.
     """
 
-    def __init__(self, sink: str | Path | Sink, retry: Retry | None = None) -> None:
+    _instead = "make another RetryingSink of a sink of its own"
+
+    def __init__(self, sink: str | Path | Sink, retry: Retry | Mapping[str, Any] | None = None) -> None:
         """Write to ``sink``.
 
         Args:
             sink: A sink, or what ``open_sink`` makes one of.
-            retry: How often, and when.
+            retry: How often, and when: a ``Retry``, or a mapping of its fields.
         """
         self.sink = open_sink(sink)
-        self.retry = retry or Retry()
+        self.retry = as_config("retry", Retry, retry, Retry())
         self._owner = Owner()
 
     def write(self, batch: ExperienceBatch) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from generals_env.config import check_integer, is_number
+from generals_env.arguments import check_integer, is_number, make_plain
 from generals_env.errors import ConfigError
 from generals_env.interrupts import pending
 
@@ -69,6 +69,7 @@ class Retry:
         Raises:
             ConfigError: If one is not what it should be.
         """
+        make_plain(self)
         check_integer("tries", self.tries, 1, 1000)
         for name in ("first_wait", "most_wait"):
             value = getattr(self, name)

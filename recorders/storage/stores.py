@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from generals_env.arguments import as_config
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.disks import free_bytes
 from generals_env.recorders.leftovers import leftovers_in, remove
@@ -111,7 +112,7 @@ def open_store(place: str | Path, create: bool = False, retry: Retry | None = No
     """
     place = local_path(place)
     if isinstance(place, str) and is_url(place):
-        return RemoteStore(place, create, retry or Retry(), timeout)
+        return RemoteStore(place, create, retry, timeout)
     return LocalStore(place, create)
 
 
@@ -248,7 +249,7 @@ class RemoteStore:
         if "@" in parts.netloc:
             raise ConfigError("sink: expected a URL without a password: who may write is known from the environment")
         self.url = url.rstrip("/")
-        self.retry = retry or Retry()
+        self.retry = as_config("retry", Retry, retry, Retry())
         self.timeout = timeout
         self._s3 = parts.scheme == "s3"
         self._connection: tuple[int, Any] = (-1, None)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from generals_env.config import check_integer, is_number
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
 from generals_env.processes import Owner
@@ -116,7 +117,7 @@ class OpenFile:
             self.ended.update(np.unique(batch.player_id[batch.terminated | batch.truncated]).tolist())
 
 
-class DatasetWriter(ClosingSink):
+class DatasetWriter(NotCopied, ClosingSink):
     """Writes experience to files in a folder or on S3.
 
     Experience gathers in memory and becomes a file when it is large or old enough, when the hour (UTC) changes, and when
@@ -139,6 +140,8 @@ class DatasetWriter(ClosingSink):
         format: A key of ``formats.FORMATS``.
         naming: ``"packed"`` or ``"games"``.
     """
+
+    _instead = "make another DatasetWriter of the same place, any number may write to it"
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from generals_env.arguments import check_options, keywords
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.consumer import ExperienceConsumer
 
@@ -25,8 +26,10 @@ async def stream_async(consumer: ExperienceConsumer, **options: Any) -> AsyncIte
         **options: Of ``ExperienceConsumer.stream_experiences``.
 
     Raises:
+        OptionError: If an option is unknown.
         GeneralsError: As ``ExperienceConsumer.stream_experiences``.
     """
+    check_options(stream_async, options, keywords(ExperienceConsumer.stream_experiences))
     batches: Iterator[ExperienceBatch] = consumer.stream_experiences(**options)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, "stream") as pool:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from generals_env.arguments import check_options, keywords
+from generals_env.copies import NotCopied
 from generals_env.errors import StateError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["BackgroundReader", "read_into"]
 
 
-class BackgroundReader:
+class BackgroundReader(NotCopied):
     """Writes batches into a sink in a thread of its own; what goes wrong there is raised by ``check`` and ``join``.
 
     A sink that blocks lets it wait, and the source with it. The sink stays open.
@@ -25,6 +27,8 @@ class BackgroundReader:
         experiences: How many were written.
         position: Where in the stream the last one of them ends; None if nobody tells.
     """
+
+    _instead = "begin another with read_into(consumer, sink)"
 
     def __init__(
         self,
@@ -108,6 +112,8 @@ def read_into(consumer: ExperienceConsumer, sink: Sink, **options: Any) -> Backg
 
     Raises:
         ConfigError: If an option is not what it should be.
+        OptionError: If an option is unknown.
     """
+    check_options(read_into, options, keywords(consumer.stream_experiences))
     batches = consumer.stream_experiences(**{"batch_size": None, **options})
     return BackgroundReader(batches, sink, position=lambda: consumer.position, interrupt=consumer.close)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from generals_env.arguments import check_options, keywords
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.log import ExperienceLog
@@ -34,10 +35,12 @@ def cached(consumer: ExperienceConsumer, log: ExperienceLog, **options: Any) -> 
 
     Raises:
         ConfigError: If an option is not what it should be.
+        OptionError: If an option is unknown.
         StorageError: If the log cannot be written, or its last experiences are of no stream, or as ``stream_experiences``.
     """
     if "resume" in options:
         raise ConfigError(f"resume: expected to go on where the log ends, got {options['resume']}")
+    check_options(cached, options, (name for name in keywords(consumer.stream_experiences) if name != "resume"))
     batches = consumer.stream_experiences(**{"batch_size": None, **options}, resume=cached_position(log))
     return written(consumer, log, batches)
 

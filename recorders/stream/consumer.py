@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +12,8 @@ from typing import Any, Self
 import grpc
 import numpy as np
 
-from generals_env.config import check_integer
+from generals_env.arguments import as_config, check_integer
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.processes import Owner
 from generals_env.recorders.codec import encode_batch
@@ -54,7 +55,7 @@ class Submitted:
     errors: tuple[str, ...]
 
 
-class ExperienceConsumer:
+class ExperienceConsumer(NotCopied):
     """Receives experience from a server, in order, each once.
 
     Where the connection breaks, or the server goes away and comes back, it connects again and goes on behind the last
@@ -75,6 +76,8 @@ class ExperienceConsumer:
         reconnects: How often a new connection was made.
     """
 
+    _instead = "make another ExperienceConsumer of its address, and give its position as resume"
+
     def __init__(
         self,
         address: str,
@@ -83,7 +86,7 @@ class ExperienceConsumer:
         root_certificates: str | Path | None = None,
         certificate: str | Path | None = None,
         key: str | Path | None = None,
-        retry: Retry | None = None,
+        retry: Retry | Mapping[str, Any] | None = None,
         max_message_bytes: int = 10_000_000,
     ) -> None:
         """Prepare to connect; the first call does.
@@ -103,7 +106,7 @@ class ExperienceConsumer:
         """
         check_integer("max_message_bytes", max_message_bytes, 2**16, 2**30)
         self.address = address
-        self.retry = retry or Retry(tries=20, first_wait=0.1, most_wait=10.0)
+        self.retry = as_config("retry", Retry, retry, Retry(tries=20, first_wait=0.1, most_wait=10.0))
         self._access = Access(token, root_certificates, certificate, key, max_message_bytes)
         self._channel = open_channel(address, self._access)
         self._stub: Any = ExperienceServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
@@ -126,7 +129,7 @@ class ExperienceConsumer:
         *,
         min_turn: int = 0,
         start: str | int = "oldest",
-        resume: Position | None = None,
+        resume: Position | Mapping[str, Any] | None = None,
         max_batch_wait_ms: int = 100,
         shard: int = 0,
         shards: int = 1,
@@ -181,7 +184,7 @@ class ExperienceConsumer:
             shards=shards,
             max_message_bytes=self._access.max_message_bytes,
         )
-        self.position = resume
+        self.position = None if resume is None else as_config("resume", Position, resume)
         return self._handed_out(self._received(request), batch_size)
 
     def _handed_out(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from generals_env.config import check_integer
+from generals_env.arguments import check_integer, make_plain
 
 __all__ = ["DEFAULT_MESSAGE_BYTES", "Limits"]
 
@@ -38,6 +38,7 @@ class Limits:
         Raises:
             ConfigError: If one is no integer, or out of range.
         """
+        make_plain(self)
         least = {"max_message_bytes": 2**16, "cache_bytes": 0}
         for field in fields(self):
             check_integer(field.name, getattr(self, field.name), least.get(field.name, 1), 2**30)

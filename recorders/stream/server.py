@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import grpc
 from google.protobuf import timestamp_pb2
@@ -13,7 +14,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from generals_env.config import is_number
+from generals_env.arguments import as_config, is_number
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError
 from generals_env.processes import Owner
 from generals_env.recorders.buffer import ReplayBuffer
@@ -43,7 +45,7 @@ KEEPALIVE = (
 )
 
 
-class ExperienceServer:
+class ExperienceServer(NotCopied):
     """Serves ``generals.experience.v1``, reflection and ``grpc.health.v1`` over a buffer or a log.
 
     It runs in threads beside whatever fills the source, or alone. Whoever made the source closes it, after the server has
@@ -57,6 +59,8 @@ class ExperienceServer:
         ...     env.play(1000, ("expander", "random"))
     """
 
+    _instead = "make another ExperienceServer in the other process, or connect to its address"
+
     def __init__(
         self,
         source: ReplayBuffer | ExperienceLog,
@@ -66,7 +70,7 @@ class ExperienceServer:
         key: str | Path | None = None,
         client_ca: str | Path | None = None,
         token: str | None = None,
-        limits: Limits | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
     ) -> None:
         """Set the server up; it answers from ``start`` on.
 
@@ -77,15 +81,13 @@ class ExperienceServer:
             key: File in PEM with its key.
             client_ca: File in PEM with certificates that vouch for clients; each has to show one then.
             token: What every call but ``Check`` of health has to bring as ``authorization: Bearer <token>``.
-            limits: How much others may take.
+            limits: How much others may take: ``Limits``, or a mapping of its fields.
 
         Raises:
             ConfigError: If an argument is not what it should be, or nobody can listen at the address.
             StorageError: If the log cannot be read.
         """
-        self.limits = Limits() if limits is None else limits
-        if not isinstance(self.limits, Limits):
-            raise ConfigError(f"limits: expected Limits, got {limits!r}")
+        self.limits = as_config("limits", Limits, limits, Limits())
         credentials = credentials_of(certificate, key, client_ca)
         checked_address(address, credentials is not None)
         if token is not None and not (isinstance(token, str) and token and token.isascii() and token.isprintable()):

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from queue import Empty, Full, Queue
 from typing import Any
 
-from generals_env.config import check_integer
+from generals_env.arguments import check_integer, check_options, keywords
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.background import read_into
@@ -19,15 +20,21 @@ TICK = 0.05  # seconds between looks at whether it is over
 
 AHEAD = 2  # batches of each connection that may wait to be taken
 
+#: What each connection may be told, and each stream.
+OF_CONSUMER = tuple(name for name in keywords(ExperienceConsumer) if name != "address")
+OF_STREAM = tuple(name for name in keywords(ExperienceConsumer.stream_experiences) if name not in ("resume", "shard", "shards"))
+
 Arrived = Queue[tuple[int, ExperienceBatch, Position | None]]
 
 
-class ShardedConsumer:
+class ShardedConsumer(NotCopied):
     """Receives the experiences of all games, each once; those of a game in order, games in any.
 
     Attributes:
         positions: Behind the last experience of each share that was handed out; to be given back as ``resume``.
     """
+
+    _instead = "make another ShardedConsumer of the same address, and give its positions as resume"
 
     def __init__(self, address: str, shards: int, **options: Any) -> None:
         """Prepare to connect.
@@ -39,8 +46,10 @@ class ShardedConsumer:
 
         Raises:
             ConfigError: If an argument is not what it should be.
+            OptionError: If an option is unknown.
         """
         check_integer("shards", shards, 1, 64)
+        check_options(ShardedConsumer, options, OF_CONSUMER)
         self._address, self._options = address, options
         self._consumers = [ExperienceConsumer(address, **options) for _ in range(shards)]
         self.positions: list[Position | None] = [None] * shards
@@ -61,8 +70,10 @@ class ShardedConsumer:
 
         Raises:
             ConfigError: If an argument is not what it should be.
+            OptionError: If an option is unknown.
             StorageError: As ``ExperienceConsumer.stream_experiences``, for any of the shares.
         """
+        check_options(ShardedConsumer.stream_experiences, options, OF_STREAM)
         shards = len(self.positions)
         places: list[Position | None] = [None] * shards if resume is None else list(resume)
         if len(places) != shards:

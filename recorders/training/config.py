@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from generals_env.config import check_integer, is_number
+from generals_env.arguments import check_flag, check_integer, is_number, make_plain
 from generals_env.errors import ConfigError
 
 __all__ = ["TrainerConfig"]
@@ -53,6 +53,7 @@ class TrainerConfig:
         Raises:
             ConfigError: If one is not what it should be.
         """
+        make_plain(self)
         for name in ("capacity", "batch_size", "n_step", "beta_steps", "target_every"):
             check_integer(name, getattr(self, name), 1, 2**40)
         check_integer("min_size", self.min_size, 1, self.capacity)
@@ -62,7 +63,6 @@ class TrainerConfig:
         for name in ("learning_rate", "max_gradient", *(("replay_ratio",) if self.replay_ratio is not None else ())):
             if not is_number(getattr(self, name)) or not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)!r}")
-        if not isinstance(self.augment, bool):
-            raise ConfigError(f"augment: expected True or False, got {self.augment!r}")
+        check_flag("augment", self.augment)
         if self.seed is not None:
             check_integer("seed", self.seed, 0, 2**62)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from generals_env.config import check_integer
+from generals_env.arguments import as_config, check_integer
+from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
 from generals_env.processes import Owner
@@ -38,7 +39,7 @@ FORMAT = 1
 LOOK = 0.02  # seconds between looks at whether there is enough to begin with
 
 
-class DistributedTrainer:
+class DistributedTrainer(NotCopied):
     """Trains a network by double Q-learning on a stream, a dataset, or any batches.
 
     A thread reads experience into a ``PrioritizedReplayBuffer`` while ``train`` draws from it. With ``checkpoint`` all that
@@ -60,12 +61,14 @@ class DistributedTrainer:
         step: Steps taken, those before a crash that a checkpoint tells of among them.
     """
 
+    _instead = "copy its model, or save a checkpoint and make another DistributedTrainer of it"
+
     def __init__(
         self,
         source: str | ExperienceConsumer | Iterable[ExperienceBatch],
         model: nn.Module,
         *,
-        config: TrainerConfig | None = None,
+        config: TrainerConfig | Mapping[str, Any] | None = None,
         checkpoint: str | Path | None = None,
         device: Any = "cpu",
     ) -> None:
@@ -74,7 +77,7 @@ class DistributedTrainer:
         Args:
             source: The address of a server, a consumer, which ``close`` closes, or batches, as ``open_dataset`` gives them.
             model: From states (n, C, H, W) float32 to values of all actions (n, 8*H*W + 1) float32; ``QNetwork`` is one.
-            config: The numbers.
+            config: The numbers: a ``TrainerConfig``, or a mapping of its fields.
             checkpoint: File to go on from, if it is there, and to save to.
             device: As torch names it.
 
@@ -85,7 +88,7 @@ class DistributedTrainer:
         """
         if not isinstance(model, nn.Module):
             raise ConfigError(f"model: expected a torch module, got {type(model).__name__}")
-        self.config = config or TrainerConfig()
+        self.config = as_config("config", TrainerConfig, config, TrainerConfig())
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.target = copy.deepcopy(self.model).requires_grad_(False)

@@ -1,0 +1,148 @@
+"""Checks of arguments: one exception, one wording, and numpy's scalars and arrays taken as Python's numbers and lists."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from generals_env.errors import ConfigError, OptionError
+
+__all__ = [
+    "as_config",
+    "check_flag",
+    "check_integer",
+    "check_options",
+    "is_number",
+    "keywords",
+    "make_plain",
+    "plain",
+    "plain_sequence",
+    "positive",
+    "shown",
+]
+
+Config = TypeVar("Config")
+
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def plain(value: Any) -> Any:
+    """Return a scalar of numpy, or an array without axes, as Python's own; anything else as it is."""
+    if isinstance(value, np.longdouble):  # whose ``item`` is no number of Python's
+        return float(value)
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+
+
+def plain_sequence(value: Any) -> Any:
+    """Return a list, tuple or array as a tuple of Python's own numbers; anything else as ``plain`` does."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        return tuple(plain(one) for one in value)
+    return plain(value)
+
+
+def shown(value: Any, most: int = 200) -> str:
+    """Return ``value`` as error messages show it: at most so many characters."""
+    try:
+        return f"{value!r:.{most}}"
+    except ValueError:  # Python writes no integers of more than 4300 digits
+        return "a number of many digits"
+
+
+def is_number(value: Any) -> bool:
+    """Return whether ``value`` is a real number, of Python or numpy."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_integer(name: str, value: Any, minimum: int, maximum: int) -> int:
+    """Return ``value`` as an integer of Python.
+
+    Raises:
+        ConfigError: If it is no integer from ``minimum`` to ``maximum``.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not minimum <= value <= maximum:
+        raise ConfigError(f"{name}: expected an integer from {minimum} to {maximum}, got {shown(value)}")
+    return int(value)
+
+
+def positive(name: str, value: Any) -> int:
+    """Return ``value`` as an integer of Python; raise ``ConfigError`` unless it is a positive one."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ConfigError(f"{name}: expected a positive integer, got {shown(value)}")
+    return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool of Python; raise ``ConfigError`` unless it is one, of Python or numpy."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConfigError(f"{name}: expected True or False, got {shown(value)}")
+    return bool(value)
+
+
+def check_options(called: Callable[..., Any], options: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse options that ``called`` does not take.
+
+    Args:
+        called: The function or class that was called; its own parameters are listed, too.
+        options: Names of the options that came in its ``**options``.
+        names: Names of those that ``**options`` may hold.
+
+    Raises:
+        OptionError: If one is unknown. The text names it as Python does, all that may be given, and the most similar name.
+    """
+    names = tuple(names)
+    unknown = [name for name in options if name not in names]
+    if not unknown:
+        return
+    every = list(dict.fromkeys([*keywords(called), *names]))
+    similar = difflib.get_close_matches(unknown[0], every, 1)
+    hint = f"; did you mean {similar[0]!r}?" if similar else ":"
+    raise OptionError(
+        f"{called.__name__}() got an unexpected keyword argument {unknown[0]!r}{hint} "
+        f"expected one of {', '.join(every)}, got {unknown[0]!r}"
+    )
+
+
+def keywords(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names that a function or class takes as keywords, without those in its ``**options``."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind in NAMED and parameter.name != "self")
+
+
+def make_plain(config: Any) -> None:
+    """Turn scalars of numpy in the fields of a frozen dataclass into Python's own; for its ``__post_init__``."""
+    for field in dataclasses.fields(config):
+        object.__setattr__(config, field.name, plain(getattr(config, field.name)))
+
+
+def as_config(name: str, kind: type[Config], value: Any, default: Config | None = None) -> Config:
+    """Return a configuration from itself, or from a mapping of its fields, such as JSON gives.
+
+    Args:
+        name: Of the argument.
+        kind: A dataclass that checks its fields.
+        value: The argument.
+        default: What None stands for.
+
+    Raises:
+        ConfigError: If it is neither, or a field has a value it cannot have.
+        OptionError: If the mapping has a field that ``kind`` has not.
+    """
+    if value is None and default is not None:
+        return default
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name}: expected {kind.__name__} or a mapping of its fields, got {shown(value)}")
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    check_options(kind, map(str, value), [field.name for field in fields])
+    for field in fields:
+        required = field.default is field.default_factory is dataclasses.MISSING
+        if required and field.name not in value:
+            raise ConfigError(f"{name}: expected a mapping with {field.name!r}, got {shown(value)}")
+    return kind(**value)

@@ -1,0 +1,197 @@
+"""``render_mode="human"`` shows the board once after each reset and turn in every face; all faces have ``render_fps``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+from pettingzoo.utils.conversions import aec_to_parallel, parallel_to_aec
+from pettingzoo.utils.wrappers import OrderEnforcingWrapper
+
+import generals_env
+from generals_env import ENV_ID
+from generals_env.recorders import ExperienceRecorder
+from generals_env.single import GeneralsSingle
+from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry
+
+SMALL: dict[str, Any] = {"height": 6, "width": 6, "max_turns": 3}
+PASS = 288
+
+Shown = Callable[[], list[str]]
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str]) -> Shown:
+    """Return what gives the first lines of the boards that were shown since the last call."""
+    return lambda: [line for line in capsys.readouterr().out.splitlines() if line.startswith("turn ")]
+
+
+def single(**options: Any) -> Any:
+    """Return an environment for one learner, as Gymnasium makes it."""
+    return gymnasium.make(ENV_ID, **SMALL, **options)
+
+
+def many(**options: Any) -> Any:
+    """Return two games for one learner each, as Gymnasium makes them."""
+    return gymnasium.make_vec(ENV_ID, num_envs=2, **SMALL, **options)
+
+
+def sb3(**options: Any) -> Any:
+    """Return the vector environment of SB3."""
+    pytest.importorskip("stable_baselines3")
+    from generals_env.wrappers import SB3VecEnv
+
+    return SB3VecEnv(many(**options))
+
+
+def step(env: Any) -> None:
+    """Play a turn in which all pass."""
+    if hasattr(env, "agent_iter"):
+        for _ in list(env.agents):
+            env.step(PASS)
+    elif hasattr(env, "possible_agents"):
+        env.step(dict.fromkeys(env.agents, PASS))
+    else:
+        env.step(np.full((env.num_envs,) if hasattr(env, "step_wait") else env.action_space.shape, PASS))
+
+
+#: Faces, and how many games each shows.
+FACES: dict[str, tuple[Callable[..., Any], int]] = {
+    "make": (lambda **options: generals_env.make(**SMALL, **options), 1),
+    "make in OrderEnforcing": (lambda **options: OrderEnforcingWrapper(generals_env.make(**SMALL, **options)), 1),
+    "make as a parallel one": (lambda **options: aec_to_parallel(generals_env.make(**SMALL, **options)), 1),
+    "parallel_env": (lambda **options: generals_env.parallel_env(**SMALL, **options), 1),
+    "parallel_env as an AEC one": (lambda **options: parallel_to_aec(generals_env.parallel_env(**SMALL, **options)), 1),
+    "make_vec": (lambda **options: generals_env.make_vec(2, **SMALL, **options), 2),
+    "GeneralsSingle": (lambda **options: GeneralsSingle(**SMALL, **options), 1),
+    "gymnasium.make": (single, 1),
+    "gymnasium.make_vec": (many, 2),
+    "gymnasium.make_vec in sync": (lambda **options: many(vectorization_mode="sync", **options), 2),
+    "wrappers": (lambda **options: RandomSymmetry(FrameStack(FogMemory(PotentialShaping(single(**options))))), 1),
+    "vector wrappers": (lambda **options: RandomSymmetry(FrameStack(FogMemory(PotentialShaping(many(**options))))), 2),
+    "SB3VecEnv": (sb3, 2),
+}
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_human_mode_shows_the_board_after_reset_and_each_turn(face: str, shown: Shown) -> None:
+    make, count = FACES[face]
+    env = make(render_mode="human")
+    assert shown() == []
+    env.reset()
+    assert shown() == ["turn 0"] * count
+    for turn in (1, 2):
+        step(env)
+        assert shown() == [f"turn {turn}"] * count
+    env.reset()
+    assert shown() == ["turn 0"] * count
+    env.close()
+
+
+@pytest.mark.parametrize("face", ["make", "parallel_env", "make_vec", "gymnasium.make", "gymnasium.make_vec", "SB3VecEnv"])
+def test_human_mode_shows_a_recorded_board_once(face: str, shown: Shown, tmp_path: Path) -> None:
+    make, count = FACES[face]
+    with ExperienceRecorder(make(render_mode="human"), tmp_path / "runs") as env:
+        env.reset()
+        step(env)
+        assert shown() == [turn for turn in ("turn 0", "turn 1") for _ in range(count)]
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("mode", [None, "ansi", "rgb_array"])
+def test_other_modes_show_nothing(face: str, mode: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    env = FACES[face][0](render_mode=mode)
+    env.reset()
+    step(env)
+    env.close()
+    assert capsys.readouterr().out == ""
+
+
+def test_human_mode_shows_an_aec_turn_when_the_last_player_has_chosen(shown: Shown) -> None:
+    env = generals_env.make(players=3, height=8, width=8, max_turns=2, render_mode="human")
+    env.reset(seed=1)
+    assert shown() == ["turn 0"]
+    found = []
+    for _ in range(6):
+        env.step(8 * 64)
+        found.append(shown())
+    assert found == [[], [], ["turn 1"], [], [], ["turn 2"]]
+    while env.agents:  # the game is over: nothing moves any more
+        env.step(None)
+    assert shown() == []
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_human_mode_shows_the_games_that_begin_by_themselves(mode: AutoresetMode, shown: Shown) -> None:
+    env = many(render_mode="human", autoreset_mode=mode)
+    env.reset()
+    for _ in range(4):
+        step(env)
+    turns = [0, 1, 2, 0, 1] if mode is AutoresetMode.SAME_STEP else [0, 1, 2, 3, 0]
+    assert shown() == [f"turn {turn}" for turn in turns for _ in range(2)]
+
+
+def test_human_mode_shows_what_render_player_sees(capsys: pytest.CaptureFixture[str]) -> None:
+    text = {}
+    for player in (None, 1):
+        env = generals_env.parallel_env(render_mode="human", render_player=player, **SMALL)
+        env.reset(seed=1)
+        text[player] = capsys.readouterr().out
+        assert env.render() is None  # and shows it again
+        assert capsys.readouterr().out == text[player]
+    assert "?" in text[1]
+    assert "?" not in text[None]
+
+
+def test_human_mode_shows_nothing_of_play(shown: Shown) -> None:
+    env = generals_env.make_vec(2, render_mode="human", **SMALL)
+    env.reset(seed=1)
+    shown()
+    env.play(2, ("random", "random"))
+    assert shown() == []
+    env.render()
+    assert shown() == ["turn 2", "turn 2"]
+
+
+# --- Other libraries ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_metadata_has_ten_frames_a_second_in_every_face(face: str) -> None:
+    env = FACES[face][0](render_mode="rgb_array")
+    metadata = env.envs[0].metadata if face == "gymnasium.make_vec in sync" else env.metadata
+    assert metadata["render_fps"] == 10
+    assert "human" in metadata["render_modes"]
+
+
+def test_gymnasiums_human_rendering_shows_our_batches_in_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pygame", reason="the window is pygame's")
+    pytest.importorskip("cv2", reason="the pictures of many games are put together by OpenCV")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    from gymnasium.wrappers.vector import HumanRendering
+
+    for env in (many(render_mode="rgb_array"), generals_env.make_vec(2, render_mode="rgb_array", **SMALL)):
+        window = HumanRendering(env)
+        window.reset(seed=1)
+        step(window)
+        assert window.window is not None
+        window.close()
+
+
+def test_gymnasiums_record_video_films_our_batches_at_ten_frames_a_second(tmp_path: Path) -> None:
+    pytest.importorskip("moviepy", reason="the films are MoviePy's")
+    from gymnasium.wrappers.vector import RecordVideo
+
+    env = many(render_mode="rgb_array", autoreset_mode="NEXT_STEP")  # else Gymnasium warns that last frames are missing
+    film = RecordVideo(env, str(tmp_path / "film"), episode_trigger=lambda episode: episode == 0)
+    film.reset(seed=1)
+    for _ in range(3):
+        step(film)
+    film.close()
+    assert film.frames_per_sec == 10
+    assert [path.name for path in (tmp_path / "film").iterdir()] == ["rl-video-episode-0.mp4"]
