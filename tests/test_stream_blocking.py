@@ -168,14 +168,11 @@ def test_nothing_makes_room_before_a_consumer_came_and_then_it_gets_all() -> Non
 
 def test_slowest_consumer_decides_and_none_misses_anything() -> None:
     buffer = ReplayBuffer(100, overflow="block")
-    with server_of(buffer) as server, ExperienceConsumer(server.address) as slow:
-        stream = slow.stream_experiences(batch_size=1)
-        quick = reading(server.address, TOTAL)
-        writer = writing(buffer, PARTS)
-        found = [next(stream) for _ in range(TOTAL)]
-        writer.get()
-        assert quick.get() == (EVERYTHING, 0)
-        assert ([number for batch in found for number in numbers(batch)], slow.missed) == (EVERYTHING, 0)
+    with server_of(buffer) as server:
+        slow, quick = reading(server.address, TOTAL, batch_size=1), reading(server.address, TOTAL)
+        wait_until(lambda: len(server.streams) == 2)  # one that comes later gets what is held then
+        writing(buffer, PARTS).get()
+        assert (slow.get(), quick.get()) == ((EVERYTHING, 0), (EVERYTHING, 0))
 
 
 def test_consumer_that_does_not_read_holds_the_writer_until_it_leaves() -> None:
