@@ -26,8 +26,7 @@ def recorded(games: list[replay.Replay]) -> list[ExperienceBatch]:
     batches = Memory()
     journal = Journal(batches)
     collector = GameCollector(journal)
-    for number, game in enumerate(games):
-        collector.name_next_game(game.id or str(number))
+    for game in games:
         try:
             game.collect(collector)
         except ReplayError:
