@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.gather import gather
-from generals_env.engine.packing import ENTRY, PackedBoards, empty_packed, trimmed
+from generals_env.engine.packing import ENTRY, PackedBoards, empty_packed
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.engine.ring import Ring, drop, follow, put, release, take
 from generals_env.engine.tables import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
@@ -202,11 +202,18 @@ class RingStore(NamedGames):
             observations = np.concatenate([before[keys % self.capacity], after[keys % self.capacity]])
             places = np.arange(2 * count, dtype=np.int32)
             dense = Dense(observations, places[:count], places[count:])
+        grounds, wide = counts.tolist()
+        drawn = room._replace(  # views, even of a few rows: the next draw into ``out`` needs all the room
+            terrain=room.terrain[:grounds],
+            players=room.players[:grounds],
+            games=room.games[:grounds],
+            armies=room.armies[:wide],
+        )
         return replace(
             self.like,
             game_ids=names,
             rows=rows,
-            boards=trimmed(room, boards, int(counts[0]), int(counts[1])),
+            boards=drawn,
             dense=dense,
         )
 

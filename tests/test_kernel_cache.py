@@ -270,7 +270,7 @@ def test_kernels_that_root_prepared_serve_others_who_cannot_write(copy: Copy, tm
 def test_kernels_of_another_user_are_not_loaded(copy: Copy, tmp_path: Path) -> None:
     """What another user put into a shared folder stays unread: loading a kernel executes it."""
     let_others_through(tmp_path)
-    shared = tmp_path / "shared"
+    shared = tmp_path / "common"
     shared.mkdir()
     shared.chmod(0o1777)
     planted = copy.run(BECOME_NOBODY, NUMBA_CACHE_DIR=str(shared))
@@ -283,7 +283,7 @@ def test_kernels_of_another_user_are_not_loaded(copy: Copy, tmp_path: Path) -> N
 @root_only
 def test_shared_temporary_home_is_not_used(copy: Copy, tmp_path: Path) -> None:
     let_others_through(tmp_path)
-    shared = tmp_path / "shared"
+    shared = tmp_path / "common"
     shared.mkdir()
     shared.chmod(0o1777)
     assert copy.run(BECOME_NOBODY, HOME=str(shared))["folder"] is None

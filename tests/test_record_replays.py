@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ground_truth import CONFORMANCE, load
 from helpers import DATA, KINDS, Memory, check_batches, idle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,20 +159,14 @@ def test_random_moves_are_recorded_as_one_turn_after_another_gives_them(
 
 
 def test_games_of_people_beside_the_checkout_are_recorded_alike(shared: Path, tmp_path: Path) -> None:
-    conformance = shared / "conformance"
-    games = [case["replay"] for pack in sorted(conformance.glob("packs_1v1/*.gz")) for case in load(pack)][::5]
-    games += [load(path) for path in sorted(conformance.glob("replays/*.gz"))[::8]]
-    games += [case["replay"] for path in sorted(conformance.glob("synthetic/*.gz")) for case in load(path)][::7]
+    games = [case["replay"] for pack in sorted(CONFORMANCE.glob("packs_1v1/*.gz")) for case in load(pack)][::5]
+    games += [load(path) for path in sorted(CONFORMANCE.glob("replays/*.gz"))[::8]]
+    games += [case["replay"] for path in sorted(CONFORMANCE.glob("synthetic/*.gz")) for case in load(path)][::7]
     wanted = [game for game in map(replay.from_dict, games) if not game.hidden]
     batches = Memory()
     result = record_replays(written(tmp_path, games), batches, on_error="skip")
     assert (result.games, len(result.skipped)) == (len(wanted), len(games) - len(wanted))
     assert told(batches) == turn_by_turn(wanted)
-
-
-def load(path: Path) -> Any:
-    """Return what a gzipped file of JSON holds."""
-    return json.loads(gzip.decompress(path.read_bytes()))
 
 
 def test_a_game_is_a_batch_unless_it_is_larger_than_that(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from generals_env.replay_fields import POSITIONS, REQUIRED
 #: A game of three on a board of 3 x 4, one of whom never spawned.
 GAME: dict[str, Any] = {
     "version": 14,
-    "id": "shared",
+    "id": "of a table",
     "mapWidth": 4,
     "mapHeight": 3,
     "cities": [6],

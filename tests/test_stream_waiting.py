@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +28,7 @@ GAME = record_game(1, 60, height=6, width=7)
 
 
 class Played(ReplayBuffer):
-    """A buffer whose time passes only while somebody waits for experience; what is due by then is written.
+    """A buffer whose time passes only while a reader waits for experience; what is due by then is written.
 
     Attributes:
         now: Seconds.
@@ -41,13 +41,20 @@ class Played(ReplayBuffer):
         self.due = sorted(due, key=lambda item: -item[0])
 
     def read(self, first: int, count: int, timeout: float = 0.0) -> ExperienceBatch | None:
-        end = self.now + max(timeout, 1e-5)  # no clock stands still
+        return self.passing(timeout, lambda: super(Played, self).read(first, count))
+
+    def await_number(self, number: int, seconds: float, until_full: bool = False) -> bool:
+        return bool(self.passing(seconds, lambda: super(Played, self).await_number(number, 0.0, until_full) or None))
+
+    def passing(self, seconds: float, look: Callable[[], Any]) -> Any:
+        """Let time pass until ``look`` finds something, and return it; None if it finds nothing in so many seconds."""
+        end = self.now + max(seconds, 1e-5)  # no clock stands still
         while True:
             while self.due and 1000 + self.due[-1][0] <= self.now:
                 self.write(self.due.pop()[1])
-            batch = super().read(first, count)
-            if batch is not None or self.now >= end:
-                return batch
+            found = look()
+            if found is not None or self.now >= end:
+                return found
             self.now = min([end, *(1000 + when for when, _ in self.due[-1:])])
 
 
@@ -57,8 +64,8 @@ def messages(buffer: Played, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> 
     for module in (gathering, buffer_feed):
         monkeypatch.setattr(module, "time", clock)
     feed = BufferFeed(buffer, 0)
-    subscription = Subscription.of(ask(follow=True, **fields), feed)
-    stream = Stream(feed, subscription, 10**8, "somebody", lambda: True, threading.Event())
+    subscription = Subscription.of(ask(follow=True, **fields), feed, batches=True)
+    stream = Stream(feed, subscription, 10**8, "consumer", lambda: True, threading.Event())
     for data in stream.batches():
         message = pb.ExperienceBatch.FromString(data)
         size = len(decode_batch(message.packed)) if message.packed else len(message.experiences)

@@ -67,7 +67,7 @@ class Disk:
             self.names = {new + path.removeprefix(old) if path.startswith(f"{old}/") else path for path in self.names}
             self.contents = {new + path.removeprefix(old) if path.startswith(old) else path for path in self.contents}
         elif name.startswith("link"):
-            old, new = paths
+            new, old = paths[-1], paths[0] if len(paths) == 2 else file  # a file without a name is given one by its descriptor
             self.names.add(new)
             self.contents |= {new} if old in self.contents else set()
         elif name.startswith("unlink"):
