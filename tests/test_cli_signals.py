@@ -146,6 +146,25 @@ def test_a_terminal_that_closes_loses_nothing(tmp_path: Path) -> None:
     assert count(tmp_path / "out") > 0
 
 
+#: Runs the command line, and sends a signal when a few batches are written: a bar that shows so may come too late.
+SIGNALLED = """
+import signal
+from generals_env.cli import main
+from generals_env.recorders import DatasetWriter
+
+write, batches = DatasetWriter.write, []
+
+def counted(writer, batch):
+    write(writer, batch)
+    batches.append(batch)
+    if len(batches) == 3:
+        signal.raise_signal(signal.SIGTERM)
+
+DatasetWriter.write = counted
+main()
+"""
+
+
 def test_convert_ends_with_whole_files(tmp_path: Path) -> None:
     with ExperienceRecorder(
         make_vec(8, height=8, width=8, max_turns=40), DatasetWriter(tmp_path / "many", max_file_bytes=1)
@@ -154,10 +173,8 @@ def test_convert_ends_with_whole_files(tmp_path: Path) -> None:
         for _ in range(40):
             env.play(20, ("expander", "random"))
             env.flush()
-    command = ("-m", "generals_env.cli", "dataset", "convert", tmp_path / "many", tmp_path / "out", "--format", "tfrecord.gz")
-    with terminal(*command) as shell:
-        shell.wait_for(rb"converting.* [1-9]\d*/")
-        shell.process.send_signal(signal.SIGTERM)
+    command = ("dataset", "convert", tmp_path / "many", tmp_path / "out", "--format", "tfrecord.gz")
+    with terminal("-c", SIGNALLED, *command) as shell:
         assert shell.status() == 143
     assert b"Traceback" not in shell.shown
     assert 0 < count(tmp_path / "out") < count(tmp_path / "many")
