@@ -1,6 +1,6 @@
 #!/bin/sh
-# Polars 2.1.0: scan_parquet(folder) takes every file of the folder, also hidden ones, for a part of the table, where pyarrow,
-# pandas and DuckDB pass over what is no Parquet file. One small hidden file beside valid Parquet files ends the scan with
+# Polars 2.1.0: scan_parquet(folder) takes every file of the folder, also hidden ones, for a part of the table. One small hidden
+# file beside valid Parquet files ends the scan with
 #   InvalidOperationError: directory contained paths with different file extensions
 # Empty files are passed over. This script fails once that changes.
 set -eu

@@ -130,7 +130,7 @@ def compile_kernels(names: Sequence[str], form: str) -> None:
 
 
 def ending(winner: int, truncated: bool) -> str:
-    """Return how a game ended: who won, or nobody did, or it was cut off."""
+    """Return how a game ended: which player won, that it was a draw, or that it was cut off."""
     if winner >= 0:
         return f"player_{winner}"
     return "cut off" if truncated else "draws"

@@ -37,7 +37,7 @@ class Transition(NamedTuple):
 
 
 class Collector(Protocol):
-    """Whoever wants to see every turn of one game; of many games at once see ``generals_env.vector.TurnListener``."""
+    """Listens to every turn of one game; for many games at once see ``generals_env.vector.TurnListener``."""
 
     def on_state_transition(self, transition: Transition) -> None:
         """Take one turn of one game; called exactly once a turn, also when an action was illegal."""

@@ -150,7 +150,7 @@ def from_text(text: str) -> Any:
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; of a name that is there twice nobody knows which value holds."""
+    """Return a JSON object; a name that is there twice leaves open which value holds."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]

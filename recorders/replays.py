@@ -93,8 +93,8 @@ def record_replays(
 
     Actions are the moves that were made, a pass where there was none. Games are called by the id in the
     file, or by its name, with a number behind it if there was one of that name; ``collected_at`` is when the recording of the
-    game began, as nobody knows when it was played. They come in the order of the files, a batch each: what is interrupted has
-    recorded a game whole or not at all (but games of more than 16 MiB, of tens of thousands of turns, come in parts).
+    game began, as files do not tell when it was played. They come in the order of the files, a batch each: what is interrupted
+    has recorded a game whole or not at all (but games of more than 16 MiB, of tens of thousands of turns, come in parts).
 
     Args:
         paths: Files as ``generals_env.replay.read`` takes them, or one such file.

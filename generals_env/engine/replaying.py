@@ -58,7 +58,7 @@ def record_moves(
     # A turn brings two boards where one was changed before it.
     while recording.counts[BOARDS] + 2 <= recording.packed.tiles.shape[0]:
         turn = boards.games[AFTER]["turn"]
-        # With nobody alive a game runs on (rule 28), but then it is nobody's experience.
+        # With nobody alive a game runs on (rule 28), but then no player experiences it.
         if not active.any() or winner(boards, AFTER) >= 0 or turn >= last:
             return True
         while used[1] < events.shape[0] and events[used[1], 1] <= turn:

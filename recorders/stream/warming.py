@@ -1,4 +1,4 @@
-"""Kernels of the server compiled before it serves: else the first calls wait for the compiler, and whoever writes waits too."""
+"""Kernels of the server compiled before it serves: else the first calls wait for the compiler, and writers wait, too."""
 
 from __future__ import annotations
 
