@@ -1,12 +1,21 @@
-"""Objects that hold files, threads or connections of this process are not copied: they say so, and what to do instead."""
+"""Copies: objects that hold files, threads or connections refuse them; an environment is copied with its games."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn
+import copy
+from typing import Any, ClassVar, NoReturn, Self
 
 from generals_env.errors import CopyError
 
-__all__ = ["NotCopied"]
+__all__ = ["CopiedWhole", "NotCopied"]
+
+
+class CopiedWhole:
+    """Takes ``copy.copy`` for ``copy.deepcopy``: two environments that share their games would both play them."""
+
+    def __copy__(self) -> Self:
+        """Return a copy with games of its own."""
+        return copy.deepcopy(self)
 
 
 class NotCopied:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from generals_env.collector import Collector
 from generals_env.config import RENDER_FPS, RENDER_MODES, GameConfig
+from generals_env.copies import CopiedWhole
 from generals_env.engine.boards import Boards
 from generals_env.engine.turn import AFTER
 from generals_env.errors import ConfigError, StateError
@@ -21,7 +22,7 @@ __all__ = ["Face"]
 Self = TypeVar("Self", bound="Face")
 
 
-class Face:
+class Face(CopiedWhole):
     """A game seen through agents named ``player_0``, ``player_1``, ..."""
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - PettingZoo's own name and type

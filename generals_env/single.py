@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from generals_env.actions import check_action, check_actions
 from generals_env.arguments import check_integer, check_options
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
+from generals_env.copies import CopiedWhole
 from generals_env.errors import ActionError, StateError
 from generals_env.opponents import POLICIES, as_policy
 from generals_env.seeding import seed_state
@@ -102,7 +103,7 @@ class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]
         return np.logical_not(self.batch.outcome.active[:, self.player])
 
 
-class GeneralsSingle(JsonSpec, gymnasium.Env[Any, Any]):
+class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
     """One game with one learning player; the others are played by ``opponent``.
 
     Observations are dicts of ``"observation"`` float32 (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,).

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from generals_env.actions import check_actions
 from generals_env.arguments import check_flag, check_options, positive
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
+from generals_env.copies import CopiedWhole
 from generals_env.engine.batch import Batch, Outcome
 from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.maps import ATTEMPTS
@@ -77,7 +78,7 @@ class TurnListener(Protocol):
         """Take note that the environment is as the step leaves it. What is raised here spoils nothing."""
 
 
-class VectorFace(JsonSpec):
+class VectorFace(CopiedWhole, JsonSpec):
     """B games in arrays: seeds, resets, checks, and what a step tells. Subclasses say whose view it is.
 
     Attributes:

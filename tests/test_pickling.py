@@ -374,6 +374,29 @@ def test_environments_below_a_recorder_are_copied_without_it(
     assert recorder.experiences == other.experiences
 
 
+def boards_of(env: Any) -> list[Any]:
+    """Return the boards of an environment's games, as lists."""
+    env = getattr(env, "unwrapped", env)
+    boards = env.game.boards if hasattr(env, "game") else getattr(env, "games", env).batch.boards
+    return [array.tolist() for array in boards]
+
+
+@pytest.mark.parametrize("name", [*RECORDED, "FrameStack over one", "FogMemory over many"])
+def test_copied_environment_has_games_of_its_own(
+    name: str, batch: ExperienceBatch, folder: Path, tmp_path: Path, closing: Closing
+) -> None:
+    env = Objects(batch, folder, tmp_path, closing).environments()[name]()
+    env = env.unwrapped if name == "GeneralsSingle" else env  # Gymnasium's own wrappers share what they wrap
+    env.reset()
+    before = boards_of(env)
+    for way in ("copy", "deepcopy"):
+        other = WAYS[way](env)
+        assert boards_of(other) == before
+        play_a_turn(other)
+        assert boards_of(other) != before
+        assert boards_of(env) == before
+
+
 def test_data_loaders_processes_are_given_datasets(folder: Path) -> None:
     for way in WAYS.values():
         dataset: Dataset = way(open_dataset(folder))

@@ -17,6 +17,7 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
+from generals_env.copies import CopiedWhole
 from generals_env.errors import ConfigError
 from generals_env.single import GeneralsSingle
 from generals_env.specs import json_value
@@ -111,7 +112,7 @@ class Change:
         return rewards
 
 
-class VectorFaceWrapper(VectorWrapper):
+class VectorFaceWrapper(CopiedWhole, VectorWrapper):
     """A change of an environment of many games."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], change: Change) -> None:
@@ -175,7 +176,7 @@ class VectorFaceWrapper(VectorWrapper):
         return f"<{self.change.name}, {self.env}>"
 
 
-class SingleWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
+class SingleWrapper(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
     """A change of an environment of one game."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], change: Change, options: dict[str, Any]) -> None:

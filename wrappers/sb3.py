@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gymnasium import Wrapper, spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from generals_env.copies import CopiedWhole
 from generals_env.errors import ConfigError, StateError
 from generals_env.render import draw_board, render_board
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
@@ -30,7 +31,7 @@ SPACES = ("observation_space", "action_space")
 SHARED = ("config", "player", "opponent", "render_mode", *SPACES)
 
 
-class SB3VecEnv(VecEnv):
+class SB3VecEnv(CopiedWhole, VecEnv):
     """B games with one learning player each, stepped as one batch.
 
     Rollouts are, to the last bit, those of ``DummyVecEnv`` over B ``GeneralsSingle``. Masked PPO finds the masks by itself;
