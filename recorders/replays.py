@@ -39,7 +39,7 @@ BATCH_BYTES = 16 * 2**20
 #: Games that wait for their turn at most, and bytes of those that are played at which no others are begun. A sink that writes
 #: a large file every few hundred games is to keep the other cores waiting as little as may be.
 MOST_AHEAD = 128
-AHEAD_BYTES = 64 * 2**20
+AHEAD_BYTES = 32 * 2**20
 
 
 @dataclass
