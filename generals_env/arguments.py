@@ -21,6 +21,7 @@ __all__ = [
     "is_number",
     "keywords",
     "make_plain",
+    "natural",
     "plain",
     "plain_sequence",
     "positive",
@@ -146,3 +147,10 @@ def as_config(name: str, kind: type[Config], value: Any, default: Config | None 
         if required and field.name not in value:
             raise ConfigError(f"{name}: expected a mapping with {field.name!r}, got {shown(value)}")
     return kind(**value)
+
+
+def natural(name: str, value: Any) -> int:
+    """Return ``value``; raise ``ConfigError`` unless it is a non-negative integer."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ConfigError(f"{name}: expected a non-negative integer, got {value!r:.80}")
+    return int(value)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, Self, overload
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import is_number
+from generals_env.arguments import is_number, positive
 from generals_env.engine.packing import ENTRY
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
@@ -27,7 +27,6 @@ from generals_env.recorders.sizes import in_common
 from generals_env.recorders.tables import row_bytes
 from generals_env.recorders.tensors import Tensors
 from generals_env.seeding import seed_state
-from generals_env.vector import positive
 
 __all__ = ["BufferStats", "NoRoomError", "ReplayBuffer", "Store"]
 

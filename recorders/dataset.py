@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import check_integer
+from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import refuse_mixed

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import check_integer
+from generals_env.arguments import check_integer
 from generals_env.copies import NotCopied
 from generals_env.engine.hashset import EMPTY, Words, add_new, empty_hash_set, forget_newest, in_order
 from generals_env.errors import ConfigError, StateError

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from generals_env import __version__
 from generals_env.config import GameConfig
 from generals_env.recorders.formats.npz import SCHEMA
 from generals_env.recorders.observed import Observed
 from generals_env.specs import json_value
+from generals_env.version import __version__
 
 __all__ = ["particulars", "seed_of"]
 

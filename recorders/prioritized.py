@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.arguments import check_options, is_number, keywords
+from generals_env.arguments import check_options, is_number, keywords, positive
 from generals_env.engine.sumtree import draw_slots, set_priorities
 from generals_env.errors import ConfigError
 from generals_env.recorders.buffer import Keys, ReplayBuffer, Store
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.vector import positive
 
 __all__ = ["PrioritizedReplayBuffer", "PrioritizedSample"]
 

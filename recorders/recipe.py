@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from generals_env.config import is_number
+from generals_env.arguments import is_number
 from generals_env.engine.memory import FULL_MEMORY, MEMORY
 from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError

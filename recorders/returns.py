@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import is_number
+from generals_env.arguments import is_number, positive
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.vector import positive
 
 __all__ = ["followers", "n_step"]
 

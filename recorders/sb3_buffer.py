@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 
-from generals_env.config import is_number
+from generals_env.arguments import is_number, positive
 from generals_env.engine.batch import Outcome
 from generals_env.engine.boards import Boards
 from generals_env.engine.recording import NOBODY
@@ -33,7 +33,6 @@ from generals_env.recorders.particulars import particulars
 from generals_env.recorders.recipe import Recipe
 from generals_env.recorders.ring_store import RingStore
 from generals_env.single import GeneralsSingleVector
-from generals_env.vector import positive
 
 try:
     from stable_baselines3.common.buffers import DictReplayBuffer

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import check_integer
+from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import ExperienceBatch
 

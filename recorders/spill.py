@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from generals_env.config import check_integer, is_number
+from generals_env.arguments import check_integer, is_number
 from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, raise_pending

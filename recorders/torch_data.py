@@ -9,11 +9,11 @@ from typing import Any, overload
 
 import numpy as np
 
+from generals_env.arguments import natural, positive
 from generals_env.errors import ConfigError
 from generals_env.recorders.dataset import Dataset, open_dataset
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.mixing import mixed, picked
-from generals_env.vector import positive
 
 try:
     import torch
@@ -201,10 +201,3 @@ class BoardDataset(MapDataset[TorchTensors]):
     def collate(samples: Samples) -> TorchTensors:
         """Return fetched experiences as they are, (n, ...) each."""
         return samples.whole
-
-
-def natural(name: str, value: Any) -> int:
-    """Return ``value``; raise ``ConfigError`` unless it is a non-negative integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ConfigError(f"{name}: expected a non-negative integer, got {value!r:.80}")
-    return int(value)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from generals_env.vector import positive
+from generals_env.arguments import positive
 from generals_env.wrappers.faces import Change, Env, Flags, Observations, wrapped
 
 __all__ = ["FrameStack"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import is_number
+from generals_env.arguments import is_number
 from generals_env.engine.boards import Boards
 from generals_env.engine.potential import potentials
 from generals_env.errors import ConfigError

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env import __version__
 from generals_env.engine.boards import GAME, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAYER
 from generals_env.engine.episodes import KEPT, PLAYED, REPEATED, find_ways, play_boards
 from generals_env.engine.gather import gather
@@ -30,6 +29,7 @@ from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.planes import MOST_BYTES, Reader, compressed, decompressed, header_bytes, planes
 from generals_env.recorders.recipe import Recipe
 from generals_env.threads import divided
+from generals_env.version import __version__
 
 __all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]
 

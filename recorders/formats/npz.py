@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env import __version__
 from generals_env.engine.boards import GAME, OWNER_OBSERVATORY, PLAYER, Boards
 from generals_env.engine.packing import ENTRY, pack, packed_of, planes_of
 from generals_env.errors import StorageError
@@ -20,6 +19,7 @@ from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.planes import MOST_BYTES, header_bytes
 from generals_env.recorders.recipe import Recipe
+from generals_env.version import __version__
 
 __all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from generals_env.config import check_integer, is_number
+from generals_env.arguments import check_integer, is_number
 from generals_env.errors import ConfigError
 from generals_env.recorders.storage.data_file import DataFile, files_in, mend_index
 from generals_env.recorders.storage.index import Entries, change_indexes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from grpc import StatusCode
 
-from generals_env.config import check_integer
+from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
 from generals_env.recorders.selection import Selection
 from generals_env.recorders.stream import experience_pb2 as pb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from generals_env.config import check_integer
+from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
 
 try:
