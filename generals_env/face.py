@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from generals_env.collector import Collector
 from generals_env.config import RENDER_FPS, RENDER_MODES, GameConfig
-from generals_env.copies import CopiedWhole
 from generals_env.engine.boards import Boards
 from generals_env.engine.turn import AFTER
 from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
+from generals_env.pickling import CopiedWhole
 from generals_env.spaces import action_space, observation_space, state_space
 
 __all__ = ["Face"]

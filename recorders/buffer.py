@@ -19,6 +19,7 @@ from generals_env.engine.packing import ENTRY
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
 from generals_env.interrupts import deferred, raise_pending
+from generals_env.pickling import pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import ExperienceBatch
@@ -51,6 +52,7 @@ class NoRoomError(StateError):
     """There is no room in a full buffer now."""
 
 
+@pickled_as("generals_env.recorders")
 class BufferStats(NamedTuple):
     """What a buffer holds and what became of the rest; ``added = size + dropped + removed``.
 
@@ -128,6 +130,7 @@ class Store(Protocol):
         """Yield columns of the same, of which ``rewards`` are the engine's."""
 
 
+@pickled_as("generals_env.recorders")
 class ReplayBuffer:
     """A sink that keeps experiences in memory and draws from them; safe to use from many threads.
 

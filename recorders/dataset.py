@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError, StorageError
+from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import refuse_mixed
 from generals_env.recorders.formats import FORMATS, format_of_file
@@ -76,6 +77,7 @@ class Order:
     shards: int = 1
 
 
+@pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Dataset:
     """Batches of experience, read lazily, a file at a time; going through it again reads again.

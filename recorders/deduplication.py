@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import check_integer
-from generals_env.copies import NotCopied
 from generals_env.engine.hashset import EMPTY, Words, add_new, empty_hash_set, forget_newest, in_order
 from generals_env.errors import ConfigError, StateError
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
@@ -48,6 +48,7 @@ def mixed(words: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
+@pickled_as("generals_env.recorders")
 class DeduplicatingSink(NotCopied):
     """Hands on what it has not seen, and counts what it has.
 

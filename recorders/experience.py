@@ -19,6 +19,7 @@ from generals_env.engine.recall import expand_memory
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
+from generals_env.pickling import pickled_as
 from generals_env.recorders.dense import Dense
 from generals_env.recorders.recipe import Recipe
 from generals_env.recorders.tensors import Tensors
@@ -38,6 +39,7 @@ Floats = npt.NDArray[Any]
 Index = npt.NDArray[np.int32]
 
 
+@pickled_as("generals_env.recorders")
 @dataclass(frozen=True, eq=False)
 class ExperienceBatch:
     """Experiences of one or more games, in columns.

@@ -18,6 +18,7 @@ from generals_env.engine.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.engine.recall import MINE, MOST, NOBODYS, OBSTACLE, SEEN, THEIRS
 from generals_env.engine.sight import ARMY_SCALE, LAYOUTS, SCOREBOARD, TOTAL_SCALE
 from generals_env.errors import ConfigError
+from generals_env.pickling import pickled_as
 
 if TYPE_CHECKING:
     from generals_env.recorders.experience import ExperienceBatch
@@ -44,6 +45,7 @@ Wrapping = tuple[Tensor, Tensor, Tensor]
 Index = npt.NDArray[np.integer[Any]]
 
 
+@pickled_as("generals_env.recorders")
 class TorchTensors(NamedTuple):
     """What ``Tensors`` holds of n experiences, on one device.
 

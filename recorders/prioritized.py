@@ -10,6 +10,7 @@ import numpy.typing as npt
 from generals_env.arguments import check_options, is_number, keywords, positive
 from generals_env.engine.sumtree import draw_slots, set_priorities
 from generals_env.errors import ConfigError
+from generals_env.pickling import pickled_as
 from generals_env.recorders.buffer import Keys, ReplayBuffer, Store
 from generals_env.recorders.experience import ExperienceBatch
 
@@ -20,6 +21,7 @@ __all__ = ["PrioritizedReplayBuffer", "PrioritizedSample"]
 MOST = 1e290
 
 
+@pickled_as("generals_env.recorders")
 class PrioritizedSample(NamedTuple):
     """What ``PrioritizedReplayBuffer.sample`` draws.
 
@@ -34,6 +36,7 @@ class PrioritizedSample(NamedTuple):
     weights: npt.NDArray[np.float32]
 
 
+@pickled_as("generals_env.recorders")
 class PrioritizedReplayBuffer(ReplayBuffer):
     """A replay buffer that draws an experience with probability ``priority**alpha / sum(priority**alpha)``.
 

@@ -10,10 +10,12 @@ from generals_env.arguments import is_number
 from generals_env.engine.memory import FULL_MEMORY, MEMORY
 from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
+from generals_env.pickling import pickled_as
 
 __all__ = ["Recipe", "Shaping"]
 
 
+@pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Shaping:
     """Arguments of ``wrappers.PotentialShaping``."""
@@ -24,6 +26,7 @@ class Shaping:
     cities: float = 0.0
 
 
+@pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Recipe:
     """What stands between boards and observations.

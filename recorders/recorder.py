@@ -13,11 +13,11 @@ from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
 from generals_env.arguments import check_flag, check_integer
-from generals_env.copies import NotCopied
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
 from generals_env.guard import Guard
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import finalize
 from generals_env.recorders.journal import MAX_WAITING_BYTES, GameCollector, Journal
 from generals_env.recorders.observed import is_sb3, recipe_of
@@ -30,6 +30,7 @@ __all__ = ["AECRecorder", "ExperienceRecorder", "ParallelRecorder"]
 Self = TypeVar("Self", bound="ExperienceRecorder")
 
 
+@pickled_as("generals_env.recorders")
 class ExperienceRecorder(NotCopied):
     """Records every transition of an environment of this package, also below or above other wrappers.
 

@@ -27,6 +27,7 @@ from generals_env.engine.recording import BOARDS, EXPERIENCE, EXPERIENCES, GROUN
 from generals_env.engine.replaying import record_moves
 from generals_env.engine.turn import AFTER
 from generals_env.errors import ConfigError, ReplayError
+from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import AnySink, Sink, open_sink
 from generals_env.threads import available_cores
@@ -42,6 +43,7 @@ MOST_AHEAD = 128
 AHEAD_BYTES = 32 * 2**20
 
 
+@pickled_as("generals_env.recorders")
 @dataclass
 class RecordedReplays:
     """What became of the replays.

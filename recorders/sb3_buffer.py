@@ -24,6 +24,7 @@ from generals_env.engine.recording import NOBODY
 from generals_env.engine.sight import LAYOUTS
 from generals_env.engine.tables import FIRST
 from generals_env.errors import ConfigError, StateError
+from generals_env.pickling import pickled_as
 from generals_env.recorders.buffer import BufferStats, ReplayBuffer, Store
 from generals_env.recorders.codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
@@ -49,6 +50,7 @@ Index = npt.NDArray[np.int64]
 Seen = Mapping[str, Array]
 
 
+@pickled_as("generals_env.recorders")
 class BoardReplayBuffer(DictReplayBuffer):
     """A replay buffer for SB3 whose transitions are kept as boards: 0.9 kB each at 20x20, where tensors take 70.
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from generals_env.arguments import check_integer, is_number
-from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, raise_pending
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner, finalize
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import QUEUE, QUEUE_LOCK, refuse_other_uses
@@ -74,6 +74,7 @@ class SpillStats:
     damaged_segments: int
 
 
+@pickled_as("generals_env.recorders")
 class SpillBuffer(NotCopied):
     """A queue: what is written first is read first.
 

@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.pickling import pickled_as
+
 __all__ = ["Tensors"]
 
 
+@pickled_as("generals_env.recorders")
 class Tensors(NamedTuple):
     """Arrays of n experiences.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from generals_env.arguments import natural, positive
 from generals_env.errors import ConfigError
+from generals_env.pickling import pickled_as
 from generals_env.recorders.dataset import Dataset, open_dataset
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.mixing import mixed, picked
@@ -27,6 +28,7 @@ except ModuleNotFoundError as error:
 __all__ = ["BoardDataset", "Samples", "StreamDataset"]
 
 
+@pickled_as("generals_env.recorders")
 class StreamDataset(IterableDataset[Any]):
     """Batches of recorded experience, one file after another, of any number of files.
 
@@ -148,6 +150,7 @@ class Samples(Sequence[TorchTensors]):
         return Samples(rows) if isinstance(index, slice) else rows
 
 
+@pickled_as("generals_env.recorders")
 class BoardDataset(MapDataset[TorchTensors]):
     """Recorded experience in memory, packed, of which a loader draws; tensors are made a batch at a time.
 

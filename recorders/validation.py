@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import check_flag
-from generals_env.copies import NotCopied
 from generals_env.engine.legality import legal_actions
 from generals_env.engine.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.errors import ConfigError, StateError
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
@@ -177,6 +177,7 @@ def finite_rows(observations: npt.NDArray[Any]) -> Flags:
     return np.concatenate(parts) if parts else np.ones(0, np.bool_)
 
 
+@pickled_as("generals_env.recorders")
 class Validator:
     """Checks batches, and their sequence numbers across batches.
 
@@ -239,6 +240,7 @@ def source_of(batch: ExperienceBatch) -> str:
     return str(batch.metadata.get("run", ""))
 
 
+@pickled_as("generals_env.recorders")
 class ValidatingSink(NotCopied):
     """Hands on sound experience, and counts the rest by reason.
 

@@ -17,8 +17,8 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from generals_env.copies import CopiedWhole
 from generals_env.errors import ConfigError
+from generals_env.pickling import CopiedWhole
 from generals_env.single import GeneralsSingle
 from generals_env.specs import json_value
 from generals_env.vector import VectorFace

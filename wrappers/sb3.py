@@ -11,8 +11,8 @@ import numpy.typing as npt
 from gymnasium import Wrapper, spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from generals_env.copies import CopiedWhole
 from generals_env.errors import ConfigError, StateError
+from generals_env.pickling import CopiedWhole
 from generals_env.render import draw_board, render_board
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.arguments import check_flag, check_integer, is_number
-from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.disks import network_kind
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import LOG, refuse_other_uses
@@ -36,6 +36,7 @@ DURABILITIES = ("commit", "normal")
 FOLLOW = 0.05  # seconds between looks at whether to stop
 
 
+@pickled_as("generals_env.recorders")
 class ExperienceLog(NotCopied, ClosingSink):
     """A folder of experience that survives crashes; a sink.
 

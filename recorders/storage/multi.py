@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.arguments import as_config, check_integer
-from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, pending, raise_pending
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import ClosingSink, Sink, open_sink
@@ -28,6 +28,7 @@ SLICE = 0.05  # seconds between looks at signals that were put off
 Futures = list[Future[Any]]
 
 
+@pickled_as("generals_env.recorders")
 class MultiSink(NotCopied, ClosingSink):
     """Writes every batch to several sinks at once, each in a thread of its own; each gets each batch once, and in order.
 
@@ -224,6 +225,7 @@ def finish(futures: Futures) -> None:
         wait(futures, SLICE)
 
 
+@pickled_as("generals_env.recorders")
 class RetryingSink(NotCopied, ClosingSink):
     """Passes batches on to a sink, and tries again what fails: by default 5 times, after 0.1, 0.2, 0.4 and 0.8 seconds.
 

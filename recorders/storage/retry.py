@@ -12,6 +12,7 @@ from typing import TypeVar
 from generals_env.arguments import check_integer, is_number, make_plain
 from generals_env.errors import ConfigError
 from generals_env.interrupts import pending
+from generals_env.pickling import pickled_as
 
 __all__ = ["Retry", "is_permanent"]
 
@@ -44,6 +45,7 @@ def rest(seconds: float) -> None:
         time.sleep(min(left, SLICE))
 
 
+@pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Retry:
     """How often, and when, something is tried again: by default 5 times in all, after 0.1, 0.2, 0.4 and 0.8 seconds.

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from generals_env.arguments import check_integer, is_number
-from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.folders import DATASET, Use, refuse_other_uses
@@ -117,6 +117,7 @@ class OpenFile:
             self.ended.update(np.unique(batch.player_id[batch.terminated | batch.truncated]).tolist())
 
 
+@pickled_as("generals_env.recorders")
 class DatasetWriter(NotCopied, ClosingSink):
     """Writes experience to files in a folder or on S3.
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from generals_env.arguments import check_options, keywords
-from generals_env.copies import NotCopied
 from generals_env.errors import StateError
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.sinks import Sink
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["BackgroundReader", "read_into"]
 
 
+@pickled_as("generals_env.recorders")
 class BackgroundReader(NotCopied):
     """Writes batches into a sink in a thread of its own; what goes wrong there is raised by ``check`` and ``join``.
 

@@ -13,8 +13,8 @@ import grpc
 import numpy as np
 
 from generals_env.arguments import as_config, check_integer
-from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
@@ -55,6 +55,7 @@ class Submitted:
     errors: tuple[str, ...]
 
 
+@pickled_as("generals_env.recorders")
 class ExperienceConsumer(NotCopied):
     """Receives experience from a server, in order, each once.
 

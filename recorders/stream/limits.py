@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from generals_env.arguments import check_integer, make_plain
+from generals_env.pickling import pickled_as
 
 __all__ = ["DEFAULT_MESSAGE_BYTES", "Limits"]
 
 DEFAULT_MESSAGE_BYTES = 2**22  # that gRPC lets a client take which does not say otherwise
 
 
+@pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Limits:
     """What a server allows; more is answered with ``RESOURCE_EXHAUSTED``.

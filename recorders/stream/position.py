@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from generals_env.errors import StorageError
+from generals_env.pickling import pickled_as
 from generals_env.recorders.log.files import read_checked, write_checked
 
 __all__ = ["Position"]
 
 
+@pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Position:
     """Where a consumer is in a stream.

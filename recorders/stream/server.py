@@ -15,8 +15,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from generals_env.arguments import as_config, is_number
-from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
@@ -45,6 +45,7 @@ KEEPALIVE = (
 )
 
 
+@pickled_as("generals_env.recorders")
 class ExperienceServer(NotCopied):
     """Serves ``generals.experience.v1``, reflection and ``grpc.health.v1`` over a buffer or a log.
 

@@ -8,8 +8,8 @@ from queue import Empty, Full, Queue
 from typing import Any
 
 from generals_env.arguments import check_integer, check_options, keywords
-from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError
+from generals_env.pickling import NotCopied
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.background import read_into
 from generals_env.recorders.stream.consumer import ExperienceConsumer, Position

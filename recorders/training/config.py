@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from generals_env.arguments import check_flag, check_integer, is_number, make_plain
 from generals_env.errors import ConfigError
+from generals_env.pickling import pickled_as
 
 __all__ = ["TrainerConfig"]
 
 
+@pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class TrainerConfig:
     """The numbers of a ``DistributedTrainer``.

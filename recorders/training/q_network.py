@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
+from generals_env.pickling import pickled_as
 
 try:
     import torch
@@ -35,6 +36,7 @@ class Residual(nn.Module):
         return torch.relu(x + self.second(inner))
 
 
+@pickled_as("generals_env.recorders")
 class QNetwork(nn.Module):
     """From states (n, C, H, W) float32 to values of the actions (n, 8*H*W + 1) float32, for boards of any size.
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from generals_env.arguments import as_config, check_integer
-from generals_env.copies import NotCopied
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
+from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
@@ -39,6 +39,7 @@ FORMAT = 1
 LOOK = 0.02  # seconds between looks at whether there is enough to begin with
 
 
+@pickled_as("generals_env.recorders")
 class DistributedTrainer(NotCopied):
     """Trains a network by double Q-learning on a stream, a dataset, or any batches.
 

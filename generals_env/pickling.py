@@ -1,13 +1,30 @@
-"""Copies: objects that hold files, threads or connections refuse them; an environment is copied with its games."""
+"""Copies and pickles of the package's objects: refused, taken whole, or written under a public name."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, NoReturn, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 from generals_env.errors import CopyError
 
-__all__ = ["CopiedWhole", "NotCopied"]
+__all__ = ["CopiedWhole", "NotCopied", "pickled_as"]
+
+Class = TypeVar("Class", bound=type)
+
+
+def pickled_as(package: str) -> Callable[[Class], Class]:
+    """Return a class decorator that names ``package`` as the home of a class.
+
+    Pickles and reprs then hold the public path, so that files stay readable when the class moves to another module. ``package``
+    must hand on the class under its own name.
+    """
+
+    def name_home(decorated: Class) -> Class:
+        decorated.__module__ = package
+        return decorated
+
+    return name_home
 
 
 class CopiedWhole:
