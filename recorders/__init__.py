@@ -22,12 +22,12 @@ if __name__ == "generals_env.recorders":
     if TYPE_CHECKING:
         from generals_env.recorders.deduplication import DeduplicatingSink
         from generals_env.recorders.exports import to_hugging_face, to_minari
+        from generals_env.recorders.filesystem.retry import Retry
         from generals_env.recorders.log import ExperienceLog
         from generals_env.recorders.on_device import TorchTensors
         from generals_env.recorders.sb3_buffer import BoardReplayBuffer
         from generals_env.recorders.spill import SpillBuffer
         from generals_env.recorders.storage.multi import MultiSink, RetryingSink
-        from generals_env.recorders.storage.retry import Retry
         from generals_env.recorders.storage.verification import repair_dataset, verify_dataset
         from generals_env.recorders.storage.writer import DatasetWriter
         from generals_env.recorders.stream.background import BackgroundReader
@@ -98,7 +98,7 @@ if __name__ == "generals_env.recorders":
         "MultiSink": "storage.multi",
         "Position": "stream.position",
         "QNetwork": "training.q_network",
-        "Retry": "storage.retry",
+        "Retry": "filesystem.retry",
         "RetryingSink": "storage.multi",
         "SpillBuffer": "spill",
         "StreamDataset": "torch_data",

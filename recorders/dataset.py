@@ -15,15 +15,15 @@ from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError, StorageError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.folders import refuse_mixed
+from generals_env.recorders.filesystem.retry import Retry
+from generals_env.recorders.filesystem.stores import LocalStore, is_url, local_path, open_store
 from generals_env.recorders.formats import FORMATS, format_of_file
+from generals_env.recorders.formats.file_names import JSON_INDEX
+from generals_env.recorders.formats.folder_use import refuse_mixed
 from generals_env.recorders.mixing import mixed
 from generals_env.recorders.selection import EVERYTHING, Selection
 from generals_env.recorders.storage.data_file import DataFile, files_in
 from generals_env.recorders.storage.index import index_of, read_indexes
-from generals_env.recorders.storage.layout import JSON_INDEX
-from generals_env.recorders.storage.retry import Retry
-from generals_env.recorders.storage.stores import LocalStore, is_url, local_path, open_store
 
 __all__ = ["Dataset", "open_dataset"]
 
@@ -250,7 +250,7 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
     """Return the dataset in a folder, at a URL, in one file, or in a log.
 
     Args:
-        path: A folder or a file, or a URL as ``storage.stores.open_store`` takes it. Formats are told by suffixes:
+        path: A folder or a file, or a URL as ``filesystem.stores.open_store`` takes it. Formats are told by suffixes:
             ``.npz``, ``.parquet``, ``.tfrecord``, ``.tfrecord.gz``, ``.games``; they may lie beside one another.
         retry: For what goes over the network.
         timeout: Seconds to wait for an answer of S3.

@@ -16,9 +16,9 @@ from gymnasium import spaces
 
 from generals_env.errors import ConfigError, GeneralsError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.leftovers import leftovers_beside, remove
+from generals_env.recorders.filesystem.atomic_files import make_folder, unfinished_folder
+from generals_env.recorders.filesystem.leftovers import leftovers_beside, remove
 from generals_env.recorders.origins import Origins
-from generals_env.recorders.whole_files import make_folder, unfinished_folder
 from generals_env.version import __version__
 
 __all__ = ["MinariExport", "to_hugging_face", "to_minari"]

@@ -16,8 +16,8 @@ from generals_env.recorders import buffer_files
 from generals_env.recorders.buffer import STORES, ReplayBuffer
 from generals_env.recorders.checks import checked_batch
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.filesystem.stores import LocalStore
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
-from generals_env.recorders.storage.stores import LocalStore
 from generals_env.recorders.tensors import Tensors
 
 stores = pytest.mark.parametrize("store", STORES)

@@ -24,14 +24,12 @@ from generals_env.recorders import (
     ExperienceLog,
     ReplayBuffer,
     SpillBuffer,
-    leftovers,
     open_dataset,
     repair_dataset,
     to_hugging_face,
     verify_dataset,
-    whole_files,
 )
-from generals_env.recorders.storage import stores
+from generals_env.recorders.filesystem import atomic_files, leftovers, stores
 from generals_env.recorders.training.checkpoints import load_checkpoint, save_checkpoint
 
 __all__ = ["s3", "s3_process"]  # fixtures
@@ -51,7 +49,7 @@ def batch() -> ExperienceBatch:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let files be written without a name, where the system can do that, and with a hidden one, as elsewhere."""
     if request.param == "hidden":
-        monkeypatch.setattr(whole_files, "nameless_file", lambda folder: None)
+        monkeypatch.setattr(atomic_files, "nameless_file", lambda folder: None)
     elif sys.platform != "linux":
         pytest.skip("needs Linux")
     return str(request.param)
@@ -81,15 +79,15 @@ def leave_folder(folder: Path, name: str) -> Path:
 
 def test_a_file_is_whole_or_not_there(way: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with whole_files.unfinished_file(tmp_path, lambda file: file.write(b"one")) as unfinished:
+    with atomic_files.unfinished_file(tmp_path, lambda file: file.write(b"one")) as unfinished:
         assert (unfinished.path is None) == (way == "nameless")
         assert not path.exists()
         unfinished.create(path)
-    with whole_files.unfinished_file(tmp_path, lambda file: file.write(b"two")) as unfinished:
+    with atomic_files.unfinished_file(tmp_path, lambda file: file.write(b"two")) as unfinished:
         with pytest.raises(FileExistsError):
             unfinished.create(path)
         assert path.read_bytes() == b"one"
-    whole_files.replace_file(path, lambda file: file.write(b"three"))
+    atomic_files.replace_file(path, lambda file: file.write(b"three"))
     assert path.read_bytes() == b"three"
 
     def fails(file: BinaryIO) -> None:
@@ -97,7 +95,7 @@ def test_a_file_is_whole_or_not_there(way: str, tmp_path: Path) -> None:
         raise KeyError("no more")
 
     with pytest.raises(KeyError):
-        whole_files.replace_file(path, fails)
+        atomic_files.replace_file(path, fails)
     assert path.read_bytes() == b"three"
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask()
@@ -115,10 +113,10 @@ def umask() -> int:
 WRITER = """
 import sys
 from pathlib import Path
-from generals_env.recorders import whole_files
-whole_files.nameless_file = lambda folder: None  # as where the system cannot do that
-with whole_files.unfinished_file(Path(sys.argv[1]), lambda file: file.write(b"half")) as one:
-    with whole_files.unfinished_folder(Path(sys.argv[1]) / "saved") as other:
+from generals_env.recorders.filesystem import atomic_files
+atomic_files.nameless_file = lambda folder: None  # as where the system cannot do that
+with atomic_files.unfinished_file(Path(sys.argv[1]), lambda file: file.write(b"half")) as one:
+    with atomic_files.unfinished_folder(Path(sys.argv[1]) / "saved") as other:
         print(one.path.name, other.name, flush=True)
         sys.stdin.read()
 """
@@ -169,9 +167,9 @@ def test_where_there_are_no_locks_only_what_is_old_is_left_over(tmp_path: Path, 
     def no_locks(*_: Any) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(whole_files.fcntl, "flock", no_locks)
-    monkeypatch.setattr(whole_files, "nameless_file", lambda folder: None)
-    whole_files.replace_file(tmp_path / "file", lambda file: file.write(b"one"))
+    monkeypatch.setattr(atomic_files.fcntl, "flock", no_locks)
+    monkeypatch.setattr(atomic_files, "nameless_file", lambda folder: None)
+    atomic_files.replace_file(tmp_path / "file", lambda file: file.write(b"one"))
     path = leave(tmp_path)
     assert leftovers.leftovers_in(tmp_path) == []
     long_ago = time.time() - leftovers.AGE - 60
@@ -260,9 +258,10 @@ import sys, threading
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from recorded import games_of
-from generals_env.recorders import DatasetWriter, ReplayBuffer, whole_files
+from generals_env.recorders import DatasetWriter, ReplayBuffer
+from generals_env.recorders.filesystem import atomic_files
 if sys.argv[3] == "hidden":
-    whole_files.nameless_file = lambda folder: None
+    atomic_files.nameless_file = lambda folder: None
 batch = games_of("two players")[0]
 place = Path(sys.argv[1])
 writer = DatasetWriter(place / "set", max_file_bytes=1)

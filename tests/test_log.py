@@ -18,9 +18,9 @@ from recorded import record_game
 from test_codec import contents, odd_batch
 
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.recorders.disks import free_bytes, linux_mounts, mac_mounts, network_kind, network_kind_of
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.locks import FileLock
+from generals_env.recorders.filesystem.disk_space import free_bytes, linux_mounts, mac_mounts, network_kind, network_kind_of
+from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog
 from generals_env.recorders.log.chunks import MOST_EXPERIENCES
 
@@ -242,7 +242,7 @@ def test_a_second_writer_is_refused_and_the_next_is_not(tmp_path: Path, parts: l
 def test_locks_are_waited_for_and_end_with_their_process(tmp_path: Path) -> None:
     path = tmp_path / "some.lock"
     code = (
-        "import sys, time; from generals_env.recorders.locks import FileLock;"
+        "import sys, time; from generals_env.recorders.filesystem.file_lock import FileLock;"
         f" lock = FileLock({str(path)!r}); print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:

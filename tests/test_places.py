@@ -19,8 +19,8 @@ from s3 import FaultyProxy, faulty_s3, s3, s3_process
 
 from generals_env import ConfigError, StorageError
 from generals_env.recorders import Retry, RetryingSink
-from generals_env.recorders.storage.retry import is_permanent
-from generals_env.recorders.storage.stores import LocalStore, RemoteStore, Store, Stored, open_store
+from generals_env.recorders.filesystem.retry import is_permanent
+from generals_env.recorders.filesystem.stores import LocalStore, RemoteStore, Store, Stored, open_store
 
 __all__ = ["faulty_s3", "s3", "s3_process"]
 
@@ -144,7 +144,7 @@ def test_a_folder_that_may_not_be_written_is_told_and_heals_by_itself(tmp_path: 
 import os, sys, tempfile
 from pathlib import Path
 from generals_env import StorageError
-from generals_env.recorders.storage.stores import LocalStore
+from generals_env.recorders.filesystem.stores import LocalStore
 with tempfile.TemporaryDirectory() as other:  # loads all that is loaded when it is used first: another user may not read it
     store = LocalStore(Path(other), create=True)
     store.create("before", b"1")

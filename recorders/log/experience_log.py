@@ -14,9 +14,10 @@ from generals_env.arguments import check_flag, check_integer, is_number
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.recorders.disks import network_kind
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.folders import LOG, refuse_other_uses
+from generals_env.recorders.filesystem.atomic_files import make_folder
+from generals_env.recorders.filesystem.disk_space import network_kind
+from generals_env.recorders.formats.folder_use import LOG, refuse_other_uses
 from generals_env.recorders.log.chunks import pieces_of
 from generals_env.recorders.log.consumers import Consumers
 from generals_env.recorders.log.reader import LogReader
@@ -27,7 +28,6 @@ from generals_env.recorders.log.verify import Report, verify
 from generals_env.recorders.log.writer import LOCK, LogWriter, locked
 from generals_env.recorders.selection import Selection
 from generals_env.recorders.sinks import ClosingSink
-from generals_env.recorders.whole_files import make_folder
 
 __all__ = ["ExperienceLog"]
 

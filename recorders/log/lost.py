@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from generals_env.errors import StorageError
-from generals_env.recorders.log.files import read_checked, write_checked
+from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 
 __all__ = ["FILE", "Range", "lost_ranges", "missing", "write_lost"]
 

@@ -9,10 +9,11 @@ from itertools import count
 from pathlib import Path
 
 from generals_env.errors import StorageError
-from generals_env.recorders.leftovers import remove
+from generals_env.recorders.filesystem.atomic_files import sync_folder
+from generals_env.recorders.filesystem.checked_json import sync_file
+from generals_env.recorders.filesystem.leftovers import remove
 from generals_env.recorders.log.chunks import Chunk
 from generals_env.recorders.log.consumers import Consumers
-from generals_env.recorders.log.files import sync_file
 from generals_env.recorders.log.lost import FILE, missing, write_lost
 from generals_env.recorders.log.salvage import salvage
 from generals_env.recorders.log.segments import (
@@ -30,7 +31,6 @@ from generals_env.recorders.log.segments import (
     unlink_companions,
 )
 from generals_env.recorders.log.verify import Report, last_known, look_at, verify
-from generals_env.recorders.whole_files import sync_folder
 
 __all__ = ["repair"]
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.errors import StorageError
-from generals_env.recorders import databases
-from generals_env.recorders.leftovers import leftovers_in
+from generals_env.recorders.filesystem import sqlite_connections as databases
+from generals_env.recorders.filesystem.atomic_files import UNFINISHED, sync_folder
+from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
+from generals_env.recorders.filesystem.leftovers import leftovers_in
 from generals_env.recorders.log.chunks import Chunk
-from generals_env.recorders.log.files import read_checked, write_checked
-from generals_env.recorders.whole_files import UNFINISHED, sync_folder
 
 __all__ = [
     "BLOCK",

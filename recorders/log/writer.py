@@ -12,12 +12,12 @@ from pathlib import Path
 
 from generals_env.errors import StateError, StorageError
 from generals_env.processes import Owner
-from generals_env.recorders.disks import free_bytes
-from generals_env.recorders.leftovers import remove
-from generals_env.recorders.locks import FileLock
+from generals_env.recorders.filesystem.checked_json import sync_file
+from generals_env.recorders.filesystem.disk_space import free_bytes
+from generals_env.recorders.filesystem.file_lock import FileLock
+from generals_env.recorders.filesystem.leftovers import remove
 from generals_env.recorders.log.chunks import Chunk, Piece
 from generals_env.recorders.log.consumers import Consumers
-from generals_env.recorders.log.files import sync_file
 from generals_env.recorders.log.lost import lost_ranges, write_lost
 from generals_env.recorders.log.retention import Retention
 from generals_env.recorders.log.segments import (

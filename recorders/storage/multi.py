@@ -14,9 +14,9 @@ from generals_env.interrupts import deferred, pending, raise_pending
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.sinks import ClosingSink, Sink, open_sink
 from generals_env.recorders.storage.branch import Branch
-from generals_env.recorders.storage.retry import Retry
 from generals_env.recorders.waiting import check_overflow, held_bytes
 
 __all__ = ["MultiSink", "RetryingSink"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from generals_env.errors import StorageError
 from generals_env.pickling import pickled_as
-from generals_env.recorders.log.files import read_checked, write_checked
+from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 
 __all__ = ["Position"]
 

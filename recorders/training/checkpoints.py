@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from generals_env.errors import StorageError
-from generals_env.recorders.leftovers import leftovers_beside, remove
-from generals_env.recorders.whole_files import make_folder, replace_file
+from generals_env.recorders.filesystem.atomic_files import make_folder, replace_file
+from generals_env.recorders.filesystem.leftovers import leftovers_beside, remove
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from generals_env.errors import StorageError
 from generals_env.processes import Owner
-from generals_env.recorders.databases import connect
+from generals_env.recorders.filesystem.sqlite_connections import connect
 
 __all__ = ["FileLock"]
 

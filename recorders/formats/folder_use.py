@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from generals_env.errors import StorageError
-from generals_env.recorders.locks import FileLock
-from generals_env.recorders.storage.layout import INDEXES, parsed_name
-from generals_env.recorders.whole_files import lock_descriptor
+from generals_env.recorders.filesystem.atomic_files import lock_descriptor
+from generals_env.recorders.filesystem.file_lock import FileLock
+from generals_env.recorders.formats.file_names import INDEXES, parsed_name
 
 if sys.platform != "win32":
     import fcntl

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 from generals_env.arguments import as_config
 from generals_env.errors import ConfigError, StorageError
-from generals_env.recorders.disks import free_bytes
-from generals_env.recorders.leftovers import leftovers_in, remove
-from generals_env.recorders.locks import FileLock
-from generals_env.recorders.storage.retry import Retry
-from generals_env.recorders.whole_files import make_folder, replace_file, unfinished_file
+from generals_env.recorders.filesystem.atomic_files import make_folder, replace_file, unfinished_file
+from generals_env.recorders.filesystem.disk_space import free_bytes
+from generals_env.recorders.filesystem.file_lock import FileLock
+from generals_env.recorders.filesystem.leftovers import leftovers_in, remove
+from generals_env.recorders.filesystem.retry import Retry
 
 __all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_hidden", "is_url", "local_path", "open_store"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.errors import StorageError
-from generals_env.recorders.whole_files import replace_file
+from generals_env.recorders.filesystem.atomic_files import replace_file
 
 __all__ = ["read_checked", "sync_file", "write_checked"]
 

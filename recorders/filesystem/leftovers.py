@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from generals_env.recorders.disks import network_kind
-from generals_env.recorders.whole_files import UNFINISHED, UNFINISHED_NAME, lock_descriptor
+from generals_env.recorders.filesystem.atomic_files import UNFINISHED, UNFINISHED_NAME, lock_descriptor
+from generals_env.recorders.filesystem.disk_space import network_kind
 
 __all__ = ["leftovers_beside", "leftovers_in", "remove"]
 
