@@ -30,9 +30,9 @@ import generals_env
 from benchmarks.buffers import ITEMS, cell, write_transitions
 from benchmarks.peers import PeerMissing, measure, peer_python
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer
+from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.tensors import Tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -22,8 +22,8 @@ from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.engine.turn import AFTER
 from generals_env.errors import GeneralsError, ReplayError
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
+from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.formats import format_of
-from generals_env.recorders.sinks import ClosingSink
 from generals_env.render import draw_board, save_gif
 from generals_env.wrappers import Opponent
 

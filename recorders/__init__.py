@@ -12,22 +12,24 @@ if __name__ == "generals_env.recorders":
     from generals_env.recorders.buffer import BufferStats, ReplayBuffer
     from generals_env.recorders.dataset import Dataset, open_dataset
     from generals_env.recorders.experience import ExperienceBatch
+    from generals_env.recorders.experience.recipe import Recipe, Shaping
+    from generals_env.recorders.experience.sink import Sink
+    from generals_env.recorders.experience.tensors import Tensors
     from generals_env.recorders.prioritized import PrioritizedReplayBuffer, PrioritizedSample
-    from generals_env.recorders.recipe import Recipe, Shaping
     from generals_env.recorders.recorder import ExperienceRecorder
     from generals_env.recorders.replays import RecordedReplays, record_replays
-    from generals_env.recorders.sinks import Sink
-    from generals_env.recorders.tensors import Tensors
 
     if TYPE_CHECKING:
-        from generals_env.recorders.deduplication import DeduplicatingSink
+        from generals_env.recorders.experience.torch_tensors import TorchTensors
         from generals_env.recorders.exports import to_hugging_face, to_minari
         from generals_env.recorders.filesystem.retry import Retry
         from generals_env.recorders.log import ExperienceLog
-        from generals_env.recorders.on_device import TorchTensors
         from generals_env.recorders.sb3_buffer import BoardReplayBuffer
+        from generals_env.recorders.sinks.deduplicating import DeduplicatingSink
+        from generals_env.recorders.sinks.multi import MultiSink
+        from generals_env.recorders.sinks.retrying import RetryingSink
+        from generals_env.recorders.sinks.validating import ValidatingSink, Validator
         from generals_env.recorders.spill import SpillBuffer
-        from generals_env.recorders.storage.multi import MultiSink, RetryingSink
         from generals_env.recorders.storage.verification import repair_dataset, verify_dataset
         from generals_env.recorders.storage.writer import DatasetWriter
         from generals_env.recorders.stream.background import BackgroundReader
@@ -39,7 +41,6 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.training.config import TrainerConfig
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
-        from generals_env.recorders.validation import ValidatingSink, Validator
 
     __all__ = [
         "BackgroundReader",
@@ -89,23 +90,23 @@ if __name__ == "generals_env.recorders":
         "BoardDataset": "torch_data",
         "BoardReplayBuffer": "sb3_buffer",
         "DatasetWriter": "storage.writer",
-        "DeduplicatingSink": "deduplication",
+        "DeduplicatingSink": "sinks.deduplicating",
         "DistributedTrainer": "training.trainer",
         "ExperienceConsumer": "stream.consumer",
         "ExperienceLog": "log",
         "ExperienceServer": "stream.server",
         "Limits": "stream.limits",
-        "MultiSink": "storage.multi",
+        "MultiSink": "sinks.multi",
         "Position": "stream.position",
         "QNetwork": "training.q_network",
         "Retry": "filesystem.retry",
-        "RetryingSink": "storage.multi",
+        "RetryingSink": "sinks.retrying",
         "SpillBuffer": "spill",
         "StreamDataset": "torch_data",
-        "TorchTensors": "on_device",
+        "TorchTensors": "experience.torch_tensors",
         "TrainerConfig": "training.config",
-        "ValidatingSink": "validation",
-        "Validator": "validation",
+        "ValidatingSink": "sinks.validating",
+        "Validator": "sinks.validating",
         "repair_dataset": "storage.verification",
         "to_hugging_face": "exports",
         "to_minari": "exports",

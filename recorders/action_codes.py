@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.recorders.checks import below
+from generals_env.recorders.experience.integrity import below
 
 __all__ = ["JUMPS", "PASS", "coded_actions", "decoded_actions"]
 

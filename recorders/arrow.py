@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import GAME, PLAYER
 from generals_env.engine.packing import ENTRY, PackedBoards
-from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.experience.dense import Dense
 
 if TYPE_CHECKING:
     import pyarrow as pa

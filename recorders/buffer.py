@@ -21,12 +21,12 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.interrupts import deferred, raise_pending
 from generals_env.pickling import pickled_as
 from generals_env.processes import Owner
-from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.collate import in_common
+from generals_env.recorders.experience.counted_columns import Columns, columns_of
+from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.readers import Readers
-from generals_env.recorders.sizes import in_common
 from generals_env.recorders.tables import row_bytes
-from generals_env.recorders.tensors import Tensors
 from generals_env.seeding import seed_state
 
 __all__ = ["BufferStats", "NoRoomError", "ReplayBuffer", "Store"]

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.recorders.codec import decode_batch, encode_batch
-from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.returns import followers
+from generals_env.recorders.experience.counted_columns import Columns, columns_of
+from generals_env.recorders.experience.n_step import followers
 
 __all__ = ["CompressedStore"]
 

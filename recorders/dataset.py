@@ -15,13 +15,13 @@ from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError, StorageError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.filter import EVERYTHING, Selection
+from generals_env.recorders.experience.shuffle import mixed
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.filesystem.stores import LocalStore, is_url, local_path, open_store
 from generals_env.recorders.formats import FORMATS, format_of_file
 from generals_env.recorders.formats.file_names import JSON_INDEX
 from generals_env.recorders.formats.folder_use import refuse_mixed
-from generals_env.recorders.mixing import mixed
-from generals_env.recorders.selection import EVERYTHING, Selection
 from generals_env.recorders.storage.data_file import DataFile, files_in
 from generals_env.recorders.storage.index import index_of, read_indexes
 

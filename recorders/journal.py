@@ -36,10 +36,10 @@ from generals_env.errors import StorageError
 from generals_env.interrupts import deferred, raise_pending
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.recipe import Recipe
+from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.sink import Sink
 from generals_env.recorders.shown import Shown
-from generals_env.recorders.sinks import Sink
-from generals_env.recorders.waiting import WaitingBatches
+from generals_env.recorders.sinks.pending_batches import WaitingBatches
 
 __all__ = ["MAX_WAITING_BYTES", "GameCollector", "Journal"]
 

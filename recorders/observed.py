@@ -19,7 +19,7 @@ from generals_env.engine.boards import Boards
 from generals_env.engine.packing import pack
 from generals_env.engine.recall import recall_rows
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.recipe import Recipe, Shaping
+from generals_env.recorders.experience.recipe import Recipe, Shaping
 
 __all__ = ["Observed", "first_views", "is_sb3", "plain_recipe", "recipe_of"]
 

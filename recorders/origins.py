@@ -13,8 +13,8 @@ from generals_env.config import GameConfig, RewardConfig, bounds
 from generals_env.errors import ConfigError, MapError
 from generals_env.opponents import POLICIES
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.particulars import LEFT_OUT
-from generals_env.recorders.recipe import Recipe
 from generals_env.specs import json_value
 
 __all__ = ["Origins"]

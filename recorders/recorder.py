@@ -19,11 +19,12 @@ from generals_env.face import Face
 from generals_env.guard import Guard
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import finalize
+from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.journal import MAX_WAITING_BYTES, GameCollector, Journal
 from generals_env.recorders.observed import is_sb3, recipe_of
 from generals_env.recorders.particulars import particulars, seed_of
-from generals_env.recorders.sinks import AnySink, open_sink
-from generals_env.recorders.waiting import check_overflow
+from generals_env.recorders.sinks.multi import open_sink
+from generals_env.recorders.sinks.pending_batches import check_overflow
 
 __all__ = ["AECRecorder", "ExperienceRecorder", "ParallelRecorder"]
 

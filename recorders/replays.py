@@ -29,7 +29,8 @@ from generals_env.engine.turn import AFTER
 from generals_env.errors import ConfigError, ReplayError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.sinks import AnySink, Sink, open_sink
+from generals_env.recorders.experience.sink import AnySink, Sink
+from generals_env.recorders.sinks.multi import open_sink
 from generals_env.threads import available_cores
 
 __all__ = ["RecordedReplays", "record_replays"]

@@ -15,9 +15,9 @@ from generals_env.engine.recording import EXPERIENCE
 from generals_env.engine.ring import Ring, drop, follow, put, release, take
 from generals_env.engine.tables import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
 from generals_env.errors import StateError
-from generals_env.recorders.columns import Columns
-from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.counted_columns import Columns
+from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.game_names import NamedGames
 from generals_env.recorders.tables import (
     SMALL,

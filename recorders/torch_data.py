@@ -14,14 +14,14 @@ from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.dataset import Dataset, open_dataset
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.mixing import mixed, picked
+from generals_env.recorders.experience.shuffle import mixed, picked
 
 try:
     import torch
     from torch.utils.data import Dataset as MapDataset
     from torch.utils.data import IterableDataset, get_worker_info
 
-    from generals_env.recorders.on_device import TorchTensors, as_torch
+    from generals_env.recorders.experience.torch_tensors import TorchTensors, as_torch
 except ModuleNotFoundError as error:
     raise ImportError(f'torch_data: expected torch, got {error}: pip install "generals_env[torch]"') from None
 

@@ -20,12 +20,13 @@ from generals_env.engine.boards import Boards
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.guard import Guard
+from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.journal import Journal, Part
 from generals_env.recorders.observed import Observed, first_views, plain_recipe, recipe_of
 from generals_env.recorders.particulars import particulars, seed_of
 from generals_env.recorders.recorder import ExperienceRecorder
 from generals_env.recorders.shown import Shown, tensor_of
-from generals_env.recorders.sinks import AnySink, open_sink
+from generals_env.recorders.sinks.multi import open_sink
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.vector import GeneralsVector, PlayCounts, VectorFace
 

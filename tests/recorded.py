@@ -17,7 +17,7 @@ from generals_env.engine.boards import Boards
 from generals_env.engine.packing import pack, unpack
 from generals_env.engine.recall import recall_rows
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.recipe import Recipe
+from generals_env.recorders.experience.recipe import Recipe
 
 #: Armies beyond what fits into 16 bits beside their owner.
 WIDE = "A +9000 . . .\n+9000 . # . .\n. . . . .\n. . . +70000 .\n. . . +70000 B"

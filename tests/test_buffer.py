@@ -14,11 +14,11 @@ from recorded import facts, games_of, interleaved
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import buffer_files
 from generals_env.recorders.buffer import STORES, ReplayBuffer
-from generals_env.recorders.checks import checked_batch
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.integrity import checked_batch
+from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.filesystem.stores import LocalStore
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
-from generals_env.recorders.tensors import Tensors
 
 stores = pytest.mark.parametrize("store", STORES)
 

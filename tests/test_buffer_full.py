@@ -14,8 +14,8 @@ from recorded import cut, facts, games_of, interleaved, record_game, spread
 from generals_env import StateError
 from generals_env.recorders.buffer import STORES, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
-from generals_env.recorders.recipe import Recipe
 from generals_env.recorders.tables import allocated
 
 stores = pytest.mark.parametrize("store", STORES)

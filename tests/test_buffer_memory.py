@@ -16,7 +16,7 @@ from helpers import PATIENCE
 from recorded import cut, games_of, record_game, renamed
 
 from generals_env.recorders.buffer import STORES, ReplayBuffer
-from generals_env.recorders.tensors import Tensors
+from generals_env.recorders.experience.tensors import Tensors
 
 stores = pytest.mark.parametrize("store", STORES)
 

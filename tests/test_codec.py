@@ -22,10 +22,10 @@ from generals_env.engine.packing import pack, unpack
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.codec import CODEC, decode_batch, encode_batch
-from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import EXPERIENCE
+from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.recipe import Recipe, Shaping
 from generals_env.recorders.formats.npz import batch_arrays, decode, encode, write_arrays
-from generals_env.recorders.recipe import Recipe, Shaping
 
 
 def odd_batch(rng: np.random.Generator, **options: Any) -> ExperienceBatch:

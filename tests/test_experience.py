@@ -20,10 +20,10 @@ from generals_env.engine.packing import pack, unpack
 from generals_env.engine.sight import CHANNELS, FULL_CHANNELS
 from generals_env.engine.symmetry import INVERSE, transform_actions, transform_boards, transform_masks, transform_observations
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import EXPERIENCE
-from generals_env.recorders.recipe import Recipe, Shaping
-from generals_env.recorders.tensors import Tensors
+from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.recipe import Recipe, Shaping
+from generals_env.recorders.experience.tensors import Tensors
 
 Options = dict[str, Any]
 SEVERAL: Options = {"players": 3, "height": (5, 6), "width": (5, 7), "modifiers": ("torus",), "observation": "full"}

@@ -16,7 +16,7 @@ from recorded import cut, facts, games_of, interleaved
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.exports import MinariExport, to_hugging_face, to_minari
 from generals_env.recorders.formats import parquet
 

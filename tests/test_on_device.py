@@ -33,12 +33,11 @@ from generals_env.engine.boards import (
 from generals_env.engine.packing import pack
 from generals_env.engine.recall import recall_rows
 from generals_env.errors import ConfigError
-from generals_env.recorders import on_device
-from generals_env.recorders.dense import Dense
-from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.on_device import TorchTensors, expand_on
-from generals_env.recorders.recipe import Recipe, Shaping
-from generals_env.recorders.tensors import Tensors
+from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch, torch_tensors
+from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.recipe import Recipe, Shaping
+from generals_env.recorders.experience.tensors import Tensors
+from generals_env.recorders.experience.torch_tensors import TorchTensors, expand_on
 
 CUDA = pytest.param(
     "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
@@ -238,9 +237,9 @@ def test_parts_of_batches_are_expanded_alike(device: str, monkeypatch: pytest.Mo
         assert_equal(batch.slice(10, 13), device)
         assert_equal(batch.select(np.arange(0, 90, 7)), device)
         whole = assert_equal(batch, device)
-        monkeypatch.setattr(on_device, "ROOM", 7 * batch.shape[0] * batch.shape[1])
+        monkeypatch.setattr(torch_tensors, "ROOM", 7 * batch.shape[0] * batch.shape[1])
         assert same(assert_equal(batch, device), whole)
-        monkeypatch.setattr(on_device, "ROOM", 1)
+        monkeypatch.setattr(torch_tensors, "ROOM", 1)
         assert same(assert_equal(batch, device), whole)
         assert_equal(batch.slice(0, 0), device)
         plain = replace(batch, recipe=Recipe(layout))
@@ -308,7 +307,7 @@ def test_memory_that_was_not_kept_is_asked_for() -> None:
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = odd_batch(np.random.default_rng(10), 2, Recipe())
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, on_device.__name__)
+    monkeypatch.delitem(sys.modules, torch_tensors.__name__)
     monkeypatch.delattr(generals_env.recorders, "on_device")
     with pytest.raises(ImportError, match=r'pip install "generals_env\[torch\]"'):
         batch.to_torch()

@@ -16,8 +16,8 @@ from generals_env import ConfigError, StateError
 from generals_env.engine.sumtree import draw_slots, set_priorities
 from generals_env.recorders.buffer import STORES
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.prioritized import PrioritizedReplayBuffer
-from generals_env.recorders.tensors import Tensors
 
 stores = pytest.mark.parametrize("store", STORES)
 

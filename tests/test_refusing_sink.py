@@ -14,7 +14,7 @@ from helpers import Memory, check_batches
 import generals_env
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder
-from generals_env.recorders.waiting import held_bytes
+from generals_env.recorders.sinks.pending_batches import held_bytes
 
 SIZE = {"height": 6, "width": 6}
 

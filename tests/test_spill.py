@@ -23,7 +23,7 @@ from helpers import DATA, KINDS, PATIENCE, Memory, course_of, same, wait_until
 import generals_env
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays
-from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.spill import SpillBuffer, SpillStats
 
 PART = 60  # experiences of a batch

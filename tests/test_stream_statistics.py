@@ -13,8 +13,8 @@ from helpers import same
 from recorded import cut, games_of, record_game, renamed
 
 from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer
-from generals_env.recorders.columns import columns_of
-from generals_env.recorders.recipe import Recipe, Shaping
+from generals_env.recorders.experience.counted_columns import columns_of
+from generals_env.recorders.experience.recipe import Recipe, Shaping
 from generals_env.recorders.stream.buffer_feed import BufferFeed
 from generals_env.recorders.stream.log_feed import LogFeed
 from generals_env.recorders.stream.statistics import Statistics

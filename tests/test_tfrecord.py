@@ -21,7 +21,7 @@ from tfrecord.reader import tfrecord_loader
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.dense import Dense
+from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.formats import format_of, pieces, tfrecord, tfrecord_gz
 from generals_env.recorders.formats.pieces import ROW
 from generals_env.recorders.formats.tfrecord import Example, framed, masked

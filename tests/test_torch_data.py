@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import generals_env
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders import Dataset, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
-from generals_env.recorders.on_device import TorchTensors
+from generals_env.recorders.experience.torch_tensors import TorchTensors
 from generals_env.recorders.torch_data import BoardDataset, StreamDataset
 
 

@@ -17,9 +17,10 @@ from generals_env import ConfigError, StateError
 from generals_env.engine.legality import legal_actions
 from generals_env.engine.packing import pack
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays
-from generals_env.recorders.dense import Dense
-from generals_env.recorders.recipe import Recipe
-from generals_env.recorders.validation import Reason, ValidatingSink, Validator, validate
+from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.validation import Reason, validate
+from generals_env.recorders.sinks.validating import ValidatingSink, Validator
 
 GAMES: list[dict[str, Any]] = [
     *KINDS,

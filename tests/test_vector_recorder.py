@@ -29,7 +29,7 @@ from generals_env import ConfigError, RewardConfig
 from generals_env.engine.packing import unpack
 from generals_env.recorders import ExperienceRecorder, journal, open_dataset, vector_recorder
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.recipe import Recipe, Shaping
+from generals_env.recorders.experience.recipe import Recipe, Shaping
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry, SB3VecEnv
 

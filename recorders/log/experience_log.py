@@ -15,6 +15,8 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.filter import Selection
+from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.atomic_files import make_folder
 from generals_env.recorders.filesystem.disk_space import network_kind
 from generals_env.recorders.formats.folder_use import LOG, refuse_other_uses
@@ -26,8 +28,6 @@ from generals_env.recorders.log.retention import Retention
 from generals_env.recorders.log.segments import last_in, open_to_read, seal_of, segment_path, starts_in
 from generals_env.recorders.log.verify import Report, verify
 from generals_env.recorders.log.writer import LOCK, LogWriter, locked
-from generals_env.recorders.selection import Selection
-from generals_env.recorders.sinks import ClosingSink
 
 __all__ = ["ExperienceLog"]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from generals_env.errors import StateError, StorageError
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.filter import Selection
 from generals_env.recorders.log.chunks import Chunk, may_match, wanted_after
 from generals_env.recorders.log.lost import lost_ranges, missing
 from generals_env.recorders.log.salvage import salvage
@@ -26,7 +27,6 @@ from generals_env.recorders.log.segments import (
     start_of,
     starts_in,
 )
-from generals_env.recorders.selection import Selection
 
 if TYPE_CHECKING:
     from generals_env.recorders.log.writer import LogWriter

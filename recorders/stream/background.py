@@ -10,7 +10,7 @@ from generals_env.arguments import check_options, keywords
 from generals_env.errors import StateError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.sinks import Sink
+from generals_env.recorders.experience.sink import Sink
 
 if TYPE_CHECKING:
     from generals_env.recorders.stream.consumer import ExperienceConsumer, Position

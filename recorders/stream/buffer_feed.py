@@ -10,8 +10,8 @@ from grpc import StatusCode
 
 from generals_env.errors import StateError
 from generals_env.recorders.buffer import NoRoomError, ReplayBuffer
-from generals_env.recorders.columns import Columns
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.counted_columns import Columns
 from generals_env.recorders.stream.feed import Cursor, Piece, Wanted
 from generals_env.recorders.stream.pieces import PIECE, Pieces
 from generals_env.recorders.stream.statuses import RefusedError

@@ -18,8 +18,8 @@ from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.filter import Selection
 from generals_env.recorders.filesystem.retry import Retry
-from generals_env.recorders.selection import Selection
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.channel import Access, open_channel
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from generals_env.errors import StorageError
 from generals_env.recorders.codec import decode_batch
-from generals_env.recorders.columns import Columns
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.selection import EVERYTHING, Selection
+from generals_env.recorders.experience.counted_columns import Columns
+from generals_env.recorders.experience.filter import EVERYTHING, Selection
 
 __all__ = ["Cursor", "Feed", "Piece", "Wanted"]
 

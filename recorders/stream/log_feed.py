@@ -11,8 +11,8 @@ import numpy as np
 from generals_env.engine.boards import empty_boards
 from generals_env.engine.packing import pack
 from generals_env.errors import StateError, StorageError
-from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.experience.counted_columns import Columns, columns_of
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog

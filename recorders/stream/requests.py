@@ -8,7 +8,7 @@ from grpc import StatusCode
 
 from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
-from generals_env.recorders.selection import Selection
+from generals_env.recorders.experience.filter import Selection
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.feed import Feed, Wanted
 from generals_env.recorders.stream.statuses import RefusedError

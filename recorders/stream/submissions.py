@@ -14,8 +14,9 @@ from generals_env.config import MAX_SIZE
 from generals_env.engine.hashset import add_new, empty_hash_set, forget_newest
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.codec import decode_batch
-from generals_env.recorders.deduplication import experience_hashes
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.identity import experience_hashes
+from generals_env.recorders.experience.validation import Reason, validate
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.feed import Feed, Wanted
 from generals_env.recorders.stream.keeping import name_of, not_kept
@@ -24,7 +25,6 @@ from generals_env.recorders.stream.requests import MOST_EXPERIENCES
 from generals_env.recorders.stream.statuses import RefusedError
 from generals_env.recorders.stream.views import batch_of_records, check_game_id
 from generals_env.recorders.stream.wire import parsed
-from generals_env.recorders.validation import Reason, validate
 
 __all__ = ["Submissions"]
 

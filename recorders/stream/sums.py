@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import MAX_PLAYERS
-from generals_env.recorders.columns import Columns
+from generals_env.recorders.experience.counted_columns import Columns
 
 __all__ = ["Rows", "Tally", "grouped"]
 

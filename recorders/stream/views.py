@@ -26,8 +26,8 @@ from generals_env.engine.boards import (
 from generals_env.engine.packing import pack
 from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
-from generals_env.recorders.dense import Dense
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.stream import experience_pb2 as pb
 
 __all__ = ["batch_of_records", "check_game_id"]

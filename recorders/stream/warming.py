@@ -13,12 +13,12 @@ from generals_env.engine.boards import empty_boards
 from generals_env.engine.hashset import add_new, empty_hash_set, forget_newest
 from generals_env.engine.packing import pack
 from generals_env.recorders.codec import decode_batch, encode_batch
-from generals_env.recorders.deduplication import experience_hashes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
+from generals_env.recorders.experience.identity import experience_hashes
+from generals_env.recorders.experience.validation import validate
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.records import record_bytes
 from generals_env.recorders.stream.views import batch_of_records
-from generals_env.recorders.validation import validate
 
 __all__ = ["said_if_long", "sample", "warm"]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from generals_env.recorders.on_device import TorchTensors
+from generals_env.recorders.experience.torch_tensors import TorchTensors
 
 __all__ = ["Loss", "double_dqn_loss"]
 

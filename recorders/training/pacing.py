@@ -6,7 +6,7 @@ import threading
 
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.sinks import Sink
+from generals_env.recorders.experience.sink import Sink
 
 __all__ = ["PacedSink"]
 

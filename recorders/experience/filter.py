@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch import ExperienceBatch
 
 __all__ = ["EVERYTHING", "Selection"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.sinks import Sink
-from generals_env.recorders.waiting import Waiting, WaitingBatches
+from generals_env.recorders.experience.sink import Sink
+from generals_env.recorders.sinks.pending_batches import Waiting, WaitingBatches
 
 __all__ = ["Branch"]
 

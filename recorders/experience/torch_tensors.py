@@ -21,9 +21,9 @@ from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 
 if TYPE_CHECKING:
-    from generals_env.recorders.experience import ExperienceBatch
-    from generals_env.recorders.recipe import Recipe
-    from generals_env.recorders.tensors import Tensors
+    from generals_env.recorders.experience.data import ExperienceData
+    from generals_env.recorders.experience.recipe import Recipe
+    from generals_env.recorders.experience.tensors import Tensors
 
 try:
     import torch
@@ -133,7 +133,7 @@ class Look(NamedTuple):
     wrapping: Wrapping | None
 
 
-def expand_on(batch: ExperienceBatch, device: Any) -> TorchTensors:
+def expand_on(batch: ExperienceData, device: Any) -> TorchTensors:
     """Return what ``ExperienceBatch.to_torch`` says: only boards that the experiences refer to are uploaded, each once.
 
     Args:

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from generals_env.engine.boards import MOUNTAIN, OWNER_MOUNTAIN
 from generals_env.engine.packing import OWNER_OFFSET, PackedBoards
 from generals_env.errors import ConfigError
-from generals_env.recorders.dense import Dense
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.data import Data
+from generals_env.recorders.experience.dense import Dense
 
 __all__ = ["concat", "in_common", "padded"]
 
 
-def padded(batch: ExperienceBatch, height: int, width: int) -> ExperienceBatch:
+def padded(batch: Data, height: int, width: int) -> Data:
     """Return what ``ExperienceBatch.padded`` says."""
     rows, columns = batch.shape
     if (rows, columns) == (height, width):
@@ -68,7 +68,7 @@ def in_common(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in first.items() if all(name in one and one[name] == value for one in others)}
 
 
-def concat(batches: Sequence[ExperienceBatch]) -> ExperienceBatch:
+def concat(batches: Sequence[Data]) -> Data:
     """Return what ``ExperienceBatch.concat`` says."""
     if not batches:
         raise ConfigError("batches: expected one or more, got none")

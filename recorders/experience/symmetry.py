@@ -11,12 +11,12 @@ from generals_env.engine.gather import gather
 from generals_env.engine.packing import PackedBoards
 from generals_env.engine.symmetry import transform_actions, turn_packed
 from generals_env.errors import ConfigError
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.data import Data
 
 __all__ = ["turned"]
 
 
-def turned(batch: ExperienceBatch, symmetries: Any) -> ExperienceBatch:
+def turned(batch: Data, symmetries: Any) -> Data:
     """Return what ``ExperienceBatch.turned`` says."""
     if batch.dense is not None or batch.recipe.frames > 1:
         raise ConfigError("turned: expected observations of single boards, got dense or stacked ones")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch import ExperienceBatch
 
 __all__ = ["mixed", "picked"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch import ExperienceBatch
 
 __all__ = ["Columns", "columns_of"]
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
-from generals_env.errors import ConfigError
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch import ExperienceBatch
 
-__all__ = ["AnySink", "ClosingSink", "Sink", "open_sink"]
+__all__ = [
+    "AnySink",
+    "ClosingSink",
+    "Sink",
+]
 
 
 @runtime_checkable
@@ -58,23 +61,3 @@ class ClosingSink(ABC):
 
 #: What a sink may be given as.
 AnySink = str | Path | Sink | Sequence[str | Path | Sink]
-
-
-def open_sink(sink: AnySink) -> Sink:
-    """Return a sink: a path or URL becomes a ``DatasetWriter``, several a ``MultiSink``, a sink stays itself.
-
-    Raises:
-        ConfigError: If it is none of these.
-        StorageError: If the place cannot be written.
-    """
-    if isinstance(sink, (str, Path)):
-        from generals_env.recorders.storage.writer import DatasetWriter
-
-        return DatasetWriter(sink)
-    if isinstance(sink, Sink):
-        return sink
-    if isinstance(sink, (list, tuple)) and sink:
-        from generals_env.recorders.storage.multi import MultiSink
-
-        return MultiSink(sink)
-    raise ConfigError(f"sink: expected a path, an object with write, flush and close, or several of these, got {sink!r}")

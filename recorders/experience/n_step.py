@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from generals_env.arguments import is_number, positive
 from generals_env.errors import ConfigError
-from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.data import Data, ExperienceData
 
 __all__ = ["followers", "n_step"]
 
 
-def followers(batch: ExperienceBatch) -> npt.NDArray[np.int64]:
+def followers(batch: ExperienceData) -> npt.NDArray[np.int64]:
     """Return for each experience which one is the same player's next turn, (n,) int64; -1 for none in the batch."""
     turn = batch.turn
     order = np.lexsort((turn, batch.player_id, batch.game))
@@ -26,7 +26,7 @@ def followers(batch: ExperienceBatch) -> npt.NDArray[np.int64]:
     return following
 
 
-def n_step(batch: ExperienceBatch, n: int, gamma: float) -> ExperienceBatch:
+def n_step(batch: Data, n: int, gamma: float) -> Data:
     """Return what ``ExperienceBatch.n_step`` says."""
     positive("n", n)
     if not is_number(gamma) or not 0 <= gamma <= 1:

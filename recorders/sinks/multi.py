@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
-from generals_env.arguments import as_config, check_integer
+from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, pending, raise_pending
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.filesystem.retry import Retry
-from generals_env.recorders.sinks import ClosingSink, Sink, open_sink
-from generals_env.recorders.storage.branch import Branch
-from generals_env.recorders.waiting import check_overflow, held_bytes
+from generals_env.recorders.experience.sink import AnySink, ClosingSink, Sink
+from generals_env.recorders.sinks.branch import Branch
+from generals_env.recorders.sinks.pending_batches import check_overflow, held_bytes
 
-__all__ = ["MultiSink", "RetryingSink"]
+__all__ = [
+    "MultiSink",
+    "open_sink",
+]
 
 POLICIES = ("all", "any")
 
@@ -225,47 +227,21 @@ def finish(futures: Futures) -> None:
         wait(futures, SLICE)
 
 
-@pickled_as("generals_env.recorders")
-class RetryingSink(NotCopied, ClosingSink):
-    """Passes batches on to a sink, and tries again what fails: by default 5 times, after 0.1, 0.2, 0.4 and 0.8 seconds.
+def open_sink(sink: AnySink) -> Sink:
+    """Return a sink: a path or URL becomes a ``DatasetWriter``, several a ``MultiSink``, a sink stays itself.
 
-    It relies on a sink that raises not having taken the batch. In a process that was forked off the one that made it,
-    ``write`` and ``flush`` raise ``StateError``, and ``close`` does nothing.
-
-    Attributes:
-        sink: The sink.
-        retry: How often, and when.
+    Raises:
+        ConfigError: If it is none of these.
+        StorageError: If the place cannot be written.
     """
+    if isinstance(sink, (str, Path)):
+        from generals_env.recorders.storage.writer import DatasetWriter
 
-    _instead = "make another RetryingSink of a sink of its own"
+        return DatasetWriter(sink)
+    if isinstance(sink, Sink):
+        return sink
+    if isinstance(sink, (list, tuple)) and sink:
+        from generals_env.recorders.sinks.multi import MultiSink
 
-    def __init__(self, sink: str | Path | Sink, retry: Retry | Mapping[str, Any] | None = None) -> None:
-        """Write to ``sink``.
-
-        Args:
-            sink: A sink, or what ``open_sink`` makes one of.
-            retry: How often, and when: a ``Retry``, or a mapping of its fields.
-        """
-        self.sink = open_sink(sink)
-        self.retry = as_config("retry", Retry, retry, Retry())
-        self._owner = Owner()
-
-    def write(self, batch: ExperienceBatch) -> Any:
-        """Pass a batch on; what the sink raises at last is raised here."""
-        self._owner.check("sink")
-
-        def write() -> Any:
-            raise_pending()  # the sink has refused the batch so far
-            return self.sink.write(batch)
-
-        return self.retry.call("write", write)
-
-    def flush(self) -> None:
-        """Flush the sink, likewise."""
-        self._owner.check("sink")
-        self.retry.call("flush", self.sink.flush)
-
-    def close(self) -> None:
-        """Close the sink, likewise."""
-        if self._owner.is_here:
-            self.retry.call("close", self.sink.close)
+        return MultiSink(sink)
+    raise ConfigError(f"sink: expected a path, an object with write, flush and close, or several of these, got {sink!r}")

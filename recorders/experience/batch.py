@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +13,20 @@ import numpy.typing as npt
 from generals_env.engine.boards import Boards
 from generals_env.engine.expand import expand_masks, expand_views
 from generals_env.engine.gather import gather
-from generals_env.engine.packing import PackedBoards, unpack
-from generals_env.engine.potential import potentials
+from generals_env.engine.packing import unpack
 from generals_env.engine.recall import expand_memory
 from generals_env.engine.recording import EXPERIENCE
 from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
-from generals_env.recorders.dense import Dense
-from generals_env.recorders.recipe import Recipe
-from generals_env.recorders.tensors import Tensors
+from generals_env.recorders.experience import collate, n_step, symmetry
+from generals_env.recorders.experience.data import ExperienceData
+from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.tensors import Tensors
 from generals_env.threads import divided
 
 if TYPE_CHECKING:
-    from generals_env.recorders.on_device import TorchTensors
+    from generals_env.recorders.experience.torch_tensors import TorchTensors
 
 __all__ = ["EXPERIENCE", "ExperienceBatch"]
 
@@ -41,7 +41,7 @@ Index = npt.NDArray[np.int32]
 
 @pickled_as("generals_env.recorders")
 @dataclass(frozen=True, eq=False)
-class ExperienceBatch:
+class ExperienceBatch(ExperienceData):
     """Experiences of one or more games, in columns.
 
     An experience is what one player lived through in one turn::
@@ -71,102 +71,6 @@ class ExperienceBatch:
         metadata: Whatever the recorder knew: package version, rules, reward, seed, policies. JSON.
     """
 
-    game_ids: tuple[str, ...]
-    rows: npt.NDArray[np.void]
-    boards: PackedBoards
-    shape: tuple[int, int]
-    recipe: Recipe = field(default_factory=Recipe)
-    dense: Dense | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        """Return how many experiences there are."""
-        return len(self.rows)
-
-    # --- Columns --------------------------------------------------------------------------------------------------
-
-    @property
-    def game(self) -> npt.NDArray[np.int32]:
-        """(n,) int32, index into ``game_ids``."""
-        return self.rows["game"]
-
-    @property
-    def game_id(self) -> npt.NDArray[np.str_]:
-        """(n,) strings."""
-        return np.array(self.game_ids, np.str_)[self.game]
-
-    @property
-    def player_id(self) -> npt.NDArray[np.int8]:
-        """(n,) int8."""
-        return self.rows["player_id"]
-
-    @property
-    def turn(self) -> npt.NDArray[np.int32]:
-        """(n,) int32, the board's turn before the action."""
-        turns: npt.NDArray[np.int32] = self.boards.entries["turn"][self.state_index]
-        return turns
-
-    @property
-    def sequence(self) -> npt.NDArray[np.int64]:
-        """(n,) int64, gapless for each recorder."""
-        return self.rows["sequence"]
-
-    @property
-    def action(self) -> npt.NDArray[np.int32]:
-        """(n,) int32, the index executed; a pass where the action was illegal."""
-        return self.rows["action"]
-
-    @property
-    def illegal(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool, whether the action that was asked for was illegal."""
-        return self.rows["illegal"]
-
-    @property
-    def reward(self) -> npt.NDArray[np.float32]:
-        """(n,) float32, the engine's; see ``rewards``."""
-        return self.rows["reward"]
-
-    @property
-    def terminated(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool, whether the game ended for the player with this turn."""
-        return self.rows["terminated"]
-
-    @property
-    def truncated(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool, whether it was cut off after this turn."""
-        return self.rows["truncated"]
-
-    @property
-    def collected_at(self) -> npt.NDArray[np.int64]:
-        """(n,) int64, nanoseconds UTC."""
-        return self.rows["collected_at"]
-
-    @property
-    def steps(self) -> npt.NDArray[np.int16]:
-        """(n,) int16, how many turns lie between state and next state; 1 but after ``n_step``."""
-        return self.rows["steps"]
-
-    @property
-    def state_index(self) -> Index:
-        """(n,) int32, board before the turn."""
-        return self.rows["state_index"]
-
-    @property
-    def next_state_index(self) -> Index:
-        """(n,) int32, board after the turn."""
-        return self.rows["next_state_index"]
-
-    @property
-    def players(self) -> int:
-        """How many players a game has."""
-        players: int = self.boards.players.shape[1]
-        return players
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays; in a ``slice`` those of all boards of the batch it was cut from."""
-        return self.rows.nbytes + sum(array.nbytes for array in self.boards) + (self.dense.nbytes if self.dense else 0)
-
     # --- What is derived ------------------------------------------------------------------------------------------
 
     def states(self, out: Floats | None = None, layout: str | None = None, dtype: npt.DTypeLike = np.float32) -> Floats:
@@ -195,22 +99,6 @@ class ExperienceBatch:
     def next_action_masks(self, out: npt.NDArray[np.int8] | None = None) -> npt.NDArray[np.int8]:
         """Return what each player could do after the turn, (n, 8*H*W + 1) int8; ``out`` and errors as in ``states``."""
         return self._masks(self.next_state_index, out)
-
-    def rewards(self) -> npt.NDArray[np.float32]:
-        """Return rewards as the learner was given them, (n,) float32: the engine's, with the shaping of the recipe."""
-        rewards: npt.NDArray[np.float32] = self.reward.copy()
-        if not self.recipe.shaping:
-            return rewards
-        needed, places = np.unique(np.concatenate([self.state_index, self.next_state_index]), return_inverse=True)
-        before, after = places[: len(self)], places[len(self) :]
-        boards = unpack(self.boards, needed)
-        for terms in self.recipe.shaping:
-            potential = np.empty(boards.players.shape, np.float32)
-            potentials(boards, np.array([terms.land, terms.army, terms.cities]), potential)
-            reached = potential[after, self.player_id]
-            reached[self.terminated] = 0
-            rewards += np.float32(terms.gamma) * reached - potential[before, self.player_id]
-        return rewards
 
     def tensors(self, out: Tensors | None = None, dtype: npt.DTypeLike = np.float32) -> Tensors:
         """Return all that a learner needs in arrays; see ``Tensors``.
@@ -248,16 +136,9 @@ class ExperienceBatch:
         Raises:
             ImportError: Without torch (``pip install "generals_env[torch]"``).
         """
-        from generals_env.recorders.on_device import as_torch, expand_on
+        from generals_env.recorders.experience.torch_tensors import as_torch, expand_on
 
         return as_torch(self.tensors()) if str(device).startswith("cpu") else expand_on(self, device)
-
-    @property
-    def state_shape(self) -> tuple[int, ...]:
-        """Shape of one state as it was shown."""
-        if self.dense is not None:
-            return self.dense.observations.shape[1:]
-        return self.recipe.frames * self.recipe.channels, *self.shape
 
     def _views(self, index: Index, out: Floats | None, layout: str | None, dtype: npt.DTypeLike, after: bool) -> Floats:
         if layout is not None and layout not in tuple(LAYOUTS):
@@ -360,9 +241,7 @@ class ExperienceBatch:
         Raises:
             ConfigError: If the boards are larger than that, or the observations are dense.
         """
-        from generals_env.recorders.sizes import padded
-
-        return padded(self, height, width)
+        return collate.padded(self, height, width)
 
     @staticmethod
     def concat(batches: Sequence[ExperienceBatch]) -> ExperienceBatch:
@@ -371,9 +250,7 @@ class ExperienceBatch:
         Raises:
             ConfigError: If there is none, or they differ in the number of players or the recipe.
         """
-        from generals_env.recorders.sizes import concat
-
-        return concat(batches)
+        return collate.concat(batches)
 
     def n_step(self, n: int, gamma: float) -> ExperienceBatch:
         """Return experiences that span up to ``n`` turns of the same player.
@@ -386,9 +263,7 @@ class ExperienceBatch:
             ConfigError: If ``n`` is not a positive integer or ``gamma`` not a number from 0 to 1, or the batch spans more than
                 one turn already.
         """
-        from generals_env.recorders.returns import n_step
-
-        return n_step(self, n, gamma)
+        return n_step.n_step(self, n, gamma)
 
     def turned(self, symmetries: Any) -> ExperienceBatch:
         """Return each experience in one of the board's eight symmetries: board, masks and action alike.
@@ -399,9 +274,7 @@ class ExperienceBatch:
         Raises:
             ConfigError: If they are not, or the observations are dense or stacked.
         """
-        from generals_env.recorders.augmentation import turned
-
-        return turned(self, symmetries)
+        return symmetry.turned(self, symmetries)
 
 
 def checked_out(out: npt.NDArray[Any] | None, shape: tuple[int, ...], dtypes: tuple[np.dtype[Any], ...]) -> npt.NDArray[Any]:

@@ -1,0 +1,8 @@
+"""The batch of experience, and operations on batches."""
+
+from __future__ import annotations
+
+from generals_env.engine.recording import EXPERIENCE
+from generals_env.recorders.experience.batch import ExperienceBatch
+
+__all__ = ["EXPERIENCE", "ExperienceBatch"]

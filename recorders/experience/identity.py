@@ -1,0 +1,42 @@
+"""Hashes the identity of experiences: game, player and turn."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.hashset import EMPTY, Words
+from generals_env.recorders.experience.batch import ExperienceBatch
+
+__all__ = [
+    "experience_hashes",
+]
+
+
+def experience_hashes(batch: ExperienceBatch) -> npt.NDArray[np.uint64]:
+    """Return a 64-bit hash of each experience's id, which is game, player and turn, (n,) uint64 without zeros.
+
+    It is the same in every process. Within a game two ids never share one (but for 0, which is written as 1); of two games
+    two ids do with probability 2**-64.
+    """
+    games = np.array([game_hash(name) for name in batch.game_ids], np.uint64)
+    if not len(batch):
+        return np.empty(0, np.uint64)
+    places = batch.turn.astype(np.uint64) << np.uint64(8) | batch.player_id.astype(np.uint64)
+    hashes = mixed(games[batch.game] + mixed(places))
+    hashes[hashes == EMPTY] = 1
+    return hashes
+
+
+def game_hash(game_id: str) -> int:
+    """Return 64 bits of the id of a game."""
+    return int.from_bytes(hashlib.blake2b(game_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def mixed(words: Words) -> Words:
+    """Return words that depend on all bits of ``words``, different ones for different ones: the finalizer of SplitMix64."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

@@ -1,0 +1,1 @@
+"""Sinks that check, repeat, share out or drop experience on its way."""

@@ -1,0 +1,66 @@
+"""A sink that tries again what its sink refuses for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from generals_env.arguments import as_config
+from generals_env.interrupts import raise_pending
+from generals_env.pickling import NotCopied, pickled_as
+from generals_env.processes import Owner
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.sink import ClosingSink, Sink
+from generals_env.recorders.filesystem.retry import Retry
+from generals_env.recorders.sinks.multi import open_sink
+
+__all__ = [
+    "RetryingSink",
+]
+
+
+@pickled_as("generals_env.recorders")
+class RetryingSink(NotCopied, ClosingSink):
+    """Passes batches on to a sink, and tries again what fails: by default 5 times, after 0.1, 0.2, 0.4 and 0.8 seconds.
+
+    It relies on a sink that raises not having taken the batch. In a process that was forked off the one that made it,
+    ``write`` and ``flush`` raise ``StateError``, and ``close`` does nothing.
+
+    Attributes:
+        sink: The sink.
+        retry: How often, and when.
+    """
+
+    _instead = "make another RetryingSink of a sink of its own"
+
+    def __init__(self, sink: str | Path | Sink, retry: Retry | Mapping[str, Any] | None = None) -> None:
+        """Write to ``sink``.
+
+        Args:
+            sink: A sink, or what ``open_sink`` makes one of.
+            retry: How often, and when: a ``Retry``, or a mapping of its fields.
+        """
+        self.sink = open_sink(sink)
+        self.retry = as_config("retry", Retry, retry, Retry())
+        self._owner = Owner()
+
+    def write(self, batch: ExperienceBatch) -> Any:
+        """Pass a batch on; what the sink raises at last is raised here."""
+        self._owner.check("sink")
+
+        def write() -> Any:
+            raise_pending()  # the sink has refused the batch so far
+            return self.sink.write(batch)
+
+        return self.retry.call("write", write)
+
+    def flush(self) -> None:
+        """Flush the sink, likewise."""
+        self._owner.check("sink")
+        self.retry.call("flush", self.sink.flush)
+
+    def close(self) -> None:
+        """Close the sink, likewise."""
+        if self._owner.is_here:
+            self.retry.call("close", self.sink.close)
