@@ -32,7 +32,7 @@ from benchmarks.env import turns_per_second
 from benchmarks.peers import PeerFailed, PeerMissing, measure, peer_python
 from generals_env import replay
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, ReplayBuffer
-from generals_env.recorders.codec import encode_batch
+from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.journal import GameCollector, Journal
 
 ROOT = Path(__file__).resolve().parent.parent

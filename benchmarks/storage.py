@@ -42,7 +42,7 @@ from generals_env.recorders import (
     record_replays,
     to_minari,
 )
-from generals_env.recorders.codec import encode_batch
+from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.formats import FORMATS, format_of
 
 ROUNDS = 5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns, columns_of
 from generals_env.recorders.experience.n_step import followers

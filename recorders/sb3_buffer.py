@@ -26,7 +26,7 @@ from generals_env.engine.tables import FIRST
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.buffer import BufferStats, ReplayBuffer, Store
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.journal import Journal

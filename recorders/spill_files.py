@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["Segment", "decode", "encode", "segments_in"]

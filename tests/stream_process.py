@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import generals_env
 from generals_env.recorders import ExperienceBatch, ExperienceLog, ExperienceRecorder, ReplayBuffer
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.stream.limits import Limits
 from generals_env.recorders.stream.server import ExperienceServer
 

@@ -21,7 +21,7 @@ from test_packing import odd_boards, remembering
 from generals_env.engine.packing import pack, unpack
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.codec import CODEC, decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import CODEC, decode_batch, encode_batch
 from generals_env.recorders.experience import EXPERIENCE
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.recipe import Recipe, Shaping
@@ -293,10 +293,10 @@ def test_memory_of_some_boards_only_is_refused(kept: int) -> None:
 
 def raw(batch: ExperienceBatch) -> bytes:
     """Return a batch as bytes though its indices lead nowhere: as the codec does, but boards stay in their order."""
-    from generals_env.recorders import codec
+    from generals_env.recorders.encoding import batch_codec
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codec, "by_game", lambda batch: batch)
+        patch.setattr(batch_codec, "by_game", lambda batch: batch)
         return encode_batch(batch)
 
 

@@ -21,11 +21,11 @@ from generals_env.engine.episodes import KEPT, PLAYED
 from generals_env.engine.recall import recall_rows
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.action_codes import JUMPS, PASS, coded_actions, decoded_actions
-from generals_env.recorders.codec import by_game
+from generals_env.recorders.encoding.action_codes import JUMPS, PASS, coded_actions, decoded_actions
+from generals_env.recorders.encoding.batch_codec import by_game
+from generals_env.recorders.encoding.byte_shuffle import compressed, decompressed
 from generals_env.recorders.experience import EXPERIENCE
 from generals_env.recorders.formats import games as form
-from generals_env.recorders.planes import compressed, decompressed
 
 #: A game of three players, one of whom surrenders, and hashes of its states, masks and columns: not to be made anew.
 GOLDEN = (

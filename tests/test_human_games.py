@@ -24,7 +24,7 @@ from generals_env.recorders import (
     open_dataset,
     record_replays,
 )
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 
 
 def test_boards_of_several_sizes_make_one_batch(pack: Path | None) -> None:

@@ -14,7 +14,7 @@ from helpers import let_others_through
 from test_log import PART, numbers, opened, segments
 from test_log import parts as parts  # noqa: PLC0414 - a fixture
 
-from generals_env.recorders.codec import encode_batch
+from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork and no kill -9")

@@ -502,9 +502,9 @@ def test_every_flipped_bit_is_noticed(parts: list[ExperienceBatch], tmp_path: Pa
 
 def test_a_segment_of_another_version_is_skipped(parts: list[ExperienceBatch], tmp_path: Path, monkeypatch: Any) -> None:
     filled(parts[:1], tmp_path)
-    from generals_env.recorders import codec
+    from generals_env.recorders.encoding import batch_codec
 
-    monkeypatch.setattr(codec, "CODEC", codec.CODEC + 1)
+    monkeypatch.setattr(batch_codec, "CODEC", batch_codec.CODEC + 1)
     buffer = SpillBuffer(tmp_path)
     assert buffer.read(10) is None
     assert check(buffer).damaged == PART

@@ -27,7 +27,7 @@ from test_dataset_writer import key, recorded
 
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer, ExperienceLog, ReplayBuffer, Retry
-from generals_env.recorders.codec import encode_batch
+from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.asynchronous import stream_async
 from generals_env.recorders.stream.background import BackgroundReader, read_into

@@ -29,7 +29,7 @@ from test_stream_records import records_of
 
 from generals_env.errors import ConfigError
 from generals_env.recorders import ExperienceLog, ReplayBuffer
-from generals_env.recorders.codec import encode_batch
+from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.limits import Limits

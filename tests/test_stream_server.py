@@ -28,7 +28,7 @@ from stream_process import ServerProcess
 from test_stream_records import records_of
 
 from generals_env.recorders import ExperienceBatch, ReplayBuffer
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.buffer_feed import BufferFeed
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub

@@ -15,7 +15,7 @@ from tcp_proxy import TcpProxy
 from test_stream_server import ask
 
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer, ReplayBuffer
-from generals_env.recorders.codec import decode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.stream import buffer_feed, channel, gathering, server
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.buffer_feed import BufferFeed

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recorded import record_game
 
 from generals_env.recorders import ExperienceServer, ReplayBuffer
-from generals_env.recorders.codec import encode_batch
+from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.stream import health, warming
 
 #: A process that lists what kernels are compiled for before and after a server was used in all ways, over the source named.
@@ -28,7 +28,7 @@ from numba.core.dispatcher import Dispatcher
 from generals_env.recorders import (
     ExperienceConsumer, ExperienceLog, ExperienceServer, PrioritizedReplayBuffer, ReplayBuffer
 )
-from generals_env.recorders.codec import decode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
 

@@ -21,9 +21,10 @@ from tfrecord.reader import tfrecord_loader
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders import ExperienceBatch
+from generals_env.recorders.encoding import standalone_records
+from generals_env.recorders.encoding.standalone_records import ROW
 from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.formats import format_of, pieces, tfrecord, tfrecord_gz
-from generals_env.recorders.formats.pieces import ROW
+from generals_env.recorders.formats import format_of, tfrecord, tfrecord_gz
 from generals_env.recorders.formats.tfrecord import Example, framed, masked
 
 #: CRC-32C of RFC 3720, appendix B.4.
@@ -385,8 +386,8 @@ def test_what_has_no_place_in_a_record_is_refused() -> None:
 
 
 def test_pieces_have_the_names_that_are_read() -> None:
-    batch = pieces.closed(simple())
-    assert sorted(pieces.pieces_of(batch)) == sorted(pieces.PIECES)
+    batch = standalone_records.closed(simple())
+    assert sorted(standalone_records.pieces_of(batch)) == sorted(standalone_records.PIECES)
 
 
 def test_a_record_holds_no_piece_twice() -> None:

@@ -21,13 +21,13 @@ from generals_env.engine.gather import gather
 from generals_env.engine.packing import ENTRY, OWNER_OFFSET, PackedBoards, empty_packed, trimmed
 from generals_env.engine.recall import recall_rows
 from generals_env.errors import StorageError
-from generals_env.recorders.action_codes import JUMPS, coded_actions, decoded_actions
-from generals_env.recorders.codec import by_game
+from generals_env.recorders.encoding.action_codes import JUMPS, coded_actions, decoded_actions
+from generals_env.recorders.encoding.batch_codec import by_game
+from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES, Reader, compressed, decompressed, header_bytes, planes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import below, checked_batch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.planes import MOST_BYTES, Reader, compressed, decompressed, header_bytes, planes
 from generals_env.threads import divided
 from generals_env.version import __version__
 

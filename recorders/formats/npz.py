@@ -14,11 +14,11 @@ import numpy.typing as npt
 from generals_env.engine.boards import GAME, OWNER_OBSERVATORY, PLAYER, Boards
 from generals_env.engine.packing import ENTRY, pack, packed_of, planes_of
 from generals_env.errors import StorageError
+from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES, header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import checked_batch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.planes import MOST_BYTES, header_bytes
 from generals_env.version import __version__
 
 __all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]

@@ -22,12 +22,20 @@ from generals_env.engine.boards import PLAYER
 from generals_env.engine.gather import gather
 from generals_env.engine.packing import ENTRY, empty_packed
 from generals_env.errors import StorageError
-from generals_env.recorders.arrow import EVEN, EVEN_OF_BOARDS, GROUND_COLUMNS, Group, batch_of, schema_of, table_of
+from generals_env.recorders.encoding.arrow_columns import (
+    EVEN,
+    EVEN_OF_BOARDS,
+    GROUND_COLUMNS,
+    Group,
+    batch_of,
+    schema_of,
+    table_of,
+)
+from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES, header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import checked_batch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.planes import MOST_BYTES, header_bytes
 from generals_env.version import __version__
 
 __all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]

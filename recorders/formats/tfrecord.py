@@ -32,10 +32,10 @@ except ImportError as error:
     ) from None
 
 from generals_env.errors import ConfigError, StorageError
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES
+from generals_env.recorders.encoding.standalone_records import PIECES, Source, closed, header_of, pieces_of
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.formats.pieces import PIECES, Source, closed, header_of, pieces_of
-from generals_env.recorders.planes import MOST_BYTES
 
 __all__ = ["EVERY", "SUFFIX", "decode", "decode_file", "encode", "offsets", "records"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from generals_env.errors import ConfigError, StorageError
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import Selection
 from generals_env.recorders.experience.integrity import checked_batch

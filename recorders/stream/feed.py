@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.errors import StorageError
-from generals_env.recorders.codec import decode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns
 from generals_env.recorders.experience.filter import EVERYTHING, Selection

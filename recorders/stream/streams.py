@@ -13,7 +13,7 @@ import zstandard
 from grpc import StatusCode
 
 from generals_env.errors import StorageError
-from generals_env.recorders.codec import encode_batch
+from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.feed import Cursor, Feed

@@ -8,7 +8,7 @@ import numpy as np
 import zstandard
 
 from generals_env.errors import StorageError
-from generals_env.recorders.codec import decode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.views import batch_of_records

@@ -12,7 +12,7 @@ import numpy as np
 from generals_env.engine.boards import empty_boards
 from generals_env.engine.hashset import add_new, empty_hash_set, forget_newest
 from generals_env.engine.packing import pack
-from generals_env.recorders.codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.validation import validate

@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from generals_env.engine.gather import gather
 from generals_env.engine.packing import PackedBoards, empty_packed
+from generals_env.recorders.encoding.byte_shuffle import header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import checked_batch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.planes import header_bytes
 
 __all__ = ["PIECES", "SCHEMA", "Source", "closed", "header_of", "pieces_of"]
 

@@ -16,11 +16,11 @@ from generals_env.engine.boards import GAME, PLAYER
 from generals_env.engine.gather import gather
 from generals_env.engine.packing import ENTRY, PackedBoards
 from generals_env.errors import StorageError
+from generals_env.recorders.encoding.byte_shuffle import Reader, compressed, decompressed, header_bytes, planes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import checked_batch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.planes import Reader, compressed, decompressed, header_bytes, planes
 
 __all__ = ["CODEC", "by_game", "decode_batch", "encode_batch"]
 

@@ -1,0 +1,1 @@
+"""Batches as bytes and as Arrow columns, and back."""
