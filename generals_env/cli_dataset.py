@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from generals_env.recorders import Dataset, DatasetWriter, ExperienceBatch, open_dataset
-from generals_env.recorders.storage.verification import DatasetReport, repair_dataset, verify_dataset
+from generals_env.recorders.datasets.verify import DatasetReport, repair_dataset, verify_dataset
 
 __all__ = ["FormatName", "Naming", "app", "console", "errors", "progress_bar"]
 

@@ -10,7 +10,7 @@ if __name__ == "generals_env.recorders":
     from typing import TYPE_CHECKING, Any
 
     from generals_env.recorders.buffer import BufferStats, ReplayBuffer
-    from generals_env.recorders.dataset import Dataset, open_dataset
+    from generals_env.recorders.datasets.dataset import Dataset, open_dataset
     from generals_env.recorders.experience import ExperienceBatch
     from generals_env.recorders.experience.recipe import Recipe, Shaping
     from generals_env.recorders.experience.sink import Sink
@@ -20,8 +20,12 @@ if __name__ == "generals_env.recorders":
     from generals_env.recorders.replays import RecordedReplays, record_replays
 
     if TYPE_CHECKING:
+        from generals_env.recorders.datasets.export_hugging_face import to_hugging_face
+        from generals_env.recorders.datasets.export_minari import to_minari
+        from generals_env.recorders.datasets.torch_datasets import BoardDataset, StreamDataset
+        from generals_env.recorders.datasets.verify import repair_dataset, verify_dataset
+        from generals_env.recorders.datasets.writer import DatasetWriter
         from generals_env.recorders.experience.torch_tensors import TorchTensors
-        from generals_env.recorders.exports import to_hugging_face, to_minari
         from generals_env.recorders.filesystem.retry import Retry
         from generals_env.recorders.log import ExperienceLog
         from generals_env.recorders.sb3_buffer import BoardReplayBuffer
@@ -30,14 +34,11 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.sinks.retrying import RetryingSink
         from generals_env.recorders.sinks.validating import ValidatingSink, Validator
         from generals_env.recorders.spill import SpillBuffer
-        from generals_env.recorders.storage.verification import repair_dataset, verify_dataset
-        from generals_env.recorders.storage.writer import DatasetWriter
         from generals_env.recorders.stream.background import BackgroundReader
         from generals_env.recorders.stream.consumer import ExperienceConsumer
         from generals_env.recorders.stream.limits import Limits
         from generals_env.recorders.stream.position import Position
         from generals_env.recorders.stream.server import ExperienceServer
-        from generals_env.recorders.torch_data import BoardDataset, StreamDataset
         from generals_env.recorders.training.config import TrainerConfig
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
@@ -87,9 +88,9 @@ if __name__ == "generals_env.recorders":
     # Imported when they are asked for: they need extras, or few need them.
     _HOMES = {
         "BackgroundReader": "stream.background",
-        "BoardDataset": "torch_data",
+        "BoardDataset": "datasets.torch_datasets",
         "BoardReplayBuffer": "sb3_buffer",
-        "DatasetWriter": "storage.writer",
+        "DatasetWriter": "datasets.writer",
         "DeduplicatingSink": "sinks.deduplicating",
         "DistributedTrainer": "training.trainer",
         "ExperienceConsumer": "stream.consumer",
@@ -102,15 +103,15 @@ if __name__ == "generals_env.recorders":
         "Retry": "filesystem.retry",
         "RetryingSink": "sinks.retrying",
         "SpillBuffer": "spill",
-        "StreamDataset": "torch_data",
+        "StreamDataset": "datasets.torch_datasets",
         "TorchTensors": "experience.torch_tensors",
         "TrainerConfig": "training.config",
         "ValidatingSink": "sinks.validating",
         "Validator": "sinks.validating",
-        "repair_dataset": "storage.verification",
-        "to_hugging_face": "exports",
-        "to_minari": "exports",
-        "verify_dataset": "storage.verification",
+        "repair_dataset": "datasets.verify",
+        "to_hugging_face": "datasets.export_hugging_face",
+        "to_minari": "datasets.export_minari",
+        "verify_dataset": "datasets.verify",
     }
 
     def __getattr__(name: str) -> Any:

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.errors import StorageError
+from generals_env.recorders.datasets.data_file import files_in
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.atomic_files import make_folder, replace_file, unfinished_folder
 from generals_env.recorders.filesystem.leftovers import leftovers_beside, remove
 from generals_env.recorders.filesystem.stores import LocalStore
 from generals_env.recorders.formats.npz import SUFFIX, encode
-from generals_env.recorders.storage.data_file import files_in
 
 __all__ = ["load_buffer", "save_buffer"]
 

@@ -26,7 +26,7 @@ from generals_env.recorders import (
     verify_dataset,
 )
 from generals_env.recorders.formats import FORMATS
-from generals_env.recorders.log import parts
+from generals_env.recorders.log import dataset_parts
 
 __all__ = ["s3", "s3_process"]
 
@@ -45,7 +45,7 @@ def place(
     """Return a place with all batches, in several files."""
     kind = request.param
     if kind == "log":
-        monkeypatch.setattr(parts, "EXPERIENCES", 50)
+        monkeypatch.setattr(dataset_parts, "EXPERIENCES", 50)
         with ExperienceLog(tmp_path, "normal") as log:
             for batch in batches:
                 log.write(batch)
@@ -235,7 +235,7 @@ def test_a_flipped_byte_anywhere_is_found_and_the_rest_stays_readable(
 
 
 def test_a_damaged_log_is_skipped_too(batches: list[ExperienceBatch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "EXPERIENCES", 37)
+    monkeypatch.setattr(dataset_parts, "EXPERIENCES", 37)
     with ExperienceLog(tmp_path) as log:
         for batch in batches[:6]:
             log.write(batch)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from traced import SAFE, unsafe_when_told
 
-from generals_env.recorders.log.segments import connect
+from generals_env.recorders.log.segment_files import connect
 
 BEGIN = f"""
 import os, sys

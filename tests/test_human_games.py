@@ -93,7 +93,7 @@ def test_symmetries_turn_them(pack: Path | None) -> None:
 
 def test_sb3_and_torch_learn_from_them(pack: Path | None, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from generals_env.recorders.torch_data import BoardDataset, StreamDataset
+    from generals_env.recorders.datasets.torch_datasets import BoardDataset, StreamDataset
 
     for batch in duels_of(pack)[:2]:
         part = batch.select(np.arange(280))

@@ -22,7 +22,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.disk_space import free_bytes, linux_mounts, mac_mounts, network_kind, network_kind_of
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog
-from generals_env.recorders.log.chunks import MOST_EXPERIENCES
+from generals_env.recorders.log.chunk_rows import MOST_EXPERIENCES
 
 PART = 20  # experiences of a batch
 

@@ -308,6 +308,6 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     batch = odd_batch(np.random.default_rng(10), 2, Recipe())
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, torch_tensors.__name__)
-    monkeypatch.delattr(generals_env.recorders, "on_device")
+    monkeypatch.delattr(generals_env.recorders.experience, "torch_tensors")
     with pytest.raises(ImportError, match=r'pip install "generals_env\[torch\]"'):
         batch.to_torch()

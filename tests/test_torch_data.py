@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 import generals_env
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders import Dataset, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
+from generals_env.recorders.datasets.torch_datasets import BoardDataset, StreamDataset
 from generals_env.recorders.experience.torch_tensors import TorchTensors
-from generals_env.recorders.torch_data import BoardDataset, StreamDataset
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +204,9 @@ def test_errors_say_what_was_expected(folder: Path, tmp_path: Path) -> None:
 
 
 def test_without_torch_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "generals_env.recorders.torch_data")
+    monkeypatch.delitem(sys.modules, "generals_env.recorders.datasets.torch_datasets")
     monkeypatch.setitem(sys.modules, "torch.utils.data", None)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r'expected torch, got .*: pip install "generals_env\[torch\]"') as caught:
-        importlib.import_module("generals_env.recorders.torch_data")
+        importlib.import_module("generals_env.recorders.datasets.torch_datasets")
     assert caught.value.__suppress_context__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generals_env.recorders.log.chunks import Chunk
+from generals_env.recorders.log.chunk_rows import Chunk
 from generals_env.recorders.log.experience_log import ExperienceLog
 from generals_env.recorders.log.reader import LogReader
 from generals_env.recorders.log.verify import Damage, Report

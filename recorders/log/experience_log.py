@@ -20,12 +20,12 @@ from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.atomic_files import make_folder
 from generals_env.recorders.filesystem.disk_space import network_kind
 from generals_env.recorders.formats.folder_use import LOG, refuse_other_uses
-from generals_env.recorders.log.chunks import pieces_of
-from generals_env.recorders.log.consumers import Consumers
+from generals_env.recorders.log.chunk_rows import pieces_of
+from generals_env.recorders.log.consumer_offsets import Consumers
 from generals_env.recorders.log.reader import LogReader
 from generals_env.recorders.log.repair import repair
 from generals_env.recorders.log.retention import Retention
-from generals_env.recorders.log.segments import last_in, open_to_read, seal_of, segment_path, starts_in
+from generals_env.recorders.log.segment_files import last_in, open_to_read, seal_of, segment_path, starts_in
 from generals_env.recorders.log.verify import Report, verify
 from generals_env.recorders.log.writer import LOCK, LogWriter, locked
 

@@ -13,10 +13,10 @@ from generals_env.errors import StateError, StorageError
 from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import Selection
-from generals_env.recorders.log.chunks import Chunk, may_match, wanted_after
-from generals_env.recorders.log.lost import lost_ranges, missing
+from generals_env.recorders.log.chunk_rows import Chunk, may_match, wanted_after
+from generals_env.recorders.log.lost_ranges import lost_ranges, missing
 from generals_env.recorders.log.salvage import salvage
-from generals_env.recorders.log.segments import (
+from generals_env.recorders.log.segment_files import (
     companions,
     is_damage,
     open_to_read,

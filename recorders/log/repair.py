@@ -12,11 +12,11 @@ from generals_env.errors import StorageError
 from generals_env.recorders.filesystem.atomic_files import sync_folder
 from generals_env.recorders.filesystem.checked_json import sync_file
 from generals_env.recorders.filesystem.leftovers import remove
-from generals_env.recorders.log.chunks import Chunk
-from generals_env.recorders.log.consumers import Consumers
-from generals_env.recorders.log.lost import FILE, missing, write_lost
+from generals_env.recorders.log.chunk_rows import Chunk
+from generals_env.recorders.log.consumer_offsets import Consumers
+from generals_env.recorders.log.lost_ranges import FILE, missing, write_lost
 from generals_env.recorders.log.salvage import salvage
-from generals_env.recorders.log.segments import (
+from generals_env.recorders.log.segment_files import (
     DAMAGED,
     append,
     companions,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generals_env.errors import StorageError
-from generals_env.recorders.log.consumers import Consumers
-from generals_env.recorders.log.segments import Seal, segment_path, unlink
+from generals_env.recorders.log.consumer_offsets import Consumers
+from generals_env.recorders.log.segment_files import Seal, segment_path, unlink
 
 __all__ = ["Retention"]
 

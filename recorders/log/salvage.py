@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generals_env.recorders.log.chunks import Chunk
-from generals_env.recorders.log.segments import PAGE, companions
-from generals_env.recorders.log.wal import read_wal
+from generals_env.recorders.log.chunk_rows import Chunk
+from generals_env.recorders.log.segment_files import PAGE, companions
+from generals_env.recorders.log.sqlite_wal import read_wal
 
 __all__ = ["salvage"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from generals_env.errors import StorageError
-from generals_env.recorders.log.chunks import Chunk
-from generals_env.recorders.log.consumers import Consumers, read_position
-from generals_env.recorders.log.lost import FILE, Range, lost_ranges, missing
+from generals_env.recorders.log.chunk_rows import Chunk
+from generals_env.recorders.log.consumer_offsets import Consumers, read_position
+from generals_env.recorders.log.lost_ranges import FILE, Range, lost_ranges, missing
 from generals_env.recorders.log.salvage import salvage
-from generals_env.recorders.log.segments import (
+from generals_env.recorders.log.segment_files import (
     BLOCK,
     Seal,
     blocks_of,
@@ -29,7 +29,7 @@ from generals_env.recorders.log.segments import (
     segment_path,
     starts_in,
 )
-from generals_env.recorders.log.wal import read_wal
+from generals_env.recorders.log.sqlite_wal import read_wal
 
 __all__ = ["Damage", "Report", "verify"]
 

@@ -16,11 +16,11 @@ from generals_env.recorders.filesystem.checked_json import sync_file
 from generals_env.recorders.filesystem.disk_space import free_bytes
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.filesystem.leftovers import remove
-from generals_env.recorders.log.chunks import Chunk, Piece
-from generals_env.recorders.log.consumers import Consumers
-from generals_env.recorders.log.lost import lost_ranges, write_lost
+from generals_env.recorders.log.chunk_rows import Chunk, Piece
+from generals_env.recorders.log.consumer_offsets import Consumers
+from generals_env.recorders.log.lost_ranges import lost_ranges, write_lost
 from generals_env.recorders.log.retention import Retention
-from generals_env.recorders.log.segments import (
+from generals_env.recorders.log.segment_files import (
     Seal,
     append,
     companions,
@@ -36,7 +36,7 @@ from generals_env.recorders.log.segments import (
     unlink,
     unlink_companions,
 )
-from generals_env.recorders.log.wal import read_wal
+from generals_env.recorders.log.sqlite_wal import read_wal
 
 __all__ = ["LOCK", "LogWriter", "locked"]
 

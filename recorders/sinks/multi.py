@@ -235,7 +235,7 @@ def open_sink(sink: AnySink) -> Sink:
         StorageError: If the place cannot be written.
     """
     if isinstance(sink, (str, Path)):
-        from generals_env.recorders.storage.writer import DatasetWriter
+        from generals_env.recorders.datasets.writer import DatasetWriter
 
         return DatasetWriter(sink)
     if isinstance(sink, Sink):

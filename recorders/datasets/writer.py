@@ -19,6 +19,9 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
+from generals_env.recorders.datasets.data_file import entry_of, mend_index
+from generals_env.recorders.datasets.index import FileEntry
+from generals_env.recorders.datasets.retention import Retention
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.retry import Retry
@@ -26,9 +29,6 @@ from generals_env.recorders.filesystem.stores import LocalStore, Store, open_sto
 from generals_env.recorders.formats import format_of
 from generals_env.recorders.formats.file_names import file_name, partition_of, safe_id
 from generals_env.recorders.formats.folder_use import DATASET, Use, refuse_other_uses
-from generals_env.recorders.storage.data_file import entry_of, mend_index
-from generals_env.recorders.storage.index import FileEntry
-from generals_env.recorders.storage.retention import Retention
 
 __all__ = ["DatasetWriter", "WriterStats"]
 

@@ -9,7 +9,7 @@ from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, Selection
 from generals_env.recorders.log.experience_log import ExperienceLog
-from generals_env.recorders.log.segments import segment_path, starts_in
+from generals_env.recorders.log.segment_files import segment_path, starts_in
 
 __all__ = ["LogPart", "is_log", "log_parts"]
 

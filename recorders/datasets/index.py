@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 from generals_env.errors import StorageError
+from generals_env.recorders.datasets.parquet_index import columns_of, unwrapped, wrapped
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.stores import Store, is_hidden
 from generals_env.recorders.formats.file_names import INDEXES, JSON_INDEX, PARQUET_INDEX, parsed_name
-from generals_env.recorders.storage.parquet_index import columns_of, unwrapped, wrapped
 
 __all__ = ["Entries", "FileEntry", "change_indexes", "describe", "folder_of", "index_of", "inside", "read_indexes"]
 

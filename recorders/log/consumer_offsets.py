@@ -9,7 +9,7 @@ from pathlib import Path
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.filesystem.atomic_files import make_folder
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
-from generals_env.recorders.log.segments import CONSUMERS
+from generals_env.recorders.log.segment_files import CONSUMERS
 
 __all__ = ["Consumers"]
 

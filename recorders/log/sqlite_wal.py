@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.recorders.log.segments import PAGE
+from generals_env.recorders.log.segment_files import PAGE
 
 __all__ = ["Wal", "read_wal"]
 

@@ -7,12 +7,12 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from generals_env.errors import StorageError
+from generals_env.recorders.datasets.index import Entries, FileEntry, change_indexes, describe, index_of, inside, read_indexes
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, Selection
 from generals_env.recorders.filesystem.stores import Store, is_hidden
 from generals_env.recorders.formats import format_of
 from generals_env.recorders.formats.file_names import INDEXES, in_order, parsed_name, safe_id
-from generals_env.recorders.storage.index import Entries, FileEntry, change_indexes, describe, index_of, inside, read_indexes
 
 __all__ = ["DataFile", "entry_of", "files_in", "mend_index"]
 

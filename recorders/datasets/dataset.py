@@ -14,6 +14,8 @@ import numpy.typing as npt
 from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError, StorageError
 from generals_env.pickling import pickled_as
+from generals_env.recorders.datasets.data_file import DataFile, files_in
+from generals_env.recorders.datasets.index import index_of, read_indexes
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, Selection
 from generals_env.recorders.experience.shuffle import mixed
@@ -22,8 +24,6 @@ from generals_env.recorders.filesystem.stores import LocalStore, is_url, local_p
 from generals_env.recorders.formats import FORMATS, format_of_file
 from generals_env.recorders.formats.file_names import JSON_INDEX
 from generals_env.recorders.formats.folder_use import refuse_mixed
-from generals_env.recorders.storage.data_file import DataFile, files_in
-from generals_env.recorders.storage.index import index_of, read_indexes
 
 __all__ = ["Dataset", "open_dataset"]
 
@@ -275,7 +275,7 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
         raise StorageError(f"path: expected {what}, got {path!r} ({error})") from error
     store = open_store(path, retry=retry, timeout=timeout)
     if isinstance(store, LocalStore):
-        from generals_env.recorders.log.parts import is_log, log_parts
+        from generals_env.recorders.log.dataset_parts import is_log, log_parts
 
         refuse_mixed(store.folder, "path")
         if is_log(store.folder):

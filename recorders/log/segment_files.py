@@ -23,7 +23,7 @@ from generals_env.recorders.filesystem import sqlite_connections as databases
 from generals_env.recorders.filesystem.atomic_files import UNFINISHED, sync_folder
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 from generals_env.recorders.filesystem.leftovers import leftovers_in
-from generals_env.recorders.log.chunks import Chunk
+from generals_env.recorders.log.chunk_rows import Chunk
 
 __all__ = [
     "BLOCK",

@@ -12,7 +12,7 @@ import numpy as np
 from generals_env.arguments import natural, positive
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
-from generals_env.recorders.dataset import Dataset, open_dataset
+from generals_env.recorders.datasets.dataset import Dataset, open_dataset
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.shuffle import mixed, picked
 

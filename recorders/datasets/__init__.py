@@ -1,0 +1,1 @@
+"""Datasets: folders of experience files, written, indexed, read back, exported."""

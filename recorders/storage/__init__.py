@@ -1,1 +1,0 @@
-"""Places for files, and what is kept in them."""
