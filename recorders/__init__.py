@@ -16,8 +16,8 @@ if __name__ == "generals_env.recorders":
     from generals_env.recorders.experience.sink import Sink
     from generals_env.recorders.experience.tensors import Tensors
     from generals_env.recorders.prioritized import PrioritizedReplayBuffer, PrioritizedSample
-    from generals_env.recorders.recorder import ExperienceRecorder
-    from generals_env.recorders.replays import RecordedReplays, record_replays
+    from generals_env.recorders.recording.base import ExperienceRecorder
+    from generals_env.recorders.recording.human_replays import RecordedReplays, record_replays
 
     if TYPE_CHECKING:
         from generals_env.recorders.datasets.export_hugging_face import to_hugging_face

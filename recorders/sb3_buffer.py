@@ -29,9 +29,9 @@ from generals_env.recorders.buffer import BufferStats, ReplayBuffer, Store
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.journal import Journal
-from generals_env.recorders.observed import recipe_of
-from generals_env.recorders.particulars import particulars
+from generals_env.recorders.recording.metadata import particulars
+from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.wrapper_stack import recipe_of
 from generals_env.recorders.ring_store import RingStore
 from generals_env.single import GeneralsSingleVector
 

@@ -13,7 +13,8 @@ from helpers import DATA, Memory
 from generals_env import replay
 from generals_env.errors import ReplayError
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.journal import GameCollector, Journal
+from generals_env.recorders.recording.game_collector import GameCollector
+from generals_env.recorders.recording.turn_batcher import Journal
 
 #: Duels in ``tests/data``; of other games there, batches with these cannot be put together.
 OWN = ("duel", "duel_large", "duel_small", "duel_square", "duel_tall", "duel_wide", "old")

@@ -20,7 +20,8 @@ from generals_env.engine.spans import LEAST_STRETCH, Span, joined
 from generals_env.engine.turn import view_board
 from generals_env.errors import ConfigError, StateError
 from generals_env.interrupts import raise_pending
-from generals_env.recorders import ExperienceRecorder, vector_recorder
+from generals_env.recorders import ExperienceRecorder
+from generals_env.recorders.recording import kernel_player
 from generals_env.wrappers import FrameStack
 
 SMALL: dict[str, Any] = {"height": 5, "width": 5, "max_turns": 40}
@@ -43,7 +44,7 @@ class Pool(ThreadPoolExecutor):
 def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Future[Any]]]:
     """Let batches and recorders use pools that keep what they were given."""
     monkeypatch.setattr("generals_env.engine.batch.ThreadPoolExecutor", Pool)
-    monkeypatch.setattr("generals_env.recorders.vector_recorder.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("generals_env.recorders.recording.kernel_player.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.threads.ThreadPoolExecutor", Pool)
     monkeypatch.setattr(threads, "_pools", {})
     Pool.given.clear()
@@ -89,7 +90,7 @@ def ends_of(batches: Memory) -> dict[str, tuple[int, bytes]]:
 def test_interrupt_at_any_place_of_a_recorded_play_keeps_what_was_played(
     wrap: Callable[[Any], Any], pools: list[Future[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vector_recorder, "PLAY_TURNS", 8)
+    monkeypatch.setattr(kernel_player, "PLAY_TURNS", 8)
     batches = Memory()
     env: Any = ExperienceRecorder(wrap(generals_env.make_vec(9, threads=2, **SMALL)), batches)
     env.reset(seed=1)

@@ -20,15 +20,10 @@ from recorded import Facts, facts
 
 import generals_env
 from generals_env import ReplayError, RewardConfig, StorageError, replay
-from generals_env.recorders import (
-    DatasetWriter,
-    ExperienceBatch,
-    ExperienceRecorder,
-    open_dataset,
-    record_replays,
-    replays,
-)
-from generals_env.recorders.journal import GameCollector, Journal
+from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
+from generals_env.recorders.recording import human_replays
+from generals_env.recorders.recording.game_collector import GameCollector
+from generals_env.recorders.recording.turn_batcher import Journal
 from generals_env.threads import available_cores
 
 #: Weights that tell every kind of reward apart.
@@ -174,7 +169,7 @@ def test_a_game_is_a_batch_unless_it_is_larger_than_that(monkeypatch: pytest.Mon
     whole = Memory()
     record_replays(paths, whole)
     assert [batch.game_ids for batch in whole] == [(replay.read(path).id,) for path in paths]
-    monkeypatch.setattr(replays, "BATCH_BYTES", 40_000)
+    monkeypatch.setattr(human_replays, "BATCH_BYTES", 40_000)
     parts = Memory()
     result = record_replays(paths, parts)
     assert len(parts) > 3 * len(whole)
@@ -324,9 +319,9 @@ def test_games_that_wait_for_the_sink_are_bounded(
     paths = written(tmp_path, [game | {"id": str(number)} for number in range(60)])
     begun: list[str | Path] = []
     ahead = []
-    play_file = replays.play_file
+    play_file = human_replays.play_file
 
-    def counted(path: str | Path, *arguments: Any) -> replays.Played:
+    def counted(path: str | Path, *arguments: Any) -> human_replays.Played:
         begun.append(path)
         return play_file(path, *arguments)
 
@@ -335,8 +330,8 @@ def test_games_that_wait_for_the_sink_are_bounded(
             ahead.append(len(begun) - len(self))
             self.append(batch)
 
-    monkeypatch.setattr(replays, "play_file", counted)
-    monkeypatch.setattr(replays, limit, value)
+    monkeypatch.setattr(human_replays, "play_file", counted)
+    monkeypatch.setattr(human_replays, limit, value)
     record_replays(paths, Watching())
     assert len(ahead) == 60
     assert max(ahead) <= max(7, 2 * available_cores() + 1)

@@ -42,15 +42,16 @@ import generals_env
 from generals_env import StorageError, replay
 from generals_env.engine.boards import copy_boards
 from generals_env.engine.packing import unpack
-from generals_env.recorders import ExperienceRecorder, journal, open_dataset, record_replays
+from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
 from generals_env.recorders.formats import npz
+from generals_env.recorders.recording import turn_batcher
 
 faces = pytest.mark.parametrize("face", [generals_env.make, generals_env.parallel_env], ids=["aec", "parallel"])
 
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "CHUNK_BOARDS", 13)
+    monkeypatch.setattr(turn_batcher, "CHUNK_BOARDS", 13)
 
 
 def check_columns(batches: Memory, log: list[tuple[Any, ...]]) -> None:
@@ -190,7 +191,7 @@ def test_chunks_break_games_and_lose_nothing() -> None:
     assert len(batches) > 1
     assert check_batches(batches) == env.experiences
     for batch, following in pairwise(batches):
-        assert len(batch.boards.tiles) in (journal.CHUNK_BOARDS - 1, journal.CHUNK_BOARDS)
+        assert len(batch.boards.tiles) in (turn_batcher.CHUNK_BOARDS - 1, turn_batcher.CHUNK_BOARDS)
         assert batch.game_ids[-1] == following.game_ids[0]  # in the middle of a game
         assert same(unpack(batch.boards, [-1 % len(batch.boards.tiles)]), unpack(following.boards, [0]))
 
@@ -256,8 +257,9 @@ helpers.idle(env, 5)
 def test_a_killed_writer_leaves_only_whole_files(tmp_path: Path) -> None:
     script = """
 import sys, helpers, generals_env
-from generals_env.recorders import DatasetWriter, ExperienceRecorder, journal
-journal.CHUNK_BOARDS = 24
+from generals_env.recorders import DatasetWriter, ExperienceRecorder
+from generals_env.recorders.recording import turn_batcher
+turn_batcher.CHUNK_BOARDS = 24
 env = ExperienceRecorder(generals_env.parallel_env(height=8, width=8), DatasetWriter(sys.argv[1], max_file_bytes=1))
 for seed in range(10**6):
     helpers.course_of(env, seed)

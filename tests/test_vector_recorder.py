@@ -27,9 +27,10 @@ from test_errors import refused
 import generals_env
 from generals_env import ConfigError, RewardConfig
 from generals_env.engine.packing import unpack
-from generals_env.recorders import ExperienceRecorder, journal, open_dataset, vector_recorder
+from generals_env.recorders import ExperienceRecorder, open_dataset
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe, Shaping
+from generals_env.recorders.recording import kernel_player, turn_batcher
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry, SB3VecEnv
 
@@ -46,10 +47,10 @@ KINDS: dict[str, Options] = {
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "CHUNK_BOARDS", 13)
-    monkeypatch.setattr(journal, "CHUNK_TURNS", 5)
-    monkeypatch.setattr(vector_recorder, "PLAY_TURNS", 16)
-    monkeypatch.setattr(vector_recorder, "PLAY_GAME_TURNS", 64)
+    monkeypatch.setattr(turn_batcher, "CHUNK_BOARDS", 13)
+    monkeypatch.setattr(turn_batcher, "CHUNK_TURNS", 5)
+    monkeypatch.setattr(kernel_player, "PLAY_TURNS", 16)
+    monkeypatch.setattr(kernel_player, "PLAY_GAME_TURNS", 64)
 
 
 # --- What an environment tells, as experiences -------------------------------------------------------------------------

@@ -2,201 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorWrapper
 
-from generals_env.engine.batch import Batch, Outcome
-from generals_env.engine.boards import Boards
 from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.guard import Guard
 from generals_env.recorders.experience.sink import AnySink
-from generals_env.recorders.journal import Journal, Part
-from generals_env.recorders.observed import Observed, first_views, plain_recipe, recipe_of
-from generals_env.recorders.particulars import particulars, seed_of
-from generals_env.recorders.recorder import ExperienceRecorder
-from generals_env.recorders.shown import Shown, tensor_of
+from generals_env.recorders.recording.base import ExperienceRecorder
+from generals_env.recorders.recording.dense_capture import Shown, tensor_of
+from generals_env.recorders.recording.kernel_player import PlayWriter
+from generals_env.recorders.recording.metadata import particulars, seed_of
+from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.turn_writer import TurnWriter
+from generals_env.recorders.recording.wrapper_stack import Observed, first_views, plain_recipe, recipe_of
 from generals_env.recorders.sinks.multi import open_sink
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.vector import GeneralsVector, PlayCounts, VectorFace
 
-__all__ = ["GamesRecorder", "SingleRecorder", "VectorRecorder"]
-
-#: Turns that a thread plays on end, and how many turns of games a batch then holds: below the size of caches.
-PLAY_TURNS = 128
-PLAY_GAME_TURNS = 4096
-
-#: Parts of games at the least, where there are as many games: some are played while others are written.
-LEAST_PARTS = 8
-
-
-class TurnWriter:
-    """Writes what many games tell into a journal. It does not know the recorder, which can be dropped while games go on."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-
-    def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
-        """Take note of games that have begun."""
-        if not self.journal.closed:
-            self.journal.begin(boards, which)
-
-    def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
-        """Take one turn of all games."""
-        journal = self.journal
-        if journal.closed:
-            return
-        journal.turn(
-            boards,
-            0,
-            outcome.actions,
-            active,
-            outcome.illegal,
-            outcome.rewards,
-            outcome.terminated,
-            outcome.truncated,
-        )
-        if journal.shown is not None:
-            journal.shown.turn(active if journal.seat < 0 else active[:, journal.seat])
-
-    def stepped(self) -> None:
-        """Hand over what is full."""
-        if not self.journal.closed:
-            self.journal.write()
-
-
-class Playing(NamedTuple):
-    """A part that is being played, or waits for a thread.
-
-    Attributes:
-        number: Which of the parts it is.
-        part: Its recording.
-        future: Tells when it was played, and whether all its boards had a fair map.
-    """
-
-    number: int
-    part: Part
-    future: Future[bool]
-
-
-class PlayWriter:
-    """Plays built-in policies in place of ``Batch.play``, and lets the kernel write turns down.
-
-    Games are played a part at a time, some parts at once. Batches go to the sink from the thread that called, in the order of
-    parts, while the other threads play on; when nothing is ready for the sink, this thread plays a part, too.
-    """
-
-    def __init__(self, journal: Journal, batch: Batch) -> None:
-        self.journal = journal
-        self.batch = batch
-        count = len(batch.rng)
-        self.count = min(max(-(-count * PLAY_TURNS // PLAY_GAME_TURNS), LEAST_PARTS), count)
-        self.edges = [count * k // self.count for k in range(self.count + 1)]
-        # Frames and memory go back to earlier boards. Without them parts share few recordings, which stay in the cache.
-        self.carries = journal.recipe.memory or journal.recipe.frames > 1
-        self._begun = 0  # parts begun so far: all of them for their first turns, then all for their next, and so on
-        self._playing: deque[Playing] = deque()  # those of them that are not written down
-        self._fair = True
-
-    def __call__(
-        self,
-        turns: int,
-        policies: npt.NDArray[np.int64],
-        fresh: npt.NDArray[np.bool_],
-        asked: Callable[[], bool] = bool,
-        pause: Callable[[], None] = lambda: None,
-    ) -> npt.NDArray[np.int64]:
-        """Play; see ``Batch.play``. What was played is in the journal, whatever the sink or ``pause`` raises."""
-        journal, batch = self.journal, self.batch
-        batch.outcome.counts[:] = 0
-        total = -(-turns // PLAY_TURNS) * self.count
-        playing = self._playing
-        if not self.carries:
-            journal.finish(goes_on=False)
-
-        def begin(submit: Callable[[Callable[[], bool]], Future[bool]]) -> None:
-            rounds, number = divmod(self._begun, self.count)
-            low, high = self.edges[number], self.edges[number + 1]
-            if self.carries:
-                part = journal.parts(batch.boards, self.edges, PLAY_TURNS)[number]
-            else:
-                part = journal.part(batch.boards, low, high, PLAY_TURNS)
-            count = min(PLAY_TURNS, turns - rounds * PLAY_TURNS)
-            play = partial(batch.play_some, low, high, count, policies, fresh, part.recording, time.time_ns())
-            playing.append(Playing(number, part, submit(play)))
-            self._begun += 1
-
-        others = min(batch.threads, self.count) - 1
-        most = min(self.count, 4 * others + 2)
-        with ThreadPoolExecutor(max(others, 1), thread_name_prefix="generals_env") as pool:
-            try:
-                while self._fair and (self._begun < total or playing):
-                    if asked():
-                        self._stop(fresh)
-                        journal.write()
-                        pause()
-                    # A part is not begun again before its last turns are written down.
-                    while (
-                        self._begun < total
-                        and len(playing) < most - 1
-                        and sum(not one.future.done() for one in playing) < 2 * others
-                    ):
-                        begin(pool.submit)
-                    if not playing or (self._begun < total and len(playing) < most and not playing[0].future.done()):
-                        begin(called)
-                    else:
-                        self._end(fresh)
-                        journal.write()
-            except Exception:  # what the sink raises leaves all games at the same turn
-                while playing or (self._fair and self._begun % self.count):
-                    if len(playing) < most and self._fair and self._begun % self.count:
-                        begin(pool.submit)
-                    else:
-                        self._end(fresh)
-                raise
-            finally:
-                self._stop(fresh)
-        journal.write()
-        if not self._fair:
-            journal.leave(np.ones(len(batch.rng), np.bool_))  # the boards are not to be gone on with
-            return np.zeros(0, np.int64)
-        return batch.sums()
-
-    def _end(self, fresh: npt.NDArray[np.bool_]) -> None:
-        """Wait for the part that was begun first, and make a batch of what it played."""
-        one = self._playing[0]
-        self._fair = one.future.result() and self._fair
-        self._playing.popleft()
-        fresh[self.edges[one.number] : self.edges[one.number + 1]] = False
-        if self.carries:
-            self.journal.renew_part(one.number)
-        else:
-            self.journal.finish_part(one.part)
-
-    def _stop(self, fresh: npt.NDArray[np.bool_]) -> None:
-        """Make batches of all that was played; parts that wait for a thread count as not begun."""
-        while self._playing and self._playing[-1].future.cancel():
-            self._playing.pop()
-            self._begun -= 1
-        while self._playing:
-            self._end(fresh)
-
-
-def called(play: Callable[[], bool]) -> Future[bool]:
-    """Play here and now, as a pool of threads would somewhere else."""
-    played: Future[bool] = Future()
-    played.set_result(play())
-    return played
+__all__ = [
+    "GamesRecorder",
+    "SingleRecorder",
+    "VectorRecorder",
+]
 
 
 class GamesRecorder(ExperienceRecorder):

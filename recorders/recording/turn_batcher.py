@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.collector import Transition
 from generals_env.engine.boards import Boards
 from generals_env.engine.gather import gather_rows
 from generals_env.engine.packing import first_rows, trimmed
@@ -38,10 +37,13 @@ from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.sink import Sink
-from generals_env.recorders.shown import Shown
+from generals_env.recorders.recording.dense_capture import Shown
 from generals_env.recorders.sinks.pending_batches import WaitingBatches
 
-__all__ = ["MAX_WAITING_BYTES", "GameCollector", "Journal"]
+__all__ = [
+    "MAX_WAITING_BYTES",
+    "Journal",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -509,31 +511,3 @@ class Journal:
             finally:
                 self._spare.clear()
                 self.sink.close()
-
-
-class GameCollector:
-    """A ``Collector`` that writes one game after another into a journal."""
-
-    def __init__(self, journal: Journal) -> None:
-        """Write into ``journal``."""
-        self.journal = journal
-        self._boards: Boards | None = None
-
-    def on_state_transition(self, transition: Transition) -> None:
-        """Take one turn of one game."""
-        journal = self.journal
-        if journal.closed:
-            return
-        boards, continues, active, actions, illegal, rewards, terminated, truncated = transition
-        if not continues:
-            journal.interrupt()
-        if boards is not self._boards:  # an environment tells of the same arrays again and again
-            self._boards = boards
-            if not journal.fits(boards):
-                journal.finish(goes_on=False)
-        journal.turn(boards, 1, actions[None], active[None], illegal[None], rewards[None], terminated[None], truncated[None])
-        journal.write()
-
-    def on_game_end(self) -> None:
-        """Let the next turn begin a new game."""
-        self.journal.leave(np.ones(1, np.bool_))

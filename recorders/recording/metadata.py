@@ -12,7 +12,7 @@ import numpy as np
 
 from generals_env.config import GameConfig
 from generals_env.recorders.formats.npz import SCHEMA
-from generals_env.recorders.observed import Observed
+from generals_env.recorders.recording.wrapper_stack import Observed
 from generals_env.specs import json_value
 from generals_env.version import __version__
 

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import gymnasium
-from gymnasium.vector import VectorEnv
-from pettingzoo import AECEnv, ParallelEnv
-from pettingzoo.utils.wrappers.base import BaseWrapper
-from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
-
 from generals_env.arguments import check_flag, check_integer
-from generals_env.engine.recording import NOBODY
 from generals_env.errors import ConfigError
-from generals_env.face import Face
 from generals_env.guard import Guard
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import finalize
 from generals_env.recorders.experience.sink import AnySink
-from generals_env.recorders.journal import MAX_WAITING_BYTES, GameCollector, Journal
-from generals_env.recorders.observed import is_sb3, recipe_of
-from generals_env.recorders.particulars import particulars, seed_of
-from generals_env.recorders.sinks.multi import open_sink
+from generals_env.recorders.recording.turn_batcher import MAX_WAITING_BYTES, Journal
 from generals_env.recorders.sinks.pending_batches import check_overflow
 
-__all__ = ["AECRecorder", "ExperienceRecorder", "ParallelRecorder"]
+__all__ = [
+    "ExperienceRecorder",
+]
 
 Self = TypeVar("Self", bound="ExperienceRecorder")
+
+#: For each kind of environment: whether an object is one, and how to get the class that records it. See ``register``.
+RECORDERS: list[tuple[Callable[[Any], bool], Callable[[], type[ExperienceRecorder]]]] = []
 
 
 @pickled_as("generals_env.recorders")
@@ -226,113 +220,21 @@ class ExperienceRecorder(NotCopied):
         self.close()
 
 
-class FaceRecorder(ExperienceRecorder):
-    """What the recorders of PettingZoo's environments have in common."""
+def register(matches: Callable[[Any], bool], load: Callable[[], type[ExperienceRecorder]]) -> None:
+    """Let ``ExperienceRecorder(env)`` make what ``load`` returns for environments that ``matches`` accepts.
 
-    collector: GameCollector
-
-    @classmethod
-    def _check(cls, env: Any) -> None:
-        if not isinstance(env.unwrapped, Face):
-            raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
-
-    def _find_guard(self) -> Guard:
-        guard: Guard = self.env.unwrapped.game.guard
-        return guard
-
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
-        config = self._config()
-        observed = recipe_of(self.env, config)
-        metadata = particulars(config, observed, policies)
-        return Journal(open_sink(sink), 1, run_id, NOBODY, observed.recipe, metadata)
-
-    def _attach(self, journal: Journal) -> None:
-        self.collector = GameCollector(journal)
-        self.env.unwrapped.add_collector(self.collector)
-
-    def _detach(self) -> None:
-        self.env.unwrapped.remove_collector(self.collector)
-
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Begin a new game, as the environment does."""
-        if self.journal is not None and not self.journal.closed:
-            self.journal.check_process()
-        with self._guard("reset"):
-            result = self.env.reset(seed=seed, options=options)
-            self._note(seed=seed_of(seed))
-        return result
-
-
-class AECRecorder(FaceRecorder, BaseWrapper[str, Any, Any]):
-    """Records an AEC environment.
-
-    What agents ask for every turn is passed on here: looking it up as PettingZoo's wrapper does costs as much as a turn.
+    Args:
+        matches: Returns whether an object is such an environment. Must not import an optional library.
+        load: Returns the class; called when the first such environment is recorded.
     """
-
-    def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Return what the environment returns."""
-        last: tuple[Any, float, bool, bool, dict[str, Any]] = self.env.last(observe)
-        return last
-
-    def step(self, action: Any) -> None:
-        """Take the choice of ``agent_selection``."""
-        self._require_room()
-        self.env.step(action)
-
-    @property
-    def agents(self) -> list[str]:  # type: ignore[override]  # an attribute of environments
-        """Agents whose game has not ended."""
-        agents: list[str] = self.env.agents
-        return agents
-
-    @property
-    def agent_selection(self) -> str:  # type: ignore[override]  # likewise
-        """The agent who is to choose."""
-        agent: str = self.env.agent_selection
-        return agent
-
-    @property
-    def terminations(self) -> dict[str, bool]:  # type: ignore[override]  # likewise
-        """Whose game has terminated."""
-        flags: dict[str, bool] = self.env.terminations
-        return flags
-
-    @property
-    def truncations(self) -> dict[str, bool]:  # type: ignore[override]  # likewise
-        """Whose game was cut off."""
-        flags: dict[str, bool] = self.env.truncations
-        return flags
-
-    @property
-    def rewards(self) -> dict[str, float]:  # type: ignore[override]  # likewise
-        """What the last turn brought."""
-        rewards: dict[str, float] = self.env.rewards
-        return rewards
-
-
-class ParallelRecorder(FaceRecorder, BaseParallelWrapper[str, Any, Any]):
-    """Records a parallel environment."""
-
-    def step(self, actions: dict[str, Any]) -> Any:
-        """Play one turn, as the environment does."""
-        self._require_room()
-        return self.env.step(actions)
+    RECORDERS.append((matches, load))
 
 
 def recorder_class(env: Any) -> type[ExperienceRecorder]:
     """Return the class of recorders for environments such as ``env``; raise ``ConfigError`` if there is none."""
-    if isinstance(env, AECEnv):
-        return AECRecorder
-    if isinstance(env, ParallelEnv):
-        return ParallelRecorder
-    if isinstance(env, (gymnasium.Env, VectorEnv)):
-        from generals_env.recorders.vector_recorder import SingleRecorder, VectorRecorder
-
-        return VectorRecorder if isinstance(env, VectorEnv) else SingleRecorder
-    if is_sb3(env):
-        from generals_env.recorders.sb3_recorder import SB3Recorder
-
-        return SB3Recorder
+    for matches, load in RECORDERS:
+        if matches(env):
+            return load()
     raise ConfigError(
         f"env: expected an AEC, parallel, vector or single-agent environment, or a VecEnv, got {type(env).__name__}"
     )

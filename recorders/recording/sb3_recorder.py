@@ -8,7 +8,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from generals_env.errors import ConfigError
-from generals_env.recorders.vector_recorder import GamesRecorder
+from generals_env.recorders.recording.gymnasium_recorders import GamesRecorder
 from generals_env.vector import VectorFace
 
 __all__ = ["SB3Recorder"]

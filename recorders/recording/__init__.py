@@ -1,0 +1,28 @@
+"""Records environments of every kind: turns as they are played become batches in a sink."""
+
+from __future__ import annotations
+
+import gymnasium
+from gymnasium.vector import VectorEnv
+from pettingzoo import AECEnv, ParallelEnv
+
+from generals_env.recorders.recording.base import ExperienceRecorder, register
+from generals_env.recorders.recording.gymnasium_recorders import SingleRecorder, VectorRecorder
+from generals_env.recorders.recording.pettingzoo_recorders import AECRecorder, ParallelRecorder
+from generals_env.recorders.recording.wrapper_stack import is_sb3
+
+__all__ = ["ExperienceRecorder"]
+
+
+def load_sb3_recorder() -> type[ExperienceRecorder]:
+    """Import the recorder of Stable-Baselines3's environments: the library is optional and slow to import."""
+    from generals_env.recorders.recording.sb3_recorder import SB3Recorder
+
+    return SB3Recorder
+
+
+register(lambda env: isinstance(env, AECEnv), lambda: AECRecorder)
+register(lambda env: isinstance(env, ParallelEnv), lambda: ParallelRecorder)
+register(lambda env: isinstance(env, VectorEnv), lambda: VectorRecorder)
+register(lambda env: isinstance(env, gymnasium.Env), lambda: SingleRecorder)
+register(is_sb3, load_sb3_recorder)

@@ -1,0 +1,41 @@
+"""Collects the turns of one game from its environment for a ``Journal``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from generals_env.collector import Transition
+from generals_env.engine.boards import Boards
+from generals_env.recorders.recording.turn_batcher import Journal
+
+__all__ = [
+    "GameCollector",
+]
+
+
+class GameCollector:
+    """A ``Collector`` that writes one game after another into a journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Write into ``journal``."""
+        self.journal = journal
+        self._boards: Boards | None = None
+
+    def on_state_transition(self, transition: Transition) -> None:
+        """Take one turn of one game."""
+        journal = self.journal
+        if journal.closed:
+            return
+        boards, continues, active, actions, illegal, rewards, terminated, truncated = transition
+        if not continues:
+            journal.interrupt()
+        if boards is not self._boards:  # an environment tells of the same arrays again and again
+            self._boards = boards
+            if not journal.fits(boards):
+                journal.finish(goes_on=False)
+        journal.turn(boards, 1, actions[None], active[None], illegal[None], rewards[None], terminated[None], truncated[None])
+        journal.write()
+
+    def on_game_end(self) -> None:
+        """Let the next turn begin a new game."""
+        self.journal.leave(np.ones(1, np.bool_))
