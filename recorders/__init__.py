@@ -9,17 +9,19 @@ if __name__ == "generals_env.recorders":
     import importlib
     from typing import TYPE_CHECKING, Any
 
-    from generals_env.recorders.buffer import BufferStats, ReplayBuffer
+    from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer, PrioritizedSample
+    from generals_env.recorders.buffers.replay_buffer import BufferStats, ReplayBuffer
     from generals_env.recorders.datasets.dataset import Dataset, open_dataset
     from generals_env.recorders.experience import ExperienceBatch
     from generals_env.recorders.experience.recipe import Recipe, Shaping
     from generals_env.recorders.experience.sink import Sink
     from generals_env.recorders.experience.tensors import Tensors
-    from generals_env.recorders.prioritized import PrioritizedReplayBuffer, PrioritizedSample
     from generals_env.recorders.recording.base import ExperienceRecorder
     from generals_env.recorders.recording.human_replays import RecordedReplays, record_replays
 
     if TYPE_CHECKING:
+        from generals_env.recorders.buffers.sb3_buffer import BoardReplayBuffer
+        from generals_env.recorders.buffers.spill_buffer import SpillBuffer
         from generals_env.recorders.datasets.export_hugging_face import to_hugging_face
         from generals_env.recorders.datasets.export_minari import to_minari
         from generals_env.recorders.datasets.torch_datasets import BoardDataset, StreamDataset
@@ -28,12 +30,10 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.experience.torch_tensors import TorchTensors
         from generals_env.recorders.filesystem.retry import Retry
         from generals_env.recorders.log import ExperienceLog
-        from generals_env.recorders.sb3_buffer import BoardReplayBuffer
         from generals_env.recorders.sinks.deduplicating import DeduplicatingSink
         from generals_env.recorders.sinks.multi import MultiSink
         from generals_env.recorders.sinks.retrying import RetryingSink
         from generals_env.recorders.sinks.validating import ValidatingSink, Validator
-        from generals_env.recorders.spill import SpillBuffer
         from generals_env.recorders.stream.background import BackgroundReader
         from generals_env.recorders.stream.consumer import ExperienceConsumer
         from generals_env.recorders.stream.limits import Limits
@@ -89,7 +89,7 @@ if __name__ == "generals_env.recorders":
     _HOMES = {
         "BackgroundReader": "stream.background",
         "BoardDataset": "datasets.torch_datasets",
-        "BoardReplayBuffer": "sb3_buffer",
+        "BoardReplayBuffer": "buffers.sb3_buffer",
         "DatasetWriter": "datasets.writer",
         "DeduplicatingSink": "sinks.deduplicating",
         "DistributedTrainer": "training.trainer",
@@ -102,7 +102,7 @@ if __name__ == "generals_env.recorders":
         "QNetwork": "training.q_network",
         "Retry": "filesystem.retry",
         "RetryingSink": "sinks.retrying",
-        "SpillBuffer": "spill",
+        "SpillBuffer": "buffers.spill_buffer",
         "StreamDataset": "datasets.torch_datasets",
         "TorchTensors": "experience.torch_tensors",
         "TrainerConfig": "training.config",

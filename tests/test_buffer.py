@@ -12,13 +12,13 @@ from helpers import same
 from recorded import facts, games_of, interleaved
 
 from generals_env import ConfigError, StateError, StorageError
-from generals_env.recorders import buffer_files
-from generals_env.recorders.buffer import STORES, ReplayBuffer
+from generals_env.recorders.buffers import save_load
+from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.integrity import checked_batch
 from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.filesystem.stores import LocalStore
-from generals_env.recorders.prioritized import PrioritizedReplayBuffer
 
 stores = pytest.mark.parametrize("store", STORES)
 
@@ -179,7 +179,7 @@ def test_trajectories_are_one_players_turns_and_each_is_as_likely(store: str) ->
 @stores
 @pytest.mark.parametrize("kind", ["two players", "wide armies", "frames", "memory"])
 def test_a_saved_buffer_is_loaded_whole(store: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer_files, "FILE_EXPERIENCES", 50)
+    monkeypatch.setattr(save_load, "FILE_EXPERIENCES", 50)
     buffer = filled(store, kind, 300)
     buffer.save(tmp_path / "saved")
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
@@ -199,7 +199,7 @@ def damage(path: Path, way: str) -> None:
     if way == "a file is missing":
         files[-1].unlink()
     elif way == "what lies beside is missing":
-        (path / buffer_files.EXTRA).unlink()
+        (path / save_load.EXTRA).unlink()
     elif way == "a file is short":
         files[0].write_bytes(files[0].read_bytes()[:-100])
     elif way == "a bit is flipped":
@@ -207,7 +207,7 @@ def damage(path: Path, way: str) -> None:
         data[len(data) // 2] ^= 4
         files[1].write_bytes(data)
     else:
-        (path / buffer_files.EXTRA).write_bytes(b"PK nothing")
+        (path / save_load.EXTRA).write_bytes(b"PK nothing")
 
 
 WAYS = [
@@ -222,7 +222,7 @@ WAYS = [
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("make", [ReplayBuffer, PrioritizedReplayBuffer])
 def test_of_a_damaged_folder_nothing_is_taken(make: Any, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer_files, "FILE_EXPERIENCES", 50)
+    monkeypatch.setattr(save_load, "FILE_EXPERIENCES", 50)
     buffer = make(1000)
     for game in games_of("two players"):
         buffer.write(game)
@@ -241,7 +241,7 @@ def test_a_buffer_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypa
         buffer.save(tmp_path / "file" / "saved")
     with pytest.raises(StorageError):
         buffer.load(tmp_path / "nowhere")
-    monkeypatch.setattr(buffer_files, "FILE_EXPERIENCES", 50)
+    monkeypatch.setattr(save_load, "FILE_EXPERIENCES", 50)
     create, calls = LocalStore.create, []
 
     def failing(self: LocalStore, name: str, content: bytes) -> None:

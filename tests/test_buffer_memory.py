@@ -15,7 +15,7 @@ import pytest
 from helpers import PATIENCE
 from recorded import cut, games_of, record_game, renamed
 
-from generals_env.recorders.buffer import STORES, ReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
 from generals_env.recorders.experience.tensors import Tensors
 
 stores = pytest.mark.parametrize("store", STORES)
@@ -26,7 +26,7 @@ HUNDRED_THOUSAND = """
 import ctypes, gc, os, sys
 sys.path.insert(0, sys.argv[2])
 from recorded import record_game, renamed
-from generals_env.recorders.buffer import ReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 
 def resident():
     gc.collect()

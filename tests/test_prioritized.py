@@ -14,10 +14,10 @@ from recorded import cut, facts, games_of, record_game, spread
 
 from generals_env import ConfigError, StateError
 from generals_env.engine.sumtree import draw_slots, set_priorities
-from generals_env.recorders.buffer import STORES
+from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import STORES
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.tensors import Tensors
-from generals_env.recorders.prioritized import PrioritizedReplayBuffer
 
 stores = pytest.mark.parametrize("store", STORES)
 

@@ -25,7 +25,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, 
 import generals_env
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
-from generals_env.recorders.sb3_buffer import BoardReplayBuffer, JoiningStore
+from generals_env.recorders.buffers.sb3_buffer import BoardReplayBuffer
+from generals_env.recorders.buffers.sb3_store import JoiningStore
 from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry, SB3VecEnv
 
 SMALL: Options = {"height": 5, "width": 6, "max_turns": 12, "opponent": "random"}
@@ -452,11 +453,13 @@ def test_errors_say_what_was_expected(tmp_path: Path) -> None:
 
 
 def test_without_sb3_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith(("stable_baselines3", "generals_env.recorders.sb3_buffer"))]:
+    for name in [
+        name for name in sys.modules if name.startswith(("stable_baselines3", "generals_env.recorders.buffers.sb3_buffer"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
     with pytest.raises(ImportError, match=r'expected stable_baselines3, got .*: pip install "generals_env\[sb3\]"'):
-        importlib.import_module("generals_env.recorders.sb3_buffer")
+        importlib.import_module("generals_env.recorders.buffers.sb3_buffer")
 
 
 def test_a_batch_larger_than_the_tables_keeps_its_end() -> None:

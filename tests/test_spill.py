@@ -23,8 +23,8 @@ from helpers import DATA, KINDS, PATIENCE, Memory, course_of, same, wait_until
 import generals_env
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays
+from generals_env.recorders.buffers.spill_buffer import SpillBuffer, SpillStats
 from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.spill import SpillBuffer, SpillStats
 
 PART = 60  # experiences of a batch
 
@@ -607,7 +607,7 @@ def test_bad_arguments_are_refused(parts: list[ExperienceBatch], tmp_path: Path)
 def test_a_killed_writer_leaves_what_was_on_disk(attempt: int, tmp_path: Path) -> None:
     script = f"""
 import sys, test_spill
-from generals_env.recorders.spill import SpillBuffer
+from generals_env.recorders.buffers.spill_buffer import SpillBuffer
 parts = test_spill.recorded(height=6, width=6)
 buffer = SpillBuffer(sys.argv[1], max_bytes=test_spill.budget(parts, 3))
 sequence = 0

@@ -12,7 +12,7 @@ import pytest
 from helpers import PATIENCE
 from recorded import GAMES, Oracle, board_digests, cut, facts, games_of, interleaved, record_game, renamed
 
-from generals_env.recorders.buffer import STORES, ReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
 
 stores = pytest.mark.parametrize("store", STORES)

@@ -11,9 +11,7 @@ from generals_env.errors import ConfigError
 from generals_env.recorders.datasets.export_common import alike, appearing
 from generals_env.recorders.experience import ExperienceBatch
 
-__all__ = [
-    "to_hugging_face",
-]
+__all__ = ["to_hugging_face"]
 
 
 FILE_BYTES = 2**28  # about as much memory do the batches of a Parquet file take

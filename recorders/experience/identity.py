@@ -10,9 +10,7 @@ import numpy.typing as npt
 from generals_env.engine.hashset import EMPTY, Words
 from generals_env.recorders.experience.batch import ExperienceBatch
 
-__all__ = [
-    "experience_hashes",
-]
+__all__ = ["experience_hashes"]
 
 
 def experience_hashes(batch: ExperienceBatch) -> npt.NDArray[np.uint64]:

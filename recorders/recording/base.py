@@ -15,9 +15,7 @@ from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.turn_batcher import MAX_WAITING_BYTES, Journal
 from generals_env.recorders.sinks.pending_batches import check_overflow
 
-__all__ = [
-    "ExperienceRecorder",
-]
+__all__ = ["ExperienceRecorder"]
 
 Self = TypeVar("Self", bound="ExperienceRecorder")
 

@@ -8,9 +8,7 @@ from generals_env.collector import Transition
 from generals_env.engine.boards import Boards
 from generals_env.recorders.recording.turn_batcher import Journal
 
-__all__ = [
-    "GameCollector",
-]
+__all__ = ["GameCollector"]
 
 
 class GameCollector:

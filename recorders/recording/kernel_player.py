@@ -15,9 +15,7 @@ import numpy.typing as npt
 from generals_env.engine.batch import Batch
 from generals_env.recorders.recording.turn_batcher import Journal, Part
 
-__all__ = [
-    "PlayWriter",
-]
+__all__ = ["PlayWriter"]
 
 
 #: Turns that a thread plays on end, and how many turns of games a batch then holds: below the size of caches.

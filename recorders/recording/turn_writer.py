@@ -9,9 +9,7 @@ from generals_env.engine.batch import Outcome
 from generals_env.engine.boards import Boards
 from generals_env.recorders.recording.turn_batcher import Journal
 
-__all__ = [
-    "TurnWriter",
-]
+__all__ = ["TurnWriter"]
 
 
 class TurnWriter:

@@ -16,9 +16,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.sink import Sink
 
-__all__ = [
-    "DeduplicatingSink",
-]
+__all__ = ["DeduplicatingSink"]
 
 MOST_REMEMBERED = 2**30  # ids: 24 GiB
 

@@ -15,9 +15,7 @@ from generals_env.recorders.experience.sink import ClosingSink, Sink
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.sinks.multi import open_sink
 
-__all__ = [
-    "RetryingSink",
-]
+__all__ = ["RetryingSink"]
 
 
 @pickled_as("generals_env.recorders")

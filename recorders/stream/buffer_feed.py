@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from grpc import StatusCode
 
 from generals_env.errors import StateError
-from generals_env.recorders.buffer import NoRoomError, ReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import NoRoomError, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns
 from generals_env.recorders.stream.feed import Cursor, Piece, Wanted

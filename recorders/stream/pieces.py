@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_right, insort
 from collections import OrderedDict
 
-from generals_env.recorders.buffer import ReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.stream.feed import Piece
 

@@ -18,7 +18,7 @@ from generals_env.arguments import as_config, is_number
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
-from generals_env.recorders.buffer import ReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
 from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.buffer_feed import BufferFeed

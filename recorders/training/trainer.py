@@ -13,8 +13,8 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
+from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.stream.background import BackgroundReader
 from generals_env.recorders.training.config import TrainerConfig
 from generals_env.recorders.training.pacing import PacedSink

@@ -24,10 +24,8 @@ from generals_env.engine.segments import (
 )
 from generals_env.engine.tables import FREE_GAMES, SHORT_OF
 from generals_env.errors import ConfigError, StateError
-from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns
-from generals_env.recorders.game_names import NamedGames
-from generals_env.recorders.tables import (
+from generals_env.recorders.buffers.game_ids import NamedGames
+from generals_env.recorders.buffers.growable_tables import (
     SMALL,
     allocated,
     empty_tables,
@@ -37,6 +35,8 @@ from generals_env.recorders.tables import (
     row_bytes,
     used_bytes,
 )
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.counted_columns import Columns
 from generals_env.threads import divided
 
 __all__ = ["GameStore"]

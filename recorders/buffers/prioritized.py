@@ -11,7 +11,8 @@ from generals_env.arguments import check_options, is_number, keywords, positive
 from generals_env.engine.sumtree import draw_slots, set_priorities
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
-from generals_env.recorders.buffer import Keys, ReplayBuffer, Store
+from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
+from generals_env.recorders.buffers.store import Keys, Store
 from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["PrioritizedReplayBuffer", "PrioritizedSample"]

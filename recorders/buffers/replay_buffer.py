@@ -6,10 +6,9 @@ import copy
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,19 +20,23 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.interrupts import deferred, raise_pending
 from generals_env.pickling import pickled_as
 from generals_env.processes import Owner
+from generals_env.recorders.buffers.growable_tables import row_bytes
+from generals_env.recorders.buffers.reader_positions import Readers
+from generals_env.recorders.buffers.store import Keys, Store
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.collate import in_common
 from generals_env.recorders.experience.counted_columns import Columns, columns_of
 from generals_env.recorders.experience.tensors import Tensors
-from generals_env.recorders.readers import Readers
-from generals_env.recorders.tables import row_bytes
 from generals_env.seeding import seed_state
 
-__all__ = ["BufferStats", "NoRoomError", "ReplayBuffer", "Store"]
+__all__ = [
+    "BufferStats",
+    "NoRoomError",
+    "ReplayBuffer",
+]
 
 logger = logging.getLogger(__name__)
 
-Keys = npt.NDArray[np.int64]
 
 OVERFLOWS = ("drop_oldest", "block", "raise")
 STORES = ("boards", "zstd", "games")
@@ -81,53 +84,6 @@ class BufferStats(NamedTuple):
     mean_reward: float
     least_reward: float
     most_reward: float
-
-
-class Store(Protocol):
-    """How experiences are kept: each has a key, the count of those before it; ``first`` to ``next - 1`` are there."""
-
-    capacity: int
-    like: ExperienceBatch
-
-    @property
-    def first(self) -> int:
-        """Key of the oldest experience."""
-
-    @property
-    def next(self) -> int:
-        """Key that the next experience will get."""
-
-    @property
-    def games(self) -> int:
-        """How many games the experiences are of."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in use."""
-
-    def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
-        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
-
-    def reserve(self, batch: ExperienceBatch) -> bool:
-        """Return whether a batch fits without dropping anything."""
-
-    def drop(self, count: int) -> None:
-        """Drop the oldest experiences."""
-
-    def take(self, keys: Keys, out: ExperienceBatch | None = None) -> ExperienceBatch:
-        """Return experiences with boards of their own; ``out`` may be what an earlier call gave for as many keys."""
-
-    def follow(self, keys: Keys, turns: int) -> Keys:
-        """Return keys of the same player's turns from there on, (n, turns); -1 where there are no more."""
-
-    def rewards(self) -> npt.NDArray[np.float32]:
-        """Return the rewards of all experiences, in any order."""
-
-    def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
-        """Yield experiences ``low`` to ``high`` in the order in which they were written."""
-
-    def columns(self, low: int, high: int) -> Iterator[Columns]:
-        """Yield columns of the same, of which ``rewards`` are the engine's."""
 
 
 @pickled_as("generals_env.recorders")
@@ -440,14 +396,14 @@ class ReplayBuffer:
 
     def _store_of(self, like: ExperienceBatch, capacity: int, most: int | None, first: int) -> Store:
         if self._kind == "zstd":
-            from generals_env.recorders.compressed_store import CompressedStore
+            from generals_env.recorders.buffers.zstd_store import CompressedStore
 
             return CompressedStore(like, capacity, most, first)
         if self._kind == "games":
-            from generals_env.recorders.game_store import GameStore
+            from generals_env.recorders.buffers.game_store import GameStore
 
             return GameStore(like, capacity, most, first)
-        from generals_env.recorders.ring_store import RingStore
+        from generals_env.recorders.buffers.board_store import RingStore
 
         return RingStore(like, capacity, most, first)
 
@@ -719,7 +675,7 @@ class ReplayBuffer:
             StateError: If there are none.
             StorageError: If it cannot be written, or is there.
         """
-        from generals_env.recorders.buffer_files import save_buffer
+        from generals_env.recorders.buffers.save_load import save_buffer
 
         with self._changed:
             store = self._required()
@@ -733,7 +689,7 @@ class ReplayBuffer:
             StateError: As ``write``.
             StorageError: If it cannot be read, or is damaged; then nothing was taken.
         """
-        from generals_env.recorders.buffer_files import load_buffer
+        from generals_env.recorders.buffers.save_load import load_buffer
 
         batches, arrays = load_buffer(Path(path))
         with self._changed:

@@ -15,11 +15,8 @@ from generals_env.engine.recording import EXPERIENCE
 from generals_env.engine.ring import Ring, drop, follow, put, release, take
 from generals_env.engine.tables import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
 from generals_env.errors import StateError
-from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns
-from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.game_names import NamedGames
-from generals_env.recorders.tables import (
+from generals_env.recorders.buffers.game_ids import NamedGames
+from generals_env.recorders.buffers.growable_tables import (
     SMALL,
     allocated,
     empty_tables,
@@ -29,6 +26,9 @@ from generals_env.recorders.tables import (
     row_bytes,
     used_bytes,
 )
+from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.counted_columns import Columns
+from generals_env.recorders.experience.dense import Dense
 
 __all__ = ["RingStore"]
 

@@ -5,9 +5,7 @@ The buffer hears of boards from the environment, and of everything else from ``a
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,21 +16,16 @@ import torch
 from gymnasium import spaces
 
 from generals_env.arguments import is_number, positive
-from generals_env.engine.batch import Outcome
-from generals_env.engine.boards import Boards
-from generals_env.engine.recording import NOBODY
 from generals_env.engine.sight import LAYOUTS
-from generals_env.engine.tables import FIRST
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import pickled_as
-from generals_env.recorders.buffer import BufferStats, ReplayBuffer, Store
-from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
+from generals_env.recorders.buffers.replay_buffer import BufferStats
+from generals_env.recorders.buffers.sb3_store import TurnBuffer
+from generals_env.recorders.buffers.sb3_turns import Turns
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.recording.metadata import particulars
-from generals_env.recorders.recording.turn_batcher import Journal
 from generals_env.recorders.recording.wrapper_stack import recipe_of
-from generals_env.recorders.ring_store import RingStore
 from generals_env.single import GeneralsSingleVector
 
 try:
@@ -358,179 +351,3 @@ class BoardReplayBuffer(DictReplayBuffer):
 def looks(batch: ExperienceBatch) -> list[Recipe]:
     """Return how a batch's observations can be made: as they were, or with the other layout."""
     return [replace(batch.recipe, layout=layout, shaping=()) for layout in (batch.recipe.layout, *LAYOUTS)]
-
-
-class Turns:
-    """Hears of the turns of an environment, and lets those into a buffer that were added to it.
-
-    Attributes:
-        checked: Whether observations were compared with what boards tell.
-        finalizer: Calls ``detach`` when nobody has the buffer any more.
-    """
-
-    finalizer: Any
-
-    def __init__(self, boards: TurnBuffer, games: GeneralsSingleVector, recipe: Recipe, metadata: Mapping[str, Any]) -> None:
-        """Listen to ``games`` and write into ``boards``."""
-        self.boards = boards
-        self.games = games
-        self.checked = False
-        # To play a game again takes everybody's actions.
-        seat = NOBODY if boards.plays_again else games.player
-        self.journal = Journal(self, games.num_envs, None, seat, recipe, metadata)
-        self.journal.owner = None  # all is in memory: a forked child goes on with its copies of buffer and games
-        self._ended: npt.NDArray[np.bool_] | None = None  # by the turn that was played and not added yet
-        # Of each turn in the journal its rewards (B,) and, if they are to be kept, the actions asked for (B,); None for a turn
-        # that was not added.
-        self._told: deque[tuple[Array, Array | None] | None] = deque()
-        games.listeners.append(self)
-        if games.started:
-            self.journal.begin(games.batch.boards, games.going)
-
-    # What the environment calls.
-
-    def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
-        """Take note of games that have begun."""
-        self.journal.begin(boards, which)
-
-    def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
-        """Take one turn of all games."""
-        self._leave_out()
-        self.journal.write()
-        columns = (outcome.illegal, outcome.rewards, outcome.terminated, outcome.truncated)
-        self.journal.turn(boards, 0, outcome.actions, active, *columns)
-        self._ended = (outcome.terminated | outcome.truncated)[:, self.games.player]
-
-    def stepped(self) -> None:
-        """Do nothing: whether the turn is added is not known yet."""
-
-    # What the buffer calls.
-
-    def take(self, rewards: npt.NDArray[np.float32], done: Array, asked: Array | None) -> None:
-        """Let the turn that was played last into the buffer; all arguments (B,)."""
-        if self._ended is None:
-            raise StateError("add: expected a turn of env before, got none: set_env(env) takes the environment that is stepped")
-        if not np.array_equal(self._ended, done):
-            ended = self._ended.tolist()
-            raise ConfigError(f"done: expected {ended!r:.200}, as env says, got {np.asarray(done).tolist()!r:.200}")
-        self._ended = None
-        self._told.append((rewards.copy(), None if asked is None else asked.astype(np.int32)))
-
-    def settle(self) -> None:
-        """Bring all turns that were added into the buffer; one that was not is left out."""
-        self._leave_out()
-        if self._told:
-            self.journal.flush()
-
-    def _leave_out(self) -> None:
-        if self._ended is not None:
-            self._ended = None
-            self._told.append(None)
-
-    def detach(self) -> None:
-        """Listen no more."""
-        if self in self.games.listeners:
-            self.games.listeners.remove(self)
-
-    # What the journal calls.
-
-    def write(self, batch: ExperienceBatch) -> None:
-        """Take whole turns of all games: of each, as many experiences of the learning player as there are games."""
-        rows = batch.rows
-        kept = np.zeros(len(rows), np.bool_)
-        for turn in np.flatnonzero(batch.player_id == self.games.player).reshape(-1, self.games.num_envs):
-            told = self._told.popleft()
-            if told is not None:
-                kept[turn] = True
-                rows["reward"][turn], asked = told
-                if asked is not None:
-                    rows["action"][turn] = asked
-        self.boards.write_kept(batch, kept)
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class TurnBuffer(ReplayBuffer):
-    """A buffer whose experiences have places, the oldest being 0."""
-
-    @property
-    def plays_again(self) -> bool:
-        """Whether games are kept as actions."""
-        return self._kind == "games"
-
-    def write_kept(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_]) -> None:
-        """Take of a batch what is to be kept, (n,) bool; errors as in ``write``."""
-        if not kept.any():
-            return
-        with self._changed:
-            store = self._fitting(batch)
-            self._put(store, batch if batch.shape == store.like.shape else batch.padded(*store.like.shape), kept)
-
-    def at(self, places: Index, n_step: int = 1, gamma: float = 0.99) -> ExperienceBatch:
-        """Return experiences by their places, (n,), the oldest being 0, that span ``n_step`` turns."""
-        with self._changed:
-            return self._taken(self._required().first + places, None, n_step, gamma)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle experiences compressed; games that are to be played again lie as they are."""
-        with self._changed:
-            store = self._store
-            if store is None or self.plays_again:
-                return super().__getstate__()
-            state = {name: value for name, value in self.__dict__.items() if name not in ("_changed", "_store")}
-            batches = list(store.between(store.first, store.next)) if len(self) else []
-            saved = store.like.metadata, [encode_batch(batch) for batch in batches]
-            return copy.deepcopy(state) | {"_store": None, "_next": store.first, "saved": saved}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the experiences up again."""
-        metadata, batches = state.pop("saved", ({}, []))
-        super().__setstate__(state)
-        for data in batches:
-            self.write(replace(decode_batch(data), metadata=metadata))
-
-    def _new_store(self, like: ExperienceBatch, first: int) -> Store:
-        if self._kind == "boards" and self._capacity is not None:
-            return JoiningStore(like, self._capacity, self._max_bytes, first)
-        return super()._new_store(like, first)
-
-
-class JoiningStore(RingStore):
-    """A ``RingStore`` that does not keep a board again with which a batch goes on where another ended."""
-
-    def _places(self, batch: ExperienceBatch, games: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        ring, boards, known = self.ring, batch.boards, self.ring.tables.packed
-        places = np.full(len(boards.tiles), -1, np.int32)
-        here, first = np.unique(batch.state_index, return_index=True)
-        game, player = games[batch.game[first]], batch.player_id[first]
-        keys = np.where(game >= 0, ring.last[game, player], -1)
-        goes_on = keys >= max(int(ring.state[FIRST]), 0)
-        here, keys = here[goes_on], keys[goes_on]
-        there = ring.experiences["next_state_index"][keys % self.capacity]
-        meets = boards.entries["turn"][here] == known.entries["turn"][there]
-        here, there = here[meets], there[meets]
-        one, other = boards.entries[here], known.entries[there]
-        same = (one["last_move"] == other["last_move"]) & (one["wide"] < 0) & (other["wide"] < 0)
-        same &= (boards.tiles[here] == known.tiles[there]).all(axis=1)
-        one, other = one["ground"], other["ground"]
-        same &= boards.games[one] == known.games[other]
-        same &= (boards.players[one] == known.players[other]).all(axis=1)
-        same &= (boards.terrain[one] == known.terrain[other]).all(axis=1)
-        if len(boards.memory):
-            same &= (boards.memory[here] == known.memory[there]).all(axis=(1, 2))
-        chains = [(here, there)]
-        for _ in range(self.depth - 1):
-            here, there = (
-                np.where(rows >= 0, packed.entries["previous"][rows], -1)
-                for rows, packed in zip((here, there), (boards, known), strict=True)
-            )
-            same &= (here < 0) | (there >= 0)
-            chains.append((here, there))
-        for here, there in chains:
-            places[here[same & (here >= 0)]] = there[same & (here >= 0)]
-        np.add.at(ring.tables.board_refs, places[places >= 0], 1)
-        return places

@@ -19,11 +19,11 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, raise_pending
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner, finalize
+from generals_env.recorders.buffers.spill_files import Segment, decode, encode, segments_in
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.atomic_files import UNFINISHED, Unfinished, make_folder, unfinished_file
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.formats.folder_use import QUEUE, QUEUE_LOCK, refuse_other_uses
-from generals_env.recorders.spill_files import Segment, decode, encode, segments_in
 
 __all__ = ["SpillBuffer", "SpillStats"]
 

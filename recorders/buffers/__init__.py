@@ -1,0 +1,1 @@
+"""Replay buffers: experience in memory or spilled to disk, drawn at random or in order."""

@@ -1,0 +1,103 @@
+"""The replay buffer below ``BoardReplayBuffer``: a transition of SB3 is an experience with a number."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.tables import FIRST
+from generals_env.recorders.buffers.board_store import RingStore
+from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
+from generals_env.recorders.buffers.store import Store
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
+from generals_env.recorders.experience import ExperienceBatch
+
+__all__ = ["TurnBuffer"]
+
+Index = npt.NDArray[np.int64]
+
+
+class TurnBuffer(ReplayBuffer):
+    """A buffer whose experiences have places, the oldest being 0."""
+
+    @property
+    def plays_again(self) -> bool:
+        """Whether games are kept as actions."""
+        return self._kind == "games"
+
+    def write_kept(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_]) -> None:
+        """Take of a batch what is to be kept, (n,) bool; errors as in ``write``."""
+        if not kept.any():
+            return
+        with self._changed:
+            store = self._fitting(batch)
+            self._put(store, batch if batch.shape == store.like.shape else batch.padded(*store.like.shape), kept)
+
+    def at(self, places: Index, n_step: int = 1, gamma: float = 0.99) -> ExperienceBatch:
+        """Return experiences by their places, (n,), the oldest being 0, that span ``n_step`` turns."""
+        with self._changed:
+            return self._taken(self._required().first + places, None, n_step, gamma)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle experiences compressed; games that are to be played again lie as they are."""
+        with self._changed:
+            store = self._store
+            if store is None or self.plays_again:
+                return super().__getstate__()
+            state = {name: value for name, value in self.__dict__.items() if name not in ("_changed", "_store")}
+            batches = list(store.between(store.first, store.next)) if len(self) else []
+            saved = store.like.metadata, [encode_batch(batch) for batch in batches]
+            return copy.deepcopy(state) | {"_store": None, "_next": store.first, "saved": saved}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the experiences up again."""
+        metadata, batches = state.pop("saved", ({}, []))
+        super().__setstate__(state)
+        for data in batches:
+            self.write(replace(decode_batch(data), metadata=metadata))
+
+    def _new_store(self, like: ExperienceBatch, first: int) -> Store:
+        if self._kind == "boards" and self._capacity is not None:
+            return JoiningStore(like, self._capacity, self._max_bytes, first)
+        return super()._new_store(like, first)
+
+
+class JoiningStore(RingStore):
+    """A ``RingStore`` that does not keep a board again with which a batch goes on where another ended."""
+
+    def _places(self, batch: ExperienceBatch, games: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        ring, boards, known = self.ring, batch.boards, self.ring.tables.packed
+        places = np.full(len(boards.tiles), -1, np.int32)
+        here, first = np.unique(batch.state_index, return_index=True)
+        game, player = games[batch.game[first]], batch.player_id[first]
+        keys = np.where(game >= 0, ring.last[game, player], -1)
+        goes_on = keys >= max(int(ring.state[FIRST]), 0)
+        here, keys = here[goes_on], keys[goes_on]
+        there = ring.experiences["next_state_index"][keys % self.capacity]
+        meets = boards.entries["turn"][here] == known.entries["turn"][there]
+        here, there = here[meets], there[meets]
+        one, other = boards.entries[here], known.entries[there]
+        same = (one["last_move"] == other["last_move"]) & (one["wide"] < 0) & (other["wide"] < 0)
+        same &= (boards.tiles[here] == known.tiles[there]).all(axis=1)
+        one, other = one["ground"], other["ground"]
+        same &= boards.games[one] == known.games[other]
+        same &= (boards.players[one] == known.players[other]).all(axis=1)
+        same &= (boards.terrain[one] == known.terrain[other]).all(axis=1)
+        if len(boards.memory):
+            same &= (boards.memory[here] == known.memory[there]).all(axis=(1, 2))
+        chains = [(here, there)]
+        for _ in range(self.depth - 1):
+            here, there = (
+                np.where(rows >= 0, packed.entries["previous"][rows], -1)
+                for rows, packed in zip((here, there), (boards, known), strict=True)
+            )
+            same &= (here < 0) | (there >= 0)
+            chains.append((here, there))
+        for here, there in chains:
+            places[here[same & (here >= 0)]] = there[same & (here >= 0)]
+        np.add.at(ring.tables.board_refs, places[places >= 0], 1)
+        return places
