@@ -31,8 +31,8 @@ from benchmarks.buffers import ITEMS, cell, write_transitions
 from benchmarks.peers import PeerMissing, measure, peer_python
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer
 from generals_env.recorders.experience.tensors import Tensors
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 
 ROOT = Path(__file__).resolve().parent.parent
 

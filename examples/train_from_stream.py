@@ -26,8 +26,8 @@ from rich.table import Table
 
 import generals_env
 from generals_env.recorders import ExperienceLog, ExperienceRecorder, Retry
-from generals_env.recorders.stream.consumer import ExperienceConsumer
-from generals_env.recorders.stream.server import ExperienceServer
+from generals_env.recorders.stream.client.consumer import ExperienceConsumer
+from generals_env.recorders.stream.server.server import ExperienceServer
 from generals_env.recorders.training.checkpoints import load_checkpoint
 from generals_env.recorders.training.config import TrainerConfig
 from generals_env.recorders.training.q_network import QNetwork

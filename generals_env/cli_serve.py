@@ -15,7 +15,7 @@ from generals_env.cli_dataset import console
 from generals_env.cli_signals import REPEAT
 from generals_env.errors import ConfigError
 from generals_env.recorders import ExperienceLog, ReplayBuffer
-from generals_env.recorders.stream.limits import Limits
+from generals_env.recorders.stream.server.limits import Limits
 
 __all__ = ["serve"]
 
@@ -40,7 +40,7 @@ def serve(
 ) -> None:
     """Serve experience over gRPC until interrupted."""
     try:
-        from generals_env.recorders.stream.server import ExperienceServer
+        from generals_env.recorders.stream.server.server import ExperienceServer
     except ImportError as error:
         raise typer.BadParameter(f'{error.name} is missing: pip install "generals_env[stream]"') from error
     if (log is None) == (buffer is None):

@@ -34,11 +34,11 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.sinks.multi import MultiSink
         from generals_env.recorders.sinks.retrying import RetryingSink
         from generals_env.recorders.sinks.validating import ValidatingSink, Validator
-        from generals_env.recorders.stream.background import BackgroundReader
-        from generals_env.recorders.stream.consumer import ExperienceConsumer
-        from generals_env.recorders.stream.limits import Limits
-        from generals_env.recorders.stream.position import Position
-        from generals_env.recorders.stream.server import ExperienceServer
+        from generals_env.recorders.stream.client.background_reader import BackgroundReader
+        from generals_env.recorders.stream.client.consumer import ExperienceConsumer
+        from generals_env.recorders.stream.client.position import Position
+        from generals_env.recorders.stream.server.limits import Limits
+        from generals_env.recorders.stream.server.server import ExperienceServer
         from generals_env.recorders.training.config import TrainerConfig
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
@@ -87,18 +87,18 @@ if __name__ == "generals_env.recorders":
 
     # Imported when they are asked for: they need extras, or few need them.
     _HOMES = {
-        "BackgroundReader": "stream.background",
+        "BackgroundReader": "stream.client.background_reader",
         "BoardDataset": "datasets.torch_datasets",
         "BoardReplayBuffer": "buffers.sb3_buffer",
         "DatasetWriter": "datasets.writer",
         "DeduplicatingSink": "sinks.deduplicating",
         "DistributedTrainer": "training.trainer",
-        "ExperienceConsumer": "stream.consumer",
+        "ExperienceConsumer": "stream.client.consumer",
         "ExperienceLog": "log",
-        "ExperienceServer": "stream.server",
-        "Limits": "stream.limits",
+        "ExperienceServer": "stream.server.server",
+        "Limits": "stream.server.limits",
         "MultiSink": "sinks.multi",
-        "Position": "stream.position",
+        "Position": "stream.client.position",
         "QNetwork": "training.q_network",
         "Retry": "filesystem.retry",
         "RetryingSink": "sinks.retrying",

@@ -20,8 +20,8 @@ from typing import Any, Self
 import generals_env
 from generals_env.recorders import ExperienceBatch, ExperienceLog, ExperienceRecorder, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
-from generals_env.recorders.stream.limits import Limits
-from generals_env.recorders.stream.server import ExperienceServer
+from generals_env.recorders.stream.server.limits import Limits
+from generals_env.recorders.stream.server.server import ExperienceServer
 
 __all__ = ["ServerProcess"]
 

@@ -43,8 +43,8 @@ safe()
 import grpc
 from test_stream_records import records_of
 from generals_env.recorders import ExperienceLog, ExperienceServer
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 with ExperienceLog(folder, min_free_bytes=0) as log, ExperienceServer(log, "127.0.0.1:0") as server:
     with grpc.insecure_channel(server.address) as channel:
         for batch in batches:
@@ -53,7 +53,7 @@ with ExperienceLog(folder, min_free_bytes=0) as log, ExperienceServer(log, "127.
             safe()
 """,
     "position of a consumer": """
-from generals_env.recorders.stream.position import Position
+from generals_env.recorders.stream.client.position import Position
 for number in range(3):
     Position("one", number).save(folder / "position.json")
     safe()

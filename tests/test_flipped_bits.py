@@ -26,8 +26,8 @@ from generals_env.recorders import (
     verify_dataset,
 )
 from generals_env.recorders.formats import FORMATS
-from generals_env.recorders.stream.log_feed import identity_of
-from generals_env.recorders.stream.position import Position
+from generals_env.recorders.stream.client.position import Position
+from generals_env.recorders.stream.server.log_source import identity_of
 
 BATCHES = [record_game(seed, 30, height=6, width=7) for seed in range(2)]
 

@@ -267,8 +267,8 @@ def test_fork_while_threads_write_leaves_the_log_whole(tmp_path: Path) -> None:
 
 
 SERVED = """
-from generals_env.recorders.stream.consumer import ExperienceConsumer
-from generals_env.recorders.stream.server import ExperienceServer
+from generals_env.recorders.stream.client.consumer import ExperienceConsumer
+from generals_env.recorders.stream.server.server import ExperienceServer
 buffer = ReplayBuffer(10_000)
 env = recorded(buffer)
 step(env)

@@ -24,8 +24,8 @@ from generals_env.engine import rules, sight
 from generals_env.engine.boards import Boards
 from generals_env.engine.rewards import score_turn
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.views import batch_of_records
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.record_decoder import batch_of_records
 
 GAMES: list[dict[str, Any]] = [json.loads(line) for line in gzip.decompress(make_golden.FILE.read_bytes()).splitlines()]
 WEIGHTS = {"default": RewardConfig(), "original": RewardConfig.original()}

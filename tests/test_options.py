@@ -34,10 +34,10 @@ from generals_env.recorders import (
     RetryingSink,
     TrainerConfig,
 )
-from generals_env.recorders.stream.asynchronous import stream_async
-from generals_env.recorders.stream.background import read_into
-from generals_env.recorders.stream.caching import cached
-from generals_env.recorders.stream.sharded import ShardedConsumer
+from generals_env.recorders.stream.client.async_stream import stream_async
+from generals_env.recorders.stream.client.background_reader import read_into
+from generals_env.recorders.stream.client.log_cache import cached
+from generals_env.recorders.stream.client.sharded import ShardedConsumer
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry
 

@@ -47,7 +47,7 @@ from generals_env.recorders import (
     open_dataset,
     record_replays,
 )
-from generals_env.recorders.stream.sharded import ShardedConsumer
+from generals_env.recorders.stream.client.sharded import ShardedConsumer
 
 pytest.importorskip("torch")
 pytest.importorskip("stable_baselines3")

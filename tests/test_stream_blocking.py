@@ -29,9 +29,9 @@ from generals_env.recorders import (
     PrioritizedReplayBuffer,
     ReplayBuffer,
 )
-from generals_env.recorders.stream import buffer_feed
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.server import buffer_source
 
 GAME = record_game(3, 60, height=6, width=7)  # 120 experiences
 GAMES = [renamed(GAME, f"{number}", 0) for number in range(4)]
@@ -238,7 +238,7 @@ def test_buffer_that_raises_takes_more_when_consumers_have_what_it_holds(store: 
 
 
 def test_submission_does_not_wait_for_ever_and_is_taken_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer_feed, "PATIENCE", 0.1)
+    monkeypatch.setattr(buffer_source, "PATIENCE", 0.1)
     buffer = ReplayBuffer(100, overflow="block")
     with server_of(buffer) as server, grpc.insecure_channel(server.address) as channel:
         stub = ExperienceServiceStub(channel)
@@ -253,7 +253,7 @@ def test_submission_does_not_wait_for_ever_and_is_taken_whole_or_not_at_all(monk
         assert len(reading(server.address, 1000, follow=False).get()[0]) == 80
         assert stub.SubmitExperiences(second, timeout=LIMIT).accepted == 80
         assert buffer.span == (60, 160)
-        monkeypatch.setattr(buffer_feed, "PATIENCE", 1e9)  # what can never fit does not wait at all
+        monkeypatch.setattr(buffer_source, "PATIENCE", 1e9)  # what can never fit does not wait at all
         with pytest.raises(grpc.RpcError) as caught:
             stub.SubmitExperiences(pb.SubmitExperiencesRequest(experiences=records_of(GAMES[2])), timeout=LIMIT)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED

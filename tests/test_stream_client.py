@@ -28,13 +28,13 @@ from test_dataset_writer import key, recorded
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer, ExperienceLog, ReplayBuffer, Retry
 from generals_env.recorders.encoding.batch_codec import encode_batch
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.asynchronous import stream_async
-from generals_env.recorders.stream.background import BackgroundReader, read_into
-from generals_env.recorders.stream.caching import cached, cached_position
+from generals_env.recorders.stream.client.async_stream import stream_async
+from generals_env.recorders.stream.client.background_reader import BackgroundReader, read_into
+from generals_env.recorders.stream.client.log_cache import cached, cached_position
+from generals_env.recorders.stream.client.position import Position
+from generals_env.recorders.stream.client.sharded import ShardedConsumer
 from generals_env.recorders.stream.compression import decompress_experiences
-from generals_env.recorders.stream.position import Position
-from generals_env.recorders.stream.sharded import ShardedConsumer
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
 SOON = Retry(tries=60, first_wait=0.05, most_wait=0.2)
 
@@ -144,7 +144,7 @@ def test_a_cache_has_what_came_and_goes_on_behind_it(
 CACHE = """
 import sys
 from generals_env.recorders import ExperienceConsumer, ExperienceLog, Retry
-from generals_env.recorders.stream.caching import cached
+from generals_env.recorders.stream.client.log_cache import cached
 address, folder = sys.argv[1:]
 log = ExperienceLog(folder, "normal")
 consumer = ExperienceConsumer(address, retry=Retry(tries=1000, first_wait=0.02, most_wait=0.1))

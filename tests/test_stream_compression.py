@@ -13,8 +13,8 @@ from test_dataset_writer import recorded
 from generals_env import StorageError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.stream import compression
-from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.compression import compress_experiences, decompress_experiences
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ from test_dataset_writer import key, recorded
 
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer, Retry
-from generals_env.recorders.stream.background import BackgroundReader
-from generals_env.recorders.stream.consumer import ExperienceConsumer
-from generals_env.recorders.stream.position import Position
+from generals_env.recorders.stream.client.background_reader import BackgroundReader
+from generals_env.recorders.stream.client.consumer import ExperienceConsumer
+from generals_env.recorders.stream.client.position import Position
 
 SOON = Retry(tries=60, first_wait=0.05, most_wait=0.2)
 
@@ -269,8 +269,8 @@ def test_killed_servers_make_neither_gaps_nor_repeats(tmp_path: Path) -> None:
 
 CLIENT = """
 import os, sys
-from generals_env.recorders.stream.consumer import ExperienceConsumer
-from generals_env.recorders.stream.position import Position
+from generals_env.recorders.stream.client.consumer import ExperienceConsumer
+from generals_env.recorders.stream.client.position import Position
 address, path, out = sys.argv[1:]
 consumer = ExperienceConsumer(address)
 with open(out, "ab", buffering=0) as file:

@@ -18,10 +18,10 @@ from test_stream_server import GAMES, ask, called, source, status_of, submit
 
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders import ExperienceLog, ReplayBuffer
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream import health
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.server import ExperienceServer
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.server import health
+from generals_env.recorders.stream.server.server import ExperienceServer
 
 
 def wait_for_health(channel: grpc.Channel, status: int) -> None:

@@ -22,9 +22,9 @@ from test_stream_records import records_of
 from generals_env.errors import ConfigError
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer, ExperienceLog, ExperienceServer, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
-from generals_env.recorders.stream import experience_pb2 as pb
 from generals_env.recorders.stream.compression import compress_experiences, decompress_experiences
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 
 GAME = record_game(3, 30, height=6, width=7)  # 60 experiences
 OLD = old_messages()
@@ -162,8 +162,8 @@ from old_client import old_messages, old_stub
 if sys.argv[1] == "original first":
     old = old_messages(descriptor_pool.Default())
 from generals_env.recorders import ExperienceConsumer, ExperienceServer, ReplayBuffer
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 if sys.argv[1] != "original first":
     old = old_messages(descriptor_pool.Default())
 from recorded import record_game

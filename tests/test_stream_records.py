@@ -19,11 +19,17 @@ from recorded import games_of, record_game
 from test_codec import odd_batch
 
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.records import record_bytes, records_within, tensor_head, varint, with_records
-from generals_env.recorders.stream.statuses import RefusedError
-from generals_env.recorders.stream.views import batch_of_records
-from generals_env.recorders.stream.wire import check_fields
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.record_decoder import batch_of_records
+from generals_env.recorders.stream.protocol.record_encoder import (
+    record_bytes,
+    records_within,
+    tensor_head,
+    varint,
+    with_records,
+)
+from generals_env.recorders.stream.server.grpc_status import RefusedError
+from generals_env.recorders.stream.server.message_parser import check_fields
 
 
 def records_of(batch: ExperienceBatch, full_actions: bool = False) -> list[pb.Experience]:
@@ -87,7 +93,7 @@ def test_few_tensors_are_there_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     some = batch.slice(0, 20)
     expected = list(record_bytes(some, True))
     for size in (1, 700_000):  # one at a time, and two
-        monkeypatch.setattr("generals_env.recorders.stream.records.BLOCK_BYTES", size)
+        monkeypatch.setattr("generals_env.recorders.stream.protocol.record_encoder.BLOCK_BYTES", size)
         assert list(record_bytes(some, True)) == expected
 
 
@@ -272,7 +278,7 @@ def test_fields_are_counted_as_protobuf_does() -> None:
 def test_generated_code_is_that_of_the_proto(tmp_path: Path) -> None:
     protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools makes the code")
     root = Path(__file__).resolve().parent.parent
-    place = "generals_env/recorders/stream"
+    place = "generals_env/recorders/stream/protocol"
     outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python", "pyi")]
     own = Path(protoc.__file__).parent / "_proto"
     assert protoc.main(["protoc", f"-I{root}", f"-I{own}", *outputs, str(root / place / "experience.proto")]) == 0
@@ -280,7 +286,8 @@ def test_generated_code_is_that_of_the_proto(tmp_path: Path) -> None:
     assert len(made) == 3
     for path in made:  # one import differs: descriptors go into a pool of the package's own
         text = path.read_text().replace(
-            "from google.protobuf import descriptor_pool as", "from generals_env.recorders.stream import descriptor_pool as"
+            "from google.protobuf import descriptor_pool as",
+            "from generals_env.recorders.stream.protocol import descriptor_pool as",
         )
         assert text == (root / place / path.name).read_text(), path.name
 

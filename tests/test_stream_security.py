@@ -30,12 +30,12 @@ from test_stream_records import records_of
 from generals_env.errors import ConfigError
 from generals_env.recorders import ExperienceLog, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.limits import Limits
-from generals_env.recorders.stream.security import Guard
-from generals_env.recorders.stream.server import ExperienceServer
-from generals_env.recorders.stream.service import SERVICE
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.server.limits import Limits
+from generals_env.recorders.stream.server.security import Guard
+from generals_env.recorders.stream.server.server import ExperienceServer
+from generals_env.recorders.stream.server.service import SERVICE
 
 GAME = record_game(1, 30, height=6, width=7)
 STATS = pb.GetExperienceStatsRequest()

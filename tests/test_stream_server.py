@@ -29,12 +29,12 @@ from test_stream_records import records_of
 
 from generals_env.recorders import ExperienceBatch, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.buffer_feed import BufferFeed
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.server import ExperienceServer
-from generals_env.recorders.stream.service import SERVICE
-from generals_env.recorders.stream.statistics import Statistics
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.server.buffer_source import BufferFeed
+from generals_env.recorders.stream.server.server import ExperienceServer
+from generals_env.recorders.stream.server.service import SERVICE
+from generals_env.recorders.stream.server.statistics import Statistics
 
 GAMES = [record_game(seed, 60, height=6, width=7) for seed in range(4)]
 ALL = ExperienceBatch.concat(GAMES)  # 480 experiences, 120 of each game
@@ -252,7 +252,7 @@ def test_b5_statistics_are_true_of_all_and_of_some_games(stub: ExperienceService
 @pytest.mark.parametrize("block", [50, 65_536])
 def test_b5_statistics_stay_true_while_games_come_and_go(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against a plain count of what a small buffer holds, over blocks that are summed up, joined and cut."""
-    monkeypatch.setattr("generals_env.recorders.stream.statistics.BLOCK", block)
+    monkeypatch.setattr("generals_env.recorders.stream.server.statistics.BLOCK", block)
     rng = np.random.default_rng(1)
     buffer = ReplayBuffer(700)
     statistics = Statistics(BufferFeed(buffer, 0))
@@ -296,7 +296,7 @@ def test_b6_reflection_tells_enough_to_call_the_server_and_health_is_there(serve
         names = {service.name for service in answer.list_services_response.service}
         assert names == {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
         pool = descriptor_pools.DescriptorPool()
-        for name in ("google/protobuf/timestamp.proto", "generals_env/recorders/stream/experience.proto"):
+        for name in ("google/protobuf/timestamp.proto", "generals_env/recorders/stream/protocol/experience.proto"):
             request = reflection_pb2.ServerReflectionRequest(file_by_filename=name)
             answer = next(iter(reflect.ServerReflectionInfo(iter([request]))))
             pool.AddSerializedFile(answer.file_descriptor_response.file_descriptor_proto[0])

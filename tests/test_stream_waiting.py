@@ -16,13 +16,14 @@ from test_stream_server import ask
 
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import decode_batch
-from generals_env.recorders.stream import buffer_feed, channel, gathering, server
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.buffer_feed import BufferFeed
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.requests import Subscription
-from generals_env.recorders.stream.server import ExperienceServer
-from generals_env.recorders.stream.streams import Stream
+from generals_env.recorders.stream.client import channel
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.server import buffer_source, message_batcher, server
+from generals_env.recorders.stream.server.buffer_source import BufferFeed
+from generals_env.recorders.stream.server.server import ExperienceServer
+from generals_env.recorders.stream.server.stream_sender import Stream
+from generals_env.recorders.stream.server.subscription import Subscription
 
 GAME = record_game(1, 60, height=6, width=7)
 
@@ -61,7 +62,7 @@ class Played(ReplayBuffer):
 def messages(buffer: Played, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Iterator[tuple[float, int]]:
     """Yield for each message of a stream when it goes out, and how many experiences are in it."""
     clock = SimpleNamespace(monotonic=lambda: buffer.now)
-    for module in (gathering, buffer_feed):
+    for module in (message_batcher, buffer_source):
         monkeypatch.setattr(module, "time", clock)
     feed = BufferFeed(buffer, 0)
     subscription = Subscription.of(ask(follow=True, **fields), feed, batches=True)

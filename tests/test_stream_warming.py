@@ -17,7 +17,7 @@ from recorded import record_game
 
 from generals_env.recorders import ExperienceServer, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
-from generals_env.recorders.stream import health, warming
+from generals_env.recorders.stream.server import health, warm_up
 
 #: A process that lists what kernels are compiled for before and after a server was used in all ways, over the source named.
 USED = """
@@ -29,8 +29,8 @@ from generals_env.recorders import (
     ExperienceConsumer, ExperienceLog, ExperienceServer, PrioritizedReplayBuffer, ReplayBuffer
 )
 from generals_env.recorders.encoding.batch_codec import decode_batch
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 
 kind, folder = sys.argv[1], Path(sys.argv[2])
 source = {
@@ -129,10 +129,10 @@ def test_health_of_an_empty_buffer_tells_that_it_is_closed() -> None:
 
 
 def test_server_that_compiles_for_long_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    with warming.said_if_long():
+    with warm_up.said_if_long():
         pass
     assert not caplog.records
-    monkeypatch.setattr(warming, "PATIENCE", 0.0)
+    monkeypatch.setattr(warm_up, "PATIENCE", 0.0)
     said = threading.Event()
 
     class Noted(logging.Handler):
@@ -141,9 +141,9 @@ def test_server_that_compiles_for_long_says_so(monkeypatch: pytest.MonkeyPatch, 
                 said.set()
 
     handler = Noted()
-    warming.logger.addHandler(handler)
+    warm_up.logger.addHandler(handler)
     try:
-        with warming.said_if_long():
+        with warm_up.said_if_long():
             assert said.wait(60)
     finally:
-        warming.logger.removeHandler(handler)
+        warm_up.logger.removeHandler(handler)

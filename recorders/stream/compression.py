@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError, Message
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.records import record_bytes
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.record_encoder import record_bytes
 
 __all__ = ["compress_experiences", "decompress_experiences"]
 

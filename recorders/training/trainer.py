@@ -15,7 +15,7 @@ from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream.background import BackgroundReader
+from generals_env.recorders.stream.client.background_reader import BackgroundReader
 from generals_env.recorders.training.config import TrainerConfig
 from generals_env.recorders.training.pacing import PacedSink
 
@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
     raise ImportError(f'trainer: expected torch, got {error}: pip install "generals_env[torch]"') from None
 
 if TYPE_CHECKING:
-    from generals_env.recorders.stream.consumer import ExperienceConsumer
+    from generals_env.recorders.stream.client.consumer import ExperienceConsumer
 
 __all__ = ["DistributedTrainer"]
 
@@ -180,7 +180,7 @@ class DistributedTrainer(NotCopied):
         sink = self._paced or self.buffer
         if self._consumer is None:
             return BackgroundReader(self._batches, sink, interrupt=self._interrupt)
-        from generals_env.recorders.stream.position import Position
+        from generals_env.recorders.stream.client.position import Position
 
         consumer = self._consumer
         resume = None if self._resume is None else Position(*self._resume)
@@ -298,7 +298,7 @@ def opened(
     """
     if not isinstance(source, str) and isinstance(source, Iterable):
         return None, source
-    from generals_env.recorders.stream.consumer import ExperienceConsumer
+    from generals_env.recorders.stream.client.consumer import ExperienceConsumer
 
     if isinstance(source, str):
         return ExperienceConsumer(source), ()

@@ -10,8 +10,8 @@ import zstandard
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.views import batch_of_records
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.record_decoder import batch_of_records
 
 __all__ = ["unpacked"]
 

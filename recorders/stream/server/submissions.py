@@ -17,14 +17,14 @@ from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.validation import Reason, validate
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.feed import Feed, Wanted
-from generals_env.recorders.stream.keeping import name_of, not_kept
-from generals_env.recorders.stream.limits import Limits
-from generals_env.recorders.stream.requests import MOST_EXPERIENCES
-from generals_env.recorders.stream.statuses import RefusedError
-from generals_env.recorders.stream.views import batch_of_records, check_game_id
-from generals_env.recorders.stream.wire import parsed
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.message_limits import MOST_EXPERIENCES
+from generals_env.recorders.stream.protocol.record_decoder import batch_of_records, check_game_id
+from generals_env.recorders.stream.protocol.supported_fields import name_of, not_kept
+from generals_env.recorders.stream.server.grpc_status import RefusedError
+from generals_env.recorders.stream.server.limits import Limits
+from generals_env.recorders.stream.server.message_parser import parsed
+from generals_env.recorders.stream.server.source import Feed, Wanted
 
 __all__ = ["Submissions"]
 

@@ -11,8 +11,8 @@ from generals_env.arguments import check_integer, check_options, keywords
 from generals_env.errors import ConfigError
 from generals_env.pickling import NotCopied
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream.background import read_into
-from generals_env.recorders.stream.consumer import ExperienceConsumer, Position
+from generals_env.recorders.stream.client.background_reader import read_into
+from generals_env.recorders.stream.client.consumer import ExperienceConsumer, Position
 
 __all__ = ["ShardedConsumer"]
 

@@ -28,7 +28,7 @@ from generals_env.engine.sight import LAYOUTS
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
 __all__ = ["batch_of_records", "check_game_id"]
 

@@ -13,7 +13,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
 
 if TYPE_CHECKING:
-    from generals_env.recorders.stream.consumer import ExperienceConsumer, Position
+    from generals_env.recorders.stream.client.consumer import ExperienceConsumer, Position
 
 __all__ = ["BackgroundReader", "read_into"]
 

@@ -8,8 +8,8 @@ import threading
 from grpc_health.v1 import health, health_pb2
 
 from generals_env.errors import GeneralsError
-from generals_env.recorders.stream.feed import Feed
-from generals_env.recorders.stream.service import SERVICE
+from generals_env.recorders.stream.server.service import SERVICE
+from generals_env.recorders.stream.server.source import Feed
 
 __all__ = ["Watch"]
 

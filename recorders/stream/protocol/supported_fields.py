@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
 __all__ = ["name_of", "not_kept"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream import experience_pb2 as pb
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
 __all__ = ["record_bytes", "records_within", "with_records"]
 

@@ -14,7 +14,7 @@ from generals_env.arguments import check_options, keywords
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.log import ExperienceLog
-from generals_env.recorders.stream.consumer import ExperienceConsumer, Position
+from generals_env.recorders.stream.client.consumer import ExperienceConsumer, Position
 
 __all__ = ["cached", "cached_position"]
 

@@ -15,8 +15,14 @@ from typing import Any
 import grpc
 
 from generals_env.errors import ConfigError
+from generals_env.recorders.stream.protocol.pem import pem
 
-__all__ = ["Guard", "checked_address", "credentials_of", "is_loopback", "pem"]
+__all__ = [
+    "Guard",
+    "checked_address",
+    "credentials_of",
+    "is_loopback",
+]
 
 MOST_PEERS = 4096  # whose calls are counted
 
@@ -65,21 +71,6 @@ def credentials_of(
     chain, private = (pem("certificate", certificate), pem("key", key))
     root = None if client_ca is None else pem("client_ca", client_ca)
     return grpc.ssl_server_credentials([(private, chain)], root, require_client_auth=root is not None)
-
-
-def pem(name: str, path: str | Path) -> bytes:
-    """Return what is in a file in PEM.
-
-    Raises:
-        ConfigError: If it cannot be read, or is none.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{name}: expected a file that can be read, got {str(path)!r} ({error})") from error
-    if b"-----BEGIN " not in data:
-        raise ConfigError(f"{name}: expected a file in PEM, got {str(path)!r}")
-    return data
 
 
 class Guard(grpc.ServerInterceptor):  # type: ignore[misc]  # has no types

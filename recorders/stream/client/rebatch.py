@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream.position import Position
+from generals_env.recorders.stream.client.position import Position
 
 __all__ = ["rechunked"]
 

@@ -9,13 +9,16 @@ from grpc import StatusCode
 from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.filter import Selection
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.feed import Feed, Wanted
-from generals_env.recorders.stream.statuses import RefusedError
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.message_limits import MOST_EXPERIENCES
+from generals_env.recorders.stream.server.grpc_status import RefusedError
+from generals_env.recorders.stream.server.source import Feed, Wanted
 
-__all__ = ["MOST_EXPERIENCES", "MOST_FIELDS", "Subscription"]
+__all__ = [
+    "MOST_FIELDS",
+    "Subscription",
+]
 
-MOST_EXPERIENCES = 1000  # of a batch that is sent or submitted
 
 MOST_NAMES = 10_000  # of games or players in a request
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
-from generals_env.recorders.stream.feed import Piece
+from generals_env.recorders.stream.server.source import Piece
 
 __all__ = ["PIECE", "Pieces"]
 

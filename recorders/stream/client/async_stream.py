@@ -9,7 +9,7 @@ from typing import Any
 
 from generals_env.arguments import check_options, keywords
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream.consumer import ExperienceConsumer
+from generals_env.recorders.stream.client.consumer import ExperienceConsumer
 
 __all__ = ["stream_async"]
 

@@ -20,16 +20,16 @@ from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.buffer_feed import BufferFeed
-from generals_env.recorders.stream.feed import Feed
-from generals_env.recorders.stream.health import Watch
-from generals_env.recorders.stream.limits import Limits
-from generals_env.recorders.stream.log_feed import LogFeed
-from generals_env.recorders.stream.security import Guard, checked_address, credentials_of
-from generals_env.recorders.stream.service import SERVICE, Service
-from generals_env.recorders.stream.streams import StreamStatus
-from generals_env.recorders.stream.warming import said_if_long, sample, warm
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.server.buffer_source import BufferFeed
+from generals_env.recorders.stream.server.health import Watch
+from generals_env.recorders.stream.server.limits import Limits
+from generals_env.recorders.stream.server.log_source import LogFeed
+from generals_env.recorders.stream.server.security import Guard, checked_address, credentials_of
+from generals_env.recorders.stream.server.service import SERVICE, Service
+from generals_env.recorders.stream.server.source import Feed
+from generals_env.recorders.stream.server.stream_sender import StreamStatus
+from generals_env.recorders.stream.server.warm_up import said_if_long, sample, warm
 
 __all__ = ["ExperienceServer"]
 

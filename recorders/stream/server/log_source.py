@@ -16,7 +16,7 @@ from generals_env.recorders.experience.counted_columns import Columns, columns_o
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog
-from generals_env.recorders.stream.feed import Cursor, Piece, Wanted
+from generals_env.recorders.stream.server.source import Cursor, Piece, Wanted
 
 __all__ = ["LogFeed"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from generals_env.errors import ConfigError
-from generals_env.recorders.stream.security import pem
+from generals_env.recorders.stream.protocol.pem import pem
 
 __all__ = ["Access", "open_channel"]
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.feed import Feed
-from generals_env.recorders.stream.sums import Rows, Tally, grouped
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.server.game_totals import Rows, Tally, grouped
+from generals_env.recorders.stream.server.source import Feed
 
 __all__ = ["Statistics"]
 

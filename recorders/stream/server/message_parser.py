@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
-from generals_env.recorders.stream.statuses import RefusedError
+from generals_env.recorders.stream.server.grpc_status import RefusedError
 
 __all__ = ["parsed"]
 

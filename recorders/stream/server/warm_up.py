@@ -16,9 +16,9 @@ from generals_env.recorders.encoding.batch_codec import decode_batch, encode_bat
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.validation import validate
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.records import record_bytes
-from generals_env.recorders.stream.views import batch_of_records
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.record_decoder import batch_of_records
+from generals_env.recorders.stream.protocol.record_encoder import record_bytes
 
 __all__ = ["said_if_long", "sample", "warm"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream.feed import Cursor
+from generals_env.recorders.stream.server.source import Cursor
 
 __all__ = ["TICK", "Part", "gathered"]
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import grpc
 
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.feed import Feed
-from generals_env.recorders.stream.limits import Limits
-from generals_env.recorders.stream.requests import MOST_FIELDS, Subscription
-from generals_env.recorders.stream.statistics import Statistics
-from generals_env.recorders.stream.statuses import RefusedError, answering
-from generals_env.recorders.stream.streams import Stream, StreamStatus
-from generals_env.recorders.stream.submissions import Submissions
-from generals_env.recorders.stream.wire import parsed
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.server.grpc_status import RefusedError, answering
+from generals_env.recorders.stream.server.limits import Limits
+from generals_env.recorders.stream.server.message_parser import parsed
+from generals_env.recorders.stream.server.source import Feed
+from generals_env.recorders.stream.server.statistics import Statistics
+from generals_env.recorders.stream.server.stream_sender import Stream, StreamStatus
+from generals_env.recorders.stream.server.submissions import Submissions
+from generals_env.recorders.stream.server.subscription import MOST_FIELDS, Subscription
 
 __all__ = ["SERVICE", "Service"]
 

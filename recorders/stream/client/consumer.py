@@ -20,13 +20,13 @@ from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import Selection
 from generals_env.recorders.filesystem.retry import Retry
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.channel import Access, open_channel
-from generals_env.recorders.stream.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.position import Position
-from generals_env.recorders.stream.rechunk import rechunked
-from generals_env.recorders.stream.requests import MOST_EXPERIENCES
-from generals_env.recorders.stream.unpacking import unpacked
+from generals_env.recorders.stream.client.channel import Access, open_channel
+from generals_env.recorders.stream.client.message_decoder import unpacked
+from generals_env.recorders.stream.client.position import Position
+from generals_env.recorders.stream.client.rebatch import rechunked
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.protocol.message_limits import MOST_EXPERIENCES
 
 __all__ = ["ExperienceConsumer", "Position", "Submitted"]
 

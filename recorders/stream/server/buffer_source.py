@@ -12,9 +12,9 @@ from generals_env.errors import StateError
 from generals_env.recorders.buffers.replay_buffer import NoRoomError, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns
-from generals_env.recorders.stream.feed import Cursor, Piece, Wanted
-from generals_env.recorders.stream.pieces import PIECE, Pieces
-from generals_env.recorders.stream.statuses import RefusedError
+from generals_env.recorders.stream.server.encoded_cache import PIECE, Pieces
+from generals_env.recorders.stream.server.grpc_status import RefusedError
+from generals_env.recorders.stream.server.source import Cursor, Piece, Wanted
 
 __all__ = ["BufferFeed"]
 

@@ -15,12 +15,12 @@ from grpc import StatusCode
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream import experience_pb2 as pb
-from generals_env.recorders.stream.feed import Cursor, Feed
-from generals_env.recorders.stream.gathering import TICK, Part, gathered
-from generals_env.recorders.stream.records import record_bytes, records_within, with_records
-from generals_env.recorders.stream.requests import Subscription
-from generals_env.recorders.stream.statuses import RefusedError
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.record_encoder import record_bytes, records_within, with_records
+from generals_env.recorders.stream.server.grpc_status import RefusedError
+from generals_env.recorders.stream.server.message_batcher import TICK, Part, gathered
+from generals_env.recorders.stream.server.source import Cursor, Feed
+from generals_env.recorders.stream.server.subscription import Subscription
 
 __all__ = ["Stream", "StreamStatus"]
 

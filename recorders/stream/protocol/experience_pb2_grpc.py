@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from generals_env.recorders.stream import experience_pb2 as generals__env_dot_recorders_dot_stream_dot_experience__pb2
+from generals_env.recorders.stream.protocol import experience_pb2 as generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in generals_env/recorders/stream/experience_pb2_grpc.py depends on'
+        + ' but the generated code in generals_env/recorders/stream/protocol/experience_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,23 +36,23 @@ class ExperienceServiceStub:
         """
         self.StreamExperiences = channel.unary_stream(
                 '/generals.experience.v1.ExperienceService/StreamExperiences',
-                request_serializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.StreamExperiencesRequest.SerializeToString,
-                response_deserializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.Experience.FromString,
+                request_serializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.StreamExperiencesRequest.SerializeToString,
+                response_deserializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.Experience.FromString,
                 _registered_method=True)
         self.StreamExperienceBatches = channel.unary_stream(
                 '/generals.experience.v1.ExperienceService/StreamExperienceBatches',
-                request_serializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.StreamExperiencesRequest.SerializeToString,
-                response_deserializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.ExperienceBatch.FromString,
+                request_serializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.StreamExperiencesRequest.SerializeToString,
+                response_deserializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.ExperienceBatch.FromString,
                 _registered_method=True)
         self.SubmitExperiences = channel.unary_unary(
                 '/generals.experience.v1.ExperienceService/SubmitExperiences',
-                request_serializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.SubmitExperiencesRequest.SerializeToString,
-                response_deserializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.SubmitExperiencesResponse.FromString,
+                request_serializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.SubmitExperiencesRequest.SerializeToString,
+                response_deserializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.SubmitExperiencesResponse.FromString,
                 _registered_method=True)
         self.GetExperienceStats = channel.unary_unary(
                 '/generals.experience.v1.ExperienceService/GetExperienceStats',
-                request_serializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.GetExperienceStatsRequest.SerializeToString,
-                response_deserializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.GetExperienceStatsResponse.FromString,
+                request_serializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.GetExperienceStatsRequest.SerializeToString,
+                response_deserializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.GetExperienceStatsResponse.FromString,
                 _registered_method=True)
 
 
@@ -90,23 +90,23 @@ def add_ExperienceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'StreamExperiences': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamExperiences,
-                    request_deserializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.StreamExperiencesRequest.FromString,
-                    response_serializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.Experience.SerializeToString,
+                    request_deserializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.StreamExperiencesRequest.FromString,
+                    response_serializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.Experience.SerializeToString,
             ),
             'StreamExperienceBatches': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamExperienceBatches,
-                    request_deserializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.StreamExperiencesRequest.FromString,
-                    response_serializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.ExperienceBatch.SerializeToString,
+                    request_deserializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.StreamExperiencesRequest.FromString,
+                    response_serializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.ExperienceBatch.SerializeToString,
             ),
             'SubmitExperiences': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitExperiences,
-                    request_deserializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.SubmitExperiencesRequest.FromString,
-                    response_serializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.SubmitExperiencesResponse.SerializeToString,
+                    request_deserializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.SubmitExperiencesRequest.FromString,
+                    response_serializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.SubmitExperiencesResponse.SerializeToString,
             ),
             'GetExperienceStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExperienceStats,
-                    request_deserializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.GetExperienceStatsRequest.FromString,
-                    response_serializer=generals__env_dot_recorders_dot_stream_dot_experience__pb2.GetExperienceStatsResponse.SerializeToString,
+                    request_deserializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.GetExperienceStatsRequest.FromString,
+                    response_serializer=generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.GetExperienceStatsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,8 +134,8 @@ class ExperienceService:
             request,
             target,
             '/generals.experience.v1.ExperienceService/StreamExperiences',
-            generals__env_dot_recorders_dot_stream_dot_experience__pb2.StreamExperiencesRequest.SerializeToString,
-            generals__env_dot_recorders_dot_stream_dot_experience__pb2.Experience.FromString,
+            generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.StreamExperiencesRequest.SerializeToString,
+            generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.Experience.FromString,
             options,
             channel_credentials,
             insecure,
@@ -161,8 +161,8 @@ class ExperienceService:
             request,
             target,
             '/generals.experience.v1.ExperienceService/StreamExperienceBatches',
-            generals__env_dot_recorders_dot_stream_dot_experience__pb2.StreamExperiencesRequest.SerializeToString,
-            generals__env_dot_recorders_dot_stream_dot_experience__pb2.ExperienceBatch.FromString,
+            generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.StreamExperiencesRequest.SerializeToString,
+            generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.ExperienceBatch.FromString,
             options,
             channel_credentials,
             insecure,
@@ -188,8 +188,8 @@ class ExperienceService:
             request,
             target,
             '/generals.experience.v1.ExperienceService/SubmitExperiences',
-            generals__env_dot_recorders_dot_stream_dot_experience__pb2.SubmitExperiencesRequest.SerializeToString,
-            generals__env_dot_recorders_dot_stream_dot_experience__pb2.SubmitExperiencesResponse.FromString,
+            generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.SubmitExperiencesRequest.SerializeToString,
+            generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.SubmitExperiencesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -215,8 +215,8 @@ class ExperienceService:
             request,
             target,
             '/generals.experience.v1.ExperienceService/GetExperienceStats',
-            generals__env_dot_recorders_dot_stream_dot_experience__pb2.GetExperienceStatsRequest.SerializeToString,
-            generals__env_dot_recorders_dot_stream_dot_experience__pb2.GetExperienceStatsResponse.FromString,
+            generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.GetExperienceStatsRequest.SerializeToString,
+            generals__env_dot_recorders_dot_stream_dot_protocol_dot_experience__pb2.GetExperienceStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

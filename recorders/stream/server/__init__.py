@@ -1,0 +1,1 @@
+"""The gRPC server of experience: sources, subscriptions, submissions, statistics, health, security."""
