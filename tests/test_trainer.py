@@ -26,9 +26,9 @@ from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceConsumer, Retry, open_dataset
 from generals_env.recorders.training.checkpoints import load_checkpoint, save_checkpoint
 from generals_env.recorders.training.config import TrainerConfig
-from generals_env.recorders.training.dqn import double_dqn_loss
-from generals_env.recorders.training.pacing import PacedSink
+from generals_env.recorders.training.double_dqn import double_dqn_loss
 from generals_env.recorders.training.q_network import QNetwork
+from generals_env.recorders.training.replay_ratio import PacedSink
 from generals_env.recorders.training.trainer import DistributedTrainer
 
 SMALL = TrainerConfig(capacity=2000, min_size=100, batch_size=16, n_step=1, target_every=5, seed=1)

@@ -17,14 +17,14 @@ from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.client.background_reader import BackgroundReader
 from generals_env.recorders.training.config import TrainerConfig
-from generals_env.recorders.training.pacing import PacedSink
+from generals_env.recorders.training.replay_ratio import PacedSink
 
 try:
     import torch
     from torch import nn
 
     from generals_env.recorders.training.checkpoints import load_checkpoint, save_checkpoint
-    from generals_env.recorders.training.dqn import double_dqn_loss
+    from generals_env.recorders.training.double_dqn import double_dqn_loss
 except ModuleNotFoundError as error:
     raise ImportError(f'trainer: expected torch, got {error}: pip install "generals_env[torch]"') from None
 
