@@ -29,10 +29,10 @@ import generals_env
 from benchmarks.peers import PeerFailed, PeerMissing, measure, peer_python
 from generals_env import replay
 from generals_env.collector import Transition
-from generals_env.engine.batch import Batch
 from generals_env.engine.boards import Boards, copy_boards, empty_boards
-from generals_env.engine.maps import generate_map
-from generals_env.engine.turn import BEFORE
+from generals_env.engine.rules.map_generator import generate_map
+from generals_env.engine.simulation.batch import Batch
+from generals_env.engine.simulation.single_game import BEFORE
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 
 ROUNDS = 5

@@ -19,7 +19,7 @@ from generals_env.cli_dataset import FormatName, Naming, console, errors, progre
 from generals_env.cli_serve import serve
 from generals_env.cli_signals import EndingSignals, ending_at_once
 from generals_env.engine.boards import MAX_PLAYERS
-from generals_env.engine.turn import AFTER
+from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import GeneralsError, ReplayError
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
 from generals_env.recorders.experience.sink import ClosingSink

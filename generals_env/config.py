@@ -22,7 +22,7 @@ from generals_env.arguments import (
 )
 from generals_env.board_text import parse_board
 from generals_env.engine.boards import DEFENSELESS, LEAPFROG, LIVE_VERSION, MAX_PLAYERS, SLIPPERY, TORUS, Boards, empty_boards
-from generals_env.engine.sight import LAYOUTS
+from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.errors import ConfigError
 
 __all__ = ["MODIFIERS", "OPTIONS", "RENDER_FPS", "RENDER_MODES", "GameConfig", "RewardConfig", "check_integer", "is_number"]
@@ -125,7 +125,7 @@ class GameConfig:
         city_density: Share of the tiles; None for the live game's, 2% and 0.3% a player.
         reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields.
         observation: Layout of the tensor: ``"standard"``, the nine channels of the wire format, or ``"full"``, twelve more
-            (``generals_env.engine.sight.FULL_CHANNELS``).
+            (``generals_env.engine.observations.reference.FULL_CHANNELS``).
         render_mode: One of ``RENDER_MODES`` or None.
         render_player: Whose view ``render`` shows; None shows the whole board.
     """

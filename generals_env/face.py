@@ -11,7 +11,7 @@ import numpy.typing as npt
 from generals_env.collector import Collector
 from generals_env.config import RENDER_FPS, RENDER_MODES, GameConfig
 from generals_env.engine.boards import Boards
-from generals_env.engine.turn import AFTER
+from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
 from generals_env.pickling import CopiedWhole

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from generals_env.config import RENDER_MODES, GameConfig
 from generals_env.engine.boards import CITY, DESERT, GENERAL, NEUTRAL, PLAIN, SWAMP, Boards
-from generals_env.engine.sight import visible_to
+from generals_env.engine.observations.reference import visible_to
 from generals_env.errors import StateError, StorageError
 
 __all__ = ["PLAYER_COLORS", "draw_board", "format_board", "render_board", "save_gif"]

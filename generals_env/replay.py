@@ -17,7 +17,6 @@ import numpy.typing as npt
 from generals_env.arguments import as_config
 from generals_env.collector import Collector, Transition
 from generals_env.config import RewardConfig
-from generals_env.engine import rules
 from generals_env.engine.boards import (
     CITY,
     DEFENSELESS,
@@ -41,8 +40,9 @@ from generals_env.engine.boards import (
     copy_boards,
     empty_boards,
 )
-from generals_env.engine.sight import visible_to
-from generals_env.engine.turn import AFTER, BEFORE, replay_turn
+from generals_env.engine.observations.reference import visible_to
+from generals_env.engine.rules import turn as rules
+from generals_env.engine.simulation.single_game import AFTER, BEFORE, replay_turn
 from generals_env.errors import ReplayError
 from generals_env.lz_string import MOST_CHARACTERS
 from generals_env.replay_fields import is_missing, listed, named, records, text, whole, wholes

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
-from generals_env.engine.spans import joined
+from generals_env.engine.simulation.interruptible_spans import joined
 
 __all__ = ["available_cores", "divided"]
 

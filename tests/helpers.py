@@ -14,8 +14,8 @@ from pettingzoo import AECEnv
 
 import generals_env
 from generals_env.collector import Transition
-from generals_env.engine import rules
 from generals_env.engine.boards import copy_boards
+from generals_env.engine.rules import turn as rules
 from generals_env.recorders import ExperienceBatch
 
 DATA = Path(__file__).parent / "data"

@@ -14,8 +14,8 @@ from helpers import Listener, any_legal
 
 import generals_env
 from generals_env.engine.boards import Boards
-from generals_env.engine.packing import pack, unpack
-from generals_env.engine.recall import recall_rows
+from generals_env.engine.packed.fog_memory import recall_rows
+from generals_env.engine.packed.packing import pack, unpack
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 

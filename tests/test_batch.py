@@ -1,6 +1,7 @@
 """The batch keeps tensors and masks by writing only what changed; here everything is written anew and compared, bit for bit.
 
-Two oracles: the kernels that rewrite (``engine.turn.play_turn``), and the second implementation in ``naive.py``.
+Two oracles: the kernels that rewrite (``engine.simulation.single_game.play_turn``), and the second implementation in
+``naive.py``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from test_naive import assert_occurred, assert_same, random_actions, random_game
 
 import generals_env
 from generals_env import RewardConfig
-from generals_env.engine.batch import Batch
 from generals_env.engine.boards import Boards, copy_boards, empty_boards, put_boards
-from generals_env.engine.policies import expander_action, random_action
-from generals_env.engine.sight import action_mask, observe, visible_to
-from generals_env.engine.turn import AFTER, BEFORE, play_turn
+from generals_env.engine.observations.reference import action_mask, observe, visible_to
+from generals_env.engine.policies.reference import expander_action, random_action
+from generals_env.engine.simulation.batch import Batch
+from generals_env.engine.simulation.single_game import AFTER, BEFORE, play_turn
 
 SEEDS = st.integers(0, 2**64 - 1)
 

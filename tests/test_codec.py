@@ -18,7 +18,7 @@ import zstandard
 from helpers import DATA, same
 from test_packing import odd_boards, remembering
 
-from generals_env.engine.packing import pack, unpack
+from generals_env.engine.packed.packing import pack, unpack
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.encoding.batch_codec import CODEC, decode_batch, encode_batch

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import generals_env
 from generals_env import ConfigError, StateError
-from generals_env.engine.hashset import add_new, empty_hash_set, find, forget_newest, in_order
+from generals_env.engine.storage.hash_set import add_new, empty_hash_set, find, forget_newest, in_order
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.sinks.deduplicating import DeduplicatingSink

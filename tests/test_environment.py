@@ -36,7 +36,7 @@ import generals_env
 from generals_env import RewardConfig, generals_v0
 from generals_env.aec import GeneralsAEC
 from generals_env.engine import boards as codes
-from generals_env.engine.rewards import score_turn
+from generals_env.engine.rules.rewards import score_turn
 from generals_env.parallel import GeneralsParallel
 from generals_env.wrappers import Opponent
 

@@ -13,11 +13,11 @@ from test_packing import odd_boards, remembering, viewed
 
 import generals_env
 from generals_env import ConfigError
-from generals_env.engine import rules
 from generals_env.engine.boards import CITY, MOUNTAIN, OWNER_MOUNTAIN, Boards, copy_boards, empty_boards
-from generals_env.engine.memory import FULL_MEMORY, MEMORY, remember
-from generals_env.engine.packing import pack, unpack
-from generals_env.engine.sight import CHANNELS, FULL_CHANNELS
+from generals_env.engine.observations.fog_memory import FULL_MEMORY, MEMORY, remember
+from generals_env.engine.observations.reference import CHANNELS, FULL_CHANNELS
+from generals_env.engine.packed.packing import pack, unpack
+from generals_env.engine.rules import turn as rules
 from generals_env.engine.symmetry import INVERSE, transform_actions, transform_boards, transform_masks, transform_observations
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.experience import EXPERIENCE

@@ -17,8 +17,8 @@ from helpers import same
 from recorded import GAMES, facts, games_of, interleaved, record_game, spread
 from test_codec import contents, digests, odd_batch, put, simple
 
-from generals_env.engine.episodes import KEPT, PLAYED
-from generals_env.engine.recall import recall_rows
+from generals_env.engine.packed.fog_memory import recall_rows
+from generals_env.engine.storage.board_origins import KEPT, PLAYED
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.encoding.action_codes import JUMPS, PASS, coded_actions, decoded_actions

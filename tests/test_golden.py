@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from generals_env import RewardConfig
-from generals_env.engine import sight
 from generals_env.engine.boards import MOUNTAIN, OWNER_MOUNTAIN, Boards, copy_boards, empty_boards
-from generals_env.engine.rewards import WEIGHTS, score_turn
-from generals_env.engine.rules import is_over
+from generals_env.engine.observations import reference as sight
+from generals_env.engine.rules.rewards import WEIGHTS, score_turn
+from generals_env.engine.rules.turn import is_over
 
 
 def board_of(state: dict[str, Any]) -> Boards:

@@ -20,9 +20,10 @@ from helpers import Memory, same, step_all
 
 import generals_env
 from generals_env import RewardConfig
-from generals_env.engine import rules, sight
 from generals_env.engine.boards import Boards
-from generals_env.engine.rewards import score_turn
+from generals_env.engine.observations import reference as sight
+from generals_env.engine.rules import turn as rules
+from generals_env.engine.rules.rewards import score_turn
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.record_decoder import batch_of_records

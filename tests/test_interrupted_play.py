@@ -16,8 +16,8 @@ from interrupting import Interrupter
 
 import generals_env
 from generals_env import threads
-from generals_env.engine.spans import LEAST_STRETCH, Span, joined
-from generals_env.engine.turn import view_board
+from generals_env.engine.simulation.interruptible_spans import LEAST_STRETCH, Span, joined
+from generals_env.engine.simulation.single_game import view_board
 from generals_env.errors import ConfigError, StateError
 from generals_env.interrupts import raise_pending
 from generals_env.recorders import ExperienceRecorder
@@ -43,7 +43,7 @@ class Pool(ThreadPoolExecutor):
 @pytest.fixture
 def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Future[Any]]]:
     """Let batches and recorders use pools that keep what they were given."""
-    monkeypatch.setattr("generals_env.engine.batch.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("generals_env.engine.simulation.batch.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.recorders.recording.kernel_player.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.threads.ThreadPoolExecutor", Pool)
     monkeypatch.setattr(threads, "_pools", {})
@@ -197,7 +197,7 @@ def test_play_looks_whether_to_pause_after_every_piece() -> None:
 
 def test_pieces_that_take_long_become_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(10**6))
-    monkeypatch.setattr("generals_env.engine.spans.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr("generals_env.engine.simulation.interruptible_spans.perf_counter", lambda: float(next(now)))
     span = Span(0, 64, 10**6, np.zeros(64, np.bool_))
     pieces = []
     for _ in range(100):

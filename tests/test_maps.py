@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import generals_env
-from generals_env.engine import maps
 from generals_env.engine.boards import CITY, GENERAL, MOUNTAIN, PLAIN, Boards
+from generals_env.engine.rules import map_generator as maps
 from generals_env.errors import ConfigError
 
 KINDS = [  # players, rows, columns, padded to rows, columns, games

@@ -33,8 +33,12 @@ from naive import (
     play_turn,
 )
 
-from generals_env.engine import policies, rewards, rules, sight, turn
 from generals_env.engine.boards import Boards, copy_boards, empty_boards
+from generals_env.engine.observations import reference as sight
+from generals_env.engine.policies import reference as policies
+from generals_env.engine.rules import rewards
+from generals_env.engine.rules import turn as rules
+from generals_env.engine.simulation import single_game as turn
 
 SEEDS = st.integers(0, 2**64 - 1)
 MODIFIERS = (LEAPFROG, DEFENSELESS, TORUS, SLIPPERY)

@@ -30,8 +30,8 @@ from generals_env.engine.boards import (
     Boards,
     empty_boards,
 )
-from generals_env.engine.packing import pack
-from generals_env.engine.recall import recall_rows
+from generals_env.engine.packed.fog_memory import recall_rows
+from generals_env.engine.packed.packing import pack
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch, torch_tensors
 from generals_env.recorders.experience.dense import Dense

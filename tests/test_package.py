@@ -161,7 +161,7 @@ def test_it_works_where_nothing_can_be_written(tmp_path: Path) -> None:
         import sys
         sys.path.insert(0, {str(tmp_path)!r})
         import generals_env
-        from generals_env.engine.turn import play_turn
+        from generals_env.engine.simulation.single_game import play_turn
         assert generals_env.__file__.startswith({str(tmp_path)!r})
         env = generals_env.make(height=6, width=6)
         env.reset(seed=1)

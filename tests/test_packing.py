@@ -10,12 +10,12 @@ from helpers import Listener, play_on, same
 
 import generals_env
 from generals_env.engine.boards import CITY, GAME, GENERAL, MOUNTAIN, OWNER_MOUNTAIN, TORUS, Boards, copy_boards, empty_boards
-from generals_env.engine.expand import expand_masks, expand_views
-from generals_env.engine.gather import gather
-from generals_env.engine.memory import FULL_MEMORY, MEMORY, remember
-from generals_env.engine.packing import ENTRY, PackedBoards, bits_of, pack, packed_of, planes_of, unpack
-from generals_env.engine.recall import expand_memory, recall_rows
-from generals_env.engine.sight import CHANNELS, FULL_CHANNELS, action_mask, observe, visible_to
+from generals_env.engine.observations.fog_memory import FULL_MEMORY, MEMORY, remember
+from generals_env.engine.observations.reference import CHANNELS, FULL_CHANNELS, action_mask, observe, visible_to
+from generals_env.engine.packed.expand import expand_masks, expand_views
+from generals_env.engine.packed.fog_memory import expand_memory, recall_rows
+from generals_env.engine.packed.gather import gather
+from generals_env.engine.packed.packing import ENTRY, PackedBoards, bits_of, pack, packed_of, planes_of, unpack
 
 #: How many bits of a tile hold the army, as the module says it.
 ARMY_BITS = {**dict.fromkeys((1, 2), 13), **dict.fromkeys(range(3, 11), 12), **dict.fromkeys(range(11, 17), 11)}

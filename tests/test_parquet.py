@@ -17,7 +17,7 @@ from helpers import same
 from recorded import facts, games_of
 from test_codec import contents, put, simple
 
-from generals_env.engine.packing import planes_of
+from generals_env.engine.packed.packing import planes_of
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.formats import parquet as form

@@ -13,7 +13,7 @@ import pytest
 from recorded import cut, facts, games_of, record_game, spread
 
 from generals_env import ConfigError, StateError
-from generals_env.engine.sumtree import draw_slots, set_priorities
+from generals_env.engine.storage.sum_tree import draw_slots, set_priorities
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import STORES
 from generals_env.recorders.experience import ExperienceBatch

@@ -41,7 +41,7 @@ from pettingzoo.utils.wrappers import AssertOutOfBoundsWrapper, BaseParallelWrap
 import generals_env
 from generals_env import StorageError, replay
 from generals_env.engine.boards import copy_boards
-from generals_env.engine.packing import unpack
+from generals_env.engine.packed.packing import unpack
 from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
 from generals_env.recorders.formats import npz
 from generals_env.recorders.recording import turn_batcher

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from naive import TORUS
 from test_naive import SEEDS, random_actions, random_game, to_boards
 
-from generals_env.engine import rules, sight
 from generals_env.engine.boards import Boards
+from generals_env.engine.observations import reference as sight
+from generals_env.engine.rules import turn as rules
 from generals_env.engine.symmetry import (
     COMPOSITION,
     INVERSE,

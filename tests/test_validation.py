@@ -14,8 +14,8 @@ from helpers import DATA, KINDS, PATIENCE, Memory, course_of, idle, play, same, 
 
 import generals_env
 from generals_env import ConfigError, StateError
-from generals_env.engine.legality import legal_actions
-from generals_env.engine.packing import pack
+from generals_env.engine.packed.legality import legal_actions
+from generals_env.engine.packed.packing import pack
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.recipe import Recipe

@@ -16,7 +16,7 @@ from test_errors import refused
 
 import generals_env
 from generals_env import ActionError, ConfigError, MapError, OptionError, RewardConfig, StateError
-from generals_env.engine.policies import expander_action, random_action
+from generals_env.engine.policies.reference import expander_action, random_action
 from generals_env.opponents import POLICIES
 from generals_env.vector import GeneralsVector, PlayCounts
 

@@ -26,7 +26,7 @@ from test_errors import refused
 
 import generals_env
 from generals_env import ConfigError, RewardConfig
-from generals_env.engine.packing import unpack
+from generals_env.engine.packed.packing import unpack
 from generals_env.recorders import ExperienceRecorder, open_dataset
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe, Shaping

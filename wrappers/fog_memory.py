@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from generals_env.engine.memory import FULL_MEMORY, MEMORY, remember
-from generals_env.engine.sight import SCOREBOARD
+from generals_env.engine.observations.fog_memory import FULL_MEMORY, MEMORY, remember
+from generals_env.engine.observations.reference import SCOREBOARD
 from generals_env.errors import ConfigError
 from generals_env.wrappers.faces import Change, Env, Flags, Observations, wrapped
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.engine.policies import expander_action, random_action
-from generals_env.engine.sight import LAYOUTS
+from generals_env.engine.observations.reference import LAYOUTS
+from generals_env.engine.policies.reference import expander_action, random_action
 from generals_env.errors import ConfigError
 from generals_env.opponents import POLICIES
 from generals_env.seeding import seed_state

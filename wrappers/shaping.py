@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from generals_env.arguments import is_number
 from generals_env.engine.boards import Boards
-from generals_env.engine.potential import potentials
+from generals_env.engine.observations.potential import potentials
 from generals_env.errors import ConfigError
 from generals_env.single import GeneralsSingleVector
 from generals_env.wrappers.faces import Array, Change, Env, Flags, Observations, wrapped

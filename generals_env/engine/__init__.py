@@ -1,3 +1,6 @@
 """The game as numba kernels over arrays; knows no RL library and imports nothing of ours but the version."""
 
-from generals_env.engine import source_hash  # noqa: F401 - before all others: it tells what they are made of
+# Hashed before any other module of the engine is imported: the hash must be of the sources that run.
+from generals_env.engine.kernel_cache import source_hash
+
+__all__ = ["source_hash"]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numba
 
-from generals_env.engine.kernel_cache import KernelCache
+from generals_env.engine.kernel_cache.numba_hook import KernelCache
 
 __all__ = ["inlined", "kernel", "subroutine"]
 

@@ -1,4 +1,4 @@
-"""Experiences over packed boards in memory: the arrays behind ``engine.ring``, how they grow, and what games are called."""
+"""Keeps experiences over packed boards in memory: the arrays, how they grow, and the ids of games."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.gather import gather
-from generals_env.engine.packing import ENTRY, PackedBoards, empty_packed
-from generals_env.engine.recording import EXPERIENCE
-from generals_env.engine.ring import Ring, drop, follow, put, release, take
-from generals_env.engine.tables import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
+from generals_env.engine.packed.gather import gather
+from generals_env.engine.packed.packing import ENTRY, PackedBoards, empty_packed
+from generals_env.engine.packed.recording import EXPERIENCE
+from generals_env.engine.storage.board_pool import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
+from generals_env.engine.storage.experience_ring import Ring, drop, follow, put, release, take
 from generals_env.errors import StateError
 from generals_env.recorders.buffers.game_ids import NamedGames
 from generals_env.recorders.buffers.growable_tables import (

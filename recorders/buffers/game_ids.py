@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.tables import FIRST, FREE_GAMES, FREED_GAMES, NEXT
+from generals_env.engine.storage.board_pool import FIRST, FREE_GAMES, FREED_GAMES, NEXT
 from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["NamedGames"]

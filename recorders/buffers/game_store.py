@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import GAME, PLAYER, Boards
-from generals_env.engine.packing import PackedBoards, empty_packed
-from generals_env.engine.recording import EXPERIENCE
-from generals_env.engine.segments import (
+from generals_env.engine.packed.packing import PackedBoards, empty_packed
+from generals_env.engine.packed.recording import EXPERIENCE
+from generals_env.engine.storage.board_pool import FREE_GAMES, SHORT_OF
+from generals_env.engine.storage.game_segments import (
     FREE_SEGMENTS,
     KEPT,
     TURNS,
@@ -22,7 +23,6 @@ from generals_env.engine.segments import (
     put_turns,
     take_turns,
 )
-from generals_env.engine.tables import FREE_GAMES, SHORT_OF
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffers.game_ids import NamedGames
 from generals_env.recorders.buffers.growable_tables import (
@@ -80,7 +80,7 @@ class GameStore(NamedGames):
     An experience of two players at 20x20 takes 44 to 50 bytes where games are recorded whole, and 25 more with what the
     players remember. A player's course is followed as far as one board leads to the next: not across a surrender, nor where
     the players of a turn were written apart. Every turn is played when it is written, so what is read is what was written: see
-    ``engine.segments``.
+    ``engine.storage.game_segments``.
 
     Attributes:
         capacity: N.

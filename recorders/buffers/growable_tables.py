@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.packing import PackedBoards, empty_packed
-from generals_env.engine.tables import FREE_BOARDS, FREE_GROUNDS, FREE_WIDE, BoardTables
+from generals_env.engine.packed.packing import PackedBoards, empty_packed
+from generals_env.engine.storage.board_pool import FREE_BOARDS, FREE_GROUNDS, FREE_WIDE, BoardTables
 
 __all__ = ["SMALL", "allocated", "empty_tables", "free_rows", "grown_tables", "longer", "row_bytes", "used_bytes"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import check_options, is_number, keywords, positive
-from generals_env.engine.sumtree import draw_slots, set_priorities
+from generals_env.engine.storage.sum_tree import draw_slots, set_priorities
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer

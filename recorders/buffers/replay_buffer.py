@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import is_number, positive
-from generals_env.engine.packing import ENTRY
-from generals_env.engine.recording import EXPERIENCE
+from generals_env.engine.packed.packing import ENTRY
+from generals_env.engine.packed.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
 from generals_env.interrupts import deferred, raise_pending
 from generals_env.pickling import pickled_as

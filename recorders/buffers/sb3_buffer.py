@@ -16,7 +16,7 @@ import torch
 from gymnasium import spaces
 
 from generals_env.arguments import is_number, positive
-from generals_env.engine.sight import LAYOUTS
+from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.replay_buffer import BufferStats

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.tables import FIRST
+from generals_env.engine.storage.board_pool import FIRST
 from generals_env.recorders.buffers.board_store import RingStore
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.buffers.store import Store

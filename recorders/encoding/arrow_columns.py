@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import GAME, PLAYER
-from generals_env.engine.packing import ENTRY, PackedBoards
+from generals_env.engine.packed.packing import ENTRY, PackedBoards
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import GAME, PLAYER
-from generals_env.engine.gather import gather
-from generals_env.engine.packing import ENTRY, PackedBoards
+from generals_env.engine.packed.gather import gather
+from generals_env.engine.packed.packing import ENTRY, PackedBoards
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.byte_shuffle import Reader, compressed, decompressed, header_bytes, planes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.gather import gather
-from generals_env.engine.packing import PackedBoards, empty_packed
+from generals_env.engine.packed.gather import gather
+from generals_env.engine.packed.packing import PackedBoards, empty_packed
 from generals_env.recorders.encoding.byte_shuffle import header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense

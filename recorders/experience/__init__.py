@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generals_env.engine.recording import EXPERIENCE
+from generals_env.engine.packed.recording import EXPERIENCE
 from generals_env.recorders.experience.batch import ExperienceBatch
 
 __all__ = ["EXPERIENCE", "ExperienceBatch"]

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
-from generals_env.engine.expand import expand_masks, expand_views
-from generals_env.engine.gather import gather
-from generals_env.engine.packing import unpack
-from generals_env.engine.recall import expand_memory
-from generals_env.engine.recording import EXPERIENCE
-from generals_env.engine.sight import LAYOUTS
+from generals_env.engine.observations.reference import LAYOUTS
+from generals_env.engine.packed.expand import expand_masks, expand_views
+from generals_env.engine.packed.fog_memory import expand_memory
+from generals_env.engine.packed.gather import gather
+from generals_env.engine.packed.packing import unpack
+from generals_env.engine.packed.recording import EXPERIENCE
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import collate, n_step, symmetry

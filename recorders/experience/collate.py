@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import MOUNTAIN, OWNER_MOUNTAIN
-from generals_env.engine.packing import OWNER_OFFSET, PackedBoards
+from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.data import Data
 from generals_env.recorders.experience.dense import Dense

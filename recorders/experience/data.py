@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.packing import PackedBoards, unpack
-from generals_env.engine.potential import potentials
+from generals_env.engine.observations.potential import potentials
+from generals_env.engine.packed.packing import PackedBoards, unpack
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.recipe import Recipe
 

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.hashset import EMPTY, Words
+from generals_env.engine.storage.hash_set import EMPTY, Words
 from generals_env.recorders.experience.batch import ExperienceBatch
 
 __all__ = ["experience_hashes"]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import MAX_PLAYERS
-from generals_env.engine.packing import OWNER_OFFSET, bits_of
+from generals_env.engine.packed.packing import OWNER_OFFSET, bits_of
 from generals_env.recorders.experience.batch import ExperienceBatch
 
 __all__ = ["below", "checked_batch"]

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from generals_env.arguments import is_number
-from generals_env.engine.memory import FULL_MEMORY, MEMORY
-from generals_env.engine.sight import LAYOUTS
+from generals_env.engine.observations.fog_memory import FULL_MEMORY, MEMORY
+from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.engine.gather import gather
-from generals_env.engine.packing import PackedBoards
-from generals_env.engine.symmetry import transform_actions, turn_packed
+from generals_env.engine.packed.gather import gather
+from generals_env.engine.packed.packing import PackedBoards
+from generals_env.engine.packed.symmetry import turn_packed
+from generals_env.engine.symmetry import transform_actions
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.data import Data
 

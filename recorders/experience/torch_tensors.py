@@ -1,7 +1,7 @@
 """A batch expanded by torch where the learner is: boards are uploaded, states and masks derived from them on the device.
 
-Equal to the kernels of ``engine.expand`` and ``engine.recall`` bit for bit. What is rounded comes from a table that numpy made
-or is a quotient of two tensors, as on a GPU torch divides by a number by multiplying with its reciprocal.
+Equal to the kernels of ``engine.packed.expand`` and ``engine.packed.fog_memory`` bit for bit. What is rounded comes from a
+table that numpy made or is a quotient of two tensors, as on a GPU torch divides by a number by multiplying with its reciprocal.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, GENERAL, TORUS
-from generals_env.engine.expand import FREE
-from generals_env.engine.packing import OWNER_OFFSET, PackedBoards, bits_of
-from generals_env.engine.recall import MINE, MOST, NOBODYS, OBSTACLE, SEEN, THEIRS
-from generals_env.engine.sight import ARMY_SCALE, LAYOUTS, SCOREBOARD, TOTAL_SCALE
+from generals_env.engine.observations.reference import ARMY_SCALE, LAYOUTS, SCOREBOARD, TOTAL_SCALE
+from generals_env.engine.packed.expand import FREE
+from generals_env.engine.packed.fog_memory import MINE, MOST, NOBODYS, OBSTACLE, SEEN, THEIRS
+from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.legality import legal_actions
-from generals_env.engine.packing import OWNER_OFFSET, PackedBoards, bits_of
+from generals_env.engine.packed.legality import legal_actions
+from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.recorders.experience.batch import ExperienceBatch
 
 __all__ = [

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import GAME, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAYER
-from generals_env.engine.episodes import KEPT, PLAYED, REPEATED, find_ways, play_boards
-from generals_env.engine.gather import gather
-from generals_env.engine.packing import ENTRY, OWNER_OFFSET, PackedBoards, empty_packed, trimmed
-from generals_env.engine.recall import recall_rows
+from generals_env.engine.packed.fog_memory import recall_rows
+from generals_env.engine.packed.gather import gather
+from generals_env.engine.packed.packing import ENTRY, OWNER_OFFSET, PackedBoards, empty_packed, trimmed
+from generals_env.engine.storage.board_origins import KEPT, PLAYED, REPEATED, find_ways, play_boards
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.action_codes import JUMPS, coded_actions, decoded_actions
 from generals_env.recorders.encoding.batch_codec import by_game
@@ -118,7 +118,7 @@ def by_next_state(rows: npt.NDArray[np.void], count: int) -> tuple[npt.NDArray[n
 
 
 def ways_of(batch: ExperienceBatch) -> npt.NDArray[np.uint8]:
-    """Return how each board comes about, (N,) uint8: see ``engine.episodes``."""
+    """Return how each board comes about, (N,) uint8: see ``engine.storage.board_origins``."""
     boards, count = batch.boards, len(batch.boards.tiles)
     ending, first = by_next_state(batch.rows, count)
     ways = np.zeros(count, np.uint8)

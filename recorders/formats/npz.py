@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import GAME, OWNER_OBSERVATORY, PLAYER, Boards
-from generals_env.engine.packing import ENTRY, pack, packed_of, planes_of
+from generals_env.engine.packed.packing import ENTRY, pack, packed_of, planes_of
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES, header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch

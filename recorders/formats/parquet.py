@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import PLAYER
-from generals_env.engine.gather import gather
-from generals_env.engine.packing import ENTRY, empty_packed
+from generals_env.engine.packed.gather import gather
+from generals_env.engine.packed.packing import ENTRY, empty_packed
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.arrow_columns import (
     EVEN,

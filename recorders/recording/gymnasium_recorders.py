@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorWrapper
 
-from generals_env.engine.recording import NOBODY
+from generals_env.engine.packed.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.guard import Guard
 from generals_env.recorders.experience.sink import AnySink

@@ -22,10 +22,10 @@ from generals_env import replay
 from generals_env.arguments import as_config
 from generals_env.config import RewardConfig
 from generals_env.engine.boards import copy_boards
-from generals_env.engine.packing import PackedBoards, first_rows, trimmed
-from generals_env.engine.recording import BOARDS, EXPERIENCE, EXPERIENCES, GROUNDS, WIDE, empty_recording
-from generals_env.engine.replaying import record_moves
-from generals_env.engine.turn import AFTER
+from generals_env.engine.packed.packing import PackedBoards, first_rows, trimmed
+from generals_env.engine.packed.recording import BOARDS, EXPERIENCE, EXPERIENCES, GROUNDS, WIDE, empty_recording
+from generals_env.engine.simulation.recorded_moves import record_moves
+from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, ReplayError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.batch import Batch
+from generals_env.engine.simulation.batch import Batch
 from generals_env.recorders.recording.turn_batcher import Journal, Part
 
 __all__ = ["PlayWriter"]

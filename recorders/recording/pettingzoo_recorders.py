@@ -7,7 +7,7 @@ from typing import Any
 from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
-from generals_env.engine.recording import NOBODY
+from generals_env.engine.packed.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
 from generals_env.guard import Guard

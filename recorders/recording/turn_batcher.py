@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
-from generals_env.engine.gather import gather_rows
-from generals_env.engine.packing import first_rows, trimmed
-from generals_env.engine.recall import recall_rows
-from generals_env.engine.recording import (
+from generals_env.engine.packed.fog_memory import recall_rows
+from generals_env.engine.packed.gather import gather_rows
+from generals_env.engine.packed.packing import first_rows, trimmed
+from generals_env.engine.packed.recording import (
     BOARDS,
     ENDED,
     EXPERIENCES,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.batch import Outcome
 from generals_env.engine.boards import Boards
+from generals_env.engine.simulation.batch_kernel import Outcome
 from generals_env.recorders.recording.turn_batcher import Journal
 
 __all__ = ["TurnWriter"]

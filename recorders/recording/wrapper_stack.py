@@ -16,8 +16,8 @@ from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
 from generals_env.config import GameConfig
 from generals_env.engine.boards import Boards
-from generals_env.engine.packing import pack
-from generals_env.engine.recall import recall_rows
+from generals_env.engine.packed.fog_memory import recall_rows
+from generals_env.engine.packed.packing import pack
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe, Shaping
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import check_integer
-from generals_env.engine.hashset import EMPTY, Words, add_new, empty_hash_set, forget_newest, in_order
+from generals_env.engine.storage.hash_set import EMPTY, Words, add_new, empty_hash_set, forget_newest, in_order
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.processes import Owner

@@ -23,8 +23,8 @@ from generals_env.engine.boards import (
     Boards,
     empty_boards,
 )
-from generals_env.engine.packing import pack
-from generals_env.engine.sight import LAYOUTS
+from generals_env.engine.observations.reference import LAYOUTS
+from generals_env.engine.packed.packing import pack
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from generals_env.engine.boards import empty_boards
-from generals_env.engine.packing import pack
+from generals_env.engine.packed.packing import pack
 from generals_env.errors import StateError, StorageError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns, columns_of

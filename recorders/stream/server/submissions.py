@@ -11,7 +11,7 @@ import zstandard
 from grpc import StatusCode
 
 from generals_env.config import MAX_SIZE
-from generals_env.engine.hashset import add_new, empty_hash_set, forget_newest
+from generals_env.engine.storage.hash_set import add_new, empty_hash_set, forget_newest
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from generals_env.engine.boards import empty_boards
-from generals_env.engine.hashset import add_new, empty_hash_set, forget_newest
-from generals_env.engine.packing import pack
+from generals_env.engine.packed.packing import pack
+from generals_env.engine.storage.hash_set import add_new, empty_hash_set, forget_newest
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes

@@ -1,0 +1,1 @@
+"""Keeps compiled kernels between processes."""

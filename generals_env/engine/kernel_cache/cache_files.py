@@ -1,0 +1,91 @@
+"""Writes compiled kernels to files, and reads them back only when they are what was written.
+
+Damage, and files that cannot be written, cost time and nothing else: one warning in each process names the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from generals_env.engine.kernel_cache.cache_folder import DAY, UNFINISHED_SUFFIX, is_safe, make_folder, mark_used, remove_unused
+
+__all__ = ["CacheFiles"]
+
+CHECKSUM_BYTES = 32
+
+
+class CacheFiles:
+    """The files of one folder: a checksum, then the content."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use ``folder``, which ``find_folder`` has checked, and remove those beside it that are no longer used."""
+        self.folder = folder
+        self.warned = False
+        self.marked = time.time()
+        mark_used(folder)
+        remove_unused(folder)
+
+    def read(self, name: str) -> bytes | None:
+        """Return what was written under ``name``; None where nothing was, or where it cannot be trusted and is dropped."""
+        try:
+            with (self.folder / name).open("rb") as file:
+                if not is_safe(os.fstat(file.fileno())):
+                    self.drop(name, "others can write to it")
+                    return None
+                stored = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.drop(name, str(error))
+            return None
+        checksum, content = stored[:CHECKSUM_BYTES], stored[CHECKSUM_BYTES:]
+        if hashlib.sha256(content).digest() != checksum:
+            self.drop(name, "its checksum is wrong")
+            return None
+        self.mark()
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Keep ``content`` under ``name``: all of it, or what was there before."""
+        try:
+            make_folder(self.folder)  # it may have been removed since
+            if not os.access(self.folder, os.W_OK):
+                return  # for reading only, on purpose
+            handle, unfinished = tempfile.mkstemp(dir=self.folder, prefix=f"{name}.", suffix=UNFINISHED_SUFFIX)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(content).digest() + content)
+                Path(unfinished).chmod(0o644)
+                Path(unfinished).replace(self.folder / name)
+            finally:
+                Path(unfinished).unlink(missing_ok=True)
+        except OSError as error:
+            self.warn(f"{name} cannot be kept ({error}): each process compiles it again")
+            return
+        self.mark()
+
+    def drop(self, name: str, reason: str) -> None:
+        """Remove a file that cannot be used, and say so."""
+        with contextlib.suppress(OSError):  # the warning comes all the same
+            (self.folder / name).unlink()
+        self.warn(f"{name} cannot be used ({reason}): it is compiled again")
+
+    def warn(self, what: str) -> None:
+        """Warn about the folder, once."""
+        if not self.warned:
+            self.warned = True
+            text = f"the folder of compiled kernels {self.folder}: {what}. If this comes again, delete the folder."
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+    def mark(self) -> None:
+        """Mark the folder as used, once a day."""
+        now = time.time()
+        if now - self.marked > DAY:
+            self.marked = now
+            mark_used(self.folder)

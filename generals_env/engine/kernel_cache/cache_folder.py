@@ -1,0 +1,188 @@
+"""Finds a folder for compiled kernels that only this user can write to, and removes such folders when they are no longer used.
+
+A folder is named by what its kernels were compiled from, so environments and checkouts with the same engine share it, and it is
+never stale. Loading a kernel unpickles and executes it: what another user could have written is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numba
+
+from generals_env.engine.kernel_cache.source_hash import ENGINE
+
+__all__ = [
+    "DAY",
+    "KERNEL_SUFFIX",
+    "UNFINISHED_SUFFIX",
+    "find_folder",
+    "is_safe",
+    "make_folder",
+    "mark_used",
+    "remove_unused",
+]
+
+#: A version and a hash.
+FOLDER_NAME = re.compile(r"[^/]+-[0-9a-f]{16}")
+KERNEL_SUFFIX, UNFINISHED_SUFFIX = ".nbc", ".tmp"
+
+#: Marks a folder as ours, and as one that backups leave out (https://bford.info/cachedir/); its time says when it was used.
+TAG_NAME = "CACHEDIR.TAG"
+TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
+# Kernels of generals_env, compiled by numba. This folder may be deleted at any time, and is when unused for 30 days.
+"""
+
+DAY = 24 * 60 * 60.0
+UNUSED = 30 * DAY
+OTHERS_CAN_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def find_folder(name: str) -> Path | None:
+    """Return the folder ``name`` for compiled kernels, made if needed.
+
+    It lies in ``NUMBA_CACHE_DIR`` where that is set, otherwise in the user's cache folder; where it can be neither, in the
+    ``__pycache__`` of the engine. A folder that can only be read, such as one prepared by the administrator, is the last
+    choice.
+
+    Returns:
+        The folder; None where there is none that can be used.
+    """
+    readable = None
+    for place in places():
+        folder = place / name
+        if prepare_folder(folder):
+            if os.access(folder, os.W_OK):
+                return folder
+            readable = readable or folder
+    return readable
+
+
+def places() -> Iterator[Path]:
+    """Yield the folders in which the folder may lie, best first."""
+    numba_folder: str = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # it is made at run time
+    if numba_folder:
+        yield Path(numba_folder).absolute() / "generals_env"
+    else:
+        user_folder = user_cache_folder()
+        if user_folder and is_private(user_folder):
+            yield user_folder / "generals_env"
+    yield ENGINE / "__pycache__"
+
+
+def user_cache_folder() -> Path | None:
+    """Return the folder where this user's programs keep caches, which need not exist; None where the user has none."""
+    try:
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches"
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return given if given.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # no HOME, and the user is not in the system's list
+        return None
+
+
+def is_private(folder: Path) -> bool:
+    """Return whether ``folder`` lies in this user's own part of the file system.
+
+    It does not when HOME is a shared temporary folder, or when the administrator's programs run with a user's HOME: they would
+    leave files there that this user cannot replace.
+    """
+    if not hasattr(os, "geteuid"):
+        return True
+    try:
+        existing = next(place for place in (folder, *folder.parents) if place.exists()).stat()
+    except OSError:
+        return False
+    return existing.st_uid == os.geteuid() or (existing.st_uid == 0 and not existing.st_mode & stat.S_ISVTX)
+
+
+def prepare_folder(folder: Path) -> bool:
+    """Make ``folder`` if needed, empty it if others could write to it, and return whether kernels can be read from it."""
+    try:
+        make_folder(folder)
+        if folder.is_symlink():
+            return False
+        status = folder.stat()
+        if is_own(status) and (status.st_mode & OTHERS_CAN_WRITE or not os.access(folder, os.R_OK | os.X_OK)):
+            folder.chmod(0o755)
+            if is_safe(folder.stat()):  # a file system without permissions forgets the call
+                remove_files(folder)
+                warnings.warn(
+                    f"the folder of compiled kernels {folder}: expected the permissions 755, got "
+                    f"{stat.S_IMODE(status.st_mode):o}: it is emptied, and the kernels are compiled again",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return is_safe(folder.stat()) and os.access(folder, os.R_OK | os.X_OK)
+    except OSError:  # this place cannot be used; there may be others
+        return False
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, unless it exists."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Return whether this user owns a file or folder."""
+    return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+
+
+def is_safe(status: os.stat_result) -> bool:
+    """Return whether only this user or the administrator can have written a file or folder."""
+    if not hasattr(os, "geteuid"):
+        return True  # on Windows others cannot write to a user's folders, and modes say nothing
+    return (is_own(status) or status.st_uid == 0) and not status.st_mode & OTHERS_CAN_WRITE
+
+
+def mark_used(folder: Path) -> None:
+    """Note that ``folder`` is used; for two callers at once, too. A folder that this user cannot write to stays as it is."""
+    tag = folder / TAG_NAME
+    with contextlib.suppress(OSError):
+        if not tag.exists() or tag.read_bytes() != TAG or is_older(tag, DAY):
+            tag.write_bytes(TAG)
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove the folders beside ``folder`` that are ours and were not used for 30 days, and what killed processes left.
+
+    A process that begins to use a folder while it is removed compiles again what is missing.
+    """
+    try:
+        others = [path for path in folder.parent.iterdir() if FOLDER_NAME.fullmatch(path.name)]
+    except OSError:  # not this user's, made for reading only
+        return
+    for other in others:
+        with contextlib.suppress(OSError):  # another process removes it as well, uses it again, or owns it
+            tag = other / TAG_NAME
+            if other.is_symlink() or tag.read_bytes() != TAG:
+                continue
+            if other != folder and is_older(tag, UNUSED):
+                remove_files(other)
+                other.rmdir()
+            else:
+                for path in other.glob(f"*{UNFINISHED_SUFFIX}"):
+                    if is_older(path, DAY):
+                        path.unlink()
+
+
+def remove_files(folder: Path) -> None:
+    """Remove what this package wrote into ``folder``: the tag last, so that a removal cut short goes on the next time."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == TAG_NAME):
+        if path.suffix in (KERNEL_SUFFIX, UNFINISHED_SUFFIX) or path.name == TAG_NAME:
+            path.unlink(missing_ok=True)
+
+
+def is_older(path: Path, seconds: float) -> bool:
+    """Return whether ``path`` was last changed longer ago than that."""
+    return time.time() - path.stat().st_mtime > seconds

@@ -1,0 +1,109 @@
+"""Keeps compiled kernels between processes, for exactly the sources from which they were compiled.
+
+Numba's own cache (0.68) looks at the file of a kernel, not at those of the functions that it calls, nor at the settings with
+which it compiles: after an upgrade it would play old rules. It also loads whatever bytes it finds.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+
+from generals_env.engine.kernel_cache.cache_files import CacheFiles
+from generals_env.engine.kernel_cache.cache_folder import KERNEL_SUFFIX, find_folder
+from generals_env.engine.kernel_cache.source_hash import SOURCES, hash_sources
+from generals_env.version import __version__
+
+__all__ = ["KernelCache"]
+
+#: Numba's settings that change the compiled code; what it knows of the processor is a part of ``magic_tuple``.
+SETTINGS = (
+    "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT",
+    "DISABLE_INTEL_SVML",
+    "ENABLE_AVX",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "LLVM_REFPRUNE_FLAGS",
+    "LLVM_REFPRUNE_PASS",
+    "LOOP_VECTORIZE",
+    "OPT",
+    "SLP_VECTORIZE",
+    "USING_SVML",
+)
+
+
+@functools.cache
+def cache_files() -> CacheFiles | None:
+    """Return the files of this process's kernels; None where there is no folder for them, or their sources are not known."""
+    if SOURCES is None:
+        return None
+    python = sys.implementation.cache_tag, getattr(sys, "abiflags", "")
+    made_of = repr((SOURCES, python, numba.__version__, llvmlite.__version__, np.__version__))
+    folder = find_folder(f"{__version__}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}")
+    return CacheFiles(folder) if folder else None
+
+
+class KernelCache(NullCache):
+    """The compiled code of one kernel, a file for each signature. Numba asks for it, and hands over what it compiled.
+
+    Numba calls it under its lock, one thread at a time.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        """Serve a function of a module of the engine, one without a closure."""
+        self.function = function
+
+    @property
+    def cache_path(self) -> str | None:
+        """Return the folder."""
+        files = cache_files()
+        return str(files.folder) if files else None
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return the code for a signature; None where it must be compiled."""
+        files = cache_files()
+        if files is None:
+            return None
+        target_context.refresh()
+        key = self.key(signature, target_context.codegen())
+        name = self.file_name(key)
+        content = files.read(name)
+        if content is None:
+            return None
+        try:
+            stored_key, parts = pickle.loads(content)  # noqa: S301 - only this user can have written it, and it is undamaged
+            return CompileResult._rebuild(target_context, *parts) if stored_key == key else None
+        except Exception as error:  # pickles and machine code of another library can fail in any way
+            files.drop(name, repr(error))
+            return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep the code for a signature, unless it holds addresses of this process or its sources have changed meanwhile."""
+        files = cache_files()
+        if files is None or result.lifted or result.library.has_dynamic_globals or hash_sources() != SOURCES:
+            return
+        key = self.key(signature, result.codegen)
+        files.write(self.file_name(key), dumps((key, result._reduce())))
+
+    def key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        """Return all that makes the code differ, but for what the folder's name holds."""
+        function = self.function
+        # A process that runs while its sources are replaced may import a newer function than ``SOURCES`` tells of.
+        bytecode = hashlib.sha256(function.__code__.co_code).hexdigest()
+        settings = tuple(repr(getattr(numba.config, name, None)) for name in SETTINGS)
+        return (function.__module__, function.__qualname__, bytecode, signature, codegen.magic_tuple(), settings)
+
+    def file_name(self, key: tuple[Any, ...]) -> str:
+        """Return the name of the file for a key."""
+        return f"{self.function.__name__}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}{KERNEL_SUFFIX}"

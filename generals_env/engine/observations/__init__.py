@@ -1,0 +1,1 @@
+"""What players observe: tensors, masks, fog memory and potentials."""

@@ -1,0 +1,283 @@
+"""From packed boards to what players observe and may do, a player and a board at a time, in loops that the compiler vectorises.
+
+Equal to ``sight.observe`` and ``sight.action_mask`` bit for bit, several times as fast. What is rare (boards that wrap, moves
+between team-mates, the full layout) is unpacked and left to these two.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import CITY, GAME, GENERAL, PLAYER, TORUS, Boards
+from generals_env.engine.jit import kernel, subroutine
+from generals_env.engine.observations.reference import ARMY_SCALE, CHANNELS, FULL_CHANNELS, action_mask, observe, visible_to
+from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits, unpack_row
+
+__all__ = ["FREE", "Lines", "empty_lines", "expand_masks", "expand_views", "is_plain", "read_view", "room_for_one"]
+
+#: The lowest code of a tile that is no obstacle, and of one that a player owns.
+FREE = OWNER_OFFSET - 1
+
+STANDARD, FULL = len(CHANNELS), len(FULL_CHANNELS)
+
+
+class Lines(NamedTuple):
+    """Room for one view. Before and behind the tiles of a ``framed`` array lies a row of zeros: nobody asks where it ends."""
+
+    code: npt.NDArray[np.uint8]  # (H*W,) owner + 6
+    seen: npt.NDArray[np.uint8]  # (H*W,) 1 on tiles in sight
+    scaled: npt.NDArray[np.float32]  # (H*W,) armies
+    friend: npt.NDArray[np.uint8]  # framed, 1 on tiles of the player's team
+    near: npt.NDArray[np.uint8]  # framed, 1 on tiles above, at and below these
+    not_first: npt.NDArray[np.uint8]  # (H*W,) 0 in the first column
+    not_last: npt.NDArray[np.uint8]  # (H*W,) 0 in the last column
+
+
+@subroutine
+def read_codes(packed: PackedBoards, row: int, code: npt.NDArray[np.uint8]) -> None:
+    """Write the owner codes of a packed board."""
+    low = np.int16((1 << code_bits(packed.players.shape[1])) - 1)
+    for tile in range(code.shape[0]):
+        code[tile] = np.uint8(packed.tiles[row, tile] & low)
+
+
+@subroutine
+def find_seen(lines: Lines, width: int) -> None:
+    """Write which tiles lie in the 3x3 neighbourhood of friends."""
+    frame = width + 1
+    # Flat loops with tables for the edges, as loops over single rows are too short to be vectorised; and slices, as an index
+    # that might be negative is not vectorised at all.
+    above, here, below = lines.friend[1:], lines.friend[frame:], lines.friend[frame + width :]
+    near = lines.near[frame:]
+    for tile in range(lines.seen.shape[0]):
+        near[tile] = above[tile] | here[tile] | below[tile]
+    left, right = lines.near[width:], lines.near[frame + 1 :]
+    for tile in range(lines.seen.shape[0]):
+        lines.seen[tile] = near[tile] | (left[tile] & lines.not_first[tile]) | (right[tile] & lines.not_last[tile])
+
+
+@subroutine
+def read_view(packed: PackedBoards, row: int, player: int, width: int, lines: Lines) -> None:
+    """Write what the channels of a view are made of."""
+    ground = np.int64(packed.entries[row]["ground"])
+    wide = np.int64(packed.entries[row]["wide"])
+    players = packed.players.shape[1]
+    shift = np.int32(code_bits(players))
+    friends = np.uint32(0)
+    for other in range(players):
+        if packed.players[ground, other]["team"] == packed.players[ground, player]["team"]:
+            friends |= np.uint32(1) << np.uint32(other + OWNER_OFFSET)
+    read_codes(packed, row, lines.code)
+    tiles = lines.code.shape[0]
+    friend = lines.friend[width + 1 :]
+    for tile in range(tiles):
+        friend[tile] = np.uint8((friends >> np.uint32(lines.code[tile])) & np.uint32(1))
+    if packed.games[ground]["fog"]:
+        find_seen(lines, width)
+    else:
+        for tile in range(tiles):
+            lines.seen[tile] = np.uint8(1)
+    if wide < 0:
+        for tile in range(tiles):
+            army = np.float32(np.int32(packed.tiles[row, tile]) >> shift) / ARMY_SCALE
+            lines.scaled[tile] = max(min(army, np.float32(1)), np.float32(0))
+    else:
+        for tile in range(tiles):
+            army = np.float32(packed.armies[wide, tile]) / ARMY_SCALE
+            lines.scaled[tile] = max(min(army, np.float32(1)), np.float32(0))
+
+
+@subroutine
+def write_view(terrain: npt.NDArray[np.int8], width: int, lines: Lines, out: npt.NDArray[np.float32]) -> None:
+    """Write the nine channels, (9, H*W)."""
+    code, seen, scaled = lines.code, lines.seen, lines.scaled
+    friend = lines.friend[width + 1 :]
+    tiles = code.shape[0]
+    zero, one = np.float32(0), np.float32(1)
+    # One loop a channel: with several arrays written to, the compiler cannot see that they do not overlap.
+    for tile in range(tiles):
+        out[0, tile] = scaled[tile] if friend[tile] & seen[tile] else zero
+    for tile in range(tiles):
+        out[1, tile] = scaled[tile] if (code[tile] > FREE) & (friend[tile] == 0) & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        out[2, tile] = one if friend[tile] & seen[tile] else zero
+    for tile in range(tiles):
+        out[3, tile] = one if (code[tile] > FREE) & (friend[tile] == 0) & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        out[4, tile] = one if (code[tile] == FREE) & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        built = (terrain[tile] == GENERAL) | (terrain[tile] == CITY)
+        out[5, tile] = one if built & (code[tile] >= FREE) & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        out[6, tile] = one if (code[tile] < FREE) & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        out[7, tile] = one if seen[tile] else zero
+    for tile in range(tiles):
+        out[8, tile] = zero if seen[tile] else one
+
+
+@subroutine
+def write_moves(packed: PackedBoards, row: int, player: int, width: int, lines: Lines, words: npt.NDArray[np.uint32]) -> None:
+    """Write for each tile (H*W,) which of its four directions are legal, a byte each, where everybody plays for himself."""
+    ground = np.int64(packed.entries[row]["ground"])
+    wide = np.int64(packed.entries[row]["wide"])
+    shift = np.int32(code_bits(packed.players.shape[1]))
+    tiles = lines.code.shape[0]
+    frame = width + 1
+    alive = packed.players[ground, player]["alive"]
+    read_codes(packed, row, lines.code)
+    own = np.uint8(player + OWNER_OFFSET) if alive else np.uint8(255)
+    if wide < 0:
+        for tile in range(tiles):
+            lines.seen[tile] = np.uint8((lines.code[tile] == own) & ((np.int32(packed.tiles[row, tile]) >> shift) >= 2))
+    else:
+        for tile in range(tiles):
+            lines.seen[tile] = np.uint8((lines.code[tile] == own) & (packed.armies[wide, tile] >= 2))
+    free = lines.friend[frame:]
+    for tile in range(tiles):
+        free[tile] = np.uint8(lines.code[tile] >= FREE)
+    up, down, left, right = lines.friend[1:], lines.friend[frame + width :], lines.friend[width:], lines.friend[frame + 1 :]
+    for tile in range(tiles):
+        word = (
+            np.uint32(up[tile])
+            | np.uint32(down[tile]) << np.uint32(8)
+            | np.uint32(left[tile] & lines.not_first[tile]) << np.uint32(16)
+            | np.uint32(right[tile] & lines.not_last[tile]) << np.uint32(24)
+        )
+        words[tile] = word if lines.seen[tile] else np.uint32(0)
+
+
+@kernel
+def empty_lines(tiles: int, width: int) -> Lines:
+    """Return room for a view, edges marked."""
+    lines = Lines(
+        np.zeros(tiles, np.uint8),
+        np.zeros(tiles, np.uint8),
+        np.zeros(tiles, np.float32),
+        np.zeros(tiles + 2 * width + 2, np.uint8),
+        np.zeros(tiles + 2 * width + 2, np.uint8),
+        np.zeros(tiles, np.uint8),
+        np.zeros(tiles, np.uint8),
+    )
+    for tile in range(tiles):
+        column = tile % width
+        lines.not_first[tile] = np.uint8(column != 0)
+        lines.not_last[tile] = np.uint8(column != width - 1)
+    return lines
+
+
+@subroutine
+def is_plain(packed: PackedBoards, ground: int) -> bool:
+    """Return whether a board does not wrap."""
+    return bool(packed.games[ground]["modifiers"] & TORUS == 0)
+
+
+@subroutine
+def plays_alone(packed: PackedBoards, ground: int, player: int) -> bool:
+    """Return whether a player has no team-mate."""
+    team = packed.players[ground, player]["team"]
+    for other in range(packed.players.shape[1]):
+        if other != player and packed.players[ground, other]["team"] == team:
+            return False
+    return True
+
+
+@kernel
+def expand_views(
+    packed: PackedBoards,
+    index: npt.NDArray[np.int32],
+    player: npt.NDArray[np.int8],
+    height: int,
+    low: int,
+    high: int,
+    full: bool,
+    first: int,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Write what ``player[i]`` observes of board ``index[i]``, for i from ``low`` to ``high``.
+
+    Args:
+        packed: The boards.
+        index: (n,) int32.
+        player: (n,) int8.
+        height: H.
+        low: First row.
+        high: First row not to be written.
+        full: Whether to write the full layout.
+        first: Where its first channel goes.
+        out: (n, C, H*W) float32, see ``sight.observe``.
+    """
+    tiles = packed.tiles.shape[1]
+    width = tiles // height
+    lines = empty_lines(tiles, width)
+    channels = FULL if full else STANDARD
+    board = room_for_one(packed)
+    visible = np.zeros(tiles, np.uint32)
+    for i in range(low, high):
+        row = np.int64(index[i])
+        ground = np.int64(packed.entries[row]["ground"])
+        if not full and is_plain(packed, ground):
+            read_view(packed, row, np.int64(player[i]), width, lines)
+            write_view(packed.terrain[ground], width, lines, out[i, first:])
+        else:
+            unpack_row(packed, row, board, 0)
+            visible_to(board, 0, visible)
+            observe(board, 0, np.int64(player[i]), visible, out[i, first : first + channels])
+
+
+@kernel
+def expand_masks(
+    packed: PackedBoards,
+    index: npt.NDArray[np.int32],
+    player: npt.NDArray[np.int8],
+    height: int,
+    low: int,
+    high: int,
+    out: npt.NDArray[np.int8],
+) -> None:
+    """Write what ``player[i]`` may do on board ``index[i]``, for i from ``low`` to ``high``.
+
+    Args:
+        packed: The boards.
+        index: (n,) int32.
+        player: (n,) int8.
+        height: H.
+        low: First row.
+        high: First row not to be written.
+        out: (n, 8*H*W + 1) int8, see ``sight.action_mask``.
+    """
+    tiles = packed.tiles.shape[1]
+    width = tiles // height
+    lines = empty_lines(tiles, width)
+    words = np.zeros(tiles, np.uint32)
+    moves = words.view(np.int8)
+    board = room_for_one(packed)
+    for i in range(low, high):
+        row = np.int64(index[i])
+        ground = np.int64(packed.entries[row]["ground"])
+        if is_plain(packed, ground) and plays_alone(packed, ground, np.int64(player[i])):
+            write_moves(packed, row, np.int64(player[i]), width, lines, words)
+            for k in range(4 * tiles):
+                out[i, k] = moves[k]
+            for k in range(4 * tiles):
+                out[i, 4 * tiles + k] = moves[k]
+            out[i, 8 * tiles] = np.int8(1)
+        else:
+            unpack_row(packed, row, board, 0)
+            action_mask(board, 0, np.int64(player[i]), out[i])
+
+
+@kernel
+def room_for_one(packed: PackedBoards) -> Boards:
+    """Return an empty board of the shape of packed ones."""
+    tiles, players = packed.tiles.shape[1], packed.players.shape[1]
+    return Boards(
+        np.zeros((1, tiles), np.int8),
+        np.zeros((1, tiles), np.int32),
+        np.zeros((1, tiles), np.int8),
+        np.zeros((1, players), PLAYER),
+        np.zeros(1, GAME),
+    )

@@ -1,0 +1,151 @@
+"""What players remember of tiles, 16 bits a tile beside packed boards: the planes of ``engine.observations.fog_memory``.
+
+A remembered tile is 0 if it was never in sight. Else bit 15 is set, bits 13-14 say whose it was (``MINE``, ``THEIRS``,
+``NOBODYS``, ``OBSTACLE``), bits 11-12 what stood there (1 a city, 2 a general), bits 0-10 hold the army, cut to 0 to 1,000.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import CITY, GENERAL
+from generals_env.engine.jit import inlined, kernel, subroutine
+from generals_env.engine.observations.reference import ARMY_SCALE, visible_to
+from generals_env.engine.packed.expand import FREE, Lines, empty_lines, is_plain, read_view, room_for_one
+from generals_env.engine.packed.packing import PackedBoards, code_bits, unpack_row
+
+__all__ = ["expand_memory", "recall_board", "recall_rows"]
+
+MINE, THEIRS, NOBODYS, OBSTACLE = range(4)
+SEEN = 1 << 15
+MOST = 1000  # no observation shows more
+
+
+@subroutine
+def look_at(packed: PackedBoards, row: int, player: int, seen: npt.NDArray[np.uint8], friends: np.uint32) -> None:
+    """Write what ``player`` sees of a board into his memory of it; elsewhere stays what he remembers."""
+    ground = np.int64(packed.entries[row]["ground"])
+    wide = np.int64(packed.entries[row]["wide"])
+    shift = code_bits(packed.players.shape[1])
+    low = (1 << shift) - 1
+    for tile in range(seen.shape[0]):
+        if not seen[tile]:
+            continue
+        value = np.int64(packed.tiles[row, tile])
+        code = value & low
+        army = np.int64(packed.armies[wide, tile]) if wide >= 0 else value >> shift
+        if code < FREE:
+            packed.memory[row, player, tile] = np.uint16(SEEN | OBSTACLE << 13)
+            continue
+        whose = NOBODYS
+        if code > FREE:
+            whose = MINE if (friends >> np.uint32(code)) & np.uint32(1) else THEIRS
+        terrain = packed.terrain[ground, tile]
+        built = 1 if terrain == CITY else (2 if terrain == GENERAL else 0)
+        shown = np.int64(min(max(army, 0), MOST))
+        packed.memory[row, player, tile] = np.uint16(SEEN | whose << 13 | built << 11 | shown)
+
+
+@inlined
+def recall_board(packed: PackedBoards, row: int, width: int, lines: Lines, visible: npt.NDArray[np.uint32]) -> None:
+    """Write what every player remembers on a board, from its previous board and what he sees.
+
+    Args:
+        packed: The boards, with memory.
+        row: Which of them.
+        width: W.
+        lines: Scratch.
+        visible: (H*W,) uint32 from ``visible_to``; not looked at unless the board wraps.
+    """
+    tiles = packed.tiles.shape[1]
+    players = packed.players.shape[1]
+    ground = np.int64(packed.entries[row]["ground"])
+    previous = np.int64(packed.entries[row]["previous"])
+    plain = is_plain(packed, ground)
+    for player in range(players):
+        memory = packed.memory[row, player]
+        if previous >= 0:
+            old = packed.memory[previous, player]
+            for tile in range(tiles):
+                memory[tile] = old[tile]
+        else:
+            for tile in range(tiles):
+                memory[tile] = np.uint16(0)
+        friends = np.uint32(0)
+        for other in range(players):
+            if packed.players[ground, other]["team"] == packed.players[ground, player]["team"]:
+                friends |= np.uint32(1) << np.uint32(other + FREE + 1)
+        if plain:
+            read_view(packed, row, player, width, lines)
+        else:
+            for tile in range(tiles):
+                lines.seen[tile] = np.uint8((visible[tile] >> np.uint32(player)) & np.uint32(1))
+        look_at(packed, row, player, lines.seen, friends)
+
+
+@kernel
+def recall_rows(packed: PackedBoards, height: int, low: int, high: int) -> None:
+    """Write what every player remembers on boards ``low`` to ``high``, from their previous boards and what they see.
+
+    Args:
+        packed: The boards; those before ``low`` have their memory, and previous boards come before their next ones. Where
+            there is no previous board, a player remembers nothing.
+        height: H.
+        low: First row.
+        high: First row not to be written.
+    """
+    tiles = packed.tiles.shape[1]
+    width = tiles // height
+    lines = empty_lines(tiles, width)
+    board = room_for_one(packed)
+    visible = np.zeros(tiles, np.uint32)
+    for row in range(low, high):
+        if not is_plain(packed, np.int64(packed.entries[row]["ground"])):
+            unpack_row(packed, row, board, 0)
+            visible_to(board, 0, visible)
+        recall_board(packed, row, width, lines, visible)
+
+
+@kernel
+def expand_memory(
+    packed: PackedBoards,
+    index: npt.NDArray[np.int32],
+    player: npt.NDArray[np.int8],
+    low: int,
+    high: int,
+    full: bool,
+    first: int,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Write the planes of what ``player[i]`` remembers on board ``index[i]``, for i from ``low`` to ``high``.
+
+    Args:
+        packed: The boards, with memory.
+        index: (n,) int32.
+        player: (n,) int8.
+        low: First row.
+        high: First row not to be written.
+        full: Whether to write ``FULL_MEMORY``, else ``MEMORY``.
+        first: Where the first plane goes.
+        out: (n, C, H*W) float32.
+    """
+    zero, one = np.float32(0), np.float32(1)
+    for i in range(low, high):
+        known = packed.memory[index[i], player[i]]
+        for tile in range(known.shape[0]):
+            value = np.int64(known[tile])
+            seen = value >= SEEN
+            whose = (value >> 13) & 3
+            built = (value >> 11) & 3
+            shows_army = seen and (full or whose != NOBODYS) and whose != OBSTACLE
+            out[i, first, tile] = one if seen else zero
+            out[i, first + 1, tile] = one if seen and whose == MINE else zero
+            out[i, first + 2, tile] = one if seen and whose == THEIRS else zero
+            out[i, first + 3, tile] = one if seen and whose == NOBODYS else zero
+            out[i, first + 4, tile] = np.float32(value & 0x7FF) / ARMY_SCALE if shows_army else zero
+            out[i, first + 5, tile] = one if built else zero
+            out[i, first + 6, tile] = one if seen and whose == OBSTACLE else zero
+            if full:
+                out[i, first + 7, tile] = one if built == 1 else zero
+                out[i, first + 8, tile] = one if built == 2 and whose == THEIRS else zero

@@ -1,0 +1,279 @@
+"""The built-in opponents for many games at once: what ``engine.policies`` chooses, found in sets of tiles.
+
+A player sees all that lies next to his land, and the policies look no further: board and observation tell them the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.bitboards import NOTHING, ONE, count_all, count_bits, has_bit, lowest_bit, tile_at
+from generals_env.engine.boards import NEUTRAL, Boards
+from generals_env.engine.jit import inlined, subroutine
+from generals_env.engine.observations.incremental import Sets
+from generals_env.engine.policies.reference import ENEMY_BUILT, ENEMY_TILE, NEUTRAL_CITY, NO_CAPTURE, draw_tile
+from generals_env.engine.rules.map_generator import CITY_ARMY
+from generals_env.engine.rules.moves import neighbour
+from generals_env.engine.splitmix import RandomState, next_bits, random_below
+
+__all__ = ["EXPANDER", "GIVEN", "RANDOM", "choose_action"]
+
+# Codes of policies; a player whose actions are given has none.
+GIVEN, RANDOM, EXPANDER = -1, 0, 1
+
+MOST_SHOWN = 1000  # an observation shows no larger army
+
+
+@inlined
+def choose_random(
+    sets: Sets, mask: npt.NDArray[np.int8], b: int, player: int, width: int, teams: bool, rng: RandomState
+) -> int:
+    """Return what ``policies.random_action`` chooses."""
+    movable = sets.movable[b, player]
+    plane = 4 * sets.exits.shape[1]
+    total = count_all(movable)
+    if total == 0:
+        return 2 * plane
+    while True:
+        bits = next_bits(rng, player)
+        tile = tile_at(movable, draw_tile(bits, total), width)
+        direction = np.int64(bits & np.uint64(3))
+        # Without teams the mask says no more than the exits, which are nearer in memory.
+        legal = mask[4 * tile + direction] != 0 if teams else (sets.exits[b, tile] >> direction) & 1 != 0
+        if legal:
+            return 4 * tile + direction + (plane if bits & np.uint64(4) != NOTHING else 0)
+
+
+@inlined
+def look_around(boards: Boards, b: int, sets: Sets, player: int, teams: bool, lines: npt.NDArray[np.uint64]) -> None:
+    """Write which tiles can send somebody, which are empty land, and which are held by enemies or are free cities.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        sets: Sets of the boards.
+        player: Who looks.
+        teams: Whether some players are friends.
+        lines: (4, H + 2) uint64, out: sources, easy targets, hard targets; the first and last entry are empty.
+    """
+    width = boards.games[b]["width"]
+    for row in range(lines.shape[1] - 2):
+        source = sets.movable[b, player, row]
+        enemies = NOTHING
+        taken = sets.land[b, player, row]
+        for other in range(boards.players.shape[1]):
+            if other != player:
+                land = sets.land[b, other, row]
+                taken |= land
+                if not teams or boards.players[b, other]["team"] != boards.players[b, player]["team"]:
+                    enemies |= land
+        if teams:  # a tile with one man may have a move, but sends nobody
+            left = source
+            while left != NOTHING:
+                bit = left & (~left + ONE)
+                if boards.army[b, row * width + lowest_bit(left)] < 2:
+                    source ^= bit
+                left ^= bit
+        built = sets.built[b, row]
+        lines[0, row + 1] = source
+        lines[1, row + 1] = sets.ground[b, row] & ~(taken | built)
+        lines[2, row + 1] = enemies | (built & ~taken)
+
+
+@inlined
+def hard_value(boards: Boards, b: int, sets: Sets, army: int, target: int, row: int, column: int) -> int:
+    """Return what taking a hard target with ``army - 1`` men is worth, ``NO_CAPTURE`` if it holds out."""
+    if boards.owner[b, target] == NEUTRAL:
+        return NEUTRAL_CITY if army - 1 > CITY_ARMY[1] else NO_CAPTURE
+    if army - 1 <= min(boards.army[b, target], MOST_SHOWN):
+        return NO_CAPTURE
+    return ENEMY_BUILT if has_bit(sets.built[b, row], column) else ENEMY_TILE
+
+
+@inlined
+def choose_hard(boards: Boards, b: int, sets: Sets, lines: npt.NDArray[np.uint64], candidates: npt.NDArray[np.int32]) -> int:
+    """List the captures of the best kind among enemies and cities, in the order of actions; return how many they are."""
+    width = boards.games[b]["width"]
+    best = NEUTRAL_CITY  # empty land is not looked at here
+    ties = 0
+    for row in range(lines.shape[1] - 2):
+        source = lines[0, row + 1]
+        if source == NOTHING:
+            continue
+        here = lines[2, row + 1]
+        up = source & lines[2, row]
+        down = source & lines[2, row + 2]
+        left = source & (here << ONE)
+        right = source & (here >> ONE)
+        word = up | down | left | right
+        while word != NOTHING:
+            column = lowest_bit(word)
+            word &= word - ONE
+            tile = row * width + column
+            army = min(boards.army[b, tile], MOST_SHOWN)
+            for direction in range(4):
+                line, target, end_row, end_column = up, tile - width, row - 1, column
+                if direction == 1:
+                    line, target, end_row = down, tile + width, row + 1
+                elif direction == 2:
+                    line, target, end_row, end_column = left, tile - 1, row, column - 1
+                elif direction == 3:
+                    line, target, end_row, end_column = right, tile + 1, row, column + 1
+                if not has_bit(line, column):
+                    continue
+                value = hard_value(boards, b, sets, army, target, end_row, end_column)
+                if value > best:
+                    best = value
+                    ties = 0
+                if value == best:
+                    candidates[ties] = 4 * tile + direction
+                    ties += 1
+    return ties
+
+
+@inlined
+def choose_easy(lines: npt.NDArray[np.uint64], width: int, rng: RandomState, i: int) -> int:
+    """Return a capture of empty land, -1 if there is none."""
+    total = 0
+    for row in range(1, lines.shape[1] - 1):
+        source = lines[0, row]
+        here = lines[1, row]
+        total += count_bits(source & (here << ONE)) + count_bits(source & (here >> ONE))
+        total += count_bits(source & lines[1, row - 1]) + count_bits(source & lines[1, row + 1])
+    if total == 0:
+        return -1
+    skip = random_below(rng, i, total)
+    row = 0
+    while True:
+        row += 1
+        source = lines[0, row]
+        here = lines[1, row]
+        up = source & lines[1, row - 1]
+        down = source & lines[1, row + 1]
+        left = source & (here << ONE)
+        right = source & (here >> ONE)
+        count = count_bits(up) + count_bits(down) + count_bits(left) + count_bits(right)
+        if skip < count:
+            break
+        skip -= count
+    word = up | down | left | right
+    while True:
+        column = lowest_bit(word)
+        word &= word - ONE
+        for direction in range(4):
+            line = up if direction == 0 else (down if direction == 1 else (left if direction == 2 else right))
+            if has_bit(line, column):
+                if skip == 0:
+                    return 4 * ((row - 1) * width + column) + direction
+                skip -= 1
+
+
+@subroutine
+def steps_ahead(boards: Boards, b: int, sets: Sets, player: int, row: int, column: int, direction: int) -> int:
+    """Return what ``policies.steps_to_frontier`` returns."""
+    game = boards.games[b]
+    width = game["width"]
+    height = game["height"]
+    team = boards.players[b, player]["team"]
+    steps = 0
+    while True:
+        ahead = neighbour(row, column, direction, width, height, width, False)
+        steps += 1
+        if ahead < 0:
+            return height * width
+        row += (direction == 1) - (direction == 0)
+        column += (direction == 3) - (direction == 2)
+        holder = boards.owner[b, ahead]
+        if holder < NEUTRAL:
+            return height * width
+        if holder == NEUTRAL:
+            return height * width if has_bit(sets.built[b, row], column) else steps
+        if boards.players[b, holder]["team"] != team:
+            return steps // 2
+
+
+@subroutine
+def advance_stack(
+    boards: Boards,
+    b: int,
+    sets: Sets,
+    mask: npt.NDArray[np.int8],
+    player: int,
+    lines: npt.NDArray[np.uint64],
+    rng: RandomState,
+) -> int:
+    """Return the move of the largest army towards the frontier, the pass if there is none."""
+    game = boards.games[b]
+    width = game["width"]
+    height = game["height"]
+    choice = 2 * 4 * sets.exits.shape[1]
+    largest = 0
+    stack_row = -1
+    stack_column = -1
+    for row in range(height):
+        word = lines[0, row + 1]
+        while word != NOTHING:
+            column = lowest_bit(word)
+            word &= word - ONE
+            army = min(boards.army[b, row * width + column], MOST_SHOWN)
+            if army > largest:
+                largest = army
+                stack_row = row
+                stack_column = column
+    if stack_row < 0:
+        return choice
+    stack = stack_row * width + stack_column
+    nearest = height * width + 1
+    ties = 0
+    for direction in range(4):
+        if mask[4 * stack + direction] == 0:
+            continue
+        steps = steps_ahead(boards, b, sets, player, stack_row, stack_column, direction)
+        if steps < nearest:
+            nearest = steps
+            ties = 0
+        if steps == nearest:
+            ties += 1
+            if ties == 1 or random_below(rng, player, ties) == 0:
+                choice = 4 * stack + direction
+    return choice
+
+
+@inlined
+def choose_action(
+    boards: Boards,
+    b: int,
+    sets: Sets,
+    mask: npt.NDArray[np.int8],
+    player: int,
+    policy: int,
+    teams: bool,
+    rng: RandomState,
+    candidates: npt.NDArray[np.int32],
+    lines: npt.NDArray[np.uint64],
+) -> int:
+    """Return the action of a built-in policy.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        sets: Sets of the boards.
+        mask: (8*H*W + 1,) int8, of the player.
+        player: Who acts.
+        policy: ``RANDOM`` or ``EXPANDER``.
+        teams: Whether some players are friends.
+        rng: (P,) uint64, a generator for each player.
+        candidates: (4*H*W,) int32, scratch.
+        lines: (4, H + 2) uint64, scratch; see ``look_around``.
+    """
+    if policy == RANDOM:
+        return choose_random(sets, mask, b, player, boards.games[b]["width"], teams, rng)
+    look_around(boards, b, sets, player, teams, lines)
+    ties = choose_hard(boards, b, sets, lines, candidates)
+    if ties > 0:
+        return np.int64(candidates[random_below(rng, player, ties)])
+    action = choose_easy(lines, boards.games[b]["width"], rng, player)
+    if action >= 0:
+        return action
+    return advance_stack(boards, b, sets, mask, player, lines, rng)

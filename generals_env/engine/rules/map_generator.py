@@ -1,0 +1,446 @@
+"""Random maps like those of the live game, always connected and fair.
+
+What a map promises (distances are walked, around mountains, cities counting as ground):
+
+- the share of mountains is the one asked for; every tile that is no mountain can be reached from every other, and all
+  but the cities without crossing a city;
+- generals are at least ``least_distance`` steps apart;
+- the ground within ``room_radius`` steps of a general differs between players by at most ``ROOM_TOLERANCE`` of the largest;
+- every player has the same number of cities within that radius, and the same number that are nearer to him than to anybody.
+
+Live 1v1 maps were measured for comparison: 17-26% mountains, 10-11 cities, generals 15-35 steps apart on boards of 18-23,
+and ground that differs by up to 80%: they are no fairer than chance, these are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.bitboards import NOTHING, ONE, bit_at, count_all, count_bits, has_bit, lowest_bit
+from generals_env.engine.boards import CITY, GENERAL, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAIN, Boards
+from generals_env.engine.jit import kernel, subroutine
+from generals_env.engine.splitmix import RandomState, random_below, random_float
+
+__all__ = ["ATTEMPTS", "CITY_ARMY", "ROOM_TOLERANCE", "draw_map", "generate_map", "least_distance", "room_radius"]
+
+#: Armies of new cities, both ends included (ladder games).
+CITY_ARMY = (40, 50)
+
+#: Largest difference between players' ground, as a share of the largest.
+ROOM_TOLERANCE = 0.25
+
+#: Maps drawn before ``generate_map`` gives up.
+ATTEMPTS = 2000
+
+SEATS_TRIED = 12  # places tried for one general before the map is drawn again
+OPEN_SHARE = 0.75  # least share of the ground that must hang together before pockets are filled
+
+
+@subroutine
+def least_distance(rows: int, columns: int, players: int) -> int:
+    """Return the least number of steps between two generals: 15 for two players on 20x20."""
+    if players == 2:
+        return max(int(0.75 * np.sqrt(rows * columns)), 2)
+    return max(int(0.9 * np.sqrt(rows * columns / players)), 2)
+
+
+@subroutine
+def room_radius(rows: int, columns: int, players: int) -> int:
+    """Return how many steps around a general count as his own ground."""
+    return max(least_distance(rows, columns, players) // 2, 2)
+
+
+@subroutine
+def mark_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int, lines: npt.NDArray[np.uint64]) -> None:
+    """Write into the first of ``lines`` (see ``walk``) where one can walk."""
+    for row in range(rows):
+        word = NOTHING
+        for column in range(columns):
+            if terrain[row * width + column] != MOUNTAIN:
+                word |= bit_at(column)
+        lines[0, row + 1] = word
+
+
+@subroutine
+def flood(width: int, rows: int, origin: int, lines: npt.NDArray[np.uint64]) -> int:
+    """Write into the second of ``lines`` (see ``walk``) what can be reached from ``origin``; return how many tiles it is."""
+    for row in range(lines.shape[1]):  # all that is counted in the end
+        lines[1, row] = NOTHING
+    lines[1, origin // width + 1] = bit_at(origin % width)
+    grows = True
+    while grows:
+        grows = False
+        for k in range(2 * rows):  # down, and up again
+            row = k + 1 if k < rows else 2 * rows - k
+            ground = lines[0, row]
+            before = lines[1, row]
+            word = before | ((lines[1, row - 1] | lines[1, row + 1]) & ground)
+            wider = word | (((word << ONE) | (word >> ONE)) & ground)
+            while wider != word:
+                word = wider
+                wider = word | (((word << ONE) | (word >> ONE)) & ground)
+            lines[1, row] = word
+            grows = grows or word != before
+    return count_all(lines[1])
+
+
+@subroutine
+def walk(
+    width: int,
+    rows: int,
+    origin: int,
+    limit: int,
+    writes: bool,
+    distance: npt.NDArray[np.int32],
+    lines: npt.NDArray[np.uint64],
+) -> int:
+    """Return how many tiles lie within ``limit`` steps from ``origin``.
+
+    A step moves all tiles at the edge of what was reached at once: they are bits of words, one word a row.
+
+    Args:
+        width: Of the arrays.
+        rows: Of the board.
+        origin: Tile to begin at.
+        limit: Most steps.
+        writes: Whether to write the distances, too.
+        distance: (H*W,) int32, out: steps from the origin, -1 for tiles further away.
+        lines: (4, H + 2) uint64: where one can walk, and scratch; row r of the board is entry r + 1, and what lies around the
+            board is empty.
+    """
+    if writes:
+        for tile in range(distance.shape[0]):
+            distance[tile] = -1
+        distance[origin] = 0
+    for row in range(rows + 2):
+        for line in range(1, 4):
+            lines[line, row] = NOTHING
+    first = origin // width + 1
+    last = first
+    lines[1, first] = bit_at(origin % width)
+    lines[2, first] = lines[1, first]
+    count = 1
+    for steps in range(1, limit + 1):
+        first = max(first - 1, 1)  # the edge moves by a row at most
+        last = min(last + 1, rows)
+        for row in range(first, last + 1):
+            edge = lines[2, row]
+            word = (edge << ONE) | (edge >> ONE) | lines[2, row - 1] | lines[2, row + 1]
+            lines[3, row] = word & lines[0, row] & ~lines[1, row]
+        ended = True
+        for row in range(first, last + 1):
+            word = lines[3, row]
+            lines[1, row] |= word
+            lines[2, row] = word
+            ended = ended and word == NOTHING
+            count += count_bits(word)
+            if writes:
+                while word != NOTHING:
+                    distance[(row - 1) * width + lowest_bit(word)] = steps
+                    word &= word - ONE
+        if ended:
+            break
+    return count
+
+
+@subroutine
+def random_tile(rng: RandomState, b: int, width: int, rows: int, columns: int) -> int:
+    """Return a tile of the board, uniformly."""
+    k = random_below(rng, b, rows * columns)
+    return k // columns * width + k % columns
+
+
+@subroutine
+def is_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int, row: int, column: int) -> int:
+    """Return 1 for a tile of the board that is neither mountain nor city, else 0."""
+    if row < 0 or row >= rows or column < 0 or column >= columns:
+        return 0
+    kind = terrain[row * width + column]
+    return 1 if kind == PLAIN or kind == GENERAL else 0  # noqa: PLR1714, SIM109 - a membership test compiles slowly
+
+
+@subroutine
+def place_mountains(boards: Boards, b: int, rng: RandomState, wanted: int, lines: npt.NDArray[np.uint64]) -> bool:
+    """Scatter ``wanted`` mountains so that the rest hangs together; return whether it worked out."""
+    terrain = boards.terrain[b]
+    width = boards.games[b]["width"]
+    rows = boards.games[b]["rows"]
+    columns = boards.games[b]["columns"]
+    terrain[:] = MOUNTAIN
+    for row in range(rows):
+        terrain[row * width : row * width + columns] = PLAIN
+    placed = 0
+    while placed < wanted:
+        tile = random_tile(rng, b, width, rows, columns)
+        if terrain[tile] == PLAIN:
+            terrain[tile] = MOUNTAIN
+            placed += 1
+    origin = random_tile(rng, b, width, rows, columns)
+    while terrain[origin] != PLAIN:
+        origin = random_tile(rng, b, width, rows, columns)
+    ground = rows * columns - wanted
+    mark_ground(terrain, width, rows, columns, lines)
+    reached = flood(width, rows, origin, lines)
+    if reached < OPEN_SHARE * ground:
+        return False
+    if reached == ground:
+        return True
+    for row in range(rows):  # fill what cannot be reached ...
+        for column in range(columns):
+            if not has_bit(lines[1, row + 1], column):
+                terrain[row * width + column] = MOUNTAIN
+    while reached < ground:  # ... and open as many tiles beside what can
+        tile = random_tile(rng, b, width, rows, columns)
+        row = tile // width
+        column = tile % width
+        if terrain[tile] == MOUNTAIN and (
+            is_ground(terrain, width, rows, columns, row - 1, column)
+            or is_ground(terrain, width, rows, columns, row + 1, column)
+            or is_ground(terrain, width, rows, columns, row, column - 1)
+            or is_ground(terrain, width, rows, columns, row, column + 1)
+        ):
+            terrain[tile] = PLAIN
+            reached += 1
+    mark_ground(terrain, width, rows, columns, lines)
+    return True
+
+
+@subroutine
+def place_generals(
+    boards: Boards,
+    b: int,
+    rng: RandomState,
+    seats: npt.NDArray[np.int64],
+    distance: npt.NDArray[np.int32],
+    lines: npt.NDArray[np.uint64],
+) -> bool:
+    """Find a seat for each general, far from the others and with as much ground; return whether it worked out.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        rng: Generators.
+        seats: (P,) int64, out: tiles of the generals.
+        distance: (P + 3, H*W) int32, out: steps from each seat; the last rows are scratch.
+        lines: (4, H + 2) uint64, see ``walk``.
+    """
+    terrain = boards.terrain[b]
+    width = boards.games[b]["width"]
+    rows = boards.games[b]["rows"]
+    columns = boards.games[b]["columns"]
+    players = seats.shape[0]
+    apart = least_distance(rows, columns, players)
+    radius = room_radius(rows, columns, players)
+    smallest = rows * columns
+    largest = 0
+    suitable = distance[players + 1]
+    for player in range(players):
+        count = 0
+        for tile in range(terrain.shape[0]):
+            suits = terrain[tile] == PLAIN
+            for other in range(player):
+                suits = suits and distance[other, tile] >= apart
+            if suits:
+                suitable[count] = tile
+                count += 1
+        found = False
+        for _ in range(min(SEATS_TRIED if player else 1, count)):
+            pick = random_below(rng, b, count)
+            tile = suitable[pick]
+            count -= 1
+            suitable[pick] = suitable[count]
+            room = walk(width, rows, tile, radius, False, distance[player], lines)
+            low = min(smallest, room)
+            high = max(largest, room)
+            if high - low <= ROOM_TOLERANCE * high:
+                smallest = low
+                largest = high
+                seats[player] = tile
+                found = True
+                break
+        if not found:
+            return False
+        walk(width, rows, seats[player], rows * columns, True, distance[player], lines)
+    return True
+
+
+@subroutine
+def keeps_ground_whole(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int, tile: int) -> bool:
+    """Return whether a city on ``tile`` leaves the ground around it connected (Yokoi's number of the tile is 0 or 1)."""
+    row = tile // width
+    column = tile % width
+    up = is_ground(terrain, width, rows, columns, row - 1, column)
+    right = is_ground(terrain, width, rows, columns, row, column + 1)
+    down = is_ground(terrain, width, rows, columns, row + 1, column)
+    left = is_ground(terrain, width, rows, columns, row, column - 1)
+    if up + right + down + left == 0:
+        return False
+    up_right = is_ground(terrain, width, rows, columns, row - 1, column + 1)
+    down_right = is_ground(terrain, width, rows, columns, row + 1, column + 1)
+    down_left = is_ground(terrain, width, rows, columns, row + 1, column - 1)
+    up_left = is_ground(terrain, width, rows, columns, row - 1, column - 1)
+    parts = up - up * up_right * right + right - right * down_right * down
+    parts += down - down * down_left * left + left - left * up_left * up
+    return parts <= 1
+
+
+@subroutine
+def place_city(
+    boards: Boards,
+    b: int,
+    rng: RandomState,
+    territory: npt.NDArray[np.int32],
+    nearest: npt.NDArray[np.int32],
+    whose: int,
+    low: int,
+    high: int,
+) -> int:
+    """Put a city in the territory of ``whose``, ``low`` to ``high`` steps from the nearest general; -1 if it cannot be."""
+    terrain = boards.terrain[b]
+    width = boards.games[b]["width"]
+    rows = boards.games[b]["rows"]
+    columns = boards.games[b]["columns"]
+    for _ in range(2 * rows * columns):
+        tile = random_tile(rng, b, width, rows, columns)
+        if (
+            terrain[tile] == PLAIN
+            and territory[tile] == whose
+            and low <= nearest[tile] <= high
+            and keeps_ground_whole(terrain, width, rows, columns, tile)
+        ):
+            terrain[tile] = CITY
+            return tile
+    return -1
+
+
+@subroutine
+def place_cities(
+    boards: Boards, b: int, rng: RandomState, wanted: int, distance: npt.NDArray[np.int32], placed: npt.NDArray[np.int32]
+) -> None:
+    """Place about ``wanted`` cities in rounds that give each player one, a third of the rounds close by.
+
+    What does not divide goes onto contested ground; a round that finds no place for somebody is taken back.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        rng: Generators.
+        wanted: How many cities.
+        distance: (P + 3, H*W) int32, steps from each seat; the last rows are scratch.
+        placed: (P,) int32, scratch.
+    """
+    players = boards.players.shape[1]
+    rows = boards.games[b]["rows"]
+    columns = boards.games[b]["columns"]
+    radius = room_radius(rows, columns, players)
+    tiles = distance.shape[1]
+    contested = players
+    territory = distance[players + 1]
+    nearest = distance[players + 2]
+    for tile in range(tiles):
+        territory[tile] = -1
+        nearest[tile] = -1
+        for player in range(players):
+            steps = distance[player, tile]
+            if steps < 0:
+                continue
+            if nearest[tile] < 0 or steps < nearest[tile]:
+                nearest[tile] = steps
+                territory[tile] = player
+            elif steps == nearest[tile]:
+                territory[tile] = contested
+    rounds = wanted // players
+    close = (rounds + 1) // 3
+    for number in range(rounds):
+        low = 2 if number < close else radius + 1
+        high = radius if number < close else tiles
+        for player in range(players):
+            placed[player] = place_city(boards, b, rng, territory, nearest, player, low, high)
+            if placed[player] < 0:
+                for other in range(player):
+                    boards.terrain[b, placed[other]] = PLAIN
+                break
+    for _ in range(wanted % players):
+        place_city(boards, b, rng, territory, nearest, contested, radius + 1, tiles)
+
+
+@subroutine
+def populate(boards: Boards, b: int, rng: RandomState, seats: npt.NDArray[np.int64]) -> None:
+    """Set owners, armies and counters of a new game on the terrain that stands."""
+    terrain = boards.terrain[b]
+    for tile in range(terrain.shape[0]):
+        boards.owner[b, tile] = OWNER_MOUNTAIN if terrain[tile] == MOUNTAIN else NEUTRAL
+        boards.army[b, tile] = 0
+        if terrain[tile] == CITY:
+            boards.army[b, tile] = CITY_ARMY[0] + random_below(rng, b, CITY_ARMY[1] - CITY_ARMY[0] + 1)
+    players = seats.shape[0]
+    for player in range(players):  # who sits where is a matter of chance, not of the order of drawing
+        other = player + random_below(rng, b, players - player)
+        seat = seats[other]
+        seats[other] = seats[player]
+        seats[player] = seat
+        boards.players[b, player]["general"] = seat
+        boards.owner[b, seat] = player
+        boards.army[b, seat] = 1
+        terrain[seat] = GENERAL
+        boards.players[b, player]["alive"] = True
+        boards.players[b, player]["surrendered"] = -1
+    boards.games[b]["turn"] = 0
+    boards.games[b]["last_move"] = 0
+
+
+@subroutine
+def draw_map(
+    boards: Boards,
+    b: int,
+    rng: RandomState,
+    sizes: npt.NDArray[np.int64],
+    densities: npt.NDArray[np.float64],
+    seats: npt.NDArray[np.int64],
+    distance: npt.NDArray[np.int32],
+    lines: npt.NDArray[np.uint64],
+) -> bool:
+    """Do what ``generate_map`` does, in given scratch: (P,) int64, (P + 3, H*W) int32, (4, H + 2) uint64."""
+    rows = sizes[0] + random_below(rng, b, sizes[1] - sizes[0] + 1)
+    columns = sizes[2] + random_below(rng, b, sizes[3] - sizes[2] + 1)
+    boards.games[b]["rows"] = rows
+    boards.games[b]["columns"] = columns
+    area = rows * columns
+    for _ in range(ATTEMPTS):
+        share = densities[0] + random_float(rng, b) * (densities[1] - densities[0])
+        mountains = min(max(int(share * area + 0.5), int(np.ceil(densities[0] * area))), int(densities[1] * area))
+        if not place_mountains(boards, b, rng, mountains, lines):
+            continue
+        if not place_generals(boards, b, rng, seats, distance, lines):
+            continue
+        for player in range(seats.shape[0]):
+            boards.terrain[b, seats[player]] = GENERAL
+        place_cities(boards, b, rng, int(densities[2] * area + 0.5), distance, distance[seats.shape[0]])
+        populate(boards, b, rng, seats)
+        return True
+    return False
+
+
+@kernel
+def generate_map(
+    boards: Boards, b: int, rng: RandomState, sizes: npt.NDArray[np.int64], densities: npt.NDArray[np.float64]
+) -> bool:
+    """Draw a new map for board ``b`` and start a game on it.
+
+    Args:
+        boards: The boards; team, version and modifiers stay.
+        b: Which of them.
+        rng: (B,) uint64, generators, one a board.
+        sizes: (4,) int64: least and most rows, least and most columns.
+        densities: (3,) float64: least and most mountains, cities, as shares of the tiles.
+
+    Returns:
+        False if ``ATTEMPTS`` maps did not hold what a map promises; the board is then not to be used.
+    """
+    players = boards.players.shape[1]
+    tiles = boards.owner.shape[1]
+    seats = np.empty(players, np.int64)
+    distance = np.empty((players + 3, tiles), np.int32)
+    lines = np.zeros((4, boards.games[b]["height"] + 2), np.uint64)
+    return draw_map(boards, b, rng, sizes, densities, seats, distance, lines)

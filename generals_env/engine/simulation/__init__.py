@@ -1,0 +1,1 @@
+"""Turns of one game and of many games at once."""

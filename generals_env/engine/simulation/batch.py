@@ -1,0 +1,296 @@
+"""Many games at once: boards, views and random states in arrays, played by kernels on a pool of threads.
+
+A game depends on its own board, its own generators and its players' actions, never on its neighbours: results do not depend
+on the number of threads, nor on the number of games.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import Boards, empty_boards
+from generals_env.engine.observations.incremental import (
+    Sets,
+    Views,
+)
+from generals_env.engine.packed.recording import Recording, empty_recording, flat
+from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.simulation.batch_kernel import WINS, Outcome, run_boards
+from generals_env.engine.simulation.interruptible_spans import Span, joined
+
+__all__ = ["Batch"]
+
+LEAST_TURNS = 256  # of a thread: waking one takes as long as some hundred turns
+GLANCE = 0.02  # seconds between two looks whether to pause, of a thread that waits for the others
+
+
+class Batch:
+    """B games of P players with their views.
+
+    Attributes:
+        boards: The boards.
+        outcome: Actions to come, and what the last turn brought.
+        views: Observations and masks.
+    """
+
+    def __init__(
+        self,
+        boards: Boards,
+        weights: npt.NDArray[np.float64],
+        max_turns: int,
+        sizes: npt.NDArray[np.int64],
+        densities: npt.NDArray[np.float64],
+        template: Boards | None = None,
+        channels: int = 9,
+        threads: int = 1,
+    ) -> None:
+        """Set the arrays up; ``reset`` begins the games.
+
+        Args:
+            boards: The boards; they are played in place.
+            weights: (11,) float64, see ``rewards.WEIGHTS``.
+            max_turns: Turn at which games are cut off.
+            sizes: (4,) int64, see ``generate_map``.
+            densities: (3,) float64, see there.
+            template: Boards to begin with, instead of random maps.
+            channels: Of an observation, 9 or 21.
+            threads: How many play.
+        """
+        count, players = boards.players.shape
+        tiles = boards.owner.shape[1]
+        height, width = int(boards.games[0]["height"]), int(boards.games[0]["width"])
+        self.boards = boards
+        self.template = empty_boards(0, height, width, players) if template is None else template
+        self.sets = Sets(
+            land=np.zeros((count, players, height), np.uint64),
+            movable=np.zeros((count, players, height), np.uint64),
+            seen=np.zeros((count, players, height), np.uint64),
+            built=np.zeros((count, height), np.uint64),
+            ground=np.zeros((count, height), np.uint64),
+            exits=np.zeros((count, tiles), np.uint8),
+            growing=np.zeros((count, tiles + 1), np.int16),
+            scores=np.zeros((count, players, 2), np.int64),
+        )
+        self.views = Views(
+            observations=zeros((count, players, channels, tiles), np.float32),
+            masks=zeros((count, players, 8 * tiles + 1), np.int8),
+            shown=np.zeros((count, players, tiles), np.uint8),
+        )
+        self.outcome = Outcome(
+            actions=np.zeros((count, players), np.int64),
+            active=np.zeros((count, players), np.bool_),
+            illegal=np.zeros((count, players), np.bool_),
+            illegal_count=np.zeros((count, players), np.int64),
+            rewards=np.zeros((count, players), np.float32),
+            terminated=np.zeros((count, players), np.bool_),
+            truncated=np.zeros((count, players), np.bool_),
+            counts=np.zeros((count, WINS + players), np.int64),
+        )
+        self.rng = np.zeros(count, np.uint64)
+        self.policy_rng = np.zeros((count, players), np.uint64)
+        self.threads = threads
+        self._weights = weights
+        self._max_turns = max_turns
+        self._sizes = sizes
+        self._densities = densities
+        teams = boards.players["team"][0]
+        self._teams = len(set(teams.tolist())) < players
+        self._none = np.zeros(count, np.bool_)
+        self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
+        self._given = np.full(players, GIVEN, np.int64)
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
+
+    def seed(self, states: npt.NDArray[np.uint64], which: npt.NDArray[np.bool_]) -> None:
+        """Set the generators of the games that ``which`` (B,) picks from ``states`` (B,) uint64."""
+        self.rng[which] = states[which]
+        for player in range(self.policy_rng.shape[1]):  # an odd multiple of anything keeps the streams apart
+            self.policy_rng[which, player] = states[which] ^ np.uint64((player + 1) * 0x5851F42D4C957F2D % 2**64)
+
+    def reset(self, which: npt.NDArray[np.bool_]) -> bool:
+        """Begin new games on the boards that ``which`` (B,) picks; return False if a fair map was not found."""
+        return self._run(which, self._given, 0, False)
+
+    def step(self) -> None:
+        """Play one turn of every game that goes on, with the actions that stand in ``outcome``."""
+        self._run(self._none, self._given, 1, False)
+
+    def act(self, policies: npt.NDArray[np.int64]) -> None:
+        """Write the actions of built-in policies into ``outcome``; codes as in ``run_boards``."""
+        self._run(self._none, policies, 0, False)
+
+    def play(
+        self,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        asked: Callable[[], bool] = bool,
+        pause: Callable[[], None] = lambda: None,
+    ) -> npt.NDArray[np.int64]:
+        """Play turns with built-in policies, beginning the games ``fresh`` (B,) picks, and a new one after each that ends.
+
+        Args:
+            turns: How many.
+            policies: (P,) int64, codes as in ``run_boards``.
+            fresh: (B,) bool, in and out: a game that has begun is no more in it.
+            asked: Whether to pause; looked at every few hundredths of a second.
+            pause: Called then, when no thread plays and every game stands between two turns. What it raises ends the play
+                there: some games have played more turns than others.
+
+        Returns:
+            Sums over all games, see ``Outcome.counts``; empty if a fair map was not found.
+        """
+
+        def run(low: int, high: int, count: int) -> int:
+            return self._run_some(self._unrecorded, low, high, count, policies, fresh, True, False, 0)
+
+        self.outcome.counts[:] = 0
+        spans = [Span(low, high, turns, fresh) for low, high in pairwise(self.edges(turns))]
+        while any(span.left for span in spans):
+            self._advance(spans, run, asked)
+            if not all(span.fair for span in spans):
+                return np.zeros(0, np.int64)
+            if asked():
+                pause()
+        return self.sums()
+
+    def _advance(self, spans: list[Span], run: Callable[[int, int, int], int], asked: Callable[[], bool]) -> None:
+        """Play spans of games, the first one on this thread, until they end or it is asked to pause."""
+        stops = False
+
+        def play(span: Span) -> None:
+            while span.left and not stops:
+                span.advance(run)
+
+        first, *others = spans
+        parts: list[Future[None]] = []
+        try:
+            for span in others:
+                parts.append(self._threads().submit(play, span))  # noqa: PERF401 - those before an exception are joined
+            while first.left and not asked():
+                first.advance(run)
+            while not asked() and wait(parts, GLANCE).not_done:
+                pass
+        finally:
+            stops = True
+            joined(parts)
+
+    def sums(self) -> npt.NDArray[np.int64]:
+        """Return what was counted, over all games."""
+        total: npt.NDArray[np.int64] = self.outcome.counts.sum(axis=0)
+        return total
+
+    def play_some(
+        self,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        recording: Recording,
+        now: int,
+    ) -> bool:
+        """Play games ``low`` to ``high`` on this thread and write them down; what is counted is added to what was.
+
+        Args:
+            low: First game.
+            high: First game not to be played.
+            turns: How many turns.
+            policies: See ``play``.
+            fresh: See ``play``.
+            recording: Where to, with room for two boards a turn and game.
+            now: What turns are dated, nanoseconds UTC.
+
+        Returns:
+            False if a fair map was not found.
+        """
+        return self._run_some(recording, low, high, turns, policies, fresh, True, True, now) < 0
+
+    def edges(self, turns: int) -> list[int]:
+        """Return 0, where each but the first thread begins when ``turns`` turns are to be played, and B."""
+        count = len(self.rng)
+        threads = max(min(self.threads, count * max(turns, 1) // LEAST_TURNS), 1)
+        return [count * k // threads for k in range(threads + 1)]
+
+    def _run(self, fresh: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64], turns: int, restarts: bool) -> bool:
+        def run(low: int, high: int) -> int:
+            return self._run_some(self._unrecorded, low, high, turns, policies, fresh, restarts, False, 0)
+
+        edges = self.edges(turns)
+        if len(edges) == 2:
+            return run(*edges) < 0
+        parts: list[Future[int]] = []
+        try:
+            for low, high in pairwise(edges[1:]):
+                parts.append(self._threads().submit(run, low, high))
+            first = run(0, edges[1])
+        finally:  # no thread plays on after an exception
+            others = joined(parts)
+        return max(first, *others) < 0
+
+    def _run_some(
+        self,
+        recording: Recording,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        restarts: bool,
+        records: bool,
+        now: int,
+    ) -> int:
+        return run_boards(
+            *self.boards,
+            *self.sets,
+            *self.views,
+            *self.outcome,
+            *self.template,
+            *flat(recording),
+            self.rng,
+            self.policy_rng,
+            policies,
+            self._sizes,
+            self._densities,
+            self._weights,
+            fresh,
+            low,
+            high,
+            turns,
+            self._max_turns,
+            restarts,
+            self._teams,
+            records,
+            now,
+        )
+
+    def _threads(self) -> ThreadPoolExecutor:
+        # A fork has none of its parent's threads.
+        if self._pool is None or self._process != os.getpid():
+            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="generals_env")
+            self._process = os.getpid()
+        return self._pool
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._pool is not None and self._process == os.getpid():
+            self._pool.shutdown()
+        self._pool = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle everything but the threads."""
+        return {**self.__dict__, "_pool": None}
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """Return zeros in memory that has been touched once, in large pages where the system offers them."""
+    array = np.empty(shape, dtype)
+    array[:] = 0
+    return array

@@ -1,0 +1,51 @@
+"""Asks for the memory that the next turn of a board will write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generals_env.engine.bitboards import has_bit
+from generals_env.engine.boards import Boards
+from generals_env.engine.jit import subroutine
+from generals_env.engine.observations.incremental import Sets, Views
+from generals_env.engine.prefetch import fetch
+
+__all__ = ["prefetch_turn"]
+
+
+@subroutine
+def prefetch_turn(boards: Boards, b: int, sets: Sets, views: Views, actions: Any) -> None:
+    """Ask for what the next turn of board ``b`` will write.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        sets: Sets of the boards.
+        views: Views of the boards.
+        actions: (B, P) int64, the actions of the turn.
+    """
+    tiles = boards.owner.shape[1]
+    width = boards.games[b]["width"]
+    for player in range(boards.players.shape[1]):
+        action = actions[b, player]
+        if action >= 8 * tiles:
+            continue
+        start = action // 4 % tiles
+        direction = action % 4
+        end = start + (width if direction == 1 else -width)
+        if direction >= 2:
+            end = start + (1 if direction == 3 else -1)
+        end = min(max(end, 0), tiles - 1)  # an illegal action may lead anywhere
+        for tile in (start, end):
+            fetch(boards.owner, (b, tile))
+            fetch(boards.army, (b, tile))
+            fetch(views.shown, (b, player, tile))
+            fetch(views.observations, (b, player, 0, tile))
+            for half in range(2):
+                fetch(views.masks, (b, player, 4 * (half * tiles + tile)))
+        row = end // width
+        if not has_bit(sets.land[b, player, row], end - row * width):  # a capture, if anything
+            for near in (max(end - width, 0), end, min(end + width, tiles - 1)):
+                fetch(boards.terrain, (b, near))
+                for channel in (2, 4, 7, 8):
+                    fetch(views.observations, (b, player, channel, near))

@@ -1,0 +1,83 @@
+"""A recorded game played again and written down, in one call from Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import Boards
+from generals_env.engine.jit import kernel
+from generals_env.engine.packed.recording import BOARDS, Recording, begin_game, record_board
+from generals_env.engine.rules.turn import kill, neutralise, winner
+from generals_env.engine.simulation.single_game import AFTER, BEFORE, replay_turn
+
+__all__ = ["record_moves"]
+
+
+@kernel
+def record_moves(
+    boards: Boards,
+    moves: npt.NDArray[np.int32],
+    queued_by: npt.NDArray[np.int32],
+    events: npt.NDArray[np.int32],
+    last: int,
+    weights: npt.NDArray[np.float64],
+    heads: npt.NDArray[np.int32],
+    used: npt.NDArray[np.int64],
+    active: npt.NDArray[np.bool_],
+    recording: Recording,
+    now: int,
+) -> bool:
+    """Play a recorded game, and write its turns down until it ends or the recording has no room for another turn.
+
+    The turns are those of ``Replay.collect``, which plays one at a time. To go on, call again with the same arrays and an
+    empty recording: it begins with the board before the next turn.
+
+    Args:
+        boards: Two boards; row ``AFTER`` is played on.
+        moves: (M, 5) int32, see ``select_queued``.
+        queued_by: (M,) int32, the turn from which each of them waits in a queue; never less than that of the one before.
+        events: (E, 2) int32, player and turn of each surrender or time-out, in file order.
+        last: Turn at which the game is cut off.
+        weights: (11,) float64, see ``score_turn``.
+        heads: (P,) int32, in and out, see ``select_queued``.
+        used: (2,) int64, in and out: how many moves have been queued, how many events have happened.
+        active: (P,) bool, in and out: whose game has not ended.
+        recording: Where to, of one game.
+        now: Nanoseconds UTC.
+
+    Returns:
+        Whether the game has ended.
+    """
+    players = active.shape[0]
+    actions = np.zeros(players, np.int64)
+    rewards = np.zeros(players, np.float32)
+    terminated = np.zeros(players, np.bool_)
+    truncated = np.zeros(players, np.bool_)
+    illegal = np.zeros(players, np.bool_)
+    # A turn brings two boards where one was changed before it.
+    while recording.counts[BOARDS] + 2 <= recording.packed.tiles.shape[0]:
+        turn = boards.games[AFTER]["turn"]
+        # With nobody alive a game runs on (rule 28), but then no player experiences it.
+        if not active.any() or winner(boards, AFTER) >= 0 or turn >= last:
+            return True
+        while used[1] < events.shape[0] and events[used[1], 1] <= turn:
+            player = events[used[1], 0]
+            if boards.players[AFTER, player]["alive"]:
+                kill(boards, AFTER, player)
+            else:
+                neutralise(boards, AFTER, player)
+            used[1] += 1
+            recording.present[0] = -1  # the board before this turn is not the one after the last
+        while used[0] < moves.shape[0] and queued_by[used[0]] <= turn:
+            used[0] += 1
+        replay_turn(boards, BEFORE, AFTER, moves, heads, used[0], active, weights, actions, terminated, rewards)
+        over = winner(boards, AFTER) >= 0 or turn + 1 >= last
+        for player in range(players):
+            truncated[player] = over and active[player] and not terminated[player]
+        if recording.present[0] < 0:
+            begin_game(recording, boards, BEFORE, 0)
+        record_board(recording, boards, AFTER, 0, actions, active, illegal, rewards, terminated, truncated, False, -1, now)
+        for player in range(players):
+            active[player] = active[player] and not terminated[player] and not truncated[player]
+    return False

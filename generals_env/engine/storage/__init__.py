@@ -1,0 +1,1 @@
+"""Arrays that hold recorded experience: rings, pools, segments, trees, sets."""

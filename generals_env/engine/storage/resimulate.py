@@ -1,0 +1,144 @@
+"""One game played again, a turn at a time: what ``rules.advance`` does, without looking at every tile of every turn."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import CITY, GAME, PLAYER, SWAMP, Boards
+from generals_env.engine.jit import inlined, kernel, subroutine
+from generals_env.engine.rules.moves import take_actions
+from generals_env.engine.rules.turn import LAND_TURNS, apply_moves, end_by_idling, grow_generals, grow_tile, neutralise_due
+
+__all__ = ["Table", "copy_board", "empty_table", "list_growing", "play_turn", "same_board"]
+
+
+class Table(NamedTuple):
+    """Room to play one game on."""
+
+    boards: Boards  # row 0 is played on, row 1 compared with
+    actions: npt.NDArray[np.int64]  # (P,)
+    illegal: npt.NDArray[np.bool_]  # (P,)
+    start: npt.NDArray[np.int32]  # (P,)
+    end: npt.NDArray[np.int32]  # (P,)
+    half: npt.NDArray[np.int32]  # (P,)
+    order: npt.NDArray[np.int32]  # (P,)
+    homes: npt.NDArray[np.int64]  # (P,)
+    growing: npt.NDArray[np.int32]  # (H*W + 1,) how many cities and swamps there are, then their tiles
+
+
+@kernel
+def empty_table(tiles: int, players: int) -> Table:
+    """Return room to play on."""
+    return Table(
+        Boards(
+            np.zeros((2, tiles), np.int8),
+            np.zeros((2, tiles), np.int32),
+            np.zeros((2, tiles), np.int8),
+            np.zeros((2, players), PLAYER),
+            np.zeros(2, GAME),
+        ),
+        np.zeros(players, np.int64),
+        np.zeros(players, np.bool_),
+        np.zeros(players, np.int32),
+        np.zeros(players, np.int32),
+        np.zeros(players, np.int32),
+        np.zeros(players, np.int32),
+        np.zeros(players, np.int64),
+        np.zeros(tiles + 1, np.int32),
+    )
+
+
+@inlined
+def list_growing(boards: Boards, b: int, growing: npt.NDArray[np.int32]) -> None:
+    """List the cities and swamps of a board."""
+    count = 0
+    terrain = boards.terrain[b]
+    for tile in range(terrain.shape[0]):
+        if terrain[tile] == CITY or terrain[tile] == SWAMP:
+            count += 1
+            growing[count] = tile
+    growing[0] = count
+
+
+@inlined
+def play_turn(boards: Boards, b: int, table: Table) -> None:
+    """Play one turn of board ``b`` with the table's actions: what ``rules.advance`` does, quickly.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        table: Its ``growing`` lists what grows on the board, and is kept up to date.
+    """
+    for player in range(table.homes.shape[0]):
+        table.homes[player] = boards.players[b, player]["general"]
+    take_actions(boards, b, table.actions, table.start, table.end, table.half, table.illegal)
+    neutralise_due(boards, b)
+    apply_moves(boards, b, table.start, table.end, table.half, table.order)
+    rare = False
+    for player in range(table.homes.shape[0]):
+        rare = rare or table.homes[player] != boards.players[b, player]["general"]
+    if rare:
+        list_growing(boards, b, table.growing)
+    boards.games[b]["turn"] += 1
+    turn = boards.games[b]["turn"]
+    if turn % LAND_TURNS == 0:
+        grow_generals(boards, b)
+        for tile in range(boards.owner.shape[1]):
+            grow_tile(boards, b, tile, True)
+    elif turn % 2 == 0:
+        grow_generals(boards, b)
+        for k in range(table.growing[0]):
+            grow_tile(boards, b, np.int64(table.growing[k + 1]), False)
+    end_by_idling(boards, b)
+
+
+@subroutine
+def same_board(boards: Boards, b: int, others: Boards, i: int) -> bool:
+    """Return whether two boards are equal."""
+    game, other = boards.games[b], others.games[i]
+    if (
+        game["turn"] != other["turn"]
+        or game["last_move"] != other["last_move"]
+        or game["rows"] != other["rows"]
+        or game["columns"] != other["columns"]
+        or game["version"] != other["version"]
+        or game["modifiers"] != other["modifiers"]
+        or game["fog"] != other["fog"]
+    ):
+        return False
+    for player in range(boards.players.shape[1]):
+        mine, theirs = boards.players[b, player], others.players[i, player]
+        if (
+            mine["general"] != theirs["general"]
+            or mine["surrendered"] != theirs["surrendered"]
+            or mine["team"] != theirs["team"]
+            or mine["alive"] != theirs["alive"]
+        ):
+            return False
+    differs = np.int32(0)
+    owner, army, terrain = boards.owner[b], boards.army[b], boards.terrain[b]
+    other_owner, other_army, other_terrain = others.owner[i], others.army[i], others.terrain[i]
+    for tile in range(army.shape[0]):
+        differs |= army[tile] ^ other_army[tile]
+    for tile in range(army.shape[0]):
+        differs |= np.int32((owner[tile] ^ other_owner[tile]) | (terrain[tile] ^ other_terrain[tile]))
+    return bool(differs == 0)
+
+
+@subroutine
+def copy_board(boards: Boards, b: int, others: Boards, i: int) -> None:
+    """Copy board ``b`` over board ``i`` of ``others``."""
+    owner, army, terrain = boards.owner[b], boards.army[b], boards.terrain[b]
+    other_owner, other_army, other_terrain = others.owner[i], others.army[i], others.terrain[i]
+    for tile in range(owner.shape[0]):
+        other_owner[tile] = owner[tile]
+    for tile in range(owner.shape[0]):
+        other_army[tile] = army[tile]
+    for tile in range(owner.shape[0]):
+        other_terrain[tile] = terrain[tile]
+    for player in range(boards.players.shape[1]):
+        others.players[i, player] = boards.players[b, player]
+    others.games[i] = boards.games[b]
