@@ -25,10 +25,10 @@ from generals_env.vector import GeneralsVector
 __all__ = ["WholeGames", "compile_kernels", "compiling", "ending", "games_at_once", "play_games"]
 
 #: Games that are played at once, unless the user says how many: more are not faster.
-MOST_AT_ONCE = 512
+MAX_AT_ONCE = 512
 
 #: Memory for the tensors and masks of these games.
-MOST_BYTES = 2**28
+MAX_BYTES = 2**28
 
 #: Turns of each game between two looks at whether enough games have ended: what a thread plays on end.
 TURNS = 128
@@ -149,11 +149,11 @@ class WholeGames(ClosingSink):
             self._chosen = name
             self._drawn = {name: self._drawn[name]}
 
-    def boards(self, most: int) -> Boards:
-        """Return at most ``most`` boards of one game, evenly spaced, and its last one: a game that was won if there is one."""
+    def boards(self, limit: int) -> Boards:
+        """Return up to ``limit`` evenly spaced boards of one game, a game that was won if there is one, then its last board."""
         game = ExperienceBatch.concat(self._drawn[self._chosen or next(iter(self._drawn))])
         turns, rows = np.unique(game.turn, return_index=True)
-        step = -(-len(turns) // most)
+        step = -(-len(turns) // limit)
         last = game.next_state_index[np.argmax(game.turn)]
         return unpack(game.boards, np.append(game.state_index[rows[::step]], last))
 
@@ -176,7 +176,7 @@ def ending(winner: int, truncated: bool) -> str:
 def games_at_once(games: int, players: int, tiles: int) -> int:
     """Return how many of ``games`` games to play at once."""
     size = players * tiles * (9 * 4 + 8)  # nine float32 planes and the mask
-    return max(min(games, MOST_AT_ONCE, MOST_BYTES // size), 1)
+    return max(min(games, MAX_AT_ONCE, MAX_BYTES // size), 1)
 
 
 def play_games(games: GeneralsVector, policies: Sequence[str], seed: int, sink: WholeGames) -> float:
