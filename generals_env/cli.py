@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import typer
 from rich.table import Table
 
-from generals_env import __version__, cli_dataset, parallel_env, replay
+from generals_env import __version__, cli_dataset, make_vec, replay
 from generals_env.cli_dataset import FormatName, Naming, console, errors, progress_bar
+from generals_env.cli_record import WholeGames, compile_kernels, games_at_once, play_games
 from generals_env.cli_serve import serve
-from generals_env.cli_signals import EndingSignals, ending_at_once
+from generals_env.cli_signals import EndingSignals
 from generals_env.engine.boards import MAX_PLAYERS
-from generals_env.engine.simulation.single_game import AFTER
-from generals_env.errors import GeneralsError, ReplayError
-from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
-from generals_env.recorders.experience.sink import ClosingSink
-from generals_env.recorders.formats import format_of
+from generals_env.errors import ConfigError, GeneralsError, ReplayError
+from generals_env.opponents import POLICIES
+from generals_env.recorders import DatasetWriter, open_dataset, record_replays
 from generals_env.render import draw_board, save_gif
-from generals_env.wrappers import Opponent
 
 __all__ = ["app", "main"]
 
@@ -39,6 +35,8 @@ GIF_TILE = 20  # pixels
 Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander.")]
 Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
 Size = Annotated[int, typer.Option(min=4, max=64)]
+Picture = Annotated[Path | None, typer.Option(help="Where to write a moving picture of a game, one that is won if possible.")]
+AtOnce = Annotated[int | None, typer.Option(min=1, help="How many games to play at once; 512, or what fits into 256 MiB.")]
 
 
 @app.command()
@@ -52,43 +50,36 @@ def record(
     rules: Annotated[str, typer.Option(help="live, or v3 to v18.")] = "live",
     policies: Policies = "expander",
     seed: Seed = 0,
-    gif: Annotated[Path | None, typer.Option(help="Where to write a moving picture of the first game.")] = None,
+    gif: Picture = None,
     form: FormatName = "npz",
     naming: Naming = "packed",
+    parallel_games: AtOnce = None,
 ) -> None:
-    """Play games between built-in policies and record every transition."""
+    """Play games between built-in policies, many at once, and record every transition."""
     names = policies.split(",")
     if len(names) == 1:
         names *= players
     if len(names) != players:
         raise typer.BadParameter(f"expected one policy or {players}, got {len(names)}", param_hint="--policies")
-    opponents = [Opponent(name, seed + 1000 + player) for player, name in enumerate(names)]
-    game = parallel_env(players=players, height=height, width=width, max_turns=max_turns, rules=rules)
-    frames: list[npt.NDArray[np.uint8]] = []
-    endings: Counter[str] = Counter()
-    turns = 0
-    with kept(out, form, naming) as writer, ExperienceRecorder(game, writer, policies=names) as env:
-        with console.status("compiling"), ending_at_once():  # seconds, and only the first time
-            compile_kernels(names, form)
-        started = time.perf_counter()
+    if unknown := [name for name in names if name not in POLICIES]:
+        raise ConfigError(f"policies: expected one of {', '.join(POLICIES)} for each player, got {unknown[0]!r}")
+    at_once = min(games, parallel_games or games_at_once(games, players, height * width))
+    venv = make_vec(at_once, players=players, height=height, width=width, max_turns=max_turns, rules=rules)
+    with kept(out, form, naming) as writer:
+        compile_kernels(form, picture=gif is not None)
         with progress_bar() as bar:
-            for number in bar.track(range(games), description="playing"):
-                observations, _ = env.reset(seed=seed + number)
-                while env.agents:
-                    if gif and number == 0:
-                        frames.append(draw_board(game.game.boards, AFTER, tile_size=GIF_TILE))
-                    actions = {agent: opponents[game.index[agent]](observations[agent]) for agent in env.agents}
-                    observations, _, _, truncated, _ = env.step(actions)
-                    turns += 1
-                endings[ending(game.get_winner(), any(truncated.values()))] += 1
-        env.flush()
-        seconds = time.perf_counter() - started
-        experiences = env.experiences
+            task = bar.add_task("playing", total=games)
+
+            def show() -> None:
+                bar.update(task, completed=sink.games, description=f"playing {sink.experiences:13,} experiences")
+
+            sink = WholeGames(writer, games, picture=gif is not None, on_write=show)
+            seconds = play_games(venv, names, seed, sink)
     if gif:
         with console.status(f"drawing {gif}"):
-            frames.append(draw_board(game.game.boards, AFTER, tile_size=GIF_TILE))
-            save_gif(frames[:: max(len(frames) // GIF_FRAMES, 1)], gif)
-    print_summary(out, games, turns, endings, experiences, seconds, gif)
+            boards = sink.boards(GIF_FRAMES)
+            save_gif([draw_board(boards, b, tile_size=GIF_TILE) for b in range(len(boards.games))], gif)
+    print_summary(out, sink, at_once, seconds, gif)
 
 
 @contextmanager
@@ -103,53 +94,19 @@ def kept(out: str, form: str, naming: str) -> Iterator[DatasetWriter]:
         raise
 
 
-class Encoder(ClosingSink):
-    """Makes files of what it is given, and keeps none of them."""
-
-    def __init__(self, form: str) -> None:
-        self._format = format_of(form)
-
-    def write(self, batch: ExperienceBatch) -> None:
-        """Make a file."""
-        self._format.encode(batch)
-
-    def flush(self) -> None:
-        """Do nothing: nothing is kept."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def compile_kernels(names: Sequence[str], form: str) -> None:
-    """Play and record one turn, so that what comes after is not held up."""
-    with ExperienceRecorder(parallel_env(), Encoder(form)) as env:
-        observations, _ = env.reset(seed=0)
-        for name in names:
-            Opponent(name, 0)(observations[env.agents[0]])
-        env.step(dict.fromkeys(env.agents, env.game.actions_count - 1))
-
-
-def ending(winner: int, truncated: bool) -> str:
-    """Return how a game ended: which player won, that it was a draw, or that it was cut off."""
-    if winner >= 0:
-        return f"player_{winner}"
-    return "cut off" if truncated else "draws"
-
-
-def print_summary(
-    out: str, games: int, turns: int, endings: Counter[str], experiences: int, seconds: float, gif: Path | None
-) -> None:
+def print_summary(out: str, played: WholeGames, at_once: int, seconds: float, gif: Path | None) -> None:
     """Print what was played and recorded."""
-    size = open_dataset(out).nbytes
-    names = [*(f"player_{player}" for player in range(MAX_PLAYERS)), "draws", "cut off"]
-    outcome = [f"{name} {endings[name]}" for name in names if endings[name]]
+    size, experiences = open_dataset(out).nbytes, played.experiences
+    winners = [f"player_{player} {played.endings[f'player_{player}']:,}" for player in range(MAX_PLAYERS)]
     table = Table(title=f"generals_env {__version__}", show_header=False)
-    table.add_row("games", f"{games:,}")
-    table.add_row("turns", f"{turns:,}")
-    table.add_row("winners", ", ".join(outcome))
+    table.add_row("games", f"{played.games:,} ({at_once:,} at once)")
+    table.add_row("turns", f"{played.turns:,}")
+    table.add_row("winners", ", ".join(winner for winner in winners if not winner.endswith(" 0")) or "no game was won")
+    table.add_row("draws", f"{played.endings['draws']:,}")
+    table.add_row("cut off", f"{played.endings['cut off']:,}")
     table.add_row("experiences", f"{experiences:,}")
     table.add_row("bytes on disk", f"{size:,} ({size / max(experiences, 1):.1f} an experience)")
-    table.add_row("experiences per second", f"{experiences / seconds:,.0f}")
+    table.add_row("experiences per second", f"{experiences / seconds:,.0f} (played, recorded, written)")
     table.add_row("recorded in", out)
     if gif:
         table.add_row("picture", str(gif))
@@ -159,11 +116,11 @@ def print_summary(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for recordings and picture.")] = Path("runs/demo"),
-    games: Annotated[int, typer.Option(min=1)] = 200,
+    games: Annotated[int, typer.Option(min=1)] = 2000,
     seed: Seed = 0,
 ) -> None:
-    """Play 200 expander games on 20x20 boards, record them, and draw one."""
-    record(str(out / time.strftime("%Y%m%d-%H%M%S")), games=games, seed=seed, gif=out / "game.gif")
+    """Play 2,000 expander games on 20x20 boards, hundreds at once, record them, and draw one."""
+    record(str(out / time.strftime("%Y%m%d-%H%M%S")), games=games, seed=seed, gif=out / "game.gif", form="games")
 
 
 @app.command(name="replay")

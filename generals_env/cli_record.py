@@ -1,0 +1,235 @@
+"""Plays many games at once for the command line, and records a given number of whole ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from generals_env import make_vec
+from generals_env.cli_dataset import console
+from generals_env.cli_signals import ending_at_once
+from generals_env.engine.boards import NEUTRAL, Boards
+from generals_env.engine.packed.packing import unpack
+from generals_env.recorders import ExperienceBatch, ExperienceRecorder
+from generals_env.recorders.experience.sink import ClosingSink, Sink
+from generals_env.recorders.formats import format_of
+from generals_env.vector import GeneralsVector
+
+__all__ = ["WholeGames", "compile_kernels", "compiling", "ending", "games_at_once", "play_games"]
+
+#: Games that are played at once, unless the user says how many: more are not faster.
+MAX_AT_ONCE = 512
+
+#: Memory for the tensors and masks of these games.
+MAX_BYTES = 2**28
+
+#: Turns of each game between two looks at whether enough games have ended: what a thread plays on end.
+TURNS = 128
+
+#: Games of which one becomes the picture: the first of them that is won.
+CANDIDATES = 8
+
+#: Seconds after which compilation is announced where no spinner can be shown.
+SILENCE = 2.0
+
+COMPILING = "compiling kernels, on the first run only: takes about a minute"
+
+
+@dataclass
+class Running:
+    """A game that has begun and not ended for all its players.
+
+    Attributes:
+        number: How many games began before it.
+        ended: Players for whom it has ended.
+        winner: The player who won, or ``NEUTRAL``.
+        truncated: Whether it was cut off.
+        turns: Turns played, known for players for whom it has ended.
+    """
+
+    number: int
+    ended: int = 0
+    winner: int = NEUTRAL
+    truncated: bool = False
+    turns: int = 0
+
+
+class WholeGames(ClosingSink):
+    """Passes the first ``count`` games that begin on to a sink, each one whole, and counts how they end.
+
+    A vector environment never stops: where a game ends, the next one begins. The games to keep are chosen when they begin, as
+    the first games to end are shorter than the average. Experiences of later games are dropped, and ``sequence`` is made
+    gapless again.
+
+    Attributes:
+        games: Games that have ended.
+        turns: Turns of these.
+        experiences: Experiences passed on.
+        endings: How games ended; see ``ending``.
+    """
+
+    def __init__(self, sink: Sink, count: int, picture: bool = False, on_write: Callable[[], object] = bool) -> None:
+        """Pass games on to ``sink``.
+
+        Args:
+            sink: Where to.
+            count: How many games.
+            picture: Whether to keep the boards of a game for ``boards``.
+            on_write: Is called after each batch.
+        """
+        self.games = self.turns = self.experiences = 0
+        self.endings: Counter[str] = Counter()
+        self._sink = sink
+        self._count = count
+        self._on_write = on_write
+        self._begun = 0
+        self._running: dict[str, Running] = {}
+        self._drawn: dict[str, list[ExperienceBatch]] = {}  # games of which one becomes the picture
+        self._candidates = CANDIDATES if picture else 0
+        self._chosen: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all games have ended."""
+        return self.games == self._count
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """Take a batch, and pass on what it has of the games to keep."""
+        for name in batch.game_ids:
+            if name not in self._running and self._begun < self._count:
+                self._running[name] = Running(self._begun)
+                self._begun += 1
+        kept = np.array([name in self._running for name in batch.game_ids], np.bool_)
+        if not kept.all():
+            batch = batch.select(kept[batch.game])
+        batch.rows["sequence"] = np.arange(self.experiences, self.experiences + len(batch))
+        if len(batch):
+            self._sink.write(batch)
+            self.experiences += len(batch)  # only now: a batch that the sink refuses comes again
+            self._keep_boards(batch)
+            self._count_endings(batch)
+        self._on_write()
+
+    def _keep_boards(self, batch: ExperienceBatch) -> None:
+        if self._chosen is not None:
+            return
+        for game, name in enumerate(batch.game_ids):
+            if self._running[name].number < self._candidates:
+                self._drawn.setdefault(name, []).append(batch.select(batch.game == game))
+
+    def _count_endings(self, batch: ExperienceBatch) -> None:
+        rows = np.flatnonzero(batch.terminated | batch.truncated)
+        grounds = batch.boards.entries["ground"][batch.next_state_index[rows]]
+        players = batch.player_id[rows]
+        alive = batch.boards.players["alive"][grounds, players] & batch.terminated[rows]
+        for row, player, survives in zip(rows.tolist(), players.tolist(), alive.tolist(), strict=True):
+            name = batch.game_ids[batch.game[row]]
+            game = self._running[name]
+            game.ended += 1
+            game.truncated |= bool(batch.truncated[row])
+            game.turns = max(game.turns, int(batch.turn[row]) + 1)
+            if survives:
+                game.winner = player
+            if game.ended == batch.players:
+                self._end(name, game)
+
+    def _end(self, name: str, game: Running) -> None:
+        del self._running[name]
+        self.games += 1
+        self.turns += game.turns
+        self.endings[ending(game.winner, game.truncated)] += 1
+        if game.winner >= 0 and name in self._drawn and self._chosen is None:
+            self._chosen = name
+            self._drawn = {name: self._drawn[name]}
+
+    def boards(self, limit: int) -> Boards:
+        """Return up to ``limit`` evenly spaced boards of one game, a game that was won if there is one, then its last board."""
+        game = ExperienceBatch.concat(self._drawn[self._chosen or next(iter(self._drawn))])
+        turns, rows = np.unique(game.turn, return_index=True)
+        step = -(-len(turns) // limit)
+        last = game.next_state_index[np.argmax(game.turn)]
+        return unpack(game.boards, np.append(game.state_index[rows[::step]], last))
+
+    def flush(self) -> None:
+        """Flush the sink."""
+        self._sink.flush()
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()
+
+
+def ending(winner: int, truncated: bool) -> str:
+    """Return how a game ended: which player won, that it was a draw, or that it was cut off."""
+    if winner >= 0:
+        return f"player_{winner}"
+    return "cut off" if truncated else "draws"
+
+
+def games_at_once(games: int, players: int, tiles: int) -> int:
+    """Return how many of ``games`` games to play at once."""
+    size = players * tiles * (9 * 4 + 8)  # nine float32 planes and the mask
+    return max(min(games, MAX_AT_ONCE, MAX_BYTES // size), 1)
+
+
+def play_games(games: GeneralsVector, policies: Sequence[str], seed: int, sink: WholeGames) -> float:
+    """Play and record until ``sink`` has all its games; return how many seconds that took, writing included."""
+    turns = min(TURNS, games.config.max_turns)
+    with ExperienceRecorder(games, sink, policies=policies) as env:
+        started = time.perf_counter()
+        env.reset(seed=seed)
+        while not sink.complete:
+            env.play(turns, policies)
+        sink.flush()
+        return time.perf_counter() - started
+
+
+class Encoder(ClosingSink):
+    """Makes files of what it is given, and keeps none of them."""
+
+    def __init__(self, form: str) -> None:
+        self._format = format_of(form)
+
+    def write(self, batch: ExperienceBatch) -> None:
+        """Make a file."""
+        self._format.encode(batch)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def compile_kernels(form: str, picture: bool) -> None:
+    """Play, record and encode one turn, so that what comes after is not held up; show that while it takes long."""
+    with compiling(), ending_at_once():
+        sink = WholeGames(Encoder(form), 1, picture)
+        play_games(make_vec(2, max_turns=1), ("expander", "random"), 0, sink)
+        if picture:
+            sink.boards(1)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Show a spinner with the time that has passed; where there is no terminal, one line if it takes more than two seconds."""
+    if console.is_terminal:
+        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+        with Progress(*columns, console=console, transient=True) as bar:
+            bar.add_task(COMPILING, total=None)
+            yield
+        return
+    line = threading.Timer(SILENCE, console.print, [COMPILING])
+    line.daemon = True
+    line.start()
+    try:
+        yield
+    finally:
+        line.cancel()
