@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.collector import Collector, Transition
+from generals_env.concurrency.guard import Guard
 from generals_env.config import GameConfig
 from generals_env.engine.boards import Boards, copy_boards, put_boards
 from generals_env.engine.rules import turn as rules
 from generals_env.engine.rules.map_generator import ATTEMPTS, generate_map
 from generals_env.engine.simulation.single_game import AFTER, BEFORE, play_turn, view_board
 from generals_env.errors import ConfigError, StateError
-from generals_env.guard import Guard
 from generals_env.seeding import seed_state
 
 __all__ = ["Game"]

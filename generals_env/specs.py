@@ -13,7 +13,10 @@ from gymnasium.envs.registration import EnvSpec
 
 from generals_env.arguments import plain
 
-__all__ = ["JsonSpec", "json_value"]
+__all__ = ["LEFT_OUT", "JsonSpec", "json_value"]
+
+#: Fields of ``GameConfig`` that metadata of recorded experience tell elsewhere, or that make no difference to a game.
+LEFT_OUT = ("reward", "render_mode", "render_player")
 
 
 class JsonSpec:

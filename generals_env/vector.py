@@ -13,20 +13,20 @@ from gymnasium.vector.utils import batch_space
 
 from generals_env.actions import check_actions
 from generals_env.arguments import check_flag, check_options, positive
+from generals_env.concurrency.guard import Guard
+from generals_env.concurrency.interrupts import pending, raise_pending
+from generals_env.concurrency.threads import available_cores
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
 from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.rules.map_generator import ATTEMPTS
 from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.batch_kernel import Outcome
 from generals_env.errors import ConfigError, StateError
-from generals_env.guard import Guard
-from generals_env.interrupts import pending, raise_pending
 from generals_env.opponents import POLICIES
 from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_states
 from generals_env.spaces import action_space, observation_space
 from generals_env.specs import JsonSpec
-from generals_env.threads import available_cores
 
 __all__ = ["GeneralsVector", "PlayCounts", "VectorFace", "make_vec", "positive"]
 

@@ -15,10 +15,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import generals_env
-from generals_env import cli_record, make_vec
-from generals_env.cli import app, print_summary
-from generals_env.cli_dataset import console
-from generals_env.cli_record import WholeGames, compiling, games_at_once
+from generals_env import make_vec
+from generals_env.cli import record
+from generals_env.cli.app import app, print_summary
+from generals_env.cli.dataset import console
+from generals_env.cli.record import WholeGames, compiling, games_at_once
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, open_dataset, verify_dataset
 from generals_env.recorders.sinks import ClosingSink
@@ -192,7 +193,7 @@ def test_compilation_that_takes_long_is_announced(monkeypatch: pytest.MonkeyPatc
     with compiling():
         pass
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr(cli_record, "SILENCE", 0.0)
+    monkeypatch.setattr(record, "SILENCE", 0.0)
     with compiling():
         for thread in threading.enumerate():
             if isinstance(thread, threading.Timer):

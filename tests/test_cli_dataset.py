@@ -10,7 +10,7 @@ from s3 import s3, s3_process
 from test_cli import run, runner
 from test_dataset_writer import everything, key, recorded
 
-from generals_env.cli import app
+from generals_env.cli.app import app
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceLog, open_dataset
 from generals_env.recorders.formats import FORMATS
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from generals_env import make_vec
-from generals_env.cli_signals import EndingSignals
+from generals_env.cli.ending_signals import EndingSignals
 from generals_env.recorders import DatasetWriter, ExperienceRecorder, open_dataset, verify_dataset
 
 if sys.platform == "win32":
@@ -185,7 +185,7 @@ COMPILING = """
 import numba
 from numba.core import compiler_machinery, types
 from numba.extending import overload
-from generals_env.cli_signals import EndingSignals
+from generals_env.cli.ending_signals import EndingSignals
 import signal, sys
 
 def marked(x):
@@ -222,7 +222,7 @@ def test_a_signal_waits_for_the_end_of_a_compilation() -> None:
 
 AT_ONCE = """
 import signal
-from generals_env.cli_signals import EndingSignals, ending_at_once
+from generals_env.cli.ending_signals import EndingSignals, ending_at_once
 with EndingSignals(), ending_at_once():
     print("begun")
     try:

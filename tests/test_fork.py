@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from generals_env.processes import Owner
+from generals_env.concurrency.process_owner import Owner
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 

@@ -15,11 +15,11 @@ from helpers import Memory, check_batches, same
 from interrupting import Interrupter
 
 import generals_env
-from generals_env import threads
+from generals_env.concurrency import threads
+from generals_env.concurrency.interrupts import raise_pending
 from generals_env.engine.simulation.interruptible_spans import LEAST_STRETCH, Span, joined
 from generals_env.engine.simulation.single_game import view_board
 from generals_env.errors import ConfigError, StateError
-from generals_env.interrupts import raise_pending
 from generals_env.recorders import ExperienceRecorder
 from generals_env.recorders.recording import kernel_player
 from generals_env.wrappers import FrameStack
@@ -45,7 +45,7 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Future[Any]]]:
     """Let batches and recorders use pools that keep what they were given."""
     monkeypatch.setattr("generals_env.engine.simulation.batch.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.recorders.recording.kernel_player.ThreadPoolExecutor", Pool)
-    monkeypatch.setattr("generals_env.threads.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("generals_env.concurrency.threads.ThreadPoolExecutor", Pool)
     monkeypatch.setattr(threads, "_pools", {})
     Pool.given.clear()
     yield Pool.given

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from generals_env import interrupts
-from generals_env.interrupts import deferred, raise_pending
+from generals_env.concurrency import interrupts
+from generals_env.concurrency.interrupts import deferred, raise_pending
 
 
 class ToldError(Exception):

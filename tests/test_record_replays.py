@@ -20,11 +20,11 @@ from recorded import Facts, facts
 
 import generals_env
 from generals_env import ReplayError, RewardConfig, StorageError, replay
+from generals_env.concurrency.threads import available_cores
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
 from generals_env.recorders.recording import human_replays
 from generals_env.recorders.recording.game_collector import GameCollector
 from generals_env.recorders.recording.turn_batcher import Journal
-from generals_env.threads import available_cores
 
 #: Weights that tell every kind of reward apart.
 WEIGHTS = RewardConfig(0.3, -0.2, 0.01, -0.02, 2, -3, 10, -11, 0.7, -0.6, 0.05)

@@ -19,10 +19,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lzstring import LZString
 
-from generals_env import ReplayError, RewardConfig, lz_string, replay
+from generals_env import ReplayError, RewardConfig, replay
 from generals_env.engine import boards as codes
-from generals_env.lz_string import decompress
-from generals_env.replay_fields import POSITIONS
+from generals_env.replay import lz_string
+from generals_env.replay.fields import POSITIONS
+from generals_env.replay.lz_string import decompress
 
 HUMAN = DATA / "B5--zeFUe.json.gz"
 

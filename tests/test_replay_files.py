@@ -18,9 +18,9 @@ from lzstring import LZString
 from typer.testing import CliRunner
 
 from generals_env import ReplayError, replay
-from generals_env.cli import app
+from generals_env.cli.app import app
 from generals_env.recorders import record_replays
-from generals_env.replay_fields import POSITIONS, REQUIRED
+from generals_env.replay.fields import POSITIONS, REQUIRED
 
 #: A game of three on a board of 3 x 4, one of whom never spawned.
 GAME: dict[str, Any] = {

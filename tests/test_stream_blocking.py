@@ -19,8 +19,8 @@ from recorded import cut, facts, record_game, renamed
 from test_stream_records import records_of
 
 import generals_env
+from generals_env.concurrency.interrupts import deferred
 from generals_env.errors import StateError
-from generals_env.interrupts import deferred
 from generals_env.recorders import (
     ExperienceBatch,
     ExperienceConsumer,

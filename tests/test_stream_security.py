@@ -309,7 +309,7 @@ def test_the_server_still_gives_what_was_there(server: ServerProcess) -> None:
 
 
 def serving(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    code = "import sys, typer; from generals_env.cli_serve import serve; typer.run(serve)"
+    code = "import sys, typer; from generals_env.cli.serve import serve; typer.run(serve)"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,

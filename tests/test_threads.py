@@ -15,8 +15,8 @@ from helpers import Memory, check_batches
 from recorded import record_game
 
 import generals_env
+from generals_env.concurrency.guard import Guard
 from generals_env.errors import StateError
-from generals_env.guard import Guard
 from generals_env.recorders import (
     DatasetWriter,
     DeduplicatingSink,

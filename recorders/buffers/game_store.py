@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.concurrency.threads import divided
 from generals_env.engine.boards import GAME, PLAYER, Boards
 from generals_env.engine.packed.packing import PackedBoards, empty_packed
 from generals_env.engine.packed.recording import EXPERIENCE
@@ -37,7 +38,6 @@ from generals_env.recorders.buffers.growable_tables import (
 )
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns
-from generals_env.threads import divided
 
 __all__ = ["GameStore"]
 

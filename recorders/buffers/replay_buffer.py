@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import is_number, positive
+from generals_env.concurrency.interrupts import deferred, raise_pending
+from generals_env.concurrency.process_owner import Owner
 from generals_env.engine.packed.packing import ENTRY
 from generals_env.engine.packed.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
-from generals_env.interrupts import deferred, raise_pending
 from generals_env.pickling import pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.buffers.growable_tables import row_bytes
 from generals_env.recorders.buffers.reader_positions import Readers
 from generals_env.recorders.buffers.store import Keys, Store

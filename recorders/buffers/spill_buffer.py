@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from generals_env.arguments import check_integer, is_number
+from generals_env.concurrency.interrupts import deferred, raise_pending
+from generals_env.concurrency.process_owner import Owner, finalize
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.interrupts import deferred, raise_pending
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner, finalize
 from generals_env.recorders.buffers.spill_files import Segment, decode, encode, segments_in
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.atomic_files import UNFINISHED, Unfinished, make_folder, unfinished_file

@@ -14,8 +14,7 @@ from generals_env.errors import ConfigError, MapError
 from generals_env.opponents import POLICIES
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.recording.metadata import LEFT_OUT
-from generals_env.specs import json_value
+from generals_env.specs import LEFT_OUT, json_value
 
 __all__ = ["Origins"]
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from generals_env.arguments import check_integer, is_number
+from generals_env.concurrency.interrupts import deferred
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.interrupts import deferred
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.datasets.data_file import entry_of, mend_index
 from generals_env.recorders.datasets.index import FileEntry
 from generals_env.recorders.datasets.retention import Retention

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.concurrency.threads import divided
 from generals_env.engine.boards import Boards
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.packed.expand import expand_masks, expand_views
@@ -23,7 +24,6 @@ from generals_env.recorders.experience import collate, n_step, symmetry
 from generals_env.recorders.experience.data import ExperienceData
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.tensors import Tensors
-from generals_env.threads import divided
 
 if TYPE_CHECKING:
     from generals_env.recorders.experience.torch_tensors import TorchTensors

@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import StorageError
-from generals_env.processes import Owner
 from generals_env.recorders.filesystem.sqlite_connections import connect
 
 __all__ = ["FileLock"]

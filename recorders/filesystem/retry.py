@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from generals_env.arguments import check_integer, is_number, make_plain
+from generals_env.concurrency.interrupts import pending
 from generals_env.errors import ConfigError
-from generals_env.interrupts import pending
 from generals_env.pickling import pickled_as
 
 __all__ = ["Retry", "is_permanent"]
@@ -51,7 +51,7 @@ class Retry:
     """How often, and when, something is tried again: by default 5 times in all, after 0.1, 0.2, 0.4 and 0.8 seconds.
 
     To each wait up to ``first_wait`` is added at random, so that many who failed together do not come again together. A signal
-    that was put off (see ``generals_env.interrupts``) ends the tries.
+    that was put off (see ``generals_env.concurrency.interrupts``) ends the tries.
 
     Attributes:
         tries: How often in all, 1 or more.

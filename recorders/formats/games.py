@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.concurrency.threads import divided
 from generals_env.engine.boards import GAME, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAYER
 from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.gather import gather
@@ -28,7 +29,6 @@ from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import below, checked_batch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.threads import divided
 from generals_env.version import __version__
 
 __all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.arguments import check_flag, check_integer, is_number
+from generals_env.concurrency.interrupts import deferred
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.interrupts import deferred
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import Selection

@@ -9,8 +9,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import StateError, StorageError
-from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import Selection
 from generals_env.recorders.log.chunk_rows import Chunk, may_match, wanted_after

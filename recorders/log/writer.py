@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import StateError, StorageError
-from generals_env.processes import Owner
 from generals_env.recorders.filesystem.checked_json import sync_file
 from generals_env.recorders.filesystem.disk_space import free_bytes
 from generals_env.recorders.filesystem.file_lock import FileLock

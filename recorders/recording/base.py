@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from generals_env.arguments import check_flag, check_integer
+from generals_env.concurrency.guard import Guard
+from generals_env.concurrency.process_owner import finalize
 from generals_env.errors import ConfigError
-from generals_env.guard import Guard
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import finalize
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.turn_batcher import MAX_WAITING_BYTES, Journal
 from generals_env.recorders.sinks.pending_batches import check_overflow

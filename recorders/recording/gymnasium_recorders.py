@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorWrapper
 
+from generals_env.concurrency.guard import Guard
 from generals_env.engine.packed.recording import NOBODY
 from generals_env.errors import ConfigError
-from generals_env.guard import Guard
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder
 from generals_env.recorders.recording.dense_capture import Shown, tensor_of

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from generals_env import replay
 from generals_env.arguments import as_config
+from generals_env.concurrency.threads import available_cores
 from generals_env.config import RewardConfig
 from generals_env.engine.boards import copy_boards
 from generals_env.engine.packed.packing import PackedBoards, first_rows, trimmed
@@ -31,7 +32,6 @@ from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import AnySink, Sink
 from generals_env.recorders.sinks.multi import open_sink
-from generals_env.threads import available_cores
 
 __all__ = ["RecordedReplays", "record_replays"]
 

@@ -13,13 +13,10 @@ import numpy as np
 from generals_env.config import GameConfig
 from generals_env.recorders.formats.npz import SCHEMA
 from generals_env.recorders.recording.wrapper_stack import Observed
-from generals_env.specs import json_value
+from generals_env.specs import LEFT_OUT, json_value
 from generals_env.version import __version__
 
 __all__ = ["particulars", "seed_of"]
-
-#: Fields of ``GameConfig`` that are told elsewhere or make no difference to a game.
-LEFT_OUT = ("reward", "render_mode", "render_player")
 
 
 def particulars(config: GameConfig, observed: Observed, policies: Sequence[Any] | None) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
+from generals_env.concurrency.guard import Guard
 from generals_env.engine.packed.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.face import Face
-from generals_env.guard import Guard
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder
 from generals_env.recorders.recording.game_collector import GameCollector

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.concurrency.interrupts import deferred, raise_pending
+from generals_env.concurrency.process_owner import Owner
 from generals_env.engine.boards import Boards
 from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.gather import gather_rows
@@ -32,8 +34,6 @@ from generals_env.engine.packed.recording import (
     record_turn,
 )
 from generals_env.errors import StorageError
-from generals_env.interrupts import deferred, raise_pending
-from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.sink import Sink

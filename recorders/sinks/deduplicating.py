@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import check_integer
+from generals_env.concurrency.process_owner import Owner
 from generals_env.engine.storage.hash_set import EMPTY, Words, add_new, empty_hash_set, forget_newest, in_order
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.sink import Sink

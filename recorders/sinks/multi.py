@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.arguments import check_integer
+from generals_env.concurrency.interrupts import deferred, pending, raise_pending
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.interrupts import deferred, pending, raise_pending
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import AnySink, ClosingSink, Sink
 from generals_env.recorders.sinks.branch import Branch

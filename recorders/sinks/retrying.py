@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.arguments import as_config
-from generals_env.interrupts import raise_pending
+from generals_env.concurrency.interrupts import raise_pending
+from generals_env.concurrency.process_owner import Owner
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import ClosingSink, Sink
 from generals_env.recorders.filesystem.retry import Retry

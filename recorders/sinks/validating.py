@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from generals_env.arguments import check_flag
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
 from generals_env.recorders.experience.validation import Reason, Validation, validate

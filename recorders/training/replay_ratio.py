@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from generals_env.processes import Owner
+from generals_env.concurrency.process_owner import Owner
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from generals_env.arguments import as_config, check_integer
+from generals_env.concurrency.interrupts import deferred
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.interrupts import deferred
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.client.background_reader import BackgroundReader

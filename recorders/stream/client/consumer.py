@@ -13,9 +13,9 @@ import grpc
 import numpy as np
 
 from generals_env.arguments import as_config, check_integer
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import Selection

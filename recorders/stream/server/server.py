@@ -15,9 +15,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from generals_env.arguments import as_config, is_number
+from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.processes import Owner
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
 from generals_env.recorders.stream.protocol import experience_pb2 as pb

@@ -5,8 +5,8 @@ from __future__ import annotations
 from threading import get_ident
 from types import TracebackType
 
+from generals_env.concurrency.interrupts import deferred
 from generals_env.errors import StateError
-from generals_env.interrupts import deferred
 
 __all__ = ["Guard"]
 

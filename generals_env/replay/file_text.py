@@ -12,7 +12,7 @@ import zlib
 from typing import Any
 
 from generals_env.errors import ReplayError
-from generals_env.lz_string import decompress
+from generals_env.replay.lz_string import decompress
 
 __all__ = ["parse", "unzipped"]
 

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from generals_env.cli_dataset import console
-from generals_env.cli_signals import REPEAT
+from generals_env.cli.dataset import console
+from generals_env.cli.ending_signals import REPEAT
 from generals_env.errors import ConfigError
 from generals_env.recorders import ExperienceLog, ReplayBuffer
 from generals_env.recorders.stream.server.limits import Limits

@@ -44,9 +44,9 @@ from generals_env.engine.observations.reference import visible_to
 from generals_env.engine.rules import turn as rules
 from generals_env.engine.simulation.single_game import AFTER, BEFORE, replay_turn
 from generals_env.errors import ReplayError
-from generals_env.lz_string import MOST_CHARACTERS
-from generals_env.replay_fields import is_missing, listed, named, records, text, whole, wholes
-from generals_env.replay_text import parse, unzipped
+from generals_env.replay.fields import is_missing, listed, named, records, text, whole, wholes
+from generals_env.replay.file_text import parse, unzipped
+from generals_env.replay.lz_string import MOST_CHARACTERS
 
 __all__ = ["Replay", "ReplayTurn", "from_dict", "read"]
 

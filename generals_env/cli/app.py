@@ -12,11 +12,12 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from generals_env import __version__, cli_dataset, make_vec, replay
-from generals_env.cli_dataset import FormatName, Naming, console, errors, progress_bar
-from generals_env.cli_record import WholeGames, compile_kernels, games_at_once, play_games
-from generals_env.cli_serve import serve
-from generals_env.cli_signals import EndingSignals
+from generals_env import __version__, make_vec, replay
+from generals_env.cli.dataset import FormatName, Naming, console, errors, progress_bar
+from generals_env.cli.dataset import app as dataset_app
+from generals_env.cli.ending_signals import EndingSignals
+from generals_env.cli.record import WholeGames, compile_kernels, games_at_once, play_games
+from generals_env.cli.serve import serve
 from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.errors import ConfigError, GeneralsError, ReplayError
 from generals_env.opponents import POLICIES
@@ -26,7 +27,7 @@ from generals_env.render import draw_board, save_gif
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
-app.add_typer(cli_dataset.app, name="dataset")
+app.add_typer(dataset_app, name="dataset")
 app.command()(serve)
 
 GIF_FRAMES = 100  # of one game: long games skip turns
@@ -190,7 +191,3 @@ def main() -> None:
             if signals.received:  # what was written to is a terminal that is gone
                 raise SystemExit(signals.status) from None
             raise
-
-
-if __name__ == "__main__":
-    main()

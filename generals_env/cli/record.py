@@ -13,8 +13,8 @@ import numpy as np
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from generals_env import make_vec
-from generals_env.cli_dataset import console
-from generals_env.cli_signals import ending_at_once
+from generals_env.cli.dataset import console
+from generals_env.cli.ending_signals import ending_at_once
 from generals_env.engine.boards import NEUTRAL, Boards
 from generals_env.engine.packed.packing import unpack
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder

@@ -1,0 +1,7 @@
+"""The command ``generals-env``."""
+
+from __future__ import annotations
+
+from generals_env.cli.app import main
+
+__all__ = ["main"]

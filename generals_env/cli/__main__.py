@@ -1,0 +1,7 @@
+"""Runs the command by ``python -m generals_env.cli``."""
+
+from __future__ import annotations
+
+from generals_env.cli.app import main
+
+main()

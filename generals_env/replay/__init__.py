@@ -1,0 +1,7 @@
+"""Recorded games of people: read from files, checked, and played again turn by turn."""
+
+from __future__ import annotations
+
+from generals_env.replay.reader import Replay, ReplayTurn, from_dict, read
+
+__all__ = ["Replay", "ReplayTurn", "from_dict", "read"]
