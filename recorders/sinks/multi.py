@@ -241,7 +241,5 @@ def open_sink(sink: AnySink) -> Sink:
     if isinstance(sink, Sink):
         return sink
     if isinstance(sink, (list, tuple)) and sink:
-        from generals_env.recorders.sinks.multi import MultiSink
-
         return MultiSink(sink)
     raise ConfigError(f"sink: expected a path, an object with write, flush and close, or several of these, got {sink!r}")
