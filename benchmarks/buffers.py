@@ -34,7 +34,7 @@ from generals_env import replay
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.recording.game_collector import GameCollector
-from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKS = ROOT.parent / "shared" / "conformance" / "packs_1v1"
@@ -275,7 +275,7 @@ class Batches(list[ExperienceBatch]):
 def human_games(console: Console) -> None:
     """Compress recorded games of people."""
     batches = Batches()
-    journal = Journal(batches)
+    journal = TurnBatcher(batches)
     collector = GameCollector(journal)
     for path in sorted(PACKS.glob("*.json.gz"))[:1]:
         for case in json.loads(gzip.decompress(path.read_bytes())):

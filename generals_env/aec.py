@@ -11,13 +11,13 @@ from generals_env.actions import check_action
 from generals_env.arguments import shown
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
-from generals_env.face import Face
+from generals_env.face import PettingZooBase
 from generals_env.game import Observation
 
 __all__ = ["GeneralsAEC"]
 
 
-class GeneralsAEC(Face, AECEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
+class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
     """Generals for 2 to 16 agents who choose one after another and move at once.
 
     Nobody sees another's choice of the same turn. Observations are dicts of ``"observation"`` float32 (C, H, W), C = 9 or

@@ -55,7 +55,7 @@ CHARACTERS = {
     "o": (OWNER_OBSERVATORY, OBSERVATORY),
 }
 LETTERS = "ABCDEFGHIJKLMNOP"
-MOST_ARMY = 10**6
+MAX_ARMY = 10**6
 
 
 def parse_board(text: str) -> Boards:
@@ -107,9 +107,9 @@ def parse_tile(symbol: str, row: int, column: int) -> tuple[int, int, int]:
     if re.fullmatch(r"[0-9]", symbol):
         return NEUTRAL, CITY, 40 + int(symbol)
     match = re.fullmatch(r"(\$|[+-])([0-9]{1,7})", symbol)
-    if match is None or int(match[2]) > MOST_ARMY:
+    if match is None or int(match[2]) > MAX_ARMY:
         raise MapError(
-            f"map: expected one of . # A-P 0-9 x s d l o $ARMY +ARMY -ARMY (armies up to {MOST_ARMY}) "
+            f"map: expected one of . # A-P 0-9 x s d l o $ARMY +ARMY -ARMY (armies up to {MAX_ARMY}) "
             f"in row {row}, column {column}, got {symbol!r}"
         )
     army = int(match[2])

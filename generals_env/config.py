@@ -33,12 +33,12 @@ MODIFIERS = {"leapfrog": LEAPFROG, "defenseless": DEFENSELESS, "torus": TORUS, "
 RENDER_MODES = ("human", "ansi", "rgb_array")
 RENDER_FPS = 10  # turns a second in films and windows of other libraries
 
-MOST_REWARD = float(np.finfo(np.float32).max)  # rewards are recorded in 32 bits
+MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are recorded in 32 bits
 MIN_SIZE, MAX_SIZE = 4, 64
-MOST_TURNS = 2**31 - 1
+MAX_TURNS = 2**31 - 1
 MAX_MOUNTAINS = 0.3  # beyond it random ground falls apart (site percolation: 0.41 on an infinite square lattice)
 MAX_CITIES = 0.2
-LEAST_AREA = 8  # tiles for each player: fair seats exist on every such board
+MIN_AREA = 8  # tiles for each player: fair seats exist on every such board
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class RewardConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             weight = plain(value)
-            if not is_number(weight) or not abs(weight) <= MOST_REWARD:
+            if not is_number(weight) or not abs(weight) <= MAX_REWARD:
                 raise ConfigError(f"reward {field.name}: expected a finite number, got {shown(value, 80)}")
             object.__setattr__(self, field.name, weight)  # frozen
 
@@ -174,7 +174,7 @@ class GameConfig:
         check_integer("players", self.players, 2, MAX_PLAYERS)
         for name in ("height", "width"):
             check_size(name, getattr(self, name))
-        check_integer("max_turns", self.max_turns, 1, MOST_TURNS)
+        check_integer("max_turns", self.max_turns, 1, MAX_TURNS)
         check_flag("fog", self.fog)
         if not isinstance(self.rules, str) or not re.fullmatch(r"live|v([3-9]|1[0-8])", self.rules):
             raise ConfigError(f"rules: expected 'live' or 'v3' to 'v{LIVE_VERSION}', got {shown(self.rules)}")
@@ -217,9 +217,9 @@ class GameConfig:
         if low > high:
             raise ConfigError(f"mountain_density: expected (least, most), got {shown(self.mountain_density)}")
         smallest = bounds(self.height)[0] * bounds(self.width)[0]
-        if self.map is None and smallest < LEAST_AREA * self.players:
+        if self.map is None and smallest < MIN_AREA * self.players:
             raise ConfigError(
-                f"players: expected at most one for every {LEAST_AREA} tiles, "
+                f"players: expected at most one for every {MIN_AREA} tiles, "
                 f"got {self.players} on a board of {bounds(self.height)[0]}x{bounds(self.width)[0]}"
             )
 
@@ -234,7 +234,7 @@ class GameConfig:
         """
         if max_episode_steps is None or (max_episode_steps == -1 and is_number(max_episode_steps)):
             return self
-        steps = check_integer("max_episode_steps", max_episode_steps, 1, MOST_TURNS)
+        steps = check_integer("max_episode_steps", max_episode_steps, 1, MAX_TURNS)
         return dataclasses.replace(self, max_turns=min(self.max_turns, steps))
 
     @property

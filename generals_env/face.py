@@ -17,12 +17,12 @@ from generals_env.game import Game
 from generals_env.pickling import CopiedWhole
 from generals_env.spaces import action_space, observation_space, state_space
 
-__all__ = ["Face"]
+__all__ = ["PettingZooBase"]
 
-Self = TypeVar("Self", bound="Face")
+Self = TypeVar("Self", bound="PettingZooBase")
 
 
-class Face(CopiedWhole):
+class PettingZooBase(CopiedWhole):
     """A game seen through agents named ``player_0``, ``player_1``, ..."""
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - PettingZoo's own name and type

@@ -212,7 +212,7 @@ class Game:
             for collector in self.collectors:
                 collector.on_game_end()
 
-    # --- Views and copies -----------------------------------------------------------------------------------------
+    # --- Observations and copies -----------------------------------------------------------------------------------------
 
     def observation(self, player: int) -> Observation:
         """Return a copy of what ``player`` observes."""

@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 from generals_env.actions import check_action
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
-from generals_env.face import Face
+from generals_env.face import PettingZooBase
 from generals_env.game import Observation
 
 __all__ = ["GeneralsParallel"]
@@ -20,7 +20,7 @@ __all__ = ["GeneralsParallel"]
 Told = tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
 
 
-class GeneralsParallel(Face, ParallelEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
+class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
     """Generals for 2 to 16 agents who choose and move at once; observations as in the AEC environment."""
 
     def __init__(self, config: GameConfig) -> None:

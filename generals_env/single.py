@@ -19,13 +19,13 @@ from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_state
 from generals_env.spaces import action_space, observation_space
 from generals_env.specs import JsonSpec
-from generals_env.vector import Array, Observations, VectorFace
+from generals_env.vector import Array, Observations, VectorBase
 
 __all__ = ["GeneralsSingle", "GeneralsSingleVector"]
 
 
-class GeneralsSingleVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """B games, each with one learning player; the others are played by ``opponent``. See ``VectorFace`` for its methods.
+class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """B games, each with one learning player; the others are played by ``opponent``. See ``VectorBase`` for its methods.
 
     A game ends for this face when it ends for the learning player.
     """

@@ -28,7 +28,7 @@ from generals_env.seeding import seed_states
 from generals_env.spaces import action_space, observation_space
 from generals_env.specs import JsonSpec
 
-__all__ = ["GeneralsVector", "PlayCounts", "VectorFace", "make_vec", "positive"]
+__all__ = ["GeneralsVector", "PlayCounts", "VectorBase", "make_vec", "positive"]
 
 Array = npt.NDArray[Any]
 Observations = dict[str, Array]
@@ -79,7 +79,7 @@ class TurnListener(Protocol):
         """Take note that the environment is as the step leaves it. What is raised here spoils nothing."""
 
 
-class VectorFace(CopiedWhole, JsonSpec):
+class VectorBase(CopiedWhole, JsonSpec):
     """B games in arrays: seeds, resets, checks, and what a step tells. Subclasses say whose view it is.
 
     Attributes:
@@ -355,8 +355,8 @@ class VectorFace(CopiedWhole, JsonSpec):
             raise StateError(f"{name}: expected a call of reset() before, got none")
 
 
-class GeneralsVector(VectorFace, gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """B games with the views of all P players: arrays (B, P, ...); see ``VectorFace`` for its methods.
+class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """B games with the views of all P players: arrays (B, P, ...); see ``VectorBase`` for its methods.
 
     To Gymnasium this is a vector environment whose observations, actions and rewards have a first axis of players.
 

@@ -14,7 +14,7 @@ from generals_env import replay
 from generals_env.errors import ReplayError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.recording.game_collector import GameCollector
-from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 #: Duels in ``tests/data``; of other games there, batches with these cannot be put together.
 OWN = ("duel", "duel_large", "duel_small", "duel_square", "duel_tall", "duel_wide", "old")
@@ -25,7 +25,7 @@ COLUMNS = ("action", "reward", "sequence", "player_id", "illegal", "terminated",
 def recorded(games: list[replay.Replay]) -> list[ExperienceBatch]:
     """Record games; those that need sight which is not built are left out."""
     batches = Memory()
-    journal = Journal(batches)
+    journal = TurnBatcher(batches)
     collector = GameCollector(journal)
     for game in games:
         try:

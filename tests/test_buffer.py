@@ -16,7 +16,7 @@ from generals_env.recorders.buffers import save_load
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.integrity import checked_batch
+from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.filesystem.stores import LocalStore
 
@@ -96,7 +96,7 @@ def test_what_an_earlier_call_gave_is_written_over(kind: str) -> None:
 def test_all_that_a_draw_gives_fits_together(store: str, kind: str) -> None:
     buffer = filled(store, kind)
     for drawn in (buffer.sample(500), buffer.sample(100, n_step=3), buffer.sample_trajectories(5, 9)):
-        checked_batch(drawn)
+        validate_arrays(drawn)
 
 
 def test_arrays_that_do_not_fit_are_never_written_to() -> None:

@@ -22,7 +22,7 @@ from generals_env.cli.dataset import console
 from generals_env.cli.record import WholeGames, compiling, games_at_once
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, open_dataset, verify_dataset
-from generals_env.recorders.sinks import ClosingSink
+from generals_env.recorders.experience.sink import ClosingSink
 
 DATA = Path(__file__).parent / "data"
 runner = CliRunner()

@@ -17,7 +17,7 @@ from interrupting import Interrupter
 import generals_env
 from generals_env.concurrency import threads
 from generals_env.concurrency.interrupts import raise_pending
-from generals_env.engine.simulation.interruptible_spans import LEAST_STRETCH, Span, joined
+from generals_env.engine.simulation.interruptible_spans import MIN_STRETCH, Span, joined
 from generals_env.engine.simulation.single_game import view_board
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders import ExperienceRecorder
@@ -202,7 +202,7 @@ def test_pieces_that_take_long_become_shorter(monkeypatch: pytest.MonkeyPatch) -
     pieces = []
     for _ in range(100):
         span.advance(lambda low, high, turns: pieces.append((high - low) * turns) or -1)
-    assert pieces[-1] == LEAST_STRETCH
+    assert pieces[-1] == MIN_STRETCH
 
 
 def test_handler_that_raises_nothing_lets_a_play_go_on() -> None:

@@ -22,7 +22,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.disk_space import free_bytes, linux_mounts, mac_mounts, network_kind, network_kind_of
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog
-from generals_env.recorders.log.chunk_rows import MOST_EXPERIENCES
+from generals_env.recorders.log.chunk_rows import MAX_EXPERIENCES
 
 PART = 20  # experiences of a batch
 
@@ -90,15 +90,15 @@ def test_batches_come_back_in_order_and_numbered_by_the_log(tmp_path: Path, dura
 
 
 def test_large_batches_become_several_chunks_in_one_transaction(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
-    large = ExperienceBatch.concat(parts * (2 * MOST_EXPERIENCES // (PART * len(parts)) + 1))
+    large = ExperienceBatch.concat(parts * (2 * MAX_EXPERIENCES // (PART * len(parts)) + 1))
     with opened(tmp_path) as log:
         assert log.write(large) == len(large) - 1
         found = list(log.read())
-    assert [len(batch) for batch in found] == [MOST_EXPERIENCES] * (len(found) - 1) + [len(large) % MOST_EXPERIENCES]
+    assert [len(batch) for batch in found] == [MAX_EXPERIENCES] * (len(found) - 1) + [len(large) % MAX_EXPERIENCES]
     assert len(found) > 2
     by_hand = [
         large.select(np.arange(low, low + len(batch)))
-        for low, batch in zip(range(0, len(large), MOST_EXPERIENCES), found, strict=True)
+        for low, batch in zip(range(0, len(large), MAX_EXPERIENCES), found, strict=True)
     ]
     for one, other in zip(found, by_hand, strict=True):
         assert same(contents(one), contents(numbered(other, int(one.sequence[0]))))

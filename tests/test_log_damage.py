@@ -15,7 +15,7 @@ from test_log import parts as parts  # noqa: PLC0414 - a fixture
 
 from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.log.lost_ranges import missing
+from generals_env.recorders.log.abandoned_ranges import missing
 from generals_env.recorders.log.segment_files import PAGE, companions, segment_path
 
 COUNT = 30  # batches of the log that is damaged

@@ -31,7 +31,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make groups of 50 rows."""
-    monkeypatch.setattr(form, "MOST_ROWS", 50)
+    monkeypatch.setattr(form, "MAX_ROWS", 50)
 
 
 def opened(batch: ExperienceBatch) -> Any:

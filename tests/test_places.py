@@ -20,7 +20,7 @@ from s3 import FaultyProxy, faulty_s3, s3, s3_process
 from generals_env import ConfigError, StorageError
 from generals_env.recorders import Retry, RetryingSink
 from generals_env.recorders.filesystem.retry import is_permanent
-from generals_env.recorders.filesystem.stores import LocalStore, RemoteStore, Store, Stored, open_store
+from generals_env.recorders.filesystem.stores import FileStore, LocalStore, RemoteStore, Stored, open_store
 
 __all__ = ["faulty_s3", "s3", "s3_process"]
 
@@ -35,11 +35,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(place: str) -> Store:
+def store(place: str) -> FileStore:
     return open_store(place, create=True, retry=QUICK)
 
 
-def test_files_are_written_once_and_read_back(store: Store) -> None:
+def test_files_are_written_once_and_read_back(store: FileStore) -> None:
     content = os.urandom(70_000)
     store.create("a/b=1/c.bin", content)
     with pytest.raises(FileExistsError):
@@ -66,7 +66,7 @@ def test_files_are_written_once_and_read_back(store: Store) -> None:
     assert sum(1 for _ in store.files()) == 3
 
 
-def test_a_file_is_changed_and_deleted(store: Store) -> None:
+def test_a_file_is_changed_and_deleted(store: FileStore) -> None:
     seen: list[bytes | None] = []
 
     def changed(to: bytes | None) -> Callable[[bytes | None], bytes | None]:
@@ -99,7 +99,7 @@ def test_changes_at_the_same_time_are_all_kept(kind: str, request: pytest.Fixtur
     assert sorted(content) == [10 * number + part for number in range(4) for part in range(4)]
 
 
-def test_stores_are_pickled_without_their_connections(store: Store) -> None:
+def test_stores_are_pickled_without_their_connections(store: FileStore) -> None:
     store.create("a", b"content")
     copy = pickle.loads(pickle.dumps(store))
     if not store.url.startswith("memory"):

@@ -24,7 +24,7 @@ from generals_env.concurrency.threads import available_cores
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
 from generals_env.recorders.recording import human_replays
 from generals_env.recorders.recording.game_collector import GameCollector
-from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 #: Weights that tell every kind of reward apart.
 WEIGHTS = RewardConfig(0.3, -0.2, 0.01, -0.02, 2, -3, 10, -11, 0.7, -0.6, 0.05)
@@ -49,7 +49,7 @@ def told(batches: Iterable[ExperienceBatch]) -> Facts:
 def turn_by_turn(games: Iterable[replay.Replay], reward: RewardConfig | None = None) -> Facts:
     """Return what recording one turn after another gives."""
     batches = Memory()
-    journal = Journal(batches)
+    journal = TurnBatcher(batches)
     collector = GameCollector(journal)
     for game in games:
         game.collect(collector, reward)
@@ -311,7 +311,7 @@ def test_games_before_a_bad_one_are_recorded_and_none_behind_it(tmp_path: Path) 
     assert result.games == len(batches) == 39
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MOST_AHEAD", 7), ("AHEAD_BYTES", 1)])
+@pytest.mark.parametrize(("limit", "value"), [("MAX_AHEAD", 7), ("AHEAD_BYTES", 1)])
 def test_games_that_wait_for_the_sink_are_bounded(
     limit: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

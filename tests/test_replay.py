@@ -238,8 +238,8 @@ def test_files_that_are_no_replays_are_refused(data: bytes, tmp_path: Path) -> N
 
 
 def test_large_files_and_bombs_are_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "MOST_BYTES", 10_000)
-    monkeypatch.setattr(replay, "MOST_CHARACTERS", 10_000)
+    monkeypatch.setattr(replay, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(replay, "MAX_CHARACTERS", 10_000)
     text = json.dumps(GAME) + " " * 20_000
     for number, data in enumerate((text.encode(), gzip.compress(text.encode(), mtime=0))):
         (tmp_path / str(number)).write_bytes(data)
@@ -288,7 +288,7 @@ def test_a_bomb_costs_no_more_than_its_cap() -> None:
     assert peak < 2 * 2**20
     with pytest.raises(ReplayError, match="data: expected an end mark, got the end of 6 bytes"):
         decompress(pack("abcdef")[:6])
-    assert lz_string.MOST_CHARACTERS <= 2**26
+    assert lz_string.MAX_CHARACTERS <= 2**26
 
 
 def reads_or_refuses(path: Path, data: bytes) -> None:

@@ -26,7 +26,7 @@ import generals_env
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
 from generals_env.recorders.buffers.sb3_buffer import BoardReplayBuffer
-from generals_env.recorders.buffers.sb3_store import JoiningStore
+from generals_env.recorders.buffers.sb3_store import LinkedBoardStore
 from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry, SB3VecEnv
 
 SMALL: Options = {"height": 5, "width": 6, "max_turns": 12, "opponent": "random"}
@@ -464,7 +464,7 @@ def test_without_sb3_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 def test_a_batch_larger_than_the_tables_keeps_its_end() -> None:
     batch = record_game(1, 150, height=6, width=6, seat=0)
-    store = JoiningStore(batch, capacity=1000, max_bytes=3000)  # 64 boards
+    store = LinkedBoardStore(batch, capacity=1000, max_bytes=3000)  # 64 boards
     for _ in range(3):
         store.put(batch)
     (held,) = store.between(store.first, store.next)

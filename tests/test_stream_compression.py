@@ -80,4 +80,4 @@ def test_made_up_streams_are_refused_before_they_cost_memory(content: bytes) -> 
         list(decompress_experiences(zstandard.compress(content)))
     with pytest.raises(StorageError, match="data: expected experience 0"):
         list(decompress_experiences(b"nothing of the kind"))
-    assert compression.MOST_BYTES < 2**31
+    assert compression.MAX_BYTES < 2**31

@@ -28,7 +28,7 @@ from generals_env.recorders.stream.protocol.record_encoder import (
     varint,
     with_records,
 )
-from generals_env.recorders.stream.server.grpc_status import RefusedError
+from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 from generals_env.recorders.stream.server.message_parser import check_fields
 
 
@@ -265,7 +265,7 @@ def test_nothing_sound_gives_no_batch() -> None:
 def test_fields_are_counted_as_protobuf_does() -> None:
     data = pb.SubmitExperiencesRequest(experiences=[pb.Experience()] * 5, packed=[b"abc"]).SerializeToString()
     check_fields(data, 6)
-    with pytest.raises(RefusedError, match="expected at most 5 fields, got more"):
+    with pytest.raises(CallRejectedError, match="expected at most 5 fields, got more"):
         check_fields(data, 5)
     for broken in (b"\x0b", b"\x0a\xff", b"\xff" * 20):
         with pytest.raises((ValueError, IndexError)):

@@ -33,7 +33,7 @@ from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.server.limits import Limits
-from generals_env.recorders.stream.server.security import Guard
+from generals_env.recorders.stream.server.security import AuthInterceptor
 from generals_env.recorders.stream.server.server import ExperienceServer
 from generals_env.recorders.stream.server.service import SERVICE
 
@@ -172,7 +172,7 @@ def test_a_token_is_asked_of_every_call_but_the_check_of_health() -> None:
             assert refusal(lambda call=call, right=right: call(metadata=right))[0] == grpc.StatusCode.OK
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
-        assert refusal(lambda: health.Watch(health_pb2.HealthCheckRequest()))[0] == grpc.StatusCode.UNAUTHENTICATED
+        assert refusal(lambda: health.HealthMonitor(health_pb2.HealthCheckRequest()))[0] == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_who_calls_too_often_is_refused_for_a_while() -> None:
@@ -190,7 +190,7 @@ def test_who_calls_too_often_is_refused_for_a_while() -> None:
 
 
 def test_the_rate_counts_each_address_and_remembers_a_bounded_number() -> None:
-    guard = Guard(None, 1)
+    guard = AuthInterceptor(None, 1)
     assert [guard._admits("ipv4:1.2.3.4:5") for _ in range(4)] == [True, True, False, False]
     assert not guard._admits("ipv4:1.2.3.4:6")
     assert guard._admits("ipv4:1.2.3.5:5")

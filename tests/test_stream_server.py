@@ -31,7 +31,7 @@ from generals_env.recorders import ExperienceBatch, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.server.buffer_source import BufferFeed
+from generals_env.recorders.stream.server.buffer_source import BufferSource
 from generals_env.recorders.stream.server.server import ExperienceServer
 from generals_env.recorders.stream.server.service import SERVICE
 from generals_env.recorders.stream.server.statistics import Statistics
@@ -255,7 +255,7 @@ def test_b5_statistics_stay_true_while_games_come_and_go(block: int, monkeypatch
     monkeypatch.setattr("generals_env.recorders.stream.server.statistics.BLOCK", block)
     rng = np.random.default_rng(1)
     buffer = ReplayBuffer(700)
-    statistics = Statistics(BufferFeed(buffer, 0))
+    statistics = Statistics(BufferSource(buffer, 0))
     for turn in range(150):
         buffer.write(renamed(GAMES[turn % 4], f"{turn}", 0).slice(0, int(rng.integers(1, 121))).compact())
         if rng.random() < 0.3:

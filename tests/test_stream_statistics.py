@@ -15,8 +15,8 @@ from recorded import cut, games_of, record_game, renamed
 from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer
 from generals_env.recorders.experience.counted_columns import columns_of
 from generals_env.recorders.experience.recipe import Recipe, Shaping
-from generals_env.recorders.stream.server.buffer_source import BufferFeed
-from generals_env.recorders.stream.server.log_source import LogFeed
+from generals_env.recorders.stream.server.buffer_source import BufferSource
+from generals_env.recorders.stream.server.log_source import LogSource
 from generals_env.recorders.stream.server.statistics import Statistics
 
 GAME = record_game(3, 60, height=6, width=7)  # 120 experiences
@@ -59,7 +59,7 @@ class Counting(ReplayBuffer):
 
 def test_statistics_of_a_full_buffer_read_each_experience_twice_at_most() -> None:
     buffer = Counting(3000)
-    statistics = Statistics(BufferFeed(buffer, 0))
+    statistics = Statistics(BufferSource(buffer, 0))
     for number in range(25):
         buffer.write(renamed(GAME, f"{number}", 0))
     statistics.answer(frozenset())
@@ -80,7 +80,7 @@ def test_statistics_are_those_of_a_plain_count(store: str, block: int, kind: str
     game = {"plain": GAME, "shaped": SHAPED, "eight players": games_of("eight players", 1)[0]}[kind]
     rng = np.random.default_rng(1)
     buffer = ReplayBuffer(500, store=store)
-    statistics = Statistics(BufferFeed(buffer, 0))
+    statistics = Statistics(BufferSource(buffer, 0))
     for turn in range(60):
         buffer.write(renamed(game, f"{turn}", 0).slice(0, int(rng.integers(1, min(len(game), 400)))).compact())
         if turn % 20 == 19:
@@ -93,7 +93,7 @@ def test_statistics_are_those_of_a_plain_count(store: str, block: int, kind: str
 
 def test_statistics_follow_what_makes_room_for_consumers() -> None:
     buffer = ReplayBuffer(100, overflow="block")
-    statistics = Statistics(BufferFeed(buffer, 0))
+    statistics = Statistics(BufferSource(buffer, 0))
     for number in range(20):
         buffer.write(renamed(GAME, f"{number}", 0).slice(0, 60))
         buffer.took("a reader", buffer.span[1] - 10)
@@ -103,7 +103,7 @@ def test_statistics_follow_what_makes_room_for_consumers() -> None:
 
 def test_statistics_of_a_log_follow_its_retention(tmp_path: Path) -> None:
     with ExperienceLog(tmp_path, segment_bytes=1, max_bytes=60_000) as log:
-        statistics = Statistics(LogFeed(log))
+        statistics = Statistics(LogSource(log))
         for number in range(30):
             log.write(renamed(GAME, f"{number}", 0))
             check(statistics, ExperienceBatch.concat(list(log.read(log.first - 1))))
@@ -112,7 +112,7 @@ def test_statistics_of_a_log_follow_its_retention(tmp_path: Path) -> None:
 
 def test_statistics_forget_games_that_are_gone() -> None:
     buffer = ReplayBuffer(300)
-    statistics = Statistics(BufferFeed(buffer, 0))
+    statistics = Statistics(BufferSource(buffer, 0))
     one = GAME.slice(0, 1).compact()
     for number in range(3000):
         buffer.write(replace(one, game_ids=(f"game {number}",)))

@@ -20,7 +20,7 @@ from generals_env.recorders.stream.client import channel
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.server import buffer_source, message_batcher, server
-from generals_env.recorders.stream.server.buffer_source import BufferFeed
+from generals_env.recorders.stream.server.buffer_source import BufferSource
 from generals_env.recorders.stream.server.server import ExperienceServer
 from generals_env.recorders.stream.server.stream_sender import Stream
 from generals_env.recorders.stream.server.subscription import Subscription
@@ -64,7 +64,7 @@ def messages(buffer: Played, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> 
     clock = SimpleNamespace(monotonic=lambda: buffer.now)
     for module in (message_batcher, buffer_source):
         monkeypatch.setattr(module, "time", clock)
-    feed = BufferFeed(buffer, 0)
+    feed = BufferSource(buffer, 0)
     subscription = Subscription.of(ask(follow=True, **fields), feed, batches=True)
     stream = Stream(feed, subscription, 10**8, "consumer", lambda: True, threading.Event())
     for data in stream.batches():

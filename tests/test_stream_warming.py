@@ -96,7 +96,7 @@ def test_health_of_a_buffer_that_is_busy_is_serving(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(health, "PATIENCE", 0.05)
     monkeypatch.setattr(health, "INTERVAL", 0.01)
     looks: list[int] = []
-    monkeypatch.setattr(health.Watch, "_look", counted(health.Watch._look, looks))
+    monkeypatch.setattr(health.HealthMonitor, "_look", counted(health.HealthMonitor._look, looks))
     buffer = ReplayBuffer(100)
     buffer.write(record_game(3, 20, height=6, width=7))
     with ExperienceServer(buffer, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
@@ -110,8 +110,8 @@ def test_health_of_a_buffer_that_is_busy_is_serving(monkeypatch: pytest.MonkeyPa
         assert stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
 
 
-def counted(function: Callable[[health.Watch], None], calls: list[int]) -> Callable[[health.Watch], None]:
-    def call(watch: health.Watch) -> None:
+def counted(function: Callable[[health.HealthMonitor], None], calls: list[int]) -> Callable[[health.HealthMonitor], None]:
+    def call(watch: health.HealthMonitor) -> None:
         function(watch)
         calls.append(1)
 
@@ -121,7 +121,7 @@ def counted(function: Callable[[health.Watch], None], calls: list[int]) -> Calla
 def test_health_of_an_empty_buffer_tells_that_it_is_closed() -> None:
     buffer = ReplayBuffer(100)
     with ExperienceServer(buffer, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
-        told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=120)
+        told = health_pb2_grpc.HealthStub(channel).HealthMonitor(health_pb2.HealthCheckRequest(), timeout=120)
         assert next(told).status == health_pb2.HealthCheckResponse.SERVING
         buffer.close()
         assert next(told).status == health_pb2.HealthCheckResponse.NOT_SERVING

@@ -156,7 +156,7 @@ def test_every_row_has_its_own_symmetry() -> None:
         assert same(together[0][one], transform_observations(tiles[one], s, extents[one]))
         assert same(together[1][one], transform_masks(masks[one], s, (5, 5), extents[one]))
         assert same(together[2][one], transform_actions(actions[one], s, (5, 5), extents[one]))
-    # Views of any strides, and nothing at all.
+    # Observations of any strides, and nothing at all.
     assert same(transform_observations(tiles[:, 1], order, extents), np.ascontiguousarray(together[0][:, 1]))
     assert same(transform_masks(masks[:, 1], order, (5, 5), extents), np.ascontiguousarray(together[1][:, 1]))
     assert transform_observations(tiles[:0], order[:0]).shape == (0, 2, 3, 5, 5)

@@ -368,7 +368,7 @@ def test_records_of_different_games_do_not_mix() -> None:
 
 def test_too_much_is_refused_before_it_costs_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     data = tfrecord.encode(simple())
-    monkeypatch.setattr(tfrecord, "MOST_BYTES", 4 * len(split(data)[0]))
+    monkeypatch.setattr(tfrecord, "MAX_BYTES", 4 * len(split(data)[0]))
     with pytest.raises(
         StorageError, match=r"^data: expected the whole of record \d+ at byte \d+, got more than \d+ bytes of boards"
     ):

@@ -1,7 +1,7 @@
-"""What wrappers have in common: one ``Change`` of arrays with B games in front, and a face for each kind of environment.
+"""Applies one ``ArrayTransform`` of arrays with B games in front to every kind of Gymnasium environment.
 
-A wrapper says once what it changes, as a ``Change``; ``wrapped`` puts it over an environment of many games or of one. The
-faces know the course of the games: who begins, who goes on, whose last observation goes into the infos.
+A wrapper says once what it changes, as an ``ArrayTransform``; ``wrapped`` puts it over an environment of many games or of one.
+The faces know the course of the games: who begins, who goes on, whose last observation goes into the infos.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from generals_env.errors import ConfigError
 from generals_env.pickling import CopiedWhole
 from generals_env.single import GeneralsSingle
 from generals_env.specs import json_value
-from generals_env.vector import VectorFace
+from generals_env.vector import VectorBase
 
-__all__ = ["Change", "Env", "SingleWrapper", "VectorFaceWrapper", "wrapped"]
+__all__ = ["ArrayTransform", "Env", "SingleWrapper", "VectorTransform", "wrapped"]
 
 #: The kind of environment that goes into a wrapper is the kind that comes out.
 Env = TypeVar("Env", gymnasium.Env[Any, Any], VectorEnv[Any, Any, Any])
@@ -33,7 +33,7 @@ Flags = npt.NDArray[np.bool_]
 Observations = dict[str, Array]
 
 
-class Change:
+class ArrayTransform:
     """What a wrapper does; this one does nothing.
 
     Every array has a first axis of B games, B = 1 for an environment of one game; where all players are shown, a second
@@ -45,7 +45,7 @@ class Change:
         below: The space of one game's observations as they come in.
     """
 
-    name = "Change"
+    name = "ArrayTransform"
 
     def __init__(self, env: Any) -> None:
         """Get to know the environment.
@@ -55,14 +55,14 @@ class Change:
         """
         bottom: Any = env.unwrapped if isinstance(env, (gymnasium.Env, VectorEnv)) else None
         games: Any = bottom.games if isinstance(bottom, GeneralsSingle) else bottom
-        if not isinstance(games, VectorFace):
+        if not isinstance(games, VectorBase):
             raise ConfigError(
                 f"env: expected a GeneralsVector, GeneralsSingleVector or GeneralsSingle, wrapped or not, got {env!r:.200}"
             )
         space: Any = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
         if not isinstance(space, spaces.Dict) or set(space) != {"action_mask", "observation"}:
             raise ConfigError(f"env: expected observations that are dicts of observation and action_mask, got {space!r:.200}")
-        self.games: VectorFace = games
+        self.games: VectorBase = games
         self.below: spaces.Dict = space
 
     @property
@@ -112,10 +112,10 @@ class Change:
         return rewards
 
 
-class VectorFaceWrapper(CopiedWhole, VectorWrapper):
+class VectorTransform(CopiedWhole, VectorWrapper):
     """A change of an environment of many games."""
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], change: Change) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], change: ArrayTransform) -> None:
         """Put ``change`` over ``env``."""
         super().__init__(env)
         self.change = change
@@ -179,7 +179,7 @@ class VectorFaceWrapper(CopiedWhole, VectorWrapper):
 class SingleWrapper(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
     """A change of an environment of one game."""
 
-    def __init__(self, env: gymnasium.Env[Any, Any], change: Change, options: dict[str, Any]) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], change: ArrayTransform, options: dict[str, Any]) -> None:
         """Put ``change`` over ``env``; ``options`` are those of the wrapper's public name, for ``spec``."""
         super().__init__(env)
         self.change = change
@@ -232,11 +232,11 @@ def nobody(flags: Flags) -> Flags:
     return none
 
 
-def wrapped(env: Env, change: Change, **options: Any) -> Env:
+def wrapped(env: Env, change: ArrayTransform, **options: Any) -> Env:
     """Return ``env`` with ``change``, which was made with ``options``, over it, with the face that fits."""
     wrapper: Any
     if isinstance(env, VectorEnv):
-        wrapper = VectorFaceWrapper(env, change)
+        wrapper = VectorTransform(env, change)
     else:
         wrapper = SingleWrapper(env, change, json_value(options))
     made: Env = wrapper

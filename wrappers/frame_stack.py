@@ -9,12 +9,12 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from generals_env.arguments import positive
-from generals_env.wrappers.faces import Change, Env, Flags, Observations, wrapped
+from generals_env.wrappers.faces import ArrayTransform, Env, Flags, Observations, wrapped
 
 __all__ = ["FrameStack"]
 
 
-class Frames(Change):
+class Frames(ArrayTransform):
     """Keeps the last observations of every game."""
 
     name = "FrameStack"

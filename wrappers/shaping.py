@@ -12,16 +12,16 @@ from generals_env.engine.boards import Boards
 from generals_env.engine.observations.potential import potentials
 from generals_env.errors import ConfigError
 from generals_env.single import GeneralsSingleVector
-from generals_env.wrappers.faces import Array, Change, Env, Flags, Observations, wrapped
+from generals_env.wrappers.faces import Array, ArrayTransform, Env, Flags, Observations, wrapped
 
 __all__ = ["PotentialShaping"]
 
 
 #: Rewards have 32 bits: a larger weight would leave nothing of them.
-MOST_WEIGHT = 1e6
+MAX_WEIGHT = 1e6
 
 
-class Shaping(Change):
+class Shaping(ArrayTransform):
     """Keeps the potential of every game and player."""
 
     name = "PotentialShaping"
@@ -32,8 +32,8 @@ class Shaping(Change):
         if not is_number(gamma) or not 0 <= gamma <= 1:
             raise ConfigError(f"gamma: expected a discount from 0 to 1, got {gamma!r:.80}")
         for name, weight in weights.items():
-            if not is_number(weight) or not abs(weight) <= MOST_WEIGHT:
-                raise ConfigError(f"{name}: expected a number of at most {MOST_WEIGHT:g}, got {weight!r:.80}")
+            if not is_number(weight) or not abs(weight) <= MAX_WEIGHT:
+                raise ConfigError(f"{name}: expected a number of at most {MAX_WEIGHT:g}, got {weight!r:.80}")
         self.gamma = np.float32(gamma)
         self.weights = np.array(list(weights.values()), np.float64)
         self._potential = self._potentials(self.games.batch.boards)

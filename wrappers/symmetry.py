@@ -21,7 +21,7 @@ from generals_env.engine.symmetry import (
     transform_observations,
 )
 from generals_env.seeding import seed_states
-from generals_env.wrappers.faces import Change, Env, Flags, Observations, wrapped
+from generals_env.wrappers.faces import ArrayTransform, Env, Flags, Observations, wrapped
 
 __all__ = ["RandomSymmetry"]
 
@@ -29,7 +29,7 @@ __all__ = ["RandomSymmetry"]
 SALT = np.uint64(0x3243F6A8885A308D)
 
 
-class Turning(Change):
+class Turning(ArrayTransform):
     """Keeps the symmetry of every game.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Sets of tiles as bits: one 64-bit word a row of the board, bit c for column c."""
+"""TileSets of tiles as bits: one 64-bit word a row of the board, bit c for column c."""
 
 from __future__ import annotations
 

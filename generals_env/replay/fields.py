@@ -48,7 +48,7 @@ POSITIONS = {
 #: The others came with later versions, or tools leave them out where there is nothing to tell.
 REQUIRED = ("version", "mapWidth", "mapHeight", "cities", "cityArmies", "generals", "mountains", "moves")
 
-MOST_ITEMS = 2_000_000
+MAX_ITEMS = 2_000_000
 
 Wholes = npt.NDArray[np.int64]
 
@@ -150,8 +150,8 @@ def listed(name: str, fields: Mapping[str, Any]) -> list[Any]:
         return []
     value = fields[name]
     items = value if isinstance(value, list) else plain(value)
-    if not is_list(items) or len(items) > MOST_ITEMS:
-        raise ReplayError(f"{name}: expected a list of at most {MOST_ITEMS}, got {value!r:.80}")
+    if not is_list(items) or len(items) > MAX_ITEMS:
+        raise ReplayError(f"{name}: expected a list of at most {MAX_ITEMS}, got {value!r:.80}")
     return items if isinstance(items, list) else list(items)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from generals_env.errors import ReplayError
 
-__all__ = ["MOST_CHARACTERS", "decompress"]
+__all__ = ["MAX_CHARACTERS", "decompress"]
 
 #: Longest output, in characters.
-MOST_CHARACTERS = 64 * 2**20
+MAX_CHARACTERS = 64 * 2**20
 
 NEW_BYTE, NEW_WORD, END = 0, 1, 2
 
@@ -58,7 +58,7 @@ class BitReader:
         return int(bits[::-1], 2)
 
 
-def decompress(data: bytes, most: int = MOST_CHARACTERS) -> str:
+def decompress(data: bytes, most: int = MAX_CHARACTERS) -> str:
     """Return the text that ``data`` holds.
 
     Args:

@@ -46,14 +46,14 @@ from generals_env.engine.simulation.single_game import AFTER, BEFORE, replay_tur
 from generals_env.errors import ReplayError
 from generals_env.replay.fields import is_missing, listed, named, records, text, whole, wholes
 from generals_env.replay.file_text import parse, unzipped
-from generals_env.replay.lz_string import MOST_CHARACTERS
+from generals_env.replay.lz_string import MAX_CHARACTERS
 
 __all__ = ["Replay", "ReplayTurn", "from_dict", "read"]
 
-MOST_BYTES = 64 * 2**20  # of a file, before and after gzip
-MOST_SIDE = 128
-MOST_TURN = 60_000  # the live game ends at 50,000 (rule 27)
-MOST_ARMY = 10**6
+MAX_BYTES = 64 * 2**20  # of a file, before and after gzip
+MAX_SIDE = 128
+MAX_TURN = 60_000  # the live game ends at 50,000 (rule 27)
+MAX_ARMY = 10**6
 
 CITY_STATE, WATCHTOWER = 1 << 1, 1 << 6
 #: Modifiers under which a replay plays; city state and watchtower change neither moves nor armies in a replay.
@@ -220,11 +220,11 @@ def read(path: str | Path) -> Replay:
     try:
         path = Path(path)
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except (OSError, TypeError, ValueError) as error:  # a null byte is a ValueError
         raise ReplayError(f"path: expected a readable file, got {str(path)!r} ({error})") from error
     try:
-        return from_dict(parse(unzipped(data, MOST_BYTES), MOST_CHARACTERS))
+        return from_dict(parse(unzipped(data, MAX_BYTES), MAX_CHARACTERS))
     except ReplayError as error:
         raise ReplayError(f"{path.name}: {error}") from error
 
@@ -241,8 +241,8 @@ def from_dict(fields: Mapping[str, Any] | Sequence[Any]) -> Replay:
     """
     fields = named(fields)
     version = whole("version", fields["version"], 1, LIVE_VERSION)
-    width = whole("mapWidth", fields["mapWidth"], 1, MOST_SIDE)
-    height = whole("mapHeight", fields["mapHeight"], 1, MOST_SIDE)
+    width = whole("mapWidth", fields["mapWidth"], 1, MAX_SIDE)
+    height = whole("mapHeight", fields["mapHeight"], 1, MAX_SIDE)
     for name in ("tunnels", "strongholds"):
         if count := len(listed(name, fields)):
             raise ReplayError(f"{name}: expected none (not built), got {count}")
@@ -255,8 +255,8 @@ def from_dict(fields: Mapping[str, Any] | Sequence[Any]) -> Replay:
     start = starting_board(fields, version, height, width, modifiers)
     players = start.players.shape[1]
     tiles = height * width
-    moves = records("moves", fields, {"index": players, "start": tiles, "end": tiles, "is50": 2, "turn": MOST_TURN}, "is50")
-    events = records("afks", fields, {"index": players, "turn": MOST_TURN})
+    moves = records("moves", fields, {"index": players, "start": tiles, "end": tiles, "is50": 2, "turn": MAX_TURN}, "is50")
+    events = records("afks", fields, {"index": players, "turn": MAX_TURN})
     hidden = ", ".join(name for name in ("lookouts", "observatories", "lights") if listed(name, fields))
     if modifiers & WATCHTOWER:
         hidden = ", ".join(filter(None, (hidden, "modifier 6 (watchtower)")))
@@ -281,7 +281,7 @@ def starting_board(fields: Mapping[str, Any], version: int, height: int, width: 
         if count != sizes:
             raise ReplayError(f"{armies}: expected {count}, one for each of {name}, got {sizes}")
         tiles = wholes(name, fields, 0, last)
-        boards.army[0, tiles] = wholes(armies, fields, -MOST_ARMY, MOST_ARMY)
+        boards.army[0, tiles] = wholes(armies, fields, -MAX_ARMY, MAX_ARMY)
         boards.owner[0, tiles] = NEUTRAL
         if name == "cities":
             boards.terrain[0, tiles] = CITY

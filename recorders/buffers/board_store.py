@@ -15,7 +15,7 @@ from generals_env.engine.packed.recording import EXPERIENCE
 from generals_env.engine.storage.board_pool import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
 from generals_env.engine.storage.experience_ring import Ring, drop, follow, put, release, take
 from generals_env.errors import StateError
-from generals_env.recorders.buffers.game_ids import NamedGames
+from generals_env.recorders.buffers.game_ids import GameIdTable
 from generals_env.recorders.buffers.growable_tables import (
     SMALL,
     allocated,
@@ -30,12 +30,12 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns
 from generals_env.recorders.experience.dense import Dense
 
-__all__ = ["RingStore"]
+__all__ = ["BoardStore"]
 
 Keys = npt.NDArray[np.int64]
 
 
-class RingStore(NamedGames):
+class BoardStore(GameIdTable):
     """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
 
     Attributes:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from generals_env.engine.storage.board_pool import FIRST, FREE_GAMES, FREED_GAMES, NEXT
 from generals_env.recorders.experience import ExperienceBatch
 
-__all__ = ["NamedGames"]
+__all__ = ["GameIdTable"]
 
 Keys = npt.NDArray[np.int64]
 
 
-class NamedGames:
-    """What ``RingStore`` and ``GameStore`` have in common: keys, and a row of their tables for each game.
+class GameIdTable:
+    """What ``BoardStore`` and ``GameStore`` have in common: keys, and a row of their tables for each game.
 
     Attributes:
         capacity: How many experiences there is room for.

@@ -25,7 +25,7 @@ from generals_env.engine.storage.game_segments import (
     take_turns,
 )
 from generals_env.errors import ConfigError, StateError
-from generals_env.recorders.buffers.game_ids import NamedGames
+from generals_env.recorders.buffers.game_ids import GameIdTable
 from generals_env.recorders.buffers.growable_tables import (
     SMALL,
     allocated,
@@ -50,7 +50,7 @@ PART = 8192
 LEAST = 32
 
 #: What ``Segments.where`` can tell apart.
-MOST_PLACES = 2**32
+MAX_PLACES = 2**32
 
 #: Arrays with a row for each segment, the stack of free rows last.
 OF_SEGMENTS = (
@@ -74,7 +74,7 @@ OF_SEGMENTS = (
 OF_GAMES = ("current", "game_refs", "game_ground", "freed_games", "listed")
 
 
-class GameStore(NamedGames):
+class GameStore(GameIdTable):
     """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
 
     An experience of two players at 20x20 takes 44 to 50 bytes where games are recorded whole, and 25 more with what the
@@ -197,7 +197,7 @@ class GameStore(NamedGames):
             old = len(getattr(segments, stack))
             new = old + max(old // 4, SMALL, least)
             if table == "segments":
-                new = min(new, MOST_PLACES // (TURNS * segments.actions.shape[2]))
+                new = min(new, MAX_PLACES // (TURNS * segments.actions.shape[2]))
                 if room is not None:
                     new = min(new, old + max(room, 0) // sum(map(row_bytes, arrays.values())))
                 if new < old + least:

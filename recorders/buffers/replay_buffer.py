@@ -293,7 +293,7 @@ class ReplayBuffer:
     def took(self, reader: object, number: int) -> None:
         """Take note that a reader of ``read`` has, or does not want, whatever comes before a number.
 
-        A full buffer with ``overflow`` ``"block"`` or ``"raise"`` makes room of what all its readers have. Consumers of a
+        A full buffer with ``overflow`` ``"block"`` or ``"raise"`` makes room of what all its readers have. ConsumerOffsets of a
         server are such readers.
 
         Args:
@@ -396,16 +396,16 @@ class ReplayBuffer:
 
     def _store_of(self, like: ExperienceBatch, capacity: int, most: int | None, first: int) -> Store:
         if self._kind == "zstd":
-            from generals_env.recorders.buffers.zstd_store import CompressedStore
+            from generals_env.recorders.buffers.zstd_store import ZstdStore
 
-            return CompressedStore(like, capacity, most, first)
+            return ZstdStore(like, capacity, most, first)
         if self._kind == "games":
             from generals_env.recorders.buffers.game_store import GameStore
 
             return GameStore(like, capacity, most, first)
-        from generals_env.recorders.buffers.board_store import RingStore
+        from generals_env.recorders.buffers.board_store import BoardStore
 
-        return RingStore(like, capacity, most, first)
+        return BoardStore(like, capacity, most, first)
 
     def _least_bytes(self, like: ExperienceBatch) -> int:
         """Return how many bytes an experience takes at the least, if all players share every board."""

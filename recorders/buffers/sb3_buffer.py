@@ -24,8 +24,8 @@ from generals_env.recorders.buffers.sb3_store import TurnBuffer
 from generals_env.recorders.buffers.sb3_turns import Turns
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.recording.metadata import particulars
-from generals_env.recorders.recording.wrapper_stack import recipe_of
+from generals_env.recorders.recording.metadata import recording_metadata
+from generals_env.recorders.recording.wrapper_stack import inspect_wrappers
 from generals_env.single import GeneralsSingleVector
 
 try:
@@ -152,7 +152,7 @@ class BoardReplayBuffer(DictReplayBuffer):
         if games.num_envs != self.n_envs:
             raise ConfigError(f"env: expected {self.n_envs} games, got {games.num_envs}")
         normalize = unwrap_vec_normalize(env)  # the buffer is given what lies below
-        observed = recipe_of(env if normalize is None else normalize.venv, games.config)
+        observed = inspect_wrappers(env if normalize is None else normalize.venv, games.config)
         if observed.dense or observed.turned:
             raise ConfigError(
                 f"env: expected observations that boards tell, got those of {', '.join(observed.wrappers)}; "
@@ -163,7 +163,7 @@ class BoardReplayBuffer(DictReplayBuffer):
             raise StateError("set_env: expected games that have not begun, as observations go back in time, got some that have")
         self._require_fitting(recipe, games.config.shape)
         self._flush()
-        turns = Turns(self._boards, games, recipe, particulars(games.config, observed, None))
+        turns = Turns(self._boards, games, recipe, recording_metadata(games.config, observed, None))
         if self._turns is not None:
             self._turns.finalizer()
         self._turns = turns

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.storage.board_pool import FIRST
-from generals_env.recorders.buffers.board_store import RingStore
+from generals_env.recorders.buffers.board_store import BoardStore
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.buffers.store import Store
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
@@ -62,12 +62,12 @@ class TurnBuffer(ReplayBuffer):
 
     def _new_store(self, like: ExperienceBatch, first: int) -> Store:
         if self._kind == "boards" and self._capacity is not None:
-            return JoiningStore(like, self._capacity, self._max_bytes, first)
+            return LinkedBoardStore(like, self._capacity, self._max_bytes, first)
         return super()._new_store(like, first)
 
 
-class JoiningStore(RingStore):
-    """A ``RingStore`` that does not keep a board again with which a batch goes on where another ended."""
+class LinkedBoardStore(BoardStore):
+    """A ``BoardStore`` that does not keep a board again with which a batch goes on where another ended."""
 
     def _places(self, batch: ExperienceBatch, games: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         ring, boards, known = self.ring, batch.boards, self.ring.tables.packed

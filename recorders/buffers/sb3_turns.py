@@ -16,7 +16,7 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffers.sb3_store import TurnBuffer
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 from generals_env.single import GeneralsSingleVector
 
 __all__ = ["Turns"]
@@ -41,7 +41,7 @@ class Turns:
         self.checked = False
         # To play a game again takes everybody's actions.
         seat = NOBODY if boards.plays_again else games.player
-        self.journal = Journal(self, games.num_envs, None, seat, recipe, metadata)
+        self.journal = TurnBatcher(self, games.num_envs, None, seat, recipe, metadata)
         self.journal.owner = None  # all is in memory: a forked child goes on with its copies of buffer and games
         self._ended: npt.NDArray[np.bool_] | None = None  # by the turn that was played and not added yet
         # Of each turn in the journal its rewards (B,) and, if they are to be kept, the actions asked for (B,); None for a turn

@@ -14,7 +14,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns, columns_of
 from generals_env.recorders.experience.n_step import followers
 
-__all__ = ["CompressedStore"]
+__all__ = ["ZstdStore"]
 
 Keys = npt.NDArray[np.int64]
 
@@ -26,7 +26,7 @@ CACHED = 8
 
 
 @dataclass
-class Chunk:
+class ZstdChunk:
     """Experiences ``first`` to ``first + len(rewards) - 1``, of which the oldest may have been dropped."""
 
     first: int
@@ -35,7 +35,7 @@ class Chunk:
     games: tuple[str, ...]
 
 
-class CompressedStore:
+class ZstdStore:
     """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
 
     A chunk is given back when all its experiences are dropped. A player's course is followed within a chunk.
@@ -46,12 +46,12 @@ class CompressedStore:
     """
 
     def __init__(self, like: ExperienceBatch, capacity: int, max_bytes: int | None = None, first: int = 0) -> None:
-        """Make room for experiences such as those of ``like``; arguments as in ``RingStore``."""
+        """Make room for experiences such as those of ``like``; arguments as in ``BoardStore``."""
         self.capacity = capacity
         self.max_bytes = max_bytes
         self.like = like.select(np.zeros(0, np.int64))
         self.first = self.next = first
-        self._chunks: list[Chunk] = []
+        self._chunks: list[ZstdChunk] = []
         self._games: Counter[str] = Counter()  # in how many chunks each is
         self._bytes = 0
         self._ready: tuple[ExperienceBatch, list[tuple[ExperienceBatch, bytes]]] | None = None  # compressed by ``reserve``
@@ -71,7 +71,7 @@ class CompressedStore:
         """Write a batch, or of it what is to be kept; the oldest experiences make room."""
         batch = batch if kept is None else batch.select(kept)
         for part, data in self._encoded(batch):
-            chunk = Chunk(self.next, data, part.reward.copy(), part.game_ids)
+            chunk = ZstdChunk(self.next, data, part.reward.copy(), part.game_ids)
             self._chunks.append(chunk)
             self._games.update(part.game_ids)
             self._bytes += len(chunk.data) + chunk.rewards.nbytes

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from generals_env.errors import StorageError
 from generals_env.recorders.datasets.index import Entries, FileEntry, change_indexes, describe, index_of, inside, read_indexes
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.filter import EVERYTHING, Selection
-from generals_env.recorders.filesystem.stores import Store, is_hidden
+from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
+from generals_env.recorders.filesystem.stores import FileStore, is_hidden
 from generals_env.recorders.formats import format_of
 from generals_env.recorders.formats.file_names import INDEXES, in_order, parsed_name, safe_id
 
@@ -29,7 +29,7 @@ class DataFile:
         entry: What the index tells of it, None if it tells nothing.
     """
 
-    store: Store
+    store: FileStore
     name: str
     size: int
     format: str
@@ -45,7 +45,7 @@ class DataFile:
         """How many experiences it holds, as the index tells; None if it does not."""
         return self.entry.experiences if self.entry else None
 
-    def may_hold(self, selection: Selection) -> bool:
+    def may_hold(self, selection: ExperienceFilter) -> bool:
         """Return whether there may be such experiences, as far as name and index tell."""
         told = parsed_name(self.name)
         if selection.game_ids is not None and told is not None and told.kind == "game":
@@ -54,7 +54,7 @@ class DataFile:
         last = self.entry.last_turn if self.entry else None
         return selection.min_turn is None or last is None or last >= selection.min_turn
 
-    def read(self, selection: Selection = EVERYTHING) -> ExperienceBatch | None:
+    def read(self, selection: ExperienceFilter = EVERYTHING) -> ExperienceBatch | None:
         """Return those of its experiences that are wanted, None if there is none.
 
         Raises:
@@ -99,7 +99,7 @@ class DataFile:
         return StorageError(f"path: expected a file of experiences, got {self.place!r} ({what})")
 
 
-def files_in(store: Store, under: str = "") -> tuple[list[DataFile], dict[str, str]]:
+def files_in(store: FileStore, under: str = "") -> tuple[list[DataFile], dict[str, str]]:
     """Return the files of experience in a store in their order, and what is wrong with indexes, by their names."""
     sizes = dict(store.files(under, hidden=True))
     damages: dict[str, str] = {}
@@ -122,7 +122,7 @@ def entry_of(form: str, batch: ExperienceBatch, content: bytes) -> FileEntry:
     return describe(batch, content, () if offsets is None else offsets(content))
 
 
-def mend_index(store: Store, folder: str, added: Entries | None = None) -> list[str]:
+def mend_index(store: FileStore, folder: str, added: Entries | None = None) -> list[str]:
     """Bring a folder's indexes up to its files: add those that they lack, and forget those that are gone.
 
     Files that cannot be read are left out.

@@ -17,8 +17,8 @@ from generals_env.pickling import pickled_as
 from generals_env.recorders.datasets.data_file import DataFile, files_in
 from generals_env.recorders.datasets.index import index_of, read_indexes
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.filter import EVERYTHING, Selection
-from generals_env.recorders.experience.shuffle import mixed
+from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
+from generals_env.recorders.experience.shuffle import shuffled_batches
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.filesystem.stores import LocalStore, is_url, local_path, open_store
 from generals_env.recorders.formats import FORMATS, format_of_file
@@ -49,10 +49,10 @@ class Part(Protocol):
     def experiences(self) -> int | None:
         """How many experiences it holds, None if nobody knows without reading it."""
 
-    def may_hold(self, selection: Selection) -> bool:
+    def may_hold(self, selection: ExperienceFilter) -> bool:
         """Return whether there may be such experiences, as far as is known without reading it."""
 
-    def read(self, selection: Selection = EVERYTHING) -> ExperienceBatch | None:
+    def read(self, selection: ExperienceFilter = EVERYTHING) -> ExperienceBatch | None:
         """Return those experiences that are wanted, None if there is none; a ``StorageError`` if it is damaged."""
 
 
@@ -96,7 +96,7 @@ class Dataset:
     """
 
     files: tuple[Part, ...]
-    selection: Selection = EVERYTHING
+    selection: ExperienceFilter = EVERYTHING
     order: Order = Order()
     on_damage: str = "raise"
     index_damages: tuple[tuple[str, str], ...] = ()
@@ -118,7 +118,7 @@ class Dataset:
         Raises:
             ConfigError: If an argument is not what it should be.
         """
-        selection = self.selection & Selection.of(game_ids, player_ids, min_turn)
+        selection = self.selection & ExperienceFilter.of(game_ids, player_ids, min_turn)
         return replace(self, files=tuple(file for file in self.files if file.may_hold(selection)), selection=selection)
 
     def batches(self, batch_size: int) -> Dataset:
@@ -188,7 +188,7 @@ class Dataset:
             return
         size = order.batch_size or min(order.shuffle_buffer, 4096)
         rng = np.random.default_rng((order.seed, order.epoch, order.shard, order.shards))
-        for batch in mixed(self.read(), size, order.shuffle_buffer, rng):
+        for batch in shuffled_batches(self.read(), size, order.shuffle_buffer, rng):
             yield batch.compact()
 
     def read(self) -> Iterator[ExperienceBatch]:

@@ -42,7 +42,7 @@ class MinariExport:
 # --- Minari -----------------------------------------------------------------------------------------------------------
 
 
-class Courses:
+class EpisodeAssembler:
     """Experience of players whose games are not whole yet.
 
     Attributes:
@@ -165,7 +165,7 @@ def to_minari(
         "algorithm_name": algorithm_name,
         "code_permalink": code_permalink,
     }
-    courses, origins, names, steps = Courses(), Origins(), [], 0
+    courses, origins, names, steps = EpisodeAssembler(), Origins(), [], 0
 
     def buffers(parts: Iterator[ExperienceBatch]) -> Iterator[Any]:
         nonlocal steps
@@ -206,6 +206,3 @@ def to_minari(
         if namespace is not None and namespace not in list_local_namespaces():
             create_namespace(namespace)
     return MinariExport(len(names), steps, len(courses.parts))
-
-
-# --- Hugging Face -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any
 from generals_env.errors import StorageError
 from generals_env.recorders.datasets.parquet_index import columns_of, unwrapped, wrapped
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.filesystem.stores import Store, is_hidden
+from generals_env.recorders.filesystem.stores import FileStore, is_hidden
 from generals_env.recorders.formats.file_names import INDEXES, JSON_INDEX, PARQUET_INDEX, parsed_name
 
 __all__ = ["Entries", "FileEntry", "change_indexes", "describe", "folder_of", "index_of", "inside", "read_indexes"]
@@ -84,7 +84,7 @@ def index_of(form: str) -> str:
     return PARQUET_INDEX if form == "parquet" else JSON_INDEX
 
 
-def read_indexes(store: Store, folder: str, names: Iterable[str] = INDEXES) -> tuple[Entries, dict[str, str]]:
+def read_indexes(store: FileStore, folder: str, names: Iterable[str] = INDEXES) -> tuple[Entries, dict[str, str]]:
     """Return what the indexes of a folder tell.
 
     Args:
@@ -109,7 +109,7 @@ def read_indexes(store: Store, folder: str, names: Iterable[str] = INDEXES) -> t
     return entries, damages
 
 
-def change_indexes(store: Store, folder: str, change: Callable[[str, Entries], Entries]) -> None:
+def change_indexes(store: FileStore, folder: str, change: Callable[[str, Entries], Entries]) -> None:
     """Replace what a folder's indexes tell by what ``change`` makes of it; an index without entries is deleted.
 
     Args:
@@ -126,7 +126,7 @@ def change_indexes(store: Store, folder: str, change: Callable[[str, Entries], E
 
 
 def changed(
-    store: Store, folder: str, index: str, change: Callable[[str, Entries], Entries], content: bytes | None
+    store: FileStore, folder: str, index: str, change: Callable[[str, Entries], Entries], content: bytes | None
 ) -> bytes | None:
     """Return the new content of an index, None if there is nothing to be told."""
     name = inside(folder, index)

@@ -8,15 +8,15 @@ from generals_env.arguments import check_integer, is_number
 from generals_env.errors import ConfigError
 from generals_env.recorders.datasets.data_file import DataFile, files_in, mend_index
 from generals_env.recorders.datasets.index import Entries, change_indexes
-from generals_env.recorders.filesystem.stores import Store
+from generals_env.recorders.filesystem.stores import FileStore
 from generals_env.recorders.formats.file_names import parsed_name, partition_end
 
-__all__ = ["Retention"]
+__all__ = ["FileRetention"]
 
 logger = logging.getLogger(__name__)
 
 
-class Retention:
+class FileRetention:
     """What becomes of old files. Files are whole before they are seen, so none that is being written is touched.
 
     Attributes:
@@ -24,7 +24,7 @@ class Retention:
         archived: How many were moved.
     """
 
-    def __init__(self, store: Store, keep_bytes: int | None, keep_seconds: float | None, archive: Store | None) -> None:
+    def __init__(self, store: FileStore, keep_bytes: int | None, keep_seconds: float | None, archive: FileStore | None) -> None:
         """Take care of ``store``; the other arguments are those of ``DatasetWriter``."""
         if keep_bytes is not None:
             check_integer("keep_bytes", keep_bytes, 0, 2**62)
@@ -87,7 +87,7 @@ def folder_of(file: DataFile) -> str:
     return told.folder if told else ""
 
 
-def oldest_first(store: Store) -> list[DataFile]:
+def oldest_first(store: FileStore) -> list[DataFile]:
     """Return the files of a store in the order of their hours, and of their numbers within one."""
     files, _ = files_in(store)
     return sorted(files, key=folder_of)  # which keeps the order within a folder

@@ -14,7 +14,7 @@ from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.datasets.dataset import Dataset, open_dataset
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.shuffle import mixed, picked
+from generals_env.recorders.experience.shuffle import shuffled_batches, take_rows
 
 try:
     import torch
@@ -105,7 +105,9 @@ class StreamDataset(IterableDataset[Any]):
         # What all workers draw alike, and what each draws for itself.
         key = (self.seed, int(self._epoch))
         order, rng = np.random.default_rng(key), np.random.default_rng((*key, worker, workers))
-        for part in mixed(self._share(order, worker, workers), self.batch_size, self.shuffle_buffer, rng, self.shape):
+        for part in shuffled_batches(
+            self._share(order, worker, workers), self.batch_size, self.shuffle_buffer, rng, self.shape
+        ):
             yield as_torch(part.tensors()) if self.as_tensors else part.compact()
 
     def _share(self, order: np.random.Generator, worker: int, workers: int) -> Iterator[ExperienceBatch]:
@@ -198,7 +200,7 @@ class BoardDataset(MapDataset[TorchTensors]):
 
     def __getitems__(self, indices: Sequence[int]) -> Samples:
         """Return experiences, expanded all at once; it is what a loader calls."""
-        return Samples(as_torch(picked(self.batch, np.asarray(indices, np.int64)).tensors()))
+        return Samples(as_torch(take_rows(self.batch, np.asarray(indices, np.int64)).tensors()))
 
     @staticmethod
     def collate(samples: Samples) -> TorchTensors:

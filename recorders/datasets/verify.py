@@ -13,13 +13,13 @@ import numpy.typing as npt
 from generals_env.errors import StorageError
 from generals_env.recorders.datasets.data_file import DataFile, files_in, mend_index
 from generals_env.recorders.datasets.index import folder_of, inside, read_indexes
-from generals_env.recorders.filesystem.stores import LocalStore, Store, open_store
+from generals_env.recorders.filesystem.stores import FileStore, LocalStore, open_store
 from generals_env.recorders.formats.file_names import INDEXES, parsed_name
 from generals_env.recorders.formats.folder_use import refuse_mixed
-from generals_env.recorders.log import ExperienceLog, Report
+from generals_env.recorders.log import ExperienceLog, LogReport
 from generals_env.recorders.log.dataset_parts import is_log
 
-__all__ = ["Damage", "DatasetReport", "repair_dataset", "verify_dataset"]
+__all__ = ["DatasetDamage", "DatasetReport", "repair_dataset", "verify_dataset"]
 
 Track = Callable[[list[DataFile]], Iterable[DataFile]]
 
@@ -27,7 +27,7 @@ Track = Callable[[list[DataFile]], Iterable[DataFile]]
 ASIDE = ".damaged-"
 
 
-class Damage(NamedTuple):
+class DatasetDamage(NamedTuple):
     """Something that is not as it was written."""
 
     place: str
@@ -53,7 +53,7 @@ class DatasetReport:
     files: int = 0
     experiences: int = 0
     nbytes: int = 0
-    damages: list[Damage] = field(default_factory=list)
+    damages: list[DatasetDamage] = field(default_factory=list)
     unindexed: list[str] = field(default_factory=list)
     gaps: dict[str, int] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class DatasetReport:
         return not self.damages
 
 
-def verify_dataset(place: str | Path | Store, track: Track = iter) -> DatasetReport:
+def verify_dataset(place: str | Path | FileStore, track: Track = iter) -> DatasetReport:
     """Read all files of a dataset, or a log, and report what is wrong.
 
     Args:
@@ -84,7 +84,7 @@ def verify_dataset(place: str | Path | Store, track: Track = iter) -> DatasetRep
     files, damaged_indexes = files_in(store)
     damaged_folders = {folder_of(name) for name in damaged_indexes}
     for name, what in damaged_indexes.items():
-        report.damages.append(Damage(f"{store.url}/{name}", what))
+        report.damages.append(DatasetDamage(f"{store.url}/{name}", what))
     report.damages += missing_files(store, files)
     sequences: dict[str, list[npt.NDArray[np.int64]]] = {}
     for file in track(files):
@@ -96,7 +96,7 @@ def verify_dataset(place: str | Path | Store, track: Track = iter) -> DatasetRep
         try:
             batch = file.whole()
         except StorageError as error:
-            report.damages.append(Damage(file.place, str(error)))
+            report.damages.append(DatasetDamage(file.place, str(error)))
             continue
         report.experiences += len(batch)
         run = batch.metadata.get("run")
@@ -114,14 +114,14 @@ def verify_dataset(place: str | Path | Store, track: Track = iter) -> DatasetRep
     return report
 
 
-def of_log(folder: Path, report: Report) -> DatasetReport:
+def of_log(folder: Path, report: LogReport) -> DatasetReport:
     """Return what was found in a log as of a dataset."""
     files = list(folder.glob("segment_*.db"))
     damages = []
     for damage in report.damage:
         lost = f", experiences {damage.experiences[0]} to {damage.experiences[1]} are lost" if damage.experiences else ""
         where = "" if damage.offset is None else f" at byte {damage.offset}"
-        damages.append(Damage(f"{damage.path}{where}", damage.what + lost))
+        damages.append(DatasetDamage(f"{damage.path}{where}", damage.what + lost))
     gaps = sum(last - first + 1 for first, last in report.given_up)
     return DatasetReport(
         files=len(files),
@@ -133,7 +133,7 @@ def of_log(folder: Path, report: Report) -> DatasetReport:
     )
 
 
-def missing_files(store: Store, files: list[DataFile]) -> list[Damage]:
+def missing_files(store: FileStore, files: list[DataFile]) -> list[DatasetDamage]:
     """Return the files of which only an index tells."""
     there = {file.name for file in files}
     damages = []
@@ -141,17 +141,19 @@ def missing_files(store: Store, files: list[DataFile]) -> list[Damage]:
         entries, _ = read_indexes(store, folder)  # damages were told of already
         names = [inside(folder, name) for name in entries]
         damages += [
-            Damage(f"{store.url}/{name}", "the index tells of a file that is not there") for name in names if name not in there
+            DatasetDamage(f"{store.url}/{name}", "the index tells of a file that is not there")
+            for name in names
+            if name not in there
         ]
     return damages
 
 
-def indexed_folders(store: Store) -> set[str]:
+def indexed_folders(store: FileStore) -> set[str]:
     """Return the folders that have indexes."""
     return {folder_of(file.name) for file in store.files(hidden=True) if file.name.rpartition("/")[2] in INDEXES}
 
 
-def repair_dataset(place: str | Path | Store, track: Track = iter) -> DatasetReport:
+def repair_dataset(place: str | Path | FileStore, track: Track = iter) -> DatasetReport:
     """Set damaged files aside, so that all others are read, make indexes anew and remove leftovers; return what was wrong.
 
     A damaged file stays beside its place under a name that begins with ``.damaged-``; for logs see ``ExperienceLog.repair``.

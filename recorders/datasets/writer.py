@@ -21,11 +21,11 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.datasets.data_file import entry_of, mend_index
 from generals_env.recorders.datasets.index import FileEntry
-from generals_env.recorders.datasets.retention import Retention
+from generals_env.recorders.datasets.retention import FileRetention
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.retry import Retry
-from generals_env.recorders.filesystem.stores import LocalStore, Store, open_store
+from generals_env.recorders.filesystem.stores import FileStore, LocalStore, open_store
 from generals_env.recorders.formats import format_of
 from generals_env.recorders.formats.file_names import file_name, partition_of, safe_id
 from generals_env.recorders.formats.folder_use import DATASET, Use, refuse_other_uses
@@ -196,7 +196,7 @@ class DatasetWriter(NotCopied, ClosingSink):
         self.naming = naming
         self.store = opened("sink", place, retry, timeout)
         kept = None if archive is None else opened("archive", archive, retry, timeout)
-        self._retention = Retention(self.store, keep_bytes, keep_seconds, kept)
+        self._retention = FileRetention(self.store, keep_bytes, keep_seconds, kept)
         self._max_file_bytes = max_file_bytes
         self._max_age = float(max_file_seconds)
         self._min_free_bytes = min_free_bytes
@@ -396,7 +396,7 @@ class DatasetWriter(NotCopied, ClosingSink):
                 self._use.close()
 
 
-def opened(argument: str, place: str | Path, retry: Retry | None, timeout: float) -> Store:
+def opened(argument: str, place: str | Path, retry: Retry | None, timeout: float) -> FileStore:
     """Return the store at a place for files of experience, which is made if it is not there.
 
     Raises:

@@ -16,10 +16,10 @@ from generals_env.engine.boards import GAME, PLAYER
 from generals_env.engine.packed.gather import gather
 from generals_env.engine.packed.packing import ENTRY, PackedBoards
 from generals_env.errors import StorageError
-from generals_env.recorders.encoding.byte_shuffle import Reader, compressed, decompressed, header_bytes, planes
+from generals_env.recorders.encoding.byte_shuffle import ByteReader, compressed, decompressed, header_bytes, shuffle_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import checked_batch
+from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
 
 __all__ = ["CODEC", "by_game", "decode_batch", "encode_batch"]
@@ -63,7 +63,7 @@ def encode_batch(batch: ExperienceBatch, level: int = LEVEL) -> bytes:
         "metadata": dict(batch.metadata),
     }
     text = header_bytes(header)
-    parts = [len(text).to_bytes(4, "little"), text, *(planes(name, array) for name, array in arrays)]
+    parts = [len(text).to_bytes(4, "little"), text, *(shuffle_bytes(name, array) for name, array in arrays)]
     return compressed(parts, level)
 
 
@@ -79,7 +79,7 @@ def decode_batch(data: bytes, check: bool = True) -> ExperienceBatch:
     """
     try:
         batch = parsed(decompressed(data))
-        return checked_batch(batch) if check else batch
+        return validate_arrays(batch) if check else batch
     except Exception as error:
         # Damaged bytes can make zstandard, json and numpy raise nearly anything.
         raise StorageError(f"data: expected a batch of codec {CODEC}, got {type(error).__name__}: {error}") from error
@@ -122,7 +122,7 @@ def parsed(data: bytes) -> ExperienceBatch:
     height, width = map(int, header["shape"])
     players, tiles = int(header["players"]), height * width
     count, boards, grounds, wide, remembered = map(int, header["counts"])
-    reader = Reader(data, start)
+    reader = ByteReader(data, start)
     rows, entries = reader.records(EXPERIENCE, count), reader.records(ENTRY, boards)
     packed = PackedBoards(
         tiles=unchanged(reader.take("tiles", np.int16, (boards, tiles))),

@@ -13,9 +13,9 @@ import zstandard
 
 from generals_env.errors import ConfigError
 
-__all__ = ["MOST_BYTES", "Reader", "compressed", "decompressed", "header_bytes", "planes"]
+__all__ = ["MAX_BYTES", "ByteReader", "compressed", "decompressed", "header_bytes", "shuffle_bytes"]
 
-MOST_BYTES = 2**30  # of a batch, decompressed
+MAX_BYTES = 2**30  # of a batch, decompressed
 
 Array = npt.NDArray[Any]
 
@@ -64,12 +64,12 @@ def compressed(parts: list[bytes], level: int) -> bytes:
 def decompressed(data: bytes) -> bytes:
     """Return what is in a frame of zstd; raise ``ValueError`` if it is too much, and anything if it is damaged."""
     size = zstandard.frame_content_size(data)
-    if not 0 <= size <= MOST_BYTES:
-        raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")
+    if not 0 <= size <= MAX_BYTES:
+        raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")
     return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
 
 
-def planes(name: str, array: Array) -> bytes:
+def shuffle_bytes(name: str, array: Array) -> bytes:
     """Return an array as bytes: the first byte of every number, then the second, and so on."""
     if name in EVEN:
         array = np.diff(array, prepend=array.dtype.type(0))
@@ -80,7 +80,7 @@ def planes(name: str, array: Array) -> bytes:
     return raw.reshape(-1).view(np.uint8).reshape(-1, raw.itemsize).T.tobytes()
 
 
-class Reader:
+class ByteReader:
     """Takes arrays off bytes, in the order in which they were put there."""
 
     def __init__(self, data: bytes, at: int) -> None:

@@ -27,10 +27,10 @@ from generals_env.engine.packed.packing import PackedBoards, empty_packed
 from generals_env.recorders.encoding.byte_shuffle import header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import checked_batch
+from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
 
-__all__ = ["PIECES", "SCHEMA", "Source", "closed", "header_of", "pieces_of"]
+__all__ = ["PIECES", "SCHEMA", "Source", "closed", "fields_of", "header_of"]
 
 #: Version of header and pieces.
 SCHEMA = 1
@@ -109,7 +109,7 @@ def kind_of(table: Table) -> np.dtype[np.void]:
     return np.dtype([("number", np.int32), *((name, array.dtype, array.shape[1:]) for name, array in table.items())])
 
 
-def pieces_of(batch: ExperienceBatch) -> dict[str, list[bytes]]:
+def fields_of(batch: ExperienceBatch) -> dict[str, list[bytes]]:
     """Return all pieces of each experience of a slice of a ``closed`` batch: n of each name."""
     boards, entries = reached(batch), batch.boards.entries
     needed = {"boards": boards}
@@ -233,4 +233,4 @@ class Source:
             before, after = (places(seen["number"], found["row"][name]).astype(np.int32) for name in ("before", "after"))
             dense = Dense(seen["observation"].copy(), before, after)
         names = tuple(self._names[game] for game in games)
-        return checked_batch(replace(self._nothing, game_ids=names, rows=rows, boards=packed, dense=dense))
+        return validate_arrays(replace(self._nothing, game_ids=names, rows=rows, boards=packed, dense=dense))

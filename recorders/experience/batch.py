@@ -33,7 +33,7 @@ __all__ = ["EXPERIENCE", "ExperienceBatch"]
 #: What states may be made as.
 FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 
-LEAST_VIEWS = 64  # of a thread: waking one takes as long as some dozen
+MIN_VIEWS = 64  # of a thread: waking one takes as long as some dozen
 
 Floats = npt.NDArray[Any]
 Index = npt.NDArray[np.int32]
@@ -153,9 +153,9 @@ class ExperienceBatch(ExperienceData):
             raise ConfigError(f"dtype: expected float32 or float16, got {np.dtype(dtype)}")
         array = checked_out(out, shape, (np.dtype(dtype),) if out is None else FLOATS)
         if array.dtype == np.float16:  # no kernel knows halves
-            for low in range(0, len(self), LEAST_VIEWS):
-                part = self.slice(low, low + LEAST_VIEWS)
-                array[low : low + LEAST_VIEWS] = part._views(index[low : low + LEAST_VIEWS], None, layout, np.float32, after)
+            for low in range(0, len(self), MIN_VIEWS):
+                part = self.slice(low, low + MIN_VIEWS)
+                array[low : low + MIN_VIEWS] = part._views(index[low : low + MIN_VIEWS], None, layout, np.float32, after)
             return array
         flat = array.reshape(*shape[:2], self.shape[0] * self.shape[1])
         for frame in reversed(range(recipe.frames)):
@@ -175,14 +175,14 @@ class ExperienceBatch(ExperienceData):
 
         if recipe.memory and len(self) and not len(boards.memory):
             raise ConfigError("recipe: expected boards with what the players remember, got none")
-        divided(write, len(self), LEAST_VIEWS)
+        divided(write, len(self), MIN_VIEWS)
 
     def _masks(self, index: Index, out: npt.NDArray[np.int8] | None) -> npt.NDArray[np.int8]:
         height, width = self.shape
         array = checked_out(out, (len(self), 8 * height * width + 1), (np.dtype(np.int8),))
         rows, player = np.ascontiguousarray(index), np.ascontiguousarray(self.player_id)
         write = partial(self._write_masks, rows, player, array)
-        divided(write, len(self), 2 * LEAST_VIEWS)
+        divided(write, len(self), 2 * MIN_VIEWS)
         return array
 
     def _write_masks(self, index: Index, player: npt.NDArray[np.int8], out: npt.NDArray[np.int8], low: int, high: int) -> None:
@@ -274,7 +274,7 @@ class ExperienceBatch(ExperienceData):
         Raises:
             ConfigError: If they are not, or the observations are dense or stacked.
         """
-        return symmetry.turned(self, symmetries)
+        return symmetry.apply_symmetries(self, symmetries)
 
 
 def checked_out(out: npt.NDArray[Any] | None, shape: tuple[int, ...], dtypes: tuple[np.dtype[Any], ...]) -> npt.NDArray[Any]:

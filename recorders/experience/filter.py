@@ -13,11 +13,11 @@ from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.batch import ExperienceBatch
 
-__all__ = ["EVERYTHING", "Selection"]
+__all__ = ["EVERYTHING", "ExperienceFilter"]
 
 
 @dataclass(frozen=True)
-class Selection:
+class ExperienceFilter:
     """Those experiences that all of it applies to.
 
     Attributes:
@@ -33,7 +33,7 @@ class Selection:
     @classmethod
     def of(
         cls, game_ids: Collection[str] | None = None, player_ids: Collection[int] | None = None, min_turn: int | None = None
-    ) -> Selection:
+    ) -> ExperienceFilter:
         """Return a selection.
 
         Raises:
@@ -50,10 +50,10 @@ class Selection:
         games = None if game_ids is None else frozenset(game_ids)
         return cls(games, None if player_ids is None else frozenset(map(int, player_ids)), min_turn)
 
-    def __and__(self, other: Selection) -> Selection:
+    def __and__(self, other: ExperienceFilter) -> ExperienceFilter:
         """Return the selection of what both select."""
         turns = [turn for turn in (self.min_turn, other.min_turn) if turn is not None]
-        return Selection(
+        return ExperienceFilter(
             both(self.game_ids, other.game_ids), both(self.player_ids, other.player_ids), max(turns) if turns else None
         )
 
@@ -81,4 +81,4 @@ def both(one: frozenset[Any] | None, other: frozenset[Any] | None) -> frozenset[
 
 
 #: Selects all.
-EVERYTHING = Selection()
+EVERYTHING = ExperienceFilter()

@@ -23,7 +23,7 @@ def experience_hashes(batch: ExperienceBatch) -> npt.NDArray[np.uint64]:
     if not len(batch):
         return np.empty(0, np.uint64)
     places = batch.turn.astype(np.uint64) << np.uint64(8) | batch.player_id.astype(np.uint64)
-    hashes = mixed(games[batch.game] + mixed(places))
+    hashes = splitmix64(games[batch.game] + splitmix64(places))
     hashes[hashes == EMPTY] = 1
     return hashes
 
@@ -33,7 +33,7 @@ def game_hash(game_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(game_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def mixed(words: Words) -> Words:
+def splitmix64(words: Words) -> Words:
     """Return words that depend on all bits of ``words``, different ones for different ones: the finalizer of SplitMix64."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -11,7 +11,7 @@ from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.engine.packed.packing import OWNER_OFFSET, bits_of
 from generals_env.recorders.experience.batch import ExperienceBatch
 
-__all__ = ["below", "checked_batch"]
+__all__ = ["below", "validate_arrays"]
 
 
 def below(name: str, array: npt.NDArray[Any], limit: int, least: int) -> None:
@@ -20,7 +20,7 @@ def below(name: str, array: npt.NDArray[Any], limit: int, least: int) -> None:
         raise ValueError(f"{name}: expected integers from {least} to {limit - 1}")
 
 
-def checked_batch(batch: ExperienceBatch) -> ExperienceBatch:
+def validate_arrays(batch: ExperienceBatch) -> ExperienceBatch:
     """Return the batch; raise ``ValueError`` if an index leads nowhere, or a number or a size is none."""
     rows, boards = batch.rows, batch.boards
     count, tiles = boards.tiles.shape

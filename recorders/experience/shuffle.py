@@ -10,10 +10,10 @@ import numpy as np
 
 from generals_env.recorders.experience.batch import ExperienceBatch
 
-__all__ = ["mixed", "picked"]
+__all__ = ["shuffled_batches", "take_rows"]
 
 
-def mixed(
+def shuffled_batches(
     batches: Iterable[ExperienceBatch],
     batch_size: int,
     shuffle_buffer: int,
@@ -42,13 +42,13 @@ def mixed(
         if len(pool) < max(shuffle_buffer, batch_size):
             continue
         if shuffle_buffer:
-            pool = picked(pool, rng.permutation(len(pool)))
+            pool = take_rows(pool, rng.permutation(len(pool)))
         # Half of them stay to be mixed with what comes: so each is copied some two times.
         whole = (len(pool) - shuffle_buffer // 2) // batch_size * batch_size
         yield from parts(pool, batch_size, whole)
         pool = pool.slice(whole, len(pool))
     if pool is not None:
-        yield from parts(picked(pool, rng.permutation(len(pool))) if shuffle_buffer else pool, batch_size, len(pool))
+        yield from parts(take_rows(pool, rng.permutation(len(pool))) if shuffle_buffer else pool, batch_size, len(pool))
 
 
 def parts(pool: ExperienceBatch, batch_size: int, count: int) -> Iterator[ExperienceBatch]:
@@ -57,6 +57,6 @@ def parts(pool: ExperienceBatch, batch_size: int, count: int) -> Iterator[Experi
         yield pool.slice(low, min(low + batch_size, count))
 
 
-def picked(batch: ExperienceBatch, index: Any) -> ExperienceBatch:
+def take_rows(batch: ExperienceBatch, index: Any) -> ExperienceBatch:
     """Return the experiences that ``index`` (n,) picks; boards are shared, not copied."""
     return replace(batch, rows=batch.rows[index], dense=batch.dense.rows(index) if batch.dense else None)

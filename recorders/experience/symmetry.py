@@ -14,10 +14,10 @@ from generals_env.engine.symmetry import transform_actions
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.data import Data
 
-__all__ = ["turned"]
+__all__ = ["apply_symmetries"]
 
 
-def turned(batch: Data, symmetries: Any) -> Data:
+def apply_symmetries(batch: Data, symmetries: Any) -> Data:
     """Return what ``ExperienceBatch.turned`` says."""
     if batch.dense is not None or batch.recipe.frames > 1:
         raise ConfigError("turned: expected observations of single boards, got dense or stacked ones")

@@ -23,7 +23,7 @@ from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.filesystem.leftovers import leftovers_in, remove
 from generals_env.recorders.filesystem.retry import Retry
 
-__all__ = ["LocalStore", "RemoteStore", "Store", "Stored", "is_hidden", "is_url", "local_path", "open_store"]
+__all__ = ["FileStore", "LocalStore", "RemoteStore", "Stored", "is_hidden", "is_url", "local_path", "open_store"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Stored(NamedTuple):
     size: int  # bytes
 
 
-class Store(Protocol):
+class FileStore(Protocol):
     """What ``LocalStore`` and ``RemoteStore`` have in common. Names are relative, with ``/`` between folders.
 
     All raise ``StorageError`` when the place fails. Files are hidden whose names, or whose folders' names, begin with a dot.
@@ -95,7 +95,7 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
-def open_store(place: str | Path, create: bool = False, retry: Retry | None = None, timeout: float = 30.0) -> Store:
+def open_store(place: str | Path, create: bool = False, retry: Retry | None = None, timeout: float = 30.0) -> FileStore:
     """Return the store at a path or URL.
 
     Args:
@@ -145,7 +145,7 @@ class LocalStore:
             raise StorageError(f"sink: expected a folder that can be written, got {str(folder)!r} ({error})") from error
 
     def files(self, under: str = "", hidden: bool = False) -> Iterator[Stored]:
-        """Yield files below folder ``under``; see ``Store.files``."""
+        """Yield files below folder ``under``; see ``FileStore.files``."""
         with self._telling(under):
             found = []
             for folder, folders, names in os.walk(self.folder / under, onerror=self._unless_absent):
@@ -181,7 +181,7 @@ class LocalStore:
                 unfinished.create(path)
 
     def change(self, name: str, function: Callable[[bytes | None], bytes | None]) -> None:
-        """Replace a file; see ``Store.change``."""
+        """Replace a file; see ``FileStore.change``."""
         path = self.folder / name
         with self._telling(name):
             self._make_room_for(path)
@@ -288,7 +288,7 @@ class RemoteStore:
             self._fs.call_s3("head_bucket", Bucket=self.root.split("/")[0])
 
     def files(self, under: str = "", hidden: bool = False) -> Iterator[Stored]:
-        """Yield files below folder ``under``; see ``Store.files``."""
+        """Yield files below folder ``under``; see ``FileStore.files``."""
         found = self._try(under, lambda: self._fs.find(self._path(under), detail=True))
         for path, information in sorted(found.items()):
             name = path[len(self.root) :].lstrip("/")
@@ -327,7 +327,7 @@ class RemoteStore:
             self._fs.pipe_file(self._path(name), content)
 
     def change(self, name: str, function: Callable[[bytes | None], bytes | None]) -> None:
-        """Replace a file; see ``Store.change``. Places other than S3 do not notice others who do the same at that moment."""
+        """Replace a file; see ``FileStore.change``. Stores other than S3 do not notice another writer at the same moment."""
         path = self._path(name)
         for _ in range(CHANGE_TRIES):
             if self._try(name, lambda: self._changed(path, function)):

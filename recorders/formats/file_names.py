@@ -41,7 +41,7 @@ __all__ = [
 PARQUET_INDEX, JSON_INDEX = ".index.parquet", "_index.json"
 INDEXES = (PARQUET_INDEX, JSON_INDEX)
 
-MOST_CHARACTERS = 150  # of an id in a name: file systems take names of 255
+MAX_CHARACTERS = 150  # of an id in a name: file systems take names of 255
 
 PARTITION = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)/hour=(\d\d)$")
 
@@ -80,9 +80,9 @@ def partition_end(folder: str) -> float | None:
 def safe_id(game_id: str) -> str:
     """Return an id as it can stand in a name everywhere; different ids stay different."""
     quoted = quote(game_id, safe=" ").replace(" ", "%20")
-    if len(quoted) <= MOST_CHARACTERS:
+    if len(quoted) <= MAX_CHARACTERS:
         return quoted or "%"
-    return f"{quoted[:MOST_CHARACTERS]}-{hashlib.sha256(game_id.encode()).hexdigest()[:16]}"
+    return f"{quoted[:MAX_CHARACTERS]}-{hashlib.sha256(game_id.encode()).hexdigest()[:16]}"
 
 
 def file_name(folder: str, kind: str, file_id: str, number: int, form: str) -> str:

@@ -20,14 +20,21 @@ from generals_env.engine.boards import GAME, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, 
 from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.gather import gather
 from generals_env.engine.packed.packing import ENTRY, OWNER_OFFSET, PackedBoards, empty_packed, trimmed
-from generals_env.engine.storage.board_origins import KEPT, PLAYED, REPEATED, find_ways, play_boards
+from generals_env.engine.storage.board_origins import KEPT, PLAYED, REPEATED, classify_board_origins, play_boards
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.action_codes import JUMPS, coded_actions, decoded_actions
 from generals_env.recorders.encoding.batch_codec import by_game
-from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES, Reader, compressed, decompressed, header_bytes, planes
+from generals_env.recorders.encoding.byte_shuffle import (
+    MAX_BYTES,
+    ByteReader,
+    compressed,
+    decompressed,
+    header_bytes,
+    shuffle_bytes,
+)
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import below, checked_batch
+from generals_env.recorders.experience.integrity import below, validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.version import __version__
 
@@ -40,7 +47,7 @@ SCHEMA = 1
 
 LEVEL = 9  # of zstd
 
-LEAST_BOARDS = 256  # of a thread: playing them takes as long as some wakings
+MIN_BOARDS = 256  # of a thread: playing them takes as long as some wakings
 
 #: Columns that lie by game and player.
 COLUMNS = ("game", "player_id", "state_index", "next_state_index", "reward", "steps", "illegal", "terminated", "truncated")
@@ -92,7 +99,7 @@ def encode(batch: ExperienceBatch) -> bytes:
         "metadata": dict(batch.metadata),
     }
     text = header_bytes(header)
-    return compressed([len(text).to_bytes(4, "little"), text, *(planes(*array) for array in arrays)], LEVEL)
+    return compressed([len(text).to_bytes(4, "little"), text, *(shuffle_bytes(*array) for array in arrays)], LEVEL)
 
 
 def decode(data: bytes) -> ExperienceBatch:
@@ -102,7 +109,7 @@ def decode(data: bytes) -> ExperienceBatch:
         StorageError: If it is damaged, or none of ours.
     """
     try:
-        return checked_batch(parsed(decompressed(data)))
+        return validate_arrays(parsed(decompressed(data)))
     except Exception as error:
         # Damaged bytes can make zstandard, json and numpy raise nearly anything.
         raise StorageError(f"data: expected games of schema {SCHEMA}, got {type(error).__name__}: {error}") from error
@@ -122,7 +129,7 @@ def ways_of(batch: ExperienceBatch) -> npt.NDArray[np.uint8]:
     boards, count = batch.boards, len(batch.boards.tiles)
     ending, first = by_next_state(batch.rows, count)
     ways = np.zeros(count, np.uint8)
-    divided(lambda low, high: find_ways(boards, batch.rows, ending, first, low, high, ways), count, LEAST_BOARDS)
+    divided(lambda low, high: classify_board_origins(boards, batch.rows, ending, first, low, high, ways), count, MIN_BOARDS)
     if not len(boards.memory):
         return ways
     memory, recalled = boards.memory, boards._replace(memory=boards.memory.copy())
@@ -205,7 +212,7 @@ def parsed(data: bytes) -> ExperienceBatch:
     height, width = map(int, header["shape"])
     players, tiles = int(header["players"]), height * width
     count, boards, keyframes, grounds, wide = map(int, header["counts"])
-    reader = Reader(data, start)
+    reader = ByteReader(data, start)
     rows = experiences(reader, count, (height, width))
     ways, previous = reader.take("ways", np.uint8, (boards,)), reader.take("previous", np.int32, (boards,))
     below("ways", ways, REPEATED + 1, least=KEPT)
@@ -242,7 +249,7 @@ def parsed(data: bytes) -> ExperienceBatch:
         recipe=Recipe.from_dict(header["recipe"]),
         metadata=dict(header["metadata"]),
     )
-    checked_batch(batch)  # before it is played on
+    validate_arrays(batch)  # before it is played on
     below("player_id", rows["player_id"], players, least=0)
     below("next_state_index", rows["next_state_index"], boards, least=0)
     room = [int(number) for number in header["room"]]
@@ -252,7 +259,7 @@ def parsed(data: bytes) -> ExperienceBatch:
     return replace(batch, rows=rows, boards=packed, dense=dense)
 
 
-def experiences(reader: Reader, count: int, shape: tuple[int, int]) -> npt.NDArray[np.void]:
+def experiences(reader: ByteReader, count: int, shape: tuple[int, int]) -> npt.NDArray[np.void]:
     """Return the rows."""
     sequence, later = reader.take("sequence", np.int64, (count,)), reader.take("later", np.uint8, (count,)) > 0
     times = np.zeros(count, np.int64)
@@ -287,8 +294,8 @@ def played_again(
     if not (0 <= grounds <= count + 1 and 0 <= wide <= count):
         raise ValueError(f"room: expected at most {count + 1} grounds and {count} wide armies, got {room}")
     size = tiles * (count * 2 + grounds + wide * 4 + count * remembers * players * 2)
-    if size > MOST_BYTES:
-        raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")
+    if size > MAX_BYTES:
+        raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")
     out, counts = empty_packed(count, tiles, players, grounds + 1, wide + 1, remembers), np.zeros(2, np.int64)
     if not play_boards(kept, rows, *by_next_state(rows, count), ways, previous, out, counts):
         raise ValueError(f"room: expected at most {grounds} grounds and {wide} wide armies, got more")

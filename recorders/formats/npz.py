@@ -14,10 +14,10 @@ import numpy.typing as npt
 from generals_env.engine.boards import GAME, OWNER_OBSERVATORY, PLAYER, Boards
 from generals_env.engine.packed.packing import ENTRY, pack, packed_of, planes_of
 from generals_env.errors import StorageError
-from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES, header_bytes
+from generals_env.recorders.encoding.byte_shuffle import MAX_BYTES, header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import checked_batch
+from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.version import __version__
 
@@ -56,8 +56,8 @@ def decode(data: bytes) -> ExperienceBatch:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(member.file_size for member in archive.infolist())
-            if size > MOST_BYTES:
-                raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")  # noqa: TRY301 - told with the others
+            if size > MAX_BYTES:
+                raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")  # noqa: TRY301 - told with the others
             arrays = {name.removesuffix(".npy"): read_array(archive, name) for name in archive.namelist()}
         return check_batch(arrays)
     except Exception as error:
@@ -159,7 +159,7 @@ def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
         dense=dense,
         metadata=dict(header["metadata"]),
     )
-    return checked_batch(batch)
+    return validate_arrays(batch)
 
 
 def read_first_schema(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
@@ -180,7 +180,7 @@ def read_first_schema(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
     for name, dtype in COLUMNS.items():
         rows[name] = checked(name, arrays[name], dtype, rows.shape) if name != "steps" else 1
     shape = (int(boards.games[0]["height"]), int(boards.games[0]["width"])) if count else (0, 0)
-    return checked_batch(ExperienceBatch(names_of(arrays["game_ids"]), rows, pack(boards), shape))
+    return validate_arrays(ExperienceBatch(names_of(arrays["game_ids"]), rows, pack(boards), shape))
 
 
 def checked(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:

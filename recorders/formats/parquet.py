@@ -31,10 +31,10 @@ from generals_env.recorders.encoding.arrow_columns import (
     schema_of,
     table_of,
 )
-from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES, header_bytes
+from generals_env.recorders.encoding.byte_shuffle import MAX_BYTES, header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import checked_batch
+from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.version import __version__
 
@@ -45,7 +45,7 @@ SUFFIX = ".parquet"
 #: Version of the columns.
 SCHEMA = 1
 
-MOST_ROWS = 32_768  # of a group
+MAX_ROWS = 32_768  # of a group
 GROUP_BYTES = 2**27  # about as much is in a group, uncompressed
 
 
@@ -119,7 +119,7 @@ def groups(batch: ExperienceBatch) -> Iterator[Group]:
         row_bytes += 2 * batch.dense.observations[:1].nbytes
     if len(batch.boards.memory):
         row_bytes += 2 * batch.boards.memory[:1].nbytes
-    size = min(max(GROUP_BYTES // max(row_bytes, 1), 1), MOST_ROWS)
+    size = min(max(GROUP_BYTES // max(row_bytes, 1), 1), MAX_ROWS)
     for low in range(0, len(batch), size):
         part = batch.slice(low, low + size).compact()
         part.rows["game"] = batch.game[low : low + size]  # of all games, not of those of this part
@@ -201,8 +201,8 @@ def read(file: Any) -> ExperienceBatch:
     """Return the batch in a Parquet file; what does not fit raises anything."""
     metadata = file.metadata
     size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    if size > MOST_BYTES:
-        raise ValueError(f"expected at most {MOST_BYTES} bytes, got {size}")
+    if size > MAX_BYTES:
+        raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")
     text = metadata.metadata[HEADER]
     header = json.loads(text)
     if header["schema"] != SCHEMA:
@@ -227,7 +227,7 @@ def read(file: Any) -> ExperienceBatch:
     for number in range(metadata.num_row_groups):
         part = batch_of(file.read_row_group(number), whole)
         checksum = checksum_of(part, checksum)
-        parts.append(checked_batch(part))
+        parts.append(validate_arrays(part))
     if f"{checksum:08x}".encode() != metadata.metadata[CHECKSUM]:
         raise ValueError(f"expected numbers of checksum {metadata.metadata[CHECKSUM]!r}, got {checksum:08x}")
-    return ExperienceBatch.concat(parts) if len(parts) > 1 else [checked_batch(whole), *parts][-1]
+    return ExperienceBatch.concat(parts) if len(parts) > 1 else [validate_arrays(whole), *parts][-1]

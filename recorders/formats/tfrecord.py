@@ -33,8 +33,8 @@ except ImportError as error:
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
-from generals_env.recorders.encoding.byte_shuffle import MOST_BYTES
-from generals_env.recorders.encoding.standalone_records import PIECES, Source, closed, header_of, pieces_of
+from generals_env.recorders.encoding.byte_shuffle import MAX_BYTES
+from generals_env.recorders.encoding.standalone_records import PIECES, Source, closed, fields_of, header_of
 from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["EVERY", "SUFFIX", "decode", "decode_file", "encode", "offsets", "records"]
@@ -156,7 +156,7 @@ def length_of(head: bytes) -> int:
     length, checksum = HEAD.unpack(head)
     if masked(head[:8]) != checksum:
         raise ValueError("another checksum of its length")
-    if length > MOST_BYTES:
+    if length > MAX_BYTES:
         raise ValueError(f"{length} bytes of data")
     return int(length)
 
@@ -204,7 +204,7 @@ def examples(batch: ExperienceBatch) -> Iterator[Any]:
     tensors = {"state": batch.states(), "next_state": batch.next_states(), "reward": batch.reward}
     floats = {name: array.astype("<f4", copy=False) for name, array in tensors.items()}
     masks = {"action_mask": batch.action_masks(), "next_action_mask": batch.next_action_masks()}
-    pieces = pieces_of(batch)
+    pieces = fields_of(batch)
     for i in range(len(batch)):
         example = Example()
         feature = example.features.feature
@@ -239,8 +239,8 @@ def decode_file(file: io.BufferedIOBase) -> ExperienceBatch:
                 kept += sources[header].add(number, pieces)
                 if "games" in pieces:
                     sources[header].add_games(pieces["games"])
-            if kept > MOST_BYTES:
-                raise ValueError(f"more than {MOST_BYTES} bytes of boards")  # noqa: TRY301 - told with the others
+            if kept > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES} bytes of boards")  # noqa: TRY301 - told with the others
             number, offset = number + 1, offset + HEAD.size + len(data) + TAIL.size
     except Exception as error:
         # Damaged bytes can make gzip, protobuf, json and numpy raise nearly anything.

@@ -12,16 +12,16 @@ import numpy as np
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.filter import Selection
-from generals_env.recorders.experience.integrity import checked_batch
+from generals_env.recorders.experience.filter import ExperienceFilter
+from generals_env.recorders.experience.integrity import validate_arrays
 
-__all__ = ["Chunk", "Piece", "may_match", "pieces_of", "wanted_after"]
+__all__ = ["Chunk", "PendingChunk", "may_match", "split_into_chunks", "wanted_after"]
 
-MOST_EXPERIENCES = 4096  # of a chunk: readers decompress it whole
+MAX_EXPERIENCES = 4096  # of a chunk: readers decompress it whole
 
-MOST_BYTES = 2**28  # of a chunk, decompressed: the codec refuses four times that
+MAX_BYTES = 2**28  # of a chunk, decompressed: the codec refuses four times that
 
-MOST_GAMES = 16  # that are named: of more, nearly every reader wants one
+MAX_GAMES = 16  # that are named: of more, nearly every reader wants one
 
 Row = tuple[int, int, int, int, str | None, int, bytes]
 
@@ -35,7 +35,7 @@ class Chunk:
         count: How many there are.
         written_at: Nanoseconds UTC.
         most_turn: The largest turn among them.
-        games: The ids of their games, a JSON list; None for more than ``MOST_GAMES``.
+        games: The ids of their games, a JSON list; None for more than ``MAX_GAMES``.
         checksum: CRC-32 of all else.
         data: What ``codec.encode_batch`` gave. The sequence numbers within are those of the recorder; ``batch`` has the log's.
     """
@@ -87,7 +87,7 @@ def checksum_of(chunk: Chunk, of_data: int) -> int:
 
 
 @dataclass(frozen=True)
-class Piece:
+class PendingChunk:
     """A chunk that has no number yet."""
 
     count: int
@@ -102,40 +102,40 @@ class Piece:
         return replace(chunk, checksum=checksum_of(chunk, self.checksum))
 
 
-def pieces_of(batch: ExperienceBatch) -> list[Piece]:
+def split_into_chunks(batch: ExperienceBatch) -> list[PendingChunk]:
     """Return a batch in pieces that are not too large.
 
     Raises:
         ConfigError: If its arrays do not fit together, or its metadata are not what JSON takes: nobody could read it again.
     """
     try:
-        checked_batch(batch)
+        validate_arrays(batch)
     except ValueError as error:
         raise ConfigError(f"batch: expected arrays that fit together, got {error}") from error
     if len(batch.boards.tiles) > 2 * batch.recipe.frames * max(len(batch), 1):
         batch = batch.compact()  # a slice of something larger
-    size = min(MOST_EXPERIENCES, max(1, len(batch) * MOST_BYTES // max(batch.nbytes, 1)))
+    size = min(MAX_EXPERIENCES, max(1, len(batch) * MAX_BYTES // max(batch.nbytes, 1)))
     if len(batch) <= size:
         return [piece_of(batch)] if len(batch) else []
     return [piece_of(batch.select(np.arange(low, min(low + size, len(batch))))) for low in range(0, len(batch), size)]
 
 
-def piece_of(batch: ExperienceBatch) -> Piece:
+def piece_of(batch: ExperienceBatch) -> PendingChunk:
     """Return a batch as one piece."""
     games = np.unique(batch.game)
-    names = json.dumps([batch.game_ids[game] for game in games]) if len(games) <= MOST_GAMES else None
+    names = json.dumps([batch.game_ids[game] for game in games]) if len(games) <= MAX_GAMES else None
     data = encode_batch(batch)
-    return Piece(len(batch), int(batch.turn.max()), names, data, zlib.crc32(data))
+    return PendingChunk(len(batch), int(batch.turn.max()), names, data, zlib.crc32(data))
 
 
-def may_match(chunk: Chunk, wanted: Selection) -> bool:
+def may_match(chunk: Chunk, wanted: ExperienceFilter) -> bool:
     """Return whether there can be such experiences in a chunk."""
     if wanted.min_turn is not None and chunk.most_turn < wanted.min_turn:
         return False
     return wanted.game_ids is None or chunk.games is None or not wanted.game_ids.isdisjoint(json.loads(chunk.games))
 
 
-def wanted_after(batch: ExperienceBatch, number: int, wanted: Selection) -> ExperienceBatch:
+def wanted_after(batch: ExperienceBatch, number: int, wanted: ExperienceFilter) -> ExperienceBatch:
     """Return those experiences of a batch that are wanted and have a number above ``number``."""
     flags = wanted.flags(batch) & (batch.sequence > number)
     return batch if flags.all() else batch.select(flags)

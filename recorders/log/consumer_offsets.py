@@ -11,10 +11,10 @@ from generals_env.recorders.filesystem.atomic_files import make_folder
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 from generals_env.recorders.log.segment_files import CONSUMERS
 
-__all__ = ["Consumers"]
+__all__ = ["ConsumerOffsets"]
 
 
-class Consumers:
+class ConsumerOffsets:
     """The consumers of a log and their positions: the number of the last experience that each is done with, -1 for none."""
 
     def __init__(self, log: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.filter import EVERYTHING, Selection
+from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
 from generals_env.recorders.log.experience_log import ExperienceLog
 from generals_env.recorders.log.segment_files import segment_path, starts_in
 
@@ -44,11 +44,11 @@ class LogPart:
         """How many there are, unless some were damaged or thrown away."""
         return self.last - self.first + 1
 
-    def may_hold(self, selection: Selection) -> bool:
+    def may_hold(self, selection: ExperienceFilter) -> bool:
         """Return True: the log finds out itself."""
         return True
 
-    def read(self, selection: Selection = EVERYTHING) -> ExperienceBatch | None:
+    def read(self, selection: ExperienceFilter = EVERYTHING) -> ExperienceBatch | None:
         """Return those of its experiences that are wanted, None if there is none.
 
         Raises:

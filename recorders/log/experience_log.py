@@ -15,18 +15,18 @@ from generals_env.concurrency.interrupts import deferred
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.filter import Selection
+from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.atomic_files import make_folder
 from generals_env.recorders.filesystem.disk_space import network_kind
 from generals_env.recorders.formats.folder_use import LOG, refuse_other_uses
-from generals_env.recorders.log.chunk_rows import pieces_of
-from generals_env.recorders.log.consumer_offsets import Consumers
+from generals_env.recorders.log.chunk_rows import split_into_chunks
+from generals_env.recorders.log.consumer_offsets import ConsumerOffsets
 from generals_env.recorders.log.reader import LogReader
 from generals_env.recorders.log.repair import repair
-from generals_env.recorders.log.retention import Retention
+from generals_env.recorders.log.retention import SegmentRetention
 from generals_env.recorders.log.segment_files import last_in, open_to_read, seal_of, segment_path, starts_in
-from generals_env.recorders.log.verify import Report, verify
+from generals_env.recorders.log.verify import LogReport, verify
 from generals_env.recorders.log.writer import LOCK, LogWriter, locked
 
 __all__ = ["ExperienceLog"]
@@ -104,10 +104,10 @@ class ExperienceLog(NotCopied, ClosingSink):
             raise StorageError(f"folder: expected a log, got {str(folder)!r}")
         if network is not None:
             raise StorageError(f"folder: expected a disk of this machine, got {str(folder)!r} on {network}")
-        self._consumers = Consumers(self.folder)
+        self._consumers = ConsumerOffsets(self.folder)
         self._writer: LogWriter | None = None
         if mode == "a":
-            retention = Retention(self.folder, max_bytes, max_age, drop_unread)
+            retention = SegmentRetention(self.folder, max_bytes, max_age, drop_unread)
             self._writer = LogWriter(self.folder, durability, retention, segment_bytes, min_free_bytes, clock)
             try:
                 refuse_other_uses(self.folder, LOG, "folder")  # that began in the meantime
@@ -136,7 +136,7 @@ class ExperienceLog(NotCopied, ClosingSink):
             StorageError: If it cannot be written. The next write is tried anew.
         """
         with deferred():  # a batch is written and its number told, or it is not written
-            return self._open_writer("write").append(pieces_of(batch))
+            return self._open_writer("write").append(split_into_chunks(batch))
 
     def flush(self) -> None:
         """Bring all that was written to where a power cut leaves it.
@@ -221,7 +221,7 @@ class ExperienceLog(NotCopied, ClosingSink):
         check_integer("after", after, -1, 2**62)
         if on_damage not in ("raise", "skip"):
             raise ConfigError(f"on_damage: expected 'raise' or 'skip', got {on_damage!r}")
-        chosen = Selection.of(game_ids, player_ids, min_turn)
+        chosen = ExperienceFilter.of(game_ids, player_ids, min_turn)
         return LogReader(self.folder, int(after), chosen, on_damage == "skip", self._writer)
 
     def read(
@@ -254,7 +254,7 @@ class ExperienceLog(NotCopied, ClosingSink):
         reader = self.reader(after, game_ids=game_ids, player_ids=player_ids, min_turn=min_turn, on_damage=on_damage)
         return batches(reader, follow, stop or threading.Event())
 
-    # --- Consumers ------------------------------------------------------------------------------------------------
+    # --- ConsumerOffsets ------------------------------------------------------------------------------------------------
 
     def commit(self, name: str, sequence: int) -> None:
         """Write down that a consumer is done with everything up to a number; what comes after is kept for it.
@@ -296,9 +296,9 @@ class ExperienceLog(NotCopied, ClosingSink):
         """
         self._consumers.forget(name)
 
-    # --- Damage ---------------------------------------------------------------------------------------------------
+    # --- LogDamage ---------------------------------------------------------------------------------------------------
 
-    def verify(self) -> Report:
+    def verify(self) -> LogReport:
         """Look at every byte, and return what is damaged, where, and what is intact.
 
         Raises:
@@ -318,7 +318,7 @@ class ExperienceLog(NotCopied, ClosingSink):
             return True  # or nothing can be written here, and then it does no harm to look less closely
         return False
 
-    def repair(self) -> Report:
+    def repair(self) -> LogReport:
         """Put whatever is intact in damaged segments into new ones, under the same numbers, and return what was wrong.
 
         The damaged files are kept in ``damaged/``. Numbers that are lost stay lost: readers count them in ``missed``, and

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import StateError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.filter import Selection
+from generals_env.recorders.experience.filter import ExperienceFilter
+from generals_env.recorders.log.abandoned_ranges import abandoned_ranges, missing
 from generals_env.recorders.log.chunk_rows import Chunk, may_match, wanted_after
-from generals_env.recorders.log.lost_ranges import lost_ranges, missing
 from generals_env.recorders.log.salvage import salvage
 from generals_env.recorders.log.segment_files import (
     companions,
@@ -53,7 +53,9 @@ class LogReader:
         damaged: Experiences that were skipped since they are damaged.
     """
 
-    def __init__(self, folder: Path, after: int, chosen: Selection, skip_damage: bool, writer: LogWriter | None = None) -> None:
+    def __init__(
+        self, folder: Path, after: int, chosen: ExperienceFilter, skip_damage: bool, writer: LogWriter | None = None
+    ) -> None:
         """Read a log; see ``ExperienceLog.reader``."""
         self.position = after
         self.missed = 0
@@ -274,7 +276,7 @@ class LogReader:
         seals = [start_of(path.with_suffix(".db")) for path in orphans_in(self._folder)]
         oldest = min(starts_in(self._folder) + seals, default=0)
         try:
-            lost = lost_ranges(self._folder)
+            lost = abandoned_ranges(self._folder)
         except StorageError as error:  # then all that is missing is damage
             logger.error("%s", error)  # noqa: TRY400 - nothing of the stack helps
             lost = []

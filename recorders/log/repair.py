@@ -12,9 +12,9 @@ from generals_env.errors import StorageError
 from generals_env.recorders.filesystem.atomic_files import sync_folder
 from generals_env.recorders.filesystem.checked_json import sync_file
 from generals_env.recorders.filesystem.leftovers import remove
+from generals_env.recorders.log.abandoned_ranges import FILE, missing, write_lost
 from generals_env.recorders.log.chunk_rows import Chunk
-from generals_env.recorders.log.consumer_offsets import Consumers
-from generals_env.recorders.log.lost_ranges import FILE, missing, write_lost
+from generals_env.recorders.log.consumer_offsets import ConsumerOffsets
 from generals_env.recorders.log.salvage import salvage
 from generals_env.recorders.log.segment_files import (
     DAMAGED,
@@ -30,12 +30,12 @@ from generals_env.recorders.log.segment_files import (
     unlink,
     unlink_companions,
 )
-from generals_env.recorders.log.verify import Report, last_known, look_at, verify
+from generals_env.recorders.log.verify import LogReport, last_known, look_at, verify
 
 __all__ = ["repair"]
 
 
-def repair(folder: Path) -> Report:
+def repair(folder: Path) -> LogReport:
     """Repair a log to which nobody writes, and return what was wrong with it.
 
     Every step leaves a log that can be repaired again: the damaged file is kept before another takes its name.
@@ -55,7 +55,7 @@ def repair(folder: Path) -> Report:
             damage, _ = look_at(path, written=False)
             if damage:
                 rebuild(path)
-        small = [*orphans_in(folder), *Consumers(folder).files()]
+        small = [*orphans_in(folder), *ConsumerOffsets(folder).files()]
         wrong = {damage.path for damage in report.damage}
         for path in small:
             if path in wrong or path.with_suffix(".db") in wrong:

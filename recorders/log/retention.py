@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generals_env.errors import StorageError
-from generals_env.recorders.log.consumer_offsets import Consumers
+from generals_env.recorders.log.consumer_offsets import ConsumerOffsets
 from generals_env.recorders.log.segment_files import Seal, segment_path, unlink
 
-__all__ = ["Retention"]
+__all__ = ["SegmentRetention"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Retention:
+class SegmentRetention:
     """Limits of a log.
 
     Attributes:
@@ -64,7 +64,7 @@ class Retention:
         if self.drop_unread:
             return None
         try:
-            positions = Consumers(self.folder).all()
+            positions = ConsumerOffsets(self.folder).all()
         except StorageError as error:
             logger.error("%s: all is kept, as a consumer may be anywhere: %s", self.folder, error)  # noqa: TRY400 - the text says all
             return 0

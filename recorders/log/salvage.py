@@ -22,7 +22,7 @@ LEAF_HEADER = 8
 COLUMNS = 7
 
 #: How much of a record lies on the page of its row: at least, and at most.
-LEAST_LOCAL, MOST_LOCAL = (PAGE - 12) * 32 // 255 - 23, PAGE - 35
+MIN_LOCAL, MAX_LOCAL = (PAGE - 12) * 32 // 255 - 23, PAGE - 35
 
 #: Bytes of an integer by its type in a record; what is not here is no integer that we write.
 INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}
@@ -90,11 +90,11 @@ def chunk_at(page: bytes, at: int, pages: Pages) -> Chunk:
     """Return the chunk of a cell; raise ``ValueError``, ``IndexError`` or ``KeyError`` if there is none, or it is broken."""
     size, at = varint(page, at)
     first, at = varint(page, at)
-    if size <= MOST_LOCAL:
+    if size <= MAX_LOCAL:
         local = size
     else:
-        local = LEAST_LOCAL + (size - LEAST_LOCAL) % (PAGE - 4)
-        local = local if local <= MOST_LOCAL else LEAST_LOCAL
+        local = MIN_LOCAL + (size - MIN_LOCAL) % (PAGE - 4)
+        local = local if local <= MAX_LOCAL else MIN_LOCAL
     types, width = record_header(page, at)
     if width + sum(map(width_of, types)) != size:  # before all of it is read
         raise ValueError(size)

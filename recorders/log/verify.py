@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from generals_env.errors import StorageError
+from generals_env.recorders.log.abandoned_ranges import FILE, Range, abandoned_ranges, missing
 from generals_env.recorders.log.chunk_rows import Chunk
-from generals_env.recorders.log.consumer_offsets import Consumers, read_position
-from generals_env.recorders.log.lost_ranges import FILE, Range, lost_ranges, missing
+from generals_env.recorders.log.consumer_offsets import ConsumerOffsets, read_position
 from generals_env.recorders.log.salvage import salvage
 from generals_env.recorders.log.segment_files import (
     BLOCK,
@@ -31,7 +31,7 @@ from generals_env.recorders.log.segment_files import (
 )
 from generals_env.recorders.log.sqlite_wal import read_wal
 
-__all__ = ["Damage", "Report", "verify"]
+__all__ = ["LogDamage", "LogReport", "verify"]
 
 Read = TypeVar("Read")
 
@@ -39,7 +39,7 @@ FETCH = 2**22  # bytes of data at a time
 
 
 @dataclass(frozen=True)
-class Damage:
+class LogDamage:
     """One thing that is not as it was written.
 
     Attributes:
@@ -56,7 +56,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Report:
+class LogReport:
     """What a log is like.
 
     Attributes:
@@ -66,7 +66,7 @@ class Report:
         leftovers: Unfinished files that killed processes have left; they are no damage, and gone after a repair.
     """
 
-    damage: tuple[Damage, ...]
+    damage: tuple[LogDamage, ...]
     intact: tuple[Range, ...]
     given_up: tuple[Range, ...]
     leftovers: tuple[Path, ...] = ()
@@ -82,7 +82,7 @@ class Report:
         return sum(last - first + 1 for first, last in self.intact)
 
 
-def verify(folder: Path, written: bool) -> Report:
+def verify(folder: Path, written: bool) -> LogReport:
     """Look at a log.
 
     Args:
@@ -93,7 +93,7 @@ def verify(folder: Path, written: bool) -> Report:
     Raises:
         StorageError: If it cannot be read at all.
     """
-    damage: list[Damage] = []
+    damage: list[LogDamage] = []
     intact: list[Range] = []
     starts = starts_in(folder)
     for start in starts:
@@ -102,19 +102,19 @@ def verify(folder: Path, written: bool) -> Report:
         intact += ranges
     damage += orphan_damage(folder)
     damage += small_files_damage(folder)
-    lost = told(damage, folder / FILE, lost_ranges, folder) or []
+    lost = told(damage, folder / FILE, abandoned_ranges, folder) or []
     last = max([number for _, number in intact + lost] + [last_known(folder, starts)], default=-1)
     if starts:
         for gap in missing(starts[0], last, [*intact, *lost]):
             path = segment_path(folder, max((start for start in starts if start <= gap[0]), default=starts[0]))
-            damage.append(Damage(path, "experiences are missing", experiences=gap))
+            damage.append(LogDamage(path, "experiences are missing", experiences=gap))
     given_up = [] if not starts else [one for one in lost if one[1] >= starts[0]]
-    return Report(tuple(damage), tuple(joined(intact)), tuple(given_up), tuple(log_leftovers(folder, written)))
+    return LogReport(tuple(damage), tuple(joined(intact)), tuple(given_up), tuple(log_leftovers(folder, written)))
 
 
-def look_at(path: Path, written: bool) -> tuple[list[Damage], list[Range]]:
+def look_at(path: Path, written: bool) -> tuple[list[LogDamage], list[Range]]:
     """Return what is damaged in the files of a segment, and which experiences are whole."""
-    damage: list[Damage] = []
+    damage: list[LogDamage] = []
     sealed = told(damage, seal_path(path), seal_of, path)
     try:
         if sealed is not None:
@@ -123,19 +123,19 @@ def look_at(path: Path, written: bool) -> tuple[list[Damage], list[Range]]:
             wal = companions(path)[0]
             damaged_at = read_wal(wal).damaged_at
             if damaged_at is not None:
-                damage.append(Damage(wal, "what was committed is damaged", damaged_at))
+                damage.append(LogDamage(wal, "what was committed is damaged", damaged_at))
         intact: list[Range] = []
         try:
             intact.extend((chunk.first, chunk.last) for chunk in whole_chunks(path))
         except (sqlite3.Error, ValueError, TypeError) as error:
-            damage.append(Damage(path, f"{type(error).__name__}: {error}"))
+            damage.append(LogDamage(path, f"{type(error).__name__}: {error}"))
         gaps = missing(intact[0][0], intact[-1][1], intact) if intact else []
         if not written and (damage or gaps or not intact):
             intact = [(chunk.first, chunk.last) for chunk in salvage(path)]
     except OSError as error:
         if not path.exists():
             return [], []  # it was thrown away meanwhile
-        return [*damage, Damage(path, f"it cannot be read: {error}")], []
+        return [*damage, LogDamage(path, f"it cannot be read: {error}")], []
     return damage, intact
 
 
@@ -152,56 +152,56 @@ def whole_chunks(path: Path) -> Iterator[Chunk]:
                 yield chunk
 
 
-def changed_blocks(path: Path, sealed: Seal) -> list[Damage]:
+def changed_blocks(path: Path, sealed: Seal) -> list[LogDamage]:
     """Return where a file differs from what was sealed."""
     damage, size = [], 0
     for k, block in enumerate(blocks_of(path)):
         size += len(block)
         if k < len(sealed.blocks) and zlib.crc32(block) != sealed.blocks[k]:
-            damage.append(Damage(path, "bytes have changed", k * BLOCK))
+            damage.append(LogDamage(path, "bytes have changed", k * BLOCK))
     if size != sealed.bytes:
-        damage.append(Damage(path, f"expected {sealed.bytes} bytes, got {size}", min(size, sealed.bytes)))
+        damage.append(LogDamage(path, f"expected {sealed.bytes} bytes, got {size}", min(size, sealed.bytes)))
     return damage
 
 
-def orphan_damage(folder: Path) -> list[Damage]:
+def orphan_damage(folder: Path) -> list[LogDamage]:
     """Return what is lost with segments of which only the seals are there."""
-    damage: list[Damage] = []
+    damage: list[LogDamage] = []
     for orphan in orphans_in(folder):
         path = orphan.with_suffix(".db")
         sealed = told(damage, orphan, seal_of, path)
         if sealed is not None:
-            damage.append(Damage(path, "the file is gone", experiences=(sealed.first, sealed.last)))
+            damage.append(LogDamage(path, "the file is gone", experiences=(sealed.first, sealed.last)))
     return damage
 
 
-def small_files_damage(folder: Path) -> list[Damage]:
+def small_files_damage(folder: Path) -> list[LogDamage]:
     """Return what is damaged of consumers."""
-    damage: list[Damage] = []
-    for path in Consumers(folder).files():
+    damage: list[LogDamage] = []
+    for path in ConsumerOffsets(folder).files():
         told(damage, path, read_position, path)
     return damage
 
 
 def last_known(folder: Path, starts: list[int]) -> int:
     """Return the largest number that a name, a seal or a consumer tells of, -1 without any."""
-    unheard: list[Damage] = []
+    unheard: list[LogDamage] = []
     known = [starts[-1] - 1 if starts else -1]
     for path in [segment_path(folder, start) for start in starts[-1:]] + [one.with_suffix(".db") for one in orphans_in(folder)]:
         sealed = told(unheard, path, seal_of, path)
         known.append(sealed.last if sealed else -1)
-    for path in Consumers(folder).files():
+    for path in ConsumerOffsets(folder).files():
         entry = told(unheard, path, read_position, path)
         known.append(entry[1] if entry else -1)
     return max(known)
 
 
-def told(damage: list[Damage], path: Path, read: Callable[[Path], Read], of: Path) -> Read | None:
+def told(damage: list[LogDamage], path: Path, read: Callable[[Path], Read], of: Path) -> Read | None:
     """Return what ``read`` gives; if the file is damaged, put that on the list instead."""
     try:
         return read(of)
     except StorageError as error:
-        damage.append(Damage(path, str(error)))
+        damage.append(LogDamage(path, str(error)))
         return None
 
 

@@ -16,10 +16,10 @@ from generals_env.recorders.filesystem.checked_json import sync_file
 from generals_env.recorders.filesystem.disk_space import free_bytes
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.filesystem.leftovers import remove
-from generals_env.recorders.log.chunk_rows import Chunk, Piece
-from generals_env.recorders.log.consumer_offsets import Consumers
-from generals_env.recorders.log.lost_ranges import lost_ranges, write_lost
-from generals_env.recorders.log.retention import Retention
+from generals_env.recorders.log.abandoned_ranges import abandoned_ranges, write_lost
+from generals_env.recorders.log.chunk_rows import Chunk, PendingChunk
+from generals_env.recorders.log.consumer_offsets import ConsumerOffsets
+from generals_env.recorders.log.retention import SegmentRetention
 from generals_env.recorders.log.segment_files import (
     Seal,
     append,
@@ -60,10 +60,10 @@ def locked(folder: Path, timeout: float = LOCK_WAIT) -> FileLock:
 
 
 @dataclass
-class Waiting:
+class PendingWrite:
     """A batch on its way into the log."""
 
-    pieces: list[Piece]
+    pieces: list[PendingChunk]
     last: int = -1
     done: bool = False
     error: BaseException | None = None
@@ -85,7 +85,7 @@ class LogWriter:
         self,
         folder: Path,
         durability: str,
-        retention: Retention,
+        retention: SegmentRetention,
         segment_bytes: int,
         min_free_bytes: int,
         clock: Callable[[], float],
@@ -94,7 +94,7 @@ class LogWriter:
         self._folder, self._durability, self._retention = folder, durability, retention
         self._segment_bytes, self._min_free_bytes, self._clock = segment_bytes, min_free_bytes, clock
         self._changed = threading.Condition()
-        self._waiting: list[Waiting] = []
+        self._waiting: list[PendingWrite] = []
         self._busy = False
         self._closed = False
         self._owner = Owner()
@@ -112,7 +112,7 @@ class LogWriter:
 
     # --- What others call -----------------------------------------------------------------------------------------
 
-    def append(self, pieces: list[Piece]) -> int:
+    def append(self, pieces: list[PendingChunk]) -> int:
         """Write the pieces of a batch in one transaction, and return the number of the last experience.
 
         Raises:
@@ -120,7 +120,7 @@ class LogWriter:
             StorageError: If they cannot be written. None of them has been taken.
         """
         self.check_process()  # before the lock: a thread of the parent may hold it for ever
-        mine = Waiting(pieces)
+        mine = PendingWrite(pieces)
         with self._changed:
             self._check_open()
             self._waiting.append(mine)
@@ -219,13 +219,13 @@ class LogWriter:
                 self._busy = False
                 self._changed.notify_all()
 
-    def _taken(self) -> list[Waiting]:
+    def _taken(self) -> list[PendingWrite]:
         """Return all batches that are waiting."""
         with self._changed:
             group, self._waiting = self._waiting, []
             return group
 
-    def _write(self, group: list[Waiting]) -> None:
+    def _write(self, group: list[PendingWrite]) -> None:
         """Write batches in one transaction and tell each how that went."""
         if not group:
             return  # somebody else was faster
@@ -246,7 +246,7 @@ class LogWriter:
 
     # --- Segments -------------------------------------------------------------------------------------------------
 
-    def _commit(self, group: list[Waiting]) -> None:
+    def _commit(self, group: list[PendingWrite]) -> None:
         now = int(self._clock() * 1e9)
         current = self._segment(rolls=any(waiting.pieces for waiting in group))
         chunks: list[Chunk] = []
@@ -329,9 +329,9 @@ class LogWriter:
                 self._recover_segment(segment_path(self._folder, start), start)
             for orphan in orphans_in(self._folder):
                 raise StorageError(f"{orphan}: expected the segment that this is the seal of, got none")  # noqa: TRY301 - told with the others
-            lost = lost_ranges(self._folder)
+            lost = abandoned_ranges(self._folder)
             self.next = max([segment.last + 1 for segment in self._sealed.values()] + [last + 1 for _, last in lost] + [0])
-            seen = max(Consumers(self._folder).all().values(), default=-1)
+            seen = max(ConsumerOffsets(self._folder).all().values(), default=-1)
             if seen >= self.next:  # a power cut, and "normal": numbers are not given twice
                 logger.warning("%s: experiences %d to %d were read, and are lost", self._folder, self.next, seen)
                 write_lost(self._folder, [*lost, (self.next, seen)])

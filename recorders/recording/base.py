@@ -12,7 +12,7 @@ from generals_env.concurrency.process_owner import finalize
 from generals_env.errors import ConfigError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience.sink import AnySink
-from generals_env.recorders.recording.turn_batcher import MAX_WAITING_BYTES, Journal
+from generals_env.recorders.recording.turn_batcher import MAX_WAITING_BYTES, TurnBatcher
 from generals_env.recorders.sinks.pending_batches import check_overflow
 
 __all__ = ["ExperienceRecorder"]
@@ -103,7 +103,7 @@ class ExperienceRecorder(NotCopied):
         self._check(env)
         super().__init__(env)  # type: ignore[call-arg]  # a wrapper of the environment's library comes after this class
         self._guard = self._find_guard()
-        self.journal: Journal | None = None
+        self.journal: TurnBatcher | None = None
         self.finalizer: Any = None
         enabled, opponents = check_flag("enabled", enabled), check_flag("opponents", opponents)
         players = self._config().players
@@ -134,11 +134,11 @@ class ExperienceRecorder(NotCopied):
         """Return what stands before all that changes the games."""
         raise NotImplementedError
 
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
         """Return a journal for the environment."""
         raise NotImplementedError
 
-    def _attach(self, journal: Journal) -> None:
+    def _attach(self, journal: TurnBatcher) -> None:
         """Let the environment tell of its turns from now on."""
         raise NotImplementedError
 
@@ -146,11 +146,11 @@ class ExperienceRecorder(NotCopied):
         """Let the environment tell no more."""
         raise NotImplementedError
 
-    def _note(self, **particulars: Any) -> None:
-        """Change metadata of batches to come."""
+    def _note(self, **changes: Any) -> None:
+        """ArrayTransform metadata of batches to come."""
         journal = self.journal
-        if journal is not None and any(journal.metadata[name] != value for name, value in particulars.items()):
-            journal.metadata = {**journal.metadata, **particulars}
+        if journal is not None and any(journal.metadata[name] != value for name, value in changes.items()):
+            journal.metadata = {**journal.metadata, **changes}
 
     # --- What all recorders have ----------------------------------------------------------------------------------
 

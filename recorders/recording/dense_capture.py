@@ -10,12 +10,12 @@ import numpy.typing as npt
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.experience.dense import Dense
 
-__all__ = ["Shown", "tensor_of"]
+__all__ = ["DenseObservationCapture", "tensor_of"]
 
 Array = npt.NDArray[Any]
 
 
-class Shown:
+class DenseObservationCapture:
     """Keeps what B games show before and after each turn.
 
     One row is what one player is shown: B rows, or B*P where a game shows all players. A turn is told of in two calls: ``turn``

@@ -1,4 +1,4 @@
-"""Collects the turns of one game from its environment for a ``Journal``."""
+"""Collects the turns of one game from its environment for a ``TurnBatcher``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from generals_env.collector import Transition
 from generals_env.engine.boards import Boards
-from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 __all__ = ["GameCollector"]
 
@@ -14,7 +14,7 @@ __all__ = ["GameCollector"]
 class GameCollector:
     """A ``Collector`` that writes one game after another into a journal."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: TurnBatcher) -> None:
         """Write into ``journal``."""
         self.journal = journal
         self._boards: Boards | None = None

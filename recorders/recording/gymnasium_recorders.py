@@ -15,15 +15,15 @@ from generals_env.engine.packed.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder
-from generals_env.recorders.recording.dense_capture import Shown, tensor_of
+from generals_env.recorders.recording.dense_capture import DenseObservationCapture, tensor_of
 from generals_env.recorders.recording.kernel_player import PlayWriter
-from generals_env.recorders.recording.metadata import particulars, seed_of
-from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.metadata import recording_metadata, seed_of
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 from generals_env.recorders.recording.turn_writer import TurnWriter
-from generals_env.recorders.recording.wrapper_stack import Observed, first_views, plain_recipe, recipe_of
+from generals_env.recorders.recording.wrapper_stack import WrapperStack, initial_observations, inspect_wrappers, plain_recipe
 from generals_env.recorders.sinks.multi import open_sink
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
-from generals_env.vector import GeneralsVector, PlayCounts, VectorFace
+from generals_env.vector import GeneralsVector, PlayCounts, VectorBase
 
 __all__ = [
     "GamesRecorder",
@@ -33,9 +33,9 @@ __all__ = [
 
 
 class GamesRecorder(ExperienceRecorder):
-    """What the recorders of ``VectorFace`` and what is built on it have in common."""
+    """What the recorders of ``VectorBase`` and what is built on it have in common."""
 
-    def _games(self) -> VectorFace:
+    def _games(self) -> VectorBase:
         """Return the games at the bottom."""
         raise NotImplementedError
 
@@ -45,7 +45,7 @@ class GamesRecorder(ExperienceRecorder):
     def _find_guard(self) -> Guard:
         return self._games().guard
 
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
         games = self._games()
         config = games.config
         single = isinstance(games, GeneralsSingleVector)
@@ -54,30 +54,30 @@ class GamesRecorder(ExperienceRecorder):
         if policies is None and isinstance(games, GeneralsSingleVector):
             name = games.opponent if isinstance(games.opponent, str) else type(games.opponent).__name__
             policies = [None if seat == games.player else name for seat in range(config.players)]
-        self._observed = recipe_of(self.env, config)
+        self._observed = inspect_wrappers(self.env, config)
         self._opponents = opponents
         self._checked = self._observed.dense or self._observed.turned  # whether what is shown is what was derived
         seat = games.player if isinstance(games, GeneralsSingleVector) and not opponents else NOBODY
         self._require_seat(self._observed)
         recipe = plain_recipe(self._observed.recipe) if self._observed.dense else self._observed.recipe
-        metadata = particulars(config, self._observed, policies)
-        journal = Journal(open_sink(sink), games.num_envs, run_id, seat, recipe, metadata)
+        metadata = recording_metadata(config, self._observed, policies)
+        journal = TurnBatcher(open_sink(sink), games.num_envs, run_id, seat, recipe, metadata)
         if self._observed.dense:
-            journal.shown = Shown(self._shown_players())
+            journal.shown = DenseObservationCapture(self._shown_players())
         return journal
 
     def _shown_players(self) -> int:
         games = self._games()
         return 1 if isinstance(games, GeneralsSingleVector) else games.config.players
 
-    def _require_seat(self, observed: Observed) -> None:
+    def _require_seat(self, observed: WrapperStack) -> None:
         if observed.dense and self._opponents:
             raise ConfigError(
                 "opponents: expected False where wrappers change observations "
                 f"({', '.join(observed.wrappers)}): they are known of the learning player only, got True"
             )
 
-    def _attach(self, journal: Journal) -> None:
+    def _attach(self, journal: TurnBatcher) -> None:
         games = self._games()
         self._writer = TurnWriter(journal)
         games.listeners.append(self._writer)
@@ -99,22 +99,22 @@ class GamesRecorder(ExperienceRecorder):
         if journal.shown is not None:
             journal.shown.show(observations)
 
-    def _compare(self, journal: Journal, observations: Any) -> None:
+    def _compare(self, journal: TurnBatcher, observations: Any) -> None:
         """Keep observations as they are shown if they are not what the recipe makes of the boards."""
         games = self._games()
         learner = games.player if isinstance(games, GeneralsSingleVector) else NOBODY
-        derived = first_views(games.batch.boards, journal.recipe, learner)
+        derived = initial_observations(games.batch.boards, journal.recipe, learner)
         shown = tensor_of(observations)
         if derived.dtype == shown.dtype and np.array_equal(derived, shown):
             return
-        observed = Observed(self._observed.recipe, True, self._observed.turned, self._observed.wrappers)
+        observed = WrapperStack(self._observed.recipe, True, self._observed.turned, self._observed.wrappers)
         self._require_seat(observed)
         everybody = np.ones(games.num_envs, np.bool_)
         journal.leave(everybody)
         journal.finish(goes_on=False)
         self._note(observations="dense")
         journal.recipe = plain_recipe(journal.recipe)
-        journal.shown = Shown(self._shown_players())
+        journal.shown = DenseObservationCapture(self._shown_players())
         journal.begin(games.batch.boards, everybody)
 
     def _stepped(self, observations: Any, final: dict[int, Any] | None = None) -> None:
@@ -139,11 +139,11 @@ class VectorRecorder(AttributePassing, VectorWrapper):
 
     @classmethod
     def _check(cls, env: Any) -> None:
-        if not isinstance(env.unwrapped, VectorFace):
+        if not isinstance(env.unwrapped, VectorBase):
             raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
 
-    def _games(self) -> VectorFace:
-        games: VectorFace = self.env.unwrapped
+    def _games(self) -> VectorBase:
+        games: VectorBase = self.env.unwrapped
         return games
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -214,8 +214,8 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
         if not isinstance(env.unwrapped, GeneralsSingle):
             raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
 
-    def _games(self) -> VectorFace:
-        games: VectorFace = self.env.unwrapped.games
+    def _games(self) -> VectorBase:
+        games: VectorBase = self.env.unwrapped.games
         return games
 
     @property

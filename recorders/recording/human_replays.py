@@ -40,7 +40,7 @@ BATCH_BYTES = 16 * 2**20
 
 #: Games that wait for their turn at most, and bytes of those that are played at which no others are begun. A sink that writes
 #: a large file every few hundred games is to keep the other cores waiting as little as may be.
-MOST_AHEAD = 128
+MAX_AHEAD = 128
 AHEAD_BYTES = 32 * 2**20
 
 
@@ -164,7 +164,7 @@ class Ahead:
     @property
     def full(self) -> bool:
         """Whether there are as many as may be."""
-        return len(self) >= MOST_AHEAD
+        return len(self) >= MAX_AHEAD
 
     def submit(self, path: str | Path) -> None:
         """Begin with another one, or let it wait for its turn."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.simulation.batch import Batch
-from generals_env.recorders.recording.turn_batcher import Journal, Part
+from generals_env.recorders.recording.turn_batcher import GameRange, TurnBatcher
 
 __all__ = ["PlayWriter"]
 
@@ -26,7 +26,7 @@ PLAY_GAME_TURNS = 4096
 
 
 #: Parts of games at the least, where there are as many games: some are played while others are written.
-LEAST_PARTS = 8
+MIN_PARTS = 8
 
 
 class Playing(NamedTuple):
@@ -39,7 +39,7 @@ class Playing(NamedTuple):
     """
 
     number: int
-    part: Part
+    part: GameRange
     future: Future[bool]
 
 
@@ -50,11 +50,11 @@ class PlayWriter:
     parts, while the other threads play on; when nothing is ready for the sink, this thread plays a part, too.
     """
 
-    def __init__(self, journal: Journal, batch: Batch) -> None:
+    def __init__(self, journal: TurnBatcher, batch: Batch) -> None:
         self.journal = journal
         self.batch = batch
         count = len(batch.rng)
-        self.count = min(max(-(-count * PLAY_TURNS // PLAY_GAME_TURNS), LEAST_PARTS), count)
+        self.count = min(max(-(-count * PLAY_TURNS // PLAY_GAME_TURNS), MIN_PARTS), count)
         self.edges = [count * k // self.count for k in range(self.count + 1)]
         # Frames and memory go back to earlier boards. Without them parts share few recordings, which stay in the cache.
         self.carries = journal.recipe.memory or journal.recipe.frames > 1

@@ -12,14 +12,14 @@ import numpy as np
 
 from generals_env.config import GameConfig
 from generals_env.recorders.formats.npz import SCHEMA
-from generals_env.recorders.recording.wrapper_stack import Observed
+from generals_env.recorders.recording.wrapper_stack import WrapperStack
 from generals_env.specs import LEFT_OUT, json_value
 from generals_env.version import __version__
 
-__all__ = ["particulars", "seed_of"]
+__all__ = ["recording_metadata", "seed_of"]
 
 
-def particulars(config: GameConfig, observed: Observed, policies: Sequence[Any] | None) -> dict[str, Any]:
+def recording_metadata(config: GameConfig, observed: WrapperStack, policies: Sequence[Any] | None) -> dict[str, Any]:
     """Return what all batches of a recorder have in common."""
     reward = {name: float(weight) for name, weight in dataclasses.asdict(config.reward).items()}
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in LEFT_OUT}

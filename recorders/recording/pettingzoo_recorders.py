@@ -10,13 +10,13 @@ from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 from generals_env.concurrency.guard import Guard
 from generals_env.engine.packed.recording import NOBODY
 from generals_env.errors import ConfigError
-from generals_env.face import Face
+from generals_env.face import PettingZooBase
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder
 from generals_env.recorders.recording.game_collector import GameCollector
-from generals_env.recorders.recording.metadata import particulars, seed_of
-from generals_env.recorders.recording.turn_batcher import Journal
-from generals_env.recorders.recording.wrapper_stack import recipe_of
+from generals_env.recorders.recording.metadata import recording_metadata, seed_of
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
+from generals_env.recorders.recording.wrapper_stack import inspect_wrappers
 from generals_env.recorders.sinks.multi import open_sink
 
 __all__ = [
@@ -32,20 +32,20 @@ class FaceRecorder(ExperienceRecorder):
 
     @classmethod
     def _check(cls, env: Any) -> None:
-        if not isinstance(env.unwrapped, Face):
+        if not isinstance(env.unwrapped, PettingZooBase):
             raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
 
     def _find_guard(self) -> Guard:
         guard: Guard = self.env.unwrapped.game.guard
         return guard
 
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> Journal:
+    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
         config = self._config()
-        observed = recipe_of(self.env, config)
-        metadata = particulars(config, observed, policies)
-        return Journal(open_sink(sink), 1, run_id, NOBODY, observed.recipe, metadata)
+        observed = inspect_wrappers(self.env, config)
+        metadata = recording_metadata(config, observed, policies)
+        return TurnBatcher(open_sink(sink), 1, run_id, NOBODY, observed.recipe, metadata)
 
-    def _attach(self, journal: Journal) -> None:
+    def _attach(self, journal: TurnBatcher) -> None:
         self.collector = GameCollector(journal)
         self.env.unwrapped.add_collector(self.collector)
 

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from generals_env.errors import ConfigError
 from generals_env.recorders.recording.gymnasium_recorders import GamesRecorder
-from generals_env.vector import VectorFace
+from generals_env.vector import VectorBase
 
 __all__ = ["SB3Recorder"]
 
@@ -19,7 +19,7 @@ class SB3Recorder(GamesRecorder, VecEnvWrapper):
 
     @classmethod
     def _check(cls, env: Any) -> None:
-        if not isinstance(getattr(env.unwrapped, "games", None), VectorFace):
+        if not isinstance(getattr(env.unwrapped, "games", None), VectorBase):
             raise ConfigError(f"env: expected an SB3VecEnv, wrapped or not, got {type(env.unwrapped).__name__}")
 
     @property
@@ -27,9 +27,9 @@ class SB3Recorder(GamesRecorder, VecEnvWrapper):
         """The environment below."""
         return self.venv
 
-    def _games(self) -> VectorFace:
+    def _games(self) -> VectorBase:
         bottom: Any = self.venv.unwrapped
-        games: VectorFace = bottom.games
+        games: VectorBase = bottom.games
         return games
 
     def seed(self, seed: int | None = None) -> Any:

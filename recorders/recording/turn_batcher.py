@@ -37,12 +37,12 @@ from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.sink import Sink
-from generals_env.recorders.recording.dense_capture import Shown
+from generals_env.recorders.recording.dense_capture import DenseObservationCapture
 from generals_env.recorders.sinks.pending_batches import WaitingBatches
 
 __all__ = [
     "MAX_WAITING_BYTES",
-    "Journal",
+    "TurnBatcher",
 ]
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ CHUNK_BOARDS = 1024
 CHUNK_TURNS = 8
 
 
-class Part:
+class GameRange:
     """The recording of games ``low`` to ``high``.
 
     Attributes:
@@ -89,7 +89,7 @@ def most_references(recording: Recording) -> int:
 OWN_REFERENCES = most_references(empty_recording(0, 1, 1, 0, 0, 0))
 
 
-class Journal:
+class TurnBatcher:
     """Writes down what B games bring, and hands it to a sink a batch at a time.
 
     Games are written down in parts, each into a recording of its own: all in one part as long as turns come one by one, in
@@ -128,7 +128,7 @@ class Journal:
         self.run_id = run_id or uuid.uuid4().hex[:12]
         self.recipe = recipe or Recipe()
         self.metadata: Mapping[str, Any] = {"run": self.run_id, **(metadata or {})}
-        self.shown: Shown | None = None
+        self.shown: DenseObservationCapture | None = None
         self.closed = False
         self.dropped = 0
         self.owner: Owner | None = Owner()
@@ -141,7 +141,7 @@ class Journal:
         self._whole = (0, games)
         self._edges: tuple[int, ...] = self._whole  # where parts begin, and B
         self._room = 0  # boards of each game for which a part has room
-        self._parts: list[Part] = []  # all of them, or none before there is a board
+        self._parts: list[GameRange] = []  # all of them, or none before there is a board
         self._rows = 0  # boards in the only part
         self._full = 0  # with more boards than this the only part has no room for one turn more
         self._unwritten = WaitingBatches(MAX_WAITING_BYTES)
@@ -246,7 +246,7 @@ class Journal:
             time.time_ns(),
         )
 
-    def parts(self, boards: Boards, edges: Sequence[int], turns: int) -> list[Part]:
+    def parts(self, boards: Boards, edges: Sequence[int], turns: int) -> list[GameRange]:
         """Return parts of the games, each with a recording with room for turns that kernels write down themselves.
 
         Args:
@@ -258,7 +258,7 @@ class Journal:
         self._open(boards)
         return self._parts
 
-    def part(self, boards: Boards, low: int, high: int, turns: int) -> Part:
+    def part(self, boards: Boards, low: int, high: int, turns: int) -> GameRange:
         """Return games ``low`` to ``high`` with a recording of their own for so many turns; ``finish_part`` is to follow."""
         self._room = 2 * turns
         game = boards.games[0]
@@ -273,7 +273,7 @@ class Journal:
             and self._parts[0].recording.packed.players.shape[1] == boards.players.shape[1]
         )
 
-    def _only_part(self, boards: Boards) -> Part:
+    def _only_part(self, boards: Boards) -> GameRange:
         """Return the part that has all games."""
         if self._edges != self._whole or not self._parts:
             self._arrange(self._whole, CHUNK_TURNS if self._count > 1 else 2)
@@ -305,7 +305,7 @@ class Journal:
             self._rows = int(recording.counts[BOARDS])
             self._full = len(recording.packed.tiles) - 2 * self._count  # each game may bring two boards a turn
 
-    def _empty(self, low: int, high: int, tiles: int, players: int) -> Part:
+    def _empty(self, low: int, high: int, tiles: int, players: int) -> GameRange:
         """Return a part with an empty recording."""
         room = (high - low) * (self.recipe.frames + self._room)
         if (low, high) == self._whole:
@@ -318,8 +318,8 @@ class Journal:
                 recording.counts[:] = 0
                 recording.present[:] = -1
                 recording.current[:] = -1
-                return Part(low, high, recording)
-        return Part(low, high, empty_recording(self._count, tiles, players, room, room * players, room, remembers))
+                return GameRange(low, high, recording)
+        return GameRange(low, high, empty_recording(self._count, tiles, players, room, room * players, room, remembers))
 
     # --- What becomes of it ---------------------------------------------------------------------------------------
 
@@ -338,12 +338,12 @@ class Journal:
         self.finish_part(part)
         self._parts[number] = self._carry([part], part.low, part.high)
 
-    def _carry_all(self, old: Sequence[Part]) -> None:
+    def _carry_all(self, old: Sequence[GameRange]) -> None:
         if any((part.recording.present >= 0).any() for part in old):
             self._parts = [self._carry(old, low, high) for low, high in pairwise(self._edges)]
             self._measure()
 
-    def finish_part(self, part: Part) -> None:
+    def finish_part(self, part: GameRange) -> None:
         """Make a batch of a part's recording."""
         recording = part.recording
         counts = recording.counts
@@ -368,7 +368,7 @@ class Journal:
                 self._unwritten.append(batch, recording)
             self._offered = False
 
-    def _carry(self, olds: Sequence[Part], low: int, high: int) -> Part:
+    def _carry(self, olds: Sequence[GameRange], low: int, high: int) -> GameRange:
         """Return a part that begins with the present boards of its games, and those that frames are stacked of."""
         packed = olds[0].recording.packed
         new = self._empty(low, high, packed.tiles.shape[1], packed.players.shape[1])

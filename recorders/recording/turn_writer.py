@@ -1,4 +1,4 @@
-"""Writes turns as a batch of games tells them into a ``Journal``."""
+"""Writes turns as a batch of games tells them into a ``TurnBatcher``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
 from generals_env.engine.simulation.batch_kernel import Outcome
-from generals_env.recorders.recording.turn_batcher import Journal
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 __all__ = ["TurnWriter"]
 
@@ -15,7 +15,7 @@ __all__ = ["TurnWriter"]
 class TurnWriter:
     """Writes what many games tell into a journal. It does not know the recorder, which can be dropped while games go on."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: TurnBatcher) -> None:
         self.journal = journal
 
     def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:

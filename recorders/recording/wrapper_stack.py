@@ -21,11 +21,11 @@ from generals_env.engine.packed.packing import pack
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe, Shaping
 
-__all__ = ["Observed", "first_views", "is_sb3", "plain_recipe", "recipe_of"]
+__all__ = ["WrapperStack", "initial_observations", "inspect_wrappers", "is_sb3", "plain_recipe"]
 
 
 @dataclass(frozen=True)
-class Observed:
+class WrapperStack:
     """How observations come about.
 
     Attributes:
@@ -60,7 +60,7 @@ def space_of(env: Any) -> Any:
     return env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
 
 
-def recipe_of(env: Any, config: GameConfig) -> Observed:
+def inspect_wrappers(env: Any, config: GameConfig) -> WrapperStack:
     """Return how observations of ``env`` come about.
 
     The package's own ``FogMemory`` (directly over the environment), ``FrameStack`` (over that) and ``PotentialShaping``
@@ -73,7 +73,7 @@ def recipe_of(env: Any, config: GameConfig) -> Observed:
         config: Its configuration.
     """
     stack = list(layers(env))[::-1]
-    seen = Observed(Recipe(config.observation))
+    seen = WrapperStack(Recipe(config.observation))
     for below, wrapper in pairwise(stack):
         if "vector_env" in vars(wrapper):  # SB3VecEnv wraps nothing that is its own kind
             continue
@@ -92,12 +92,12 @@ def recipe_of(env: Any, config: GameConfig) -> Observed:
         elif not isinstance(wrapper, (BaseWrapper, BaseParallelWrapper)):  # which are taken for passive
             changes = isinstance(wrapper, (gymnasium.ObservationWrapper, VectorObservationWrapper))
             dense = dense or changes or space_of(wrapper) != space_of(below)
-        seen = Observed(recipe, dense, turned, (*seen.wrappers, name))
+        seen = WrapperStack(recipe, dense, turned, (*seen.wrappers, name))
     return seen
 
 
 def own_change(wrapper: Any) -> tuple[Any, str]:
-    """Return the ``Change`` of one of the package's own wrappers, None for others, and the name of the wrapper."""
+    """Return the ``ArrayTransform`` of one of the package's own wrappers, None for others, and the name of the wrapper."""
     change = vars(wrapper).get("change")
     if type(change).__module__.startswith("generals_env.wrappers."):
         return change, change.name
@@ -109,7 +109,7 @@ def plain_recipe(recipe: Recipe) -> Recipe:
     return Recipe(recipe.layout, shaping=recipe.shaping)
 
 
-def first_views(boards: Boards, recipe: Recipe, seat: int) -> Any:
+def initial_observations(boards: Boards, recipe: Recipe, seat: int) -> Any:
     """Return what a recipe makes of boards with which games begin, (B, P, C, H, W), or (B, C, H, W) for one ``seat``."""
     count, players = boards.players.shape
     packed = pack(boards)

@@ -15,7 +15,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
 from generals_env.recorders.sinks.pending_batches import Waiting, WaitingBatches
 
-__all__ = ["Branch"]
+__all__ = ["QueueSink"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds until a sink that refuses is t
 CLOSING_PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between the last tries
 
 
-class Branch:
+class QueueSink:
     """A sink, a queue of the batches that it has not taken yet, and a thread, so that other sinks do not wait for it.
 
     A batch that the sink refuses stays in the queue, with those behind it, and is given again: once for every batch that is

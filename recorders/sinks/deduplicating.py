@@ -18,7 +18,7 @@ from generals_env.recorders.experience.sink import Sink
 
 __all__ = ["DeduplicatingSink"]
 
-MOST_REMEMBERED = 2**30  # ids: 24 GiB
+MAX_REMEMBERED = 2**30  # ids: 24 GiB
 
 
 @pickled_as("generals_env.recorders")
@@ -51,7 +51,7 @@ class DeduplicatingSink(NotCopied):
         """
         if not isinstance(sink, Sink):
             raise ConfigError(f"sink: expected an object with write, flush and close, got {sink!r}")
-        check_integer("capacity", capacity, 1, MOST_REMEMBERED)
+        check_integer("capacity", capacity, 1, MAX_REMEMBERED)
         self.capacity = int(capacity)
         self._sink = sink
         self._members = empty_hash_set(self.capacity)

@@ -15,7 +15,7 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import AnySink, ClosingSink, Sink
-from generals_env.recorders.sinks.branch import Branch
+from generals_env.recorders.sinks.branch import QueueSink
 from generals_env.recorders.sinks.pending_batches import check_overflow, held_bytes
 
 __all__ = [
@@ -102,7 +102,7 @@ class MultiSink(NotCopied, ClosingSink):
             raise
         self.policy = policy
         self.overflow = overflow
-        self._branches = [Branch(sink, most_waiting, max_waiting_bytes) for sink in self.sinks]
+        self._branches = [QueueSink(sink, most_waiting, max_waiting_bytes) for sink in self.sinks]
         self._writing = threading.Lock()  # so that all sinks get batches in one order
         self._closed = False
         self._closing: Futures = []

@@ -21,7 +21,7 @@ __all__ = [
     "Validator",
 ]
 
-MOST_SOURCES = 65536  # whose last sequence number is remembered
+MAX_SOURCES = 65536  # whose last sequence number is remembered
 
 
 @pickled_as("generals_env.recorders")
@@ -78,7 +78,7 @@ class Validator:
         with self._lock:
             self._last[source_of(batch)] = validation.last
             self._last.move_to_end(source_of(batch))
-            if len(self._last) > MOST_SOURCES:
+            if len(self._last) > MAX_SOURCES:
                 self._last.popitem(last=False)
 
 

@@ -23,7 +23,7 @@ __all__ = ["compress_experiences", "decompress_experiences"]
 
 LENGTH = struct.Struct("<I")
 
-MOST_BYTES = 10_000_000  # of a record: 64x64 boards take a fifth of a megabyte
+MAX_BYTES = 10_000_000  # of a record: 64x64 boards take a fifth of a megabyte
 
 LEVEL = 1  # of zstd, its fastest
 
@@ -76,8 +76,8 @@ def decompress_experiences(source: bytes | BinaryIO) -> Iterator[pb.Experience]:
     try:
         while head := stream.take(LENGTH.size, may_end=True):
             (length,) = LENGTH.unpack(head)
-            if length > MOST_BYTES:
-                raise ValueError(f"expected at most {MOST_BYTES} bytes, got {length}")  # noqa: TRY301 - told with the others
+            if length > MAX_BYTES:
+                raise ValueError(f"expected at most {MAX_BYTES} bytes, got {length}")  # noqa: TRY301 - told with the others
             yield pb.Experience.FromString(stream.take(length))
             number += 1
     except (zstandard.ZstdError, DecodeError, ValueError) as error:

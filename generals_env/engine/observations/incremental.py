@@ -1,8 +1,8 @@
 """Tensors and masks kept up to date: after a turn only what it changed is written.
 
-Beside each board lie sets of tiles as bits (``Sets``) and, for each player and tile, a code of what his tensor shows
-(``Views.shown``). Whoever changes a board marks the tiles he touched (``dirty`` rows); marking too many costs time, never
-correctness. ``follow_board`` then brings sets, masks and tensors up to date. What results equals ``sight.observe`` and
+Beside each board lie sets of tiles as bits (``TileSets``) and, for each player and tile, a code of what his tensor shows
+(``Observations.shown``). Code that changes a board marks the tiles it touched (``dirty`` rows); marking too many costs time,
+never correctness. ``follow_board`` then brings sets, masks and tensors up to date. What results equals ``sight.observe`` and
 ``sight.action_mask`` bit for bit.
 """
 
@@ -32,21 +32,21 @@ from generals_env.engine.rules.moves import may_enter, neighbour
 from generals_env.engine.rules.rewards import tally_capture
 
 __all__ = [
-    "Sets",
-    "Views",
+    "Observations",
+    "TileSets",
     "blank_view",
     "enter_board",
     "follow_board",
     "list_growing",
-    "looks_of",
     "mark",
     "mark_all",
     "mark_row",
     "show_scores",
+    "team_visibility",
 ]
 
 
-class Sets(NamedTuple):
+class TileSets(NamedTuple):
     """What is known of B boards beside their state, so that a turn need not look for it.
 
     Attributes:
@@ -70,7 +70,7 @@ class Sets(NamedTuple):
     scores: npt.NDArray[np.int64]
 
 
-class Views(NamedTuple):
+class Observations(NamedTuple):
     """What the players of B boards see and may do.
 
     Attributes:
@@ -118,7 +118,7 @@ FOG_AT = np.array([FOG_OBSTACLE if kind in (CITY, MOUNTAIN, LOOKOUT, OBSERVATORY
 
 
 @subroutine
-def looks_of(boards: Boards, b: int, looks: npt.NDArray[np.int64]) -> None:
+def team_visibility(boards: Boards, b: int, looks: npt.NDArray[np.int64]) -> None:
     """Write with which code a player sees a tile of each owner; teams do not change.
 
     Args:
@@ -190,7 +190,7 @@ def write_mask(mask: npt.NDArray[np.int8], tile: int, directions: int) -> None:
 
 @inlined
 def own_tile(
-    boards: Boards, b: int, sets: Sets, mask: npt.NDArray[np.int8], player: int, row: int, column: int, teams: bool
+    boards: Boards, b: int, sets: TileSets, mask: npt.NDArray[np.int8], player: int, row: int, column: int, teams: bool
 ) -> None:
     """Bring the mask of a tile that ``player`` owns up to date."""
     tile = row * boards.games[b]["width"] + column
@@ -213,8 +213,8 @@ def own_tile(
 def follow_land(
     boards: Boards,
     b: int,
-    sets: Sets,
-    views: Views,
+    sets: TileSets,
+    views: Observations,
     dirty: Rows,
     homes: npt.NDArray[np.int64],
     teams: bool,
@@ -226,8 +226,8 @@ def follow_land(
     Args:
         boards: The boards.
         b: Which of them.
-        sets: Sets of the boards.
-        views: Views of the boards.
+        sets: TileSets of the boards.
+        views: Observations of the boards.
         dirty: (H + 1,) uint64, the tiles to look at.
         homes: (P,) int64, generals before the turn.
         teams: Whether some players are friends.
@@ -277,7 +277,7 @@ def follow_land(
 
 
 @inlined
-def land_of_team(boards: Boards, b: int, sets: Sets, player: int, row: int, teams: bool) -> np.uint64:
+def land_of_team(boards: Boards, b: int, sets: TileSets, player: int, row: int, teams: bool) -> np.uint64:
     """Return the tiles of a row that belong to ``player`` or his team-mates."""
     word = sets.land[b, player, row]
     if teams:
@@ -288,13 +288,13 @@ def land_of_team(boards: Boards, b: int, sets: Sets, player: int, row: int, team
 
 
 @inlined
-def follow_sight(boards: Boards, b: int, sets: Sets, player: int, rows: np.uint64, teams: bool, changes: Rows) -> np.uint64:
+def follow_sight(boards: Boards, b: int, sets: TileSets, player: int, rows: np.uint64, teams: bool, changes: Rows) -> np.uint64:
     """Bring what ``player`` sees up to date; return in which rows it may have changed.
 
     Args:
         boards: The boards.
         b: Which of them.
-        sets: Sets of the boards.
+        sets: TileSets of the boards.
         player: Whose sight.
         rows: In which rows land of his team changed.
         teams: Whether some players are friends.
@@ -345,7 +345,7 @@ def show_tile(
         b: Which of them.
         tile: The tile.
         seen: Whether the player sees it.
-        looks: (P + 6,) int64, the player's row of ``looks_of``.
+        looks: (P + 6,) int64, the player's row of ``team_visibility``.
         shown: (H*W,) uint8, in and out: codes.
         tensor: (C, H*W) float32, in and out.
     """
@@ -372,7 +372,7 @@ def show_tile(
 
 
 @subroutine
-def show_scores(boards: Boards, b: int, sets: Sets, views: Views, active: npt.NDArray[np.bool_]) -> None:
+def show_scores(boards: Boards, b: int, sets: TileSets, views: Observations, active: npt.NDArray[np.bool_]) -> None:
     """Write the channels of the full layout that are the same on every tile."""
     for player in range(active.shape[0]):
         if active[player]:
@@ -380,7 +380,7 @@ def show_scores(boards: Boards, b: int, sets: Sets, views: Views, active: npt.ND
 
 
 @subroutine
-def blank_view(sets: Sets, views: Views, b: int, player: int) -> None:
+def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None:
     """Show a player who is out of the game nothing, and let him only pass."""
     tensor = views.observations[b, player]
     for channel in range(tensor.shape[0]):
@@ -400,8 +400,8 @@ def blank_view(sets: Sets, views: Views, b: int, player: int) -> None:
 def follow_board(
     boards: Boards,
     b: int,
-    sets: Sets,
-    views: Views,
+    sets: TileSets,
+    views: Observations,
     dirty: Rows,
     changes: Rows,
     changed: Rows,
@@ -417,8 +417,8 @@ def follow_board(
     Args:
         boards: The boards.
         b: Which of them.
-        sets: Sets of the boards.
-        views: Views of the boards.
+        sets: TileSets of the boards.
+        views: Observations of the boards.
         dirty: (H + 1,) uint64, in and out: the tiles touched since the last call; none afterwards.
         changes: (H,) uint64, scratch.
         changed: (P,) uint64, scratch.
@@ -427,7 +427,7 @@ def follow_board(
         teams: Whether some players are friends.
         sweeps: Whether to find anew what everybody sees, not only around land that changed, and to look into the fog, where
             a city may have come to be.
-        looks: (P, P + 6) int64, see ``looks_of``.
+        looks: (P, P + 6) int64, see ``team_visibility``.
         tally: (P, 7) int64, see ``follow_land``.
 
     Returns:
@@ -495,7 +495,7 @@ def widen(boards: Boards, b: int, dirty: Rows, scratch: Rows) -> None:
 
 
 @subroutine
-def list_growing(boards: Boards, b: int, sets: Sets) -> None:
+def list_growing(boards: Boards, b: int, sets: TileSets) -> None:
     """List the cities and swamps, and mark what is built, as the terrain stands now."""
     width = boards.games[b]["width"]
     count = 0
@@ -513,16 +513,16 @@ def list_growing(boards: Boards, b: int, sets: Sets) -> None:
 
 
 @subroutine
-def enter_board(boards: Boards, b: int, sets: Sets, views: Views, dirty: Rows, homes: npt.NDArray[np.int64]) -> None:
+def enter_board(boards: Boards, b: int, sets: TileSets, views: Observations, dirty: Rows, homes: npt.NDArray[np.int64]) -> None:
     """Find what a board that was put there is made of, so that ``follow_board`` can show it, sweeping.
 
-    What the views showed before may be anything that ``Views.shown`` tells truly.
+    What the views showed before may be anything that ``Observations.shown`` tells truly.
 
     Args:
         boards: The boards.
         b: Which of them.
-        sets: Sets of the boards.
-        views: Views of the boards.
+        sets: TileSets of the boards.
+        views: Observations of the boards.
         dirty: (H + 1,) uint64, out: everything.
         homes: (P,) int64, out: no general.
     """

@@ -48,7 +48,7 @@ OWNER_OFFSET = -OWNER_OBSERVATORY
 
 
 #: How many times its own rows an array may keep alive.
-MOST_KEPT = 1.25
+MAX_KEPT = 1.25
 
 #: (2,) how many grounds and rows of wide armies there are.
 Counts = npt.NDArray[np.int64]
@@ -270,7 +270,7 @@ def trimmed(packed: PackedBoards, count: int, grounds: int, wide: int) -> Packed
 def first_rows(array: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
     """Return the first rows: a view of most of an array, else a copy, as a view would keep all of the array alive."""
     view = array[:count]
-    return view if MOST_KEPT * count >= len(array) else view.copy()
+    return view if MAX_KEPT * count >= len(array) else view.copy()
 
 
 def unpack(packed: PackedBoards, index: npt.NDArray[np.integer] | None = None) -> Boards:

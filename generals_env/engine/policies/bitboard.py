@@ -11,7 +11,7 @@ import numpy.typing as npt
 from generals_env.engine.bitboards import NOTHING, ONE, count_all, count_bits, has_bit, lowest_bit, tile_at
 from generals_env.engine.boards import NEUTRAL, Boards
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.observations.incremental import Sets
+from generals_env.engine.observations.incremental import TileSets
 from generals_env.engine.policies.reference import ENEMY_BUILT, ENEMY_TILE, NEUTRAL_CITY, NO_CAPTURE, draw_tile
 from generals_env.engine.rules.map_generator import CITY_ARMY
 from generals_env.engine.rules.moves import neighbour
@@ -22,12 +22,12 @@ __all__ = ["EXPANDER", "GIVEN", "RANDOM", "choose_action"]
 # Codes of policies; a player whose actions are given has none.
 GIVEN, RANDOM, EXPANDER = -1, 0, 1
 
-MOST_SHOWN = 1000  # an observation shows no larger army
+MAX_SHOWN = 1000  # an observation shows no larger army
 
 
 @inlined
 def choose_random(
-    sets: Sets, mask: npt.NDArray[np.int8], b: int, player: int, width: int, teams: bool, rng: RandomState
+    sets: TileSets, mask: npt.NDArray[np.int8], b: int, player: int, width: int, teams: bool, rng: RandomState
 ) -> int:
     """Return what ``policies.random_action`` chooses."""
     movable = sets.movable[b, player]
@@ -46,13 +46,13 @@ def choose_random(
 
 
 @inlined
-def look_around(boards: Boards, b: int, sets: Sets, player: int, teams: bool, lines: npt.NDArray[np.uint64]) -> None:
+def look_around(boards: Boards, b: int, sets: TileSets, player: int, teams: bool, lines: npt.NDArray[np.uint64]) -> None:
     """Write which tiles can send somebody, which are empty land, and which are held by enemies or are free cities.
 
     Args:
         boards: The boards.
         b: Which of them.
-        sets: Sets of the boards.
+        sets: TileSets of the boards.
         player: Who looks.
         teams: Whether some players are friends.
         lines: (4, H + 2) uint64, out: sources, easy targets, hard targets; the first and last entry are empty.
@@ -82,17 +82,19 @@ def look_around(boards: Boards, b: int, sets: Sets, player: int, teams: bool, li
 
 
 @inlined
-def hard_value(boards: Boards, b: int, sets: Sets, army: int, target: int, row: int, column: int) -> int:
+def hard_value(boards: Boards, b: int, sets: TileSets, army: int, target: int, row: int, column: int) -> int:
     """Return what taking a hard target with ``army - 1`` men is worth, ``NO_CAPTURE`` if it holds out."""
     if boards.owner[b, target] == NEUTRAL:
         return NEUTRAL_CITY if army - 1 > CITY_ARMY[1] else NO_CAPTURE
-    if army - 1 <= min(boards.army[b, target], MOST_SHOWN):
+    if army - 1 <= min(boards.army[b, target], MAX_SHOWN):
         return NO_CAPTURE
     return ENEMY_BUILT if has_bit(sets.built[b, row], column) else ENEMY_TILE
 
 
 @inlined
-def choose_hard(boards: Boards, b: int, sets: Sets, lines: npt.NDArray[np.uint64], candidates: npt.NDArray[np.int32]) -> int:
+def choose_contested(
+    boards: Boards, b: int, sets: TileSets, lines: npt.NDArray[np.uint64], candidates: npt.NDArray[np.int32]
+) -> int:
     """List the captures of the best kind among enemies and cities, in the order of actions; return how many they are."""
     width = boards.games[b]["width"]
     best = NEUTRAL_CITY  # empty land is not looked at here
@@ -111,7 +113,7 @@ def choose_hard(boards: Boards, b: int, sets: Sets, lines: npt.NDArray[np.uint64
             column = lowest_bit(word)
             word &= word - ONE
             tile = row * width + column
-            army = min(boards.army[b, tile], MOST_SHOWN)
+            army = min(boards.army[b, tile], MAX_SHOWN)
             for direction in range(4):
                 line, target, end_row, end_column = up, tile - width, row - 1, column
                 if direction == 1:
@@ -133,7 +135,7 @@ def choose_hard(boards: Boards, b: int, sets: Sets, lines: npt.NDArray[np.uint64
 
 
 @inlined
-def choose_easy(lines: npt.NDArray[np.uint64], width: int, rng: RandomState, i: int) -> int:
+def choose_free(lines: npt.NDArray[np.uint64], width: int, rng: RandomState, i: int) -> int:
     """Return a capture of empty land, -1 if there is none."""
     total = 0
     for row in range(1, lines.shape[1] - 1):
@@ -170,7 +172,7 @@ def choose_easy(lines: npt.NDArray[np.uint64], width: int, rng: RandomState, i: 
 
 
 @subroutine
-def steps_ahead(boards: Boards, b: int, sets: Sets, player: int, row: int, column: int, direction: int) -> int:
+def steps_ahead(boards: Boards, b: int, sets: TileSets, player: int, row: int, column: int, direction: int) -> int:
     """Return what ``policies.steps_to_frontier`` returns."""
     game = boards.games[b]
     width = game["width"]
@@ -197,7 +199,7 @@ def steps_ahead(boards: Boards, b: int, sets: Sets, player: int, row: int, colum
 def advance_stack(
     boards: Boards,
     b: int,
-    sets: Sets,
+    sets: TileSets,
     mask: npt.NDArray[np.int8],
     player: int,
     lines: npt.NDArray[np.uint64],
@@ -216,7 +218,7 @@ def advance_stack(
         while word != NOTHING:
             column = lowest_bit(word)
             word &= word - ONE
-            army = min(boards.army[b, row * width + column], MOST_SHOWN)
+            army = min(boards.army[b, row * width + column], MAX_SHOWN)
             if army > largest:
                 largest = army
                 stack_row = row
@@ -244,7 +246,7 @@ def advance_stack(
 def choose_action(
     boards: Boards,
     b: int,
-    sets: Sets,
+    sets: TileSets,
     mask: npt.NDArray[np.int8],
     player: int,
     policy: int,
@@ -258,7 +260,7 @@ def choose_action(
     Args:
         boards: The boards.
         b: Which of them.
-        sets: Sets of the boards.
+        sets: TileSets of the boards.
         mask: (8*H*W + 1,) int8, of the player.
         player: Who acts.
         policy: ``RANDOM`` or ``EXPANDER``.
@@ -270,10 +272,10 @@ def choose_action(
     if policy == RANDOM:
         return choose_random(sets, mask, b, player, boards.games[b]["width"], teams, rng)
     look_around(boards, b, sets, player, teams, lines)
-    ties = choose_hard(boards, b, sets, lines, candidates)
+    ties = choose_contested(boards, b, sets, lines, candidates)
     if ties > 0:
         return np.int64(candidates[random_below(rng, player, ties)])
-    action = choose_easy(lines, boards.games[b]["width"], rng, player)
+    action = choose_free(lines, boards.games[b]["width"], rng, player)
     if action >= 0:
         return action
     return advance_stack(boards, b, sets, mask, player, lines, rng)

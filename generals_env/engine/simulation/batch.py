@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import Boards, empty_boards
 from generals_env.engine.observations.incremental import (
-    Sets,
-    Views,
+    Observations,
+    TileSets,
 )
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
 from generals_env.engine.policies.bitboard import GIVEN
@@ -27,7 +27,7 @@ from generals_env.engine.simulation.interruptible_spans import Span, joined
 
 __all__ = ["Batch"]
 
-LEAST_TURNS = 256  # of a thread: waking one takes as long as some hundred turns
+MIN_TURNS = 256  # of a thread: waking one takes as long as some hundred turns
 GLANCE = 0.02  # seconds between two looks whether to pause, of a thread that waits for the others
 
 
@@ -68,7 +68,7 @@ class Batch:
         height, width = int(boards.games[0]["height"]), int(boards.games[0]["width"])
         self.boards = boards
         self.template = empty_boards(0, height, width, players) if template is None else template
-        self.sets = Sets(
+        self.sets = TileSets(
             land=np.zeros((count, players, height), np.uint64),
             movable=np.zeros((count, players, height), np.uint64),
             seen=np.zeros((count, players, height), np.uint64),
@@ -78,7 +78,7 @@ class Batch:
             growing=np.zeros((count, tiles + 1), np.int16),
             scores=np.zeros((count, players, 2), np.int64),
         )
-        self.views = Views(
+        self.views = Observations(
             observations=zeros((count, players, channels, tiles), np.float32),
             masks=zeros((count, players, 8 * tiles + 1), np.int8),
             shown=np.zeros((count, players, tiles), np.uint8),
@@ -216,7 +216,7 @@ class Batch:
     def edges(self, turns: int) -> list[int]:
         """Return 0, where each but the first thread begins when ``turns`` turns are to be played, and B."""
         count = len(self.rng)
-        threads = max(min(self.threads, count * max(turns, 1) // LEAST_TURNS), 1)
+        threads = max(min(self.threads, count * max(turns, 1) // MIN_TURNS), 1)
         return [count * k // threads for k in range(threads + 1)]
 
     def _run(self, fresh: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64], turns: int, restarts: bool) -> bool:

@@ -11,17 +11,17 @@ from generals_env.engine.bitboards import Rows
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.observations.incremental import (
-    Sets,
-    Views,
+    Observations,
+    TileSets,
     blank_view,
     enter_board,
     follow_board,
     list_growing,
-    looks_of,
     mark,
     mark_all,
     mark_row,
     show_scores,
+    team_visibility,
 )
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
 from generals_env.engine.packed.packing import PackedBoards
@@ -95,7 +95,7 @@ class Scratch(NamedTuple):
 
 
 @inlined
-def grow_marked(boards: Boards, b: int, sets: Sets, dirty: Rows, row_of: npt.NDArray[np.int16]) -> None:
+def grow_marked(boards: Boards, b: int, sets: TileSets, dirty: Rows, row_of: npt.NDArray[np.int16]) -> None:
     """Do what ``rules.grow`` does, and mark what grew."""
     turn = boards.games[b]["turn"]
     width = boards.games[b]["width"]
@@ -123,7 +123,7 @@ def grow_marked(boards: Boards, b: int, sets: Sets, dirty: Rows, row_of: npt.NDA
 
 @inlined
 def move_board(
-    boards: Boards, b: int, sets: Sets, outcome: Outcome, scratch: Scratch, max_turns: int
+    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int
 ) -> tuple[bool, bool, bool]:
     """Play one turn of a board, marking what it touches, and judge it.
 
@@ -174,7 +174,7 @@ def move_board(
 
 
 @subroutine
-def count_changes(boards: Boards, b: int, sets: Sets, tally: npt.NDArray[np.int64]) -> None:
+def count_changes(boards: Boards, b: int, sets: TileSets, tally: npt.NDArray[np.int64]) -> None:
     """Count land and armies, and write how they changed into the tally (see ``rewards.weigh_tally``)."""
     players = boards.players.shape[1]
     for player in range(players):
@@ -213,8 +213,8 @@ def end_game(b: int, outcome: Outcome, result: npt.NDArray[np.int8], over: bool)
 def begin_board(
     boards: Boards,
     b: int,
-    sets: Sets,
-    views: Views,
+    sets: TileSets,
+    views: Observations,
     outcome: Outcome,
     scratch: Scratch,
     template: Boards,
@@ -248,8 +248,8 @@ def begin_board(
 def run_board(
     boards: Boards,
     b: int,
-    sets: Sets,
-    views: Views,
+    sets: TileSets,
+    views: Observations,
     outcome: Outcome,
     scratch: Scratch,
     template: Boards,
@@ -434,9 +434,9 @@ def run_boards(
 ) -> int:
     """Do all that can be done to boards ``low`` to ``high``: begin games, choose actions, play turns, write them down.
 
-    The fields of ``Boards``, ``Sets``, ``Views``, ``Outcome``, ``Boards`` to begin with and ``Recording`` come one by one, in
-    this order: numba takes a NamedTuple in twice as slowly. Of the boards to begin with game b takes board b modulo their
-    number; there are none for random maps. A recording that is not written to is an empty one.
+    The fields of ``Boards``, ``TileSets``, ``Observations``, ``Outcome``, ``Boards`` to begin with and ``Recording`` come one
+    by one, in this order: numba takes a NamedTuple in twice as slowly. Of the boards to begin with game b takes board b modulo
+    their number; there are none for random maps. A recording that is not written to is an empty one.
 
     One kernel, since each further one would compile all that lies below it once more. A board plays all its turns before
     the next one begins: what it needs stays in the cache.
@@ -447,7 +447,7 @@ def run_boards(
         terrain: See ``Boards``.
         board_players: See there.
         board_games: See there.
-        land: See ``Sets``.
+        land: See ``TileSets``.
         movable: See there.
         seen: See there.
         built: See there.
@@ -455,7 +455,7 @@ def run_boards(
         exits: See there.
         growing: See there.
         scores: See there.
-        observations: See ``Views``.
+        observations: See ``Observations``.
         masks: See there.
         shown: See there.
         actions: See ``Outcome``.
@@ -503,8 +503,8 @@ def run_boards(
         -1, or the first board for which no fair map was found; nothing was done after that.
     """
     boards = Boards(owner, army, terrain, board_players, board_games)
-    sets = Sets(land, movable, seen, built, ground, exits, growing, scores)
-    views = Views(observations, masks, shown)
+    sets = TileSets(land, movable, seen, built, ground, exits, growing, scores)
+    views = Observations(observations, masks, shown)
     outcome = Outcome(actions, active, illegal, illegal_count, rewards, terminated, truncated, counts)
     template = Boards(template_owner, template_army, template_terrain, template_players, template_games)
     packed = PackedBoards(
@@ -536,7 +536,7 @@ def run_boards(
     )
     for tile in range(tiles):
         scratch.row_of[tile] = tile // (tiles // height)
-    looks_of(boards, 0, scratch.looks)
+    team_visibility(boards, 0, scratch.looks)
     given = True
     for player in range(players):
         given = given and policies[player] == GIVEN

@@ -7,21 +7,21 @@ from typing import Any
 from generals_env.engine.bitboards import has_bit
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import subroutine
-from generals_env.engine.observations.incremental import Sets, Views
+from generals_env.engine.observations.incremental import Observations, TileSets
 from generals_env.engine.prefetch import fetch
 
 __all__ = ["prefetch_turn"]
 
 
 @subroutine
-def prefetch_turn(boards: Boards, b: int, sets: Sets, views: Views, actions: Any) -> None:
+def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, actions: Any) -> None:
     """Ask for what the next turn of board ``b`` will write.
 
     Args:
         boards: The boards.
         b: Which of them.
-        sets: Sets of the boards.
-        views: Views of the boards.
+        sets: TileSets of the boards.
+        views: Observations of the boards.
         actions: (B, P) int64, the actions of the turn.
     """
     tiles = boards.owner.shape[1]

@@ -16,10 +16,10 @@ __all__ = ["Span", "joined"]
 FIRST_TURNS = 4096
 
 #: Turns of a game played on end at the least: its board stays in the cache meanwhile.
-LEAST_STRETCH = 128
+MIN_STRETCH = 128
 
 #: Seconds that a piece is to take. Calling a kernel takes some microseconds; stopping takes as long as a piece.
-LEAST_SECONDS, MOST_SECONDS = 0.01, 0.02
+MIN_SECONDS, MAX_SECONDS = 0.01, 0.02
 
 #: From the first game, the game behind the last and turns to the first board without a fair map, or -1.
 Run = Callable[[int, int, int], int]
@@ -46,7 +46,7 @@ class Span:
         """Play a piece of it with ``run``."""
         low, high = self._at, self._high
         if low == self._low:
-            self._stretch = min(self.left, max(self._most // (high - low), LEAST_STRETCH))
+            self._stretch = min(self.left, max(self._most // (high - low), MIN_STRETCH))
         high = min(high, low + max(self._most // self._stretch, 1))
         began = perf_counter()
         self.fair = run(low, high, self._stretch) < 0
@@ -55,10 +55,10 @@ class Span:
             self.left = 0
             return
         self._fresh[low:high] = False
-        if took < LEAST_SECONDS:
+        if took < MIN_SECONDS:
             self._most *= 2
-        elif took > MOST_SECONDS:
-            self._most = max(self._most // 2, LEAST_STRETCH)
+        elif took > MAX_SECONDS:
+            self._most = max(self._most // 2, MIN_STRETCH)
         self._at = high
         if high == self._high:
             self._at = self._low

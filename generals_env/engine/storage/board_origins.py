@@ -12,16 +12,21 @@ import numpy.typing as npt
 
 from generals_env.engine.jit import inlined, kernel
 from generals_env.engine.packed.packing import Counts, PackedBoards, pack_row, unpack_row
-from generals_env.engine.storage.resimulate import Table, empty_table, list_growing, play_turn, same_board
+from generals_env.engine.storage.resimulate import SimulationScratch, empty_table, list_growing, play_turn, same_board
 
-__all__ = ["KEPT", "PLAYED", "REPEATED", "find_ways", "play_boards"]
+__all__ = ["KEPT", "PLAYED", "REPEATED", "classify_board_origins", "play_boards"]
 
 KEPT, PLAYED, REPEATED = range(3)
 
 
 @inlined
 def take_orders(
-    rows: npt.NDArray[np.void], ending: npt.NDArray[np.int64], first: npt.NDArray[np.int64], b: int, before: int, table: Table
+    rows: npt.NDArray[np.void],
+    ending: npt.NDArray[np.int64],
+    first: npt.NDArray[np.int64],
+    b: int,
+    before: int,
+    table: SimulationScratch,
 ) -> bool:
     """Write on the table what was done to come to board ``b``; return False if not all of it was done on board ``before``."""
     tiles, players = table.boards.owner.shape[1], table.actions.shape[0]
@@ -36,7 +41,7 @@ def take_orders(
 
 
 @kernel
-def find_ways(
+def classify_board_origins(
     packed: PackedBoards,
     rows: npt.NDArray[np.void],
     ending: npt.NDArray[np.int64],
@@ -94,7 +99,7 @@ def play_boards(
 
     Args:
         kept: The boards that are kept, in order.
-        rows: As in ``find_ways``, as the next two.
+        rows: As in ``classify_board_origins``, as the next two.
         ending: (n,) int64.
         first: (N + 1,) int64.
         ways: (N,) uint8; the first board is not repeated.

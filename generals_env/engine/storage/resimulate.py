@@ -12,10 +12,10 @@ from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.rules.moves import take_actions
 from generals_env.engine.rules.turn import LAND_TURNS, apply_moves, end_by_idling, grow_generals, grow_tile, neutralise_due
 
-__all__ = ["Table", "copy_board", "empty_table", "list_growing", "play_turn", "same_board"]
+__all__ = ["SimulationScratch", "copy_board", "empty_table", "list_growing", "play_turn", "same_board"]
 
 
-class Table(NamedTuple):
+class SimulationScratch(NamedTuple):
     """Room to play one game on."""
 
     boards: Boards  # row 0 is played on, row 1 compared with
@@ -30,9 +30,9 @@ class Table(NamedTuple):
 
 
 @kernel
-def empty_table(tiles: int, players: int) -> Table:
+def empty_table(tiles: int, players: int) -> SimulationScratch:
     """Return room to play on."""
-    return Table(
+    return SimulationScratch(
         Boards(
             np.zeros((2, tiles), np.int8),
             np.zeros((2, tiles), np.int32),
@@ -64,7 +64,7 @@ def list_growing(boards: Boards, b: int, growing: npt.NDArray[np.int32]) -> None
 
 
 @inlined
-def play_turn(boards: Boards, b: int, table: Table) -> None:
+def play_turn(boards: Boards, b: int, table: SimulationScratch) -> None:
     """Play one turn of board ``b`` with the table's actions: what ``rules.advance`` does, quickly.
 
     Args:

@@ -18,7 +18,7 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.filter import Selection
+from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.stream.client.channel import Access, open_channel
 from generals_env.recorders.stream.client.message_decoder import unpacked
@@ -26,7 +26,7 @@ from generals_env.recorders.stream.client.position import Position
 from generals_env.recorders.stream.client.rebatch import rechunked
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.protocol.message_limits import MOST_EXPERIENCES
+from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
 
 __all__ = ["ExperienceConsumer", "Position", "Submitted"]
 
@@ -169,7 +169,7 @@ class ExperienceConsumer(NotCopied):
         check_integer("max_batch_wait_ms", max_batch_wait_ms, 0, 600_000)
         check_integer("shards", shards, 1, 4096)
         check_integer("shard", shard, 0, shards - 1)
-        selection = Selection.of(game_ids, player_ids, min_turn)
+        selection = ExperienceFilter.of(game_ids, player_ids, min_turn)
         request = pb.StreamExperiencesRequest(
             game_ids=sorted(selection.game_ids or ()),
             player_ids=sorted(selection.player_ids or ()),
@@ -258,8 +258,8 @@ class ExperienceConsumer(NotCopied):
             StorageError: If the server cannot be reached, or takes nothing now.
         """
         accepted, rejected, errors = 0, 0, []
-        for low in range(0, len(batch), MOST_EXPERIENCES):
-            for data in self._packed(batch.slice(low, low + MOST_EXPERIENCES)):
+        for low in range(0, len(batch), MAX_EXPERIENCES):
+            for data in self._packed(batch.slice(low, low + MAX_EXPERIENCES)):
                 answer = self._called(self._stub.SubmitExperiences, pb.SubmitExperiencesRequest(packed=[data]))
                 accepted, rejected = accepted + answer.accepted, rejected + answer.rejected
                 errors += answer.errors

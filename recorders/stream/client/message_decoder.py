@@ -15,7 +15,7 @@ from generals_env.recorders.stream.protocol.record_decoder import batch_of_recor
 
 __all__ = ["unpacked"]
 
-MOST_UNPACKED = 2**28  # bytes of a message, decompressed: a piece of a log, with tensors of 20x20, takes half of that
+MAX_UNPACKED = 2**28  # bytes of a message, decompressed: a piece of a log, with tensors of 20x20, takes half of that
 
 
 def unpacked(message: pb.ExperienceBatch, wanted: int) -> ExperienceBatch | None:
@@ -43,8 +43,8 @@ def of_packed(data: bytes) -> ExperienceBatch:
         size = zstandard.frame_content_size(data)
     except zstandard.ZstdError as error:
         raise StorageError(f"packed: expected a frame of zstd, got {error}") from error
-    if size > MOST_UNPACKED:
-        raise StorageError(f"packed: expected at most {MOST_UNPACKED} bytes unpacked, got {size}")
+    if size > MAX_UNPACKED:
+        raise StorageError(f"packed: expected at most {MAX_UNPACKED} bytes unpacked, got {size}")
     return decode_batch(data)
 
 

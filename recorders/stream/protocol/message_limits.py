@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MOST_EXPERIENCES"]
+__all__ = ["MAX_EXPERIENCES"]
 
 
-MOST_EXPERIENCES = 1000  # of a batch that is sent or submitted
+MAX_EXPERIENCES = 1000  # of a batch that is sent or submitted

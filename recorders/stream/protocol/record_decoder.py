@@ -34,11 +34,11 @@ __all__ = ["batch_of_records", "check_game_id"]
 
 CHANNELS = len(LAYOUTS["standard"])
 
-MOST_NAME = 256  # characters of the id of a game
+MAX_NAME = 256  # characters of the id of a game
 
-MOST_SECONDS = 2**33  # since 1970: in nanoseconds that is the largest number
+MAX_SECONDS = 2**33  # since 1970: in nanoseconds that is the largest number
 
-MOST_STEPS = 2**15 - 1  # turns of an experience: a column of 16 bits holds them
+MAX_STEPS = 2**15 - 1  # turns of an experience: a column of 16 bits holds them
 
 Floats = npt.NDArray[np.float32]
 
@@ -149,7 +149,7 @@ def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> N
         raise ConfigError(f"turn: expected less than {2**31 - steps}, got {record.turn}")
     if not np.isfinite(record.reward):
         raise ConfigError(f"reward: expected a finite number, got {record.reward}")
-    if not 0 <= record.collected_at.seconds < MOST_SECONDS or not 0 <= record.collected_at.nanos < 10**9:
+    if not 0 <= record.collected_at.seconds < MAX_SECONDS or not 0 <= record.collected_at.nanos < 10**9:
         raise ConfigError(f"collected_at: expected a time after 1970, got {record.collected_at.seconds} s")
     if record.done != (record.terminated or record.truncated) and (record.terminated or record.truncated):
         raise ConfigError("done: expected it with terminated and truncated, got it without")
@@ -187,15 +187,15 @@ def flag_of(record: pb.Experience, name: str) -> bool:
 def steps_of(record: pb.Experience) -> int:
     """Return how many turns a record spans; raise ``ConfigError`` if its metadata tells no such number."""
     value = record.metadata.get("steps", "1")
-    if not (value.isascii() and value.isdigit() and len(value) <= len(str(MOST_STEPS)) and 1 <= int(value) <= MOST_STEPS):
-        raise ConfigError(f"metadata: expected 'steps' from 1 to {MOST_STEPS}, got {value[:80]!r}")
+    if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAX_STEPS)) and 1 <= int(value) <= MAX_STEPS):
+        raise ConfigError(f"metadata: expected 'steps' from 1 to {MAX_STEPS}, got {value[:80]!r}")
     return int(value)
 
 
 def check_game_id(name: str) -> None:
     """Raise ``ConfigError`` unless a game can have this id."""
-    if not 1 <= len(name) <= MOST_NAME or "\0" in name:
-        raise ConfigError(f"game_id: expected 1 to {MOST_NAME} characters, none of them null, got {name[:80]!r}")
+    if not 1 <= len(name) <= MAX_NAME or "\0" in name:
+        raise ConfigError(f"game_id: expected 1 to {MAX_NAME} characters, none of them null, got {name[:80]!r}")
     try:
         name.encode()
     except UnicodeEncodeError as error:

@@ -12,43 +12,43 @@ from generals_env.errors import StateError
 from generals_env.recorders.buffers.replay_buffer import NoRoomError, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns
-from generals_env.recorders.stream.server.encoded_cache import PIECE, Pieces
-from generals_env.recorders.stream.server.grpc_status import RefusedError
-from generals_env.recorders.stream.server.source import Cursor, Piece, Wanted
+from generals_env.recorders.stream.server.encoded_cache import PIECE, EncodedRangeCache
+from generals_env.recorders.stream.server.grpc_status import CallRejectedError
+from generals_env.recorders.stream.server.source import EncodedRange, SourceCursor, StreamFilter
 
-__all__ = ["BufferFeed"]
+__all__ = ["BufferSource"]
 
 READ = 2**16  # columns that are read together, while the buffer is locked
 
 PATIENCE = 10.0  # seconds that a submission waits for room
 
 
-class BufferFeed:
-    """A replay buffer as a feed; its numbers begin anew with the buffer. See ``Feed``."""
+class BufferSource:
+    """A replay buffer as a feed; its numbers begin anew with the buffer. See ``ExperienceSource``."""
 
     def __init__(self, buffer: ReplayBuffer, cache_bytes: int) -> None:
-        """Feed from a buffer, and keep ``cache_bytes`` of it packed."""
+        """ExperienceSource from a buffer, and keep ``cache_bytes`` of it packed."""
         self.stream_id = uuid.uuid4().hex
         self.writable = True
         self._buffer = buffer
-        self._pieces = Pieces(buffer, cache_bytes)
+        self._pieces = EncodedRangeCache(buffer, cache_bytes)
 
     @property
     def like(self) -> ExperienceBatch | None:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         return self._buffer.read(0, 1)
 
     @property
     def span(self) -> tuple[int, int]:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         return self._buffer.span
 
-    def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
-        """See ``Feed``. A buffer that drops nothing keeps what a consumer has not taken yet."""
-        return BufferCursor(self._buffer, self._pieces, first, wanted, consumer)
+    def cursor(self, first: int, wanted: StreamFilter, consumer: bool = False) -> SourceCursor:
+        """See ``ExperienceSource``. A buffer that drops nothing keeps what a consumer has not taken yet."""
+        return BufferSourceCursor(self._buffer, self._pieces, first, wanted, consumer)
 
     def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         while first < following and (found := self._buffer.columns(first, min(READ, following - first))) is not None:
             first, parts = found
             for part in parts:
@@ -56,30 +56,32 @@ class BufferFeed:
                 first += len(part)
 
     def write(self, batch: ExperienceBatch) -> None:
-        """See ``Feed``. Where the buffer is to block until there is room, this waits for a while."""
+        """See ``ExperienceSource``. Where the buffer is to block until there is room, this waits for a while."""
         try:
             self._buffer.offer(batch, PATIENCE)
         except NoRoomError as error:
-            raise RefusedError(StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
+            raise CallRejectedError(StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
 
     def flush(self) -> None:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         self._buffer.flush()
 
     def warm(self, batch: ExperienceBatch) -> None:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         self._buffer.warm(batch)
 
     def check(self) -> None:
-        """See ``Feed``. This takes no lock: what the buffer is busy with, compiling for one, is no trouble."""
+        """See ``ExperienceSource``. This takes no lock: what the buffer is busy with, compiling for one, is no trouble."""
         if self._buffer.closed:
             raise StateError("source: expected an open buffer, got one that is closed")
 
 
-class BufferCursor:
-    """A place in a buffer; see ``Cursor``."""
+class BufferSourceCursor:
+    """A place in a buffer; see ``SourceCursor``."""
 
-    def __init__(self, buffer: ReplayBuffer, pieces: Pieces, first: int, wanted: Wanted, consumer: bool) -> None:
+    def __init__(
+        self, buffer: ReplayBuffer, pieces: EncodedRangeCache, first: int, wanted: StreamFilter, consumer: bool
+    ) -> None:
         self.position = first
         self.missed = 0
         self._buffer, self._pieces, self._wanted, self._consumer = buffer, pieces, wanted, consumer
@@ -87,7 +89,7 @@ class BufferCursor:
         self.settle()
 
     def batch(self, seconds: float) -> ExperienceBatch | None:
-        """See ``Cursor``."""
+        """See ``SourceCursor``."""
         self.settle()
         batch = self._buffer.read(self.position, PIECE, seconds)
         if batch is None:
@@ -95,8 +97,8 @@ class BufferCursor:
         self._move(int(batch.sequence[0]), int(batch.sequence[-1]) + 1)
         return self._wanted.apply(batch)
 
-    def piece(self, seconds: float, wait: float) -> Piece | None:
-        """See ``Cursor``."""
+    def piece(self, seconds: float, wait: float) -> EncodedRange | None:
+        """See ``SourceCursor``."""
         self.settle()
         if self._since is None:
             if not self._buffer.await_number(self.position, seconds):
@@ -117,10 +119,10 @@ class BufferCursor:
         self.position = following
 
     def settle(self) -> None:
-        """See ``Cursor``."""
+        """See ``SourceCursor``."""
         if self._consumer:
             self._buffer.took(self, self.position)
 
     def close(self) -> None:
-        """See ``Cursor``."""
+        """See ``SourceCursor``."""
         self._buffer.leave(self)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.recorders.experience.counted_columns import Columns
 
-__all__ = ["Rows", "Tally", "grouped"]
+__all__ = ["GameTotals", "Rows", "grouped"]
 
 ROW = np.dtype(
     [
@@ -26,7 +26,7 @@ ROW = np.dtype(
     ]
 )
 
-#: Sums of experiences: ``game``, a number of a ``Tally``; ``player``; ``count``; ``reward``, the sum; ``least`` and ``most`` of
+#: Sums of experiences: ``game``, a number of a ``GameTotals``; ``player``; ``count``; ``reward``, the sum; ``least``, ``most`` of
 #: rewards; ``oldest`` and ``newest``, in ns since 1970.
 Rows = npt.NDArray[np.void]
 
@@ -43,7 +43,7 @@ TOGETHER = {
 SMALL = 64  # games that there is room for at first
 
 
-class Tally:
+class GameTotals:
     """How many experiences of each game and player there are, and numbers for games that there are any of.
 
     Attributes:

@@ -9,10 +9,10 @@ import grpc
 
 from generals_env.errors import ConfigError, StateError, StorageError
 
-__all__ = ["RefusedError", "answering"]
+__all__ = ["CallRejectedError", "answering"]
 
 
-class RefusedError(StateError):
+class CallRejectedError(StateError):
     """A call that is not answered, and why.
 
     Attributes:
@@ -29,7 +29,7 @@ def answering(context: grpc.ServicerContext) -> Iterator[None]:
     """End the call with the status that an error stands for."""
     try:
         yield
-    except RefusedError as error:
+    except CallRejectedError as error:
         context.abort(error.code, str(error))
     except ConfigError as error:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

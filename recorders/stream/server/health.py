@@ -9,9 +9,9 @@ from grpc_health.v1 import health, health_pb2
 
 from generals_env.errors import GeneralsError
 from generals_env.recorders.stream.server.service import SERVICE
-from generals_env.recorders.stream.server.source import Feed
+from generals_env.recorders.stream.server.source import ExperienceSource
 
-__all__ = ["Watch"]
+__all__ = ["HealthMonitor"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +20,10 @@ INTERVAL = 0.5  # seconds between looks
 PATIENCE = 5.0  # seconds that a look may take
 
 
-class Watch:
+class HealthMonitor:
     """Looks at a feed from time to time, in a thread of its own; a feed whose storage is stuck holds up nobody but the look."""
 
-    def __init__(self, feed: Feed, servicer: health.HealthServicer, stopping: threading.Event) -> None:
+    def __init__(self, feed: ExperienceSource, servicer: health.HealthServicer, stopping: threading.Event) -> None:
         """Look until ``stopping`` is set."""
         self._feed, self._servicer, self._stopping = feed, servicer, stopping
         self._serving: bool | None = None

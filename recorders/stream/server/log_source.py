@@ -16,20 +16,20 @@ from generals_env.recorders.experience.counted_columns import Columns, columns_o
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog
-from generals_env.recorders.stream.server.source import Cursor, Piece, Wanted
+from generals_env.recorders.stream.server.source import EncodedRange, SourceCursor, StreamFilter
 
-__all__ = ["LogFeed"]
+__all__ = ["LogSource"]
 
 IDENTITY = "stream.json"
 
 LOCK = "stream.lock"
 
 
-class LogFeed:
-    """A log as a feed; its numbers stay what they are for as long as the folder is there. See ``Feed``."""
+class LogSource:
+    """A log as a feed; its numbers stay what they are for as long as the folder is there. See ``ExperienceSource``."""
 
     def __init__(self, log: ExperienceLog) -> None:
-        """Feed from a log.
+        """ExperienceSource from a log.
 
         Raises:
             StorageError: If the file with the log's identity can be neither read nor made.
@@ -46,22 +46,22 @@ class LogFeed:
 
     @property
     def like(self) -> ExperienceBatch | None:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         return None
 
     @property
     def span(self) -> tuple[int, int]:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         following = self._log.last + 1
         return min(self._log.first, following), following
 
-    def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
-        """See ``Feed``."""
-        return LogCursor(self._log, first, wanted)
+    def cursor(self, first: int, wanted: StreamFilter, consumer: bool = False) -> SourceCursor:
+        """See ``ExperienceSource``."""
+        return LogSourceCursor(self._log, first, wanted)
 
     def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
-        """See ``Feed``."""
-        cursor = self.cursor(first, Wanted())
+        """See ``ExperienceSource``."""
+        cursor = self.cursor(first, StreamFilter())
         try:
             while cursor.position < following and (batch := cursor.batch(0)) is not None:
                 flags = (batch.sequence >= first) & (batch.sequence < following)
@@ -72,56 +72,56 @@ class LogFeed:
             cursor.close()
 
     def write(self, batch: ExperienceBatch) -> None:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         self._log.write(batch)
 
     def flush(self) -> None:
-        """See ``Feed``."""
+        """See ``ExperienceSource``."""
         self._log.flush()
 
     def warm(self, batch: ExperienceBatch) -> None:
-        """See ``Feed``. A log has no kernels of its own."""
+        """See ``ExperienceSource``. A log has no kernels of its own."""
 
     def check(self) -> None:
-        """See ``Feed``. A write of nothing meets whatever would stop another."""
+        """See ``ExperienceSource``. A write of nothing meets whatever would stop another."""
         _ = self.span
         if self.writable:
             self._log.write(NOTHING)
 
 
-class LogCursor:
-    """A place in a log; see ``Cursor``."""
+class LogSourceCursor:
+    """A place in a log; see ``SourceCursor``."""
 
-    def __init__(self, log: ExperienceLog, first: int, wanted: Wanted) -> None:
+    def __init__(self, log: ExperienceLog, first: int, wanted: StreamFilter) -> None:
         chosen = wanted.selection
         self._wanted = wanted
         self._reader = log.reader(first - 1, game_ids=chosen.game_ids, player_ids=chosen.player_ids, min_turn=chosen.min_turn)
 
     @property
     def position(self) -> int:
-        """See ``Cursor``."""
+        """See ``SourceCursor``."""
         return self._reader.position + 1
 
     @property
     def missed(self) -> int:
-        """See ``Cursor``."""
+        """See ``SourceCursor``."""
         return self._reader.missed
 
     def batch(self, seconds: float) -> ExperienceBatch | None:
-        """See ``Cursor``."""
+        """See ``SourceCursor``."""
         batch = self._reader.poll(seconds)
         return None if batch is None else self._wanted.apply(batch)
 
-    def piece(self, seconds: float, wait: float) -> Piece | None:
-        """See ``Cursor``. Chunks are handed out as they are stored: none waits for more."""
+    def piece(self, seconds: float, wait: float) -> EncodedRange | None:
+        """See ``SourceCursor``. Chunks are handed out as they are stored: none waits for more."""
         chunk = self._reader.chunk(seconds)
-        return None if chunk is None else Piece(chunk.first, chunk.count, chunk.data)
+        return None if chunk is None else EncodedRange(chunk.first, chunk.count, chunk.data)
 
     def settle(self) -> None:
-        """See ``Cursor``. A log keeps experiences however far consumers are."""
+        """See ``SourceCursor``. A log keeps experiences however far consumers are."""
 
     def close(self) -> None:
-        """See ``Cursor``."""
+        """See ``SourceCursor``."""
         self._reader.close()
 
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream.server.source import Cursor
+from generals_env.recorders.stream.server.source import SourceCursor
 
-__all__ = ["TICK", "Part", "gathered"]
+__all__ = ["TICK", "MessagePart", "gathered"]
 
 TICK = 0.05  # seconds between looks at whether the consumer or the server has left
 
 
 @dataclass
-class Part:
+class MessagePart:
     """What goes into a message.
 
     Attributes:
@@ -79,7 +79,7 @@ class Queue:
         return batches, following
 
 
-def gathered(cursor: Cursor, size: int, wait: float, end: Callable[[], int | None]) -> Iterator[Part]:
+def gathered(cursor: SourceCursor, size: int, wait: float, end: Callable[[], int | None]) -> Iterator[MessagePart]:
     """Yield experiences as they are to be sent.
 
     Args:
@@ -109,12 +109,12 @@ def gathered(cursor: Cursor, size: int, wait: float, end: Callable[[], int | Non
             yield part
         if done:
             if owed:
-                yield Part([], cursor.position, owed)
+                yield MessagePart([], cursor.position, owed)
             return
 
 
-def parts(queue: Queue, size: int, everything: bool) -> Iterator[Part]:
+def parts(queue: Queue, size: int, everything: bool) -> Iterator[MessagePart]:
     """Yield what is full, or everything."""
     while queue.count >= size or (everything and queue.count):
         batches, following = queue.take(size)
-        yield Part(batches, following, 0)
+        yield MessagePart(batches, following, 0)

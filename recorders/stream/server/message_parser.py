@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
-from generals_env.recorders.stream.server.grpc_status import RefusedError
+from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 
 __all__ = ["parsed"]
 
@@ -25,26 +25,26 @@ def parsed(kind: type[M], data: bytes, most: int) -> M:
         most: Fields that may be in it, repeated ones counted each time.
 
     Raises:
-        RefusedError: If it is none, or has more.
+        CallRejectedError: If it is none, or has more.
     """
     try:
         check_fields(data, most)
         message: Any = kind()
         message.ParseFromString(data)
     except (DecodeError, ValueError, IndexError) as error:
-        raise RefusedError(
+        raise CallRejectedError(
             StatusCode.INVALID_ARGUMENT, f"request: expected a {kind.__name__}, got {len(data)} bytes that are none"
         ) from error
     return message  # type: ignore[no-any-return]  # protobuf has no types
 
 
 def check_fields(data: bytes, most: int) -> None:
-    """Raise ``RefusedError`` if there are more fields than that, ``ValueError`` or ``IndexError`` if they are none."""
+    """Raise ``CallRejectedError`` if there are more fields than that, ``ValueError`` or ``IndexError`` if they are none."""
     at = count = 0
     while at < len(data):
         count += 1
         if count > most:
-            raise RefusedError(StatusCode.INVALID_ARGUMENT, f"request: expected at most {most} fields, got more")
+            raise CallRejectedError(StatusCode.INVALID_ARGUMENT, f"request: expected at most {most} fields, got more")
         tag, at = varint_at(data, at)
         form = tag & 7
         if form == VARINT:

@@ -18,13 +18,13 @@ from generals_env.errors import ConfigError
 from generals_env.recorders.stream.protocol.pem import pem
 
 __all__ = [
-    "Guard",
+    "AuthInterceptor",
     "checked_address",
     "credentials_of",
     "is_loopback",
 ]
 
-MOST_PEERS = 4096  # whose calls are counted
+MAX_PEERS = 4096  # whose calls are counted
 
 OPEN = "/grpc.health.v1.Health/Check"  # needs no token: who watches over the server knows none
 
@@ -73,7 +73,7 @@ def credentials_of(
     return grpc.ssl_server_credentials([(private, chain)], root, require_client_auth=root is not None)
 
 
-class Guard(grpc.ServerInterceptor):  # type: ignore[misc]  # has no types
+class AuthInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # has no types
     """Lets calls pass that bring the token, if there is one, and do not come too often."""
 
     def __init__(self, token: str | None, requests_per_second: int) -> None:
@@ -118,6 +118,6 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc]  # has no types
             left = min(most, left + (now - since) * self._rate)
             admitted = left >= 1
             self._peers[host] = (left - admitted, now)
-            if len(self._peers) > MOST_PEERS:
+            if len(self._peers) > MAX_PEERS:
                 self._peers.popitem(last=False)
         return admitted

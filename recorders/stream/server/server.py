@@ -21,13 +21,13 @@ from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.server.buffer_source import BufferFeed
-from generals_env.recorders.stream.server.health import Watch
+from generals_env.recorders.stream.server.buffer_source import BufferSource
+from generals_env.recorders.stream.server.health import HealthMonitor
 from generals_env.recorders.stream.server.limits import Limits
-from generals_env.recorders.stream.server.log_source import LogFeed
-from generals_env.recorders.stream.server.security import Guard, checked_address, credentials_of
+from generals_env.recorders.stream.server.log_source import LogSource
+from generals_env.recorders.stream.server.security import AuthInterceptor, checked_address, credentials_of
 from generals_env.recorders.stream.server.service import SERVICE, Service
-from generals_env.recorders.stream.server.source import Feed
+from generals_env.recorders.stream.server.source import ExperienceSource
 from generals_env.recorders.stream.server.stream_sender import StreamStatus
 from generals_env.recorders.stream.server.warm_up import said_if_long, sample, warm
 
@@ -102,7 +102,7 @@ class ExperienceServer(NotCopied):
         self._pool = ThreadPoolExecutor(threads, "stream")
         self._server = grpc.server(
             self._pool,
-            interceptors=(Guard(token, self.limits.max_requests_per_second),),
+            interceptors=(AuthInterceptor(token, self.limits.max_requests_per_second),),
             maximum_concurrent_rpcs=threads,
             options=(
                 *KEEPALIVE,
@@ -117,7 +117,7 @@ class ExperienceServer(NotCopied):
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server, described())
-        self._watch = Watch(self._feed, servicer, self._stopping)
+        self._watch = HealthMonitor(self._feed, servicer, self._stopping)
         try:
             if credentials is None:
                 self.port = self._server.add_insecure_port(address)
@@ -204,14 +204,14 @@ def described() -> DescriptorPool:
     return pool
 
 
-def feed_of(source: ReplayBuffer | ExperienceLog, limits: Limits) -> Feed:
+def feed_of(source: ReplayBuffer | ExperienceLog, limits: Limits) -> ExperienceSource:
     """Return what a source is read by.
 
     Raises:
         ConfigError: If it is neither a buffer nor a log.
     """
     if isinstance(source, ReplayBuffer):
-        return BufferFeed(source, limits.cache_bytes)
+        return BufferSource(source, limits.cache_bytes)
     if isinstance(source, ExperienceLog):
-        return LogFeed(source)
+        return LogSource(source)
     raise ConfigError(f"source: expected a ReplayBuffer or an ExperienceLog, got {type(source).__name__}")

@@ -10,14 +10,14 @@ from typing import Any
 import grpc
 
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.server.grpc_status import RefusedError, answering
+from generals_env.recorders.stream.server.grpc_status import CallRejectedError, answering
 from generals_env.recorders.stream.server.limits import Limits
 from generals_env.recorders.stream.server.message_parser import parsed
-from generals_env.recorders.stream.server.source import Feed
+from generals_env.recorders.stream.server.source import ExperienceSource
 from generals_env.recorders.stream.server.statistics import Statistics
 from generals_env.recorders.stream.server.stream_sender import Stream, StreamStatus
 from generals_env.recorders.stream.server.submissions import Submissions
-from generals_env.recorders.stream.server.subscription import MOST_FIELDS, Subscription
+from generals_env.recorders.stream.server.subscription import MAX_FIELDS, Subscription
 
 __all__ = ["SERVICE", "Service"]
 
@@ -27,7 +27,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ExperienceService"].full_name
 class Service:
     """Answers the four calls. gRPC hands requests over as bytes, so that those that are none get a proper status."""
 
-    def __init__(self, feed: Feed, limits: Limits, stopping: threading.Event) -> None:
+    def __init__(self, feed: ExperienceSource, limits: Limits, stopping: threading.Event) -> None:
         """Answer from a feed until ``stopping`` is set."""
         self._feed, self._limits, self._stopping = feed, limits, stopping
         self._statistics = Statistics(feed)
@@ -64,7 +64,7 @@ class Service:
         self, data: bytes, context: grpc.ServicerContext, messages: Callable[[Stream], Iterator[bytes]], *, batches: bool
     ) -> Iterator[bytes]:
         with answering(context), self._consumer():
-            request = parsed(pb.StreamExperiencesRequest, data, MOST_FIELDS)
+            request = parsed(pb.StreamExperiencesRequest, data, MAX_FIELDS)
             subscription = Subscription.of(request, self._feed, batches)
             if subscription.wanted.selection.game_ids and not subscription.follow:
                 self._require_games(subscription.wanted.selection.game_ids)
@@ -84,7 +84,7 @@ class Service:
     def GetExperienceStats(self, data: bytes, context: grpc.ServicerContext) -> bytes:  # noqa: N802 - of the wire
         """Tell what is kept."""
         with answering(context):
-            request = parsed(pb.GetExperienceStatsRequest, data, MOST_FIELDS)
+            request = parsed(pb.GetExperienceStatsRequest, data, MAX_FIELDS)
             most_bytes = self._limits.message_bytes(request.max_message_bytes)
             statistics = self._statistics
             answer = statistics.place() if request.place_only else statistics.answer(frozenset(request.game_ids))
@@ -92,7 +92,7 @@ class Service:
             answer.streams.extend(pb.StreamStatus(**status._asdict()) for status in self.streams)
             data = encoded(answer)
             if len(data) > most_bytes:
-                raise RefusedError(
+                raise CallRejectedError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"game_ids: expected some of the games, got all {answer.total_games}: too many for an answer",
                 )
@@ -104,10 +104,10 @@ class Service:
         """Count a consumer while it is there."""
         with self._changing:
             if self._stopping.is_set():
-                raise RefusedError(grpc.StatusCode.UNAVAILABLE, "server: expected to go on, got a request to stop")
+                raise CallRejectedError(grpc.StatusCode.UNAVAILABLE, "server: expected to go on, got a request to stop")
             if self._consumers >= self._limits.max_connections:
                 most = self._limits.max_connections
-                raise RefusedError(
+                raise CallRejectedError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED, f"max_connections: expected {most} streams, got one more"
                 )
             self._consumers += 1
@@ -131,7 +131,7 @@ class Service:
     def _require_games(self, game_ids: frozenset[str]) -> None:
         unknown = sorted(game_ids - self._statistics.games())
         if unknown:
-            raise RefusedError(grpc.StatusCode.NOT_FOUND, f"game_ids: expected games that are kept, got {unknown!r:.200}")
+            raise CallRejectedError(grpc.StatusCode.NOT_FOUND, f"game_ids: expected games that are kept, got {unknown!r:.200}")
 
 
 def encoded(message: Any) -> bytes:

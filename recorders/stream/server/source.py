@@ -14,13 +14,13 @@ from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns
-from generals_env.recorders.experience.filter import EVERYTHING, Selection
+from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
 
-__all__ = ["Cursor", "Feed", "Piece", "Wanted"]
+__all__ = ["EncodedRange", "ExperienceSource", "SourceCursor", "StreamFilter"]
 
 
 @dataclass(frozen=True)
-class Piece:
+class EncodedRange:
     """Experiences that follow one another, as ``codec.encode_batch`` packs them.
 
     Attributes:
@@ -52,7 +52,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StreamFilter:
     """What a consumer wants: a selection, and of it the games of one share of several.
 
     Attributes:
@@ -61,7 +61,7 @@ class Wanted:
         shards: How many shares there are; a game belongs to that of the CRC-32 of its id, modulo their number.
     """
 
-    selection: Selection = EVERYTHING
+    selection: ExperienceFilter = EVERYTHING
     shard: int = 0
     shards: int = 1
 
@@ -82,7 +82,7 @@ class Wanted:
         return np.equal(shares, self.shard)
 
 
-class Cursor(Protocol):
+class SourceCursor(Protocol):
     """A place in a feed that moves on as it is read. For one thread."""
 
     @property
@@ -100,7 +100,7 @@ class Cursor(Protocol):
             StorageError: If they are damaged, or cannot be read.
         """
 
-    def piece(self, seconds: float, wait: float) -> Piece | None:
+    def piece(self, seconds: float, wait: float) -> EncodedRange | None:
         """Return the next experiences packed, wanted or not; None if none are ready within ``seconds``.
 
         The first of them may lie before ``position``.
@@ -120,7 +120,7 @@ class Cursor(Protocol):
         """Let go of the feed."""
 
 
-class Feed(Protocol):
+class ExperienceSource(Protocol):
     """Experiences in order, each with a number that it keeps.
 
     Attributes:
@@ -139,7 +139,7 @@ class Feed(Protocol):
     def span(self) -> tuple[int, int]:
         """Number of the oldest experience that is kept, and the number that the next one will get."""
 
-    def cursor(self, first: int, wanted: Wanted, consumer: bool = False) -> Cursor:
+    def cursor(self, first: int, wanted: StreamFilter, consumer: bool = False) -> SourceCursor:
         """Return a cursor at a number.
 
         Args:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.server.game_totals import Rows, Tally, grouped
-from generals_env.recorders.stream.server.source import Feed
+from generals_env.recorders.stream.server.game_totals import GameTotals, Rows, grouped
+from generals_env.recorders.stream.server.source import ExperienceSource
 
 __all__ = ["Statistics"]
 
@@ -56,11 +56,11 @@ class Statistics:
     changed.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: ExperienceSource) -> None:
         """Read nothing yet."""
         self._feed = feed
         self._blocks: deque[Block] = deque()
-        self._tally = Tally()  # of all blocks
+        self._tally = GameTotals()  # of all blocks
         self._lock = threading.Lock()
 
     def games(self) -> frozenset[str]:

@@ -17,9 +17,9 @@ from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.record_encoder import record_bytes, records_within, with_records
-from generals_env.recorders.stream.server.grpc_status import RefusedError
-from generals_env.recorders.stream.server.message_batcher import TICK, Part, gathered
-from generals_env.recorders.stream.server.source import Cursor, Feed
+from generals_env.recorders.stream.server.grpc_status import CallRejectedError
+from generals_env.recorders.stream.server.message_batcher import TICK, MessagePart, gathered
+from generals_env.recorders.stream.server.source import ExperienceSource, SourceCursor
 from generals_env.recorders.stream.server.subscription import Subscription
 
 __all__ = ["Stream", "StreamStatus"]
@@ -50,7 +50,7 @@ class Stream:
 
     def __init__(
         self,
-        feed: Feed,
+        feed: ExperienceSource,
         subscription: Subscription,
         max_message_bytes: int,
         peer: str,
@@ -71,7 +71,7 @@ class Stream:
         self._most_bytes = max_message_bytes - SMALL
         self._peer, self._active, self._stopping = peer, active, stopping
         self._last = None if subscription.follow else feed.span[1]
-        self._reading: Cursor | None = None
+        self._reading: SourceCursor | None = None
         self._number = 0  # of the next message
         self._ratio: float | None = None
 
@@ -106,7 +106,7 @@ class Stream:
     # --- Reading --------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _cursor(self) -> Iterator[Cursor]:
+    def _cursor(self) -> Iterator[SourceCursor]:
         """Hand out a cursor, and end as the stream has to end."""
         cursor = self._reading = self._feed.cursor(self._subscription.first, self._subscription.wanted, consumer=True)
         try:
@@ -114,11 +114,13 @@ class Stream:
             if self._active():
                 cursor.settle()
         except StorageError as error:
-            raise RefusedError(StatusCode.DATA_LOSS, str(error)) from error
+            raise CallRejectedError(StatusCode.DATA_LOSS, str(error)) from error
         finally:
             cursor.close()
         if self._stopping.is_set():
-            raise RefusedError(StatusCode.UNAVAILABLE, "server: expected to go on, got a request to stop; all so far was sent")
+            raise CallRejectedError(
+                StatusCode.UNAVAILABLE, "server: expected to go on, got a request to stop; all so far was sent"
+            )
 
     def _end(self) -> int | None:
         """Return the number to stop before, None as long as there is none."""
@@ -128,7 +130,7 @@ class Stream:
             self._last = self._feed.span[1]
         return self._last
 
-    def _pieces(self, cursor: Cursor) -> Iterator[bytes]:
+    def _pieces(self, cursor: SourceCursor) -> Iterator[bytes]:
         """Yield pieces as they are stored."""
         told = 0
         while True:
@@ -142,13 +144,13 @@ class Stream:
                 continue
             missed, told = cursor.missed - told, cursor.missed
             if len(piece.data) > self._most_bytes:
-                yield from self._packed(Part([piece.batch()], piece.next, missed))
+                yield from self._packed(MessagePart([piece.batch()], piece.next, missed))
             else:
                 yield self._message(piece.next, missed, "zstd", packed=piece.data, first_sequence=piece.first)
 
     # --- Messages -------------------------------------------------------------------------------------------------
 
-    def _packed(self, part: Part) -> Iterator[bytes]:
+    def _packed(self, part: MessagePart) -> Iterator[bytes]:
         """Yield a part as boards, in as many messages as it takes."""
         missed = part.missed
         together = alike(part.batches)
@@ -174,7 +176,7 @@ class Stream:
         yield from self._encoded(low, int(low.sequence[-1]) + 1)
         yield from self._encoded(high, following)
 
-    def _recorded(self, part: Part) -> Iterator[bytes]:
+    def _recorded(self, part: MessagePart) -> Iterator[bytes]:
         """Yield a part as records, in as many messages as it takes."""
         missed = part.missed
         numbers = iter([number for batch in part.batches for number in batch.sequence.tolist()])
@@ -214,7 +216,7 @@ class Stream:
 
     def _check_size(self, data: bytes) -> None:
         if len(data) > self._most_bytes:
-            raise RefusedError(
+            raise CallRejectedError(
                 StatusCode.RESOURCE_EXHAUSTED,
                 f"max_message_bytes: expected room for an experience of {len(data)} bytes, got {self._most_bytes}",
             )

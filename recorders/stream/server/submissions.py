@@ -18,13 +18,13 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.validation import Reason, validate
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.protocol.message_limits import MOST_EXPERIENCES
+from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
 from generals_env.recorders.stream.protocol.record_decoder import batch_of_records, check_game_id
 from generals_env.recorders.stream.protocol.supported_fields import name_of, not_kept
-from generals_env.recorders.stream.server.grpc_status import RefusedError
+from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 from generals_env.recorders.stream.server.limits import Limits
 from generals_env.recorders.stream.server.message_parser import parsed
-from generals_env.recorders.stream.server.source import Feed, Wanted
+from generals_env.recorders.stream.server.source import ExperienceSource, StreamFilter
 
 __all__ = ["Submissions"]
 
@@ -40,7 +40,7 @@ class Submissions:
     the source by others after that is not.
     """
 
-    def __init__(self, feed: Feed, limits: Limits) -> None:
+    def __init__(self, feed: ExperienceSource, limits: Limits) -> None:
         """Write to a feed."""
         self._feed, self._limits = feed, limits
         self._members = empty_hash_set(limits.remembered)
@@ -52,16 +52,18 @@ class Submissions:
 
         Raises:
             ConfigError: If it does not fit what is there.
-            RefusedError: If there is too much of it, no room for it, or nothing can be written. Nothing has been taken.
+            CallRejectedError: If there is too much of it, no room for it, or nothing can be written. Nothing has been taken.
             StorageError: If it cannot be written. Nothing has been taken.
         """
-        request = parsed(pb.SubmitExperiencesRequest, data, MOST_EXPERIENCES)
+        request = parsed(pb.SubmitExperiencesRequest, data, MAX_EXPERIENCES)
         if not self._feed.writable:
-            raise RefusedError(StatusCode.FAILED_PRECONDITION, "source: expected one that can be written, got one to read")
+            raise CallRejectedError(StatusCode.FAILED_PRECONDITION, "source: expected one that can be written, got one to read")
         if request.experiences and request.packed:
             raise ConfigError("packed: expected it in place of experiences, got both")
         if not self._taking.acquire(timeout=BUSY):
-            raise RefusedError(StatusCode.RESOURCE_EXHAUSTED, f"submissions: expected to be done in {BUSY:g} s, got no turn")
+            raise CallRejectedError(
+                StatusCode.RESOURCE_EXHAUSTED, f"submissions: expected to be done in {BUSY:g} s, got no turn"
+            )
         try:
             self._look()
             if request.packed:
@@ -96,7 +98,7 @@ class Submissions:
         if self._has_looked:
             return
         first, following = self._feed.span
-        cursor = self._feed.cursor(max(first, following - self._limits.remembered), Wanted())
+        cursor = self._feed.cursor(max(first, following - self._limits.remembered), StreamFilter())
         try:
             while cursor.position < following and (batch := cursor.batch(0)) is not None:
                 add_new(
@@ -125,8 +127,8 @@ class Submissions:
         for piece in pieces:
             batch = self._unpacked(piece)
             count += len(batch)
-            if count > MOST_EXPERIENCES:
-                raise ConfigError(f"packed: expected at most {MOST_EXPERIENCES} experiences, got more")
+            if count > MAX_EXPERIENCES:
+                raise ConfigError(f"packed: expected at most {MAX_EXPERIENCES} experiences, got more")
             like = batch if like is None and len(batch) else like
             if like is not None and batch.shape != like.shape:  # together, the smaller ones would be padded
                 (height, width), (own_height, own_width) = like.shape, batch.shape

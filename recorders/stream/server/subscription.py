@@ -8,25 +8,25 @@ from grpc import StatusCode
 
 from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
-from generals_env.recorders.experience.filter import Selection
+from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.protocol.message_limits import MOST_EXPERIENCES
-from generals_env.recorders.stream.server.grpc_status import RefusedError
-from generals_env.recorders.stream.server.source import Feed, Wanted
+from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
+from generals_env.recorders.stream.server.grpc_status import CallRejectedError
+from generals_env.recorders.stream.server.source import ExperienceSource, StreamFilter
 
 __all__ = [
-    "MOST_FIELDS",
+    "MAX_FIELDS",
     "Subscription",
 ]
 
 
-MOST_NAMES = 10_000  # of games or players in a request
+MAX_NAMES = 10_000  # of games or players in a request
 
-MOST_FIELDS = 2 * MOST_NAMES + 100  # of a request, each name counted
+MAX_FIELDS = 2 * MAX_NAMES + 100  # of a request, each name counted
 
-MOST_SHARDS = 4096
+MAX_SHARDS = 4096
 
-MOST_WAIT = 600_000  # ms
+MAX_WAIT = 600_000  # ms
 
 SIZE = 32  # experiences of a batch of records, if the request does not say
 
@@ -49,7 +49,7 @@ class Subscription:
     """
 
     first: int
-    wanted: Wanted
+    wanted: StreamFilter
     follow: bool
     packed: bool
     size: int
@@ -58,7 +58,7 @@ class Subscription:
     compress: bool
 
     @classmethod
-    def of(cls, request: pb.StreamExperiencesRequest, feed: Feed, batches: bool) -> Subscription:
+    def of(cls, request: pb.StreamExperiencesRequest, feed: ExperienceSource, batches: bool) -> Subscription:
         """Return what a request asks for.
 
         Args:
@@ -68,20 +68,20 @@ class Subscription:
 
         Raises:
             ConfigError: If a field has a value it cannot have.
-            RefusedError: If its numbers are not those of this stream.
+            CallRejectedError: If its numbers are not those of this stream.
         """
         for name in ("game_ids", "player_ids"):
-            check_integer(f"number of {name}", len(getattr(request, name)), 0, MOST_NAMES)
+            check_integer(f"number of {name}", len(getattr(request, name)), 0, MAX_NAMES)
         for player in request.player_ids:
             check_integer("player_ids", player, 0, 2**31 - 1)
-        check_integer("batch_size", request.batch_size, 0, MOST_EXPERIENCES)
-        check_integer("max_batch_wait_ms", request.max_batch_wait_ms, 0, MOST_WAIT)
-        check_integer("shards", request.shards, 0, MOST_SHARDS)
+        check_integer("batch_size", request.batch_size, 0, MAX_EXPERIENCES)
+        check_integer("max_batch_wait_ms", request.max_batch_wait_ms, 0, MAX_WAIT)
+        check_integer("shards", request.shards, 0, MAX_SHARDS)
         check_integer("shard", request.shard, 0, max(request.shards - 1, 0))
-        selection = Selection.of(
+        selection = ExperienceFilter.of(
             frozenset(request.game_ids) or None, frozenset(request.player_ids) or None, request.min_turn or None
         )
-        wanted = Wanted(selection, request.shard, max(request.shards, 1))
+        wanted = StreamFilter(selection, request.shard, max(request.shards, 1))
         if request.encoding not in (pb.RECORDS, pb.PACKED):
             raise ConfigError(f"encoding: expected RECORDS or PACKED, got {request.encoding}")
         if request.encoding == pb.PACKED and not batches:
@@ -93,24 +93,24 @@ class Subscription:
             wanted=wanted,
             follow=request.follow,
             packed=packed,
-            size=size if size else MOST_EXPERIENCES if packed and not wanted.everything else 0 if packed else SIZE,
+            size=size if size else MAX_EXPERIENCES if packed and not wanted.everything else 0 if packed else SIZE,
             wait=(request.max_batch_wait_ms or WAIT) / 1000,
             full_actions=request.full_actions,
             compress=request.enable_compression,
         )
 
 
-def first_of(request: pb.StreamExperiencesRequest, feed: Feed) -> int:
+def first_of(request: pb.StreamExperiencesRequest, feed: ExperienceSource) -> int:
     """Return the number that a stream begins with."""
     oldest, following = feed.span
     if request.stream_id and request.stream_id != feed.stream_id:
-        raise RefusedError(
+        raise CallRejectedError(
             StatusCode.FAILED_PRECONDITION, f"stream_id: expected {feed.stream_id!r}, got {request.stream_id[:80]!r}"
         )
     if request.resume:
         check_integer("from_sequence", request.from_sequence, 0, 2**62)
         if request.from_sequence > following:
-            raise RefusedError(
+            raise CallRejectedError(
                 StatusCode.OUT_OF_RANGE, f"from_sequence: expected at most {following}, got {request.from_sequence}"
             )
         number: int = request.from_sequence

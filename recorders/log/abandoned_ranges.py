@@ -8,7 +8,7 @@ from pathlib import Path
 from generals_env.errors import StorageError
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 
-__all__ = ["FILE", "Range", "lost_ranges", "missing", "write_lost"]
+__all__ = ["FILE", "Range", "abandoned_ranges", "missing", "write_lost"]
 
 FILE = "lost.json"
 
@@ -16,7 +16,7 @@ FILE = "lost.json"
 Range = tuple[int, int]
 
 
-def lost_ranges(folder: Path) -> list[Range]:
+def abandoned_ranges(folder: Path) -> list[Range]:
     """Return the numbers that a log has given up, in order.
 
     Raises:
