@@ -259,8 +259,15 @@ def test_kernels_that_are_kept_do_not_depend_on_which_was_compiled_first(copy: C
 
     def compiled(folder: str, names: list[str]) -> dict[str, str]:
         environment = copy.environment(NUMBA_CACHE_DIR=str(tmp_path / folder))
-        command = [sys.executable, "-c", COMPILE.format(order=names)]
-        done = subprocess.run(command, cwd=copy.folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", COMPILE.format(order=names)],
+            cwd=copy.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         codes: dict[str, str] = json.loads(done.stdout)
         return codes
