@@ -83,6 +83,58 @@ print(json.dumps({{
 }}))
 """
 
+#: Kernels that share their callees, which are reached through inlined functions and subroutines or called at once.
+SHARING = """
+from generals_env.engine.jit import inlined, kernel, subroutine
+
+
+@kernel
+def largest(values):
+    result = values[0]
+    for i in range(values.shape[0]):
+        result = max(result, values[i])
+    return result
+
+
+@subroutine
+def weigh(values):
+    result = 0
+    for i in range(values.shape[0]):
+        result += values[i] % largest(values)
+    return result
+
+
+@inlined
+def weigh_twice(values):
+    return 2 * weigh(values)
+
+
+@kernel
+def outer(values):
+    return weigh_twice(values)
+
+
+@kernel
+def inner(values):
+    return weigh(values)
+"""
+
+COMPILE = """
+import json
+import re
+
+import numpy as np
+from generals_env.engine import sharing
+
+for name in {order}:
+    getattr(sharing, name)(np.arange(4))
+codes = {{}}
+for name in ("largest", "weigh", "outer", "inner"):
+    (code,) = getattr(sharing, name).inspect_asm().values()
+    codes[name] = re.sub(r"B[0-9]+v[0-9]+", "", code)  # numba numbers functions as it compiles them
+print(json.dumps(codes))
+"""
+
 #: The libraries may lie where others cannot read: what numba loads late is loaded before.
 BECOME_NOBODY = f"""
     numba.njit(lambda values: values[0] + 1)(np.arange(4))
@@ -198,6 +250,29 @@ def test_kernel_cache_follows_compiler_settings(copy: Copy) -> None:
     assert copy.run(NUMBA_BOUNDSCHECK="1") == first
     assert copy.run(NUMBA_BOUNDSCHECK="1") == first | {"hits": 2}
     assert copy.run() == first | {"hits": 2}
+
+
+@pytest.mark.parametrize("order", [["inner", "largest", "outer"], ["largest", "outer", "inner"]])
+def test_kernels_that_are_kept_do_not_depend_on_which_was_compiled_first(copy: Copy, order: list[str], tmp_path: Path) -> None:
+    (copy.engine / "sharing.py").write_text(SHARING)
+
+    def compiled(folder: str, names: list[str]) -> dict[str, str]:
+        environment = copy.environment(NUMBA_CACHE_DIR=str(tmp_path / folder))
+        done = subprocess.run(
+            [sys.executable, "-c", COMPILE.format(order=names)],
+            cwd=copy.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        codes: dict[str, str] = json.loads(done.stdout)
+        return codes
+
+    codes, others = compiled("one", ["outer", "inner", "largest"]), compiled("two", order)
+    assert [name for name in codes if codes[name] != others[name]] == []
 
 
 def test_source_edited_in_a_running_process_does_not_spoil_the_cache(copy: Copy) -> None:
