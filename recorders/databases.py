@@ -17,7 +17,14 @@ __all__ = ["connect"]
 
 
 class Connection(sqlite3.Connection):
-    """A connection that can be referred to weakly."""
+    """A connection that can be referred to weakly, and that tells of a damaged file with an error of SQLite only."""
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Run a statement; arguments and errors are those of ``sqlite3.Connection.execute``."""
+        try:
+            return super().execute(*arguments)
+        except UnicodeDecodeError as error:  # SQLite's message repeats the damaged schema, and Python fails to decode it
+            raise sqlite3.DatabaseError(f"malformed database schema, which is not UTF-8 ({error})") from error
 
 
 connections: weakref.WeakSet[Connection] = weakref.WeakSet()
