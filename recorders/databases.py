@@ -31,8 +31,10 @@ connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 def connect(database: str | Path, **options: Any) -> sqlite3.Connection:
-    """Return a connection; arguments and errors are those of ``sqlite3.connect``."""
-    connection: Connection = sqlite3.connect(database, factory=Connection, **options)
+    """Return a connection, of which nothing is open after ``close``; arguments and errors are those of ``sqlite3.connect``."""
+    # Python keeps statements in a cache, and SQLite keeps a closed connection open as long as there is a statement. The frame
+    # that the handler of a signal is given refers to the cache if the signal came while it was made, and may be kept for long.
+    connection: Connection = sqlite3.connect(database, factory=Connection, cached_statements=0, **options)
     connections.add(connection)
     return connection
 
