@@ -22,6 +22,7 @@ from generals_env.interrupts import deferred, raise_pending
 from generals_env.processes import Owner
 from generals_env.recorders.columns import Columns, columns_of
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.folders import local_folder
 from generals_env.recorders.readers import Readers
 from generals_env.recorders.sizes import in_common
 from generals_env.recorders.tables import row_bytes
@@ -721,7 +722,7 @@ class ReplayBuffer:
 
         with self._changed:
             store = self._required()
-            save_buffer(Path(path), store.between(store.first, store.next), self._saved())
+            save_buffer(local_folder("path", path), store.between(store.first, store.next), self._saved())
 
     def load(self, path: str | Path) -> None:
         """Write the experiences of a folder that ``save`` made to the buffer, as ``write`` does, but all of them.
@@ -733,7 +734,7 @@ class ReplayBuffer:
         """
         from generals_env.recorders.buffer_files import load_buffer
 
-        batches, arrays = load_buffer(Path(path))
+        batches, arrays = load_buffer(local_folder("path", path))
         with self._changed:
             for batch in batches:
                 self._write(batch, 1.0)  # it was thinned out when it was collected

@@ -20,7 +20,7 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred, raise_pending
 from generals_env.processes import Owner, finalize
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.folders import QUEUE, QUEUE_LOCK, refuse_other_uses
+from generals_env.recorders.folders import QUEUE, QUEUE_LOCK, local_folder, refuse_other_uses
 from generals_env.recorders.locks import FileLock
 from generals_env.recorders.spill_files import Segment, decode, encode, segments_in
 from generals_env.recorders.whole_files import UNFINISHED, Unfinished, make_folder, unfinished_file
@@ -145,7 +145,7 @@ class SpillBuffer(NotCopied):
         self._closed = False
         self._owner = Owner()
         try:
-            self._folder = Path(folder)
+            self._folder = local_folder("folder", folder)
             refuse_other_uses(self._folder, QUEUE, "folder")
             make_folder(self._folder)
             finalize(self, locked(self._folder).close)

@@ -16,7 +16,7 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.interrupts import deferred
 from generals_env.recorders.disks import network_kind
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.folders import LOG, refuse_other_uses
+from generals_env.recorders.folders import LOG, local_folder, refuse_other_uses
 from generals_env.recorders.log.chunks import pieces_of
 from generals_env.recorders.log.consumers import Consumers
 from generals_env.recorders.log.reader import LogReader
@@ -90,7 +90,7 @@ class ExperienceLog(NotCopied, ClosingSink):
             raise ConfigError(f"max_age: expected seconds above 0, or None, got {max_age!r}")
         check_flag("drop_unread", drop_unread)
         try:
-            self.folder = Path(folder)
+            self.folder = local_folder("folder", folder)
             refuse_other_uses(self.folder, LOG, "folder", reading=mode == "r")
             if mode == "a":
                 make_folder(self.folder)
