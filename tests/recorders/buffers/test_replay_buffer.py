@@ -257,6 +257,18 @@ def test_a_buffer_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_saved_buffer_may_have_others_in_folders_below(tmp_path: Path) -> None:
+    first, second = games_of("two players", 2)
+    for path, batch in ((tmp_path / "saved", first), (tmp_path / "saved" / "later", second)):
+        buffer = ReplayBuffer(10_000)
+        buffer.write(batch)
+        buffer.save(path)
+    for path, batch in ((tmp_path / "saved", first), (tmp_path / "saved" / "later", second)):
+        loaded = ReplayBuffer(10_000)
+        loaded.load(path)
+        assert same(facts(loaded.snapshot()), facts(batch))
+
+
 # --- Errors ---------------------------------------------------------------------------------------------------------
 
 WRONG: list[tuple[Callable[[], Any], str]] = [

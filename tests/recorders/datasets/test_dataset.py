@@ -234,6 +234,24 @@ def test_a_flipped_byte_anywhere_is_found_and_the_rest_stays_readable(
     assert victim.with_name(f".damaged-{victim.name}").read_bytes() == bytes(spoilt)
 
 
+def test_a_repair_goes_on_where_a_killed_one_ended(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path, max_file_bytes=1) as writer:
+        for batch in batches[:3]:
+            writer.write(batch)
+    victim = Path(open_dataset(tmp_path).files[1].place)
+    aside = victim.with_name(f".damaged-{victim.name}")
+    for number, content in enumerate((b"damaged", b"damaged otherwise")):  # the second time the first copy is kept
+        victim.write_bytes(content)
+        if number == 0:
+            aside.write_bytes(content)  # the copy was made, the file not yet removed
+        assert not repair_dataset(tmp_path).ok
+        assert verify_dataset(tmp_path).ok
+        assert not victim.exists()
+    assert aside.read_bytes() == b"damaged"
+    assert aside.with_name(f"{aside.name}.1").read_bytes() == b"damaged otherwise"
+    assert numbers(open_dataset(tmp_path)) == [*range(37), *range(74, 111)]
+
+
 def test_a_damaged_log_is_skipped_too(batches: list[ExperienceBatch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_parts, "EXPERIENCES", 37)
     with ExperienceLog(tmp_path) as log:

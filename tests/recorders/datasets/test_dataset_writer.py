@@ -299,6 +299,26 @@ def name_of(writer: DatasetWriter) -> str:
     return f"part_{writer._id}_0000.npz"
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_in_place_of_the_folder_of_an_hour_is_refused(
+    link: bool, batches: list[ExperienceBatch], tmp_path: Path
+) -> None:
+    """It was taken for a file of experience, and the next number was tried without end."""
+    hour = tmp_path / partition_of(NEW_YEAR)
+    hour.parent.mkdir(parents=True)
+    if link:
+        hour.symlink_to(tmp_path / "nothing")
+    else:
+        hour.write_text("a file")
+    writer = DatasetWriter(tmp_path, clock=Clock())
+    writer.write(batches[0])
+    with pytest.raises(StorageError, match=f"expected a folder, got .*{hour.name}"):
+        writer.flush()
+    hour.unlink()
+    writer.close()
+    assert len(everything(tmp_path)) == 37
+
+
 def test_files_that_are_gone_are_missed(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, max_file_bytes=1) as writer:
         for batch in batches[:3]:

@@ -207,6 +207,20 @@ def test_writers_that_have_written_nothing_yet_refuse_one_another(batch: Experie
     queue.close()
 
 
+@pytest.mark.parametrize("url", ["s3://games/log", "file:///tmp/log"])
+def test_a_url_is_refused_where_only_a_folder_will_do(
+    url: str, batch: ExperienceBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a path it would be a folder called ``s3:`` below the present one."""
+    monkeypatch.chdir(tmp_path)
+    buffer = ReplayBuffer(1000)
+    buffer.write(batch)
+    for use in (ExperienceLog, SpillBuffer, buffer.save, buffer.load):
+        with pytest.raises(StorageError, match=f"expected a folder of this machine, got the URL '{url}'"):
+            use(url)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_was_opened_and_never_written_to_is_free(tmp_path: Path) -> None:
     DatasetWriter(tmp_path).close()
     ExperienceLog(tmp_path).close()

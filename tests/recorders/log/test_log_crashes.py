@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from support.helpers import let_others_through
 from support.logs import PART, numbers, opened, segments
 
+from generals_env.concurrency.interrupts import deferred
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 
@@ -227,3 +231,27 @@ def test_a_forked_process_cannot_write_to_the_log_of_its_parent(parts: list[Expe
     command = [sys.executable, "-c", FORKED, str(tmp_path / "log"), str(tmp_path / "parts")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0, [str(2 * PART - 1), "True"]), done.stderr
+
+
+def test_a_signal_while_a_segment_is_made_leaves_a_segment_that_can_be_written(
+    parts: list[ExperienceBatch], tmp_path: Path
+) -> None:
+    """A deferred signal keeps the frame it came to, which once kept SQLite's connection and the new table in its WAL file."""
+
+    def interrupt(frame: FrameType, event: str, argument: object) -> None:
+        if frame.f_code is functools.update_wrapper.__code__ and event == "return":  # Python makes a cache of statements
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with opened(tmp_path) as log:
+            sys.setprofile(interrupt)
+            with pytest.raises(KeyboardInterrupt), deferred():
+                assert log.write(parts[0]) == PART - 1
+            assert sys.getprofile() is None, "expected a signal in the middle of making a segment"
+            assert log.write(parts[1]) == 2 * PART - 1
+    finally:
+        sys.setprofile(None)
+        signal.signal(signal.SIGINT, before)
+    assert numbers(opened(tmp_path, mode="r").read()) == list(range(2 * PART))

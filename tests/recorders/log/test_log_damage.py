@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,27 @@ def overwritten(path: Path) -> None:
 
 
 DAMAGES: list[Callable[[Path], None]] = [truncated, emptied, overwritten, Path.unlink]
+
+
+def test_a_schema_that_is_not_text_is_told_as_damage(whole: Path, parts: list[ExperienceBatch], tmp_path: Path) -> None:
+    """SQLite's error repeats the schema, and Python's ``sqlite3`` raises ``UnicodeDecodeError`` where it is not UTF-8."""
+    for ends in (True, False):  # sealed segments, and those of a writer that was killed
+        folder = Path(shutil.copytree(whole, tmp_path / f"log{ends}"))
+        path = folder / segments(folder)[-1]
+        if not ends:
+            path.with_suffix(".json").unlink()
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE chunks", b"CREATE \xd4ABLE chunks"))
+        log = opened(folder, mode="r")
+        with pytest.raises(StorageError, match=re.escape(str(path))):
+            list(log.read())
+        if not ends:
+            with pytest.raises(StorageError, match=re.escape(str(path))):
+                _ = log.last
+        assert {damage.path for damage in log.verify().damage} == {path}
+        check(folder, parts, COUNT * PART)
+        log.repair()
+        assert log.verify().ok
+        assert numbers(list(log.read())) == list(range(COUNT * PART))
 
 
 @pytest.mark.parametrize("which", [0, 1, -1])

@@ -43,7 +43,7 @@ from generals_env import StorageError, replay
 from generals_env.engine.boards import copy_boards
 from generals_env.engine.packed.packing import unpack
 from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
-from generals_env.recorders.formats import npz
+from generals_env.recorders.formats import FORMATS, npz
 from generals_env.recorders.recording import turn_batcher
 
 faces = pytest.mark.parametrize("face", [generals_env.make, generals_env.parallel_env], ids=["aec", "parallel"])
@@ -253,6 +253,21 @@ helpers.idle(env, 5)
 """
     assert run_script(script, tmp_path).wait(PATIENCE) == status
     assert check_batches(open_dataset(tmp_path)) == 10
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_process_that_ends_keeps_what_several_threads_encode(form: str, tmp_path: Path) -> None:
+    """At the end of a program pools take no more work; so many boards are divided among threads."""
+    script = f"""
+import os, sys, generals_env
+os.sched_getaffinity = lambda process: range(4)
+from generals_env.recorders import DatasetWriter, ExperienceRecorder
+env = ExperienceRecorder(generals_env.make_vec(16, height=5, width=5), DatasetWriter(sys.argv[1], {form!r}))
+env.reset(seed=1)
+env.play(40, ("random", "random"))
+"""
+    assert run_script(script, tmp_path).wait(PATIENCE) == 0
+    assert sum(map(len, open_dataset(tmp_path))) == 16 * 40 * 2
 
 
 def test_a_killed_writer_leaves_only_whole_files(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -96,6 +98,32 @@ def test_recorders_take_several_places(tmp_path: Path) -> None:
         idle(env, 5)
     assert len(everything(tmp_path / "a")) == len(everything(tmp_path / "b")) == sum(map(len, memory)) == 10
     assert memory.closed == 1
+
+
+INTERRUPTED = """
+import os, signal, sys, time, helpers, generals_env
+from generals_env.recorders import DatasetWriter, ExperienceRecorder
+class Interrupting(DatasetWriter):
+    def close(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)  # the program ends meanwhile
+        super().close()
+env = ExperienceRecorder(generals_env.parallel_env(height=6, width=6), [Interrupting(sys.argv[1])])
+env.reset(seed=1)
+helpers.idle(env, 5)
+try:
+    env.close()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill() ends the process there")
+def test_a_program_that_ends_in_an_interrupted_close_waits_for_the_sinks(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+    assert len(everything(tmp_path)) == 10
 
 
 def numbers(sink: Memory) -> list[int]:
