@@ -1,4 +1,4 @@
-"""What is shipped: names, versions, layers, wheel, imports; and that it works where nothing can be written."""
+"""What is shipped: names, versions, layers, imports; and that it works where nothing can be written."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -187,70 +185,6 @@ def test_pettingzoo_without_registries_is_enough(names: tuple[str, ...]) -> None
             print(env.agents)
     """)
     assert output.split("\n") == ["['player_0', 'player_1']"] * 2 + [""]
-
-
-#: The links by which a checkout finds the two folders at its root.
-LINKS = {("generals_env", "recorders"), ("generals_env", "wrappers")}
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a wheel from a copy without the two links, as on a machine that has none."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, files.split("\0")):
-        target = source / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_symlink():
-            target.write_text("../" + target.name)  # what git leaves there where links are not to be had
-        elif (ROOT / name).exists():
-            target.write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
-    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
-    return next(folder.glob("*.whl"))
-
-
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if ".dist-info/" not in name]
-    expected = {"generals_env/py.typed"}
-    for folder in ("generals_env", "recorders", "wrappers"):
-        for pattern in ("*.py", "*.proto", "*.pyi"):
-            found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob(pattern))
-            inside = {path.as_posix() for path in found if path.parts[:2] not in LINKS}
-            expected |= {name if folder == "generals_env" else f"generals_env/{name}" for name in inside}
-    assert set(names) == expected
-
-
-def test_the_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:
-    # The environment sees this one's libraries through a path file, but not the checkout.
-    venv.create(tmp_path / "env", with_pip=False)
-    executable = next(path for path in (tmp_path / "env").glob("*/python*") if path.name in ("python", "python.exe"))
-    site = next((tmp_path / "env").glob("[Ll]ib/**/site-packages"))
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    libraries = [path for path in sys.path if path.endswith("site-packages")]
-    (site / "libraries.pth").write_text("\n".join(libraries))
-    output = python(
-        f"""
-        import sys
-        sys.path = [path for path in sys.path if path != {str(ROOT)!r}]
-        import generals_env, generals_env.recorders as recorders, generals_env.wrappers as wrappers
-        assert generals_env.__file__.startswith({str(site)!r}), generals_env.__file__
-        env = recorders.ExperienceRecorder(generals_env.make(height=6, width=6, max_turns=30), "run")
-        opponent = wrappers.Opponent("random", 1)
-        env.reset(seed=1)
-        for agent in env.agent_iter():
-            observation, reward, terminated, truncated, info = env.last()
-            env.step(None if terminated or truncated else opponent(observation))
-        env.close()
-        print(sum(len(batch) for batch in recorders.open_dataset("run")))
-        """,
-        cwd=tmp_path,
-        executable=str(executable),
-    )
-    assert output.strip() == "60"
 
 
 def test_layers_are_kept() -> None:
