@@ -345,8 +345,16 @@ def test_a_log_keeps_each_board_size_as_it_came(tmp_path: Path) -> None:
 def test_a_number_without_resume_and_packed_single_experiences_are_refused() -> None:
     with served(filled(GAME)) as (_, ours):
         for method, fields, text in (
-            (ours.StreamExperiences, {"from_sequence": 5}, "from_sequence: expected resume beside it, got 5 without"),
-            (ours.StreamExperienceBatches, {"from_sequence": 5}, "from_sequence: expected resume beside it, got 5 without"),
+            (
+                ours.StreamExperiences,
+                {"from_sequence": 5},
+                "from_sequence: expected resume beside it, got 5 without: set resume",
+            ),
+            (
+                ours.StreamExperienceBatches,
+                {"from_sequence": 5},
+                "from_sequence: expected resume beside it, got 5 without: set resume",
+            ),
             (
                 ours.StreamExperiences,
                 {"encoding": pb.PACKED},

@@ -283,7 +283,9 @@ def test_b5_an_answer_that_would_be_too_large_is_refused_with_what_to_do() -> No
         with pytest.raises(grpc.RpcError) as caught:
             stub.GetExperienceStats(pb.GetExperienceStatsRequest())
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert caught.value.details() == "game_ids: expected some of the games, got all 1600: too many for an answer"
+        assert (
+            caught.value.details() == "game_ids: expected some of the games, got all 1600: too many for an answer, name fewer"
+        )
         assert stub.GetExperienceStats(pb.GetExperienceStatsRequest(game_ids=names)).total_experiences == 200
         assert stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True)).next_sequence == 1600
 

@@ -1,4 +1,7 @@
-"""Bytes from the network to messages, counted before they take memory: a field of two bytes can make an object of many."""
+"""Parses protobuf requests, after a check of their number of fields.
+
+Protobuf allocates an object for each field, also for a field of two bytes: so fields are counted before anything is allocated.
+"""
 
 from __future__ import annotations
 
@@ -9,62 +12,65 @@ from grpc import StatusCode
 
 from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 
-__all__ = ["parsed"]
+__all__ = ["parse_message"]
 
 M = TypeVar("M", bound=Message)
 
 VARINT, EIGHT, BYTES, FOUR = 0, 1, 2, 5  # wire types
 
 
-def parsed(kind: type[M], data: bytes, most: int) -> M:
-    """Return the message in bytes.
+def parse_message(kind: type[M], data: bytes, max_fields: int) -> M:
+    """Return the message that the bytes encode.
 
     Args:
-        kind: Of the message.
+        kind: Class of the message.
         data: The bytes.
-        most: Fields that may be in it, repeated ones counted each time.
+        max_fields: Maximum number of top-level fields; repeated ones count each time.
 
     Raises:
-        CallRejectedError: If it is none, or has more.
+        CallRejectedError: If the bytes are not such a message, or have more fields.
     """
     try:
-        check_fields(data, most)
+        check_fields(data, max_fields)
         message: Any = kind()
         message.ParseFromString(data)
     except (DecodeError, ValueError, IndexError) as error:
         raise CallRejectedError(
-            StatusCode.INVALID_ARGUMENT, f"request: expected a {kind.__name__}, got {len(data)} bytes that are none"
+            StatusCode.INVALID_ARGUMENT,
+            f"request: expected a {kind.__name__}, got {len(data)} bytes that are none: use code generated of experience.proto",
         ) from error
     return message  # type: ignore[no-any-return]  # protobuf has no types
 
 
-def check_fields(data: bytes, most: int) -> None:
-    """Raise ``CallRejectedError`` if there are more fields than that, ``ValueError`` or ``IndexError`` if they are none."""
-    at = count = 0
-    while at < len(data):
+def check_fields(data: bytes, max_fields: int) -> None:
+    """Raise ``CallRejectedError`` for more than ``max_fields`` fields, ``ValueError`` or ``IndexError`` for malformed bytes."""
+    offset = count = 0
+    while offset < len(data):
         count += 1
-        if count > most:
-            raise CallRejectedError(StatusCode.INVALID_ARGUMENT, f"request: expected at most {most} fields, got more")
-        tag, at = varint_at(data, at)
+        if count > max_fields:
+            raise CallRejectedError(
+                StatusCode.INVALID_ARGUMENT, f"request: expected at most {max_fields} fields, got more: split it"
+            )
+        tag, offset = read_varint(data, offset)
         form = tag & 7
         if form == VARINT:
-            _, at = varint_at(data, at)
+            _, offset = read_varint(data, offset)
         elif form == BYTES:
-            length, at = varint_at(data, at)
-            at += length
+            length, offset = read_varint(data, offset)
+            offset += length
         elif form in (EIGHT, FOUR):
-            at += 8 if form == EIGHT else 4
+            offset += 8 if form == EIGHT else 4
         else:
             raise ValueError(f"wire type: expected 0, 1, 2 or 5, got {form}")
 
 
-def varint_at(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number at a place, and the place after it."""
+def read_varint(data: bytes, offset: int) -> tuple[int, int]:
+    """Decode the varint at an offset; return it and the offset after it."""
     number = shift = 0
-    while data[at] & 128:
+    while data[offset] & 128:
         if shift > 63:
             raise ValueError("varint: expected at most 10 bytes, got more")
-        number |= (data[at] & 127) << shift
+        number |= (data[offset] & 127) << shift
         shift += 7
-        at += 1
-    return number | data[at] << shift, at + 1
+        offset += 1
+    return number | data[offset] << shift, offset + 1
