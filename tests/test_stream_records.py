@@ -18,8 +18,10 @@ from old_client import old_messages
 from recorded import games_of, record_game
 from test_codec import odd_batch
 
+from generals_env.errors import ConfigError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.message_parser import check_fields
 from generals_env.recorders.stream.protocol.record_decoder import decode_records
 from generals_env.recorders.stream.protocol.record_encoder import (
     append_records,
@@ -28,8 +30,6 @@ from generals_env.recorders.stream.protocol.record_encoder import (
     split_by_size,
     tensor_header,
 )
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
-from generals_env.recorders.stream.server.message_parser import check_fields
 
 
 def records_of(batch: ExperienceBatch, full_actions: bool = False) -> list[pb.Experience]:
@@ -265,7 +265,7 @@ def test_nothing_sound_gives_no_batch() -> None:
 def test_fields_are_counted_as_protobuf_does() -> None:
     data = pb.SubmitExperiencesRequest(experiences=[pb.Experience()] * 5, packed=[b"abc"]).SerializeToString()
     check_fields(data, 6)
-    with pytest.raises(CallRejectedError, match="expected at most 5 fields, got more"):
+    with pytest.raises(ConfigError, match="expected at most 5 fields, got more"):
         check_fields(data, 5)
     for broken in (b"\x0b", b"\x0a\xff", b"\xff" * 20):
         with pytest.raises((ValueError, IndexError)):

@@ -204,25 +204,25 @@ class ExperienceConsumer(NotCopied):
 
     def _receive(self, request: pb.StreamExperiencesRequest) -> Iterator[tuple[ExperienceBatch | None, Position]]:
         """Yield the experiences of each message with the position after them; reconnect as often as needed."""
-        at = self.position
+        position = self.position
         failures = 0
         while not self._closed.is_set():
             self._owner.check("consumer")
-            if at is not None:
-                request.resume, request.from_sequence, request.stream_id = True, at.next_sequence, at.stream_id
+            if position is not None:
+                request.resume, request.from_sequence, request.stream_id = True, position.next_sequence, position.stream_id
             call = self._stub.StreamExperienceBatches(request, metadata=self._access.metadata)
             self._calls.add(call)
             try:
                 for message in call:
                     failures = 0
                     self.missed += message.missed
-                    batch = decode_message(message, request.from_sequence if at is None else at.next_sequence)
-                    at = Position(message.stream_id, message.next_sequence)
-                    yield batch, at
+                    batch = decode_message(message, request.from_sequence if position is None else position.next_sequence)
+                    position = Position(message.stream_id, message.next_sequence)
+                    yield batch, position
             except grpc.RpcError as error:
                 if self._closed.is_set():
                     return
-                at, failures = self._wait_to_retry(error, at, request, failures)
+                position, failures = self._wait_to_retry(error, position, request, failures)
             else:
                 return
             finally:
@@ -230,12 +230,14 @@ class ExperienceConsumer(NotCopied):
                 call.cancel()
 
     def _wait_to_retry(
-        self, error: Any, at: Position | None, request: pb.StreamExperiencesRequest, failures: int
+        self, error: Any, position: Position | None, request: pb.StreamExperiencesRequest, failures: int
     ) -> tuple[Position | None, int]:
         """Wait before the next try, and return its position and the count of failures; raise if no retry can help."""
         code, text = error.code(), error.details()
-        if code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE) and at is not None:
-            logger.warning("%s has another stream than %s: %s; continuing with its oldest experience", self.address, at, text)
+        if code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE) and position is not None:
+            logger.warning(
+                "%s has another stream than %s: %s; continuing with its oldest experience", self.address, position, text
+            )
             self.restarts += 1
             request.resume, request.from_sequence, request.stream_id, request.start = False, 0, "", pb.OLDEST
             return None, failures
@@ -247,7 +249,7 @@ class ExperienceConsumer(NotCopied):
         wait = min(self.retry.first_wait * 2 ** (failures - 1), self.retry.most_wait)
         logger.warning("%s: %s: %s; trying again in %.1f s", self.address, code.name, text, wait)
         self._closed.wait(wait * (1 + np.random.default_rng().random() / 2))
-        return at, failures
+        return position, failures
 
     # --- Other calls ----------------------------------------------------------------------------------------------
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
-from grpc import StatusCode
 
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
+from generals_env.errors import ConfigError
 
 __all__ = ["parse_message"]
 
@@ -28,29 +27,28 @@ def parse_message(kind: type[M], data: bytes, max_fields: int) -> M:
         max_fields: Maximum number of top-level fields; repeated ones count each time.
 
     Raises:
-        CallRejectedError: If the bytes are not such a message, or have more fields.
+        ConfigError: If the bytes are not such a message, or have more fields.
     """
     try:
         check_fields(data, max_fields)
         message: Any = kind()
         message.ParseFromString(data)
+    except ConfigError:  # a ValueError, too
+        raise
     except (DecodeError, ValueError, IndexError) as error:
-        raise CallRejectedError(
-            StatusCode.INVALID_ARGUMENT,
-            f"request: expected a {kind.__name__}, got {len(data)} bytes that are none: use code generated of experience.proto",
+        raise ConfigError(
+            f"request: expected a {kind.__name__}, got {len(data)} bytes that are none: use code generated of experience.proto"
         ) from error
     return message  # type: ignore[no-any-return]  # protobuf has no types
 
 
 def check_fields(data: bytes, max_fields: int) -> None:
-    """Raise ``CallRejectedError`` for more than ``max_fields`` fields, ``ValueError`` or ``IndexError`` for malformed bytes."""
+    """Raise ``ConfigError`` for more than ``max_fields`` fields, ``ValueError`` or ``IndexError`` for malformed bytes."""
     offset = count = 0
     while offset < len(data):
         count += 1
         if count > max_fields:
-            raise CallRejectedError(
-                StatusCode.INVALID_ARGUMENT, f"request: expected at most {max_fields} fields, got more: split it"
-            )
+            raise ConfigError(f"request: expected at most {max_fields} fields, got more: split it")
         tag, offset = read_varint(data, offset)
         form = tag & 7
         if form == VARINT:
