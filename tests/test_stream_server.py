@@ -217,7 +217,10 @@ def test_h2_what_cannot_be_asked_for_is_refused_by_name(stub: ExperienceServiceS
 
 def test_h2_h3_unknown_games_are_told_when_nothing_more_can_come(stub: ExperienceServiceStub) -> None:
     code, text = status_of(stub.StreamExperiences(ask(game_ids=["game-1", "nobody", "knows"])))
-    assert (code, text) == (grpc.StatusCode.NOT_FOUND, "game_ids: expected games that are kept, got ['knows', 'nobody']")
+    assert (code, text) == (
+        grpc.StatusCode.NOT_FOUND,
+        "game_ids: expected games with experiences, got ['knows', 'nobody']: use follow to wait for them",
+    )
 
 
 def test_h12_numbers_of_another_stream_are_refused(stub: ExperienceServiceStub) -> None:
@@ -225,7 +228,10 @@ def test_h12_numbers_of_another_stream_are_refused(stub: ExperienceServiceStub) 
     assert code == grpc.StatusCode.FAILED_PRECONDITION
     assert text.startswith("stream_id: expected '")
     code, text = status_of(stub.StreamExperiences(ask(resume=True, from_sequence=481)))
-    assert (code, text) == (grpc.StatusCode.OUT_OF_RANGE, "from_sequence: expected at most 480, got 481")
+    assert (code, text) == (
+        grpc.StatusCode.OUT_OF_RANGE,
+        "from_sequence: expected at most 480, got 481: start again without resume",
+    )
 
 
 # --- Other calls ------------------------------------------------------------------------------------------------------
@@ -551,7 +557,10 @@ def test_h14_one_stream_too_many_is_refused_and_the_others_go_on() -> None:
         streams = [stub.StreamExperiences(ask(follow=True)) for _ in range(100)]
         assert [next(stream).sequence for stream in streams] == [0] * 100
         code, text = status_of(stub.StreamExperiences(ask()))
-        assert (code, text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "max_connections: expected 100 streams, got one more")
+        assert (code, text) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "max_connections: expected at most 100 streams, got one more: retry later",
+        )
         assert stub.GetExperienceStats(pb.GetExperienceStatsRequest()).consumers == 100
         assert [next(stream).sequence for stream in streams] == [1] * 100
         streams[0].cancel()

@@ -59,7 +59,9 @@ def serialize_each(experiences: Iterable[ExperienceBatch | Message], full_action
         elif isinstance(item, Message) and item.DESCRIPTOR.full_name == pb.Experience.DESCRIPTOR.full_name:
             yield item.SerializeToString()
         else:
-            raise ConfigError(f"experiences: expected batches or messages Experience, got {type(item).__name__}")
+            raise ConfigError(
+                f"experiences: expected batches or messages Experience, got {type(item).__name__}: pass a list of them"
+            )
 
 
 def decompress_experiences(source: bytes | BinaryIO) -> Iterator[pb.Experience]:

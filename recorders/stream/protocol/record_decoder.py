@@ -128,13 +128,15 @@ def check_size(like: ExperienceBatch, state: Floats) -> None:
     """Raise ``ConfigError`` unless a tensor has the board size and the observation format of the source."""
     if state.shape[1:] != like.shape:
         (height, width), (own_height, own_width) = like.shape, state.shape[1:]
-        raise ConfigError(f"state: expected boards of {height}x{width}, as the source has, got {own_height}x{own_width}")
+        raise ConfigError(
+            f"state: expected boards of {height}x{width}, as the source has, got {own_height}x{own_width}: use a server per size"
+        )
     if like.dense is not None:
         kept = like.dense.observations
         if kept.shape[1:] != state.shape or kept.dtype != np.float32:
             raise ConfigError(
                 f"state: expected observations of {kept.dtype}, {list(kept.shape[1:])}, as the source has,"
-                f" got float32, {list(state.shape)}"
+                f" got float32, {list(state.shape)}: submit packed batches"
             )
 
 
@@ -158,9 +160,11 @@ def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> N
     if not np.isfinite(record.reward):
         raise ConfigError(f"reward: expected a finite number, got {record.reward}")
     if not 0 <= record.collected_at.seconds < MAX_SECONDS or not 0 <= record.collected_at.nanos < 10**9:
-        raise ConfigError(f"collected_at: expected a time after 1970, got {record.collected_at.seconds} s")
+        raise ConfigError(
+            f"collected_at: expected a time after 1970, got {record.collected_at.seconds} s: leave it out for the current time"
+        )
     if record.done != (record.terminated or record.truncated) and (record.terminated or record.truncated):
-        raise ConfigError("done: expected it with terminated and truncated, got it without")
+        raise ConfigError("done: expected it with terminated and truncated, got it without: set it")
     row["action"] = action_of(record, tiles)
     row["player_id"], row["reward"] = record.player_id, record.reward
     row["truncated"] = record.truncated

@@ -216,4 +216,4 @@ def as_experience_source(source: ReplayBuffer | ExperienceLog, limits: Limits) -
         return BufferSource(source, limits.cache_bytes)
     if isinstance(source, ExperienceLog):
         return LogSource(source)
-    raise ConfigError(f"source: expected a ReplayBuffer or an ExperienceLog, got {type(source).__name__}")
+    raise ConfigError(f"source: expected a ReplayBuffer or an ExperienceLog, got {type(source).__name__}: open the log first")

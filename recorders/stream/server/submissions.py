@@ -136,7 +136,7 @@ class Submissions:
             like = batch if like is None and len(batch) else like
             if like is not None and batch.shape != like.shape:  # concatenated, the smaller ones would be padded
                 (height, width), (own_height, own_width) = like.shape, batch.shape
-                reason = f"packed: expected boards of {height}x{width}, as the source has, got {own_height}x{own_width}"
+                reason = f"packed: expected boards of {height}x{width}, as the source has, got {own_height}x{own_width}: use a server per size"
                 reasons += [f"{name}: {reason}" for name in experience_ids(batch)]
             elif len(batch):
                 batches.append(batch)
@@ -167,7 +167,9 @@ class Submissions:
         if batch.dense is not None and batch.dense.observations.dtype.kind not in "biuf":
             raise ConfigError(f"packed: expected observations of numbers, got {batch.dense.observations.dtype}")
         if 8 * int(np.prod(batch.state_shape, dtype=np.float64)) > self._limits.max_message_bytes:
-            raise ConfigError(f"packed: expected states that fit into a message, got shape {batch.state_shape}")
+            raise ConfigError(
+                f"packed: expected states that fit into a message, got shape {batch.state_shape}: raise max_message_bytes"
+            )
         for name in batch.game_ids:
             check_game_id(name)
         return batch
