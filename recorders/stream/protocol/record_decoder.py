@@ -129,7 +129,8 @@ def check_size(like: ExperienceBatch, state: Floats) -> None:
     if state.shape[1:] != like.shape:
         (height, width), (own_height, own_width) = like.shape, state.shape[1:]
         raise ConfigError(
-            f"state: expected boards of {height}x{width}, as the source has, got {own_height}x{own_width}: use a server per size"
+            f"state: expected boards of {height}x{width}, as the source has,"
+            f" got {own_height}x{own_width}: use a server for each size"
         )
     if like.dense is not None:
         kept = like.dense.observations

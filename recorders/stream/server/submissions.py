@@ -136,7 +136,10 @@ class Submissions:
             like = batch if like is None and len(batch) else like
             if like is not None and batch.shape != like.shape:  # concatenated, the smaller ones would be padded
                 (height, width), (own_height, own_width) = like.shape, batch.shape
-                reason = f"packed: expected boards of {height}x{width}, as the source has, got {own_height}x{own_width}: use a server per size"
+                reason = (
+                    f"packed: expected boards of {height}x{width}, as the source or the first batch has,"
+                    f" got {own_height}x{own_width}: use a server for each size"
+                )
                 reasons += [f"{name}: {reason}" for name in experience_ids(batch)]
             elif len(batch):
                 batches.append(batch)
