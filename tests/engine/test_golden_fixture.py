@@ -26,7 +26,7 @@ from generals_env.engine.rules import turn as rules
 from generals_env.engine.rules.rewards import score_turn
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.protocol.record_decoder import batch_of_records
+from generals_env.recorders.stream.protocol.record_decoder import decode_records
 
 GAMES: list[dict[str, Any]] = [json.loads(line) for line in gzip.decompress(make_golden.FILE.read_bytes()).splitlines()]
 WEIGHTS = {"default": RewardConfig(), "original": RewardConfig.original()}
@@ -256,7 +256,7 @@ def test_stream_takes_golden_tensors_as_records(game: dict[str, Any]) -> None:
             for state, board in ((record.state, game["boards"][number]), (record.next_state, game["boards"][number + 1])):
                 state.shape.extend((9, *size(game)))
                 state.data.extend(tensor(game, board["views"][player]).ravel())
-            batch, _, reasons = batch_of_records([record], None)
+            batch, _, reasons = decode_records([record], None)
             assert batch is not None, reasons
             assert same(batch.states()[0], tensor(game, game["boards"][number]["views"][player]))
             assert same(batch.next_states()[0], tensor(game, game["boards"][number + 1]["views"][player]))

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from support.helpers import wait_until
 from support.recorded import cut, facts, record_game, renamed
 from support.stream_records import records_of
 
@@ -39,13 +39,6 @@ PARTS = [part for game in GAMES for part in cut(game, 35)]
 TOTAL = sum(map(len, PARTS))
 
 LIMIT = 120.0  # seconds after which something that is to come has not come
-
-
-def wait_until(happened: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 class Task(threading.Thread):

@@ -309,10 +309,10 @@ def bomb(size: int) -> bytes:
     [
         (b"\xff" * 50, "expected a stream of experience, got INTERNAL"),
         (b"\x00" * 2**24, "expected a stream of experience, got RESOURCE_EXHAUSTED"),
-        (message(packed=b"nothing of the kind"), "packed: expected a frame of zstd, got"),
+        (message(packed=b"nothing of the kind"), "packed: expected a zstd frame, got"),
         (message(packed=zstandard.compress(b"\xff\xff\xff\xff{}")), "data: expected a batch of codec 1, got"),
         (message(packed=bomb(2**29)), "packed: expected at most 268435456 bytes unpacked, got 536870912"),
-        (message(experiences=[pb.Experience(game_id="one")]), "experiences: expected sound ones, got '': state: expected"),
+        (message(experiences=[pb.Experience(game_id="one")]), "experiences: expected valid ones, got '': state: expected"),
     ],
 )
 def test_messages_that_are_none_are_refused_and_take_no_memory(content: bytes, text: str) -> None:

@@ -313,7 +313,7 @@ def test_what_cannot_be_is_told(batches: list[ExperienceBatch], tmp_path: Path) 
         with ExperienceConsumer(server.address) as consumer:
             for options, text in (
                 ({"batch_size": 0}, "batch_size: expected"),
-                ({"start": "middle"}, "start: expected one of oldest, now, or a number, got 'middle'"),
+                ({"start": "middle"}, "start: expected one of oldest, now, or a sequence, got 'middle'"),
                 ({"start": -1}, "start: expected an integer from 0"),
                 ({"start": [1]}, "start: expected an integer from 0"),
                 ({"shard": 2, "shards": 2}, "shard: expected"),

@@ -52,7 +52,7 @@ def test_health_tells_when_the_source_is_closed(kind: str, tmp_path: Path) -> No
 def test_health_comes_back_when_the_trouble_is_over(tmp_path: Path) -> None:
     log = ExperienceLog(tmp_path)
     with ExperienceServer(log, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
-        told = health_pb2_grpc.HealthStub(channel).HealthMonitor(health_pb2.HealthCheckRequest())
+        told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(told).status == health_pb2.HealthCheckResponse.SERVING
         log.write(GAMES[0])
         current = next(tmp_path.glob("segment_*.db"))
@@ -75,7 +75,7 @@ def test_health_tells_when_the_storage_is_stuck(tmp_path: Path, monkeypatch: pyt
     log = ExperienceLog(tmp_path)
     with ExperienceServer(log, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
         log.write(GAMES[0])
-        told = health_pb2_grpc.HealthStub(channel).HealthMonitor(health_pb2.HealthCheckRequest())
+        told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         until(told, health_pb2.HealthCheckResponse.SERVING)
         other = sqlite3.connect(next(tmp_path.glob("segment_*.db")), isolation_level=None)
         other.execute("begin immediate")  # whoever writes waits for this to end

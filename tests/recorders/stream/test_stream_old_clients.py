@@ -313,7 +313,7 @@ def test_experiences_of_another_board_size_are_refused_and_change_nothing(size: 
         answer = ours.SubmitExperiences(pb.SubmitExperiencesRequest(**fields))
         after = list(stub.StreamExperiences(OLD["StreamExperiencesRequest"]()))
     assert (answer.accepted, answer.rejected) == (0, len(other))
-    assert all(f"expected boards of 6x7, as {'there are' if packed else 'the source has'}" in one for one in answer.errors)
+    assert all("expected boards of 6x7, as the source " in one for one in answer.errors)
     assert all(f"got {size[0]}x{size[1]}" in one for one in answer.errors)
     assert before == after
     assert buffer.snapshot().shape == (6, 7)
@@ -346,8 +346,16 @@ def test_a_log_keeps_each_board_size_as_it_came(tmp_path: Path) -> None:
 def test_a_number_without_resume_and_packed_single_experiences_are_refused() -> None:
     with served(filled(GAME)) as (_, ours):
         for method, fields, text in (
-            (ours.StreamExperiences, {"from_sequence": 5}, "from_sequence: expected resume beside it, got 5 without"),
-            (ours.StreamExperienceBatches, {"from_sequence": 5}, "from_sequence: expected resume beside it, got 5 without"),
+            (
+                ours.StreamExperiences,
+                {"from_sequence": 5},
+                "from_sequence: expected resume beside it, got 5 without: set resume",
+            ),
+            (
+                ours.StreamExperienceBatches,
+                {"from_sequence": 5},
+                "from_sequence: expected resume beside it, got 5 without: set resume",
+            ),
             (
                 ours.StreamExperiences,
                 {"encoding": pb.PACKED},

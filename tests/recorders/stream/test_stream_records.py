@@ -20,17 +20,17 @@ from support.paths import ROOT
 from support.recorded import games_of, record_game
 from support.stream_records import records_of
 
+from generals_env.errors import ConfigError
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.protocol.record_decoder import batch_of_records
+from generals_env.recorders.stream.protocol.message_parser import check_fields
+from generals_env.recorders.stream.protocol.record_decoder import decode_records
 from generals_env.recorders.stream.protocol.record_encoder import (
-    record_bytes,
-    records_within,
-    tensor_head,
-    varint,
-    with_records,
+    append_records,
+    encode_records,
+    encode_varint,
+    split_by_size,
+    tensor_header,
 )
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
-from generals_env.recorders.stream.server.message_parser import check_fields
 
 # --- Out --------------------------------------------------------------------------------------------------------------
 
@@ -82,15 +82,15 @@ def test_few_tensors_are_there_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     batch.states()  # whatever is compiled is not to be counted
     tracemalloc.start()
     try:
-        count = sum(1 for _ in record_bytes(batch, False))
+        count = sum(1 for _ in encode_records(batch, False))
         assert (count, tracemalloc.get_traced_memory()[1] < 8e6) == (300, True)
     finally:
         tracemalloc.stop()
     some = batch.slice(0, 20)
-    expected = list(record_bytes(some, True))
+    expected = list(encode_records(some, True))
     for size in (1, 700_000):  # one at a time, and two
         monkeypatch.setattr("generals_env.recorders.stream.protocol.record_encoder.BLOCK_BYTES", size)
-        assert list(record_bytes(some, True)) == expected
+        assert list(encode_records(some, True)) == expected
 
 
 def test_a_pass_is_an_index_that_a_client_of_the_original_can_use() -> None:
@@ -105,7 +105,7 @@ def test_b1_a_client_of_the_original_reads_every_field() -> None:
     batch = games_of("two players")[0]
     message = pb.ExperienceBatch(batch_id=7, stream_id="abc", next_sequence=9, missed=3, packed=b"x")
     message.metadata["compression"] = "none"
-    data = with_records(message, record_bytes(batch, full_actions=False))
+    data = append_records(message, encode_records(batch, full_actions=False))
     old = old_messages()["ExperienceBatch"].FromString(data)
     assert (old.batch_id, old.stream_id, dict(old.metadata)) == (7, "abc", {"compression": "none"})
     assert len(old.experiences) == len(batch)
@@ -120,21 +120,21 @@ def test_b1_a_client_of_the_original_reads_every_field() -> None:
 def test_numbers_and_heads_are_those_of_protobuf() -> None:
     for number in (0, 1, 127, 128, 300, 2**21, 2**31 - 1):
         message = pb.ExperienceBatch(next_sequence=number)
-        assert (message.SerializeToString()[2:] or b"\0") == varint(number)
+        assert (message.SerializeToString()[2:] or b"\0") == encode_varint(number)
     tensor = pb.TensorState(shape=[9, 200, 300], data=[0.0] * (9 * 200 * 300))
     whole = pb.Experience(state=tensor).SerializeToString()
-    assert whole.startswith(tensor_head(5, (9, 200, 300)))
-    assert len(whole) == len(tensor_head(5, (9, 200, 300))) + 4 * 9 * 200 * 300
+    assert whole.startswith(tensor_header(5, (9, 200, 300)))
+    assert len(whole) == len(tensor_header(5, (9, 200, 300))) + 4 * 9 * 200 * 300
 
 
 def test_h16_records_are_split_by_bytes_and_none_is_lost() -> None:
     records = [bytes([number]) * (10 * number) for number in range(60)]
-    groups = list(records_within(records, 1000))
+    groups = list(split_by_size(records, 1000))
     assert [record for group in groups for record in group] == records
-    assert all(len(with_records(pb.ExperienceBatch(), group)) <= 1000 for group in groups)
+    assert all(len(append_records(pb.ExperienceBatch(), group)) <= 1000 for group in groups)
     assert 15 < len(groups) < 60
-    assert list(records_within([b"x" * 5000], 1000)) == [[b"x" * 5000]]  # whoever asks has to look at the size of one
-    assert list(records_within([], 1000)) == []
+    assert list(split_by_size([b"x" * 5000], 1000)) == [[b"x" * 5000]]  # whoever asks has to look at the size of one
+    assert list(split_by_size([], 1000)) == []
 
 
 # --- In ---------------------------------------------------------------------------------------------------------------
@@ -145,13 +145,13 @@ def test_h16_records_are_split_by_bytes_and_none_is_lost() -> None:
 def test_submitted_records_come_back_bit_for_bit(kind: str, full_actions: bool) -> None:
     if kind == "padded torus":  # what a torus shows no plain board does: whatever differs is refused
         batch = games_of(kind)[0]
-        result, kept, reasons = batch_of_records(records_of(batch, full_actions), batch)
+        result, kept, reasons = decode_records(records_of(batch, full_actions), batch)
         assert len(kept) + len(reasons) == len(batch)
         assert len(reasons) > 0
         return
     for batch in games_of(kind)[:3]:
         records = records_of(batch, full_actions)
-        result, kept, reasons = batch_of_records(records, batch)
+        result, kept, reasons = decode_records(records, batch)
         if kind != "wide armies":
             assert not reasons
         assert result is not None
@@ -182,7 +182,7 @@ def test_the_originals_own_tensors_are_accepted(shared: Path) -> None:
                     state.shape.extend((9, height, width))
                     state.data.extend(values)
                 record.action = -1
-                result, _, reasons = batch_of_records([record], None)
+                result, _, reasons = decode_records([record], None)
                 assert result is not None, reasons
                 assert same(result.states().ravel(), np.array(record.state.data, np.float32))
                 assert same(result.next_states().ravel(), np.array(record.next_state.data, np.float32))
@@ -237,7 +237,7 @@ def test_b4_records_that_are_wrong_are_refused_with_the_reason_and_the_others_ar
     batch = batch.select(np.array([row - 1, row, row + 1]))
     records = records_of(batch)
     change(records[1])
-    result, kept, reasons = batch_of_records(records, batch)
+    result, kept, reasons = decode_records(records, batch)
     assert kept == [0, 2]
     assert list(reasons) == [1]
     assert reasons[1].startswith(reason)
@@ -247,21 +247,21 @@ def test_b4_records_that_are_wrong_are_refused_with_the_reason_and_the_others_ar
 
 def test_boards_of_another_size_in_one_call_are_refused() -> None:
     records = records_of(games_of("two players")[0])[:2] + records_of(games_of("smaller")[0])[:1]
-    _, kept, reasons = batch_of_records(records, None)
+    _, kept, reasons = decode_records(records, None)
     assert kept == [0, 1]
     assert reasons[2] == "state: expected shape [9, 6, 7], as others of this call, got [9, 5, 5]"
 
 
 def test_nothing_sound_gives_no_batch() -> None:
-    assert batch_of_records([], None) == (None, [], {})
-    result, kept, reasons = batch_of_records([pb.Experience()], None)
+    assert decode_records([], None) == (None, [], {})
+    result, kept, reasons = decode_records([pb.Experience()], None)
     assert (result, kept, list(reasons)) == (None, [], [0])
 
 
 def test_fields_are_counted_as_protobuf_does() -> None:
     data = pb.SubmitExperiencesRequest(experiences=[pb.Experience()] * 5, packed=[b"abc"]).SerializeToString()
     check_fields(data, 6)
-    with pytest.raises(CallRejectedError, match="expected at most 5 fields, got more"):
+    with pytest.raises(ConfigError, match="expected at most 5 fields, got more"):
         check_fields(data, 5)
     for broken in (b"\x0b", b"\x0a\xff", b"\xff" * 20):
         with pytest.raises((ValueError, IndexError)):

@@ -167,12 +167,15 @@ def test_a_token_is_asked_of_every_call_but_the_check_of_health() -> None:
                 code, text = refusal(lambda call=call, told=told: call(metadata=told))
                 if given.rstrip() == "Bearer sesame open":
                     continue  # gRPC takes the space off
-                assert (code, text) == (grpc.StatusCode.UNAUTHENTICATED, "authorization: expected the token of this server")
+                assert (code, text) == (
+                    grpc.StatusCode.UNAUTHENTICATED,
+                    "authorization: expected the token of this server: send 'Bearer <token>'",
+                )
             right = [("authorization", "Bearer sesame open")]
             assert refusal(lambda call=call, right=right: call(metadata=right))[0] == grpc.StatusCode.OK
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
-        assert refusal(lambda: health.HealthMonitor(health_pb2.HealthCheckRequest()))[0] == grpc.StatusCode.UNAUTHENTICATED
+        assert refusal(lambda: health.Watch(health_pb2.HealthCheckRequest()))[0] == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_who_calls_too_often_is_refused_for_a_while() -> None:
@@ -185,17 +188,17 @@ def test_who_calls_too_often_is_refused_for_a_while() -> None:
         answers = [refusal(call.result) for call in calls]
         refused = [text for code, text in answers if code == grpc.StatusCode.RESOURCE_EXHAUSTED]
         assert len(refused) > 5
-        assert set(refused) == {"requests: expected 5 a second at the most, got more"}
+        assert set(refused) == {"requests: expected at most 5 per second, got more: retry later"}
         wait_until(lambda: refusal(lambda: stub.GetExperienceStats(STATS))[0] == grpc.StatusCode.OK)
 
 
 def test_the_rate_counts_each_address_and_remembers_a_bounded_number() -> None:
     guard = AuthInterceptor(None, 1)
-    assert [guard._admits("ipv4:1.2.3.4:5") for _ in range(4)] == [True, True, False, False]
-    assert not guard._admits("ipv4:1.2.3.4:6")
-    assert guard._admits("ipv4:1.2.3.5:5")
+    assert [guard._allow("ipv4:1.2.3.4:5") for _ in range(4)] == [True, True, False, False]
+    assert not guard._allow("ipv4:1.2.3.4:6")
+    assert guard._allow("ipv4:1.2.3.5:5")
     for number in range(5000):
-        guard._admits(f"ipv6:[::{number:x}]:1")
+        guard._allow(f"ipv6:[::{number:x}]:1")
     assert len(guard._peers) <= 4096
 
 
@@ -334,7 +337,10 @@ def test_the_command_serves_a_log_until_it_is_asked_to_end(tmp_path: Path) -> No
             stream = stub.StreamExperiences(request, metadata=token)
             assert [next(stream).sequence for _ in range(len(GAME))] == list(range(len(GAME)))
             one_more = refusal(lambda: stub.StreamExperiences(request, metadata=token))
-            assert one_more == (grpc.StatusCode.RESOURCE_EXHAUSTED, "max_connections: expected 1 streams, got one more")
+            assert one_more == (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "max_connections: expected at most 1 streams, got one more: retry later",
+            )
             process.terminate()
             assert refusal(lambda: stream)[0] == grpc.StatusCode.UNAVAILABLE
         assert process.wait(PATIENCE) == 0

@@ -193,7 +193,10 @@ def test_h2_what_cannot_be_asked_for_is_refused_by_name(stub: ExperienceServiceS
 
 def test_h2_h3_unknown_games_are_told_when_nothing_more_can_come(stub: ExperienceServiceStub) -> None:
     code, text = status_of(stub.StreamExperiences(ask(game_ids=["game-1", "nobody", "knows"])))
-    assert (code, text) == (grpc.StatusCode.NOT_FOUND, "game_ids: expected games that are kept, got ['knows', 'nobody']")
+    assert (code, text) == (
+        grpc.StatusCode.NOT_FOUND,
+        "game_ids: expected games with experiences, got ['knows', 'nobody']: use follow to wait for them",
+    )
 
 
 def test_h12_numbers_of_another_stream_are_refused(stub: ExperienceServiceStub) -> None:
@@ -201,7 +204,10 @@ def test_h12_numbers_of_another_stream_are_refused(stub: ExperienceServiceStub) 
     assert code == grpc.StatusCode.FAILED_PRECONDITION
     assert text.startswith("stream_id: expected '")
     code, text = status_of(stub.StreamExperiences(ask(resume=True, from_sequence=481)))
-    assert (code, text) == (grpc.StatusCode.OUT_OF_RANGE, "from_sequence: expected at most 480, got 481")
+    assert (code, text) == (
+        grpc.StatusCode.OUT_OF_RANGE,
+        "from_sequence: expected at most 480, got 481: start again without resume",
+    )
 
 
 # --- Other calls ------------------------------------------------------------------------------------------------------
@@ -259,7 +265,9 @@ def test_b5_an_answer_that_would_be_too_large_is_refused_with_what_to_do() -> No
         with pytest.raises(grpc.RpcError) as caught:
             stub.GetExperienceStats(pb.GetExperienceStatsRequest())
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert caught.value.details() == "game_ids: expected some of the games, got all 1600: too many for an answer"
+        assert (
+            caught.value.details() == "game_ids: expected some of the games, got all 1600: too many for an answer, name fewer"
+        )
         assert stub.GetExperienceStats(pb.GetExperienceStatsRequest(game_ids=names)).total_experiences == 200
         assert stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True)).next_sequence == 1600
 
@@ -525,7 +533,10 @@ def test_h14_one_stream_too_many_is_refused_and_the_others_go_on() -> None:
         streams = [stub.StreamExperiences(ask(follow=True)) for _ in range(100)]
         assert [next(stream).sequence for stream in streams] == [0] * 100
         code, text = status_of(stub.StreamExperiences(ask()))
-        assert (code, text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "max_connections: expected 100 streams, got one more")
+        assert (code, text) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "max_connections: expected at most 100 streams, got one more: retry later",
+        )
         assert stub.GetExperienceStats(pb.GetExperienceStatsRequest()).consumers == 100
         assert [next(stream).sequence for stream in streams] == [1] * 100
         streams[0].cancel()

@@ -119,7 +119,7 @@ def test_statistics_forget_games_that_are_gone() -> None:
         if number % 50 == 0:
             statistics.answer(frozenset())
     check(statistics, buffer.snapshot())
-    assert len(statistics._tally.counts) <= 1024  # 350 games were there at once
+    assert len(statistics._game_totals.counts) <= 1024  # 350 games were there at once
     assert not statistics.answer(frozenset({"game 0"})).total_experiences
 
 

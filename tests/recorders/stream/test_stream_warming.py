@@ -25,9 +25,7 @@ import gc, sys
 from pathlib import Path
 import grpc
 from numba.core.dispatcher import Dispatcher
-from generals_env.recorders import (
-    ExperienceConsumer, ExperienceLog, ExperienceServer, PrioritizedReplayBuffer, ReplayBuffer
-)
+from generals_env.recorders import ExperienceConsumer, ExperienceLog, ExperienceServer, PrioritizedReplayBuffer, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
@@ -96,7 +94,7 @@ def test_health_of_a_buffer_that_is_busy_is_serving(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(health, "PATIENCE", 0.05)
     monkeypatch.setattr(health, "INTERVAL", 0.01)
     looks: list[int] = []
-    monkeypatch.setattr(health.HealthMonitor, "_look", counted(health.HealthMonitor._look, looks))
+    monkeypatch.setattr(health.HealthMonitor, "_check_in_time", counted(health.HealthMonitor._check_in_time, looks))
     buffer = ReplayBuffer(100)
     buffer.write(record_game(3, 20, height=6, width=7))
     with ExperienceServer(buffer, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
@@ -121,7 +119,7 @@ def counted(function: Callable[[health.HealthMonitor], None], calls: list[int]) 
 def test_health_of_an_empty_buffer_tells_that_it_is_closed() -> None:
     buffer = ReplayBuffer(100)
     with ExperienceServer(buffer, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
-        told = health_pb2_grpc.HealthStub(channel).HealthMonitor(health_pb2.HealthCheckRequest(), timeout=120)
+        told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=120)
         assert next(told).status == health_pb2.HealthCheckResponse.SERVING
         buffer.close()
         assert next(told).status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -129,7 +127,7 @@ def test_health_of_an_empty_buffer_tells_that_it_is_closed() -> None:
 
 
 def test_server_that_compiles_for_long_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    with warm_up.said_if_long():
+    with warm_up.warn_if_slow():
         pass
     assert not caplog.records
     monkeypatch.setattr(warm_up, "PATIENCE", 0.0)
@@ -143,7 +141,7 @@ def test_server_that_compiles_for_long_says_so(monkeypatch: pytest.MonkeyPatch, 
     handler = Noted()
     warm_up.logger.addHandler(handler)
     try:
-        with warm_up.said_if_long():
+        with warm_up.warn_if_slow():
             assert said.wait(60)
     finally:
         warm_up.logger.removeHandler(handler)

@@ -206,9 +206,9 @@ def test_a_paced_sink_passes_everything_on(batches: list[ExperienceBatch]) -> No
     thread = threading.Thread(target=sink.write, args=(batches[1],))
     thread.start()
     for _ in range(2):
-        sink.drew(36)
+        sink.count_draws(36)
         assert len(memory) == 1
-    sink.drew(1)
+    sink.count_draws(1)
     thread.join(PATIENCE)
     assert len(memory) == 2
     sink.release()
