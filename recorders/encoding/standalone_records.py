@@ -29,6 +29,7 @@ from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.stacked_frames import frames_back
 
 __all__ = ["PIECES", "SCHEMA", "Source", "closed", "fields_of", "header_of"]
 
@@ -46,10 +47,9 @@ Table = dict[str, Array]
 def reached(batch: ExperienceBatch) -> Array:
     """Return the boards of each experience, (n, k) int32, -1 where there is none."""
     previous = batch.boards.entries["previous"]
-    columns: list[Array] = [batch.state_index, batch.next_state_index]
-    for _ in range(max(1, batch.recipe.frames - 1)):
-        columns += [np.where(index >= 0, previous[index], -1) for index in columns[-2:]]
-    return np.stack(columns, axis=1)
+    frames = max(batch.recipe.frames, 2)  # also without stacked frames, the link of a board to the one before it is kept
+    ends = (batch.state_index, batch.next_state_index)
+    return np.stack([boards for end in ends for boards in frames_back(previous, end, frames)], axis=1)
 
 
 def closed(batch: ExperienceBatch) -> ExperienceBatch:

@@ -23,6 +23,7 @@ from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import collate, n_step, symmetry
 from generals_env.recorders.experience.data import ExperienceData
 from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.stacked_frames import boards_of_frames, frames_back
 from generals_env.recorders.experience.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -158,10 +159,9 @@ class ExperienceBatch(ExperienceData):
                 array[low : low + MIN_VIEWS] = part._views(index[low : low + MIN_VIEWS], None, layout, np.float32, after)
             return array
         flat = array.reshape(*shape[:2], self.shape[0] * self.shape[1])
-        for frame in reversed(range(recipe.frames)):
-            self._write_frame(np.ascontiguousarray(index), recipe, frame * recipe.channels, flat)
-            previous = self.boards.entries["previous"][index]
-            index = np.where(previous >= 0, previous, index)  # a game's first observation is repeated
+        boards_of = frames_back(self.boards.entries["previous"], index, recipe.frames, repeat_first=True)
+        for frame, boards in zip(reversed(range(recipe.frames)), boards_of, strict=True):
+            self._write_frame(np.ascontiguousarray(boards), recipe, frame * recipe.channels, flat)
         return array
 
     def _write_frame(self, index: Index, recipe: Recipe, first: int, flat: npt.NDArray[np.float32]) -> None:
@@ -216,12 +216,8 @@ class ExperienceBatch(ExperienceData):
         if len(chosen) and not (-len(self) <= chosen.min() and chosen.max() < len(self)):
             raise ConfigError(f"index: expected integers below {len(self)}, got {index!r:.200}")
         rows = self.rows[chosen]
-        needed = np.unique(np.concatenate([rows["state_index"], rows["next_state_index"]]))
-        reached = needed
-        for _ in range(self.recipe.frames - 1):
-            reached = self.boards.entries["previous"][reached]
-            reached = reached[reached >= 0]
-            needed = np.union1d(needed, reached)
+        ends = np.concatenate([rows["state_index"], rows["next_state_index"]])
+        needed = boards_of_frames(self.boards.entries["previous"], ends, self.recipe.frames)
         places = np.zeros(len(self.boards.tiles), np.int32)
         places[needed] = np.arange(len(needed), dtype=np.int32)
         rows["state_index"] = places[rows["state_index"]]

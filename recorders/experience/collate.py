@@ -12,6 +12,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import MOUNTAIN, OWNER_MOUNTAIN
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards
 from generals_env.errors import ConfigError
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.data import Data
 from generals_env.recorders.experience.dense import Dense
 
@@ -74,14 +75,7 @@ def concat(batches: Sequence[Data]) -> Data:
         raise ConfigError("batches: expected one or more, got none")
     first = batches[0]
     for batch in batches[1:]:
-        if batch.players != first.players:
-            raise ConfigError(f"batches: expected games of {first.players} players, got some of {batch.players}")
-        if batch.recipe != first.recipe or (batch.dense is None) != (first.dense is None):
-            raise ConfigError(f"batches: expected observations made as {first.recipe}, got {batch.recipe}")
-        if batch.dense is not None and first.dense is not None:
-            kinds = [(one.observations.dtype, one.observations.shape[1:]) for one in (first.dense, batch.dense)]
-            if kinds[0] != kinds[1]:
-                raise ConfigError(f"batches: expected observations of {kinds[0]}, got some of {kinds[1]}")
+        BatchKind.of(first).require_joins("batches", BatchKind.of(batch))
     height, width = (max(batch.shape[axis] for batch in batches) for axis in (0, 1))
     parts = [padded(batch, height, width) for batch in batches]
     numbers: dict[str, int] = {}

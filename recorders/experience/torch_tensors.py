@@ -19,6 +19,7 @@ from generals_env.engine.packed.fog_memory import MINE, MOST, NOBODYS, OBSTACLE,
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
+from generals_env.recorders.experience.stacked_frames import frames_back
 
 if TYPE_CHECKING:
     from generals_env.recorders.experience.data import ExperienceData
@@ -148,7 +149,9 @@ def expand_on(batch: ExperienceData, device: Any) -> TorchTensors:
     recalled = bool(recipe and recipe.memory and len(batch))
     if recalled and not len(batch.boards.memory):
         raise ConfigError("recipe: expected boards with what the players remember, got none")
-    both = [index for end in (batch.state_index, batch.next_state_index) for index in looking_back(batch.boards, end, frames)]
+    previous = batch.boards.entries["previous"]
+    ends = (batch.state_index, batch.next_state_index)
+    both = [index for end in ends for index in frames_back(previous, end, frames, repeat_first=True)]
     rows, places = referred_to(len(batch.boards.tiles), both)
     boards = decode(batch.boards, rows, batch.shape, bool(recipe and recipe.layout == "full"), device)
     known: Tensor | None = None
@@ -194,16 +197,6 @@ def expand_on(batch: ExperienceData, device: Any) -> TorchTensors:
 def upload(array: npt.NDArray[Any], device: Any) -> Tensor:
     """Return a copy of an array on the device."""
     return torch.tensor(np.ascontiguousarray(array), device=device)  # from_numpy would warn of read-only arrays
-
-
-def looking_back(packed: PackedBoards, index: Index, frames: int) -> list[Index]:
-    """Return (n,) rows of the boards in ``frames`` frames, newest first; a game's first board is repeated."""
-    chain = [index]
-    for _ in range(frames - 1):
-        previous = packed.entries["previous"][index]
-        index = np.where(previous >= 0, previous, index)
-        chain.append(index)
-    return chain
 
 
 def referred_to(count: int, indices: Sequence[Index]) -> tuple[Index, list[Index]]:

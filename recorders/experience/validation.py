@@ -13,6 +13,7 @@ import numpy.typing as npt
 from generals_env.engine.packed.legality import legal_actions
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.recorders.experience.batch import ExperienceBatch
+from generals_env.recorders.experience.stacked_frames import frames_back
 
 __all__ = [
     "Reason",
@@ -151,8 +152,9 @@ def boards_fit(boards: PackedBoards, shape: tuple[int, int], frames: int) -> tup
             owners = boards.tiles[low : low + step] & codes
             sound[low : low + step] &= (owners < seats + OWNER_OFFSET).all(axis=1)
     alone = sound.copy()
-    for _ in range(frames - 1):
-        sound = alone & ((entries["previous"] < 0) | taken(sound, entries["previous"]))
+    previous = np.where(within(entries["previous"], len(entries)), entries["previous"], -1)
+    for index in frames_back(previous, np.arange(len(entries)), frames):
+        sound &= (index < 0) | alone[index]
     return sound, taken(fitting, entries["ground"])
 
 

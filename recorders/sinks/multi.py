@@ -15,8 +15,8 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import AnySink, ClosingSink, Sink
-from generals_env.recorders.sinks.branch import QueueSink
 from generals_env.recorders.sinks.pending_batches import check_overflow, held_bytes
+from generals_env.recorders.sinks.queue_sink import QueueSink
 
 __all__ = [
     "MultiSink",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import ExperienceBatch
 
-__all__ = ["OVERFLOWS", "Waiting", "WaitingBatches", "check_overflow", "held_bytes"]
+__all__ = ["OVERFLOWS", "PendingBatch", "PendingBatches", "check_overflow", "held_bytes"]
 
 #: What happens to a batch for which there is no room, in the words of ``ReplayBuffer`` and ``SpillBuffer``.
 OVERFLOWS = ("raise", "block", "drop_oldest")
@@ -40,7 +40,7 @@ def held_bytes(batch: ExperienceBatch) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
+class PendingBatch:
     """A batch that waits.
 
     Attributes:
@@ -54,7 +54,7 @@ class Waiting:
     beside: Any
 
 
-class WaitingBatches:
+class PendingBatches:
     """A queue of batches, with their number, experiences and bytes. It has a limit, but does not keep to it by itself.
 
     Attributes:
@@ -67,34 +67,34 @@ class WaitingBatches:
         self.experiences = 0
         self.nbytes = 0
         self._max_bytes, self._max_batches = max_bytes, max_batches
-        self._queue: deque[Waiting] = deque()
+        self._queue: deque[PendingBatch] = deque()
 
     def __len__(self) -> int:
         """Return how many batches wait."""
         return len(self._queue)
 
-    def __iter__(self) -> Iterator[Waiting]:
+    def __iter__(self) -> Iterator[PendingBatch]:
         """Return all, the oldest first."""
         return iter(self._queue)
 
     @property
-    def first(self) -> Waiting:
+    def first(self) -> PendingBatch:
         """The oldest."""
         return self._queue[0]
 
-    def append(self, batch: ExperienceBatch, beside: Any = None) -> Waiting:
+    def append(self, batch: ExperienceBatch, beside: Any = None) -> PendingBatch:
         """Put a batch behind all others."""
-        waiting = Waiting(batch, held_bytes(batch), beside)
+        waiting = PendingBatch(batch, held_bytes(batch), beside)
         self._queue.append(waiting)
         self.experiences += len(batch)
         self.nbytes += waiting.nbytes
         return waiting
 
-    def pop(self) -> Waiting:
+    def pop(self) -> PendingBatch:
         """Take the oldest out."""
         return self._taken_out(self._queue.popleft())
 
-    def drop(self, number: int) -> Waiting:
+    def drop(self, number: int) -> PendingBatch:
         """Take out the batch that this many others are older than."""
         waiting = self._queue[number]
         del self._queue[number]
@@ -113,7 +113,7 @@ class WaitingBatches:
             return False
         return self.nbytes + size > self._max_bytes or (self._max_batches is not None and len(self._queue) >= self._max_batches)
 
-    def _taken_out(self, waiting: Waiting) -> Waiting:
+    def _taken_out(self, waiting: PendingBatch) -> PendingBatch:
         self.experiences -= len(waiting.batch)
         self.nbytes -= waiting.nbytes
         return waiting

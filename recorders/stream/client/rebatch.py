@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.stream.client.position import Position
 
 __all__ = ["rechunked"]
@@ -26,7 +27,11 @@ def rechunked(
     count = 0
     place: Position | None = None
     for batch, behind in parts:
-        if pool and place is not None and (behind.stream_id != place.stream_id or (batch and kind(batch) != kind(pool[0]))):
+        if (
+            pool
+            and place is not None
+            and (behind.stream_id != place.stream_id or (batch and not BatchKind.of(batch).joins(BatchKind.of(pool[0]))))
+        ):
             yield ExperienceBatch.concat(pool), place
             pool, count = [], 0
         place = behind
@@ -46,9 +51,3 @@ def rechunked(
         pool, count = ([rest.compact()] if len(rest) else []), len(rest)
     if pool and place is not None:
         yield ExperienceBatch.concat(pool), place
-
-
-def kind(batch: ExperienceBatch) -> tuple[object, ...]:
-    """Return what batches have in common that can be put together."""
-    dense = batch.dense and (batch.dense.observations.dtype, batch.state_shape)
-    return batch.players, batch.recipe, dense

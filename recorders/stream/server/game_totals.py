@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import MAX_PLAYERS
-from generals_env.recorders.experience.counted_columns import Columns
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 
 __all__ = ["GameTotals", "Rows", "grouped"]
 
@@ -26,8 +26,8 @@ ROW = np.dtype(
     ]
 )
 
-#: Sums of experiences: ``game``, a number of a ``GameTotals``; ``player``; ``count``; ``reward``, the sum; ``least``, ``most`` of
-#: rewards; ``oldest`` and ``newest``, in ns since 1970.
+#: Sums of experiences: ``game``, a number of a ``GameTotals``; ``player``; ``count``; ``reward``, the sum; ``least``, ``most``
+#: of rewards; ``oldest`` and ``newest``, in ns since 1970.
 Rows = npt.NDArray[np.void]
 
 #: How each column of two rows becomes that of one.
@@ -70,7 +70,7 @@ class GameTotals:
         """Return the ids of games by their numbers."""
         return [self._names[number] for number in numbers.tolist()]
 
-    def add(self, columns: Columns) -> Rows:
+    def add(self, columns: StatisticsColumns) -> Rows:
         """Count experiences, and return a row for each, in their order."""
         numbers = np.zeros(len(columns.game_ids), np.int32)
         for place in np.unique(columns.game).tolist():

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 
 __all__ = ["EncodedRange", "ExperienceSource", "SourceCursor", "StreamFilter"]
 
@@ -148,7 +148,7 @@ class ExperienceSource(Protocol):
             consumer: Whether it is that of a consumer, who is to get them all if the source can wait.
         """
 
-    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, StatisticsColumns]]:
         """Yield columns of experiences ``first`` to ``following - 1``, as far as they are there, each with its first number.
 
         Raises:

@@ -15,6 +15,7 @@ from grpc import StatusCode
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.record_encoder import record_bytes, records_within, with_records
 from generals_env.recorders.stream.server.grpc_status import CallRejectedError
@@ -226,21 +227,11 @@ def alike(batches: Sequence[ExperienceBatch]) -> list[list[ExperienceBatch]]:
     """Return batches in groups of neighbours that can be one batch without a change."""
     groups: list[list[ExperienceBatch]] = []
     for batch in batches:
-        if groups and all(trait(batch) == trait(groups[-1][-1]) for trait in TRAITS):
+        if groups and BatchKind.of(batch) == BatchKind.of(groups[-1][-1]):
             groups[-1].append(batch)
         else:
             groups.append([batch])
     return groups
-
-
-#: What batches have in common that can be put together.
-TRAITS: tuple[Callable[[ExperienceBatch], Any], ...] = (
-    lambda batch: batch.shape,
-    lambda batch: batch.players,
-    lambda batch: batch.recipe,
-    lambda batch: batch.metadata,
-    lambda batch: batch.dense and (batch.dense.observations.dtype, batch.dense.observations.shape[1:]),
-)
 
 
 def lost(missed: int) -> bytes:

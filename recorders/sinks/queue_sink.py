@@ -13,7 +13,7 @@ from typing import Any
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
-from generals_env.recorders.sinks.pending_batches import Waiting, WaitingBatches
+from generals_env.recorders.sinks.pending_batches import PendingBatch, PendingBatches
 
 __all__ = ["QueueSink"]
 
@@ -43,7 +43,7 @@ class QueueSink:
         self.error: BaseException | None = None
         self._name = type(sink).__name__
         self._changed = threading.Condition()
-        self._waiting = WaitingBatches(max_bytes, max_batches)  # each with a future for what becomes of it
+        self._waiting = PendingBatches(max_bytes, max_batches)  # each with a future for what becomes of it
         self._is_giving = False  # whether the first of them is with the sink
         self._refuses = False
         self._wrong = 0  # experiences given up since ``flush`` has told of such
@@ -155,7 +155,7 @@ class QueueSink:
                     self._is_giving = False
                     settle(self._waiting.pop(), answer)
 
-    def _has_refused(self, waiting: Waiting, error: BaseException) -> bool:
+    def _has_refused(self, waiting: PendingBatch, error: BaseException) -> bool:
         """Take note of a batch that the sink has not taken; return whether it is given up."""
         with self._changed:
             self._is_giving = False
@@ -217,7 +217,7 @@ class QueueSink:
             raise StorageError(f"{self.error} ({wrong} experiences can never be taken)") from self.error
 
 
-def settle(waiting: Waiting, answer: Any = None, error: BaseException | None = None) -> None:
+def settle(waiting: PendingBatch, answer: Any = None, error: BaseException | None = None) -> None:
     """Tell what became of a batch at its first try."""
     future: Future[Any] = waiting.beside
     if future.done():

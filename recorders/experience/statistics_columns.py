@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from generals_env.recorders.experience.batch import ExperienceBatch
 
-__all__ = ["Columns", "columns_of"]
+__all__ = ["StatisticsColumns", "statistics_columns"]
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class StatisticsColumns:
     """Some columns of n experiences; see ``ExperienceBatch``.
 
     Attributes:
@@ -35,6 +35,6 @@ class Columns:
         return len(self.game)
 
 
-def columns_of(batch: ExperienceBatch) -> Columns:
+def statistics_columns(batch: ExperienceBatch) -> StatisticsColumns:
     """Return the columns of a batch."""
-    return Columns(batch.game_ids, batch.game, batch.player_id, batch.rewards(), batch.collected_at)
+    return StatisticsColumns(batch.game_ids, batch.game, batch.player_id, batch.rewards(), batch.collected_at)
