@@ -36,6 +36,7 @@ from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.stacked_frames import boards_of_frames
 from generals_env.version import __version__
 
 __all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]
@@ -121,38 +122,38 @@ def groups(batch: ExperienceBatch) -> Iterator[Group]:
         row_bytes += 2 * batch.boards.memory[:1].nbytes
     size = min(max(GROUP_BYTES // max(row_bytes, 1), 1), MAX_ROWS)
     for low in range(0, len(batch), size):
-        part = batch.slice(low, low + size).compact()
-        part.rows["game"] = batch.game[low : low + size]  # of all games, not of those of this part
-        order, places, boards_on = by_need(part.state_index, part.next_state_index, len(part.boards.tiles))
-        for name in ("state_index", "next_state_index"):
-            part.rows[name] = places[part.rows[name]]
-        boards, dense, observations_on = gather(part.boards, order), part.dense, np.zeros(0, np.int64)
+        rows, dense, observations_on = batch.rows[low : low + size].copy(), batch.dense, np.zeros(0, np.int64)
+        ends = np.column_stack([rows["state_index"], rows["next_state_index"]]).reshape(-1)
+        needed = boards_of_frames(batch.boards.entries["previous"], ends, batch.recipe.frames)
+        order, places, boards_on = by_need(ends, needed)
+        rows["state_index"], rows["next_state_index"] = places[::2], places[1::2]
         if dense is not None:
-            order, places, observations_on = by_need(dense.before, dense.after, len(dense.observations))
-            dense = Dense(dense.observations[order], places[dense.before], places[dense.after])
-        yield Group(replace(part, game_ids=batch.game_ids, boards=boards, dense=dense), boards_on, observations_on)
+            ends = np.column_stack([dense.before[low : low + size], dense.after[low : low + size]]).reshape(-1)
+            observations, places, observations_on = by_need(ends, np.unique(ends))
+            dense = Dense(dense.observations[observations], places[::2].copy(), places[1::2].copy())
+        part = replace(batch, rows=rows, boards=gather(batch.boards, order), dense=dense)
+        yield Group(part, boards_on, observations_on)
 
 
 def by_need(
-    before: npt.NDArray[np.int32], after: npt.NDArray[np.int32], count: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    ends: npt.NDArray[np.int32], needed: npt.NDArray[np.integer[Any]]
+) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Put items in the order in which rows need them; those that no row needs by itself go to the first row.
 
     Args:
-        before: (n,) an item that each row needs.
-        after: (n,) another one.
-        count: How many items there are.
+        ends: (2 n,) two items that each of n rows needs.
+        needed: (m,) all items that are to be kept, those of rows among them, ascending.
 
     Returns:
-        The items in that order, where each of them goes, and the row of each, in that order; (count,) each.
+        The items in that order, (m,); where those of rows went, (2 n,); and the row of each item in that order, (m,).
     """
-    needs = np.column_stack([before, after]).reshape(-1)
-    first = np.zeros(count, np.int64)
-    first[needs[::-1]] = np.arange(len(needs))[::-1]  # the last that is written stays
+    found = np.searchsorted(needed, ends)
+    first = np.zeros(len(needed), np.int64)
+    first[found[::-1]] = np.arange(len(ends))[::-1]  # the last that is written stays
     order = np.argsort(first, kind="stable")
-    places = np.empty(count, np.int32)
-    places[order] = np.arange(count, dtype=np.int32)
-    return order, places, first[order] // 2
+    places = np.empty(len(needed), np.int32)
+    places[order] = np.arange(len(needed), dtype=np.int32)
+    return needed[order], places[found], first[order] // 2
 
 
 def checksum_of(part: ExperienceBatch, checksum: int) -> int:
