@@ -26,8 +26,8 @@ ROW = np.dtype(
     ]
 )
 
-#: Sums of experiences: ``game``, a number of a ``GameTotals``; ``player``; ``count``; ``reward``, the sum; ``least``, ``most``
-#: of rewards; ``oldest`` and ``newest``, in ns since 1970.
+#: Sums of experiences: ``game``, a number of a ``GameTotals``; ``player``; ``count``; ``reward``, the sum; ``least`` and
+#: ``most`` of rewards; ``oldest`` and ``newest``, in ns since 1970.
 Rows = npt.NDArray[np.void]
 
 #: How each column of two rows becomes that of one.
