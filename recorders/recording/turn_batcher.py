@@ -461,7 +461,7 @@ class TurnBatcher:
         while self._unwritten:
             with deferred():  # else Ctrl-C could come when the sink has taken the batch, which would be given to it again
                 self.sink.write(self._unwritten.first.batch)
-                recording = self._unwritten.pop().beside
+                recording = self._unwritten.pop().attachment
             if recording is not None:
                 self._keep(recording)
         self._refuses = False
