@@ -1,4 +1,4 @@
-"""What of experiences is counted, in columns without their boards: cheap to read wherever experiences are kept."""
+"""Defines the columns of experiences that statistics need, without boards, so that stores read them cheaply."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class StatisticsColumns:
     """Some columns of n experiences; see ``ExperienceBatch``.
 
     Attributes:
-        game_ids: One string a game.
+        game_ids: One string per game.
         game: (n,) int32, index into ``game_ids``.
         player_id: (n,) int8.
-        rewards: (n,) float32, as the learner was given them.
+        rewards: (n,) float32, as ``ExperienceBatch.rewards`` returns them.
         collected_at: (n,) int64.
     """
 
@@ -31,7 +31,7 @@ class StatisticsColumns:
     collected_at: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Return how many experiences there are."""
+        """Return the number of experiences."""
         return len(self.game)
 
 

@@ -1,9 +1,9 @@
-"""Batches as Parquet files: any tool can ask them for turns, rewards and games; boards lie in them once, beside the rows.
+"""Encodes batches as Parquet files, in which any tool can query turns, rewards and games; each board is stored once.
 
-A row is an experience. Its plain columns are those of ``ExperienceBatch``, with ``game_id`` and ``turn`` spelled out. What
-experiences share hangs on the first row that needs it, in lists: ``boards``, ``grounds``, ``observations``. So a list's items
-in a group of rows, one after another, are an array, and indices count them from the start of the group: each group can be read
-for itself. ``tiles`` are those of ``PackedBoards``, ``army << bits | owner + 6`` as little-endian 16-bit integers.
+A row is an experience. Its plain columns are those of ``ExperienceBatch``, and ``game_id`` and ``turn``. Shared arrays are in
+list columns, ``boards``, ``grounds`` and ``observations``, each item in the list of the first row that needs it. The items of a
+row group, one after another, are an array, and indices count from the start of the group: so each row group can be read on its
+own. ``tiles`` are those of ``PackedBoards``, ``army << bits | owner + 6`` as little-endian 16-bit integers.
 """
 
 from __future__ import annotations
@@ -46,27 +46,27 @@ SUFFIX = ".parquet"
 #: Version of the columns.
 SCHEMA = 1
 
-MAX_ROWS = 32_768  # of a group
-GROUP_BYTES = 2**27  # about as much is in a group, uncompressed
+MAX_ROWS = 32_768  # of a row group
+GROUP_BYTES = 2**27  # approximate size of a row group, uncompressed
 
 
-LEVEL = 1  # of zstd: higher ones are slower, and no smaller here
+LEVEL = 1  # of zstd: higher levels are slower, and files do not get smaller
 
-#: Under which the rest and a checksum over all that is read lie in the file's metadata.
+#: Keys of the file's metadata: the header, and a checksum of all numbers.
 HEADER, CHECKSUM = b"generals_env", b"generals_env.crc32"
 
 Array = npt.NDArray[Any]
 
 
 def encode(batch: ExperienceBatch, integer_times: bool = False) -> bytes:
-    """Return the content of a file that holds a batch, without the boards that no experience needs.
+    """Return the content of a file with a batch, without boards that no experience needs.
 
     Args:
         batch: The batch.
-        integer_times: Whether ``collected_at`` is a column of nanoseconds since 1970, not of times. ``decode`` reads both.
+        integer_times: Whether ``collected_at`` is in nanoseconds since 1970 instead of a timestamp. ``decode`` reads both.
 
     Raises:
-        ConfigError: If the metadata are not what JSON takes.
+        ConfigError: If the metadata cannot be written as JSON.
         ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
     """
     import pyarrow as pa
@@ -114,8 +114,8 @@ def encode(batch: ExperienceBatch, integer_times: bool = False) -> bytes:
 
 
 def groups(batch: ExperienceBatch) -> Iterator[Group]:
-    """Yield the experiences of a batch, some at a time, each group with the boards that it needs."""
-    row_bytes = 8 * math.prod(batch.shape)  # two boards, and a bit
+    """Yield the experiences of a batch in row groups, each with the boards that it needs."""
+    row_bytes = 8 * math.prod(batch.shape)  # two boards, and the columns
     if batch.dense is not None:
         row_bytes += 2 * batch.dense.observations[:1].nbytes
     if len(batch.boards.memory):
@@ -138,18 +138,18 @@ def groups(batch: ExperienceBatch) -> Iterator[Group]:
 def by_need(
     ends: npt.NDArray[np.int32], needed: npt.NDArray[np.integer[Any]]
 ) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Put items in the order in which rows need them; those that no row needs by itself go to the first row.
+    """Sort items by the first row that needs them; items that are needed for stacked frames only go to the first row.
 
     Args:
-        ends: (2 n,) two items that each of n rows needs.
-        needed: (m,) all items that are to be kept, those of rows among them, ascending.
+        ends: (2 n,) the two items of each of n rows, those of a row one after another.
+        needed: (m,) all items to keep, ascending; contains all of ``ends``.
 
     Returns:
-        The items in that order, (m,); where those of rows went, (2 n,); and the row of each item in that order, (m,).
+        The sorted items, (m,); the new indices of ``ends``, (2 n,); and the row of each sorted item, (m,).
     """
     found = np.searchsorted(needed, ends)
     first = np.zeros(len(needed), np.int64)
-    first[found[::-1]] = np.arange(len(ends))[::-1]  # the last that is written stays
+    first[found[::-1]] = np.arange(len(ends))[::-1]  # the last value that is written stays
     order = np.argsort(first, kind="stable")
     places = np.empty(len(needed), np.int32)
     places[order] = np.arange(len(needed), dtype=np.int32)
@@ -157,7 +157,7 @@ def by_need(
 
 
 def checksum_of(part: ExperienceBatch, checksum: int) -> int:
-    """Return the CRC-32 of all numbers of a part, going on from ``checksum``: that of the pages leaves out what names them."""
+    """Return the CRC-32 of all numbers of a part, continuing ``checksum``; checksums of pages do not cover their headers."""
     boards = part.boards
     arrays: list[Array] = [part.rows[name] for name in EXPERIENCE.names or ()]
     arrays += [boards.entries[name] for name in ENTRY.names or ()]
@@ -175,31 +175,31 @@ def checksum_of(part: ExperienceBatch, checksum: int) -> int:
 
 
 def decode(data: bytes) -> ExperienceBatch:
-    """Return the batch in a file's content.
+    """Return the batch of a file's content.
 
     Raises:
         ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
-        StorageError: If it is damaged, or none of ours.
+        StorageError: If the content is damaged or of another format.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        # A copy of pyarrow's own: its threads let go of bytes of Python's when they come to it, and a process that ends
-        # meanwhile is aborted ("terminate called without an active exception").
+        # A copy in memory of pyarrow: its threads release Python's bytes some time later, and a process that ends meanwhile is
+        # aborted ("terminate called without an active exception").
         copied = pa.BufferOutputStream()
         copied.write(data)
         with parquet.ParquetFile(pa.BufferReader(copied.getvalue()), page_checksum_verification=True) as file:
             return read(file)
     except Exception as error:
-        # Damaged bytes can make pyarrow, json and numpy raise nearly anything.
+        # Damaged bytes can make pyarrow, json and numpy raise many kinds of exceptions.
         raise StorageError(
             f"data: expected a file of experiences (schema {SCHEMA}), got {type(error).__name__}: {error}"
         ) from error
 
 
 def read(file: Any) -> ExperienceBatch:
-    """Return the batch in a Parquet file; what does not fit raises anything."""
+    """Return the batch of a Parquet file; invalid content may raise any exception."""
     metadata = file.metadata
     size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
     if size > MAX_BYTES:

@@ -157,7 +157,7 @@ def test_what_is_no_layout_or_dtype_is_refused() -> None:
         batch.states(layout="large")
     with pytest.raises(ConfigError, match="dtype: expected float32 or float16, got float64"):
         batch.states(dtype=np.float64)
-    with pytest.raises(ConfigError, match="recipe: expected boards with what the players remember, got none"):
+    with pytest.raises(ConfigError, match="recipe: expected boards with the memory of the players, got none"):
         replace(batch, recipe=Recipe(memory=True)).states()
 
 
@@ -367,7 +367,7 @@ def test_what_does_not_go_together_is_refused() -> None:
         ([batch, dense_of(batch)], "batches: expected observations made as"),
         ([dense_of(batch), dense_of(batch, "float64")], "batches: expected observations of .*float32.*, got some of .*float64"),
         ([dense_of(batch), flat], "batches: expected observations of .*2, 3.*, got some of .*6"),
-        ([dense_of(batch), dense_of(batch.padded(9, 9))], "shape: expected 6x7, as observations of other wrappers cannot"),
+        ([dense_of(batch), dense_of(batch.padded(9, 9))], "shape: expected 6x7, as dense observations cannot be padded"),
     ):
         with pytest.raises(ConfigError, match=message):
             ExperienceBatch.concat(batches)

@@ -300,7 +300,7 @@ def test_a_batch_offers_it(device: str) -> None:
 
 def test_memory_that_was_not_kept_is_asked_for() -> None:
     batch = replace(odd_batch(np.random.default_rng(9), 2, Recipe()), recipe=Recipe(memory=True))
-    with pytest.raises(ConfigError, match=r"recipe: expected boards with what the players remember, got none"):
+    with pytest.raises(ConfigError, match=r"recipe: expected boards with the memory of the players, got none"):
         expand_on(batch, "cpu")
 
 

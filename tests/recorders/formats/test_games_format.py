@@ -254,7 +254,7 @@ def test_games_that_another_engine_played_are_refused(monkeypatch: pytest.Monkey
     rows["action"][np.flatnonzero(batch.action < 8 * 42)[5]] = 8 * 42
     monkeypatch.setattr(form, "ways_of", lambda _: ways)
     assert same(contents(form.decode(form.encode(batch))), contents(batch))
-    with pytest.raises(StorageError, match="got ValueError: boards: expected to play to those that were written, got others"):
+    with pytest.raises(StorageError, match="got ValueError: boards: expected the boards that were written after playing"):
         form.decode(form.encode(replace(batch, rows=rows)))
 
 
