@@ -1,4 +1,4 @@
-"""Compares batches: ``BatchKind`` tells whether two of them can be put together, as they are or after padding."""
+"""Defines the kind of a batch (players, recipe, shape, metadata), and decides which batches can be concatenated."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DenseKind = tuple[np.dtype[Any], tuple[int, ...]]
 
 
 class TensorKind(NamedTuple):
-    """What is the same for the tensors of a batch. States of equal kinds fit into one array and mean the same.
+    """The properties that all tensors of a batch share. States of equal kinds fit into one array.
 
     Attributes:
         players: Players of a game.
-        recipe: How observations are made of boards.
+        recipe: How observations are derived from boards.
         dtype: Of states.
         shape: Of one state.
     """
@@ -33,19 +33,19 @@ class TensorKind(NamedTuple):
     shape: tuple[int, ...]
 
     def __str__(self) -> str:
-        """Return it in words, for errors."""
+        """Return a description for error texts."""
         return f"{self.players} players, observations {self.shape} {self.dtype}, {self.recipe}"
 
 
 class BatchKind(NamedTuple):
-    """What is the same for all experiences of a batch. Two kinds that are equal stand for batches that join without a change.
+    """The properties that all experiences of a batch share. Batches of equal kinds can be concatenated without a change.
 
     Attributes:
         players: Players of a game.
-        recipe: How observations are made of boards.
+        recipe: How observations are derived from boards.
         dense: Dtype and shape of dense observations; None without them.
         shape: H and W of the boards.
-        metadata: Those of the batch, or what a caller compares instead.
+        metadata: Those of the batch, or a value that the caller compares instead.
     """
 
     players: int
@@ -75,11 +75,15 @@ class BatchKind(NamedTuple):
             ConfigError: If they differ in the number of players, the recipe or the kind of dense observations.
         """
         if other.players != self.players:
-            raise ConfigError(f"{name}: expected games of {self.players} players, got some of {other.players}")
+            raise ConfigError(f"{name}: expected games of {self.players} players, got {other.players}: keep other games apart")
         if other.recipe != self.recipe or (other.dense is None) != (self.dense is None):
-            raise ConfigError(f"{name}: expected observations made as {self.recipe}, got {other.recipe}")
+            raise ConfigError(
+                f"{name}: expected observations made as {self.recipe}, got {other.recipe}: keep batches of other wrappers apart"
+            )
         if other.dense != self.dense:
-            raise ConfigError(f"{name}: expected observations of {self.dense}, got some of {other.dense}")
+            raise ConfigError(
+                f"{name}: expected observations of {self.dense}, got {other.dense}: keep batches of other wrappers apart"
+            )
 
     @property
     def tensors(self) -> TensorKind:

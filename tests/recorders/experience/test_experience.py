@@ -362,11 +362,11 @@ def test_what_does_not_go_together_is_refused() -> None:
     flat = replace(flat, dense=replace(flat.dense, observations=flat.dense.observations.reshape(-1, 6)))
     for batches, message in (
         ([], "batches: expected one or more, got none"),
-        ([batch, sample("plain", **KINDS[0])], "batches: expected games of 3 players, got some of 2"),
+        ([batch, sample("plain", **KINDS[0])], "batches: expected games of 3 players, got 2"),
         ([batch, replace(batch, recipe=Recipe("full"))], "batches: expected observations made as"),
         ([batch, dense_of(batch)], "batches: expected observations made as"),
-        ([dense_of(batch), dense_of(batch, "float64")], "batches: expected observations of .*float32.*, got some of .*float64"),
-        ([dense_of(batch), flat], "batches: expected observations of .*2, 3.*, got some of .*6"),
+        ([dense_of(batch), dense_of(batch, "float64")], "batches: expected observations of .*float32.*, got .*float64"),
+        ([dense_of(batch), flat], "batches: expected observations of .*2, 3.*, got .*6"),
         ([dense_of(batch), dense_of(batch.padded(9, 9))], "shape: expected 6x7, as dense observations cannot be padded"),
     ):
         with pytest.raises(ConfigError, match=message):
