@@ -22,7 +22,7 @@ from support.paths import DATA
 
 from generals_env import ReplayError, RewardConfig, replay
 from generals_env.engine import boards as codes
-from generals_env.replay import lz_string
+from generals_env.replay import lz_string, reader
 from generals_env.replay.fields import POSITIONS
 from generals_env.replay.lz_string import decompress
 
@@ -239,8 +239,8 @@ def test_files_that_are_no_replays_are_refused(data: bytes, tmp_path: Path) -> N
 
 
 def test_large_files_and_bombs_are_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "MAX_BYTES", 10_000)
-    monkeypatch.setattr(replay, "MAX_CHARACTERS", 10_000)
+    monkeypatch.setattr(reader, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(reader, "MAX_CHARACTERS", 10_000)
     text = json.dumps(GAME) + " " * 20_000
     for number, data in enumerate((text.encode(), gzip.compress(text.encode(), mtime=0))):
         (tmp_path / str(number)).write_bytes(data)
