@@ -27,8 +27,9 @@ from generals_env.recorders.buffers.growable_tables import (
     used_bytes,
 )
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns
 from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.stacked_frames import boards_of_frames
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 
 __all__ = ["BoardStore"]
 
@@ -221,23 +222,19 @@ class BoardStore(GameIdTable):
         """Return the rewards of all experiences."""
         return self.ring.experiences["reward"][np.arange(self.first, self.next) % self.capacity]
 
-    def columns(self, low: int, high: int) -> Iterator[Columns]:
+    def columns(self, low: int, high: int) -> Iterator[StatisticsColumns]:
         """Yield columns of experiences ``low`` to ``high`` in the order in which they were written."""
         rows = self.ring.experiences[np.arange(low, high) % self.capacity]
         names, game = self._numbered(rows["game"])
-        yield Columns(names, game, rows["player_id"], rows["reward"], rows["collected_at"])
+        yield StatisticsColumns(names, game, rows["player_id"], rows["reward"], rows["collected_at"])
 
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written, as one batch in new arrays."""
         keys = np.arange(low, high)
         slots = keys % self.capacity
         rows = self.ring.experiences[slots]
-        needed = np.unique(np.concatenate([rows["state_index"], rows["next_state_index"]]))
-        reached = needed
-        for _ in range(self.depth - 1):
-            reached = self.ring.tables.packed.entries["previous"][reached]
-            reached = reached[reached >= 0]
-            needed = np.union1d(needed, reached)
+        ends = np.concatenate([rows["state_index"], rows["next_state_index"]])
+        needed = boards_of_frames(self.ring.tables.packed.entries["previous"], ends, self.depth)
         places = np.zeros(len(self.ring.tables.board_refs), np.int32)
         places[needed] = np.arange(len(needed))
         for name in ("state_index", "next_state_index"):

@@ -37,7 +37,7 @@ from generals_env.recorders.buffers.growable_tables import (
     used_bytes,
 )
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 
 __all__ = ["GameStore"]
 
@@ -264,7 +264,7 @@ class GameStore(GameIdTable):
         used[self.segments.free_segments[: self.segments.state[FREE_SEGMENTS]]] = False
         return used
 
-    def columns(self, low: int, high: int) -> Iterator[Columns]:
+    def columns(self, low: int, high: int) -> Iterator[StatisticsColumns]:
         """Yield columns of experiences ``low`` to ``high`` in the order in which they were written."""
         segments, players = self.segments, self.segments.actions.shape[2]
         place = segments.where[np.arange(low, high) % len(segments.where)].astype(np.int64)
@@ -272,7 +272,7 @@ class GameStore(GameIdTable):
         segment, turn = np.divmod(place, TURNS)
         names, game = self._numbered(segments.game[segment])
         rewards = segments.rewards[segment, turn, player]
-        yield Columns(names, game, player.astype(np.int8), rewards, segments.times[segment, turn])
+        yield StatisticsColumns(names, game, player.astype(np.int8), rewards, segments.times[segment, turn])
 
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written, some thousands at a time."""

@@ -24,8 +24,9 @@ from generals_env.recorders.buffers.growable_tables import row_bytes
 from generals_env.recorders.buffers.reader_positions import Readers
 from generals_env.recorders.buffers.store import Keys, Store
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.collate import in_common
-from generals_env.recorders.experience.counted_columns import Columns, columns_of
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns, statistics_columns
 from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.formats.folder_use import local_folder
 from generals_env.seeding import seed_state
@@ -363,14 +364,7 @@ class ReplayBuffer:
         if store is None:
             store = self._store = self._new_store(batch, self._next)
         like = store.like
-        if batch.players != like.players:
-            raise ConfigError(f"batch: expected games of {like.players} players, got {batch.players}")
-        if batch.recipe != like.recipe or (batch.dense is None) != (like.dense is None):
-            raise ConfigError(f"batch: expected observations made as {like.recipe}, got {batch.recipe}")
-        if batch.dense is not None and like.dense is not None:
-            kinds = [(one.observations.dtype, one.observations.shape[1:]) for one in (like.dense, batch.dense)]
-            if kinds[0] != kinds[1]:
-                raise ConfigError(f"batch: expected observations of {kinds[0]}, got {kinds[1]}")
+        BatchKind.of(like).require_joins("batch", BatchKind.of(batch))
         if batch.metadata != like.metadata:
             store.like = replace(like, metadata=in_common([like.metadata, batch.metadata]))
         height, width = (max(one, other) for one, other in zip(batch.shape, like.shape, strict=True))
@@ -610,7 +604,7 @@ class ReplayBuffer:
         batch.rows["sequence"] = np.arange(low, high)
         return batch
 
-    def columns(self, first: int, count: int) -> tuple[int, list[Columns]] | None:
+    def columns(self, first: int, count: int) -> tuple[int, list[StatisticsColumns]] | None:
         """Return columns of what ``read`` would return, and the number of the first of them; None if there is nothing."""
         with self._changed:
             oldest, following = self.span
@@ -619,7 +613,7 @@ class ReplayBuffer:
             if store is None or low >= high:
                 return None
             if store.like.recipe.shaping:  # what is added to rewards comes from boards
-                return low, [columns_of(batch) for batch in store.between(low, high)]
+                return low, [statistics_columns(batch) for batch in store.between(low, high)]
             return low, list(store.columns(low, high))
 
     def await_number(self, number: int, seconds: float, until_full: bool = False) -> bool:

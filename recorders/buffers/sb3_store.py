@@ -15,6 +15,7 @@ from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.buffers.store import Store
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.stacked_frames import frames_back
 
 __all__ = ["TurnBuffer"]
 
@@ -89,14 +90,12 @@ class LinkedBoardStore(BoardStore):
         same &= (boards.terrain[one] == known.terrain[other]).all(axis=1)
         if len(boards.memory):
             same &= (boards.memory[here] == known.memory[there]).all(axis=(1, 2))
-        chains = [(here, there)]
-        for _ in range(self.depth - 1):
-            here, there = (
-                np.where(rows >= 0, packed.entries["previous"][rows], -1)
-                for rows, packed in zip((here, there), (boards, known), strict=True)
-            )
+        frames = (
+            frames_back(packed.entries["previous"], rows, self.depth) for packed, rows in ((boards, here), (known, there))
+        )
+        chains = list(zip(*frames, strict=True))
+        for here, there in chains:
             same &= (here < 0) | (there >= 0)
-            chains.append((here, there))
         for here, there in chains:
             places[here[same & (here >= 0)]] = there[same & (here >= 0)]
         np.add.at(ring.tables.board_refs, places[places >= 0], 1)

@@ -21,6 +21,7 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.buffers.spill_files import Segment, decode, encode, segments_in
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.filesystem.atomic_files import UNFINISHED, Unfinished, make_folder, unfinished_file
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.formats.folder_use import QUEUE, QUEUE_LOCK, local_folder, refuse_other_uses
@@ -486,11 +487,4 @@ def locked(folder: Path) -> FileLock:
 
 def fits(one: ExperienceBatch, other: ExperienceBatch) -> bool:
     """Return whether two batches become one without a change to either."""
-    return (
-        one.shape == other.shape
-        and one.players == other.players
-        and one.recipe == other.recipe
-        and (one.dense is None) == (other.dense is None)
-        and one.state_shape == other.state_shape
-        and (one.dense is None or other.dense is None or one.dense.observations.dtype == other.dense.observations.dtype)
-    )
+    return one.shape == other.shape and BatchKind.of(one).joins(BatchKind.of(other))

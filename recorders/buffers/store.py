@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 
 __all__ = ["Store"]
 
@@ -60,5 +60,5 @@ class Store(Protocol):
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written."""
 
-    def columns(self, low: int, high: int) -> Iterator[Columns]:
+    def columns(self, low: int, high: int) -> Iterator[StatisticsColumns]:
         """Yield columns of the same, of which ``rewards`` are the engine's."""

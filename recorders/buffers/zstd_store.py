@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns, columns_of
 from generals_env.recorders.experience.n_step import followers
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns, statistics_columns
 
 __all__ = ["ZstdStore"]
 
@@ -172,9 +172,9 @@ class ZstdStore:
             return np.zeros(0, np.float32)
         return np.concatenate([chunk.rewards for chunk in self._chunks])[self.first - self._chunks[0].first :]
 
-    def columns(self, low: int, high: int) -> Iterator[Columns]:
+    def columns(self, low: int, high: int) -> Iterator[StatisticsColumns]:
         """Yield columns of experiences ``low`` to ``high`` in the order in which they were written, a chunk at a time."""
-        return map(columns_of, self.between(low, high))
+        return map(statistics_columns, self.between(low, high))
 
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written, a chunk at a time."""

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from generals_env.errors import ConfigError, GeneralsError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.filesystem.atomic_files import make_folder, unfinished_folder
 from generals_env.recorders.filesystem.leftovers import leftovers_beside, remove
 
@@ -27,11 +26,10 @@ def alike(batches: Iterable[ExperienceBatch], shape: tuple[int, int] | None) -> 
             continue
         shape = shape or batch.shape
         part = batch.padded(*shape)
-        kind = part.dense.observations.dtype if part.dense is not None else np.dtype(np.float32)
-        told = f"{part.players} players, observations {part.state_shape} {kind}, {part.recipe}"
-        first = first or told
-        if told != first:
-            raise ConfigError(f"batches: expected {first}, got {told}")
+        kind = BatchKind.of(part).tensors
+        first = first or kind
+        if kind != first:
+            raise ConfigError(f"batches: expected {first}, got {kind}")
         yield part
 
 

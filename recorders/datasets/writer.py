@@ -23,6 +23,7 @@ from generals_env.recorders.datasets.data_file import entry_of, mend_index
 from generals_env.recorders.datasets.index import FileEntry
 from generals_env.recorders.datasets.retention import FileRetention
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.filesystem.stores import FileStore, LocalStore, open_store
@@ -42,8 +43,8 @@ WHEN_FULL = ("raise", "drop", "delete_oldest")
 OF_A_GAME = ("seed",)
 
 
-#: What experience in one file has in common: the game, if files are of games, and what batches are put together by.
-Key = tuple[Any, ...]
+#: What experience in one file has in common: the game, if files are of games, and the kind of its batches.
+Key = tuple[str, BatchKind]
 
 
 @dataclass(frozen=True)
@@ -278,8 +279,7 @@ class DatasetWriter(NotCopied, ClosingSink):
 
     def _add(self, game: str, part: ExperienceBatch, now: float) -> None:
         """Add experience of a game, or of many if ``game`` is empty, to the file that is open for its like."""
-        dense = None if part.dense is None else (part.dense.observations.dtype.str, part.state_shape)
-        key = (game, part.players, part.shape, part.recipe, dense, self._about)
+        key = (game, BatchKind.of(part)._replace(metadata=self._about))
         file = self._open.get(key)
         if file is None:
             kind, name = ("part", self._id) if self.naming == "packed" else ("game", safe_id(game))

@@ -1,1 +1,1 @@
-"""Batches as bytes and as Arrow columns, and back."""
+"""Encodes batches as bytes, as Arrow columns and as records of their own, and decodes them."""

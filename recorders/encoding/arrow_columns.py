@@ -1,4 +1,4 @@
-"""Batches as tables of Arrow and back: the columns of Parquet files, see ``recorders.formats.parquet``."""
+"""Encodes batches as Arrow tables and decodes them: the columns of Parquet files, see ``recorders.formats.parquet``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EVEN", "EVEN_OF_BOARDS", "GROUND_COLUMNS", "Group", "batch_of", "schema_of", "table_of"]
 
-#: Columns of rows that are as in ``EXPERIENCE``.
+#: Columns that are stored as they are in ``EXPERIENCE``.
 PLAIN = tuple(name for name in EXPERIENCE.names or () if name not in ("game", "collected_at"))
 
-#: Columns whose differences are smaller than their numbers.
+#: Columns that are delta-encoded, since their differences are small.
 EVEN = ("sequence", "collected_at", "state_index", "next_state_index", "turn")
 EVEN_OF_BOARDS = ("ground", "turn", "last_move", "previous")
 
-#: Of ``GAME``; the others are the batch's shape, or the board's.
+#: Fields of ``GAME`` that are stored; the other ones follow from the shape of the batch.
 GROUND_COLUMNS = ("rows", "columns", "version", "modifiers", "fog")
 
 Array = npt.NDArray[Any]
@@ -35,12 +35,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Group:
-    """Experiences with what they share, in the order in which they need it.
+    """Experiences of a row group, with their boards in the order in which rows need them.
 
     Attributes:
         part: (n,) experiences.
-        boards_on: (N,) int64, the row on which each board hangs: the first that needs it.
-        observations_on: The same of dense observations, if there are any.
+        boards_on: (N,) int64, the row in whose list each board is: the first row that needs it.
+        observations_on: (M,) int64, the same for dense observations; empty without them.
     """
 
     part: ExperienceBatch
@@ -52,7 +52,7 @@ class Group:
 
 
 def struct_of(dtype: np.dtype[np.void], names: tuple[str, ...]) -> list[pa.Field]:
-    """Return the fields of records."""
+    """Return Arrow fields for the fields of a structured dtype."""
     import pyarrow as pa
 
     kinds = {name: kind for name, (kind, *_) in (dtype.fields or {}).items()}
@@ -60,12 +60,12 @@ def struct_of(dtype: np.dtype[np.void], names: tuple[str, ...]) -> list[pa.Field
 
 
 def schema_of(batch: ExperienceBatch, remembers: bool, integer_times: bool = False) -> pa.Schema:
-    """Return the columns of a file of such a batch.
+    """Return the columns of a file with batches of this kind.
 
     Args:
         batch: The batch.
-        remembers: Whether with what players remember.
-        integer_times: Whether ``collected_at`` is an integer, not a time.
+        remembers: Whether boards have the memory of players.
+        integer_times: Whether ``collected_at`` is an integer instead of a timestamp.
     """
     import pyarrow as pa
 
@@ -73,7 +73,7 @@ def schema_of(batch: ExperienceBatch, remembers: bool, integer_times: bool = Fal
     board = [
         pa.field("tiles", pa.binary(2 * tiles), nullable=False),
         *struct_of(ENTRY, EVEN_OF_BOARDS),
-        pa.field("armies", pa.binary()),  # 32-bit integers where one does not fit into its tile, else null
+        pa.field("armies", pa.binary()),  # 32-bit integers if an army is too large for its tile, else null
     ]
     if remembers:
         board.append(pa.field("memory", pa.binary(2 * batch.players * tiles), nullable=False))
@@ -100,14 +100,14 @@ def schema_of(batch: ExperienceBatch, remembers: bool, integer_times: bool = Fal
 
 
 def table_of(group: Group, schema: pa.Schema) -> pa.Table:
-    """Return a group of rows as a table."""
+    """Return a row group as a table."""
     import pyarrow as pa
 
     return pa.Table.from_arrays(list(columns_of(group, schema)), schema=schema)
 
 
 def columns_of(group: Group, schema: pa.Schema) -> Iterator[pa.Array]:
-    """Yield the columns of a group of rows in the order of the schema."""
+    """Yield the columns of a row group in the order of the schema."""
     import pyarrow as pa
 
     part, count = group.part, len(group.part)
@@ -124,23 +124,23 @@ def columns_of(group: Group, schema: pa.Schema) -> Iterator[pa.Array]:
     kind = schema.field("boards").type
     yield lists(board_items(part.boards, kind.value_type), group.boards_on, kind, count)
     kind = schema.field("grounds").type
-    first = np.unique(part.boards.entries["ground"], return_index=True)[1]  # grounds lie in the order of their boards
+    first = np.unique(part.boards.entries["ground"], return_index=True)[1]  # grounds are in the order of their boards
     yield lists(ground_items(part.boards, kind.value_type), group.boards_on[first], kind, count)
     if part.dense is not None:
         kind = schema.field("observations").type
         yield lists(blobs(part.dense.observations, kind.value_type), group.observations_on, kind, count)
 
 
-def lists(items: pa.Array, hangs: npt.NDArray[np.int64], kind: pa.ListType, count: int) -> pa.Array:
-    """Return a list for each of ``count`` rows of items that hang on rows ``hangs`` (n,), which grow."""
+def lists(items: pa.Array, on: npt.NDArray[np.int64], kind: pa.ListType, count: int) -> pa.Array:
+    """Return a list for each of ``count`` rows; ``on`` (n,) is the row of each item, ascending."""
     import pyarrow as pa
 
-    ends = np.searchsorted(hangs, np.arange(count + 1)).astype(np.int32)
+    ends = np.searchsorted(on, np.arange(count + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), items, type=kind)
 
 
 def blobs(array: Array, kind: pa.DataType) -> pa.Array:
-    """Return the rows of an array as bytes, of a fixed size or not."""
+    """Return the rows of an array as binary values, of fixed or variable size."""
     import pyarrow as pa
 
     raw = np.ascontiguousarray(array)
@@ -152,7 +152,7 @@ def blobs(array: Array, kind: pa.DataType) -> pa.Array:
 
 
 def board_items(boards: PackedBoards, kind: pa.StructType) -> pa.Array:
-    """Return boards as records."""
+    """Return boards as structs."""
     import pyarrow as pa
 
     wide = boards.entries["wide"] >= 0
@@ -167,7 +167,7 @@ def board_items(boards: PackedBoards, kind: pa.StructType) -> pa.Array:
 
 
 def ground_items(boards: PackedBoards, kind: pa.StructType) -> pa.Array:
-    """Return grounds as records."""
+    """Return grounds as structs."""
     import pyarrow as pa
 
     listed = kind.field("players").type
@@ -185,7 +185,7 @@ def ground_items(boards: PackedBoards, kind: pa.StructType) -> pa.Array:
 
 
 def batch_of(table: pa.Table, whole: ExperienceBatch) -> ExperienceBatch:
-    """Return the experiences in a group of rows, not checked; ``whole`` tells what is not in them, and has no rows."""
+    """Return the experiences of a row group, not checked; ``whole`` is an empty batch with the shape, recipe and metadata."""
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
     rows = np.zeros(len(table), EXPERIENCE)
     for name in PLAIN:
@@ -203,7 +203,7 @@ def batch_of(table: pa.Table, whole: ExperienceBatch) -> ExperienceBatch:
 
 
 def boards_of(items: pa.StructArray, grounds: pa.StructArray, whole: ExperienceBatch) -> PackedBoards:
-    """Return the boards of records."""
+    """Return the boards of structs."""
     none = whole.boards
     entries = np.zeros(len(items), ENTRY)
     for name in EVEN_OF_BOARDS:
@@ -231,20 +231,20 @@ def boards_of(items: pa.StructArray, grounds: pa.StructArray, whole: ExperienceB
 
 
 def numbers(array: pa.Array) -> Array:
-    """Return a column of numbers that can be written to."""
+    """Return a column of numbers as a writable array."""
     column: Array = array.to_numpy(zero_copy_only=False, writable=True)
     return column
 
 
 def raw(array: pa.Array, like: Array) -> Array:
-    """Return bytes as the rows of an array such as ``like``; raise ``ValueError`` if they are not as many."""
+    """Return binary values as an array with the dtype and row shape of ``like``; raise ``ValueError`` for another size."""
     shape, size = (len(array), *like.shape[1:]), like.itemsize * math.prod(like.shape[1:])
     *_, ends, data = array.buffers()
     start = array.offset * size
-    if array.type.num_buffers == 3:  # of any length each
+    if array.type.num_buffers == 3:  # of variable size
         edges = np.frombuffer(ends, np.int32, len(array) + 1, 4 * array.offset) if len(array) else np.zeros(1, np.int32)
         if (np.diff(edges) != size).any():
-            raise ValueError(f"expected {size} bytes each")
+            raise ValueError(f"expected {size} bytes per value")
         start = int(edges[0])
     if math.prod(shape) == 0:
         return np.zeros(shape, like.dtype)

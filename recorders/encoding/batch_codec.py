@@ -1,6 +1,6 @@
-"""A batch as bytes and back: columns and boards laid out so that zstd finds what repeats, a checksum with them.
+"""Encodes a batch as bytes and decodes it: columns and boards, arranged for zstd, with a checksum.
 
-This is what chunks in memory are made of, and rows of a log, and messages of a stream.
+Compressed buffers, rows of a log and messages of a stream use this encoding.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def encode_batch(batch: ExperienceBatch, level: int = LEVEL) -> bytes:
 
     Args:
         batch: The batch.
-        level: Of zstd, 1 (the fastest) to 22.
+        level: Compression level of zstd, 1 (the fastest) to 22.
 
     Raises:
-        ConfigError: If the metadata are not what JSON takes.
+        ConfigError: If the metadata cannot be written as JSON.
     """
     batch = by_game(batch)
     rows, boards, dense = batch.rows, batch.boards, batch.dense
@@ -68,14 +68,15 @@ def encode_batch(batch: ExperienceBatch, level: int = LEVEL) -> bytes:
 
 
 def decode_batch(data: bytes, check: bool = True) -> ExperienceBatch:
-    """Return the batch that ``encode_batch`` made bytes of; boards may lie in another order.
+    """Return the batch that ``encode_batch`` encoded; boards may be in another order.
 
     Args:
         data: The bytes.
-        check: Whether to look at every number: kernels rely on it. Not for bytes that nobody else can have written.
+        check: Whether to validate all indices and ranges (kernels do no bounds checks). Pass False only for bytes that this
+            process encoded itself.
 
     Raises:
-        StorageError: If the bytes are damaged, or none of ours.
+        StorageError: If the bytes are damaged, or not an encoded batch.
     """
     try:
         batch = parsed(decompressed(data))
@@ -86,11 +87,11 @@ def decode_batch(data: bytes, check: bool = True) -> ExperienceBatch:
 
 
 def by_game(batch: ExperienceBatch) -> ExperienceBatch:
-    """Return the batch with its boards in the order of games and turns: each lies beside the one that it resembles."""
+    """Return the batch with its boards sorted by game and turn, so that neighbours are similar."""
     count = len(batch.boards.tiles)
     ends = np.concatenate([batch.state_index, batch.next_state_index])
     if len(ends) and not (ends.min() >= 0 and ends.max() < count):
-        return batch  # it is broken, and stays as it is
+        return batch  # an invalid batch stays as it is
     game_of = np.zeros(count, np.int64)
     game_of[batch.state_index] = batch.game
     game_of[batch.next_state_index] = batch.game
@@ -106,15 +107,15 @@ def by_game(batch: ExperienceBatch) -> ExperienceBatch:
 
 
 def unchanged(changes: Array) -> Array:
-    """Return boards of what changed from each to the next, (N, H*W) int16."""
-    # Four tiles at a time where rows divide: numpy takes as long for a large number as for a small one.
+    """Return the tiles of boards from the changes between neighbours, (N, H*W) int16."""
+    # Four tiles at a time where possible: numpy needs the same time for a 64-bit number as for a 16-bit one.
     wide = changes.view(np.int64) if changes.shape[1] and changes.shape[1] % 4 == 0 else changes
     boards: Array = np.bitwise_xor.accumulate(wide, axis=0).view(np.int16)
     return boards
 
 
 def parsed(data: bytes) -> ExperienceBatch:
-    """Return the batch in decompressed bytes; what does not fit raises anything."""
+    """Return the batch in decompressed bytes; invalid bytes may raise any exception."""
     start = 4 + int.from_bytes(data[:4], "little")
     header = json.loads(data[4:start])
     if header["codec"] != CODEC:
@@ -139,7 +140,7 @@ def parsed(data: bytes) -> ExperienceBatch:
         observations = reader.take("observations", np.dtype(kind), tuple(map(int, shape)))
         dense = Dense(observations, reader.take("before", np.int32, (count,)), reader.take("after", np.int32, (count,)))
     if reader.at != len(data) or remembered not in (0, boards) or not all(isinstance(name, str) for name in header["game_ids"]):
-        raise ValueError("expected no more and no less than the header tells")
+        raise ValueError("expected as many bytes and names as the header says")
     return ExperienceBatch(
         game_ids=tuple(header["game_ids"]),
         rows=rows,

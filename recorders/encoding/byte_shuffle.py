@@ -1,4 +1,4 @@
-"""Arrays as bytes that zstd finds short, and back: what the codec and the files of games are made of."""
+"""Shuffles the bytes of arrays so that zstd compresses them well, and restores them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_BYTES = 2**30  # of a batch, decompressed
 
 Array = npt.NDArray[Any]
 
-#: Columns that grow evenly: their differences are few different numbers.
+#: Columns that are stored as differences, which have few distinct values.
 EVEN = (
     "sequence",
     "collected_at",
@@ -33,7 +33,7 @@ EVEN = (
     "position",
 )
 
-#: Arrays of these, tiles and what players remember, are most of a batch.
+#: Dtypes of tiles and of the memory of players, the largest arrays of a batch.
 WORDS = (np.dtype(np.int16), np.dtype(np.uint16))
 
 _local = threading.local()
@@ -43,18 +43,20 @@ def header_bytes(header: dict[str, Any]) -> bytes:
     """Return a header as JSON.
 
     Raises:
-        ConfigError: If its metadata are not what JSON takes.
+        ConfigError: If its metadata cannot be written as JSON.
     """
     try:
         return json.dumps(header).encode()
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"metadata: expected what JSON takes, got {header['metadata']!r:.200} ({error})") from error
+        raise ConfigError(
+            f"metadata: expected what JSON takes, got {header['metadata']!r:.200} ({error}): use strings and numbers"
+        ) from error
 
 
 def compressed(parts: list[bytes], level: int) -> bytes:
-    """Return parts in one frame of zstd, with its size and a checksum."""
+    """Return parts as one frame of zstd, with its size and a checksum."""
     if not hasattr(_local, "compressors"):
-        _local.compressors = {}  # of this thread: they are not to be shared
+        _local.compressors = {}  # one per thread: compressors cannot be shared
     if level not in _local.compressors:
         _local.compressors[level] = zstandard.ZstdCompressor(level=level, write_checksum=True)
     data: bytes = _local.compressors[level].compress(b"".join(parts))
@@ -62,7 +64,7 @@ def compressed(parts: list[bytes], level: int) -> bytes:
 
 
 def decompressed(data: bytes) -> bytes:
-    """Return what is in a frame of zstd; raise ``ValueError`` if it is too much, and anything if it is damaged."""
+    """Return the content of a frame of zstd; too large ones raise ``ValueError``, damaged ones may raise any exception."""
     size = zstandard.frame_content_size(data)
     if not 0 <= size <= MAX_BYTES:
         raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")
@@ -74,21 +76,21 @@ def shuffle_bytes(name: str, array: Array) -> bytes:
     if name in EVEN:
         array = np.diff(array, prepend=array.dtype.type(0))
     raw = np.ascontiguousarray(array)
-    if raw.dtype in WORDS:  # most of all bytes: shifts of whole vectors are several times as fast as picking bytes
+    if raw.dtype in WORDS:  # shifts of whole vectors are several times as fast as strided copies of bytes
         words = raw.reshape(-1).view(np.uint16)
         return words.astype(np.uint8).tobytes() + (words >> 8).astype(np.uint8).tobytes()
     return raw.reshape(-1).view(np.uint8).reshape(-1, raw.itemsize).T.tobytes()
 
 
 class ByteReader:
-    """Takes arrays off bytes, in the order in which they were put there."""
+    """Reads arrays from bytes, in the order in which they were written."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self.data = data
         self.at = at
 
     def take(self, name: str, dtype: Any, shape: tuple[int, ...]) -> Array:
-        """Return the next array; raise ``ValueError`` if there is less."""
+        """Return the next array; raise ``ValueError`` if there are too few bytes."""
         kind = np.dtype(dtype)
         size = kind.itemsize * math.prod(shape)
         if min(shape) < 0 or self.at + size > len(self.data):
@@ -101,13 +103,13 @@ class ByteReader:
             words |= raw[: size // 2]
             numbers: Array = words.view(kind).reshape(shape)
             return numbers
-        # A copy always: kernels would be compiled once more for arrays that cannot be written.
+        # Always a copy: kernels would be compiled again for read-only arrays.
         array = np.array(raw.reshape(kind.itemsize, -1).T, order="C").reshape(-1).view(kind).reshape(shape)
         return np.cumsum(array, dtype=kind) if name in EVEN else array
 
     def records(self, dtype: np.dtype[np.void], count: int) -> Array:
-        """Return the next records, which lie there field by field."""
-        # All are taken before room is made: ``count`` may be made up.
+        """Return the next structured array, which is stored field by field."""
+        # All fields are read before memory is allocated: a damaged ``count`` may be huge.
         fields = {name: self.take(name, kind, (count,)) for name, (kind, *_) in (dtype.fields or {}).items()}
         array = np.zeros(count, dtype)
         for name, field in fields.items():

@@ -1,13 +1,13 @@
-"""Experiences each on its own, without loss: a header, and pieces of the arrays of its batch with their numbers there.
+"""Encodes each experience as a record of its own, without loss, and assembles batches from records in any order.
 
-Whoever has the header and the pieces of some experiences, in any order, has a batch of them; a board of which many hold a
-piece is one board again. All pieces of an experience:
+A record has a header, which is the same for all records of a batch, and fields with rows of the arrays of the batch and their
+row numbers. A board that several records contain becomes one board again. The fields:
 
-- ``row``: its record of ``EXPERIENCE``, and the numbers of its observations (-1 where boards tell them).
-- ``game_id``: the name of its game, UTF-8.
-- ``boards``: those before and after the turn and the ones before these, as far back as observations are made of them.
-- ``grounds``, ``armies``: what ``PackedBoards`` has of these boards.
-- ``observations``: where wrappers of others made them.
+- ``row``: the row of ``EXPERIENCE``, and the row numbers of dense observations (-1 without them).
+- ``game_id``: the id of the game, UTF-8.
+- ``boards``: the boards before and after the turn, and those before them, as many as frames are stacked.
+- ``grounds``, ``armies``: the rows of ``PackedBoards`` that these boards refer to.
+- ``observations``: dense observations, if there are any.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.stacked_frames import frames_back
 
-__all__ = ["PIECES", "SCHEMA", "Source", "closed", "fields_of", "header_of"]
+__all__ = ["FIELDS", "SCHEMA", "RecordAssembler", "closed", "fields_of", "header_of"]
 
-#: Version of header and pieces.
+#: Version of header and fields.
 SCHEMA = 1
 
-PIECES = ("row", "game_id", "boards", "grounds", "armies", "observations")
+FIELDS = ("row", "game_id", "boards", "grounds", "armies", "observations")
 
 ROW = np.dtype([("experience", EXPERIENCE), ("before", np.int32), ("after", np.int32)])
 
@@ -43,18 +44,17 @@ Array = npt.NDArray[Any]
 Table = dict[str, Array]
 
 
-def reached(batch: ExperienceBatch) -> Array:
-    """Return the boards of each experience, (n, k) int32, -1 where there is none."""
+def boards_in_records(batch: ExperienceBatch) -> Array:
+    """Return the boards in the record of each experience, (n, k) int32, -1 before the first board of a game."""
     previous = batch.boards.entries["previous"]
-    columns: list[Array] = [batch.state_index, batch.next_state_index]
-    for _ in range(max(1, batch.recipe.frames - 1)):
-        columns += [np.where(index >= 0, previous[index], -1) for index in columns[-2:]]
-    return np.stack(columns, axis=1)
+    frames = max(batch.recipe.frames, 2)  # also without stacked frames, the link of a board to the one before it is kept
+    ends = (batch.state_index, batch.next_state_index)
+    return np.stack([boards for end in ends for boards in frames_back(previous, end, frames)], axis=1)
 
 
 def closed(batch: ExperienceBatch) -> ExperienceBatch:
-    """Return the batch with the boards of which its experiences have pieces, and no others."""
-    boards = reached(batch)
+    """Return the batch with exactly the boards that its records contain."""
+    boards = boards_in_records(batch)
     needed = np.unique(boards[boards >= 0])
     rows = batch.rows.copy()
     for name in ("state_index", "next_state_index"):
@@ -64,15 +64,15 @@ def closed(batch: ExperienceBatch) -> ExperienceBatch:
 
 
 def header_of(batch: ExperienceBatch) -> bytes:
-    """Return what all experiences of a batch have in common; no other batch has the same.
+    """Return the header of the records of a batch, which contains a digest of the batch.
 
     Raises:
-        ConfigError: If the metadata are not what JSON takes.
+        ConfigError: If the metadata cannot be written as JSON.
     """
     digest, dense = hashlib.blake2b(json.dumps(batch.game_ids).encode(), digest_size=16), None
     arrays: tuple[Array, ...] = (batch.rows, *batch.boards)
     for array in arrays:
-        for column in [array[name] for name in array.dtype.names or ()] or [array]:  # what lies between them means nothing
+        for column in [array[name] for name in array.dtype.names or ()] or [array]:  # without the padding between fields
             digest.update(column.tobytes())
     if batch.dense is not None:
         digest.update(batch.dense.observations.tobytes())
@@ -91,7 +91,7 @@ def header_of(batch: ExperienceBatch) -> bytes:
 
 
 def tables_of(boards: PackedBoards, dense: Dense | None, remembers: bool) -> dict[str, Table]:
-    """Return the arrays of which experiences have pieces, by piece and field."""
+    """Return the arrays whose rows records contain, by field of the record and column."""
     tables: dict[str, Table] = {
         "boards": {"entry": boards.entries, "tiles": boards.tiles},
         "grounds": {"terrain": boards.terrain, "players": boards.players, "game": boards.games},
@@ -105,13 +105,13 @@ def tables_of(boards: PackedBoards, dense: Dense | None, remembers: bool) -> dic
 
 
 def kind_of(table: Table) -> np.dtype[np.void]:
-    """Return the dtype of a row of a table with its number."""
+    """Return the dtype of a row of a table with its row number."""
     return np.dtype([("number", np.int32), *((name, array.dtype, array.shape[1:]) for name, array in table.items())])
 
 
 def fields_of(batch: ExperienceBatch) -> dict[str, list[bytes]]:
-    """Return all pieces of each experience of a slice of a ``closed`` batch: n of each name."""
-    boards, entries = reached(batch), batch.boards.entries
+    """Return the fields of the records of a slice of a ``closed`` batch: n values of each field."""
+    boards, entries = boards_in_records(batch), batch.boards.entries
     needed = {"boards": boards}
     for name, column in {"grounds": "ground", "armies": "wide"}.items():
         needed[name] = np.where(boards >= 0, entries[column][boards], -1)
@@ -127,7 +127,7 @@ def fields_of(batch: ExperienceBatch) -> dict[str, list[bytes]]:
 
 
 def cut(table: Table, numbers: Array) -> list[bytes]:
-    """Return for each experience the rows of a table that it needs; ``numbers`` is (n, k), -1 for none."""
+    """Return the bytes of the rows of a table that each record contains; ``numbers`` is (n, k), -1 for none."""
     ordered = np.sort(numbers, axis=1)
     wanted = ordered >= 0
     wanted[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
@@ -140,67 +140,67 @@ def cut(table: Table, numbers: Array) -> list[bytes]:
     return [data[low:high] for low, high in pairwise((0, *ends.tolist()))]
 
 
-def places(numbers: Array, wanted: Array) -> Array:
-    """Return where ``wanted`` lie among ascending ``numbers``; raise ``ValueError`` if one does not."""
+def indices_in(numbers: Array, wanted: Array) -> Array:
+    """Return the indices of ``wanted`` in ascending ``numbers``; raise ``ValueError`` if one is missing."""
     found = np.searchsorted(numbers, wanted)
     if not np.isin(wanted, numbers).all():
-        raise ValueError("references to what is not there")
+        raise ValueError("references to missing rows")
     return found
 
 
-class Source:
-    """What is known of one batch from its header and the pieces of some of its experiences.
+class RecordAssembler:
+    """Assembles a batch from the records of some of its experiences.
 
     Attributes:
-        order: What each experience was added as.
+        order: The number of each record, in the order in which they were added.
     """
 
     def __init__(self, header: bytes) -> None:
-        """Begin with a header; one that is damaged raises anything."""
-        fields = json.loads(header)
-        if fields["schema"] != SCHEMA:
-            raise ValueError(f"schema {fields['schema']}")
-        height, width = map(int, fields["shape"])
+        """Start with a header; a damaged one may raise any exception."""
+        header_fields = json.loads(header)
+        if header_fields["schema"] != SCHEMA:
+            raise ValueError(f"schema {header_fields['schema']}")
+        height, width = map(int, header_fields["shape"])
         dense = None
-        if fields["dense"] is not None:
-            kind, shape = fields["dense"]
-            nobody = np.empty(0, np.int32)
-            dense = Dense(np.empty((0, *map(int, shape)), np.dtype(kind)), nobody, nobody)
-        remembers = bool(fields["remembers"])
-        boards = empty_packed(0, height * width, int(fields["players"]), remembers=remembers)
-        self._nothing = ExperienceBatch(
+        if header_fields["dense"] is not None:
+            kind, shape = header_fields["dense"]
+            empty = np.empty(0, np.int32)
+            dense = Dense(np.empty((0, *map(int, shape)), np.dtype(kind)), empty, empty)
+        remembers = bool(header_fields["remembers"])
+        boards = empty_packed(0, height * width, int(header_fields["players"]), remembers=remembers)
+        self._empty = ExperienceBatch(
             game_ids=(),
             rows=np.empty(0, EXPERIENCE),
             boards=boards,
             shape=(height, width),
-            recipe=Recipe.from_dict(fields["recipe"]),
+            recipe=Recipe.from_dict(header_fields["recipe"]),
             dense=dense,
-            metadata=dict(fields["metadata"]),
+            metadata=dict(header_fields["metadata"]),
         )
         self._kinds = {name: kind_of(table) for name, table in tables_of(boards, dense, remembers).items()} | {"row": ROW}
         self._parts: dict[str, list[bytes]] = {name: [] for name in self._kinds}
         self._names: dict[int, str] = {}
         self.order: list[int] = []
 
-    def add(self, number: int, pieces: Mapping[str, bytes]) -> int:
-        """Add an experience as ``number`` and return its bytes; pieces that are damaged raise anything."""
-        parts = {name: pieces[name] for name in self._kinds}
+    def add(self, number: int, fields: Mapping[str, bytes]) -> int:
+        """Add record ``number`` and return the size of its fields; damaged ones may raise any exception."""
+        parts = {name: fields[name] for name in self._kinds}
         for name, part in parts.items():
             if len(part) % self._kinds[name].itemsize or (name == "row" and len(part) != ROW.itemsize):
                 raise ValueError(f"{name} of {len(part)} bytes")
         for name, part in parts.items():
             self._parts[name].append(part)
         game = int(np.frombuffer(parts["row"], ROW)["experience"]["game"][0])
-        self._names[game] = pieces["game_id"].decode("utf-8", "surrogatepass")
+        self._names[game] = fields["game_id"].decode("utf-8", "surrogatepass")
         self.order.append(number)
         return sum(map(len, parts.values()))
 
     def add_games(self, names: bytes) -> None:
-        """Add the names of all games, a list in JSON, those without experiences included."""
+        """Add the ids of all games of the batch, a JSON list, also of games without experiences."""
         self._names |= dict(enumerate(map(str, json.loads(names))))
 
     def batch(self) -> ExperienceBatch:
-        """Return all experiences as they were added; raise anything if their pieces do not fit together."""
+        """Return the experiences in the order in which they were added; invalid records may raise any exception."""
         found: dict[str, Array] = {}
         for name, kind in self._kinds.items():
             found[name] = np.frombuffer(b"".join(self._parts[name]), kind)
@@ -208,17 +208,17 @@ class Source:
                 found[name] = found[name][np.unique(found[name]["number"], return_index=True)[1]]
         rows, boards, grounds = found["row"]["experience"].copy(), found["boards"], found["grounds"]
         games = sorted(self._names)
-        rows["game"] = places(np.array(games), rows["game"])
+        rows["game"] = indices_in(np.array(games), rows["game"])
         for name in ("state_index", "next_state_index"):
-            rows[name] = places(boards["number"], rows[name])
+            rows[name] = indices_in(boards["number"], rows[name])
         entries = boards["entry"].copy()
-        entries["ground"] = places(grounds["number"], entries["ground"])
+        entries["ground"] = indices_in(grounds["number"], entries["ground"])
         wide, known = entries["wide"] >= 0, np.isin(entries["previous"], boards["number"])
-        entries["wide"][wide] = places(found["armies"]["number"], entries["wide"][wide])
-        entries["previous"][known] = places(boards["number"], entries["previous"][known])
+        entries["wide"][wide] = indices_in(found["armies"]["number"], entries["wide"][wide])
+        entries["previous"][known] = indices_in(boards["number"], entries["previous"][known])
         entries["previous"][~known] = -1
-        blank, dense = self._nothing.boards, self._nothing.dense
-        # Copies, as fields of records lie at places where kernels would be compiled once more for them.
+        blank, dense = self._empty.boards, self._empty.dense
+        # Copies, since kernels would be compiled again for the unaligned fields of records.
         packed = PackedBoards(
             tiles=boards["tiles"].copy(),
             entries=entries,
@@ -230,7 +230,7 @@ class Source:
         )
         if dense is not None:
             seen = found["observations"]
-            before, after = (places(seen["number"], found["row"][name]).astype(np.int32) for name in ("before", "after"))
+            before, after = (indices_in(seen["number"], found["row"][name]).astype(np.int32) for name in ("before", "after"))
             dense = Dense(seen["observation"].copy(), before, after)
         names = tuple(self._names[game] for game in games)
-        return validate_arrays(replace(self._nothing, game_ids=names, rows=rows, boards=packed, dense=dense))
+        return validate_arrays(replace(self._empty, game_ids=names, rows=rows, boards=packed, dense=dense))

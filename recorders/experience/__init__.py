@@ -1,4 +1,4 @@
-"""The batch of experience, and operations on batches."""
+"""Defines the batch of experience, and the operations on batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches put together, and boards of several sizes brought to one shape."""
+"""Concatenates batches, and pads boards of several sizes to one shape."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import MOUNTAIN, OWNER_MOUNTAIN
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards
 from generals_env.errors import ConfigError
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.data import Data
 from generals_env.recorders.experience.dense import Dense
 
@@ -19,14 +20,14 @@ __all__ = ["concat", "in_common", "padded"]
 
 
 def padded(batch: Data, height: int, width: int) -> Data:
-    """Return what ``ExperienceBatch.padded`` says."""
+    """Pad a batch; see ``ExperienceBatch.padded``."""
     rows, columns = batch.shape
     if (rows, columns) == (height, width):
         return batch
     if height < rows or width < columns:
-        raise ConfigError(f"shape: expected at least {rows}x{columns}, got {height}x{width}")
+        raise ConfigError(f"shape: expected at least {rows}x{columns}, got {height}x{width}: boards cannot be cropped")
     if batch.dense is not None:
-        raise ConfigError(f"shape: expected {rows}x{columns}, as observations of other wrappers cannot be padded")
+        raise ConfigError(f"shape: expected {rows}x{columns}, as dense observations cannot be padded, got {height}x{width}")
     tiles = (np.arange(rows)[:, None] * width + np.arange(columns)).ravel()
     old = batch.boards
 
@@ -54,7 +55,7 @@ def padded(batch: Data, height: int, width: int) -> Data:
 
 
 def moved(actions: npt.NDArray[np.int32], old: tuple[int, int], new: tuple[int, int]) -> npt.NDArray[np.int32]:
-    """Return action indices of boards of shape ``old`` as those of boards of shape ``new``."""
+    """Return action indices for boards of shape ``new`` from those for boards of shape ``old``."""
     half, rest = np.divmod(actions, 4 * old[0] * old[1])
     tile, direction = np.divmod(rest, 4)
     row, column = np.divmod(tile, old[1])
@@ -63,25 +64,18 @@ def moved(actions: npt.NDArray[np.int32], old: tuple[int, int], new: tuple[int, 
 
 
 def in_common(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what all metadata agree on."""
+    """Return the entries that all metadata share."""
     first, *others = metadata
     return {name: value for name, value in first.items() if all(name in one and one[name] == value for one in others)}
 
 
 def concat(batches: Sequence[Data]) -> Data:
-    """Return what ``ExperienceBatch.concat`` says."""
+    """Concatenate batches; see ``ExperienceBatch.concat``."""
     if not batches:
-        raise ConfigError("batches: expected one or more, got none")
+        raise ConfigError("batches: expected one or more, got none: pass at least one batch")
     first = batches[0]
     for batch in batches[1:]:
-        if batch.players != first.players:
-            raise ConfigError(f"batches: expected games of {first.players} players, got some of {batch.players}")
-        if batch.recipe != first.recipe or (batch.dense is None) != (first.dense is None):
-            raise ConfigError(f"batches: expected observations made as {first.recipe}, got {batch.recipe}")
-        if batch.dense is not None and first.dense is not None:
-            kinds = [(one.observations.dtype, one.observations.shape[1:]) for one in (first.dense, batch.dense)]
-            if kinds[0] != kinds[1]:
-                raise ConfigError(f"batches: expected observations of {kinds[0]}, got some of {kinds[1]}")
+        BatchKind.of(first).require_joins("batches", BatchKind.of(batch))
     height, width = (max(batch.shape[axis] for batch in batches) for axis in (0, 1))
     parts = [padded(batch, height, width) for batch in batches]
     numbers: dict[str, int] = {}
@@ -102,7 +96,7 @@ def concat(batches: Sequence[Data]) -> Data:
         entries.append(entry)
         starts = {name: start + len(getattr(part.boards, name)) for name, start in starts.items()}
     boards = PackedBoards._make(np.concatenate([part.boards[k] for part in parts]) for k in range(len(first.boards)))
-    if not first.recipe.memory:  # some may have it nevertheless, and others not
+    if not first.recipe.memory:  # it may be there for some batches only
         boards = boards._replace(memory=boards.memory[:0])
     return replace(
         first,

@@ -1,4 +1,4 @@
-"""The fields and columns of recorded experience."""
+"""Defines the fields and columns of a batch of experiences, without operations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from generals_env.recorders.experience.recipe import Recipe
 
 __all__ = ["Data", "ExperienceData"]
 
-#: Operations return the class that they were given.
+#: Operations take a class of batches and return the same class.
 Data = TypeVar("Data", bound="ExperienceData")
 
 Index = npt.NDArray[np.int32]
@@ -24,7 +24,7 @@ Index = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class ExperienceData:
-    """The columns of an ``ExperienceBatch``, without its operations: what the functions of this package take and return."""
+    """The fields and columns of an ``ExperienceBatch``: the functions of this package take and return it."""
 
     game_ids: tuple[str, ...]
     rows: npt.NDArray[np.void]
@@ -35,7 +35,7 @@ class ExperienceData:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Return how many experiences there are."""
+        """Return the number of experiences."""
         return len(self.rows)
 
     # --- Columns --------------------------------------------------------------------------------------------------
@@ -68,17 +68,17 @@ class ExperienceData:
 
     @property
     def action(self) -> npt.NDArray[np.int32]:
-        """(n,) int32, the index executed; a pass where the action was illegal."""
+        """(n,) int32, the action that was executed; a pass where the requested action was illegal."""
         return self.rows["action"]
 
     @property
     def illegal(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool, whether the action that was asked for was illegal."""
+        """(n,) bool, whether the requested action was illegal."""
         return self.rows["illegal"]
 
     @property
     def reward(self) -> npt.NDArray[np.float32]:
-        """(n,) float32, the engine's; see ``rewards``."""
+        """(n,) float32, rewards of the engine; see ``rewards``."""
         return self.rows["reward"]
 
     @property
@@ -88,7 +88,7 @@ class ExperienceData:
 
     @property
     def truncated(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool, whether it was cut off after this turn."""
+        """(n,) bool, whether the game was cut off after this turn."""
         return self.rows["truncated"]
 
     @property
@@ -98,32 +98,32 @@ class ExperienceData:
 
     @property
     def steps(self) -> npt.NDArray[np.int16]:
-        """(n,) int16, how many turns lie between state and next state; 1 but after ``n_step``."""
+        """(n,) int16, turns between state and next state; 1 except after ``n_step``."""
         return self.rows["steps"]
 
     @property
     def state_index(self) -> Index:
-        """(n,) int32, board before the turn."""
+        """(n,) int32, row of the board before the turn."""
         return self.rows["state_index"]
 
     @property
     def next_state_index(self) -> Index:
-        """(n,) int32, board after the turn."""
+        """(n,) int32, row of the board after the turn."""
         return self.rows["next_state_index"]
 
     @property
     def players(self) -> int:
-        """How many players a game has."""
+        """Players of a game."""
         players: int = self.boards.players.shape[1]
         return players
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays; in a ``slice`` those of all boards of the batch it was cut from."""
+        """Bytes of all arrays; a ``slice`` counts all boards of the batch that it is a slice of."""
         return self.rows.nbytes + sum(array.nbytes for array in self.boards) + (self.dense.nbytes if self.dense else 0)
 
     def rewards(self) -> npt.NDArray[np.float32]:
-        """Return rewards as the learner was given them, (n,) float32: the engine's, with the shaping of the recipe."""
+        """Return the rewards of the environment, (n,) float32: those of the engine plus the shaping of the recipe."""
         rewards: npt.NDArray[np.float32] = self.reward.copy()
         if not self.recipe.shaping:
             return rewards
@@ -140,7 +140,7 @@ class ExperienceData:
 
     @property
     def state_shape(self) -> tuple[int, ...]:
-        """Shape of one state as it was shown."""
+        """Shape of one state."""
         if self.dense is not None:
             return self.dense.observations.shape[1:]
         return self.recipe.frames * self.recipe.channels, *self.shape

@@ -1,4 +1,4 @@
-"""Observations as arrays, for those that the package's own wrappers did not make."""
+"""Holds dense observations: arrays of custom wrappers, which cannot be derived from boards."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ class Dense:
 
     def take(self, after: bool, out: npt.NDArray[Any]) -> None:
         """Write the observations before or after each experience."""
-        # Other modes of numpy's write to a copy first.
+        # In its other modes numpy writes to a copy first.
         np.take(self.observations, self.after if after else self.before, axis=0, out=out, mode="clip")
 
     def rows(self, index: Any) -> Dense:
-        """Return the experiences that ``index`` picks, with all observations."""
+        """Return the experiences at ``index``, with all observations."""
         return Dense(self.observations, self.before[index], self.after[index])
 
     def copied(self) -> Dense:
-        """Return only the observations that are referred to, in new arrays."""
+        """Return the same experiences with only the observations that they need, in new arrays."""
         needed, inverse = np.unique(np.concatenate([self.before, self.after]), return_inverse=True)
         places: npt.NDArray[np.int32] = inverse.astype(np.int32)
         return Dense(self.observations[needed], places[: len(self.before)], places[len(self.before) :])
 
     @staticmethod
     def concat(parts: list[Dense]) -> Dense:
-        """Return the experiences of all parts, one after another."""
+        """Concatenate the experiences of all parts."""
         starts = np.cumsum([0, *(len(part.observations) for part in parts[:-1])]).astype(np.int32)
         return Dense(
             np.concatenate([part.observations for part in parts]),

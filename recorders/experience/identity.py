@@ -1,4 +1,4 @@
-"""Hashes the identity of experiences: game, player and turn."""
+"""Hashes the identity of experiences: their game, player and turn."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["experience_hashes"]
 
 
 def experience_hashes(batch: ExperienceBatch) -> npt.NDArray[np.uint64]:
-    """Return a 64-bit hash of each experience's id, which is game, player and turn, (n,) uint64 without zeros.
+    """Return a 64-bit hash of the game, player and turn of each experience, (n,) uint64 without zeros.
 
-    It is the same in every process. Within a game two ids never share one (but for 0, which is written as 1); of two games
-    two ids do with probability 2**-64.
+    Hashes are the same in every process. Within a game they never collide (except that 0 becomes 1); for two experiences of
+    different games they collide with a probability of 2**-64.
     """
     games = np.array([game_hash(name) for name in batch.game_ids], np.uint64)
     if not len(batch):
@@ -29,12 +29,12 @@ def experience_hashes(batch: ExperienceBatch) -> npt.NDArray[np.uint64]:
 
 
 def game_hash(game_id: str) -> int:
-    """Return 64 bits of the id of a game."""
+    """Return a 64-bit hash of the id of a game."""
     return int.from_bytes(hashlib.blake2b(game_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def splitmix64(words: Words) -> Words:
-    """Return words that depend on all bits of ``words``, different ones for different ones: the finalizer of SplitMix64."""
+    """Return mixed words, different ones for different words: the finalizer of SplitMix64."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Experiences that span several turns."""
+"""Turns experiences of one turn into n-step experiences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["followers", "n_step"]
 
 
 def followers(batch: ExperienceData) -> npt.NDArray[np.int64]:
-    """Return for each experience which one is the same player's next turn, (n,) int64; -1 for none in the batch."""
+    """Return for each experience that of the same player's next turn, (n,) int64; -1 if it is not in the batch."""
     turn = batch.turn
     order = np.lexsort((turn, batch.player_id, batch.game))
     before, after = order[:-1], order[1:]
@@ -27,12 +27,14 @@ def followers(batch: ExperienceData) -> npt.NDArray[np.int64]:
 
 
 def n_step(batch: Data, n: int, gamma: float) -> Data:
-    """Return what ``ExperienceBatch.n_step`` says."""
+    """Return n-step experiences; see ``ExperienceBatch.n_step``."""
     positive("n", n)
     if not is_number(gamma) or not 0 <= gamma <= 1:
         raise ConfigError(f"gamma: expected a number from 0 to 1, got {gamma!r:.80}")
     if (batch.steps != 1).any():
-        raise ConfigError(f"n_step: expected experiences of one turn, got some of {batch.steps.max()}")
+        raise ConfigError(
+            f"n_step: expected experiences of one turn, got some of {batch.steps.max()}: call it once, on the recorded batch"
+        )
     following = followers(batch)
     last = np.arange(len(batch))
     reward = batch.rewards().astype(np.float64)
@@ -49,5 +51,5 @@ def n_step(batch: Data, n: int, gamma: float) -> Data:
     for name in ("next_state_index", "terminated", "truncated"):
         rows[name] = batch.rows[name][last]
     dense = replace(batch.dense, after=batch.dense.after[last]) if batch.dense else None
-    # The shaping is in the rewards now.
+    # The rewards already contain the shaping.
     return replace(batch, rows=rows, dense=dense, recipe=replace(batch.recipe, shaping=()))

@@ -1,4 +1,4 @@
-"""How an observation is made of boards: what the package's own wrappers did, to be done again."""
+"""Defines the recipe of observations: the steps of the package's wrappers, so that boards can be expanded again."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Shaping:
 @pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Recipe:
-    """What stands between boards and observations.
+    """How observations and rewards are derived from boards.
 
     Attributes:
         layout: ``"standard"`` (9 channels) or ``"full"`` (21).
-        memory: Whether the planes of ``wrappers.FogMemory`` follow them.
-        frames: How many of that are stacked, as ``wrappers.FrameStack`` does.
-        shaping: What ``wrappers.PotentialShaping`` adds to rewards, from the lowest wrapper to the highest.
+        memory: Whether each frame also has the planes of ``wrappers.FogMemory``.
+        frames: How many frames are stacked, as by ``wrappers.FrameStack``.
+        shaping: Arguments of each ``wrappers.PotentialShaping``, from the innermost wrapper to the outermost.
     """
 
     layout: str = "standard"
@@ -50,15 +50,15 @@ class Recipe:
         return len(LAYOUTS[self.layout]) + planes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return the recipe as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Recipe:
-        """Return the recipe that ``to_dict`` gave.
+        """Return the recipe that ``to_dict`` made a dictionary of.
 
         Raises:
-            ConfigError: If it is none.
+            ConfigError: If the fields are not those of a recipe.
         """
         try:
             shaping = tuple(Shaping(**terms) for terms in fields["shaping"])
@@ -69,5 +69,5 @@ class Recipe:
         except (KeyError, TypeError):
             fits = False
         if not fits:
-            raise ConfigError(f"recipe: expected layout, memory, frames and shaping, got {fields!r:.200}")
+            raise ConfigError(f"recipe: expected layout, memory, frames and shaping, got {fields!r:.200}: use Recipe.to_dict")
         return recipe

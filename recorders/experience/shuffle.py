@@ -1,4 +1,4 @@
-"""Experience of many batches mixed and handed out in batches of one size."""
+"""Shuffles the experiences of many batches, and yields them in batches of one size."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def shuffled_batches(
     """Yield all experiences in batches of ``batch_size``, the last one smaller.
 
     Args:
-        batches: Where they come from.
-        batch_size: Experiences of a batch.
-        shuffle_buffer: How many are mixed with one another; 0 for their order.
+        batches: The batches.
+        batch_size: Experiences of a yielded batch.
+        shuffle_buffer: How many experiences are shuffled together; 0 keeps their order.
         rng: Draws the order.
-        shape: H and W of all boards, padding included; as large as they come without.
+        shape: H and W of all boards, padding included; None for the largest of the batches.
 
     Yields:
-        Batches with boards that others refer to: ``compact`` brings them down.
+        Batches that share their boards: ``compact`` copies those that a batch needs.
 
     Raises:
         ConfigError: If batches differ in the number of players or the recipe, or do not fit into ``shape``.
@@ -43,7 +43,7 @@ def shuffled_batches(
             continue
         if shuffle_buffer:
             pool = take_rows(pool, rng.permutation(len(pool)))
-        # Half of them stay to be mixed with what comes: so each is copied some two times.
+        # Half of them stay to be shuffled with the next batches: so each is copied about twice.
         whole = (len(pool) - shuffle_buffer // 2) // batch_size * batch_size
         yield from parts(pool, batch_size, whole)
         pool = pool.slice(whole, len(pool))
@@ -52,11 +52,11 @@ def shuffled_batches(
 
 
 def parts(pool: ExperienceBatch, batch_size: int, count: int) -> Iterator[ExperienceBatch]:
-    """Yield the first ``count`` experiences."""
+    """Yield the first ``count`` experiences in batches."""
     for low in range(0, count, batch_size):
         yield pool.slice(low, min(low + batch_size, count))
 
 
 def take_rows(batch: ExperienceBatch, index: Any) -> ExperienceBatch:
-    """Return the experiences that ``index`` (n,) picks; boards are shared, not copied."""
+    """Return the experiences at ``index`` (n,); boards are shared, not copied."""
     return replace(batch, rows=batch.rows[index], dense=batch.dense.rows(index) if batch.dense else None)

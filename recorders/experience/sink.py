@@ -1,4 +1,4 @@
-"""Where experience goes: three verbs, and what they may be given as."""
+"""Defines what a sink of experience is: an object with ``write``, ``flush`` and ``close``."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = [
 
 @runtime_checkable
 class Sink(Protocol):
-    """Takes experience."""
+    """Takes batches of experience."""
 
     def write(self, batch: ExperienceBatch) -> Any:
         """Take a batch; the arrays are the sink's from now on.
 
-        An error says that the batch has not been taken, and may be given again: so what a sink keeps, to bring it further
-        later, is no error.
+        An error means that the batch has not been taken and may be written again. So a sink that keeps a batch to store it
+        later does not raise.
         """
 
     def flush(self) -> None:
-        """Bring everything taken so far to where it is to stay."""
+        """Store everything taken so far."""
 
     def close(self) -> None:
-        """Flush and take no more."""
+        """Flush, and refuse further batches."""
 
 
 class ClosingSink(ABC):
@@ -44,11 +44,11 @@ class ClosingSink(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Bring everything taken so far to where it is to stay."""
+        """Store everything taken so far."""
 
     @abstractmethod
     def close(self) -> None:
-        """Flush and take no more."""
+        """Flush, and refuse further batches."""
 
     def __enter__(self) -> Self:
         """Return the sink."""
@@ -59,5 +59,5 @@ class ClosingSink(ABC):
         self.close()
 
 
-#: What a sink may be given as.
+#: A sink, or the paths, URLs and lists that ``open_sink`` takes.
 AnySink = str | Path | Sink | Sequence[str | Path | Sink]

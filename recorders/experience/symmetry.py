@@ -1,4 +1,4 @@
-"""Experiences seen in the board's symmetries."""
+"""Applies symmetries of the board to experiences: rotations and reflections."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ __all__ = ["apply_symmetries"]
 
 
 def apply_symmetries(batch: Data, symmetries: Any) -> Data:
-    """Return what ``ExperienceBatch.turned`` says."""
+    """Apply a symmetry to each experience; see ``ExperienceBatch.turned``."""
     if batch.dense is not None or batch.recipe.frames > 1:
-        raise ConfigError("turned: expected observations of single boards, got dense or stacked ones")
+        raise ConfigError(
+            "turned: expected observations of single boards, got dense or stacked ones: record without these wrappers"
+        )
     chosen = np.asarray(symmetries)
     height, width = batch.shape
-    most = 8 if height == width else 4
+    limit = 8 if height == width else 4
     if (
         (chosen.dtype.kind not in "iu" and len(batch))
         or chosen.shape != (len(batch),)
-        or ((chosen < 0) | (chosen >= most)).any()
+        or ((chosen < 0) | (chosen >= limit)).any()
     ):
-        raise ConfigError(f"symmetries: expected {len(batch)} integers from 0 to {most - 1}, got {symmetries!r:.200}")
+        raise ConfigError(f"symmetries: expected {len(batch)} integers from 0 to {limit - 1}, got {symmetries!r:.200}")
     chosen = chosen.astype(np.int64)
     count = len(batch)
     index = np.concatenate([batch.state_index, batch.next_state_index])
@@ -46,7 +48,7 @@ def apply_symmetries(batch: Data, symmetries: Any) -> Data:
 
 
 def own_grounds(boards: PackedBoards) -> PackedBoards:
-    """Return boards each of which has a ground of its own."""
+    """Return boards with a ground each, which no other board shares."""
     grounds = boards.entries["ground"]
     entries = boards.entries.copy()
     entries["ground"] = np.arange(len(entries))

@@ -1,4 +1,4 @@
-"""A batch as a learner takes it: one array for each thing it needs."""
+"""Defines the arrays that a learner takes: states, actions, rewards, masks and flags."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class Tensors(NamedTuple):
         dtype: npt.DTypeLike = np.float32,
         pinned: bool = False,
     ) -> Tensors:
-        """Return room for ``count`` experiences.
+        """Return uninitialized arrays for ``count`` experiences.
 
         Args:
-            count: How many.
-            state_shape: Of one state, such as (9, 20, 20).
+            count: Number of experiences.
+            state_shape: Of one state, for example (9, 20, 20).
             shape: H and W.
             dtype: Of the states, float32 or float16.
-            pinned: Whether the arrays lie in memory that a GPU reads directly: ``torch.from_numpy(array).to(device,
-                non_blocking=True)`` then copies beside other work. Needs torch, and a GPU.
+            pinned: Whether to allocate page-locked memory, which a GPU reads directly: ``torch.from_numpy(array).to(device,
+                non_blocking=True)`` then copies beside other work. Needs torch and a GPU.
         """
         actions = 8 * shape[0] * shape[1] + 1
         kinds: tuple[tuple[tuple[int, ...], Any], ...] = (

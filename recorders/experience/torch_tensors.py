@@ -1,7 +1,8 @@
-"""A batch expanded by torch where the learner is: boards are uploaded, states and masks derived from them on the device.
+"""Expands a batch to torch tensors on a device: uploads the boards, and derives states and masks there.
 
-Equal to the kernels of ``engine.packed.expand`` and ``engine.packed.fog_memory`` bit for bit. What is rounded comes from a
-table that numpy made or is a quotient of two tensors, as on a GPU torch divides by a number by multiplying with its reciprocal.
+Results equal those of the kernels of ``engine.packed.expand`` and ``engine.packed.fog_memory`` bit for bit. Rounded values come
+from a table made by numpy or are quotients of two tensors, since torch on a GPU divides by a scalar by multiplying with its
+reciprocal.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from generals_env.engine.packed.fog_memory import MINE, MOST, NOBODYS, OBSTACLE,
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
+from generals_env.recorders.experience.stacked_frames import frames_back
 
 if TYPE_CHECKING:
     from generals_env.recorders.experience.data import ExperienceData
@@ -33,24 +35,24 @@ except ModuleNotFoundError as error:
 
 __all__ = ["TorchTensors", "as_torch", "expand_on"]
 
-ROOM = 1 << 22  # tiles expanded at once: what lies between boards and tensors takes some 30 bytes of each
-ARMY_BITS = 0x7FF  # of what is remembered of a tile
+MAX_TILES = 1 << 22  # expanded at a time: intermediate tensors take about 30 bytes per tile
+ARMY_BITS = 0x7FF  # of the memory of a tile
 ROUND = 50  # turns between two growths of land
 
-# Where a neighbour lies: the axis of (n, H, W) along which, and whether before the tile. In the order of moves.
+# Neighbours of a tile in (n, H, W): the axis, and whether before the tile. In the order of moves.
 UP, DOWN, LEFT, RIGHT = (1, True), (1, False), (2, True), (2, False)
 
-# Which boards of some wrap, (k,) int64, and the last row and the last column of each.
+# The boards that wrap around, (k,) int64, and the last row and the last column of each.
 Wrapping = tuple[Tensor, Tensor, Tensor]
 Index = npt.NDArray[np.integer[Any]]
 
 
 @pickled_as("generals_env.recorders")
 class TorchTensors(NamedTuple):
-    """What ``Tensors`` holds of n experiences, on one device.
+    """The arrays of ``Tensors`` for n experiences, as torch tensors on one device.
 
     Attributes:
-        states: (n, C, H, W) float32; under wrappers of others what they gave, in its shape and dtype.
+        states: (n, C, H, W) float32; dense observations of custom wrappers keep their shape and dtype.
         actions: (n,) int64.
         rewards: (n,) float32.
         next_states: (n, C, H, W), as ``states``.
@@ -112,16 +114,16 @@ class Decoded(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What n players have before them.
+    """The boards of n players, seen by these players.
 
     Attributes:
-        board: (n,) int64, that of each.
-        ground: (n,) int64, its ground.
+        board: (n,) int64, the board of each player.
+        ground: (n,) int64, the ground of each board.
         player: (n, 1) int64.
         code: (n, H, W) uint8, owner + 6.
-        mate: (n, P) bool, who is of the player's team.
-        friend: (n, H, W) bool, tiles of these.
-        wrapping: Which of the boards wrap; None if none does.
+        mate: (n, P) bool, the players of the same team.
+        friend: (n, H, W) bool, tiles of the team.
+        wrapping: The boards that wrap around; None if no board does.
     """
 
     board: Tensor
@@ -134,29 +136,31 @@ class Look(NamedTuple):
 
 
 def expand_on(batch: ExperienceData, device: Any) -> TorchTensors:
-    """Return what ``ExperienceBatch.to_torch`` says: only boards that the experiences refer to are uploaded, each once.
+    """Expand a batch on a device; see ``ExperienceBatch.to_torch``. Uploads only the boards that are needed, each once.
 
     Args:
         batch: The experiences.
-        device: As torch names it.
+        device: A device of torch.
 
     Raises:
-        ConfigError: If the recipe asks for what players remember and the boards come without.
+        ConfigError: If the recipe includes the memory of the players, and the boards have none.
     """
-    recipe = batch.recipe if batch.dense is None else None  # the recipe of what is to be made of boards
+    recipe = batch.recipe if batch.dense is None else None  # of observations that are derived from boards
     frames = recipe.frames if recipe else 1
     recalled = bool(recipe and recipe.memory and len(batch))
     if recalled and not len(batch.boards.memory):
-        raise ConfigError("recipe: expected boards with what the players remember, got none")
-    both = [index for end in (batch.state_index, batch.next_state_index) for index in looking_back(batch.boards, end, frames)]
+        raise ConfigError("recipe: expected boards with the memory of the players, got none: record with FogMemory")
+    previous = batch.boards.entries["previous"]
+    ends = (batch.state_index, batch.next_state_index)
+    both = [index for end in ends for index in frames_back(previous, end, frames, repeat_first=True)]
     rows, places = referred_to(len(batch.boards.tiles), both)
     boards = decode(batch.boards, rows, batch.shape, bool(recipe and recipe.layout == "full"), device)
     known: Tensor | None = None
-    recollections: list[Index] = []
+    memory_rows: list[Index] = []
     if recalled:
-        held = batch.boards.memory.view(np.int16).reshape(-1, *batch.shape)  # torch computes with no uint16
+        held = batch.boards.memory.view(np.int16).reshape(-1, *batch.shape)  # torch has no arithmetic for uint16
         places_held = [index.astype(np.int64) * batch.players + batch.player_id for index in both]
-        pairs, recollections = referred_to(len(held), places_held)
+        pairs, memory_rows = referred_to(len(held), places_held)
         known = upload(rows_of(held, pairs), device)
     player = upload(batch.player_id.astype(np.int64), device)
     before, after = (
@@ -166,7 +170,7 @@ def expand_on(batch: ExperienceData, device: Any) -> TorchTensors:
             player,
             recipe,
             known,
-            [upload(index, device) for index in recollections[end]],
+            [upload(index, device) for index in memory_rows[end]],
         )
         for end in (slice(frames), slice(frames, None))
     )
@@ -193,21 +197,11 @@ def expand_on(batch: ExperienceData, device: Any) -> TorchTensors:
 
 def upload(array: npt.NDArray[Any], device: Any) -> Tensor:
     """Return a copy of an array on the device."""
-    return torch.tensor(np.ascontiguousarray(array), device=device)  # from_numpy would warn of read-only arrays
-
-
-def looking_back(packed: PackedBoards, index: Index, frames: int) -> list[Index]:
-    """Return (n,) rows of the boards in ``frames`` frames, newest first; a game's first board is repeated."""
-    chain = [index]
-    for _ in range(frames - 1):
-        previous = packed.entries["previous"][index]
-        index = np.where(previous >= 0, previous, index)
-        chain.append(index)
-    return chain
+    return torch.tensor(np.ascontiguousarray(array), device=device)  # from_numpy would warn for read-only arrays
 
 
 def referred_to(count: int, indices: Sequence[Index]) -> tuple[Index, list[Index]]:
-    """Return which of ``count`` rows the indices refer to, and the indices counted among these, int64."""
+    """Return which of ``count`` rows the indices need, and the indices renumbered to these rows, int64."""
     flags = np.zeros(count, np.bool_)
     for index in indices:
         flags[index] = True
@@ -216,7 +210,7 @@ def referred_to(count: int, indices: Sequence[Index]) -> tuple[Index, list[Index
 
 
 def rows_of(array: npt.NDArray[Any], rows: Index) -> npt.NDArray[Any]:
-    """Return rows of an array, without a copy if they are all."""
+    """Return rows of an array, without a copy if all rows are needed."""
     return array if len(rows) == len(array) else array[rows]
 
 
@@ -226,7 +220,7 @@ def looked_up(table: Tensor, index: Tensor) -> Tensor:
 
 
 def decode(packed: PackedBoards, rows: Index, shape: tuple[int, int], full: bool, device: Any) -> Decoded:
-    """Upload rows (N,) of packed boards and take their tiles apart; ``full`` says whether the full layout is wanted."""
+    """Upload rows (N,) of packed boards and unpack their tiles; ``full`` is True for the full layout."""
     entries = packed.entries[rows]
     grounds, (ground,) = referred_to(len(packed.games), [entries["ground"]])
     players, games = packed.players[grounds], packed.games[grounds]
@@ -271,17 +265,17 @@ def expand_end(
     player: Tensor,
     recipe: Recipe | None,
     known: Tensor | None,
-    recollections: Sequence[Tensor],
+    memory_rows: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Return what players observe, and what they may do, at one end of their experiences.
+    """Return observations and masks before or after the turns of n experiences.
 
     Args:
         boards: The boards.
         chain: (n,) int64, the board in each frame, newest first.
         player: (n,) int64.
-        recipe: How an observation is made; None for none.
-        known: (K, H, W) int16, bits of what is remembered; None if it is not asked for.
-        recollections: (n,) int64, row of ``known`` for each frame.
+        recipe: How observations are derived; None to derive none.
+        known: (K, H, W) int16, bits of the memory of players; None without memory.
+        memory_rows: (n,) int64, row of ``known`` for each frame.
 
     Returns:
         (n, C, H, W) float32, without channels if there is no recipe, and (n, 8*H*W + 1) int8.
@@ -290,7 +284,7 @@ def expand_end(
     frames, channels = (recipe.frames, recipe.channels) if recipe else (0, 0)
     views = torch.empty((count, frames * channels, height, width), dtype=torch.float32, device=device)
     masks = torch.empty((count, 8 * height * width + 1), dtype=torch.int8, device=device)
-    step = max(ROOM // (height * width), 1)
+    step = max(MAX_TILES // (height * width), 1)
     for low in range(0, count, step):
         part = slice(low, low + step)
         for age, index in enumerate(chain):
@@ -303,12 +297,12 @@ def expand_end(
             write_view(boards, look, recipe.layout == "full", frame)
             if known is not None:
                 planes = frame[:, len(LAYOUTS[recipe.layout]) :]
-                write_memory(known[recollections[age][part]], boards.thousandths, recipe.layout == "full", planes)
+                write_memory(known[memory_rows[age][part]], boards.thousandths, recipe.layout == "full", planes)
     return views, masks
 
 
 def look_at(boards: Decoded, index: Tensor, player: Tensor) -> Look:
-    """Return what players (n,) have before them on boards ``index`` (n,)."""
+    """Return the boards ``index`` (n,) as players (n,) see them."""
     ground = boards.ground[index]
     code, team, own = boards.code.index_select(0, index), boards.team[ground], player[:, None]
     mate = team == team.gather(1, own)
@@ -324,7 +318,7 @@ def look_at(boards: Decoded, index: Tensor, player: Tensor) -> Look:
 
 
 def beside(planes: Tensor, direction: tuple[int, bool], wrapping: Wrapping | None) -> Tensor:
-    """Return for each tile of (n, H, W) the value of its neighbour, 0 where there is none."""
+    """Return for each tile of (n, H, W) the value of its neighbour, 0 beyond the edge."""
     axis, before = direction
     here, moved = planes.transpose(1, axis), torch.zeros_like(planes)  # now the first axis is that of the direction
     there = moved.transpose(1, axis)
@@ -342,10 +336,10 @@ def beside(planes: Tensor, direction: tuple[int, bool], wrapping: Wrapping | Non
 
 
 def in_sight(boards: Decoded, look: Look) -> Tensor:
-    """Return which tiles are seen, (n, H, W) bool."""
+    """Return which tiles are visible, (n, H, W) bool."""
     near = look.friend | beside(look.friend, UP, look.wrapping) | beside(look.friend, DOWN, look.wrapping)
     seen = near | beside(near, LEFT, look.wrapping) | beside(near, RIGHT, look.wrapping)
-    if look.wrapping:  # nobody sees the padding of a board that wraps
+    if look.wrapping:  # the padding of a board that wraps around is not visible
         which, row, column = look.wrapping
         rows, columns = (torch.arange(size, device=row.device) for size in seen.shape[1:])
         seen[which] &= (rows <= row[:, None])[:, :, None] & (columns <= column[:, None])[:, None, :]
@@ -353,7 +347,7 @@ def in_sight(boards: Decoded, look: Look) -> Tensor:
 
 
 def write_view(boards: Decoded, look: Look, full: bool, out: Tensor) -> None:
-    """Write what players observe into the first channels of (n, C, H, W) float32; see ``sight.observe``."""
+    """Write observations into the first channels of (n, C, H, W) float32; see ``observations.reference.observe``."""
     code, friend, seen = look.code, look.friend, in_sight(boards, look)
     scaled, terrain = boards.scaled.index_select(0, look.board), boards.terrain.index_select(0, look.ground)
     city, general, obstacle = terrain == CITY, terrain == GENERAL, code < FREE
@@ -372,7 +366,7 @@ def write_view(boards: Decoded, look: Look, full: bool, out: Tensor) -> None:
 
 
 def scoreboard(boards: Decoded, look: Look) -> Tensor:
-    """Return what is the same on every tile, (n, 7) float32; see ``sight.write_scoreboard``."""
+    """Return the channels that are the same on every tile, (n, 7) float32; see ``reference.write_scoreboard``."""
     device, scores, turn, foe = look.board.device, boards.scores[look.board], boards.turn[look.board], ~look.mate
     own, others = (scores * look.mate[:, :, None]).sum(1).float(), (scores * foe[:, :, None]).sum(1).float()
     area = boards.extents.prod(1)[look.ground].float()
@@ -395,7 +389,7 @@ def scoreboard(boards: Decoded, look: Look) -> Tensor:
 
 
 def write_memory(known: Tensor, table: Tensor, full: bool, out: Tensor) -> None:
-    """Write what players remember, (n, H, W) int16, as planes (n, K, H, W) float32; see ``recall.expand_memory``."""
+    """Write the memory of players, (n, H, W) int16, as planes (n, K, H, W) float32; see ``fog_memory.expand_memory``."""
     value = known.int() & 0xFFFF
     seen, whose, built = value >= SEEN, value >> 13 & 3, value >> 11 & 3
     shown = seen & (whose != OBSTACLE)
@@ -410,7 +404,7 @@ def write_memory(known: Tensor, table: Tensor, full: bool, out: Tensor) -> None:
 
 
 def write_moves(boards: Decoded, look: Look, out: Tensor) -> None:
-    """Write what players may do, (n, 8*H*W + 1) int8; see ``sight.action_mask``."""
+    """Write masks of legal actions, (n, 8*H*W + 1) int8; see ``observations.reference.action_mask``."""
     code = look.code
     own = code == (look.player + OWNER_OFFSET).byte()[:, :, None]
     acts = own & boards.alive[look.ground].gather(1, look.player)[:, :, None]

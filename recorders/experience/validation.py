@@ -1,4 +1,4 @@
-"""Validates experiences one by one and tells the reason for each that is rejected."""
+"""Validates experiences one by one, and returns a reason for each invalid one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from generals_env.engine.packed.legality import legal_actions
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.recorders.experience.batch import ExperienceBatch
+from generals_env.recorders.experience.stacked_frames import frames_back
 
 __all__ = [
     "Reason",
@@ -21,49 +22,49 @@ __all__ = [
 ]
 
 
-CHUNK = 1 << 22  # numbers that are looked at together
+BLOCK = 1 << 22  # numbers that are checked at a time
 
 
 Flags = npt.NDArray[np.bool_]
 
 
 class Reason(IntEnum):
-    """What is wrong with an experience. Of several reasons the first counts."""
+    """Why an experience is invalid. Of several reasons the first counts."""
 
     FINE = 0
-    #: An index of state or next state leads to no board, or what is there is none: no ground, owners that nobody is.
+    #: An index of state or next state is out of range, or the board there is invalid: no ground, or owners that do not exist.
     MISSING_STATE = 1
-    #: Arrays, boards and the shape that the batch tells do not go together.
+    #: Arrays, boards and the shape of the batch do not match.
     WRONG_SHAPE = 2
-    #: The index of the game or of the player is none of the batch's.
+    #: The index of the game or of the player is out of range.
     UNKNOWN_PLAYER = 3
-    #: The action is no index of the action space.
+    #: The action is not in the action space.
     ACTION_OUT_OF_RANGE = 4
     #: The action is not in its own mask.
     ILLEGAL_ACTION = 5
     #: The reward is infinite or not a number.
     NON_FINITE_REWARD = 6
-    #: So is a number of an observation (those derived from boards are finite always).
+    #: A number of a dense observation is infinite or not a number.
     NON_FINITE_TENSOR = 7
-    #: The sequence number is not above that of an experience before.
+    #: The sequence number is not above that of an earlier experience.
     SEQUENCE_REPEAT = 8
-    #: Numbers were left out. Only counted: no experience is at fault.
+    #: Sequence numbers are missing. Only counted: no experience is invalid.
     SEQUENCE_GAP = 9
 
     @property
     def label(self) -> str:
-        """The name under which it is counted."""
+        """The name under which the reason is counted."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """What was found out about n experiences.
+    """The results of validating n experiences.
 
     Attributes:
-        reasons: (n,) uint8, a ``Reason`` each, 0 if fine.
-        missing: How many sequence numbers were left out between them, and between the batch and the one before.
-        last: The highest sequence number of their source so far, None if there is none.
+        reasons: (n,) uint8, a ``Reason`` each, 0 if valid.
+        missing: How many sequence numbers are missing between them, and between the batch and the one before.
+        last: The highest sequence number of their source so far, None if sequence numbers were not checked.
     """
 
     reasons: npt.NDArray[np.uint8]
@@ -72,11 +73,11 @@ class Validation:
 
     @property
     def good(self) -> Flags:
-        """(n,) bool."""
+        """(n,) bool, whether each experience is valid."""
         return np.equal(self.reasons, np.uint8(Reason.FINE))
 
     def counts(self) -> Counter[str]:
-        """Return how many experiences have each reason, by its label; and how many are missing as ``sequence_gap``."""
+        """Return the number of experiences by the label of their reason, and of missing ones as ``sequence_gap``."""
         numbers, times = np.unique(self.reasons[~self.good], return_counts=True)
         counts = Counter({Reason(number).label: int(time) for number, time in zip(numbers, times, strict=True)})
         if self.missing:
@@ -85,7 +86,7 @@ class Validation:
 
 
 def validate(batch: ExperienceBatch) -> Validation:
-    """Return what is wrong with the experiences of a batch, sequence numbers apart: these are for a ``Validator``."""
+    """Validate the experiences of a batch, except their sequence numbers, which a ``Validator`` checks."""
     count = len(batch)
     reasons = np.zeros(count, np.uint8)
     if not arrays_fit(batch):
@@ -117,7 +118,7 @@ def validate(batch: ExperienceBatch) -> Validation:
 
 
 def arrays_fit(batch: ExperienceBatch) -> bool:
-    """Return whether the arrays of a batch have shapes that go together: what kernels take for granted."""
+    """Return whether the shapes of the arrays of a batch match, which kernels rely on."""
     boards, (height, width) = batch.boards, batch.shape
     tiles, count, grounds = height * width, len(boards.entries), len(boards.games)
     if boards.players.ndim != 2 or height < 1 or width < 1:
@@ -135,7 +136,7 @@ def arrays_fit(batch: ExperienceBatch) -> bool:
 
 
 def boards_fit(boards: PackedBoards, shape: tuple[int, int], frames: int) -> tuple[Flags, Flags]:
-    """Return which boards (N,) are boards at all, as are the ``frames - 1`` before them, and which have this shape."""
+    """Return which boards (N,) are valid, with the ``frames - 1`` before them, and which have this shape."""
     height, width = shape
     games, homes, entries = boards.games, boards.players["general"], boards.entries
     same = (games["height"] == height) & (games["width"] == width)
@@ -145,31 +146,32 @@ def boards_fit(boards: PackedBoards, shape: tuple[int, int], frames: int) -> tup
     sound = within(entries["ground"], len(games)) & within(entries["previous"], len(entries), -1)
     sound &= within(entries["wide"], len(boards.armies), -1)
     codes = np.int16((1 << bits_of(seats)) - 1)
-    if codes >= seats + OWNER_OFFSET:  # else every code is somebody's
-        step = max(CHUNK // boards.tiles.shape[1], 1)
+    if codes >= seats + OWNER_OFFSET:  # else every code is valid
+        step = max(BLOCK // boards.tiles.shape[1], 1)
         for low in range(0, len(entries), step):
             owners = boards.tiles[low : low + step] & codes
             sound[low : low + step] &= (owners < seats + OWNER_OFFSET).all(axis=1)
     alone = sound.copy()
-    for _ in range(frames - 1):
-        sound = alone & ((entries["previous"] < 0) | taken(sound, entries["previous"]))
+    previous = np.where(within(entries["previous"], len(entries)), entries["previous"], -1)
+    for index in frames_back(previous, np.arange(len(entries)), frames):
+        sound &= (index < 0) | alone[index]
     return sound, taken(fitting, entries["ground"])
 
 
-def within(numbers: npt.NDArray[Any], limit: int, least: int = 0) -> Flags:
-    """Return which numbers are from ``least`` to ``limit - 1``."""
-    return (numbers >= least) & (numbers < limit)
+def within(numbers: npt.NDArray[Any], limit: int, minimum: int = 0) -> Flags:
+    """Return which numbers are from ``minimum`` to ``limit - 1``."""
+    return (numbers >= minimum) & (numbers < limit)
 
 
 def taken(flags: Flags, index: npt.NDArray[Any]) -> Flags:
-    """Return the flags at these places, False where there is none."""
+    """Return the flags at an index, False where it is out of range."""
     there = within(index, len(flags))
     return there & flags[np.where(there, index, 0)] if len(flags) else there
 
 
 def finite_rows(observations: npt.NDArray[Any]) -> Flags:
-    """Return which observations (m, ...) hold finite numbers only."""
+    """Return which observations (m, ...) have only finite numbers."""
     flat = observations.reshape(len(observations), -1)
-    step = max(CHUNK // max(flat.shape[1], 1), 1)
+    step = max(BLOCK // max(flat.shape[1], 1), 1)
     parts = [np.isfinite(flat[low : low + step]).all(axis=1) for low in range(0, len(flat), step)]
     return np.concatenate(parts) if parts else np.ones(0, np.bool_)

@@ -1,11 +1,12 @@
-"""Files of experience, one module a format.
+"""Encodes and decodes files of experience, one module per format.
 
 Each module has three names:
 
-- ``SUFFIX``: how its files are called.
-- ``encode(batch) -> bytes``: the content of a file that holds a batch. The same batch gives the same experiences back, bit for
-  bit in every column and board; boards may lie in another order.
-- ``decode(data) -> ExperienceBatch``: the batch in a file's content; a ``StorageError`` if it is damaged, or none of ours.
+- ``SUFFIX``: the suffix of its files.
+- ``encode(batch) -> bytes``: returns the content of a file with a batch. ``decode`` restores the batch bit for bit in every
+  column and board; boards may be in another order.
+- ``decode(data) -> ExperienceBatch``: returns the batch of a file's content, or raises ``StorageError`` if the content is
+  damaged or of another format.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["FORMATS", "Format", "format_of", "format_of_file"]
 
-#: Formats by name, and the suffix of their files.
+#: The suffix of files by the name of their format.
 FORMATS = {
     "npz": ".npz",
     "parquet": ".parquet",
@@ -29,23 +30,23 @@ FORMATS = {
 
 
 class Format(Protocol):
-    """What each module of this package is."""
+    """The interface of a module of this package."""
 
     SUFFIX: str
 
     def encode(self, batch: ExperienceBatch) -> bytes:
-        """Return the content of a file that holds a batch."""
+        """Return the content of a file with a batch."""
 
     def decode(self, data: bytes) -> ExperienceBatch:
-        """Return the batch in a file's content."""
+        """Return the batch of a file's content."""
 
 
 def format_of(name: str) -> Format:
-    """Return the format that is called ``name``.
+    """Return the module of a format.
 
     Raises:
-        ConfigError: If there is none.
-        ImportError: Without what it needs (``pip install "generals_env[storage]"``).
+        ConfigError: If the name is unknown.
+        ImportError: If a package that the format needs is missing (``pip install "generals_env[storage]"``).
     """
     if name not in FORMATS:
         raise ConfigError(f"format: expected one of {', '.join(FORMATS)}, got {name!r}")
@@ -54,6 +55,6 @@ def format_of(name: str) -> Format:
 
 
 def format_of_file(name: str) -> str | None:
-    """Return the name of the format of a file by how it is called, None if it is none of ours."""
+    """Return the name of the format of a file from its suffix, None for other files."""
     found = [key for key, suffix in FORMATS.items() if name.endswith(suffix)]
     return max(found, key=len, default=None)

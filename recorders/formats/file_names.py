@@ -1,16 +1,16 @@
-"""How files of a dataset are called, and in which folders they lie.
+"""Names the files and folders of a dataset, and parses these names.
 
 ::
 
     year=2026/month=01/day=15/hour=14/game_<id>_0000.npz     the first file of a game
     year=2026/month=01/day=15/hour=14/part_<writer>_0000.npz the first file of a writer that packs many games into one
-    year=2026/month=01/day=15/hour=14/.index.parquet         what Parquet files lie in the folder
-    year=2026/month=01/day=15/hour=14/_index.json            what other files lie in the folder
+    year=2026/month=01/day=15/hour=14/.index.parquet         the index of Parquet files in the folder
+    year=2026/month=01/day=15/hour=14/_index.json            the index of other files in the folder
     experiences_000000.npz                                   a batch, as versions before 0.2 and buffers write them
 
-Hours are those of UTC in which the experience came. Folders of this form are known to pyarrow, Spark, DuckDB and others. Polars
-takes every file in them for one of the same kind, also hidden ones; so the index of Parquet files is a Parquet file without
-rows. Earlier versions told of Parquet files in ``_index.json``, too.
+The hour is the one in UTC in which the experience was written. pyarrow, Spark and DuckDB, among others, read folders of this
+form. Polars reads every file in them as Parquet, also hidden ones; so the index of Parquet files is a Parquet file without
+rows. Earlier versions listed Parquet files in ``_index.json``, too.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = [
     "safe_id",
 ]
 
-#: Indexes: of Parquet files, and of files in all other formats.
+#: Names of the index of Parquet files, and of the index of files in all other formats.
 PARQUET_INDEX, JSON_INDEX = ".index.parquet", "_index.json"
 INDEXES = (PARQUET_INDEX, JSON_INDEX)
 
-MAX_CHARACTERS = 150  # of an id in a name: file systems take names of 255
+MAX_CHARACTERS = 150  # of an id in a name: file systems allow names of 255
 
 PARTITION = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)/hour=(\d\d)$")
 
@@ -50,12 +50,12 @@ NUMBERED = re.compile(r"experiences_(\d+)")
 
 
 class FileName(NamedTuple):
-    """What the name of a file tells."""
+    """The parts of the name of a file."""
 
     folder: str
-    kind: str  # "game", "part", "experiences"; "" for a file that somebody else has named
+    kind: str  # "game", "part", "experiences"; "" for another name
     id: str  # of the game or the writer, as ``safe_id`` gives it
-    number: int  # of the file among those with the same id
+    number: int  # of the file among files with the same id
     format: str  # a key of ``FORMATS``
 
 
@@ -65,20 +65,20 @@ def partition_of(seconds: float) -> str:
 
 
 def partition_end(folder: str) -> float | None:
-    """Return when the hour of a folder ends, in seconds since 1970; None if the folder is of no hour."""
+    """Return when the hour of a folder ends, in seconds since 1970; None if the folder is not one of an hour."""
     found = PARTITION.search(folder)
     if found is None:
         return None
     try:
         year, month, day, hour = map(int, found.groups())
         start = dt.datetime(year, month, day, hour, tzinfo=dt.UTC)
-    except ValueError:  # there is no 14th month
+    except ValueError:  # for example month 14
         return None
     return start.timestamp() + 3600
 
 
 def safe_id(game_id: str) -> str:
-    """Return an id as it can stand in a name everywhere; different ids stay different."""
+    """Return an id that is valid in file names of all systems; different ids stay different."""
     quoted = quote(game_id, safe=" ").replace(" ", "%20")
     if len(quoted) <= MAX_CHARACTERS:
         return quoted or "%"
@@ -92,9 +92,9 @@ def file_name(folder: str, kind: str, file_id: str, number: int, form: str) -> s
 
 
 def parsed_name(name: str) -> FileName | None:
-    """Return what a file's name tells; None if it is none of experience.
+    """Return the parts of the name of a file of experience; None for other files.
 
-    Any file in a format of ours is, but for NPZ files of other names, which may hold anything.
+    Every file with the suffix of a format is one, except NPZ files with other names, which may hold any arrays.
     """
     folder, _, last = name.rpartition("/")
     form = format_of_file(last)
@@ -109,19 +109,19 @@ def parsed_name(name: str) -> FileName | None:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return the names of files of experience in the order in which they are read.
+    """Return the names of files of experience in the order in which they are read; other names are left out.
 
-    Files of one game or writer follow one another by their numbers, even if the clock was set back between them; games and
-    writers are in the order of their first folders.
+    Files of one game or writer are sorted by their numbers, even if the clock was set back between them; games and writers
+    are sorted by their first folders.
     """
-    parsed = {name: told for name in names if (told := parsed_name(name)) is not None}
+    parsed = {name: parts for name in names if (parts := parsed_name(name)) is not None}
     first: dict[tuple[str, str], str] = {}
-    for told in parsed.values():
-        key = told.kind, told.id
-        first[key] = min(first.get(key, told.folder), told.folder)
+    for parts in parsed.values():
+        key = parts.kind, parts.id
+        first[key] = min(first.get(key, parts.folder), parts.folder)
 
-    def place(name: str) -> tuple[str, str, str, int, str]:
-        told = parsed[name]
-        return first[told.kind, told.id], told.kind, told.id, told.number, name
+    def position(name: str) -> tuple[str, str, str, int, str]:
+        parts = parsed[name]
+        return first[parts.kind, parts.id], parts.kind, parts.id, parts.number, name
 
-    return sorted(parsed, key=place)
+    return sorted(parsed, key=position)

@@ -1,7 +1,7 @@
-"""What a folder is used for: a log, files of experience, a queue or a saved buffer; never two of these at once.
+"""Finds out what a folder is used for (a log, files of experience, a queue or a saved buffer), and refuses a second use.
 
-Each hides or spoils the other: ``open_dataset`` reads a folder as a log as soon as a log is in it. So who opens a folder to
-write says what for, and is refused where it is used for something else.
+Two uses of one folder hide or damage each other: ``open_dataset`` reads a folder as a log if it contains one. So classes that
+open a folder for writing name their use, and get an error if the folder has another one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DATASET = "files of experience"
 QUEUE = "a queue of a SpillBuffer"
 SAVED = "a saved buffer"
 
-#: How to go on where a folder is used for something else.
+#: What to do if a folder has another use.
 REMEDIES = {
     LOG: "choose another folder, or write to that log with ExperienceLog(folder)",
     DATASET: "choose another folder, or write files with DatasetWriter(folder)",
@@ -58,17 +58,19 @@ def local_folder(argument: str, place: str | Path) -> Path:
 
 
 def uses_of(folder: Path) -> dict[str, str]:
-    """Return what a folder is used for, and of each use the name of something that shows it; empty if it is not there.
+    """Return the uses of a folder, each with the name of a file that shows it; empty if the folder does not exist.
 
     Raises:
-        StorageError: If it cannot be read.
+        StorageError: If the folder cannot be read.
     """
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - faster
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise StorageError(f"folder: expected one that can be read, got {str(folder)!r} ({error})") from error
+        raise StorageError(
+            f"folder: expected one that can be read, got {str(folder)!r} ({error}): check its permissions"
+        ) from error
     uses: dict[str, str] = {}
     for name in names:
         if SEGMENT.fullmatch(name):
@@ -77,11 +79,11 @@ def uses_of(folder: Path) -> dict[str, str]:
             uses.setdefault(QUEUE, name)
         elif name == SAVED_ARRAYS:
             uses.setdefault(SAVED, name)
-    # A lock alone shows a use as long as it is held: a killed process leaves the file.
+    # A lock file alone shows a use only while the lock is held: a killed process leaves the file.
     for use, lock in ((LOG, LOG_LOCK), (QUEUE, QUEUE_LOCK)):
         if lock in names and use not in uses and is_locked(folder / lock):
             uses[use] = lock
-    if SAVED not in uses:  # whose experience lies in files, too
+    if SAVED not in uses:  # a saved buffer contains files of experience, too
         file = next(files_of_experience(folder, names), None)
         if file is not None:
             uses[DATASET] = file
@@ -91,7 +93,7 @@ def uses_of(folder: Path) -> dict[str, str]:
 
 
 def files_of_experience(folder: Path, names: list[str], everywhere: bool = False) -> Iterator[str]:
-    """Yield the files and indexes of a dataset in a folder and its partitions, or in all folders below it."""
+    """Yield the files and indexes of a dataset in a folder and its partitions, or with ``everywhere`` in all folders below."""
     below = []
     for name in names:
         if name in INDEXES or (not name.startswith(".") and parsed_name(name) is not None):
@@ -107,22 +109,22 @@ def files_of_experience(folder: Path, names: list[str], everywhere: bool = False
 
 
 def refuse_other_uses(folder: Path, use: str, argument: str, reading: bool = False) -> None:
-    """Raise if a folder is used for something else.
+    """Raise if a folder has another use.
 
     Args:
-        folder: The folder, which need not be there.
+        folder: The folder, which need not exist.
         use: One of ``LOG``, ``DATASET``, ``QUEUE`` and ``SAVED``.
-        argument: What the caller calls the folder.
-        reading: Whether it is to be read only: then it may be used for something else, too, but not instead.
+        argument: The name of the caller's argument, for the error.
+        reading: Whether the caller only reads: then another use beside ``use`` is allowed.
 
     Raises:
-        StorageError: If it is, or cannot be read.
+        StorageError: If it has another use, or cannot be read.
     """
     uses = uses_of(folder)
     if reading and use in uses:
         return
     if use == LOG and not uses and not reading and folder.is_dir():
-        # As a log it would be read no longer as the dataset that it is now, with all folders below it.
+        # A dataset may have files in any folder below: with a log beside them they would not be read any more.
         file = next(files_of_experience(folder, sorted(os.listdir(folder)), everywhere=True), None)  # noqa: PTH208 - faster
         uses = {} if file is None else {DATASET: file}
     for other, shown in uses.items():
@@ -132,18 +134,18 @@ def refuse_other_uses(folder: Path, use: str, argument: str, reading: bool = Fal
 
 
 def refuse_mixed(folder: Path, argument: str) -> None:
-    """Raise if a folder that is to be read holds a log and files of experience: either would hide the other.
+    """Raise if a folder for reading contains both a log and files of experience, since only one of them would be read.
 
     Raises:
-        StorageError: If it does.
+        StorageError: If it contains both.
     """
     uses = uses_of(folder)
     files = uses.get(DATASET) or uses.get(SAVED)
     if LOG in uses and SEGMENT.fullmatch(uses[LOG]) and files and files != DATASET_LOCK:
         told = f"expected a log or files of experience, got {str(folder)!r}, which holds both ({uses[LOG]} and {files})"
         raise StorageError(
-            f"{argument}: {told}: move segment_*, writer.lock, lost.json, consumers and damaged, those that are there, to "
-            "another folder, which is the log then; this one keeps the files"
+            f"{argument}: {told}: move segment_*, writer.lock, lost.json, consumers and damaged, if they exist, to "
+            "another folder, which then is the log; this one keeps the files"
         )
 
 
@@ -156,16 +158,16 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-# --- Datasets, which any number of processes write to at a time -------------------------------------------------------
+# --- Shared use by the writers of a dataset --------------------------------------------------------------------------
 
 
 def is_claimed(path: Path) -> bool:
-    """Return whether a process has a ``Use`` of this file."""
+    """Return whether a process holds a ``Use`` with this file."""
     if sys.platform == "win32":
         return False
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # it is gone, or of another user
+    except OSError:  # deleted meanwhile, or of another user
         return False
     try:
         return lock_descriptor(descriptor) is False
@@ -174,13 +176,14 @@ def is_claimed(path: Path) -> bool:
 
 
 class Use:
-    """Shows others that files of experience are written to a folder, before the first of them is there, until ``close``.
+    """Marks a folder as one for files of experience until ``close``, also before the first file is written.
 
-    It does nothing where the lock cannot be had: there files show it, once they are there.
+    Any number of processes may hold one for the same folder. On file systems without locks it does nothing: there only the
+    files show the use.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Show it."""
+        """Mark the folder."""
         self._finalizer: weakref.finalize[..., Use] | None = None
         if sys.platform == "win32":
             return
@@ -190,6 +193,6 @@ class Use:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def close(self) -> None:
-        """Show it no more."""
+        """End the mark."""
         if self._finalizer is not None:
             self._finalizer()

@@ -1,4 +1,4 @@
-"""Batches as NPZ files, which numpy opens without pickle."""
+"""Encodes batches as NPZ files, which numpy opens without pickle."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ __all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]
 
 SUFFIX = ".npz"
 
-#: Version of the arrays in a file; what older versions wrote is read, too.
+#: Version of the arrays in a file; older versions are read, too.
 SCHEMA = 2
 
 COLUMNS = {name: EXPERIENCE[name] for name in EXPERIENCE.names or ()}
 
-#: Of ``ENTRY``; which armies are wide follows from the armies.
+#: Fields of ``ENTRY`` that are stored; ``wide`` follows from the armies.
 BOARD_COLUMNS = ("ground", "turn", "last_move", "previous")
 
 COMPRESSION_LEVEL = 1
 
 
 def encode(batch: ExperienceBatch) -> bytes:
-    """Return the content of a file that holds a batch.
+    """Return the content of a file with a batch.
 
     Raises:
-        ConfigError: If the metadata are not what JSON takes.
+        ConfigError: If the metadata cannot be written as JSON.
     """
     file = io.BytesIO()
     write_arrays(file, batch_arrays(batch))
@@ -48,27 +48,27 @@ def encode(batch: ExperienceBatch) -> bytes:
 
 
 def decode(data: bytes) -> ExperienceBatch:
-    """Return the batch in a file's content.
+    """Return the batch of a file's content.
 
     Raises:
-        StorageError: If it is damaged, or none of ours.
+        StorageError: If the content is damaged or of another format.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(member.file_size for member in archive.infolist())
             if size > MAX_BYTES:
-                raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")  # noqa: TRY301 - told with the others
+                raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")  # noqa: TRY301 - the handler adds the schema
             arrays = {name.removesuffix(".npy"): read_array(archive, name) for name in archive.namelist()}
         return check_batch(arrays)
     except Exception as error:
-        # Damaged bytes can make zlib, zipfile and numpy raise nearly anything.
+        # Damaged bytes can make zlib, zipfile and numpy raise many kinds of exceptions.
         raise StorageError(
             f"data: expected a file of experiences (schema {SCHEMA}), got {type(error).__name__}: {error}"
         ) from error
 
 
 def batch_arrays(batch: ExperienceBatch) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a file. Owners and armies lie apart, which readers understand and which compresses better."""
+    """Return the arrays of a file. Owners and armies are separate arrays, which are easier to read and compress better."""
     boards = batch.boards
     owner, army = planes_of(boards)
     if army.size and army.min() >= -(2**15) and army.max() < 2**15:
@@ -108,8 +108,8 @@ def write_arrays(file: Any, arrays: dict[str, npt.NDArray[Any]]) -> None:
 
 def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     """Return one array of a file."""
-    # All of it is read first, since zipfile compares checksums at the end only, and it becomes the array: no more room is made
-    # than there are bytes, whatever shape the header tells.
+    # All bytes are read first, since zipfile compares checksums only at the end, and become the array: so a damaged shape in
+    # the header cannot allocate more memory than there are bytes.
     file = io.BytesIO(archive.read(name))
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError(f"{name}: expected an array of numpy's format 1.0")
@@ -119,7 +119,7 @@ def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
 
 
 def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
-    """Return a batch of the arrays; raise ``ValueError`` unless they fit together (kernels do not check)."""
+    """Return a batch of the arrays; raise ``ValueError`` if they do not match (kernels do no bounds checks)."""
     header = json.loads(str(arrays["header"]))
     schema = header.get("schema")
     if schema == 1:
@@ -163,7 +163,7 @@ def check_batch(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
 
 
 def read_first_schema(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
-    """Return a batch of a file of schema 1, which held boards whole."""
+    """Return the batch of a file of schema 1, which has unpacked boards."""
     army = arrays["army"]
     if army.dtype not in (np.int16, np.int32):
         raise ValueError(f"army: expected integers of 16 or 32 bits, got {army.dtype}")
@@ -184,20 +184,20 @@ def read_first_schema(arrays: dict[str, npt.NDArray[Any]]) -> ExperienceBatch:
 
 
 def checked(name: str, array: npt.NDArray[Any], dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return an array with this dtype (files forget that records are aligned); raise ``ValueError`` if it does not fit."""
+    """Return an array with an aligned dtype (files store it unaligned); raise ``ValueError`` for another dtype or shape."""
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(f"{name}: expected {np.dtype(dtype)} of {shape}, got {array.dtype} of {array.shape}")
     return array.view(dtype)
 
 
 def check_owners(owner: npt.NDArray[np.int8], players: int) -> None:
-    """Raise ``ValueError`` if an owner is no code."""
+    """Raise ``ValueError`` if an owner is not a valid code."""
     if owner.size and not (owner.min() >= OWNER_OBSERVATORY and owner.max() < players):
         raise ValueError(f"owner: expected codes from {OWNER_OBSERVATORY} to {players - 1}")
 
 
 def names_of(game_ids: npt.NDArray[Any]) -> tuple[str, ...]:
-    """Return the ids of games; raise ``ValueError`` if they are no strings."""
+    """Return the ids of games; raise ``ValueError`` if they are not strings."""
     if game_ids.ndim != 1 or game_ids.dtype.kind != "U":
         raise ValueError(f"game_ids: expected strings, got {game_ids.dtype}")
     return tuple(game_ids.tolist())

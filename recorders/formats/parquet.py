@@ -1,9 +1,9 @@
-"""Batches as Parquet files: any tool can ask them for turns, rewards and games; boards lie in them once, beside the rows.
+"""Encodes batches as Parquet files, in which any tool can query turns, rewards and games; each board is stored once.
 
-A row is an experience. Its plain columns are those of ``ExperienceBatch``, with ``game_id`` and ``turn`` spelled out. What
-experiences share hangs on the first row that needs it, in lists: ``boards``, ``grounds``, ``observations``. So a list's items
-in a group of rows, one after another, are an array, and indices count them from the start of the group: each group can be read
-for itself. ``tiles`` are those of ``PackedBoards``, ``army << bits | owner + 6`` as little-endian 16-bit integers.
+A row is an experience. Its plain columns are those of ``ExperienceBatch``, and ``game_id`` and ``turn``. Shared arrays are in
+list columns, ``boards``, ``grounds`` and ``observations``, each item in the list of the first row that needs it. The items of a
+row group, one after another, are an array, and indices count from the start of the group: so each row group can be read on its
+own. ``tiles`` are those of ``PackedBoards``, ``army << bits | owner + 6`` as little-endian 16-bit integers.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.experience.integrity import validate_arrays
 from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.stacked_frames import boards_of_frames
 from generals_env.version import __version__
 
 __all__ = ["SCHEMA", "SUFFIX", "decode", "encode"]
@@ -45,27 +46,27 @@ SUFFIX = ".parquet"
 #: Version of the columns.
 SCHEMA = 1
 
-MAX_ROWS = 32_768  # of a group
-GROUP_BYTES = 2**27  # about as much is in a group, uncompressed
+MAX_ROWS = 32_768  # of a row group
+GROUP_BYTES = 2**27  # approximate size of a row group, uncompressed
 
 
-LEVEL = 1  # of zstd: higher ones are slower, and no smaller here
+LEVEL = 1  # of zstd: higher levels are slower, and files do not get smaller
 
-#: Under which the rest and a checksum over all that is read lie in the file's metadata.
+#: Keys of the file's metadata: the header, and a checksum of all numbers.
 HEADER, CHECKSUM = b"generals_env", b"generals_env.crc32"
 
 Array = npt.NDArray[Any]
 
 
 def encode(batch: ExperienceBatch, integer_times: bool = False) -> bytes:
-    """Return the content of a file that holds a batch, without the boards that no experience needs.
+    """Return the content of a file with a batch, without boards that no experience needs.
 
     Args:
         batch: The batch.
-        integer_times: Whether ``collected_at`` is a column of nanoseconds since 1970, not of times. ``decode`` reads both.
+        integer_times: Whether ``collected_at`` is in nanoseconds since 1970 instead of a timestamp. ``decode`` reads both.
 
     Raises:
-        ConfigError: If the metadata are not what JSON takes.
+        ConfigError: If the metadata cannot be written as JSON.
         ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
     """
     import pyarrow as pa
@@ -113,50 +114,50 @@ def encode(batch: ExperienceBatch, integer_times: bool = False) -> bytes:
 
 
 def groups(batch: ExperienceBatch) -> Iterator[Group]:
-    """Yield the experiences of a batch, some at a time, each group with the boards that it needs."""
-    row_bytes = 8 * math.prod(batch.shape)  # two boards, and a bit
+    """Yield the experiences of a batch in row groups, each with the boards that it needs."""
+    row_bytes = 8 * math.prod(batch.shape)  # two boards, and the columns
     if batch.dense is not None:
         row_bytes += 2 * batch.dense.observations[:1].nbytes
     if len(batch.boards.memory):
         row_bytes += 2 * batch.boards.memory[:1].nbytes
     size = min(max(GROUP_BYTES // max(row_bytes, 1), 1), MAX_ROWS)
     for low in range(0, len(batch), size):
-        part = batch.slice(low, low + size).compact()
-        part.rows["game"] = batch.game[low : low + size]  # of all games, not of those of this part
-        order, places, boards_on = by_need(part.state_index, part.next_state_index, len(part.boards.tiles))
-        for name in ("state_index", "next_state_index"):
-            part.rows[name] = places[part.rows[name]]
-        boards, dense, observations_on = gather(part.boards, order), part.dense, np.zeros(0, np.int64)
+        rows, dense, observations_on = batch.rows[low : low + size].copy(), batch.dense, np.zeros(0, np.int64)
+        ends = np.column_stack([rows["state_index"], rows["next_state_index"]]).reshape(-1)
+        needed = boards_of_frames(batch.boards.entries["previous"], ends, batch.recipe.frames)
+        order, places, boards_on = by_need(ends, needed)
+        rows["state_index"], rows["next_state_index"] = places[::2], places[1::2]
         if dense is not None:
-            order, places, observations_on = by_need(dense.before, dense.after, len(dense.observations))
-            dense = Dense(dense.observations[order], places[dense.before], places[dense.after])
-        yield Group(replace(part, game_ids=batch.game_ids, boards=boards, dense=dense), boards_on, observations_on)
+            ends = np.column_stack([dense.before[low : low + size], dense.after[low : low + size]]).reshape(-1)
+            observations, places, observations_on = by_need(ends, np.unique(ends))
+            dense = Dense(dense.observations[observations], places[::2].copy(), places[1::2].copy())
+        part = replace(batch, rows=rows, boards=gather(batch.boards, order), dense=dense)
+        yield Group(part, boards_on, observations_on)
 
 
 def by_need(
-    before: npt.NDArray[np.int32], after: npt.NDArray[np.int32], count: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Put items in the order in which rows need them; those that no row needs by itself go to the first row.
+    ends: npt.NDArray[np.int32], needed: npt.NDArray[np.integer[Any]]
+) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Sort items by the first row that needs them; items that are needed for stacked frames only go to the first row.
 
     Args:
-        before: (n,) an item that each row needs.
-        after: (n,) another one.
-        count: How many items there are.
+        ends: (2 n,) the two items of each of n rows, those of a row one after another.
+        needed: (m,) all items to keep, ascending; contains all of ``ends``.
 
     Returns:
-        The items in that order, where each of them goes, and the row of each, in that order; (count,) each.
+        The sorted items, (m,); the new indices of ``ends``, (2 n,); and the row of each sorted item, (m,).
     """
-    needs = np.column_stack([before, after]).reshape(-1)
-    first = np.zeros(count, np.int64)
-    first[needs[::-1]] = np.arange(len(needs))[::-1]  # the last that is written stays
+    found = np.searchsorted(needed, ends)
+    first = np.zeros(len(needed), np.int64)
+    first[found[::-1]] = np.arange(len(ends))[::-1]  # the last value that is written stays
     order = np.argsort(first, kind="stable")
-    places = np.empty(count, np.int32)
-    places[order] = np.arange(count, dtype=np.int32)
-    return order, places, first[order] // 2
+    places = np.empty(len(needed), np.int32)
+    places[order] = np.arange(len(needed), dtype=np.int32)
+    return needed[order], places[found], first[order] // 2
 
 
 def checksum_of(part: ExperienceBatch, checksum: int) -> int:
-    """Return the CRC-32 of all numbers of a part, going on from ``checksum``: that of the pages leaves out what names them."""
+    """Return the CRC-32 of all numbers of a part, continuing ``checksum``; checksums of pages do not cover their headers."""
     boards = part.boards
     arrays: list[Array] = [part.rows[name] for name in EXPERIENCE.names or ()]
     arrays += [boards.entries[name] for name in ENTRY.names or ()]
@@ -174,31 +175,31 @@ def checksum_of(part: ExperienceBatch, checksum: int) -> int:
 
 
 def decode(data: bytes) -> ExperienceBatch:
-    """Return the batch in a file's content.
+    """Return the batch of a file's content.
 
     Raises:
         ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
-        StorageError: If it is damaged, or none of ours.
+        StorageError: If the content is damaged or of another format.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        # A copy of pyarrow's own: its threads let go of bytes of Python's when they come to it, and a process that ends
-        # meanwhile is aborted ("terminate called without an active exception").
+        # A copy in memory of pyarrow: its threads release Python's bytes some time later, and a process that ends meanwhile is
+        # aborted ("terminate called without an active exception").
         copied = pa.BufferOutputStream()
         copied.write(data)
         with parquet.ParquetFile(pa.BufferReader(copied.getvalue()), page_checksum_verification=True) as file:
             return read(file)
     except Exception as error:
-        # Damaged bytes can make pyarrow, json and numpy raise nearly anything.
+        # Damaged bytes can make pyarrow, json and numpy raise many kinds of exceptions.
         raise StorageError(
             f"data: expected a file of experiences (schema {SCHEMA}), got {type(error).__name__}: {error}"
         ) from error
 
 
 def read(file: Any) -> ExperienceBatch:
-    """Return the batch in a Parquet file; what does not fit raises anything."""
+    """Return the batch of a Parquet file; invalid content may raise any exception."""
     metadata = file.metadata
     size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
     if size > MAX_BYTES:

@@ -1,16 +1,16 @@
-"""Batches as TFRecord files, for TensorFlow and whatever reads its records; TensorFlow itself is not needed.
+"""Encodes batches as TFRecord files, for TensorFlow and other readers of TFRecord; TensorFlow itself is not needed.
 
-A record is one experience, a ``tf.train.Example`` that stands on its own: records may be shuffled, split and put together.
-Its features for others, as ``tf.io.parse_single_example`` takes them:
+A record is one experience, a ``tf.train.Example`` of its own: records may be shuffled, split and concatenated. Its features for
+``tf.io.parse_single_example``:
 
 - ``player_id``, ``turn``, ``sequence``, ``action``, ``illegal``, ``terminated``, ``truncated``, ``collected_at``, ``steps``:
   one int64 each; ``reward``: a float (the engine's, without the shaping of wrappers); ``game_id``: UTF-8 bytes.
 - ``state``, ``next_state``: floats as ``batch.states()`` gives them, flat, of the shape in ``state_shape`` (int64).
 - ``action_mask``, ``next_action_mask``: bytes, for ``tf.io.decode_raw(..., tf.int8)``.
 
-``decode`` reads none of these but ``game_id``: what brings the experience back without loss are features of bytes, ``header``
-and the others that ``pieces`` tells of. The first record of a file has the names of all games in ``games``, too. A batch
-without experiences is one record with nothing but ``batch``, the bytes of ``codec``.
+Of these ``decode`` reads only ``game_id``. It restores the experience without loss from further features of bytes: ``header``
+and the fields of ``encoding.standalone_records``. The first record of a file also has the ids of all games in ``games``. A
+batch without experiences is one record with the single feature ``batch``, the bytes of ``encoding.batch_codec``.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ except ImportError as error:
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.encoding.byte_shuffle import MAX_BYTES
-from generals_env.recorders.encoding.standalone_records import PIECES, Source, closed, fields_of, header_of
+from generals_env.recorders.encoding.standalone_records import FIELDS, RecordAssembler, closed, fields_of, header_of
 from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["EVERY", "SUFFIX", "decode", "decode_file", "encode", "offsets", "records"]
 
 SUFFIX = ".tfrecord"
 
-#: How many records lie between two places from which ``offsets`` lets one read.
+#: Records between two positions of ``offsets``.
 EVERY = 256
 
 
-#: Length of the data of a record, and its checksum.
+#: The head of a record: length of its data, and a checksum of the length.
 HEAD = struct.Struct("<QI")
 
 TAIL = struct.Struct("<I")
 
 INTEGERS = ("player_id", "turn", "sequence", "action", "illegal", "terminated", "truncated", "collected_at", "steps")
 
-#: What ``decode`` reads.
-READ = ("header", "games", "batch", *PIECES)
+#: The features that ``decode`` reads.
+READ = ("header", "games", "batch", *FIELDS)
 
 
 def example_class() -> Any:
-    """Return the class of ``tf.train.Example``, with the names and numbers of TensorFlow's public ``example.proto``."""
+    """Return a class of ``tf.train.Example``, with the names and numbers of TensorFlow's public ``example.proto``."""
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="generals_env/example.proto", package="tensorflow", syntax="proto3")
 
@@ -71,7 +71,7 @@ def example_class() -> Any:
         return made
 
     message("BytesList", ("value", kinds.TYPE_BYTES, None), repeated=True)
-    # Declared as repeated floats by TensorFlow: packed, they are bytes on the wire, and so an array is written at once.
+    # TensorFlow declares repeated floats: packed, they are encoded like bytes, so that an array is written at once.
     message("FloatList", ("value", kinds.TYPE_BYTES, None))
     message("Int64List", ("value", kinds.TYPE_INT64, None), repeated=True)
     lists = [(f"{kind}_list", f".tensorflow.{kind.title()}List") for kind in ("bytes", "float", "int64")]
@@ -84,7 +84,7 @@ def example_class() -> Any:
     pair = (("key", kinds.TYPE_STRING, None), ("value", kinds.TYPE_MESSAGE, ".tensorflow.Feature"))
     message("FeatureEntry", *pair, parent=features.nested_type).options.map_entry = True
     message("Example", ("features", kinds.TYPE_MESSAGE, ".tensorflow.Features"))
-    pool = descriptor_pool.DescriptorPool()  # of our own: TensorFlow may be loaded, too
+    pool = descriptor_pool.DescriptorPool()  # a pool of its own: TensorFlow may have registered the same names
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
 
@@ -93,10 +93,10 @@ Example = example_class()
 
 
 def encode(batch: ExperienceBatch) -> bytes:
-    """Return the content of a file that holds a batch.
+    """Return the content of a file with a batch.
 
     Raises:
-        ConfigError: If the metadata are not what JSON takes, or observations are no numbers.
+        ConfigError: If the metadata cannot be written as JSON, or dense observations are not numbers.
     """
     file = io.BytesIO()
     for record in records(batch):
@@ -105,33 +105,33 @@ def encode(batch: ExperienceBatch) -> bytes:
 
 
 def decode(data: bytes) -> ExperienceBatch:
-    """Return the batch in a file's content, or in any whole records of one or several files, in their order.
+    """Return the batch of a file's content, or of any whole records of one or several files, in their order.
 
     Raises:
-        StorageError: If a record is damaged or torn (with its number and the byte where it begins), or is none of ours.
+        StorageError: If a record is damaged, cut off or of another kind; the text has its number and first byte.
     """
     return decode_file(io.BytesIO(data))
 
 
 def offsets(data: bytes) -> list[tuple[int, int]]:
-    """Return places from which on a file's content can be decoded on its own: number of the record, and its first byte.
+    """Return positions from which the content of a file can be decoded: the number of a record, and its first byte.
 
     Raises:
-        StorageError: If the lengths of the records are not those of a whole file.
+        StorageError: If the lengths of the records do not add up to the file.
     """
-    places = []
+    positions = []
     number = offset = 0
     try:
         while offset < len(data):
             if number % EVERY == 0:
-                places.append((number, offset))
+                positions.append((number, offset))
             following = offset + HEAD.size + length_of(data[offset : offset + HEAD.size]) + TAIL.size
             if following > len(data):
-                raise ValueError("the end within it")  # noqa: TRY301 - told with the others
+                raise ValueError("the end within it")  # noqa: TRY301 - the handler adds the record
             number, offset = number + 1, following
     except ValueError as error:
         raise StorageError(f"data: expected the whole of record {number} at byte {offset}, got {error}") from error
-    return places
+    return positions
 
 
 # --- Records ----------------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def masked(data: bytes) -> int:
 
 
 def framed(data: bytes) -> bytes:
-    """Return data as a record."""
+    """Return a record with the data."""
     length = len(data).to_bytes(8, "little")
     return b"".join((length, TAIL.pack(masked(length)), data, TAIL.pack(masked(data))))
 
@@ -186,11 +186,13 @@ def records(batch: ExperienceBatch) -> Iterator[bytes]:
         yield framed(example.SerializeToString())
         return
     if batch.dense is not None and batch.dense.observations.dtype.kind not in "biuf":
-        raise ConfigError(f"batch: expected observations that are numbers, got {batch.dense.observations.dtype}")
+        raise ConfigError(
+            f"batch: expected observations that are numbers, got {batch.dense.observations.dtype}: use another format"
+        )
     batch = closed(batch)
     header = header_of(batch)
     games = json.dumps(batch.game_ids).encode()
-    for low in range(0, len(batch), EVERY):  # tensors of all of them would be large
+    for low in range(0, len(batch), EVERY):  # tensors of a whole batch would be large
         for number, example in enumerate(examples(batch.slice(low, low + EVERY)), start=low):
             example.features.feature["header"].bytes_list.value.append(header)
             if number == 0:
@@ -199,12 +201,12 @@ def records(batch: ExperienceBatch) -> Iterator[bytes]:
 
 
 def examples(batch: ExperienceBatch) -> Iterator[Any]:
-    """Yield each experience of a slice of a ``closed`` batch as an ``Example``, but for the header."""
+    """Yield each experience of a slice of a ``closed`` batch as an ``Example``, without the header."""
     integers = {name: getattr(batch, name).astype(np.int64).tolist() for name in INTEGERS}
     tensors = {"state": batch.states(), "next_state": batch.next_states(), "reward": batch.reward}
     floats = {name: array.astype("<f4", copy=False) for name, array in tensors.items()}
     masks = {"action_mask": batch.action_masks(), "next_action_mask": batch.next_action_masks()}
-    pieces = fields_of(batch)
+    fields = fields_of(batch)
     for i in range(len(batch)):
         example = Example()
         feature = example.features.feature
@@ -215,43 +217,43 @@ def examples(batch: ExperienceBatch) -> Iterator[Any]:
             feature[name].float_list.value = array[i].tobytes()
         for name, mask in masks.items():
             feature[name].bytes_list.value.append(mask[i].tobytes())
-        for name, parts in pieces.items():
-            feature[name].bytes_list.value.append(parts[i])
+        for name, values in fields.items():
+            feature[name].bytes_list.value.append(values[i])
         yield example
 
 
 def decode_file(file: io.BufferedIOBase) -> ExperienceBatch:
-    """Return the batch in what a file still has; errors as in ``decode``, bytes counted as the file yields them."""
-    sources: dict[bytes, Source] = {}
+    """Return the batch in the rest of a file; errors as in ``decode``, with bytes counted from the present position."""
+    assemblers: dict[bytes, RecordAssembler] = {}
     batches: list[ExperienceBatch] = []
     number = offset = kept = 0
     try:
         while (data := next_data(file)) is not None:
             feature = Example.FromString(data).features.feature
-            pieces = {name: feature[name].bytes_list.value[0] for name in READ if name in feature}
-            if "batch" in pieces:
-                batches.append(decode_batch(pieces["batch"]))
+            values = {name: feature[name].bytes_list.value[0] for name in READ if name in feature}
+            if "batch" in values:
+                batches.append(decode_batch(values["batch"]))
                 kept += batches[-1].nbytes
             else:
-                header = pieces["header"]
-                if header not in sources:
-                    sources[header] = Source(header)
-                kept += sources[header].add(number, pieces)
-                if "games" in pieces:
-                    sources[header].add_games(pieces["games"])
+                header = values["header"]
+                if header not in assemblers:
+                    assemblers[header] = RecordAssembler(header)
+                kept += assemblers[header].add(number, values)
+                if "games" in values:
+                    assemblers[header].add_games(values["games"])
             if kept > MAX_BYTES:
-                raise ValueError(f"more than {MAX_BYTES} bytes of boards")  # noqa: TRY301 - told with the others
+                raise ValueError(f"more than {MAX_BYTES} bytes of boards")  # noqa: TRY301 - the handler adds the record
             number, offset = number + 1, offset + HEAD.size + len(data) + TAIL.size
     except Exception as error:
-        # Damaged bytes can make gzip, protobuf, json and numpy raise nearly anything.
+        # Damaged bytes can make gzip, protobuf, json and numpy raise many kinds of exceptions.
         raise StorageError(
             f"data: expected the whole of record {number} at byte {offset}, got {error} ({type(error).__name__})"
         ) from error
     try:
-        batches = [source.batch() for source in sources.values()] + batches
+        batches = [assembler.batch() for assembler in assemblers.values()] + batches
         if len(batches) == 1:
             return batches[0]
-        order = np.argsort([place for source in sources.values() for place in source.order])
+        order = np.argsort([number for assembler in assemblers.values() for number in assembler.order])
         return ExperienceBatch.concat(batches).select(order)
     except Exception as error:
         raise StorageError(

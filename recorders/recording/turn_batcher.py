@@ -37,8 +37,9 @@ from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.sink import Sink
+from generals_env.recorders.experience.stacked_frames import boards_of_frames
 from generals_env.recorders.recording.dense_capture import DenseObservationCapture
-from generals_env.recorders.sinks.pending_batches import WaitingBatches
+from generals_env.recorders.sinks.pending_batches import PendingBatches
 
 __all__ = [
     "MAX_WAITING_BYTES",
@@ -144,7 +145,7 @@ class TurnBatcher:
         self._parts: list[GameRange] = []  # all of them, or none before there is a board
         self._rows = 0  # boards in the only part
         self._full = 0  # with more boards than this the only part has no room for one turn more
-        self._unwritten = WaitingBatches(MAX_WAITING_BYTES)
+        self._unwritten = PendingBatches(MAX_WAITING_BYTES)
         self._overflow = "raise"
         self._offered = False  # whether the sink was given what waits, since there is the newest batch
         self._refuses = False  # the sink, the last time
@@ -167,7 +168,7 @@ class TurnBatcher:
 
     def limit(self, max_waiting_bytes: int, overflow: str) -> None:
         """Set how much may wait for a sink that refuses, and what happens then; see ``ExperienceRecorder``."""
-        self._unwritten = WaitingBatches(max_waiting_bytes)
+        self._unwritten = PendingBatches(max_waiting_bytes)
         self._overflow = overflow
 
     def check_process(self) -> None:
@@ -375,13 +376,8 @@ class TurnBatcher:
         to, counts = new.recording, new.recording.counts
         for old in (part.recording for part in olds if part.low < high and low < part.high):
             games = low + np.flatnonzero(old.present[low:high] >= 0)
-            reached = old.present[games].astype(np.int64)
-            needed = reached
-            for _ in range(self.recipe.frames - 1):
-                reached = old.packed.entries["previous"][reached]
-                reached = reached[reached >= 0]
-                needed = np.concatenate([needed, reached])
-            needed = np.unique(needed)
+            present = old.present[games].astype(np.int64)
+            needed = boards_of_frames(old.packed.entries["previous"], present, self.recipe.frames)
             start = int(counts[BOARDS])
             places = np.full(len(old.packed.tiles), -1, np.int32)
             places[needed] = np.arange(start, start + len(needed))
@@ -465,7 +461,7 @@ class TurnBatcher:
         while self._unwritten:
             with deferred():  # else Ctrl-C could come when the sink has taken the batch, which would be given to it again
                 self.sink.write(self._unwritten.first.batch)
-                recording = self._unwritten.pop().beside
+                recording = self._unwritten.pop().attachment
             if recording is not None:
                 self._keep(recording)
         self._refuses = False

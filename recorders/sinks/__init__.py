@@ -1,1 +1,1 @@
-"""Sinks that check, repeat, share out or drop experience on its way."""
+"""Sinks around other sinks: they validate, deduplicate, retry, or write to several at once."""

@@ -1,4 +1,4 @@
-"""Batches that a sink has not taken yet, in order and in bounded memory."""
+"""Holds the batches that a sink has not taken yet, in order, with their number and memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy.typing as npt
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import ExperienceBatch
 
-__all__ = ["OVERFLOWS", "Waiting", "WaitingBatches", "check_overflow", "held_bytes"]
+__all__ = ["OVERFLOWS", "PendingBatch", "PendingBatches", "check_overflow", "held_bytes"]
 
-#: What happens to a batch for which there is no room, in the words of ``ReplayBuffer`` and ``SpillBuffer``.
+#: What happens to a batch for which there is no room: the same values as of ``ReplayBuffer`` and ``SpillBuffer``.
 OVERFLOWS = ("raise", "block", "drop_oldest")
 
 
@@ -26,7 +26,7 @@ def check_overflow(overflow: Any) -> None:
 
 
 def held_bytes(batch: ExperienceBatch) -> int:
-    """Return how many bytes stay in memory as long as a batch does: its arrays may be parts of larger ones."""
+    """Return how many bytes a batch keeps in memory: of views, the whole arrays that they are views of."""
     arrays: list[npt.NDArray[Any]] = [batch.rows, *batch.boards]
     if batch.dense is not None:
         arrays += [batch.dense.observations, batch.dense.before, batch.dense.after]
@@ -40,80 +40,80 @@ def held_bytes(batch: ExperienceBatch) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
-    """A batch that waits.
+class PendingBatch:
+    """A batch in the queue.
 
     Attributes:
         batch: The batch.
-        nbytes: What it keeps in memory.
-        beside: What is kept with it.
+        nbytes: Bytes that it keeps in memory.
+        attachment: An object that the owner of the queue keeps with it.
     """
 
     batch: ExperienceBatch
     nbytes: int
-    beside: Any
+    attachment: Any
 
 
-class WaitingBatches:
-    """A queue of batches, with their number, experiences and bytes. It has a limit, but does not keep to it by itself.
+class PendingBatches:
+    """A queue of batches that counts their experiences and bytes. Its owner has to check its limits with ``is_full``.
 
     Attributes:
-        experiences: In all batches.
-        nbytes: What they keep in memory.
+        experiences: Experiences of all batches.
+        nbytes: Bytes that all batches keep in memory.
     """
 
     def __init__(self, max_bytes: int, max_batches: int | None = None) -> None:
-        """Set an empty queue up; it is full with ``max_batches`` in it, or when one more would take over ``max_bytes``."""
+        """Make an empty queue; it is full with ``max_batches`` in it, or when one more would exceed ``max_bytes``."""
         self.experiences = 0
         self.nbytes = 0
         self._max_bytes, self._max_batches = max_bytes, max_batches
-        self._queue: deque[Waiting] = deque()
+        self._queue: deque[PendingBatch] = deque()
 
     def __len__(self) -> int:
-        """Return how many batches wait."""
+        """Return the number of batches."""
         return len(self._queue)
 
-    def __iter__(self) -> Iterator[Waiting]:
-        """Return all, the oldest first."""
+    def __iter__(self) -> Iterator[PendingBatch]:
+        """Iterate over the batches, the oldest first."""
         return iter(self._queue)
 
     @property
-    def first(self) -> Waiting:
-        """The oldest."""
+    def first(self) -> PendingBatch:
+        """The oldest batch."""
         return self._queue[0]
 
-    def append(self, batch: ExperienceBatch, beside: Any = None) -> Waiting:
-        """Put a batch behind all others."""
-        waiting = Waiting(batch, held_bytes(batch), beside)
-        self._queue.append(waiting)
+    def append(self, batch: ExperienceBatch, attachment: Any = None) -> PendingBatch:
+        """Put a batch at the end."""
+        pending = PendingBatch(batch, held_bytes(batch), attachment)
+        self._queue.append(pending)
         self.experiences += len(batch)
-        self.nbytes += waiting.nbytes
-        return waiting
+        self.nbytes += pending.nbytes
+        return pending
 
-    def pop(self) -> Waiting:
-        """Take the oldest out."""
-        return self._taken_out(self._queue.popleft())
+    def pop(self) -> PendingBatch:
+        """Remove and return the oldest batch."""
+        return self._uncount(self._queue.popleft())
 
-    def drop(self, number: int) -> Waiting:
-        """Take out the batch that this many others are older than."""
-        waiting = self._queue[number]
+    def drop(self, number: int) -> PendingBatch:
+        """Remove and return a batch, 0 being the oldest one."""
+        pending = self._queue[number]
         del self._queue[number]
-        return self._taken_out(waiting)
+        return self._uncount(pending)
 
     def clear(self) -> int:
-        """Take all out, and return how many experiences there were."""
+        """Remove all batches, and return how many experiences they had."""
         count = self.experiences
         self._queue.clear()
         self.experiences = self.nbytes = 0
         return count
 
     def is_full(self, size: int = 0) -> bool:
-        """Return whether there is no room for a batch of ``size`` bytes; one batch always has room."""
+        """Return whether there is no room for a batch of ``size`` bytes; an empty queue has room for any batch."""
         if not self._queue:
             return False
         return self.nbytes + size > self._max_bytes or (self._max_batches is not None and len(self._queue) >= self._max_batches)
 
-    def _taken_out(self, waiting: Waiting) -> Waiting:
-        self.experiences -= len(waiting.batch)
-        self.nbytes -= waiting.nbytes
-        return waiting
+    def _uncount(self, pending: PendingBatch) -> PendingBatch:
+        self.experiences -= len(pending.batch)
+        self.nbytes -= pending.nbytes
+        return pending

@@ -1,4 +1,4 @@
-"""A sink that tries again what its sink refuses for a while."""
+"""Retries writes to a sink that fails for a while."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["RetryingSink"]
 
 @pickled_as("generals_env.recorders")
 class RetryingSink(NotCopied, ClosingSink):
-    """Passes batches on to a sink, and tries again what fails: by default 5 times, after 0.1, 0.2, 0.4 and 0.8 seconds.
+    """Writes batches to a sink, and repeats calls that fail: by default 5 tries, after 0.1, 0.2, 0.4 and 0.8 seconds.
 
-    It relies on a sink that raises not having taken the batch. In a process that was forked off the one that made it,
-    ``write`` and ``flush`` raise ``StateError``, and ``close`` does nothing.
+    The sink must not have taken a batch for which it raises. In a process that was forked off the one that made the
+    ``RetryingSink``, ``write`` and ``flush`` raise ``StateError``, and ``close`` does nothing.
 
     Attributes:
         sink: The sink.
-        retry: How often, and when.
+        retry: Number and times of the tries.
     """
 
     _instead = "make another RetryingSink of a sink of its own"
@@ -36,15 +36,15 @@ class RetryingSink(NotCopied, ClosingSink):
         """Write to ``sink``.
 
         Args:
-            sink: A sink, or what ``open_sink`` makes one of.
-            retry: How often, and when: a ``Retry``, or a mapping of its fields.
+            sink: A sink, or a path or URL that ``open_sink`` takes.
+            retry: Number and times of the tries: a ``Retry``, or a mapping of its fields.
         """
         self.sink = open_sink(sink)
         self.retry = as_config("retry", Retry, retry, Retry())
         self._owner = Owner()
 
     def write(self, batch: ExperienceBatch) -> Any:
-        """Pass a batch on; what the sink raises at last is raised here."""
+        """Write a batch to the sink; the error of the last try is raised here."""
         self._owner.check("sink")
 
         def write() -> Any:
@@ -54,11 +54,11 @@ class RetryingSink(NotCopied, ClosingSink):
         return self.retry.call("write", write)
 
     def flush(self) -> None:
-        """Flush the sink, likewise."""
+        """Flush the sink, with the same tries."""
         self._owner.check("sink")
         self.retry.call("flush", self.sink.flush)
 
     def close(self) -> None:
-        """Close the sink, likewise."""
+        """Close the sink, with the same tries."""
         if self._owner.is_here:
             self.retry.call("close", self.sink.close)

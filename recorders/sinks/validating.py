@@ -1,4 +1,4 @@
-"""A sink that lets only sound experience pass, and counts why other experience was not."""
+"""Validates experiences on their way to a sink, and counts the rejected ones by reason."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ __all__ = [
     "Validator",
 ]
 
-MAX_SOURCES = 65536  # whose last sequence number is remembered
+MAX_SOURCES = 65536  # sources whose last sequence number is remembered
 
 
 @pickled_as("generals_env.recorders")
 class Validator:
     """Checks batches, and their sequence numbers across batches.
 
-    A recorder counts its experiences without gaps. Its batches are known by ``metadata["run"]``; all without that are one
-    source. The first experience of a source may have any number, each after that has to have a higher one. So a validator
-    belongs where batches come as they were recorded: behind sampling, merging or a server that many write to, turn
-    ``sequences`` off.
+    A recorder numbers its experiences without gaps. ``metadata["run"]`` names the recorder of a batch; all batches without it
+    count as one source. The first experience of a source may have any sequence number, each further one has to have a higher
+    one. So check sequence numbers where batches arrive as they were recorded; after sampling or merging, or in a server with
+    many clients, turn ``sequences`` off.
     """
 
     def __init__(self, sequences: bool = True) -> None:
-        """Remember no source yet.
+        """Make a validator that has seen no source.
 
         Args:
             sequences: Whether to check sequence numbers.
@@ -48,23 +48,23 @@ class Validator:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle what is remembered, not the lock."""
+        """Return the state without the lock, for copies and pickles."""
         with self._lock:
             return {"sequences": self.sequences, "_last": self._last.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take up what ``__getstate__`` gave."""
+        """Restore the state of ``__getstate__``."""
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
     def check(self, batch: ExperienceBatch) -> Validation:
-        """Return what is wrong with the experiences of a batch; nothing is remembered before ``accept``."""
+        """Return which experiences of a batch are invalid; sequence numbers are remembered by ``accept`` only."""
         reasons = validate(batch).reasons
         if not self.sequences or not len(batch):
             return Validation(reasons)
         numbers = batch.sequence
         with self._lock:
-            last = self._last.get(source_of(batch), max(int(numbers[0]), 0) - 1)  # below 0 there are none
+            last = self._last.get(source_of(batch), max(int(numbers[0]), 0) - 1)  # numbers below 0 are repeats
         highest = np.maximum.accumulate(np.concatenate([[last], numbers]))
         repeated = numbers <= highest[:-1]
         reasons[repeated & (reasons == Reason.FINE)] = Reason.SEQUENCE_REPEAT
@@ -72,7 +72,7 @@ class Validator:
         return Validation(reasons, missing, int(highest[-1]))
 
     def accept(self, batch: ExperienceBatch, validation: Validation) -> None:
-        """Remember the sequence numbers of a batch that was checked."""
+        """Remember the sequence numbers of a checked batch."""
         if validation.last is None:
             return
         with self._lock:
@@ -83,33 +83,35 @@ class Validator:
 
 
 def source_of(batch: ExperienceBatch) -> str:
-    """Return what the recorder of a batch is known by."""
+    """Return the run id of the recorder of a batch."""
     return str(batch.metadata.get("run", ""))
 
 
 @pickled_as("generals_env.recorders")
 class ValidatingSink(NotCopied):
-    """Hands on sound experience, and counts the rest by reason.
+    """Writes valid experiences to another sink, and counts the others by reason.
 
-    A batch that the next sink refuses (it raises) changes nothing: it may come again. Any number of threads may write, one
-    after another.
+    A batch that the next sink refuses (its ``write`` raises) is not counted: it may be written again. Writes from several
+    threads run one after another.
     """
 
     _instead = "make another ValidatingSink of a sink of its own; Validators can be copied"
 
     def __init__(self, sink: Sink, validator: Validator | None = None, on_invalid: str = "drop") -> None:
-        """Hand on to ``sink``.
+        """Write to ``sink``.
 
         Args:
-            sink: Where to.
-            validator: What to check with; a new one without.
-            on_invalid: ``"drop"`` hands on the other experiences of a batch, ``"raise"`` none of it.
+            sink: The next sink.
+            validator: Checks the batches; None for a new one.
+            on_invalid: ``"drop"`` writes the valid experiences of a batch, ``"raise"`` refuses the whole batch.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument has the wrong type or value.
         """
         if not isinstance(sink, Sink):
-            raise ConfigError(f"sink: expected an object with write, flush and close, got {sink!r}")
+            raise ConfigError(
+                f"sink: expected an object with write, flush and close, got {sink!r}: open a path with DatasetWriter(path)"
+            )
         if validator is not None and not isinstance(validator, Validator):
             raise ConfigError(f"validator: expected a Validator, got {validator!r}")
         if on_invalid not in ("drop", "raise"):
@@ -126,29 +128,29 @@ class ValidatingSink(NotCopied):
 
     @property
     def counters(self) -> Counter[str]:
-        """How many experiences were rejected for each reason, by its label, and as ``sequence_gap`` how many never came.
+        """Rejected experiences by the label of the reason, and missing sequence numbers as ``sequence_gap``.
 
-        With ``"raise"`` those of refused batches are counted each time the batch comes.
+        With ``"raise"`` the experiences of a refused batch are counted each time the batch is written.
         """
         with self._counting:
             return self._counters.copy()
 
     @property
     def passed(self) -> int:
-        """Experiences handed on so far."""
+        """Experiences written to the next sink so far."""
         return self._passed
 
     def write(self, batch: ExperienceBatch) -> None:
-        """Hand on the experiences of ``batch`` that are sound: the batch itself if all are, nothing if none is.
+        """Write the valid experiences of ``batch`` to the next sink: the batch itself if all are, no batch if none is.
 
         Raises:
-            ConfigError: If some are not, with ``"raise"``.
+            ConfigError: If some are invalid, with ``"raise"``.
             StateError: After ``close``, or in a process that was forked off the one that made the sink.
         """
         self._owner.check("sink")  # before the lock: a thread of the parent may hold it for ever
         with self._writing:
             if self._closed:
-                raise StateError("write: expected an open sink, got one that is closed")
+                raise StateError("write: expected an open sink, got one that is closed: make a new one")
             validation = self._validator.check(batch)
             good, counts = validation.good, validation.counts()
             rejected = len(batch) - int(good.sum())
@@ -173,7 +175,7 @@ class ValidatingSink(NotCopied):
         self._sink.flush()
 
     def close(self) -> None:
-        """Close the next sink and take no more; a forked child leaves that to its parent."""
+        """Close the next sink, and refuse further batches; does nothing in a forked process."""
         if not self._owner.is_here:
             return
         with self._writing:

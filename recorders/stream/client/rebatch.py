@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.stream.client.position import Position
 
 __all__ = ["rebatch"]
@@ -26,7 +27,7 @@ def rebatch(
     count = 0
     position: Position | None = None
     for batch, after in received:
-        fits = not pending or not batch or kind_of(batch) == kind_of(pending[0])
+        fits = not pending or not batch or BatchKind.of(batch).joins(BatchKind.of(pending[0]))
         if pending and position is not None and not (fits and after.stream_id == position.stream_id):
             yield ExperienceBatch.concat(pending), position
             pending, count = [], 0
@@ -47,9 +48,3 @@ def rebatch(
         pending, count = ([rest.compact()] if len(rest) else []), len(rest)
     if pending and position is not None:
         yield ExperienceBatch.concat(pending), position
-
-
-def kind_of(batch: ExperienceBatch) -> tuple[object, ...]:
-    """Return the properties that batches must share to be concatenated."""
-    dense = batch.dense and (batch.dense.observations.dtype, batch.state_shape)
-    return batch.players, batch.recipe, dense

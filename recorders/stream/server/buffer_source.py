@@ -11,7 +11,7 @@ from grpc import StatusCode
 from generals_env.errors import StateError
 from generals_env.recorders.buffers.replay_buffer import NoRoomError, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 from generals_env.recorders.stream.server.encoded_range_cache import RANGE_SIZE, EncodedRangeCache
 from generals_env.recorders.stream.server.experience_source import EncodedRange, SourceCursor, StreamFilter
 from generals_env.recorders.stream.server.grpc_status import CallRejectedError
@@ -47,7 +47,7 @@ class BufferSource:
         """See ``ExperienceSource``. A buffer that blocks or raises when full keeps what a consumer has not acknowledged."""
         return BufferSourceCursor(self._buffer, self._cache, first, stream_filter, consumer)
 
-    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, StatisticsColumns]]:
         """See ``ExperienceSource``."""
         while first < following and (found := self._buffer.columns(first, min(READ, following - first))) is not None:
             first, parts = found

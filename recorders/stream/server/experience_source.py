@@ -17,8 +17,8 @@ import numpy.typing as npt
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 from generals_env.recorders.stream.protocol.sequences import set_sequences
 
 __all__ = ["EncodedRange", "ExperienceSource", "SourceCursor", "StreamFilter"]
@@ -155,7 +155,7 @@ class ExperienceSource(Protocol):
             consumer: Whether a consumer reads with it: a buffer that can wait then keeps what it has not received.
         """
 
-    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, StatisticsColumns]]:
         """Yield columns of the held experiences among ``first`` to ``following - 1``, each with its first sequence.
 
         Raises:

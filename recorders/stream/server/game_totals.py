@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import MAX_PLAYERS
-from generals_env.recorders.experience.counted_columns import Columns
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 
 __all__ = ["GameTotals", "Rows", "merge_rows"]
 
@@ -72,7 +72,7 @@ class GameTotals:
         """Return the ids of games by their indices."""
         return [self._ids[index] for index in indices.tolist()]
 
-    def add(self, columns: Columns) -> Rows:
+    def add(self, columns: StatisticsColumns) -> Rows:
         """Add experiences to the counts, and return one row for each, in their order."""
         indices = np.zeros(len(columns.game_ids), np.int32)
         for game in np.unique(columns.game).tolist():

@@ -12,7 +12,7 @@ from generals_env.engine.boards import empty_boards
 from generals_env.engine.packed.packing import pack
 from generals_env.errors import StateError, StorageError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.experience.counted_columns import Columns, columns_of
+from generals_env.recorders.experience.statistics_columns import StatisticsColumns, statistics_columns
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog
@@ -59,7 +59,7 @@ class LogSource:
         """See ``ExperienceSource``."""
         return LogSourceCursor(self._log, first, stream_filter)
 
-    def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
+    def columns(self, first: int, following: int) -> Iterator[tuple[int, StatisticsColumns]]:
         """See ``ExperienceSource``."""
         cursor = self.cursor(first, StreamFilter())
         try:
@@ -67,7 +67,7 @@ class LogSource:
                 flags = (batch.sequence >= first) & (batch.sequence < following)
                 batch = batch if flags.all() else batch.select(flags)
                 if len(batch):
-                    yield int(batch.sequence[0]), columns_of(batch)
+                    yield int(batch.sequence[0]), statistics_columns(batch)
         finally:
             cursor.close()
 

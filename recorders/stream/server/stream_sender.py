@@ -18,6 +18,7 @@ from grpc import StatusCode
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.record_encoder import append_records, encode_records, split_by_size
 from generals_env.recorders.stream.server.experience_source import ExperienceSource, SourceCursor
@@ -230,21 +231,11 @@ def group_by_kind(batches: Sequence[ExperienceBatch]) -> list[list[ExperienceBat
     """Group consecutive batches that can be concatenated without padding or loss of metadata."""
     groups: list[list[ExperienceBatch]] = []
     for batch in batches:
-        if groups and all(get(batch) == get(groups[-1][-1]) for get in KIND):
+        if groups and BatchKind.of(batch) == BatchKind.of(groups[-1][-1]):
             groups[-1].append(batch)
         else:
             groups.append([batch])
     return groups
-
-
-#: Properties that batches of a group must share.
-KIND: tuple[Callable[[ExperienceBatch], Any], ...] = (
-    lambda batch: batch.shape,
-    lambda batch: batch.players,
-    lambda batch: batch.recipe,
-    lambda batch: batch.metadata,
-    lambda batch: batch.dense and (batch.dense.observations.dtype, batch.dense.observations.shape[1:]),
-)
 
 
 def missed_suffix(missed: int) -> bytes:

@@ -284,8 +284,8 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda d: d.filter(game_ids="one"), "game_ids: expected a list of them or None, got 'one'"),
-        (lambda d: d.filter(player_ids=["0"]), "player_ids: expected a list of them or None"),
+        (lambda d: d.filter(game_ids="one"), "game_ids: expected a list of strings or None, got 'one'"),
+        (lambda d: d.filter(player_ids=["0"]), "player_ids: expected a list of integers or None"),
         (lambda d: d.filter(min_turn=1.5), "min_turn: expected"),
         (lambda d: d.batches(0), "batch_size: expected"),
         (lambda d: d.shuffled(0), "shuffle_buffer: expected"),

@@ -157,7 +157,7 @@ def test_what_is_no_layout_or_dtype_is_refused() -> None:
         batch.states(layout="large")
     with pytest.raises(ConfigError, match="dtype: expected float32 or float16, got float64"):
         batch.states(dtype=np.float64)
-    with pytest.raises(ConfigError, match="recipe: expected boards with what the players remember, got none"):
+    with pytest.raises(ConfigError, match="recipe: expected boards with the memory of the players, got none"):
         replace(batch, recipe=Recipe(memory=True)).states()
 
 
@@ -185,9 +185,9 @@ def test_recipes_are_what_the_wrappers_do(full: bool, memory: bool, frames: int)
     other = played(3, 3, recipe, **KINDS[1], observation=recipe.layout).batch
     whole = ExperienceBatch.concat([other, batch])  # its first board is not the first of all
     assert same(derived(whole.slice(len(other), len(whole))), derived(batch))
-    picked = batch.select(np.arange(len(batch))[::-17])  # links to earlier boards, too
-    assert len(picked.boards.tiles) < len(batch.boards.tiles)
-    assert same(derived(picked), rows_of(derived(batch), slice(None, None, -17)))
+    take_rows = batch.select(np.arange(len(batch))[::-17])  # links to earlier boards, too
+    assert len(take_rows.boards.tiles) < len(batch.boards.tiles)
+    assert same(derived(take_rows), rows_of(derived(batch), slice(None, None, -17)))
 
 
 def test_all_tensors_come_at_once() -> None:
@@ -247,14 +247,14 @@ def test_any_experiences_can_be_selected(kind: str) -> None:
     flags = np.arange(count) % 3 == 1
     indices: list[Any] = [flags, flags.tolist(), [0], [-1, 0, -count, count - 1, 5, 5], np.arange(count)[::-1], [], np.zeros(0)]
     for index in [*indices, np.zeros(count, np.bool_), np.array([3, 2], np.uint8)]:
-        picked = batch.select(index)
+        take_rows = batch.select(index)
         numbers = np.asarray(index) if len(index) else np.zeros(0, np.int64)
-        assert same(derived(picked), rows_of(everything, numbers))
-        reached = np.unique(picked.rows[["state_index", "next_state_index"]].tolist())
-        assert batch.recipe.frames > 1 or len(picked.boards.tiles) == len(reached)
-        assert picked.game_ids == batch.game_ids[: len(picked)]
-        assert not np.shares_memory(picked.boards.tiles, batch.boards.tiles)
-        assert picked.dense is None or len(picked.dense.observations) == len(reached)
+        assert same(derived(take_rows), rows_of(everything, numbers))
+        reached = np.unique(take_rows.rows[["state_index", "next_state_index"]].tolist())
+        assert batch.recipe.frames > 1 or len(take_rows.boards.tiles) == len(reached)
+        assert take_rows.game_ids == batch.game_ids[: len(take_rows)]
+        assert not np.shares_memory(take_rows.boards.tiles, batch.boards.tiles)
+        assert take_rows.dense is None or len(take_rows.dense.observations) == len(reached)
     two = ExperienceBatch.concat([batch, replace(batch, game_ids=("other",))])
     assert two.select([count]).game_ids == ("other",)
     for wrong in (count, -count - 1, [[0]], [0.5], flags[1:], ["a"], np.zeros((1, count), np.bool_)):
@@ -362,12 +362,12 @@ def test_what_does_not_go_together_is_refused() -> None:
     flat = replace(flat, dense=replace(flat.dense, observations=flat.dense.observations.reshape(-1, 6)))
     for batches, message in (
         ([], "batches: expected one or more, got none"),
-        ([batch, sample("plain", **KINDS[0])], "batches: expected games of 3 players, got some of 2"),
+        ([batch, sample("plain", **KINDS[0])], "batches: expected games of 3 players, got 2"),
         ([batch, replace(batch, recipe=Recipe("full"))], "batches: expected observations made as"),
         ([batch, dense_of(batch)], "batches: expected observations made as"),
-        ([dense_of(batch), dense_of(batch, "float64")], "batches: expected observations of .*float32.*, got some of .*float64"),
-        ([dense_of(batch), flat], "batches: expected observations of .*2, 3.*, got some of .*6"),
-        ([dense_of(batch), dense_of(batch.padded(9, 9))], "shape: expected 6x7, as observations of other wrappers cannot"),
+        ([dense_of(batch), dense_of(batch, "float64")], "batches: expected observations of .*float32.*, got .*float64"),
+        ([dense_of(batch), flat], "batches: expected observations of .*2, 3.*, got .*6"),
+        ([dense_of(batch), dense_of(batch.padded(9, 9))], "shape: expected 6x7, as dense observations cannot be padded"),
     ):
         with pytest.raises(ConfigError, match=message):
             ExperienceBatch.concat(batches)

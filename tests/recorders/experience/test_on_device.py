@@ -237,9 +237,9 @@ def test_parts_of_batches_are_expanded_alike(device: str, monkeypatch: pytest.Mo
         assert_equal(batch.slice(10, 13), device)
         assert_equal(batch.select(np.arange(0, 90, 7)), device)
         whole = assert_equal(batch, device)
-        monkeypatch.setattr(torch_tensors, "ROOM", 7 * batch.shape[0] * batch.shape[1])
+        monkeypatch.setattr(torch_tensors, "MAX_TILES", 7 * batch.shape[0] * batch.shape[1])
         assert same(assert_equal(batch, device), whole)
-        monkeypatch.setattr(torch_tensors, "ROOM", 1)
+        monkeypatch.setattr(torch_tensors, "MAX_TILES", 1)
         assert same(assert_equal(batch, device), whole)
         assert_equal(batch.slice(0, 0), device)
         plain = replace(batch, recipe=Recipe(layout))
@@ -300,7 +300,7 @@ def test_a_batch_offers_it(device: str) -> None:
 
 def test_memory_that_was_not_kept_is_asked_for() -> None:
     batch = replace(odd_batch(np.random.default_rng(9), 2, Recipe()), recipe=Recipe(memory=True))
-    with pytest.raises(ConfigError, match=r"recipe: expected boards with what the players remember, got none"):
+    with pytest.raises(ConfigError, match=r"recipe: expected boards with the memory of the players, got none"):
         expand_on(batch, "cpu")
 
 

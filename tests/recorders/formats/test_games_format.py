@@ -49,7 +49,7 @@ def there_and_back(batch: ExperienceBatch) -> ExperienceBatch:
 
 def kept(batch: ExperienceBatch) -> int:
     """Return how many boards are in a file of a batch."""
-    return int(np.count_nonzero(form.ways_of(by_game(batch)) == KEPT))
+    return int(np.count_nonzero(form.origins_of(by_game(batch)) == KEPT))
 
 
 # --- What is played ---------------------------------------------------------------------------------------------------
@@ -249,12 +249,12 @@ def test_headers_that_are_made_up_are_refused_before_they_cost_memory(monkeypatc
 def test_games_that_another_engine_played_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A move less is what other rules come to: all is well with the file, but not with the boards to which it leads."""
     (batch,) = games_of("two players", 1)
-    ways = form.ways_of(batch)
+    ways = form.origins_of(batch)
     rows = batch.rows.copy()
     rows["action"][np.flatnonzero(batch.action < 8 * 42)[5]] = 8 * 42
-    monkeypatch.setattr(form, "ways_of", lambda _: ways)
+    monkeypatch.setattr(form, "origins_of", lambda _: ways)
     assert same(contents(form.decode(form.encode(batch))), contents(batch))
-    with pytest.raises(StorageError, match="got ValueError: boards: expected to play to those that were written, got others"):
+    with pytest.raises(StorageError, match="got ValueError: boards: expected the boards that were written after playing"):
         form.decode(form.encode(replace(batch, rows=rows)))
 
 

@@ -387,7 +387,7 @@ def test_what_has_no_place_in_a_record_is_refused() -> None:
 
 def test_pieces_have_the_names_that_are_read() -> None:
     batch = standalone_records.closed(simple())
-    assert sorted(standalone_records.pieces_of(batch)) == sorted(standalone_records.PIECES)
+    assert sorted(standalone_records.fields_of(batch)) == sorted(standalone_records.FIELDS)
 
 
 def test_a_record_holds_no_piece_twice() -> None:

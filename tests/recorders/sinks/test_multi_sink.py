@@ -219,7 +219,7 @@ def test_with_any_one_that_succeeds_is_enough(batches: list[ExperienceBatch]) ->
 
 def test_with_any_a_slow_sink_holds_nobody_up_and_misses_the_oldest_when_too_much_waits(batches: list[ExperienceBatch]) -> None:
     slow, fast = Slow(), Memory()
-    sink = MultiSink([slow, fast], policy="any", most_waiting=3)
+    sink = MultiSink([slow, fast], policy="any", max_waiting=3)
     results = [sink.write(batches[0])]
     assert slow.begun.wait(PATIENCE)
     results += [sink.write(batch) for batch in 6 * batches[:1]]
@@ -234,11 +234,11 @@ def test_with_any_a_slow_sink_holds_nobody_up_and_misses_the_oldest_when_too_muc
     assert len(slow) == 3
 
 
-@pytest.mark.parametrize("limit", [{"most_waiting": 2}, {"max_waiting_bytes": 1}])
+@pytest.mark.parametrize("limit", [{"max_waiting": 2}, {"max_waiting_bytes": 1}])
 def test_without_room_write_raises_and_no_sink_takes_the_batch(batches: list[ExperienceBatch], limit: dict[str, Any]) -> None:
     sick, well = Sick(), Memory()
     sink = MultiSink([sick, well], **limit)
-    room = limit.get("most_waiting", 1)
+    room = limit.get("max_waiting", 1)
     for batch in batches[:room]:
         sink.write(batch)
     for _ in range(2):
@@ -254,7 +254,7 @@ def test_without_room_write_raises_and_no_sink_takes_the_batch(batches: list[Exp
 
 def test_without_room_write_waits_or_gives_up_the_oldest(batches: list[ExperienceBatch]) -> None:
     sick = Sick()
-    sink = MultiSink([sick, Memory()], most_waiting=1, overflow="drop_oldest")
+    sink = MultiSink([sick, Memory()], max_waiting=1, overflow="drop_oldest")
     for batch in batches[:3]:
         sink.write(batch)
     assert (sink.lost, sink.waiting) == ([74, 0], [37, 0])
@@ -263,7 +263,7 @@ def test_without_room_write_waits_or_gives_up_the_oldest(batches: list[Experienc
     assert numbers(sick) == batches[2].sequence.tolist()
 
     slow = Slow()
-    sink = MultiSink([slow, Memory()], "any", most_waiting=1, overflow="block")
+    sink = MultiSink([slow, Memory()], "any", max_waiting=1, overflow="block")
     sink.write(batches[0])
     writing = threading.Thread(target=sink.write, args=(batches[1],))
     writing.start()
@@ -324,7 +324,7 @@ def test_places_and_arguments_are_checked_before_anything_is_written(tmp_path: P
         ("runs/a", {}, "sinks: expected one or more, got 'runs/a'"),
         ([5], {}, "sink: expected a path"),
         ([opened], {"policy": "most"}, "policy: expected one of all, any, got 'most'"),
-        ([opened], {"most_waiting": 0}, "most_waiting: expected"),
+        ([opened], {"max_waiting": 0}, "max_waiting: expected"),
         ([opened], {"max_waiting_bytes": 0}, "max_waiting_bytes: expected"),
         ([opened], {"overflow": "wait"}, "overflow: expected one of raise, block, drop_oldest, got 'wait'"),
     ]
@@ -334,3 +334,11 @@ def test_places_and_arguments_are_checked_before_anything_is_written(tmp_path: P
     with pytest.raises(ConfigError, match="sink: expected a path, an object"):
         ExperienceRecorder(generals_env.parallel_env(), [])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_former_name_of_max_waiting_is_taken_with_a_warning(batches: list[ExperienceBatch]) -> None:
+    with pytest.warns(DeprecationWarning, match="most_waiting is now called max_waiting: use max_waiting"):
+        sink = MultiSink([Sick(), Memory()], most_waiting=1)
+    sink.write(batches[0])
+    with pytest.raises(StorageError, match="write: expected room"):
+        sink.write(batches[1])

@@ -13,8 +13,8 @@ from support.helpers import same
 from support.recorded import cut, games_of, record_game, renamed
 
 from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer
-from generals_env.recorders.experience.counted_columns import columns_of
 from generals_env.recorders.experience.recipe import Recipe, Shaping
+from generals_env.recorders.experience.statistics_columns import statistics_columns
 from generals_env.recorders.stream.server.buffer_source import BufferSource
 from generals_env.recorders.stream.server.log_source import LogSource
 from generals_env.recorders.stream.server.statistics import Statistics
@@ -137,7 +137,7 @@ def test_columns_of_a_buffer_are_those_of_its_experiences(store: str, kind: str)
         batch = buffer.read(low, count)
         assert found is not None
         assert batch is not None
-        wanted = columns_of(batch)
+        wanted = statistics_columns(batch)
         assert found[0] == batch.sequence[0]
         assert [name for part in found[1] for name in np.array(part.game_ids)[part.game].tolist()] == batch.game_id.tolist()
         for name in ("player_id", "rewards", "collected_at"):

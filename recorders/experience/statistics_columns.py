@@ -1,4 +1,4 @@
-"""What of experiences is counted, in columns without their boards: cheap to read wherever experiences are kept."""
+"""Defines the columns of experiences that statistics need, without boards, so that stores read them cheaply."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy.typing as npt
 
 from generals_env.recorders.experience.batch import ExperienceBatch
 
-__all__ = ["Columns", "columns_of"]
+__all__ = ["StatisticsColumns", "statistics_columns"]
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class StatisticsColumns:
     """Some columns of n experiences; see ``ExperienceBatch``.
 
     Attributes:
-        game_ids: One string a game.
+        game_ids: One string per game.
         game: (n,) int32, index into ``game_ids``.
         player_id: (n,) int8.
-        rewards: (n,) float32, as the learner was given them.
+        rewards: (n,) float32, as ``ExperienceBatch.rewards`` returns them.
         collected_at: (n,) int64.
     """
 
@@ -31,10 +31,10 @@ class Columns:
     collected_at: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Return how many experiences there are."""
+        """Return the number of experiences."""
         return len(self.game)
 
 
-def columns_of(batch: ExperienceBatch) -> Columns:
+def statistics_columns(batch: ExperienceBatch) -> StatisticsColumns:
     """Return the columns of a batch."""
-    return Columns(batch.game_ids, batch.game, batch.player_id, batch.rewards(), batch.collected_at)
+    return StatisticsColumns(batch.game_ids, batch.game, batch.player_id, batch.rewards(), batch.collected_at)

@@ -1,4 +1,4 @@
-"""One of several sinks that are written to at once: what it has not taken yet, and the thread that gives it to it."""
+"""Queues batches for a sink and writes them from a thread, so that other sinks do not wait for it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from typing import Any
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
-from generals_env.recorders.sinks.pending_batches import Waiting, WaitingBatches
+from generals_env.recorders.sinks.pending_batches import PendingBatch, PendingBatches
 
 __all__ = ["QueueSink"]
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds until a sink that refuses is tried again, though nothing new is written
+FIRST_PAUSE, MAX_PAUSE = 1.0, 30.0  # seconds until a refused batch is offered again if no other is written meanwhile
 
-CLOSING_PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between the last tries
+CLOSING_PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between the tries of ``close``
 
 
 class QueueSink:
-    """A sink, a queue of the batches that it has not taken yet, and a thread, so that other sinks do not wait for it.
+    """A sink with a queue of batches and a thread that writes them to it in order.
 
-    A batch that the sink refuses stays in the queue, with those behind it, and is given again: once for every batch that is
-    written, by ``flush`` and ``close``, and from time to time. One for which the sink raises ``ConfigError`` is wrong and
-    will always be: it is given up, and the next one follows.
+    A batch that the sink refuses stays at the head of the queue, and is offered again: once for every batch that is written, by
+    ``flush`` and ``close``, and from time to time. A batch for which the sink raises ``ConfigError`` can never be written: it
+    is dropped, and the next one follows.
 
     Attributes:
         sink: The sink.
-        lost: Experiences that it will never have.
-        error: What it raised last, None if all went well.
+        lost: Experiences that were dropped.
+        error: The last error of the sink, None if there was none.
     """
 
     def __init__(self, sink: Sink, max_batches: int, max_bytes: int) -> None:
@@ -43,68 +43,69 @@ class QueueSink:
         self.error: BaseException | None = None
         self._name = type(sink).__name__
         self._changed = threading.Condition()
-        self._waiting = WaitingBatches(max_bytes, max_batches)  # each with a future for what becomes of it
-        self._is_giving = False  # whether the first of them is with the sink
+        self._queue = PendingBatches(max_bytes, max_batches)  # the attachment of each is the future of its first try
+        self._is_writing = False  # whether the sink is writing the first of them
         self._refuses = False
-        self._wrong = 0  # experiences given up since ``flush`` has told of such
-        self._tries = 0  # that were asked for
+        self._wrong = 0  # experiences dropped after a ConfigError since the last ``flush`` that raised for them
+        self._tries = 0  # requested by ``put``
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._is_over = False
         threading.Thread(target=self._run, daemon=True, name=f"sink {self._name}").start()
 
-    # --- What others call -----------------------------------------------------------------------------------------
+    # --- Called from other threads --------------------------------------------------------------------------------
 
     @property
     def waiting(self) -> int:
-        """Experiences that wait."""
-        return self._waiting.experiences
+        """Experiences in the queue."""
+        return self._queue.experiences
 
     def is_full(self, size: int) -> bool:
-        """Return whether there is no room for a batch that takes ``size`` bytes."""
+        """Return whether the queue has no room for a batch of ``size`` bytes."""
         with self._changed:
-            return self._waiting.is_full(size)
+            return self._queue.is_full(size)
 
     def wait_for_room(self, size: int, seconds: float) -> bool:
-        """Return whether there is room, after waiting for it."""
+        """Wait up to ``seconds`` for room for a batch of ``size`` bytes; return whether there is room."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting.is_full(size), seconds)
+            return self._changed.wait_for(lambda: not self._queue.is_full(size), seconds)
 
     def drop_oldest(self, size: int) -> None:
-        """Give up the oldest batches until there is room, but not the one that is with the sink."""
+        """Drop the oldest batches until there is room, but not the one that the sink is writing."""
         with self._changed:
-            kept = int(self._is_giving)
-            while self._waiting.is_full(size) and len(self._waiting) > kept:
-                text = f"sink: expected {self._name} to keep up, got {len(self._waiting)} batches waiting"
-                dropped = self._waiting.drop(kept)
+            kept = int(self._is_writing)
+            while self._queue.is_full(size) and len(self._queue) > kept:
+                text = f"sink: expected {self._name} to keep up, got {len(self._queue)} batches waiting: raise max_waiting"
+                dropped = self._queue.drop(kept)
                 self.lost += len(dropped.batch)
                 settle(dropped, error=StorageError(text))
-                logger.warning("%s: %d experiences are given up", text, len(dropped.batch))
+                logger.warning("%s: %d experiences are dropped", text, len(dropped.batch))
 
     def put(self, batch: ExperienceBatch) -> Future[Any]:
         """Put a batch into the queue.
 
         Returns:
-            What becomes of it: what ``write`` returns, or what the sink raises at its next try; then the batch waits on.
+            The future of its first try: the result of the sink's ``write``, or the error that it raises; then the batch stays
+            in the queue.
         """
-        if self._refuses:  # it may wait for long, and its arrays may be parts of larger ones
+        if self._refuses:  # the batch may be queued for long, and its arrays may be views of larger ones
             batch = batch.compact()
         future: Future[Any] = Future()
         with self._changed:
-            self._waiting.append(batch, future)
-            self._tries = min(self._tries + 1, len(self._waiting))
+            self._queue.append(batch, future)
+            self._tries = min(self._tries + 1, len(self._queue))
             self._changed.notify_all()
         return future
 
     def offer(self) -> Future[Any]:
-        """Let the thread give the sink what waits, now."""
-        return self._call(self._give)
+        """Let the thread offer the batches of the queue to the sink now."""
+        return self._call(self._offer_all)
 
     def flush(self) -> Future[Any]:
-        """Let the thread give the sink what waits, and flush it."""
+        """Let the thread offer the batches of the queue to the sink, and flush it."""
         return self._call(self._flush)
 
     def close(self) -> Future[Any]:
-        """Let the thread give the sink what waits, with some patience, close it, and end."""
+        """Let the thread offer the batches of the queue to the sink, several times, close it, and end."""
         return self._call(self._close)
 
     def _call(self, function: Callable[[], Any]) -> Future[Any]:
@@ -120,78 +121,78 @@ class QueueSink:
         pause = FIRST_PAUSE
         while not self._is_over:
             with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._tries, pause if self._waiting else None)
+                self._changed.wait_for(lambda: self._calls or self._tries, pause if self._queue else None)
                 call = self._calls.popleft() if self._calls else None
                 self._tries = max(self._tries - 1, 0)
             if call is None:
-                pause = FIRST_PAUSE if self._give() is None else min(2 * pause, LONGEST_PAUSE)
+                pause = FIRST_PAUSE if self._offer_all() is None else min(2 * pause, MAX_PAUSE)
                 continue
             function, future = call
             try:
                 future.set_result(function())
-            except BaseException as error:  # the caller is told; the thread has to go on
+            except BaseException as error:  # raised to the caller by the future; the thread has to continue
                 future.set_exception(error)
 
-    def _give(self) -> BaseException | None:
-        """Give the sink what waits, in order; return what it raised, None if it has taken all."""
+    def _offer_all(self) -> BaseException | None:
+        """Write the batches of the queue to the sink in order; return its error, None if it has taken all."""
         while True:
             with self._changed:
                 self._changed.notify_all()
-                if not self._waiting:
+                if not self._queue:
                     self._tries = 0
                     if self._refuses:
                         logger.warning("%s takes experiences again", self._name)
                     self._refuses = False
                     return None
-                waiting = self._waiting.first
-                self._is_giving = True
+                pending = self._queue.first
+                self._is_writing = True
             try:
-                answer = self.sink.write(waiting.batch)
-            except BaseException as error:  # a sink may raise anything; the thread has to go on
-                if not self._has_refused(waiting, error):
+                answer = self.sink.write(pending.batch)
+            except BaseException as error:  # a sink may raise anything; the thread has to continue
+                if not self._has_refused(pending, error):
                     return error
             else:
                 with self._changed:
-                    self._is_giving = False
-                    settle(self._waiting.pop(), answer)
+                    self._is_writing = False
+                    settle(self._queue.pop(), answer)
 
-    def _has_refused(self, waiting: Waiting, error: BaseException) -> bool:
-        """Take note of a batch that the sink has not taken; return whether it is given up."""
+    def _has_refused(self, pending: PendingBatch, error: BaseException) -> bool:
+        """Handle an error of the sink; return whether the batch was dropped."""
         with self._changed:
-            self._is_giving = False
+            self._is_writing = False
             self._changed.notify_all()
             self.error = error
             if isinstance(error, ConfigError):
-                count = len(self._waiting.pop().batch)
+                count = len(self._queue.pop().batch)
                 self.lost += count
                 self._wrong += count
                 logger.error("%s can never take %d experiences: %s", self._name, count, error)
-                settle(waiting, error=error)
+                settle(pending, error=error)
                 return True
             if not self._refuses:
-                logger.warning("%s refuses %d experiences, which wait: %s", self._name, self.waiting, error)
+                logger.warning("%s refuses %d experiences, which stay in its queue: %s", self._name, self.waiting, error)
             self._refuses = True
-            for each in self._waiting:
+            for each in self._queue:
                 settle(each, error=error)
             return False
 
     def _flush(self) -> None:
-        refusal = self._give()
+        refusal = self._offer_all()
         failure = self._failure_of(self.sink.flush)
         if refusal is not None:
             raise StorageError(f"{refusal} ({self.waiting} experiences wait)") from refusal
         self._raise_if_any(failure)
 
     def _close(self) -> None:
-        refusal = self._give()
+        refusal = self._offer_all()
         for pause in CLOSING_PAUSES:
             if refusal is None:
                 break
             time.sleep(pause)
-            refusal = self._give()
+            refusal = self._offer_all()
         self._is_over = True
         with self._changed:
-            lost = self._waiting.clear()
+            lost = self._queue.clear()
             self.lost += lost
         failure = self._failure_of(self.sink.close)
         if refusal is not None:
@@ -200,16 +201,16 @@ class QueueSink:
         self._raise_if_any(failure)
 
     def _failure_of(self, function: Callable[[], None]) -> BaseException | None:
-        """Call a method of the sink, and return what it raises."""
+        """Call a method of the sink, and return its error."""
         try:
             function()
-        except BaseException as error:  # the caller raises it when all else is done
+        except BaseException as error:  # the caller raises it at its end
             self.error = error
             return error
         return None
 
     def _raise_if_any(self, failure: BaseException | None) -> None:
-        """Raise what went wrong: a failure, or experiences that the sink can never take."""
+        """Raise a failure, or an error for experiences that the sink can never take."""
         if failure is not None:
             raise failure
         wrong, self._wrong = self._wrong, 0
@@ -217,9 +218,9 @@ class QueueSink:
             raise StorageError(f"{self.error} ({wrong} experiences can never be taken)") from self.error
 
 
-def settle(waiting: Waiting, answer: Any = None, error: BaseException | None = None) -> None:
-    """Tell what became of a batch at its first try."""
-    future: Future[Any] = waiting.beside
+def settle(pending: PendingBatch, answer: Any = None, error: BaseException | None = None) -> None:
+    """Set the future of a batch to the outcome of its first try."""
+    future: Future[Any] = pending.attachment
     if future.done():
         return
     if error is None:
