@@ -12,7 +12,8 @@ from generals_env.concurrency.process_owner import finalize
 from generals_env.errors import ConfigError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience.sink import AnySink
-from generals_env.recorders.recording.turn_batcher import MAX_WAITING_BYTES, TurnBatcher
+from generals_env.recorders.recording.delivery_queue import MAX_WAITING_BYTES
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 from generals_env.recorders.sinks.pending_batches import check_overflow
 
 __all__ = ["ExperienceRecorder"]
@@ -103,7 +104,7 @@ class ExperienceRecorder(NotCopied):
         self._check(env)
         super().__init__(env)  # type: ignore[call-arg]  # a wrapper of the environment's library comes after this class
         self._guard = self._find_guard()
-        self.journal: TurnBatcher | None = None
+        self.turn_batcher: TurnBatcher | None = None
         self.finalizer: Any = None
         enabled, opponents = check_flag("enabled", enabled), check_flag("opponents", opponents)
         players = self._config().players
@@ -112,12 +113,12 @@ class ExperienceRecorder(NotCopied):
         check_overflow(overflow)
         check_integer("max_waiting_bytes", max_waiting_bytes, 1, 2**62)
         if enabled:
-            journal = self._journal(sink, run_id, opponents, policies)
-            journal.limit(max_waiting_bytes, overflow)
-            self.journal = journal
+            batcher = self._make_batcher(sink, run_id, opponents, policies)
+            batcher.delivery.limit(max_waiting_bytes, overflow)
+            self.turn_batcher = batcher
             # Whoever forgets to close loses nothing: this runs when the recorder is dropped, and at exit.
-            self.finalizer = finalize(self, journal.close)
-            self._attach(journal)
+            self.finalizer = finalize(self, batcher.close)
+            self._attach(batcher)
 
     # --- What the recorder of each kind of environment says -------------------------------------------------------
 
@@ -134,11 +135,11 @@ class ExperienceRecorder(NotCopied):
         """Return what stands before all that changes the games."""
         raise NotImplementedError
 
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
-        """Return a journal for the environment."""
+    def _make_batcher(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
+        """Return a batcher for the environment."""
         raise NotImplementedError
 
-    def _attach(self, journal: TurnBatcher) -> None:
+    def _attach(self, batcher: TurnBatcher) -> None:
         """Let the environment tell of its turns from now on."""
         raise NotImplementedError
 
@@ -148,31 +149,31 @@ class ExperienceRecorder(NotCopied):
 
     def _note(self, **changes: Any) -> None:
         """ArrayTransform metadata of batches to come."""
-        journal = self.journal
-        if journal is not None and any(journal.metadata[name] != value for name, value in changes.items()):
-            journal.metadata = {**journal.metadata, **changes}
+        batcher = self.turn_batcher
+        if batcher is not None and any(batcher.metadata[name] != value for name, value in changes.items()):
+            batcher.metadata = {**batcher.metadata, **changes}
 
     # --- What all recorders have ----------------------------------------------------------------------------------
 
     @property
     def experiences(self) -> int:
         """Experiences recorded so far."""
-        return 0 if self.journal is None else self.journal.experiences
+        return 0 if self.turn_batcher is None else self.turn_batcher.experiences
 
     @property
     def games(self) -> int:
         """Games recorded so far, those that go on included."""
-        return 0 if self.journal is None else self.journal.games
+        return 0 if self.turn_batcher is None else self.turn_batcher.games
 
     @property
     def waiting(self) -> int:
         """Experiences that the sink has refused so far, and is given again."""
-        return 0 if self.journal is None else self.journal.waiting
+        return 0 if self.turn_batcher is None else self.turn_batcher.waiting
 
     @property
     def dropped(self) -> int:
         """Experiences that the sink never took: given up for newer ones, or refused when the recorder was closed."""
-        return 0 if self.journal is None else self.journal.dropped
+        return 0 if self.turn_batcher is None else self.turn_batcher.dropped
 
     def flush(self) -> None:
         """Write what there is, games that go on included.
@@ -181,9 +182,9 @@ class ExperienceRecorder(NotCopied):
             StateError: In a process that was forked off the one that made the recorder.
             StorageError: If it cannot be written; it is kept.
         """
-        if self.journal is not None:
+        if self.turn_batcher is not None:
             with self._guard("flush"):
-                self.journal.flush()
+                self.turn_batcher.flush()
 
     def close(self, **options: Any) -> None:
         """Write what there is, close the sink, record no more, and close the environment.
@@ -194,20 +195,20 @@ class ExperienceRecorder(NotCopied):
             StorageError: If it cannot be written. What the sink has not taken is lost, and counted in ``dropped``.
         """
         with self._guard("close"):
-            if self.journal is not None:
-                if self.journal.closed:
+            if self.turn_batcher is not None:
+                if self.turn_batcher.closed:
                     return
                 self._detach()
             try:
-                if self.journal is not None:
-                    self.journal.close()
+                if self.turn_batcher is not None:
+                    self.turn_batcher.close()
             finally:
                 super().close(**options)  # type: ignore[misc]  # a wrapper of the environment's library comes after this class
 
     def _require_room(self) -> None:
         """Raise what keeps a turn from being recorded, before it is played."""
-        if self.journal is not None:
-            self.journal.require_room()
+        if self.turn_batcher is not None:
+            self.turn_batcher.require_room()
 
     def __enter__(self: Self) -> Self:
         """Return the recorder."""

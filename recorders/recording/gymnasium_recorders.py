@@ -45,7 +45,7 @@ class GamesRecorder(ExperienceRecorder):
     def _find_guard(self) -> Guard:
         return self._games().guard
 
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
+    def _make_batcher(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
         games = self._games()
         config = games.config
         single = isinstance(games, GeneralsSingleVector)
@@ -61,10 +61,10 @@ class GamesRecorder(ExperienceRecorder):
         self._require_seat(self._observed)
         recipe = plain_recipe(self._observed.recipe) if self._observed.dense else self._observed.recipe
         metadata = recording_metadata(config, self._observed, policies)
-        journal = TurnBatcher(open_sink(sink), games.num_envs, run_id, seat, recipe, metadata)
+        batcher = TurnBatcher(open_sink(sink), games.num_envs, run_id, seat, recipe, metadata)
         if self._observed.dense:
-            journal.shown = DenseObservationCapture(self._shown_players())
-        return journal
+            batcher.dense_capture = DenseObservationCapture(self._shown_players())
+        return batcher
 
     def _shown_players(self) -> int:
         games = self._games()
@@ -77,51 +77,51 @@ class GamesRecorder(ExperienceRecorder):
                 f"({', '.join(observed.wrappers)}): they are known of the learning player only, got True"
             )
 
-    def _attach(self, journal: TurnBatcher) -> None:
+    def _attach(self, batcher: TurnBatcher) -> None:
         games = self._games()
-        self._writer = TurnWriter(journal)
+        self._writer = TurnWriter(batcher)
         games.listeners.append(self._writer)
-        if games.started and journal.shown is None:  # in the middle of games
-            journal.begin(games.batch.boards, games.going)
+        if games.started and batcher.dense_capture is None:  # in the middle of games
+            batcher.begin(games.batch.boards, games.going)
 
     def _detach(self) -> None:
         self._games().listeners.remove(self._writer)
 
     def _begun(self, observations: Any, seed: Any) -> None:
         """Take note of a reset and of what it shows, (B, ...)."""
-        journal = self.journal
-        if journal is None or journal.closed:
+        batcher = self.turn_batcher
+        if batcher is None or batcher.closed:
             return
         self._note(seed=seed_of(seed))
         if not self._checked:
             self._checked = True
-            self._compare(journal, observations)
-        if journal.shown is not None:
-            journal.shown.show(observations)
+            self._compare(batcher, observations)
+        if batcher.dense_capture is not None:
+            batcher.dense_capture.show(observations)
 
-    def _compare(self, journal: TurnBatcher, observations: Any) -> None:
+    def _compare(self, batcher: TurnBatcher, observations: Any) -> None:
         """Keep observations as they are shown if they are not what the recipe makes of the boards."""
         games = self._games()
         learner = games.player if isinstance(games, GeneralsSingleVector) else NOBODY
-        derived = initial_observations(games.batch.boards, journal.recipe, learner)
+        derived = initial_observations(games.batch.boards, batcher.recipe, learner)
         shown = tensor_of(observations)
         if derived.dtype == shown.dtype and np.array_equal(derived, shown):
             return
         observed = WrapperStack(self._observed.recipe, True, self._observed.turned, self._observed.wrappers)
         self._require_seat(observed)
         everybody = np.ones(games.num_envs, np.bool_)
-        journal.leave(everybody)
-        journal.finish(goes_on=False)
+        batcher.leave(everybody)
+        batcher.finish(goes_on=False)
         self._note(observations="dense")
-        journal.recipe = plain_recipe(journal.recipe)
-        journal.shown = DenseObservationCapture(self._shown_players())
-        journal.begin(games.batch.boards, everybody)
+        batcher.recipe = plain_recipe(batcher.recipe)
+        batcher.dense_capture = DenseObservationCapture(self._shown_players())
+        batcher.begin(games.batch.boards, everybody)
 
     def _stepped(self, observations: Any, final: dict[int, Any] | None = None) -> None:
         """Take what a step showed, and the last observations of games that ended in it and began anew."""
-        journal = self.journal
-        if journal is not None and journal.shown is not None and not journal.closed:
-            journal.shown.show(observations, final)
+        batcher = self.turn_batcher
+        if batcher is not None and batcher.dense_capture is not None and not batcher.closed:
+            batcher.dense_capture.show(observations, final)
 
 
 class AttributePassing(GamesRecorder):
@@ -158,7 +158,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
         with self._guard("step"):
             self._require_room()
             result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(actions)
-            if self.journal is not None and self.journal.shown is not None:
+            if self.turn_batcher is not None and self.turn_batcher.dense_capture is not None:
                 infos = result[4]
                 ended = infos.get("_final_obs")
                 final = None if ended is None else {int(b): infos["final_obs"][b] for b in np.flatnonzero(ended)}
@@ -183,26 +183,26 @@ class VectorRecorder(AttributePassing, VectorWrapper):
             StateError: Before the first reset, or after ``close``.
             StorageError: If it cannot be written.
         """
-        games, journal = self._games(), self.journal
+        games, batcher = self._games(), self.turn_batcher
         if not isinstance(games, GeneralsVector):
             raise ConfigError(f"play: expected a GeneralsVector, got a {type(games).__name__}")
-        if journal is None or journal.closed:
+        if batcher is None or batcher.closed:
             return games.play(turns, policies)
-        if journal.shown is not None:
+        if batcher.dense_capture is not None:
             raise ConfigError(f"play: expected wrappers that leave observations as they are, got {self._observed.wrappers}")
         with self._guard("play"):
-            told = journal.metadata["policies"]
+            told = batcher.metadata["policies"]
             games.check_play(turns, policies)
             self._require_room()
             self._note(policies=list(policies))
             try:
-                counts = games.play_by(PlayWriter(journal, games.batch), turns, policies)
+                counts = games.play_by(PlayWriter(batcher, games.batch), turns, policies)
             finally:  # whatever the sink raised, games go on
-                journal.finish()
+                batcher.finish()
                 self._note(policies=told)
                 if games.started:
-                    journal.resume(games.batch.boards, ~journal.present() & games.going)
-            journal.write()
+                    batcher.resume(games.batch.boards, ~batcher.present() & games.going)
+            batcher.write()
         return counts
 
 
@@ -228,7 +228,7 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
         """Begin a new game, as the environment does. One that had not ended has no terminal experience."""
         with self._guard("reset"):
             observation, info = self.env.reset(seed=seed, options=options)
-            if self.journal is not None and not self.journal.closed:
+            if self.turn_batcher is not None and not self.turn_batcher.closed:
                 self._begun(tensor_of(observation)[None], seed)
         return observation, info
 
@@ -237,6 +237,6 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
         with self._guard("step"):
             self._require_room()
             result: tuple[Any, Any, bool, bool, dict[str, Any]] = self.env.step(action)
-            if self.journal is not None and self.journal.shown is not None:
+            if self.turn_batcher is not None and self.turn_batcher.dense_capture is not None:
                 self._stepped(tensor_of(result[0])[None])
         return result

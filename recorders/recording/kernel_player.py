@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.simulation.batch import Batch
-from generals_env.recorders.recording.turn_batcher import GameRange, TurnBatcher
+from generals_env.recorders.recording.game_range import GameRange
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 __all__ = ["PlayWriter"]
 
@@ -50,14 +51,14 @@ class PlayWriter:
     parts, while the other threads play on; when nothing is ready for the sink, this thread plays a part, too.
     """
 
-    def __init__(self, journal: TurnBatcher, batch: Batch) -> None:
-        self.journal = journal
+    def __init__(self, batcher: TurnBatcher, batch: Batch) -> None:
+        self.turn_batcher = batcher
         self.batch = batch
         count = len(batch.rng)
         self.count = min(max(-(-count * PLAY_TURNS // PLAY_GAME_TURNS), MIN_PARTS), count)
         self.edges = [count * k // self.count for k in range(self.count + 1)]
         # Frames and memory go back to earlier boards. Without them parts share few recordings, which stay in the cache.
-        self.carries = journal.recipe.memory or journal.recipe.frames > 1
+        self.carries = batcher.recipe.memory or batcher.recipe.frames > 1
         self._begun = 0  # parts begun so far: all of them for their first turns, then all for their next, and so on
         self._playing: deque[Playing] = deque()  # those of them that are not written down
         self._fair = True
@@ -70,21 +71,21 @@ class PlayWriter:
         asked: Callable[[], bool] = bool,
         pause: Callable[[], None] = lambda: None,
     ) -> npt.NDArray[np.int64]:
-        """Play; see ``Batch.play``. What was played is in the journal, whatever the sink or ``pause`` raises."""
-        journal, batch = self.journal, self.batch
+        """Play; see ``Batch.play``. What was played is in the batcher, whatever the sink or ``pause`` raises."""
+        batcher, batch = self.turn_batcher, self.batch
         batch.outcome.counts[:] = 0
         total = -(-turns // PLAY_TURNS) * self.count
         playing = self._playing
         if not self.carries:
-            journal.finish(goes_on=False)
+            batcher.finish(goes_on=False)
 
         def begin(submit: Callable[[Callable[[], bool]], Future[bool]]) -> None:
             rounds, number = divmod(self._begun, self.count)
             low, high = self.edges[number], self.edges[number + 1]
             if self.carries:
-                part = journal.parts(batch.boards, self.edges, PLAY_TURNS)[number]
+                part = batcher.divide(batch.boards, self.edges, PLAY_TURNS)[number]
             else:
-                part = journal.part(batch.boards, low, high, PLAY_TURNS)
+                part = batcher.single_range(batch.boards, low, high, PLAY_TURNS)
             count = min(PLAY_TURNS, turns - rounds * PLAY_TURNS)
             play = partial(batch.play_some, low, high, count, policies, fresh, part.recording, time.time_ns())
             playing.append(Playing(number, part, submit(play)))
@@ -97,7 +98,7 @@ class PlayWriter:
                 while self._fair and (self._begun < total or playing):
                     if asked():
                         self._stop(fresh)
-                        journal.write()
+                        batcher.write()
                         pause()
                     # A part is not begun again before its last turns are written down.
                     while (
@@ -110,7 +111,7 @@ class PlayWriter:
                         begin(called)
                     else:
                         self._end(fresh)
-                        journal.write()
+                        batcher.write()
             except Exception:  # what the sink raises leaves all games at the same turn
                 while playing or (self._fair and self._begun % self.count):
                     if len(playing) < most and self._fair and self._begun % self.count:
@@ -120,9 +121,9 @@ class PlayWriter:
                 raise
             finally:
                 self._stop(fresh)
-        journal.write()
+        batcher.write()
         if not self._fair:
-            journal.leave(np.ones(len(batch.rng), np.bool_))  # the boards are not to be gone on with
+            batcher.leave(np.ones(len(batch.rng), np.bool_))  # the boards are not to be gone on with
             return np.zeros(0, np.int64)
         return batch.sums()
 
@@ -133,9 +134,9 @@ class PlayWriter:
         self._playing.popleft()
         fresh[self.edges[one.number] : self.edges[one.number + 1]] = False
         if self.carries:
-            self.journal.renew_part(one.number)
+            self.turn_batcher.renew_range(one.number)
         else:
-            self.journal.finish_part(one.part)
+            self.turn_batcher.finish_range(one.part)
 
     def _stop(self, fresh: npt.NDArray[np.bool_]) -> None:
         """Make batches of all that was played; parts that wait for a thread count as not begun."""

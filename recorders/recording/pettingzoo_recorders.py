@@ -39,14 +39,14 @@ class FaceRecorder(ExperienceRecorder):
         guard: Guard = self.env.unwrapped.game.guard
         return guard
 
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
+    def _make_batcher(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
         config = self._config()
         observed = inspect_wrappers(self.env, config)
         metadata = recording_metadata(config, observed, policies)
         return TurnBatcher(open_sink(sink), 1, run_id, NOBODY, observed.recipe, metadata)
 
-    def _attach(self, journal: TurnBatcher) -> None:
-        self.collector = GameCollector(journal)
+    def _attach(self, batcher: TurnBatcher) -> None:
+        self.collector = GameCollector(batcher)
         self.env.unwrapped.add_collector(self.collector)
 
     def _detach(self) -> None:
@@ -54,8 +54,8 @@ class FaceRecorder(ExperienceRecorder):
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Begin a new game, as the environment does."""
-        if self.journal is not None and not self.journal.closed:
-            self.journal.check_process()
+        if self.turn_batcher is not None and not self.turn_batcher.closed:
+            self.turn_batcher.check_process()
         with self._guard("reset"):
             result = self.env.reset(seed=seed, options=options)
             self._note(seed=seed_of(seed))

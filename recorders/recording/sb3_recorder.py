@@ -51,7 +51,7 @@ class SB3Recorder(GamesRecorder, VecEnvWrapper):
         with self._guard("step_wait"):
             self._require_room()
             result = self.venv.step_wait()
-            if self.journal is not None and self.journal.shown is not None:
+            if self.turn_batcher is not None and self.turn_batcher.dense_capture is not None:
                 observations, _, dones, infos = result
                 final = {int(b): infos[b]["terminal_observation"] for b in np.flatnonzero(dones)}
                 self._stepped(observations, final)

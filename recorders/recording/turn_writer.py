@@ -13,22 +13,22 @@ __all__ = ["TurnWriter"]
 
 
 class TurnWriter:
-    """Writes what many games tell into a journal. It does not know the recorder, which can be dropped while games go on."""
+    """Writes what many games tell into a batcher. It does not know the recorder, which can be dropped while games go on."""
 
-    def __init__(self, journal: TurnBatcher) -> None:
-        self.journal = journal
+    def __init__(self, batcher: TurnBatcher) -> None:
+        self.turn_batcher = batcher
 
     def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
         """Take note of games that have begun."""
-        if not self.journal.closed:
-            self.journal.begin(boards, which)
+        if not self.turn_batcher.closed:
+            self.turn_batcher.begin(boards, which)
 
     def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
         """Take one turn of all games."""
-        journal = self.journal
-        if journal.closed:
+        batcher = self.turn_batcher
+        if batcher.closed:
             return
-        journal.turn(
+        batcher.turn(
             boards,
             0,
             outcome.actions,
@@ -38,10 +38,10 @@ class TurnWriter:
             outcome.terminated,
             outcome.truncated,
         )
-        if journal.shown is not None:
-            journal.shown.turn(active if journal.seat < 0 else active[:, journal.seat])
+        if batcher.dense_capture is not None:
+            batcher.dense_capture.turn(active if batcher.seat < 0 else active[:, batcher.seat])
 
     def stepped(self) -> None:
         """Hand over what is full."""
-        if not self.journal.closed:
-            self.journal.write()
+        if not self.turn_batcher.closed:
+            self.turn_batcher.write()
