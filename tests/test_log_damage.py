@@ -148,7 +148,7 @@ def test_an_open_log_is_repaired_and_written_on(whole: Path, parts: list[Experie
         log.write(parts[0])
         flipped(folder / segments(folder)[0], 3 * PAGE + 100)
         flipped(consumer, 5)
-        with pytest.raises(StorageError, match="expected a file as it was written"):
+        with pytest.raises(StorageError, match="expected a file with its checksum"):
             log.consumers()
         assert {damage.path.name for damage in log.verify().damage} == {segments(folder)[0], consumer.name}
         log.repair()

@@ -12,22 +12,22 @@ __all__ = ["GameCollector"]
 
 
 class GameCollector:
-    """A ``Collector`` that writes one game after another into a batcher."""
+    """A ``Collector`` that records one game after another."""
 
     def __init__(self, batcher: TurnBatcher) -> None:
-        """Write into ``journal``."""
+        """Record with ``batcher``."""
         self.turn_batcher = batcher
         self._boards: Boards | None = None
 
     def on_state_transition(self, transition: Transition) -> None:
-        """Take one turn of one game."""
+        """Record one turn of one game."""
         batcher = self.turn_batcher
         if batcher.closed:
             return
         boards, continues, active, actions, illegal, rewards, terminated, truncated = transition
         if not continues:
             batcher.interrupt()
-        if boards is not self._boards:  # an environment tells of the same arrays again and again
+        if boards is not self._boards:  # an environment passes the same arrays turn after turn
             self._boards = boards
             if not batcher.fits(boards):
                 batcher.finish(goes_on=False)
