@@ -336,7 +336,7 @@ def test_files_that_are_gone_are_missed(batches: list[ExperienceBatch], tmp_path
     gone = open_dataset(tmp_path).files[1].place
     Path(gone).unlink()
     report = verify_dataset(tmp_path)
-    assert [(damage.place, damage.what) for damage in report.damages] == [(gone, "the index tells of a file that is not there")]
+    assert [(damage.place, damage.what) for damage in report.damages] == [(gone, "the file is in the index, but does not exist")]
     assert report.gaps == {"run": 37}
     repair_dataset(tmp_path)
     assert verify_dataset(tmp_path).ok

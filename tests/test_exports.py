@@ -168,7 +168,7 @@ def test_a_failed_export_to_minari_leaves_nothing(minari_root: Path) -> None:
         to_minari([replace(games[0], dense=words)], "test-v0")
     assert list(minari_root.rglob("*")) == []
     to_minari(games[:1], "test-v0")
-    with pytest.raises(StorageError, match=r"^dataset_id: expected a place where nothing is yet, got"):
+    with pytest.raises(StorageError, match=r"^dataset_id: expected a new one, got"):
         to_minari(games, "test-v0")
     assert minari.load_dataset("test-v0").total_episodes == 2
     (minari_root / "file").touch()
@@ -267,7 +267,7 @@ def test_a_failed_export_to_hugging_face_leaves_nothing(tmp_path: Path) -> None:
         to_hugging_face([games[0], replace(games[1], metadata={"any": {1}})], folder, file_bytes=1)
     assert list(tmp_path.iterdir()) == []
     to_hugging_face(games[:1], folder)
-    with pytest.raises(StorageError, match=r"^folder: expected a place where nothing is yet, got"):
+    with pytest.raises(StorageError, match=r"^folder: expected a new one, got"):
         to_hugging_face(games, folder)
     assert len(parquet.decode((folder / "data" / "train-00000.parquet").read_bytes())) == len(games[0])
     with pytest.raises(StorageError, match=r"^folder: expected to write to .*, got"):

@@ -327,7 +327,7 @@ def test_what_does_not_go_away_is_told_at_once() -> None:
     ("options", "text"),
     [
         ({"tries": 0}, "tries: expected"),
-        ({"first_wait": -1}, "first_wait: expected seconds, got -1"),
+        ({"first_wait": -1}, "first_wait: expected seconds, 0 or more, got -1"),
         ({"max_wait": "x"}, "max_wait"),
     ],
 )
