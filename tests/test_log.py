@@ -251,7 +251,7 @@ def test_locks_are_waited_for_and_end_with_their_process(tmp_path: Path) -> None
         with pytest.raises(StorageError, match=r"^lock: expected .* to be free, got a lock that"):
             FileLock(path, timeout=0.05)
         threading.Timer(0.2, holder.kill).start()
-        with FileLock(path, timeout=600), pytest.raises(StorageError, match="somebody else"):
+        with FileLock(path, timeout=600), pytest.raises(StorageError, match="another process or object"):
             FileLock(path)
     FileLock(path).close()
     with pytest.raises(StorageError, match=r"^lock: expected a file that can be"):

@@ -165,7 +165,7 @@ def test_a_damaged_log_of_a_crash_is_not_written_to_before_it_is_repaired(parts:
         shutil.copytree(source, folder)  # as a crash leaves it
     wal = companions(segment_path(folder, 0))[0]
     flipped(wal, wal.stat().st_size // 2)
-    with pytest.raises(StorageError, match=r"db-wal: expected what was committed, got damage at byte \d+; repair\(\) keeps"):
+    with pytest.raises(StorageError, match=r"db-wal: expected intact commits, got damage at byte \d+: run repair\(\)"):
         opened(folder)
     log = opened(folder, mode="r")
     report = log.verify()
