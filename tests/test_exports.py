@@ -178,7 +178,7 @@ def test_a_failed_export_to_minari_leaves_nothing(minari_root: Path) -> None:
 
 @pytest.mark.parametrize("dataset_id", ["", "no version", "any", "../up-v0", "/root-v0", 5, None])
 def test_ids_that_are_none_of_minari_are_refused(dataset_id: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^dataset_id: expected a name such as generals/random-v0, got"):
+    with pytest.raises(ConfigError, match=r"^dataset_id: expected a name like generals/random-v0, got"):
         to_minari(games_of("two players"), dataset_id)
 
 

@@ -84,7 +84,7 @@ def to_hugging_face(
             file.write_bytes(encode(batch, integer_times=True))
             count += len(batch)
         if not count:
-            raise ConfigError("batches: expected experience, got none")
+            raise ConfigError("batches: expected experience, got none: pass at least one batch that is not empty")
         head = {"pretty_name": name or path.name, "license": license_id, "tags": list(tags)}
         (unfinished / "README.md").write_text(card(head, description, file, count), encoding="utf-8")
     return count

@@ -38,7 +38,7 @@ class MinariExport:
 
 
 def spaces_of(batch: ExperienceBatch) -> tuple[spaces.Dict, spaces.Discrete]:
-    """Return the spaces of observations and actions of batches such as this one."""
+    """Return the spaces of observations and actions of an export that begins with ``batch``."""
     actions = 8 * batch.shape[0] * batch.shape[1] + 1
     observations = spaces.Box(0.0, 1.0, batch.state_shape, np.float32)
     if batch.dense is not None:
@@ -123,7 +123,7 @@ def namespace_of(dataset_id: str) -> str | None:
     try:
         namespace: str | None = parse_dataset_id(dataset_id)[0]
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"dataset_id: expected a name such as generals/random-v0, got {dataset_id!r} ({error})") from error
+        raise ConfigError(f"dataset_id: expected a name like generals/random-v0, got {dataset_id!r} ({error})") from error
     return namespace
 
 
@@ -213,7 +213,7 @@ def to_minari(
     parts = alike(batches, shape)
     first = next(parts, None)
     if first is None:
-        raise ConfigError("batches: expected experience, got none")
+        raise ConfigError("batches: expected experience, got none: pass at least one batch that is not empty")
     episodes = EpisodeBuffers(chain([first], parts))
     with appearing(Path(get_dataset_path(dataset_id)), "dataset_id") as folder:
         write_dataset(folder, first, episodes, about)

@@ -141,7 +141,7 @@ def missing_files(store: FileStore, files: list[DataFile]) -> list[DatasetDamage
         entries, _ = read_indexes(store, folder)  # damaged indexes are reported already
         names = [inside(folder, name) for name in entries]
         damages += [
-            DatasetDamage(f"{store.url}/{name}", "the file is in the index, but does not exist")
+            DatasetDamage(f"{store.url}/{name}", "it is in the index, but does not exist")
             for name in names
             if name not in there
         ]

@@ -75,7 +75,7 @@ class ConsumerOffsets:
         try:
             path.unlink()
         except FileNotFoundError as error:
-            raise StorageError(f"consumer: expected one that has committed, got {name!r}") from error
+            raise StorageError(f"consumer: expected one that has committed, got {name!r}: consumers() lists them") from error
         except OSError as error:
             raise StorageError(f"consumer: expected to delete {str(path)!r}, got {error}") from error
 

@@ -194,7 +194,7 @@ class ExperienceLog(NotCopied, ClosingSink):
                 with closing(open_to_read(path)) as connection:
                     last = last_in(connection)
             except (sqlite3.Error, TypeError, ValueError) as error:
-                raise StorageError(f"{path}: expected a segment that can be read, got {error}") from error
+                raise StorageError(f"{path}: expected a segment that can be read, got {error}: run verify()") from error
             if last >= 0:
                 return last
         return -1

@@ -295,7 +295,9 @@ class LogWriter:
                 raise StorageError(f"log: expected to make {str(path)!r}, got {error}") from error
             self._retain()
         elif not self._current.path.exists():
-            raise StorageError(f"log: expected {str(self._current.path)!r} to stay while it is written to, got none")
+            raise StorageError(
+                f"log: expected {str(self._current.path)!r} to stay while it is written to, got none: open the log again"
+            )
         return self._current
 
     def _finish_current(self) -> None:

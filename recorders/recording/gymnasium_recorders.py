@@ -16,7 +16,7 @@ from generals_env.errors import ConfigError
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
 from generals_env.recorders.recording.dense_capture import DenseObservationCapture, tensor_of
-from generals_env.recorders.recording.kernel_player import PlayWriter
+from generals_env.recorders.recording.kernel_player import KernelPlayer
 from generals_env.recorders.recording.metadata import recording_metadata, seed_of
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 from generals_env.recorders.recording.turn_writer import TurnWriter
@@ -206,7 +206,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
             self._require_room()
             self._note(policies=list(policies))
             try:
-                counts = games.play_by(PlayWriter(batcher, games.batch), turns, policies)
+                counts = games.play_by(KernelPlayer(batcher, games.batch), turns, policies)
             finally:  # games go on also when the sink raised
                 batcher.finish()
                 self._note(policies=before)

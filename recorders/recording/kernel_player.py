@@ -16,7 +16,7 @@ from generals_env.engine.simulation.batch import Batch
 from generals_env.recorders.recording.game_range import GameRange
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
-__all__ = ["PlayWriter"]
+__all__ = ["KernelPlayer"]
 
 
 #: Turns of each game that a thread plays at once.
@@ -43,7 +43,7 @@ class PendingRange(NamedTuple):
     future: Future[bool]
 
 
-class PlayWriter:
+class KernelPlayer:
     """Plays built-in policies in place of ``Batch.play``, and lets the kernel record the turns.
 
     Several ranges of games are played at once. The calling thread writes their batches to the sink, in the order of ranges,

@@ -25,7 +25,7 @@ def recording_metadata(config: GameConfig, stack: WrapperStack, policies: Sequen
     Args:
         config: Of the games.
         stack: The wrappers between environment and recorder.
-        policies: Names of the players' policies, or whatever JSON takes; None where they are unknown.
+        policies: Names of the players' policies, or other values that JSON takes; None where they are unknown.
     """
     reward = {name: float(weight) for name, weight in dataclasses.asdict(config.reward).items()}
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in LEFT_OUT}
