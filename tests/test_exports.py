@@ -81,7 +81,7 @@ def test_minari_finds_every_whole_course_bit_for_bit(kind: str) -> None:
     seats = [(game.game_ids[0], int(player)) for game in games for player in np.unique(game.player_id)]
     ended = {(name, player) for name, player in seats if whole(next(g for g in games if g.game_ids == (name,)), player)}
     if not ended:
-        with pytest.raises(ConfigError, match=rf"^batches: expected a whole episode, got parts of {len(seats)}$"):
+        with pytest.raises(ConfigError, match=rf"^batches: expected a whole episode, got parts of {len(seats)}: record"):
             to_minari(games, "generals/test-v0")
         return
     parts = interleaved(np.random.default_rng(1), games)
@@ -185,7 +185,7 @@ def test_ids_that_are_none_of_minari_are_refused(dataset_id: Any) -> None:
 @pytest.mark.parametrize("call", [to_minari, to_hugging_face])
 def test_nothing_is_no_dataset(call: Any, tmp_path: Path) -> None:
     for nothing in ([], [games_of("two players")[0].slice(0, 0)]):
-        with pytest.raises(ConfigError, match=r"^batches: expected experience, got none$"):
+        with pytest.raises(ConfigError, match=r"^batches: expected experience, got none: pass at least one"):
             call(nothing, "test-v0" if call is to_minari else tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
 
