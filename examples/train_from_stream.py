@@ -145,7 +145,7 @@ def train(arguments: Arguments, progress: Progress) -> QNetwork:
     model = arguments.model()
     numbers = {name: getattr(arguments, name) for name in ("batch_size", "learning_rate", "gamma", "n_step", "seed")}
     config = TrainerConfig(min_size=5000, augment=True, **numbers)
-    consumer = ExperienceConsumer(arguments.address, retry=Retry(tries=100, first_wait=0.1, most_wait=1.0))
+    consumer = ExperienceConsumer(arguments.address, retry=Retry(tries=100, first_wait=0.1, max_wait=1.0))
     limit = 60 * arguments.minutes
     with DistributedTrainer(consumer, model, config=config, checkpoint=arguments.checkpoint) as trainer:
         look = Look(model, arguments)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import numbers
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -25,10 +27,12 @@ __all__ = [
     "plain",
     "plain_sequence",
     "positive",
+    "renamed_fields",
     "shown",
 ]
 
 Config = TypeVar("Config")
+Class = TypeVar("Class", bound=type)
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -121,6 +125,56 @@ def make_plain(config: Any) -> None:
         object.__setattr__(config, field.name, plain(getattr(config, field.name)))
 
 
+def renamed_fields(**names: str) -> Callable[[Class], Class]:
+    """Return a class decorator by which a dataclass takes former names of its fields, with a ``DeprecationWarning``.
+
+    They are taken as keywords, by ``as_config``, and as attributes.
+
+    Args:
+        **names: The new name by each former name.
+    """
+
+    def accept(decorated: Any) -> Any:
+        initialize = decorated.__init__
+
+        @functools.wraps(initialize)
+        def __init__(self: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807 - it becomes the method
+            initialize(self, *arguments, **current_names(decorated, options))
+
+        decorated._former_names = names
+        decorated.__init__ = __init__
+        for former, new in names.items():
+            setattr(decorated, former, former_attribute(former, new))
+        return decorated
+
+    return accept
+
+
+def former_attribute(former: str, new: str) -> property:
+    """Return a property that reads attribute ``new`` under its former name."""
+
+    def read(self: Any) -> Any:
+        warn_former(type(self), former, new, 3)
+        return getattr(self, new)
+
+    return property(read, doc=f"Former name of ``{new}``.")
+
+
+def current_names(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a class with former names replaced; a value under a former name takes precedence."""
+    given = dict(options)
+    for former, new in getattr(kind, "_former_names", {}).items():
+        if former in given:
+            warn_former(kind, former, new, 4)
+            given[new] = given.pop(former)
+    return given
+
+
+def warn_former(kind: type, former: str, new: str, level: int) -> None:
+    """Warn that a former name is used; ``level`` is that of the caller to name, as in ``warnings.warn``."""
+    warnings.warn(f"{kind.__name__}: {former} is now called {new}: use {new}", DeprecationWarning, stacklevel=level)
+
+
 def as_config(name: str, kind: type[Config], value: Any, default: Config | None = None) -> Config:
     """Return a configuration from itself, or from a mapping of its fields, such as JSON gives.
 
@@ -140,6 +194,7 @@ def as_config(name: str, kind: type[Config], value: Any, default: Config | None 
         return value
     if not isinstance(value, Mapping):
         raise ConfigError(f"{name}: expected {kind.__name__} or a mapping of its fields, got {shown(value)}")
+    value = current_names(kind, value)
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     check_options(kind, map(str, value), [field.name for field in fields])
     for field in fields:

@@ -1,6 +1,6 @@
-"""Recorders: every transition into files, and back.
+"""Records every transition into files, logs, buffers and streams, and reads it back.
 
-From the root of a checkout this folder can also be imported by its own name; that gives the very same objects.
+From the root of a checkout this folder can also be imported as ``recorders``, with the same objects.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ if __name__ == "generals_env.recorders":
         "verify_dataset",
     ]
 
-    # Imported when they are asked for: they need extras, or few need them.
+    # Modules of names that are imported on first use, as they need extras or take long to import.
     _HOMES = {
         "BackgroundReader": "stream.client.background_reader",
         "BoardDataset": "datasets.torch_datasets",

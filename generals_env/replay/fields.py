@@ -48,6 +48,16 @@ POSITIONS = {
 #: The others came with later versions, or tools leave them out where there is nothing to tell.
 REQUIRED = ("version", "mapWidth", "mapHeight", "cities", "cityArmies", "generals", "mountains", "moves")
 
+#: What the lists of the format hold, by name; all others hold tile numbers.
+LISTED = {
+    "cityArmies": "armies",
+    "neutralArmies": "armies",
+    "moves": "moves",
+    "afks": "leaving players",
+    "teams": "team numbers",
+    "modifiers": "modifier numbers",
+}
+
 MAX_ITEMS = 2_000_000
 
 Wholes = npt.NDArray[np.int64]
@@ -150,8 +160,12 @@ def listed(name: str, fields: Mapping[str, Any]) -> list[Any]:
         return []
     value = fields[name]
     items = value if isinstance(value, list) else plain(value)
-    if not is_list(items) or len(items) > MAX_ITEMS:
-        raise ReplayError(f"{name}: expected a list of at most {MAX_ITEMS}, got {value!r:.80}")
+    held = LISTED.get(name, "tile numbers") if name in POSITIONS.values() else "whole numbers"
+    if not is_list(items):
+        remedy = ": write [] where there are none" if is_missing(value) else ""
+        raise ReplayError(f"{name}: expected a list of {held}, got {value!r:.80}{remedy}")
+    if len(items) > MAX_ITEMS:
+        raise ReplayError(f"{name}: expected at most {MAX_ITEMS} {held}, got {len(items)}")
     return items if isinstance(items, list) else list(items)
 
 

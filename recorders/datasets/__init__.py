@@ -1,1 +1,1 @@
-"""Datasets: folders of experience files, written, indexed, read back, exported."""
+"""Writes, indexes, reads and exports datasets: folders of experience files."""

@@ -1,4 +1,4 @@
-"""A file of experience in a store: read, checked against its index, and indexed."""
+"""Reads a data file of a dataset, checks it against its index entry, and mends indexes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["DataFile", "entry_of", "files_in", "mend_index"]
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of experience.
+    """A file of experience in a store.
 
     Attributes:
-        store: Where it lies.
-        name: Its name there.
+        store: The store.
+        name: Its name in the store.
         size: Bytes.
         format: A key of ``FORMATS``.
-        entry: What the index tells of it, None if it tells nothing.
+        entry: Its entry in the index, None if it has none.
     """
 
     store: FileStore
@@ -37,46 +37,46 @@ class DataFile:
 
     @property
     def place(self) -> str:
-        """Where it lies, for people."""
+        """Path or URL, for messages."""
         return f"{self.store.url}/{self.name}"
 
     @property
     def experiences(self) -> int | None:
-        """How many experiences it holds, as the index tells; None if it does not."""
+        """Number of experiences according to the index; None if it has no entry."""
         return self.entry.experiences if self.entry else None
 
     def may_hold(self, selection: ExperienceFilter) -> bool:
-        """Return whether there may be such experiences, as far as name and index tell."""
-        told = parsed_name(self.name)
-        if selection.game_ids is not None and told is not None and told.kind == "game":
-            if told.id not in {safe_id(name) for name in selection.game_ids}:
+        """Return whether such experiences may be in it, judging by its name and its index entry."""
+        parsed = parsed_name(self.name)
+        if selection.game_ids is not None and parsed is not None and parsed.kind == "game":
+            if parsed.id not in {safe_id(name) for name in selection.game_ids}:
                 return False
         last = self.entry.last_turn if self.entry else None
         return selection.min_turn is None or last is None or last >= selection.min_turn
 
     def read(self, selection: ExperienceFilter = EVERYTHING) -> ExperienceBatch | None:
-        """Return those of its experiences that are wanted, None if there is none.
+        """Return the selected experiences, None if there are none.
 
         Raises:
-            StorageError: If it cannot be read, is damaged, or is not what the index tells.
+            StorageError: If it cannot be read, is damaged, or differs from its index entry.
         """
         batch = selection.apply(self.whole())
         return batch if len(batch) or selection == EVERYTHING else None
 
     def whole(self) -> ExperienceBatch:
-        """Return all its experiences; errors as in ``read``."""
+        """Return all experiences; errors as of ``read``."""
         try:
             content = self.store.read(self.name)
         except FileNotFoundError as error:
-            raise StorageError(f"path: expected {self.place!r} to be there, got {error}") from error
+            raise StorageError(f"path: expected {self.place!r} to exist, got {error}: open the dataset again") from error
         if self.entry is not None and (len(content), zlib.crc32(content)) != (self.entry.bytes, self.entry.crc32):
-            raise self._damaged(f"{len(content)} bytes with another checksum than the index tells")
+            raise self._damaged(f"{len(content)} bytes with another checksum than in the index")
         return self._decoded(content)
 
     def read_at(self, index: int) -> tuple[int, ExperienceBatch]:
-        """Return a part of the file that has experience ``index``, and the number of the first one in it.
+        """Return a section of the file that has experience ``index``, and the index of the first experience in it.
 
-        Formats whose parts stand alone give one part, of which alone bytes are moved; others the whole file.
+        In formats with sections that can be decoded alone, only that section is read; in others the section is the whole file.
 
         Raises:
             StorageError: As ``read``.
@@ -96,44 +96,49 @@ class DataFile:
             raise self._damaged(str(error)) from error
 
     def _damaged(self, what: str) -> StorageError:
-        return StorageError(f"path: expected a file of experiences, got {self.place!r} ({what})")
+        return StorageError(
+            f"path: expected a file of experiences, got {self.place!r} ({what}): skip it with Dataset.skip_damaged(), or run "
+            "repair_dataset()"
+        )
 
 
 def files_in(store: FileStore, under: str = "") -> tuple[list[DataFile], dict[str, str]]:
-    """Return the files of experience in a store in their order, and what is wrong with indexes, by their names."""
+    """Return the data files of a store in their order, and descriptions of damaged indexes by their names."""
     sizes = dict(store.files(under, hidden=True))
     damages: dict[str, str] = {}
     indexes: dict[str, Entries] = {}
     files = []
     for name in in_order(name for name in sizes if not is_hidden(name)):
-        told = parsed_name(name)
-        assert told is not None  # noqa: S101 - ``in_order`` leaves others out
-        folder = told.folder
+        parsed = parsed_name(name)
+        assert parsed is not None  # noqa: S101 - ``in_order`` leaves other files out
+        folder = parsed.folder
         if folder not in indexes:
-            indexes[folder], wrong = read_indexes(store, folder, [index for index in INDEXES if inside(folder, index) in sizes])
-            damages |= wrong
-        files.append(DataFile(store, name, sizes[name], told.format, indexes[folder].get(name.rpartition("/")[2])))
+            indexes[folder], damaged = read_indexes(
+                store, folder, [index for index in INDEXES if inside(folder, index) in sizes]
+            )
+            damages |= damaged
+        files.append(DataFile(store, name, sizes[name], parsed.format, indexes[folder].get(name.rpartition("/")[2])))
     return files, damages
 
 
 def entry_of(form: str, batch: ExperienceBatch, content: bytes) -> FileEntry:
-    """Return the index entry for a file in format ``form`` with this content, which holds ``batch``."""
+    """Return the index entry of a file of format ``form`` with this content, the encoding of ``batch``."""
     offsets = getattr(format_of(form), "offsets", None)
     return describe(batch, content, () if offsets is None else offsets(content))
 
 
 def mend_index(store: FileStore, folder: str, added: Entries | None = None) -> list[str]:
-    """Bring a folder's indexes up to its files: add those that they lack, and forget those that are gone.
+    """Update the indexes of a folder: add entries of files that they lack, and remove those of files that are gone.
 
-    Files that cannot be read are left out.
+    Files that cannot be read get no entry.
 
     Args:
-        store: Where.
-        folder: Which folder.
-        added: Entries that are known.
+        store: The store.
+        folder: The folder in it.
+        added: Known entries of new files.
 
     Returns:
-        What is wrong with files that cannot be read.
+        Descriptions of the files that cannot be read.
     """
     damaged: dict[str, str] = {}
 
@@ -141,8 +146,8 @@ def mend_index(store: FileStore, folder: str, added: Entries | None = None) -> l
         known = {**entries, **(added or {})}
         found: Entries = {}
         for stored in store.files(folder):
-            told = parsed_name(stored.name)
-            if told is None or told.folder != folder or index_of(told.format) != index:
+            parsed = parsed_name(stored.name)
+            if parsed is None or parsed.folder != folder or index_of(parsed.format) != index:
                 continue
             name = stored.name.rpartition("/")[2]
             if name in known and known[name].bytes == stored.size:
@@ -150,7 +155,7 @@ def mend_index(store: FileStore, folder: str, added: Entries | None = None) -> l
                 continue
             try:
                 content = store.read(stored.name)
-                found[name] = entry_of(told.format, format_of(told.format).decode(content), content)
+                found[name] = entry_of(parsed.format, format_of(parsed.format).decode(content), content)
             except (StorageError, FileNotFoundError) as error:
                 damaged[stored.name] = f"{store.url}/{stored.name}: {error}"
         return found

@@ -1,4 +1,4 @@
-"""Recorded experience, read back: from a folder, from S3, from a log, in any format."""
+"""Reads recorded experience back: from a folder, S3, one file or a log, in any format; filtered, shuffled, sharded."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 class Part(Protocol):
-    """A piece of a dataset that is read at once: a file, or a stretch of a log."""
+    """A part of a dataset that is read at once: a file, or a range of a log."""
 
     @property
     def place(self) -> str:
-        """Where it lies, for people."""
+        """Path or URL, for messages."""
 
     @property
     def size(self) -> int:
@@ -43,30 +43,30 @@ class Part(Protocol):
 
     @property
     def format(self) -> str:
-        """How it is called."""
+        """Name of the format."""
 
     @property
     def experiences(self) -> int | None:
-        """How many experiences it holds, None if nobody knows without reading it."""
+        """Number of experiences, None if it is unknown without reading the part."""
 
     def may_hold(self, selection: ExperienceFilter) -> bool:
-        """Return whether there may be such experiences, as far as is known without reading it."""
+        """Return whether such experiences may be in it, judging without reading it."""
 
     def read(self, selection: ExperienceFilter = EVERYTHING) -> ExperienceBatch | None:
-        """Return those experiences that are wanted, None if there is none; a ``StorageError`` if it is damaged."""
+        """Return the selected experiences, None if there are none; raise ``StorageError`` if the part is damaged."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """In what order, and in what pieces, experiences come.
+    """The order of experiences, and the size of batches.
 
     Attributes:
-        batch_size: Experiences of a batch, None for those of a file.
-        shuffle_buffer: How many are mixed with one another; 0 for the order in which they were written.
-        seed: Of the shuffling.
-        epoch: Draws another order of the same seed.
-        shard: Which share of the files.
-        shards: Of how many.
+        batch_size: Experiences of a batch, None for one batch a file.
+        shuffle_buffer: How many experiences are shuffled with one another; 0 for the order in which they were written.
+        seed: The seed of the shuffling.
+        epoch: Each epoch has another order for the same seed.
+        shard: Index of the shard to read.
+        shards: Number of shards.
     """
 
     batch_size: int | None = None
@@ -82,17 +82,17 @@ class Order:
 class Dataset:
     """Batches of experience, read lazily, a file at a time; going through it again reads again.
 
-    Methods give datasets that read the same files in another way::
+    Its methods return datasets that read the same files in another way::
 
         for batch in open_dataset("runs/a").filter(player_ids=[0]).shuffled(100_000, seed=1).batches(256):
             ...
 
     Attributes:
-        files: What is read, in order.
-        selection: Which experiences are wanted.
-        order: In what order they come.
-        on_damage: ``"raise"``, or ``"skip"`` for files that are damaged, which are logged.
-        index_damages: What is wrong with indexes, by their names; reading does not need them.
+        files: The files, or ranges of a log, in order.
+        selection: Which experiences are read.
+        order: Their order, and the size of batches.
+        on_damage: ``"raise"``, or ``"skip"`` to log damaged files and leave them out.
+        index_damages: Names and descriptions of damaged indexes; reading does not need them.
     """
 
     files: tuple[Part, ...]
@@ -106,40 +106,40 @@ class Dataset:
     def filter(
         self, game_ids: Collection[str] | None = None, player_ids: Collection[int] | None = None, min_turn: int | None = None
     ) -> Dataset:
-        """Return the dataset with those experiences only for which all that is given holds.
+        """Return the dataset with only the experiences that meet all conditions.
 
-        Files of which name or index tells that they have none are not read.
+        Files that have none according to their name or index entry are not read.
 
         Args:
-            game_ids: Of these games.
-            player_ids: Of these players.
-            min_turn: From this turn on.
+            game_ids: Experiences of these games.
+            player_ids: Experiences of these players.
+            min_turn: Experiences from this turn on.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument has a wrong value.
         """
         selection = self.selection & ExperienceFilter.of(game_ids, player_ids, min_turn)
         return replace(self, files=tuple(file for file in self.files if file.may_hold(selection)), selection=selection)
 
     def batches(self, batch_size: int) -> Dataset:
-        """Return the dataset in batches of ``batch_size``, of as many files as that takes; the last one may be smaller.
+        """Return the dataset in batches of ``batch_size``, which may span several files; the last one may be smaller.
 
         Raises:
-            ConfigError: If it is not a positive integer. While reading: if files differ in players or recipe.
+            ConfigError: If ``batch_size`` is not a positive integer. While reading: if files differ in players or recipe.
         """
         check_integer("batch_size", batch_size, 1, 2**31)
         return replace(self, order=replace(self.order, batch_size=batch_size))
 
     def shuffled(self, shuffle_buffer: int, seed: int = 0, epoch: int = 0) -> Dataset:
-        """Return the dataset in an order that seed and epoch draw: first that of the files, then of experiences.
+        """Return the dataset in random order: files are shuffled, then experiences within a buffer.
 
         Args:
-            shuffle_buffer: How many experiences are mixed with one another.
+            shuffle_buffer: How many experiences are shuffled with one another.
             seed: A non-negative integer.
-            epoch: Another one: a different order each time.
+            epoch: A non-negative integer; each epoch has another order.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument has a wrong value.
         """
         check_integer("shuffle_buffer", shuffle_buffer, 1, 2**40)
         check_integer("seed", seed, 0, 2**63 - 1)
@@ -147,22 +147,24 @@ class Dataset:
         return replace(self, order=replace(self.order, shuffle_buffer=shuffle_buffer, seed=seed, epoch=epoch))
 
     def shard(self, index: int, count: int) -> Dataset:
-        """Return share ``index`` of ``count`` shares of the files, for as many readers: each file is in one of them.
+        """Return shard ``index`` of ``count`` shards, for as many readers: each file is in one shard.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument has a wrong value, or the dataset is a shard already.
         """
         check_integer("count", count, 1, 2**20)
         check_integer("index", index, 0, count - 1)
         if self.order.shards != 1:
-            raise ConfigError(f"shard: expected a dataset that is not divided yet, got share {self.order.shard}")
+            raise ConfigError(
+                f"shard: expected a dataset that is not divided yet, got shard {self.order.shard}: call shard() once"
+            )
         return replace(self, order=replace(self.order, shard=index, shards=count))
 
     def skip_damaged(self) -> Dataset:
-        """Return the dataset without files that are damaged; each is logged as a warning."""
+        """Return the dataset without damaged files; each is logged as a warning."""
         return replace(self, on_damage="skip")
 
-    # --- What it holds --------------------------------------------------------------------------------------------
+    # --- Contents -------------------------------------------------------------------------------------------------
 
     @property
     def nbytes(self) -> int:
@@ -171,15 +173,15 @@ class Dataset:
 
     @property
     def experiences(self) -> int | None:
-        """How many experiences the files hold, before any filter, as indexes tell; None if one of them does not."""
+        """Number of experiences before any filter, according to the index; None if a file has no entry."""
         counts = [file.experiences for file in self.files]
         return None if None in counts else sum(count for count in counts if count is not None)
 
     def __iter__(self) -> Iterator[ExperienceBatch]:
-        """Yield batches: a file each, or as ``batches`` says.
+        """Yield batches: one for each file, or of the size that ``batches`` was given.
 
         Raises:
-            ConfigError: If files differ in players or recipe, and batches are to be of one size.
+            ConfigError: If files differ in players or recipe, and batches may span files.
             StorageError: If a file cannot be read or is damaged.
         """
         order = self.order
@@ -192,7 +194,7 @@ class Dataset:
             yield batch.compact()
 
     def read(self) -> Iterator[ExperienceBatch]:
-        """Yield what is wanted of each file, in the order of files that is asked for."""
+        """Yield the selected experiences of each file, files in their order or shuffled."""
         order, files = self.order, list(self.files)
         if order.shuffle_buffer:
             files = [files[k] for k in np.random.default_rng((order.seed, order.epoch)).permutation(len(files))]
@@ -208,21 +210,23 @@ class Dataset:
                 yield batch
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> ExperienceBatch:
-        """Return experiences by their numbers in the order in which they were written, without filter, in the order given.
+        """Return experiences by index, in the given order; indices count in the order of writing, before any filter.
 
-        Only the files, or parts of files, that hold them are read; the index must tell how many each file has.
+        Only the files, or sections of files, that hold them are read. All files need index entries.
 
         Args:
             indices: (n,) integers from 0 on.
 
         Raises:
-            ConfigError: If there are no such experiences, or files differ in players or recipe.
-            StorageError: If an index does not tell, or a file is damaged.
+            ConfigError: If an index is out of range, or files differ in players or recipe.
+            StorageError: If a file has no index entry, or is damaged.
         """
         wanted = np.asarray(indices, np.int64)
         counts = [-1 if file.experiences is None else file.experiences for file in self.files]
         if -1 in counts:
-            raise StorageError(f"index: expected one that tells of {self.files[counts.index(-1)].place!r}, got none")
+            raise StorageError(
+                f"index: expected an entry of {self.files[counts.index(-1)].place!r}, got none: run repair_dataset()"
+            )
         ends = np.cumsum(counts)
         if wanted.ndim != 1 or not len(wanted) or not (wanted.min() >= 0 and len(ends) and wanted.max() < ends[-1]):
             raise ConfigError(f"indices: expected integers below {int(ends[-1]) if len(ends) else 0}, got {indices!r:.200}")
@@ -236,13 +240,15 @@ class Dataset:
             held = low + (0 if batch is None else len(batch))
             stop = int(np.searchsorted(unique, start + held))
             if batch is None or stop == done:
-                raise StorageError(f"index: expected {counts[number]} experiences in {file.place!r}, got {held}")
+                raise StorageError(
+                    f"index: expected {counts[number]} experiences in {file.place!r}, got {held}: run repair_dataset()"
+                )
             found.append(batch.select(unique[done:stop] - start - low))
             done = stop
         return ExperienceBatch.concat(found).select(inverse)
 
     def __repr__(self) -> str:
-        """Return how much there is."""
+        """Return the number of files and bytes."""
         return f"Dataset({len(self.files)} files, {self.nbytes:,} bytes)"
 
 
@@ -250,15 +256,15 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
     """Return the dataset in a folder, at a URL, in one file, or in a log.
 
     Args:
-        path: A folder or a file, or a URL as ``filesystem.stores.open_store`` takes it. Formats are told by suffixes:
-            ``.npz``, ``.parquet``, ``.tfrecord``, ``.tfrecord.gz``, ``.games``; they may lie beside one another.
-        retry: For what goes over the network.
+        path: A folder or a file, or a URL as ``filesystem.stores.open_store`` takes it. The suffix tells the format:
+            ``.npz``, ``.parquet``, ``.tfrecord``, ``.tfrecord.gz``, ``.games``; a folder may hold several formats.
+        retry: How often requests over the network are tried.
         timeout: Seconds to wait for an answer of S3.
 
     Raises:
-        ConfigError: If the URL is none.
-        ImportError: Without what it needs (``pip install "generals_env[storage]"``).
-        StorageError: If there is none, or if a folder holds both a log and files of experience.
+        ConfigError: If the URL is malformed.
+        ImportError: Without the libraries that it needs (``pip install "generals_env[storage]"``).
+        StorageError: If there is no dataset, or if a folder holds both a log and files of experience.
     """
     what = f"a folder with files of experience ({', '.join(FORMATS.values())}), a log, or one such file"
     try:
@@ -287,16 +293,19 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
 
 
 def single_file(path: str, remote: bool, retry: Retry | None, timeout: float) -> DataFile:
-    """Return one file, with what the index of its folder tells of it."""
+    """Return one file, with its entry in the index of its folder."""
     folder, _, name = path.rpartition("/") if remote else (str(Path(path).parent), "", Path(path).name)
     store = open_store(folder, retry=retry, timeout=timeout)
     form = format_of_file(name)
     try:
         size = store.size(name)
     except FileNotFoundError as error:
-        raise StorageError(f"path: expected a file of experiences, got {path!r}, which is not there") from error
+        raise StorageError(f"path: expected a file of experiences, got {path!r}, which does not exist") from error
     if form is None:
-        raise StorageError(f"path: expected a file of experiences, got {path!r}, which is none by its name")
+        raise StorageError(
+            f"path: expected a file of experiences, got {path!r}, whose suffix is unknown: use one of "
+            f"{', '.join(FORMATS.values())}"
+        )
     entries, damages = read_indexes(store, "", {index_of(form), JSON_INDEX})
     for damage in damages.values():
         logger.warning("%s", damage)

@@ -1,4 +1,4 @@
-"""From recorded experience back to the environment that it came from, as a spec of Gymnasium that JSON takes."""
+"""Derives the Gymnasium spec of the environment that recorded experience came from."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ __all__ = ["Origins"]
 
 
 class Origins:
-    """The environments of batches, put together to one.
+    """Merges the environments of batches into one.
 
-    Options in which they differ are left out, so their defaults hold; sizes become a range.
+    Options in which they differ are left out, so that the defaults are used; sizes become a range.
     """
 
     def __init__(self) -> None:
         self._options: dict[str, Any] | None = None
-        self._least: tuple[int, int] = (2**31, 2**31)  # rows and columns of the smallest board
+        self._smallest: tuple[int, int] = (2**31, 2**31)  # minimum rows and columns of all boards
 
     def add(self, batch: ExperienceBatch) -> None:
-        """Take note of a batch that has experience."""
+        """Merge the environment of a batch, which must have experience."""
         options = options_of(batch)
         known = self._options
         self._options = options if known is None else {name: known[name] for name in known if known[name] == options.get(name)}
         games = batch.boards.games
-        rows, columns = self._least
-        self._least = min(rows, int(games["rows"].min())), min(columns, int(games["columns"].min()))
+        rows, columns = self._smallest
+        self._smallest = min(rows, int(games["rows"].min())), min(columns, int(games["columns"].min()))
 
     def spec(self, like: ExperienceBatch) -> EnvSpec | None:
         """Return the spec of an environment with one learning player whose observations are those of ``like``.
 
-        The built-in policy that played the other seats plays them again. None where observations are those of others' wrappers,
-        which nothing here tells of, or where no environment has such boards.
+        The built-in policy that played the other seats plays them again. Returns None where wrappers that are not of this
+        package made the observations, or where no environment has such boards.
         """
         if like.dense is not None or self._options is None:
             return None
         options = dict(self._options)
         try:
-            for name, least, most in zip(("height", "width"), self._least, like.shape, strict=True):
-                if name not in options or bounds(as_size(options[name]))[1] != most:
-                    options[name] = most if least == most else [least, most]
+            for name, low, high in zip(("height", "width"), self._smallest, like.shape, strict=True):
+                if name not in options or bounds(as_size(options[name]))[1] != high:
+                    options[name] = high if low == high else [low, high]
             GameConfig.from_options(**{name: value for name, value in options.items() if name not in OF_A_LEARNER})
         except (ConfigError, MapError, TypeError, ValueError, IndexError):
-            return None  # boards of people that are larger, a map that is padded, or metadata that are not ours
+            return None  # boards of human games that are too large, a padded map, or foreign metadata
         wrappers = tuple(wrappers_of(like.recipe))
         return dataclasses.replace(gymnasium.spec(ENV_ID), kwargs=options, additional_wrappers=wrappers)
 
 
-#: Options of the environment with one learning player that are no option of a game, and the reward, which is checked elsewhere.
+#: Options of the environment with one learning player that are not options of a game, and the reward, checked elsewhere.
 OF_A_LEARNER = ("opponent", "player", "reward")
 
 
 def options_of(batch: ExperienceBatch) -> dict[str, Any]:
-    """Return the options of a batch's environment that are not the default ones, as JSON takes them."""
+    """Return the options of a batch's environment that differ from the defaults, as JSON takes them."""
     defaults = {field.name: getattr(GameConfig(), field.name) for field in dataclasses.fields(GameConfig)}
-    told = batch.metadata.get("config")
-    if isinstance(told, dict):
-        options = {name: value for name, value in told.items() if name in defaults and name not in LEFT_OUT}
+    recorded = batch.metadata.get("config")
+    if isinstance(recorded, dict):
+        options = {name: value for name, value in recorded.items() if name in defaults and name not in LEFT_OUT}
         options = {name: value for name, value in options.items() if value != json_value(defaults[name])}
-    else:  # games of people
+    else:  # human games
         versions = set(batch.boards.games["version"].tolist())
         options = {"rules": f"v{versions.pop()}"} if len(versions) == 1 else {}
         if batch.recipe.layout != defaults["observation"]:
@@ -82,7 +82,7 @@ def options_of(batch: ExperienceBatch) -> dict[str, Any]:
 
 
 def learner_of(policies: Any, players: int) -> dict[str, Any]:
-    """Return which seat learned and who played the others, as far as the policies of a recording tell it."""
+    """Return the options for the learning seat and its opponent, as far as the recorded policies determine them."""
     if not isinstance(policies, (list, tuple)) or len(policies) != players:
         return {}
     learning = [seat for seat, policy in enumerate(policies) if policy is None]
@@ -95,7 +95,7 @@ def learner_of(policies: Any, players: int) -> dict[str, Any]:
 
 
 def wrappers_of(recipe: Recipe) -> list[WrapperSpec]:
-    """Return the wrappers, from the lowest to the highest, that observations and rewards of a recipe need."""
+    """Return the wrappers, from the innermost to the outermost, that compute the observations and rewards of a recipe."""
     chosen: list[tuple[str, dict[str, Any]]] = []
     if recipe.memory:
         chosen.append(("FogMemory", {}))

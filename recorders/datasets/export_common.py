@@ -1,4 +1,4 @@
-"""What exports share: the check that batches are alike, and folders that appear whole."""
+"""Checks and pads the batches of an export, and makes its folder appear whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ __all__ = [
 
 
 def alike(batches: Iterable[ExperienceBatch], shape: tuple[int, int] | None) -> Iterator[ExperienceBatch]:
-    """Yield batches padded to one shape, that of the first one without; raise ``ConfigError`` if they differ otherwise."""
+    """Yield batches padded to ``shape``, by default that of the first one.
+
+    Raises:
+        ConfigError: If they differ in players, recipe or kind of observations, or are larger than ``shape``.
+    """
     first = None
     for batch in batches:
         if not len(batch):
@@ -34,20 +38,24 @@ def alike(batches: Iterable[ExperienceBatch], shape: tuple[int, int] | None) -> 
 
 
 @contextmanager
-def appearing(place: Path, argument: str) -> Iterator[Path]:
-    """Lend an empty folder that takes its place when all has gone well, and is gone when not.
+def appearing(path: Path, argument: str) -> Iterator[Path]:
+    """Make an empty folder that is renamed to ``path`` when the block ends, and deleted if the block raises.
+
+    Args:
+        path: The final path.
+        argument: The argument that errors name.
 
     Raises:
-        StorageError: If there is something in its place already, or it cannot be written.
+        StorageError: If ``path`` exists already, or cannot be written.
     """
     try:
-        if place.exists():
-            raise StorageError(f"{argument}: expected a place where nothing is yet, got {str(place)!r}")
-        make_folder(place.parent)
-        remove(leftovers_beside(place))
-        with unfinished_folder(place) as folder:
+        if path.exists():
+            raise StorageError(f"{argument}: expected a new one, got {str(path)!r}, which exists: delete it, or pass another")
+        make_folder(path.parent)
+        remove(leftovers_beside(path))
+        with unfinished_folder(path) as folder:
             yield folder
     except GeneralsError:
         raise
     except OSError as error:
-        raise StorageError(f"{argument}: expected to write to {str(place)!r}, got {error}") from error
+        raise StorageError(f"{argument}: expected to write to {str(path)!r}, got {error}") from error

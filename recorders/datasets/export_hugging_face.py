@@ -1,4 +1,4 @@
-"""Exports experience as datasets of Hugging Face."""
+"""Exports experience as a Hugging Face dataset: Parquet files and a dataset card."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from generals_env.recorders.experience import ExperienceBatch
 __all__ = ["to_hugging_face"]
 
 
-FILE_BYTES = 2**28  # about as much memory do the batches of a Parquet file take
+FILE_BYTES = 2**28  # memory of the batches that become one Parquet file
 
-
-#: What the columns of a Parquet file mean.
+#: Descriptions of the columns of a Parquet file, for the card.
 COLUMNS = {
-    "game_id": "which game",
+    "game_id": "id of the game",
     "turn": "the board's turn before the action",
     "sequence": "number of the experience, gapless for each recorder",
     "state_index": "board before the turn, among those of the row group",
     "next_state_index": "board after the turn, among those of the row group",
     "action": "index executed: `(row*W + column)*4 + direction`, `+ H*W*4` sends half, the last one passes",
-    "reward": "what the player got for it",
+    "reward": "the player's reward for the turn",
     "steps": "how many turns lie between state and next state",
-    "player_id": "whose experience it is",
+    "player_id": "the player whose experience it is",
     "illegal": "whether the action asked for was illegal; the player passed then",
     "terminated": "whether the game ended for the player with this turn",
-    "truncated": "whether it was cut off after this turn",
-    "collected_at": "when, in nanoseconds since 1970, UTC",
+    "truncated": "whether the game was cut off after this turn",
+    "collected_at": "when it was recorded, in nanoseconds since 1970, UTC",
     "before": "observation before the turn, among those of the row group",
     "after": "observation after the turn, among those of the row group",
     "boards": "boards that no row before this one in the group needs; `tiles` are `army << bits \\| owner + 6`, int16",
-    "grounds": "what these boards have in common: terrain, players, rules",
-    "observations": "what the players were shown, where it does not follow from the boards",
+    "grounds": "parts that boards share: terrain, players, rules",
+    "observations": "observations of the players, where they cannot be derived from the boards",
 }
 
 
@@ -51,21 +50,21 @@ def to_hugging_face(
     tags: Iterable[str] = ("generals.io",),
     file_bytes: int = FILE_BYTES,
 ) -> int:
-    """Write a folder that ``datasets.load_dataset(folder)`` reads, and that can be uploaded to the Hugging Face Hub as it is.
+    """Write a folder that ``datasets.load_dataset(folder)`` reads, and that can be uploaded to the Hugging Face Hub unchanged.
 
-    It has Parquet files as ``formats.parquet`` writes them, and the card of the dataset, ``README.md``. ``collected_at`` is an
-    integer in them, as torch knows no times: all rows and columns go through ``with_format("torch")``. Memory is that of the
-    batches of one file.
+    It has Parquet files as ``formats.parquet`` writes them, and the dataset card, ``README.md``. ``collected_at`` is an integer
+    in them, as torch has no time type: all columns can be read ``with_format("torch")``. Memory use is that of the batches of
+    one file.
 
     Args:
         batches: The experience.
-        folder: Where to; it is made, and must not be there.
-        shape: H and W of all boards, padding included; those of the first batch without.
-        name: What the card calls the dataset; the name of the folder without.
-        description: What the card says of it.
-        license_id: As the Hub names licenses, such as ``"cc-by-4.0"``.
-        tags: Of the card.
-        file_bytes: About as much memory the batches of one file take.
+        folder: The folder to write; it must not exist.
+        shape: H and W of all boards, padding included; by default those of the first batch.
+        name: The title of the card; by default the name of the folder.
+        description: The text of the card.
+        license_id: A license as the Hub names it, for example ``"cc-by-4.0"``.
+        tags: The tags of the card.
+        file_bytes: Memory of the batches that become one file, approximately.
 
     Returns:
         How many experiences were written.
@@ -73,26 +72,26 @@ def to_hugging_face(
     Raises:
         ConfigError: If batches differ in players, recipe or kind of observations, do not fit into ``shape``, or there are none.
         ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
-        StorageError: If the folder is there already, or cannot be written.
+        StorageError: If the folder exists already, or cannot be written.
     """
     from generals_env.recorders.formats.parquet import SUFFIX, encode
 
-    place, count = Path(folder), 0
-    with appearing(place, "folder") as unfinished:
+    path, count = Path(folder), 0
+    with appearing(path, "folder") as unfinished:
         (unfinished / "data").mkdir()
-        for number, batch in enumerate(gathered(alike(batches, shape), file_bytes)):
-            path = unfinished / "data" / f"train-{number:05d}{SUFFIX}"
-            path.write_bytes(encode(batch, integer_times=True))
+        for number, batch in enumerate(joined(alike(batches, shape), file_bytes)):
+            file = unfinished / "data" / f"train-{number:05d}{SUFFIX}"
+            file.write_bytes(encode(batch, integer_times=True))
             count += len(batch)
         if not count:
-            raise ConfigError("batches: expected experience, got none")
-        head = {"pretty_name": name or place.name, "license": license_id, "tags": list(tags)}
-        (unfinished / "README.md").write_text(card(head, description, path, count), encoding="utf-8")
+            raise ConfigError("batches: expected experience, got none: pass at least one batch that is not empty")
+        head = {"pretty_name": name or path.name, "license": license_id, "tags": list(tags)}
+        (unfinished / "README.md").write_text(card(head, description, file, count), encoding="utf-8")
     return count
 
 
-def gathered(batches: Iterator[ExperienceBatch], size: int) -> Iterator[ExperienceBatch]:
-    """Yield batches put together to about ``size`` bytes each."""
+def joined(batches: Iterator[ExperienceBatch], size: int) -> Iterator[ExperienceBatch]:
+    """Yield batches concatenated to about ``size`` bytes each."""
     parts: list[ExperienceBatch] = []
     for batch in batches:
         parts.append(batch.compact())
@@ -104,17 +103,27 @@ def gathered(batches: Iterator[ExperienceBatch], size: int) -> Iterator[Experien
 
 
 def card(head: dict[str, Any], description: str, path: Path, count: int) -> str:
-    """Return the card of a dataset with files such as ``path``; ``head`` has what the Hub is to know."""
+    """Return the text of a dataset card.
+
+    Args:
+        head: Fields for the Hub.
+        description: The text.
+        path: One of the files.
+        count: How many experiences the dataset has.
+    """
     from pyarrow import parquet
 
     head |= {
         "task_categories": ["reinforcement-learning"],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
     }
-    # A value in JSON is one in YAML, too.
+    # JSON values are valid YAML.
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items() if value is not None), "---", ""]
     lines += [f"# {head['pretty_name']}", "", description, "", f"{count:,} experiences, one a row.", ""]
-    lines += ["Boards hang on the first row that needs them, so the rows of a group belong together. Tensors and masks:", ""]
+    lines += [
+        "Boards are stored in the first row that needs them, so keep the rows of a row group together. Tensors and masks:",
+        "",
+    ]
     lines += ["```python", "from pathlib import Path", "", "from generals_env.recorders.formats.parquet import decode", ""]
     lines += [f'batch = decode(Path("data/{path.name}").read_bytes())', "batch.states(), batch.action_masks()", "```", ""]
     lines += ["| Column | Type | Meaning |", "|---|---|---|"]

@@ -1,8 +1,9 @@
-"""What lies in a folder of a dataset, so that damage and loss are noticed, and counts are known unread.
+"""Reads and writes the indexes of a dataset's folders, which hold the size, checksum and counts of each file.
 
-There is an index of the Parquet files, inside a Parquet file without rows, and one of all others, ``_index.json``. In folders
-of earlier versions the latter tells of all files; the next change of the indexes brings each entry where it belongs. The files
-are what counts: an index that is missing or behind is made anew from them, and readers go by the files.
+They make damage and loss of files detectable, and counts available without reading files. A folder has one index of its
+Parquet files, inside a Parquet file without rows, and one of all others, ``_index.json``. In folders of earlier versions the
+latter has entries of all files; the next change of the indexes moves them. The files are the authority: an index that is
+missing or out of date is rebuilt from them, and readers list the files themselves.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ __all__ = ["Entries", "FileEntry", "change_indexes", "describe", "folder_of", "i
 
 logger = logging.getLogger(__name__)
 
-#: Version of the form of the index.
+#: Version of the format of the index.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What an index tells of a file.
+    """Entry of a file in an index.
 
     Attributes:
-        bytes: Its size.
-        crc32: Of its content.
-        experiences: How many there are.
-        games: How many games they are of.
+        bytes: Size of the file.
+        crc32: CRC-32 of its content.
+        experiences: Number of experiences.
+        games: Number of games.
         first_sequence: Lowest sequence number, None without experiences.
-        last_sequence: Highest.
+        last_sequence: Highest sequence number.
         first_turn: Lowest turn.
-        last_turn: Highest.
-        runs: Names of the recorders, as far as they are known: sequence numbers are theirs.
-        offsets: ``[first experience, first byte]`` of parts that can be read on their own, where the format has such parts.
+        last_turn: Highest turn.
+        runs: Ids of the recorders that gave the sequence numbers, as far as they are known.
+        offsets: ``[first experience, first byte]`` of sections that can be decoded alone, in formats that have them.
     """
 
     bytes: int
@@ -62,7 +63,7 @@ Entries = dict[str, FileEntry]
 
 
 def describe(batch: ExperienceBatch, content: bytes, offsets: Iterable[tuple[int, int]] = ()) -> FileEntry:
-    """Return the entry for a file with this content, which holds ``batch``."""
+    """Return the entry of a file with this content, the encoding of ``batch``."""
     sequence, turn = batch.sequence, batch.turn
     run = batch.metadata.get("run")
     return FileEntry(
@@ -80,28 +81,27 @@ def describe(batch: ExperienceBatch, content: bytes, offsets: Iterable[tuple[int
 
 
 def index_of(form: str) -> str:
-    """Return the name of the index that tells of files in a format, without the folder."""
+    """Return the name, without folder, of the index for files of a format."""
     return PARQUET_INDEX if form == "parquet" else JSON_INDEX
 
 
 def read_indexes(store: FileStore, folder: str, names: Iterable[str] = INDEXES) -> tuple[Entries, dict[str, str]]:
-    """Return what the indexes of a folder tell.
+    """Return the entries in the indexes of a folder.
 
     Args:
-        store: Where.
-        folder: Of which folder.
-        names: Which indexes; those that are not there tell nothing.
+        store: The store.
+        folder: The folder in it.
+        names: Which indexes to read, if they exist.
 
     Returns:
-        The entries by the names of files, without the folder; what is wrong with indexes that are damaged, by their names, with
-        the folder.
+        The entries by names of files, without the folder; descriptions of damaged indexes by their names, with the folder.
     """
     entries: Entries = {}
     damages: dict[str, str] = {}
-    for index in sorted(names, key=INDEXES.index, reverse=True):  # what the one for all files told before is overruled
+    for index in sorted(names, key=INDEXES.index, reverse=True):  # the Parquet index overrules entries of earlier versions
         name = inside(folder, index)
         try:
-            entries |= parsed(f"{store.url}/{name}", store.read(name))
+            entries |= decoded(f"{store.url}/{name}", store.read(name))
         except FileNotFoundError:
             continue
         except StorageError as error:
@@ -110,17 +110,17 @@ def read_indexes(store: FileStore, folder: str, names: Iterable[str] = INDEXES) 
 
 
 def change_indexes(store: FileStore, folder: str, change: Callable[[str, Entries], Entries]) -> None:
-    """Replace what a folder's indexes tell by what ``change`` makes of it; an index without entries is deleted.
+    """Replace the entries of a folder's indexes; an index without entries is deleted.
 
     Args:
-        store: Where.
-        folder: Of which folder.
-        change: Is given the name of an index, without the folder, and its entries, none if it is damaged or not there; gives
-            those that it is to have. It may be called several times.
+        store: The store.
+        folder: The folder in it.
+        change: Takes the name of an index, without the folder, and its entries, none if it is damaged or does not exist;
+            returns the new entries. It may be called several times.
     """
     there = {file.name.rpartition("/")[2] for file in store.files(folder, hidden=True) if folder_of(file.name) == folder}
-    needed = {told_by(name) for name in there if not is_hidden(name) and parsed_name(name) is not None}
-    for index in INDEXES:  # the one for Parquet files first: it takes over what the other one told of them
+    needed = {index_of_file(name) for name in there if not is_hidden(name) and parsed_name(name) is not None}
+    for index in INDEXES:  # the Parquet index first: it takes over entries of Parquet files from the other
         if index in needed or index in there:
             store.change(inside(folder, index), partial(changed, store, folder, index, change))
 
@@ -128,7 +128,7 @@ def change_indexes(store: FileStore, folder: str, change: Callable[[str, Entries
 def changed(
     store: FileStore, folder: str, index: str, change: Callable[[str, Entries], Entries], content: bytes | None
 ) -> bytes | None:
-    """Return the new content of an index, None if there is nothing to be told."""
+    """Return the new content of an index, None if it has no entries."""
     name = inside(folder, index)
     entries: Entries = {}
     columns = None
@@ -136,25 +136,25 @@ def changed(
         entries, _ = read_indexes(store, folder, [JSON_INDEX])
     if content is not None:
         try:
-            entries |= parsed(name, content)
+            entries |= decoded(name, content)
             columns = unwrapped(content)[1] if index == PARQUET_INDEX else None
         except StorageError as error:
-            logger.warning("%s/%s is made anew: %s", store.url, name, error)
-    entries = change(index, {file: entry for file, entry in entries.items() if told_by(file) == index})
+            logger.warning("%s/%s is rebuilt: %s", store.url, name, error)
+    entries = change(index, {file: entry for file, entry in entries.items() if index_of_file(file) == index})
     if not entries or index == JSON_INDEX:
-        return written(entries) if entries else None
+        return encoded(entries) if entries else None
     columns = columns or columns_of(store.read(inside(folder, file)) for file in sorted(entries))
-    return None if columns is None else wrapped(written(entries), columns)
+    return None if columns is None else wrapped(encoded(entries), columns)
 
 
-def told_by(file: str) -> str:
-    """Return the name of the index that tells of a file."""
-    told = parsed_name(file)
-    return index_of(told.format) if told else JSON_INDEX
+def index_of_file(file: str) -> str:
+    """Return the name of the index that has the entry of a file."""
+    parsed = parsed_name(file)
+    return index_of(parsed.format) if parsed else JSON_INDEX
 
 
 def inside(folder: str, name: str) -> str:
-    """Return the name of a file with its folder."""
+    """Return a file's name in the store from its folder and its own name."""
     return f"{folder}/{name}" if folder else name
 
 
@@ -163,7 +163,7 @@ def folder_of(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def written(entries: Mapping[str, FileEntry]) -> bytes:
+def encoded(entries: Mapping[str, FileEntry]) -> bytes:
     """Return the content of an index."""
     files = {name: asdict(entry) for name, entry in sorted(entries.items())}
     body = {
@@ -180,23 +180,25 @@ def checksum(body: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
 
 
-def parsed(place: str, content: bytes) -> Entries:
-    """Return the entries that an index tells; raise ``StorageError`` if it is damaged."""
+def decoded(name: str, content: bytes) -> Entries:
+    """Return the entries of an index; raise ``StorageError`` if it is damaged."""
     try:
-        if place.endswith(PARQUET_INDEX):
+        if name.endswith(PARQUET_INDEX):
             content, _ = unwrapped(content)
         body = json.loads(content)
-        told = body.pop("checksum")
+        recorded = body.pop("checksum")
         if (
             body["version"] != VERSION
-            or told != checksum(body)
-            or content != json.dumps({**body, "checksum": told}, indent=1).encode()
+            or recorded != checksum(body)
+            or content != json.dumps({**body, "checksum": recorded}, indent=1).encode()
         ):
-            raise ValueError("the checksum is another one")  # noqa: TRY301 - told with the others
+            raise ValueError("its checksum differs")  # noqa: TRY301 - reported with the others
         entries = {}
-        for name, fields in body["files"].items():
+        for file, fields in body["files"].items():
             offsets = tuple((int(first), int(start)) for first, start in fields.pop("offsets"))
-            entries[name] = FileEntry(**{**fields, "runs": tuple(fields["runs"])}, offsets=offsets)
+            entries[file] = FileEntry(**{**fields, "runs": tuple(fields["runs"])}, offsets=offsets)
     except (StorageError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"{place}: expected an index of version {VERSION}, got damage ({error})") from error
+        raise StorageError(
+            f"{name}: expected an index of version {VERSION}, got damage ({error}): run repair_dataset() to rebuild it"
+        ) from error
     return entries

@@ -1,4 +1,4 @@
-"""An index inside a Parquet file without rows, which whatever scans the folder as a table takes for an empty part of it."""
+"""Stores an index in a Parquet file without rows, so that programs can scan the folder as one table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["columns_of", "unwrapped", "wrapped"]
 
-#: Under which the text of the index and a checksum of the columns lie in the file's metadata.
+#: Keys of the file's metadata: the text of the index, and a checksum of the columns.
 TEXT, CHECKSUM = b"generals_env.index", b"generals_env.index.columns"
 
 
@@ -22,7 +22,7 @@ def wrapped(text: bytes, columns: pa.Schema) -> bytes:
 
     Args:
         text: The text, in UTF-8.
-        columns: Those of the files that the index tells of.
+        columns: The columns of the files in the index.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -36,7 +36,7 @@ def wrapped(text: bytes, columns: pa.Schema) -> bytes:
 
 
 def unwrapped(content: bytes) -> tuple[bytes, pa.Schema]:
-    """Return the text and the columns that ``wrapped`` was given.
+    """Return the text and the columns that ``wrapped`` took.
 
     Raises:
         ImportError: Without pyarrow (``pip install "generals_env[storage]"``).
@@ -47,12 +47,12 @@ def unwrapped(content: bytes) -> tuple[bytes, pa.Schema]:
 
     try:
         columns = parquet.read_schema(pa.BufferReader(content))
-        text, told = columns.metadata[TEXT], columns.metadata[CHECKSUM]
+        text, recorded = columns.metadata[TEXT], columns.metadata[CHECKSUM]
         columns = columns.remove_metadata()
-        if checksum(columns) != told:
-            raise ValueError("the columns have another checksum")  # noqa: TRY301 - told with the others
+        if checksum(columns) != recorded:
+            raise ValueError("the checksum of the columns differs")  # noqa: TRY301 - reported with the others
     except Exception as error:
-        # Damaged bytes can make pyarrow raise nearly anything.
+        # Damaged bytes make pyarrow raise errors of many classes.
         raise StorageError(f"expected an index in a Parquet file, got {type(error).__name__}: {error}") from error
     return text, columns
 
@@ -65,7 +65,7 @@ def columns_of(contents: Iterable[bytes]) -> pa.Schema | None:
     for content in contents:
         try:
             return parquet.read_schema(pa.BufferReader(content))
-        except (OSError, pa.ArrowException):  # it is damaged: verify_dataset() tells
+        except (OSError, pa.ArrowException):  # it is damaged: verify_dataset() reports it
             continue
     return None
 

@@ -1,4 +1,4 @@
-"""The oldest files of a dataset make room: deleted, or moved to an archive."""
+"""Deletes the oldest files of a dataset, or moves them to an archive, by age and total size."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 
 
 class FileRetention:
-    """What becomes of old files. Files are whole before they are seen, so none that is being written is touched.
+    """Applies the limits of a dataset. It sees whole files only, so it touches none that is being written.
 
     Attributes:
         deleted: How many files were deleted.
-        archived: How many were moved.
+        archived: How many files were moved to the archive.
     """
 
     def __init__(self, store: FileStore, keep_bytes: int | None, keep_seconds: float | None, archive: FileStore | None) -> None:
-        """Take care of ``store``; the other arguments are those of ``DatasetWriter``."""
+        """Limit ``store``; the other arguments are those of ``DatasetWriter``."""
         if keep_bytes is not None:
             check_integer("keep_bytes", keep_bytes, 0, 2**62)
         if keep_seconds is not None and (not is_number(keep_seconds) or keep_seconds < 0):
-            raise ConfigError(f"keep_seconds: expected seconds, got {keep_seconds!r}")
+            raise ConfigError(f"keep_seconds: expected seconds, 0 or more, got {keep_seconds!r}")
         self._store = store
         self._keep_bytes = keep_bytes
         self._keep_seconds = keep_seconds
@@ -38,7 +38,7 @@ class FileRetention:
         self.archived = 0
 
     def apply(self, now: float) -> None:
-        """Let go of files that are too old at ``now``, in seconds since 1970, or that are too many bytes."""
+        """Remove files that are too old at ``now``, in seconds since 1970, and the oldest ones beyond the size limit."""
         if self._keep_bytes is None and self._keep_seconds is None:
             return
         files = oldest_first(self._store)
@@ -48,24 +48,24 @@ class FileRetention:
             aged = self._keep_seconds is not None and end is not None and now - end >= self._keep_seconds
             if not aged and (self._keep_bytes is None or total <= self._keep_bytes):
                 break
-            self._let_go(file)
+            self._remove(file)
             total -= file.size
 
     def make_room(self, count: int) -> None:
-        """Let go of the oldest files until ``count`` bytes are free, or there is no file left."""
+        """Remove the oldest files until ``count`` bytes are freed, or no file is left."""
         for file in oldest_first(self._store):
             if count <= 0:
                 return
-            self._let_go(file)
+            self._remove(file)
             count -= file.size
 
-    def _let_go(self, file: DataFile) -> None:
+    def _remove(self, file: DataFile) -> None:
         folder, _, name = file.name.rpartition("/")
         if self._archive is not None:
             content = self._store.read(file.name)
             try:
                 self._archive.create(file.name, content)
-            except FileExistsError:  # it was moved, but not deleted, before a crash
+            except FileExistsError:  # it was copied, but not deleted, before a crash
                 if self._archive.read(file.name) != content:
                     raise
             mend_index(self._archive, folder, None if file.entry is None else {name: file.entry})
@@ -83,11 +83,11 @@ class FileRetention:
 
 def folder_of(file: DataFile) -> str:
     """Return the folder of a file."""
-    told = parsed_name(file.name)
-    return told.folder if told else ""
+    parsed = parsed_name(file.name)
+    return parsed.folder if parsed else ""
 
 
 def oldest_first(store: FileStore) -> list[DataFile]:
     """Return the files of a store in the order of their hours, and of their numbers within one."""
     files, _ = files_in(store)
-    return sorted(files, key=folder_of)  # which keeps the order within a folder
+    return sorted(files, key=folder_of)  # sorting is stable, so the order within a folder stays

@@ -1,4 +1,4 @@
-"""Recorded experience for torch's ``DataLoader``: as a stream of batches, or as a dataset in memory that knows its length."""
+"""Feeds recorded experience to torch's ``DataLoader``: as a stream of batches, or as a map-style dataset in memory."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = ["BoardDataset", "Samples", "StreamDataset"]
 
 @pickled_as("generals_env.recorders")
 class StreamDataset(IterableDataset[Any]):
-    """Batches of recorded experience, one file after another, of any number of files.
+    """Yields batches of recorded experience, one file after another, from any number of files.
 
-    Give it to a loader that makes no batches of its own::
+    Pass it to a loader that makes no batches itself::
 
         stream = StreamDataset("runs/a", batch_size=256, shuffle_buffer=100_000, seed=1)
         loader = DataLoader(stream, batch_size=None, num_workers=2)
@@ -41,11 +41,10 @@ class StreamDataset(IterableDataset[Any]):
             for batch in loader:  # TorchTensors
                 ...
 
-    An epoch has every experience exactly once. Files are divided among the workers; batches are as large as ``batch_size``
-    but the last one of each worker. What comes when depends on ``seed``, the epoch and the number of workers, and on nothing
-    else.
+    An epoch has every experience exactly once. Files are divided among the workers; batches have ``batch_size`` experiences,
+    except the last one of each worker. The order depends only on ``seed``, the epoch and the number of workers.
 
-    Boards of several sizes in one batch get mountains around, up to the largest of those in it, or to ``shape``.
+    Boards of different sizes in a batch are padded with mountains to the largest height and width, or to ``shape``.
     """
 
     def __init__(
@@ -60,33 +59,35 @@ class StreamDataset(IterableDataset[Any]):
         """Read from ``source``.
 
         Args:
-            source: A folder or file as ``open_dataset`` takes it, what that gives, or batches that can be gone through again.
-                Workers each go through batches that are not in files, and keep their share.
+            source: A folder or file as ``open_dataset`` takes it, a ``Dataset``, or an iterable of batches that can be iterated
+                again. Of an iterable that is no ``Dataset`` each worker iterates over all batches and keeps its share.
             batch_size: Experiences of a batch.
-            shuffle_buffer: How many experiences are mixed with one another; the order of files, or of batches in a list, is
-                drawn, too. 0 for the order in which they were written.
-            seed: Of the shuffling, a non-negative integer.
-            as_tensors: Whether to give ``TorchTensors``, not ``ExperienceBatch``, which takes a fraction of the time to pass
-                from a worker: ``to_torch("cuda")`` makes tensors of it on the device.
-            shape: H and W of all boards, padding included; as large as they come without.
+            shuffle_buffer: How many experiences are shuffled with one another; files, or batches in a list, are shuffled, too.
+                0 for the order in which they were written.
+            seed: Seed of the shuffling, a non-negative integer.
+            as_tensors: Whether to yield ``TorchTensors``; else ``ExperienceBatch``, which takes a fraction of the time to pass
+                from a worker: its ``to_torch("cuda")`` makes tensors on the device.
+            shape: H and W of all boards, padding included; by default those of the largest board in a batch.
 
         Raises:
-            ConfigError: If an argument has a value it cannot have.
+            ConfigError: If an argument has a wrong value.
             StorageError: If there is no dataset.
         """
         self.source: Any = open_dataset(source) if isinstance(source, (str, Path)) else source
         if not isinstance(self.source, Iterable) or isinstance(self.source, Iterator):
-            raise ConfigError(f"source: expected a path, or batches that can be gone through again, got {source!r:.200}")
+            raise ConfigError(
+                f"source: expected a path, or batches that can be iterated again, got {source!r:.200}: pass a list or a Dataset"
+            )
         self.batch_size = positive("batch_size", batch_size)
         self.shuffle_buffer = natural("shuffle_buffer", shuffle_buffer)
         self.seed = natural("seed", seed)
         self.as_tensors = as_tensors
         self.shape = shape
-        # In memory that all processes share: workers that stay between epochs see what is set.
+        # In shared memory, so that persistent workers see the new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw another order from now on.
+        """Set the epoch: each has another order.
 
         Raises:
             ConfigError: If ``epoch`` is not a non-negative integer.
@@ -102,7 +103,7 @@ class StreamDataset(IterableDataset[Any]):
         """
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        # What all workers draw alike, and what each draws for itself.
+        # One generator that is the same in all workers, and one for each.
         key = (self.seed, int(self._epoch))
         order, rng = np.random.default_rng(key), np.random.default_rng((*key, worker, workers))
         for part in shuffled_batches(
@@ -128,10 +129,10 @@ class StreamDataset(IterableDataset[Any]):
 
 
 class Samples(Sequence[TorchTensors]):
-    """Experiences fetched at once; each is a view of ``whole``.
+    """Experiences that were fetched together; each is a view of ``whole``.
 
     Attributes:
-        whole: All of them.
+        whole: The tensors of all of them.
     """
 
     def __init__(self, whole: TorchTensors) -> None:
@@ -154,15 +155,15 @@ class Samples(Sequence[TorchTensors]):
 
 @pickled_as("generals_env.recorders")
 class BoardDataset(MapDataset[TorchTensors]):
-    """Recorded experience in memory, packed, of which a loader draws; tensors are made a batch at a time.
+    """Holds recorded experience in memory, packed; tensors are made for a batch at a time.
 
     ::
 
         dataset = BoardDataset(open_dataset("runs/a"))
         loader = DataLoader(dataset, batch_size=256, shuffle=True, collate_fn=BoardDataset.collate)
 
-    The loader's own ``collate_fn`` gives the same and takes longer, as it puts together what was one. The order is the
-    loader's, reproducible with its ``generator``.
+    The loader's default ``collate_fn`` gives the same result but is slower, as it stacks views of one tensor. The loader
+    determines the order, reproducible with its ``generator``.
 
     Attributes:
         batch: All experiences.
@@ -172,8 +173,8 @@ class BoardDataset(MapDataset[TorchTensors]):
         """Read all batches.
 
         Args:
-            batches: A folder or file as ``open_dataset`` takes it, what that gives, a batch, or batches. Boards are brought to
-                the largest height and width among them.
+            batches: A folder or file as ``open_dataset`` takes it, a ``Dataset``, a batch, or batches. Boards are padded to the
+                largest height and width among them.
 
         Raises:
             ConfigError: If there are none, or they differ in the number of players or the recipe.
@@ -192,17 +193,17 @@ class BoardDataset(MapDataset[TorchTensors]):
         """Return one experience: tensors as in ``TorchTensors``, without the first axis.
 
         Raises:
-            IndexError: If there is none.
+            IndexError: If the index is out of range.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"index: expected an integer below {len(self)}, got {index}")
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> Samples:
-        """Return experiences, expanded all at once; it is what a loader calls."""
+        """Return experiences whose tensors are made together; the loader calls it for a batch."""
         return Samples(as_torch(take_rows(self.batch, np.asarray(indices, np.int64)).tensors()))
 
     @staticmethod
     def collate(samples: Samples) -> TorchTensors:
-        """Return fetched experiences as they are, (n, ...) each."""
+        """Return the tensors of fetched experiences, (n, ...) each."""
         return samples.whole

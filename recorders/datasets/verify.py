@@ -1,4 +1,4 @@
-"""Whether a dataset is whole: every file read, compared with its index, and sequence numbers counted."""
+"""Verifies and repairs a dataset: reads every file, compares it with its index entry, and counts sequence numbers."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["DatasetDamage", "DatasetReport", "repair_dataset", "verify_dataset"]
 
 Track = Callable[[list[DataFile]], Iterable[DataFile]]
 
-#: Before the names of files that are set aside, which are not seen any more.
-ASIDE = ".damaged-"
+#: Prefix of damaged files that ``repair_dataset`` renames; readers ignore hidden files.
+DAMAGED = ".damaged-"
 
 
 class DatasetDamage(NamedTuple):
-    """Something that is not as it was written."""
+    """A damaged file or index, and a description of the damage."""
 
     place: str
     what: str
@@ -37,18 +37,18 @@ class DatasetDamage(NamedTuple):
 
 @dataclass
 class DatasetReport:
-    """What was found.
+    """Result of ``verify_dataset`` and ``repair_dataset``.
 
     Attributes:
-        files: How many files were read.
-        experiences: How many experiences they hold.
-        nbytes: How many bytes.
-        damages: What is not as it was written: files, indexes, and files of which only an index tells.
-        unindexed: Places of files that no index tells of: those of a writer that was killed, or that is at work.
-        gaps: Sequence numbers that are missing between others, by run.
-        repeats: Experiences whose sequence number is there more than once, by run.
-        leftovers: What killed processes have left, unfinished: files and folders, or uploads to S3. ``repair_dataset`` removes
-            them, and in a folder the next ``DatasetWriter``.
+        files: Number of files read.
+        experiences: Number of experiences in them.
+        nbytes: Bytes of the files.
+        damages: Damaged files and indexes, and files that are in an index but do not exist.
+        unindexed: Files without an index entry: their writer was killed, or is still writing.
+        gaps: Number of missing sequence numbers between others, by run.
+        repeats: Number of experiences whose sequence number occurs more than once, by run.
+        leftovers: Unfinished files and folders, or uploads to S3, of killed processes. ``repair_dataset`` removes them, and in
+            a folder so does the next ``DatasetWriter``.
     """
 
     files: int = 0
@@ -67,14 +67,14 @@ class DatasetReport:
 
 
 def verify_dataset(place: str | Path | FileStore, track: Track = iter) -> DatasetReport:
-    """Read all files of a dataset, or a log, and report what is wrong.
+    """Read all files of a dataset, or a log, and report damage, gaps and leftovers.
 
     Args:
         place: A folder or a URL, or a store.
-        track: Is given the files and yields them, as a progress bar does.
+        track: Takes the files and yields them, as a progress bar does.
 
     Raises:
-        StorageError: If the place cannot be read.
+        StorageError: If the folder or URL cannot be read.
     """
     store = open_store(place) if isinstance(place, (str, Path)) else place
     if isinstance(store, LocalStore):
@@ -91,8 +91,8 @@ def verify_dataset(place: str | Path | FileStore, track: Track = iter) -> Datase
     for file in track(files):
         report.files += 1
         report.nbytes += file.size
-        told = parsed_name(file.name)
-        if file.entry is None and told is not None and told.folder not in damaged_folders:
+        parsed = parsed_name(file.name)
+        if file.entry is None and parsed is not None and parsed.folder not in damaged_folders:
             report.unindexed.append(file.place)
         try:
             batch = file.whole()
@@ -116,7 +116,7 @@ def verify_dataset(place: str | Path | FileStore, track: Track = iter) -> Datase
 
 
 def of_log(folder: Path, report: LogReport) -> DatasetReport:
-    """Return what was found in a log as of a dataset."""
+    """Return the report on a log in the form for datasets."""
     files = list(folder.glob("segment_*.db"))
     damages = []
     for damage in report.damage:
@@ -135,14 +135,14 @@ def of_log(folder: Path, report: LogReport) -> DatasetReport:
 
 
 def missing_files(store: FileStore, files: list[DataFile]) -> list[DatasetDamage]:
-    """Return the files of which only an index tells."""
+    """Return files that are in an index but do not exist, as damage."""
     there = {file.name for file in files}
     damages = []
     for folder in sorted(indexed_folders(store)):
-        entries, _ = read_indexes(store, folder)  # damages were told of already
+        entries, _ = read_indexes(store, folder)  # damaged indexes are reported already
         names = [inside(folder, name) for name in entries]
         damages += [
-            DatasetDamage(f"{store.url}/{name}", "the index tells of a file that is not there")
+            DatasetDamage(f"{store.url}/{name}", "it is in the index, but does not exist")
             for name in names
             if name not in there
         ]
@@ -159,7 +159,7 @@ def set_aside(store: FileStore, name: str) -> None:
     content = store.read(name)
     folder, _, last = name.rpartition("/")
     for number in count():
-        aside = inside(folder, f"{ASIDE}{last}{f'.{number}' if number else ''}")
+        aside = inside(folder, f"{DAMAGED}{last}{f'.{number}' if number else ''}")
         try:
             store.create(aside, content)
         except FileExistsError:
@@ -170,16 +170,16 @@ def set_aside(store: FileStore, name: str) -> None:
 
 
 def repair_dataset(place: str | Path | FileStore, track: Track = iter) -> DatasetReport:
-    """Set damaged files aside, so that all others are read, make indexes anew and remove leftovers; return what was wrong.
+    """Rename damaged files, so that readers skip them, rebuild indexes, remove leftovers, and report what was wrong.
 
-    A damaged file stays beside its place under a name that begins with ``.damaged-``; for logs see ``ExperienceLog.repair``.
+    A damaged file stays in its folder, under a name that begins with ``.damaged-``; for logs see ``ExperienceLog.repair``.
 
     Args:
-        place: As in ``verify_dataset``.
-        track: Likewise.
+        place: As of ``verify_dataset``.
+        track: As of ``verify_dataset``.
 
     Raises:
-        StorageError: If the place cannot be read or written.
+        StorageError: If the folder or URL cannot be read or written.
     """
     store = open_store(place) if isinstance(place, (str, Path)) else place
     if isinstance(store, LocalStore) and is_log(store.folder):

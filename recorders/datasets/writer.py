@@ -1,4 +1,4 @@
-"""A sink that writes files of experience: whole or not there, in folders by the hour, with an index in each."""
+"""Writes experience to the files of a dataset, in one folder for each hour, with an index in each folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NAMINGS = ("packed", "games")
 
 WHEN_FULL = ("raise", "drop", "delete_oldest")
 
-#: Metadata in which batches in one file may differ; then the file has none of them.
+#: Metadata in which the batches of one file may differ; the file then leaves them out.
 OF_A_GAME = ("seed",)
 
 
@@ -49,18 +49,18 @@ Key = tuple[str, BatchKind]
 
 @dataclass(frozen=True)
 class WriterStats:
-    """What became of experience; ``taken == written + pending``.
+    """Counts of a writer; ``taken == written + pending``.
 
     Attributes:
         taken: Experiences taken.
-        written: In files that are whole and safe.
-        pending: In memory: lost if the process is killed now.
-        dropped: Not taken, as there was no room.
-        files: How many were written.
-        bytes: Of these.
-        deleted: Files that made room, or were too old.
+        written: Experiences in files that are written and synced.
+        pending: Experiences in memory, which are lost if the process is killed now.
+        dropped: Experiences that were not taken, as the disk was full.
+        files: Files written.
+        bytes: Bytes of these files.
+        deleted: Files deleted because of their age, or to free space.
         archived: Files moved to the archive.
-        free_bytes: Room on the disk; None where nobody knows.
+        free_bytes: Free space on the disk; None where it is unknown.
     """
 
     taken: int = 0
@@ -76,18 +76,18 @@ class WriterStats:
 
 @dataclass
 class OpenFile:
-    """Experience that is to become a file.
+    """Experience that will become a file.
 
     Attributes:
-        key: What all of it has in common.
+        key: The game and the kind that all its experience has.
         kind: ``"part"`` or ``"game"``.
-        id: Of the writer or the game, safe in a name.
-        folder: Where it goes: that of the hour in which it was begun.
-        begun: When, in seconds since 1970.
+        id: Id of the writer or the game, as file names have it.
+        folder: The folder of the hour in which it was begun.
+        begun: When it was begun, in seconds since 1970.
         batches: The experience.
-        bytes: What it takes in memory.
+        bytes: Its size in memory.
         seen: Players of the game who have experiences in it.
-        ended: Players for whom it has ended.
+        ended: Players for whom the game has ended.
     """
 
     key: Key
@@ -102,15 +102,15 @@ class OpenFile:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is of one game, which has ended for all players."""
+        """Whether it holds a single game that has ended for all its players."""
         return self.kind == "game" and self.ended >= self.seen
 
-    def is_old(self, now: float, most: float) -> bool:
-        """Return whether it was begun ``most`` seconds ago, or the clock was set back since."""
-        return not 0 <= now - self.begun < most
+    def is_old(self, now: float, max_age: float) -> bool:
+        """Return whether it was begun ``max_age`` seconds ago or earlier, or the clock was set back since."""
+        return not 0 <= now - self.begun < max_age
 
     def add(self, batch: ExperienceBatch) -> None:
-        """Take a batch."""
+        """Append a batch."""
         self.batches.append(batch)
         self.bytes += batch.nbytes
         if self.kind == "game":
@@ -122,33 +122,33 @@ class OpenFile:
 class DatasetWriter(NotCopied, ClosingSink):
     """Writes experience to files in a folder or on S3.
 
-    Experience gathers in memory and becomes a file when it is large or old enough, when the hour (UTC) changes, and when
-    ``flush`` or ``close`` is called. **What ``flush`` has returned for is safe**: whole files that survive a crash. A killed
-    process loses what came after, and nothing else; a file is whole or not there. ``open_dataset`` reads the place, also while
-    it is written.
+    Experience is collected in memory and becomes a file when it is large or old enough, when the hour (UTC) changes, and when
+    ``flush`` or ``close`` is called. **When ``flush`` returns, everything taken before is safe**: in files that survive a
+    crash. A killed process loses only later experience; files appear whole. ``open_dataset`` reads the dataset, also while it
+    is written.
 
-    With ``naming="packed"`` (``part_<writer>_0000.npz``) many games share a file, those on boards of one shape: for training,
-    and whenever games are many or short. With ``naming="games"`` (``game_<id>_0000.npz``) each game has files of its own, the
-    next one begun when the game goes on after a file was written: where single games are looked up, moved or deleted. A game's
-    file takes some milliseconds and a kilobyte, however short the game.
+    With ``naming="packed"`` (``part_<writer>_0000.npz``) many games on boards of one shape share a file: for training, and
+    when games are many or short. With ``naming="games"`` (``game_<id>_0000.npz``) each game has files of its own, with a
+    new file when the game goes on after one was written: for looking up, moving or deleting single games. A file takes some
+    milliseconds and at least a kilobyte, however short the game.
 
-    Any number of writers, on any number of machines, may write to one place: none writes over another's files.
+    Any number of writers, on any number of machines, may write to one folder or URL: none overwrites files of another.
 
-    ``write`` takes a batch or raises and takes nothing. Files that cannot be written stay in memory and are tried again with
-    the next ``write`` or ``flush``, so nothing that was taken is lost as long as the process lives.
+    ``write`` takes a whole batch, or raises and takes nothing. Files that cannot be written stay in memory and are tried again
+    with the next ``write`` or ``flush``, so nothing that was taken is lost while the process lives.
 
     Attributes:
-        store: Where files go.
+        store: The folder or URL.
         format: A key of ``formats.FORMATS``.
         naming: ``"packed"`` or ``"games"``.
     """
 
-    _instead = "make another DatasetWriter of the same place, any number may write to it"
+    _instead = "make another DatasetWriter of the same folder or URL, any number may write to it"
 
     def __init__(
         self,
         place: str | Path,
-        format: str = "npz",  # noqa: A002 - the word for it
+        format: str = "npz",  # noqa: A002 - the usual name
         naming: str = "packed",
         *,
         max_file_bytes: int = 2**25,
@@ -162,28 +162,28 @@ class DatasetWriter(NotCopied, ClosingSink):
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Write to ``place``, which is made if it is not there, beside what it holds.
+        """Write to ``place``, which is made if it does not exist; files that it holds stay.
 
         Args:
             place: A folder, or a URL as ``open_store`` takes it.
             format: ``"npz"``, ``"parquet"``, ``"tfrecord"``, ``"tfrecord.gz"`` or ``"games"``.
             naming: ``"packed"`` or ``"games"``.
-            max_file_bytes: A file is written when its experience takes so much memory; on disk it is a small part of that.
-            max_file_seconds: Or when it was begun so long ago, at the next ``write``.
-            keep_bytes: Most bytes of all files of the place: the oldest are deleted, or archived. None for no limit.
-            keep_seconds: Files are deleted, or archived, so long after the hour in which they were begun. None for never.
-            archive: Where such files are moved to; they are deleted without.
-            min_free_bytes: So much of a local disk stays free.
-            when_full: What ``write`` does when there is no room: ``"raise"``, ``"drop"`` what comes (counted), or
-                ``"delete_oldest"`` files (or archive them) until there is.
-            retry: For what goes over the network.
+            max_file_bytes: A file is written when its experience takes this much memory; on disk it is much smaller.
+            max_file_seconds: A file is also written at the first ``write`` this long after it was begun.
+            keep_bytes: Maximum bytes of all files of the dataset: the oldest are deleted, or archived. None for no limit.
+            keep_seconds: Files are deleted, or archived, this long after the hour in which they were begun. None for never.
+            archive: A folder or URL to which such files are moved; without, they are deleted.
+            min_free_bytes: Minimum free space of a local disk.
+            when_full: What ``write`` does when less is free: ``"raise"``, ``"drop"`` the batch (counted), or
+                ``"delete_oldest"`` files (or archive them).
+            retry: How often requests over the network are tried.
             timeout: Seconds to wait for an answer of S3.
-            clock: Tells the time in seconds since 1970.
+            clock: Returns the time in seconds since 1970.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
-            ImportError: Without what the format or the place needs.
-            StorageError: If the place cannot be written, or a folder is used for something else, such as a log.
+            ConfigError: If an argument has a wrong value.
+            ImportError: Without the libraries that the format or the URL needs.
+            StorageError: If the folder or URL cannot be written, or the folder is used for something else, as for a log.
         """
         for name, value, choices in (("naming", naming, NAMINGS), ("when_full", when_full, WHEN_FULL)):
             if value not in choices:
@@ -196,49 +196,51 @@ class DatasetWriter(NotCopied, ClosingSink):
         self.format = format
         self.naming = naming
         self.store = opened("sink", place, retry, timeout)
-        kept = None if archive is None else opened("archive", archive, retry, timeout)
-        self._retention = FileRetention(self.store, keep_bytes, keep_seconds, kept)
+        archived = None if archive is None else opened("archive", archive, retry, timeout)
+        self._retention = FileRetention(self.store, keep_bytes, keep_seconds, archived)
         self._max_file_bytes = max_file_bytes
         self._max_age = float(max_file_seconds)
         self._min_free_bytes = min_free_bytes
         self._when_full = when_full
         self._clock = clock
         self._lock = threading.RLock()
-        self._id = f"{int(clock() * 1000):011x}{uuid.uuid4().hex[:5]}"  # in the order of time, and nobody else's
+        self._id = f"{int(clock() * 1000):011x}{uuid.uuid4().hex[:5]}"  # sorts by time, and is unique
         self._numbers: dict[tuple[str, str], int] = {}  # of the next file, by kind and id
         self._open: dict[Key, OpenFile] = {}
-        self._full: list[OpenFile] = []  # to be written
-        self._unindexed: dict[str, dict[str, FileEntry]] = {}  # written, by folder
-        self._checked: Mapping[str, Any] | None = None  # metadata that JSON takes
-        self._about = ""  # the same as text, without what a file need not have in common
+        self._full: list[OpenFile] = []  # complete, to be written
+        self._unindexed: dict[str, dict[str, FileEntry]] = {}  # entries of files that no index has yet, by folder
+        self._checked: Mapping[str, Any] | None = None  # metadata that were found to be valid JSON
+        self._about = ""  # the same as text, without ``OF_A_GAME``
         self._stats = WriterStats()
         self._closed = False
         self._use: Use | None = None
         if isinstance(self.store, LocalStore):
             self._use = Use(self.store.folder)
-            refuse_other_uses(self.store.folder, DATASET, "sink")  # a use that began in the meantime
+            refuse_other_uses(self.store.folder, DATASET, "sink")  # again: another use may have begun in the meantime
             self.store.clear(self.store.leftovers())
         self._owner = Owner()
 
     def stats(self) -> WriterStats:
-        """Return all counts, of one moment."""
+        """Return all counts at one moment."""
         with self._lock:
             moved, free = self._retention, self.store.free_bytes()
             return replace(self._stats, deleted=moved.deleted, archived=moved.archived, free_bytes=free)
 
-    # --- What is taken --------------------------------------------------------------------------------------------
+    # --- Taking batches -------------------------------------------------------------------------------------------
 
     def write(self, batch: ExperienceBatch) -> None:
-        """Take a batch; the arrays are the writer's from now on.
+        """Take a batch; the caller must not change its arrays afterwards.
 
         Raises:
             StateError: After ``close``, or in a process that was forked off the one that made the writer.
-            StorageError: If files cannot be written that are to be by now, or there is no room. The batch has not been taken.
+            StorageError: If files that are due cannot be written, or the disk is full. The batch has not been taken.
         """
         self._owner.check("writer")  # before the lock: a thread of the parent may hold it for ever
         with self._lock, deferred():
             if self._closed:
-                raise StateError("write: expected an open writer, got one that is closed")
+                raise StateError(
+                    "write: expected an open writer, got a closed one: make another DatasetWriter of the same place"
+                )
             if not len(batch):
                 return
             self._check(batch)
@@ -259,11 +261,11 @@ class DatasetWriter(NotCopied, ClosingSink):
             self._close_largest()
             try:
                 self._publish_full()
-            except Exception as error:  # whatever it is, the batch has been taken; the next call meets it again
+            except Exception as error:  # the batch is taken whatever fails; the next call tries again and raises
                 logger.warning("files stay in memory, to be written later: %s", error)
 
     def _check(self, batch: ExperienceBatch) -> None:
-        """Raise ``ConfigError`` if a batch has what cannot be written: found out later, it would be in the way for ever."""
+        """Raise ``ConfigError`` if a batch cannot be written: found out later, it would block its file for ever."""
         if batch.metadata is not self._checked:
             about = {name: value for name, value in batch.metadata.items() if name not in OF_A_GAME}
             try:
@@ -278,7 +280,7 @@ class DatasetWriter(NotCopied, ClosingSink):
             raise ConfigError(f"game_ids: expected text, got {error}") from error
 
     def _add(self, game: str, part: ExperienceBatch, now: float) -> None:
-        """Add experience of a game, or of many if ``game`` is empty, to the file that is open for its like."""
+        """Add experience of a game, or of many if ``game`` is empty, to the open file of its kind."""
         key = (game, BatchKind.of(part)._replace(metadata=self._about))
         file = self._open.get(key)
         if file is None:
@@ -287,7 +289,7 @@ class DatasetWriter(NotCopied, ClosingSink):
         file.add(part)
 
     def _divided(self, batch: ExperienceBatch) -> list[tuple[str, ExperienceBatch]]:
-        """Return the parts of a batch that go to different files, each with its game."""
+        """Return the parts of a batch that go to different files, each with the id of its game."""
         if self.naming == "packed":
             return [("", batch)]
         if len(batch.game_ids) == 1:
@@ -298,7 +300,7 @@ class DatasetWriter(NotCopied, ClosingSink):
         return [(batch.game_ids[game], batch.select(rows)) for game, rows in enumerate(parts) if len(rows)]
 
     def _has_room(self, size: int) -> bool:
-        """Return whether a file of ``size`` bytes leaves enough of the disk free, after making room; or raise."""
+        """Return whether enough of the disk stays free after ``size`` more bytes, after deleting old files; or raise."""
         free, needed = self.store.free_bytes(), self._min_free_bytes + size
         if free is not None and free < needed and self._when_full == "delete_oldest":
             self._retention.make_room(needed - free)
@@ -307,18 +309,21 @@ class DatasetWriter(NotCopied, ClosingSink):
             return True
         if self._when_full == "drop":
             return False
-        raise StorageError(f"min_free_bytes: expected {needed} bytes free in {self.store.url!r}, got {free}")
+        raise StorageError(
+            f"min_free_bytes: expected {needed} bytes free in {self.store.url!r}, got {free}: free some, or use "
+            "when_full='delete_oldest' or 'drop'"
+        )
 
-    # --- What is written ------------------------------------------------------------------------------------------
+    # --- Writing files --------------------------------------------------------------------------------------------
 
     def _close_files(self, files: list[OpenFile]) -> None:
-        """Take no more into these files."""
+        """Mark files as complete, to be written next."""
         for file in files:
             self._full.append(self._open.pop(file.key))
 
     def _close_largest(self) -> None:
-        """Take no more into the largest files until all that are open, of many games or shapes, take no more than four."""
-        # One after another: all at once would keep who writes waiting, and end files that have hardly begun.
+        """Complete the largest files until all open files together take at most the memory of four."""
+        # One by one: completing all at once would delay ``write``, and write many small files.
         total = sum(file.bytes for file in self._open.values())
         while total > 4 * self._max_file_bytes:
             largest = max(self._open.values(), key=lambda file: file.bytes)
@@ -326,18 +331,18 @@ class DatasetWriter(NotCopied, ClosingSink):
             self._close_files([largest])
 
     def _publish_full(self) -> None:
-        """Write the files that are to be, the oldest first; what cannot be written stays."""
+        """Write the complete files, the oldest first; those that cannot be written stay."""
         while self._full:
             self._publish(self._full[0])
             self._full.pop(0)
             self._retention.apply(self._clock())
-        # Each index tells of all files of its folder: so it is written more seldom the more there are.
+        # Each index lists all files of its folder, so it is written less often the more files there are.
         if sum(map(len, self._unindexed.values())) > max(self._stats.files // 8, 8):
             self._write_indexes()
 
     def _publish(self, file: OpenFile) -> None:
         batch = file.batches[0] if len(file.batches) == 1 else ExperienceBatch.concat(file.batches)
-        file.batches[:] = [batch]  # put together once, however often writing fails
+        file.batches[:] = [batch]  # concatenated once, however often writing fails
         content = self._format.encode(batch)
         count = len(batch)
         if not self._has_room(len(content)):
@@ -349,7 +354,7 @@ class DatasetWriter(NotCopied, ClosingSink):
             number += 1
             try:
                 self.store.create(name, content)
-            except FileExistsError:  # somebody else has a game of that name
+            except FileExistsError:  # another writer has written that game
                 continue
             break
         self._numbers[file.kind, file.id] = number
@@ -369,11 +374,11 @@ class DatasetWriter(NotCopied, ClosingSink):
             del self._unindexed[folder]
 
     def flush(self) -> None:
-        """Write everything taken so far to files.
+        """Write all experience taken so far to files.
 
         Raises:
             StateError: In a process that was forked off the one that made the writer.
-            StorageError: If something cannot be written; it stays in memory and is tried again.
+            StorageError: If a file cannot be written; it stays in memory and is tried again.
         """
         self._owner.check("writer")
         with self._lock, deferred():
@@ -382,10 +387,10 @@ class DatasetWriter(NotCopied, ClosingSink):
             self._write_indexes()
 
     def close(self) -> None:
-        """Write everything taken so far, and take no more; a forked child leaves that to its parent.
+        """Write all experience taken so far, and close the writer; does nothing in a forked child.
 
         Raises:
-            StorageError: If something cannot be written; it stays in memory, and ``close`` can be called again.
+            StorageError: If a file cannot be written; it stays in memory, and ``close`` can be called again.
         """
         if not self._owner.is_here:
             return
@@ -397,10 +402,10 @@ class DatasetWriter(NotCopied, ClosingSink):
 
 
 def opened(argument: str, place: str | Path, retry: Retry | None, timeout: float) -> FileStore:
-    """Return the store at a place for files of experience, which is made if it is not there.
+    """Return the store of a dataset, which is made if it does not exist.
 
     Raises:
-        StorageError: If it is used for something else, or as ``open_store``.
+        StorageError: If the folder is used for something else, or as ``open_store``.
     """
     store = open_store(place, create=True, retry=retry, timeout=timeout)
     if isinstance(store, LocalStore):

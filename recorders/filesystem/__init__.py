@@ -1,1 +1,1 @@
-"""Files and folders: atomic writes, locks, free space, stores on disk and S3. Nothing here knows a game."""
+"""Handles files and folders: atomic writes, locks, free space, retries, stores on disk and S3."""

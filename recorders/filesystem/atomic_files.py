@@ -1,7 +1,7 @@
-"""Files and folders that are there whole or not at all, and stay there after a crash.
+"""Writes files and folders atomically: they appear whole or not at all, and survive a crash.
 
-A file is written without a name where the system can do that (Linux): then a killed process leaves nothing. Elsewhere, and for
-folders, it has a hidden name that ends in ``.part`` and a lock that is gone with the process: ``leftovers.py`` goes by it.
+On Linux a file is written without a name, so that a killed process leaves nothing. Elsewhere, and for folders, it has a hidden
+name that ends in ``.part`` and a lock that ends with the process; ``leftovers.py`` tells by the lock which are left over.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ __all__ = [
     "unfinished_folder",
 ]
 
-#: How the names of files and folders end that are not yet whole.
+#: Suffix of files and folders that are being written.
 UNFINISHED = ".part"
 
-#: Names that this module gives to them; other programs have files that end in ``.part``, too.
+#: The names that this module gives them: other programs also write files that end in ``.part``.
 UNFINISHED_NAME = re.compile(r"\.(.+-)?[0-9a-f]{32}\.part")
 
-#: What opening a file without a name raises where the file system or the kernel does not know how.
+#: Errors of opening a file without a name where the file system or the kernel does not support it.
 NAMELESS_UNKNOWN = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
 class Unfinished:
-    """A file with its content, safe from a crash, that is to get its name.
+    """A written and synced file that has not got its final name yet.
 
     Attributes:
-        path: Its hidden name for now; None if it has none.
+        path: Its hidden name; None if it has no name.
     """
 
     def __init__(self, file: BinaryIO, folder: Path, path: Path | None) -> None:
@@ -55,7 +55,7 @@ class Unfinished:
         self._folder = folder
 
     def create(self, path: Path) -> None:
-        """Give the file its name in the same folder, at once.
+        """Name the file ``path``, in the same folder, atomically.
 
         Raises:
             FileExistsError: If there is a file of that name.
@@ -76,7 +76,7 @@ class Unfinished:
         sync_folder(path.parent)
 
     def replace(self, path: Path) -> None:
-        """Give the file its name in the same folder, at once, in place of a file that has it.
+        """Name the file ``path``, in the same folder, atomically, and replace a file of that name.
 
         Raises:
             OSError: If it cannot be named.
@@ -89,21 +89,21 @@ class Unfinished:
         sync_folder(path.parent)
 
     def _let_go(self) -> None:
-        """Close the file where an open one cannot be renamed."""
+        """Close the file on Windows, which renames no open files."""
         if sys.platform == "win32":
             self._file.close()
 
 
 @contextmanager
 def unfinished_file(folder: Path, write: Callable[[BinaryIO], object]) -> Iterator[Unfinished]:
-    """Lend a new file in ``folder``, safe from a crash, which is gone at the end unless it was given a name.
+    """Write and sync a new file in ``folder``, which is deleted when the block ends unless the block named it.
 
     Args:
         folder: Where the file will lie.
         write: Writes the content.
 
     Raises:
-        OSError: If it cannot be written, and what ``write`` raises.
+        OSError: If it cannot be written; and all that ``write`` raises.
     """
     file, path = nameless_file(folder), None
     if file is None:
@@ -121,8 +121,8 @@ def unfinished_file(folder: Path, write: Callable[[BinaryIO], object]) -> Iterat
 
 
 def nameless_file(folder: Path) -> BinaryIO | None:
-    """Return a new file without a name, None where there is no such thing."""
-    if sys.platform != "linux" or not os.path.exists("/proc/self/fd"):  # noqa: PTH110 - no path of ours
+    """Return a new file without a name, None where that is not supported."""
+    if sys.platform != "linux" or not os.path.exists("/proc/self/fd"):  # noqa: PTH110 - a path of the system
         return None
     try:
         file = open(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")  # noqa: SIM115, PTH123 - closed by the caller
@@ -130,23 +130,23 @@ def nameless_file(folder: Path) -> BinaryIO | None:
         if error.errno in NAMELESS_UNKNOWN:
             return None
         raise
-    lock_descriptor(file.fileno())  # for the moment in which it has a hidden name
+    lock_descriptor(file.fileno())  # ``replace`` gives it a hidden name for a moment
     return file
 
 
 def link_descriptor(descriptor: int, path: Path) -> None:
-    """Give an open file without a name a name; raise ``FileExistsError`` if there is a file of that name."""
+    """Name an open file that has no name; raise ``FileExistsError`` if there is a file of that name."""
     # A folder's descriptor makes Python call linkat(), which alone follows the link; the path is absolute.
     os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
 
 
 def hidden_name(folder: Path, of: str = "") -> Path:
-    """Return a name in ``folder`` that nothing has, for something that is to be called ``of``."""
+    """Return an unused hidden name in ``folder`` for a file or folder whose final name is ``of``."""
     return folder / f".{of[:150] + '-' if of else ''}{uuid.uuid4().hex}{UNFINISHED}"
 
 
 def hidden_file(folder: Path) -> tuple[BinaryIO, Path]:
-    """Return a new file with a hidden name, locked as far as the file system can do that."""
+    """Return a new file with a hidden name, locked if the file system supports locks."""
     while True:
         path = hidden_name(folder)
         file = path.open("x+b")
@@ -161,7 +161,7 @@ def lock_descriptor(descriptor: int) -> bool | None:
     Returns:
         True; False if another process has locked it, None on a file system without locks.
     """
-    if sys.platform != "win32":  # which lets no process delete what another one has open
+    if sys.platform != "win32":  # Windows lets no process delete a file that another one has open
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -173,10 +173,10 @@ def lock_descriptor(descriptor: int) -> bool | None:
 
 @contextmanager
 def unfinished_folder(path: Path) -> Iterator[Path]:
-    """Lend a new folder beside ``path`` that becomes ``path`` when the block ends, and is gone if the block raises.
+    """Make a folder beside ``path`` that is renamed to ``path`` when the block ends, and deleted if the block raises.
 
     Raises:
-        OSError: If it cannot be made, or there is something at ``path`` that is no empty folder.
+        OSError: If it cannot be made, or ``path`` exists and is no empty folder.
     """
     hidden = hidden_name(path.parent, path.name)
     hidden.mkdir()
@@ -194,7 +194,7 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Put a new content in a file's place, at once and safe from a crash; on any error what was there before still is.
+    """Replace the content of a file atomically and safe from a crash; on any error the old content is still there.
 
     Raises:
         OSError: As ``unfinished_file``.
@@ -204,7 +204,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, safe from a crash; do nothing if it is there.
+    """Make a folder and its parents, safe from a crash; do nothing if it exists.
 
     Raises:
         OSError: If it cannot be made.
@@ -216,9 +216,9 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk."""
+    """Sync the names in a folder to disk."""
     if sys.platform == "win32":
-        return  # which opens no folders
+        return  # Windows opens no folders
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""Connections to SQLite that a forked child cannot close.
+"""Opens SQLite connections that a forked child does not close.
 
-SQLite forbids using a connection in a child of the process that opened it, and closing is a use: it rolls back what a thread of
-the parent is writing, in memory that both share. The child would do so as soon as it drops its copy, at its exit at the latest.
+SQLite forbids the use of a connection in a child of the process that opened it, and closing is a use: it rolls back the
+transaction of a thread of the parent, in memory that both share. A child would close its copy when it is garbage collected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["connect"]
 
 
 class Connection(sqlite3.Connection):
-    """A connection that can be referred to weakly, and that tells of a damaged file with an error of SQLite only."""
+    """A connection that supports weak references and reports every damaged file as an ``sqlite3.Error``."""
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         """Run a statement; arguments and errors are those of ``sqlite3.Connection.execute``."""
@@ -31,16 +31,16 @@ connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 def connect(database: str | Path, **options: Any) -> sqlite3.Connection:
-    """Return a connection, of which nothing is open after ``close``; arguments and errors are those of ``sqlite3.connect``."""
-    # Python keeps statements in a cache, and SQLite keeps a closed connection open as long as there is a statement. The frame
-    # that the handler of a signal is given refers to the cache if the signal came while it was made, and may be kept for long.
+    """Return a connection that is wholly closed by ``close``; arguments and errors as of ``sqlite3.connect``."""
+    # Python caches statements, and SQLite keeps a closed connection open as long as a statement of it exists. The frame that a
+    # signal handler receives refers to the cache if the signal came while the connection was made, and may be kept for long.
     connection: Connection = sqlite3.connect(database, factory=Connection, cached_statements=0, **options)
     connections.add(connection)
     return connection
 
 
 def keep_for_ever() -> None:
-    """Keep all connections from being closed as long as the process lives, also at the end of the interpreter."""
+    """Keep all connections of the parent open in a forked child until the process ends."""
     for connection in list(connections):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     connections.clear()

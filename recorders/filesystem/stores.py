@@ -1,4 +1,4 @@
-"""Places for whole files: a folder, or S3 and whatever else fsspec reaches. Nothing appears in them before it is whole."""
+"""Stores files in a folder, on S3, or at another URL that fsspec supports; files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-#: How long a change of one file waits for those of others, in seconds.
+#: Seconds that a change of a file waits for changes by other processes.
 PATIENCE = 30.0
 
-#: Age of an upload in parts that its process does not go on with; between key and id of an upload.
+#: Age from which a multipart upload counts as left over.
 UPLOAD_AGE = dt.timedelta(days=1)
+
+#: Between the key and the id of an upload.
 UPLOAD = "?uploadId="
 
-CHANGE_TRIES = 20  # of a file that many change at once
+CHANGE_TRIES = 20  # of a file that other processes change at the same time
 
 
 class Stored(NamedTuple):
@@ -47,15 +49,16 @@ class Stored(NamedTuple):
 
 
 class FileStore(Protocol):
-    """What ``LocalStore`` and ``RemoteStore`` have in common. Names are relative, with ``/`` between folders.
+    """Interface of ``LocalStore`` and ``RemoteStore``. Names of files are relative, with ``/`` between folders.
 
-    All raise ``StorageError`` when the place fails. Files are hidden whose names, or whose folders' names, begin with a dot.
+    All methods raise ``StorageError`` when the disk or the network fails. A file is hidden if its name, or the name of one of
+    its folders, begins with a dot.
     """
 
     url: str
 
     def files(self, under: str = "", hidden: bool = False) -> Iterator[Stored]:
-        """Yield all files below folder ``under``, in the order of their names; ``hidden`` files, too, if that is True."""
+        """Yield all files below folder ``under``, in the order of their names; with ``hidden`` also hidden ones."""
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the content of a file, or bytes ``start`` to ``stop`` of it; ``FileNotFoundError`` if there is none."""
@@ -67,22 +70,22 @@ class FileStore(Protocol):
         """Write a new file, safe from a crash when this returns; ``FileExistsError`` if there is one of that name."""
 
     def change(self, name: str, function: Callable[[bytes | None], bytes | None]) -> None:
-        """Replace a file, of which there may be none, by what ``function`` makes of its content; None deletes it.
+        """Replace a file by what ``function`` returns for its content, None if there is no file; returning None deletes it.
 
-        Others who change it at the same time wait, or ``function`` is called once more with what they wrote.
+        If another process changes it at the same time, one of them waits, or ``function`` is called again with the new content.
         """
 
     def delete(self, name: str) -> None:
         """Delete a file; do nothing if there is none."""
 
     def free_bytes(self) -> int | None:
-        """Return how much room there is, None if nobody knows."""
+        """Return how many bytes can still be written, None if it is unknown."""
 
     def leftovers(self) -> list[str]:
-        """Return what killed processes have left unfinished: paths, or keys and numbers of uploads."""
+        """Return the unfinished files and uploads that killed processes left: paths, or keys and ids of uploads."""
 
     def clear(self, leftovers: Iterable[str]) -> None:
-        """Remove what ``leftovers`` gave; what cannot be removed is logged."""
+        """Remove what ``leftovers`` returned; failures are logged."""
 
 
 def is_hidden(name: str) -> bool:
@@ -91,7 +94,7 @@ def is_hidden(name: str) -> bool:
 
 
 def is_url(place: str) -> bool:
-    """Return whether a place is a URL: ``C:/games`` is none."""
+    """Return whether a string is a URL; ``C:/games`` is not."""
     return "://" in place
 
 
@@ -99,15 +102,15 @@ def open_store(place: str | Path, create: bool = False, retry: Retry | None = No
     """Return the store at a path or URL.
 
     Args:
-        place: A folder, ``file:///...``, ``s3://bucket/prefix``, or another URL that fsspec knows. Whoever may read or write is
-            known from the environment (``AWS_ACCESS_KEY_ID`` and so on; ``AWS_ENDPOINT_URL`` for another server of S3).
-        create: Whether to make it, and make sure that it can be written.
-        retry: For what goes over the network.
+        place: A folder, ``file:///...``, ``s3://bucket/prefix``, or another URL that fsspec supports. Credentials come from the
+            environment (``AWS_ACCESS_KEY_ID`` and so on; ``AWS_ENDPOINT_URL`` for another S3 server).
+        create: Whether to make the folder, and check that it can be written.
+        retry: How often requests over the network are tried.
         timeout: Seconds to wait for an answer of S3.
 
     Raises:
-        ConfigError: If the URL is none, or holds a password.
-        ImportError: Without what a URL needs (``pip install "generals_env[storage]"``).
+        ConfigError: If the URL is malformed, or holds a password.
+        ImportError: Without the libraries that a URL needs (``pip install "generals_env[storage]"``).
         StorageError: If the place cannot be reached, or not be written.
     """
     place = local_path(place)
@@ -117,7 +120,7 @@ def open_store(place: str | Path, create: bool = False, retry: Retry | None = No
 
 
 def local_path(place: str | Path) -> str | Path:
-    """Return the path that a URL ``file://`` tells; other places stay as they are."""
+    """Return the path of a ``file://`` URL; return other paths and URLs unchanged."""
     if not isinstance(place, str) or not place.startswith("file://"):
         return place
     path = place.removeprefix("file://")
@@ -125,7 +128,7 @@ def local_path(place: str | Path) -> str | Path:
 
 
 class LocalStore:
-    """A folder.
+    """Stores files in a folder.
 
     Attributes:
         url: The folder, as text.
@@ -133,20 +136,20 @@ class LocalStore:
     """
 
     def __init__(self, folder: str | Path, create: bool = False) -> None:
-        """Use ``folder``; arguments and errors as in ``open_store``."""
+        """Use ``folder``; arguments and errors as of ``open_store``."""
         try:
             self.folder = Path(folder)
             self.url = str(folder)
             if create:
                 make_folder(self.folder)
                 with unfinished_file(self.folder, lambda file: file.write(b"")):
-                    pass  # it can be written
+                    pass  # only to check that the folder can be written
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"sink: expected a folder that can be written, got {str(folder)!r} ({error})") from error
 
     def files(self, under: str = "", hidden: bool = False) -> Iterator[Stored]:
         """Yield files below folder ``under``; see ``FileStore.files``."""
-        with self._telling(under):
+        with self._storage_errors(under):
             found = []
             for folder, folders, names in os.walk(self.folder / under, onerror=self._unless_absent):
                 folders[:] = [name for name in folders if hidden or not name.startswith(".")]
@@ -163,28 +166,28 @@ class LocalStore:
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the content of a file, or bytes ``start`` to ``stop`` of it; ``FileNotFoundError`` if there is none."""
-        with self._telling(name), (self.folder / name).open("rb") as file:
+        with self._storage_errors(name), (self.folder / name).open("rb") as file:
             file.seek(start)
             return file.read() if stop is None else file.read(stop - start)
 
     def size(self, name: str) -> int:
         """Return the bytes of a file; ``FileNotFoundError`` if there is none."""
-        with self._telling(name):
+        with self._storage_errors(name):
             return (self.folder / name).stat().st_size
 
     def create(self, name: str, content: bytes) -> None:
         """Write a new file, safe from a crash when this returns; ``FileExistsError`` if there is one of that name."""
         path = self.folder / name
-        with self._telling(name):
-            self._make_room_for(path)
+        with self._storage_errors(name):
+            self._make_folders_of(path)
             with unfinished_file(path.parent, lambda file: file.write(content)) as unfinished:
                 unfinished.create(path)
 
     def change(self, name: str, function: Callable[[bytes | None], bytes | None]) -> None:
         """Replace a file; see ``FileStore.change``."""
         path = self.folder / name
-        with self._telling(name):
-            self._make_room_for(path)
+        with self._storage_errors(name):
+            self._make_folders_of(path)
             with FileLock(path.with_name(f".{path.name}.lock"), PATIENCE):
                 new = function(path.read_bytes() if path.exists() else None)
                 if new is None:
@@ -194,11 +197,11 @@ class LocalStore:
 
     def delete(self, name: str) -> None:
         """Delete a file; do nothing if there is none."""
-        with self._telling(name):
+        with self._storage_errors(name):
             (self.folder / name).unlink(missing_ok=True)
 
     def free_bytes(self) -> int:
-        """Return how much room the disk has."""
+        """Return how many bytes can still be written to the disk."""
         return free_bytes(self.folder)
 
     def leftovers(self) -> list[str]:
@@ -206,31 +209,36 @@ class LocalStore:
         return [str(path) for path in leftovers_in(self.folder)]
 
     def clear(self, leftovers: Iterable[str]) -> None:
-        """Remove files and folders that ``leftovers`` gave."""
+        """Remove files and folders that ``leftovers`` returned."""
         remove(map(Path, leftovers))
 
-    def _make_room_for(self, path: Path) -> None:
-        """Make the folders of a file, but not the store's own: where that is gone, a disk may be."""
+    def _make_folders_of(self, path: Path) -> None:
+        """Make the folders of a file, but not the store's own: if that is gone, its disk may be unmounted."""
         if not self.folder.is_dir():
-            raise StorageError(f"sink: expected to write to {self.url!r}, got a folder that is gone")
+            raise StorageError(
+                f"sink: expected to write to {self.url!r}, got a folder that is gone: mount its disk, or make it again"
+            )
         try:
             make_folder(path.parent)
-        except FileExistsError as error:  # which would tell callers that there is a file of the name that they chose
-            raise StorageError(f"sink: expected a folder, got {str(path.parent)!r}, which is none") from error
+        except FileExistsError as error:  # callers would take it for a file of the name that they chose
+            shown = str(path.parent)
+            raise StorageError(
+                f"sink: expected a folder, got the file {shown!r}: remove it, or choose another folder"
+            ) from error
 
     @contextmanager
-    def _telling(self, name: str) -> Iterator[None]:
-        """Make a ``StorageError`` of what the file system raises."""
+    def _storage_errors(self, name: str) -> Iterator[None]:
+        """Turn errors of the file system into ``StorageError``."""
         try:
             yield
         except (FileExistsError, FileNotFoundError, StorageError):
             raise
         except (OSError, ValueError) as error:  # a null byte is a ValueError
-            raise StorageError(f"{self.folder / name}: expected a place that can be read and written, got {error}") from error
+            raise StorageError(f"{self.folder / name}: expected a file that can be read and written, got {error}") from error
 
 
 def size_of(path: Path) -> int | None:
-    """Return the bytes of a file, None if there is no such file, or no longer."""
+    """Return the bytes of a file, None if there is no such file."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -239,18 +247,20 @@ def size_of(path: Path) -> int | None:
 
 
 class RemoteStore:
-    """A place that fsspec reaches. Files are sent whole, which is what makes them appear whole.
+    """Stores files at a URL, by means of fsspec. Each file is one request, so it appears whole.
 
     Attributes:
-        url: Its URL.
-        retry: How often what fails is tried.
+        url: The URL.
+        retry: How often requests are tried.
     """
 
     def __init__(self, url: str, create: bool = False, retry: Retry | None = None, timeout: float = 30.0) -> None:
-        """Use the place at ``url``; arguments and errors as in ``open_store``."""
+        """Use ``url``; arguments and errors as of ``open_store``."""
         parts = urlsplit(url)
         if "@" in parts.netloc:
-            raise ConfigError("sink: expected a URL without a password: who may write is known from the environment")
+            raise ConfigError(
+                "sink: expected a URL without a password, got one: set AWS_ACCESS_KEY_ID and so on in the environment"
+            )
         self.url = url.rstrip("/")
         self.retry = as_config("retry", Retry, retry, Retry())
         self.timeout = timeout
@@ -261,25 +271,25 @@ class RemoteStore:
             self._try("", self._reach)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what to pickle: no connection."""
+        """Return the state to pickle, without the connection."""
         return {**self.__dict__, "_connection": (-1, None)}
 
     @property
     def _fs(self) -> Any:
-        """The file system: one a process, as connections do not outlive a fork."""
+        """The file system of fsspec: one a process, as connections do not survive a fork."""
         if self._connection[0] != os.getpid():
             try:
                 import fsspec
 
                 options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
                 if self._s3:
-                    # Waiting and trying again is ours.
+                    # ``retry`` waits and tries again, not botocore.
                     timeouts = {"connect_timeout": self.timeout, "read_timeout": self.timeout}
                     options["config_kwargs"] = {**timeouts, "retries": {"total_max_attempts": 1}}
                 fs = fsspec.filesystem(urlsplit(self.url).scheme, **options)
             except ImportError as error:
                 raise ImportError(
-                    f'sink: expected what {self.url!r} needs, got {error}: pip install "generals_env[storage]"'
+                    f'sink: expected the libraries that {self.url!r} needs, got {error}: pip install "generals_env[storage]"'
                 ) from None
             if self._s3:
                 fs.retries = 1
@@ -301,8 +311,8 @@ class RemoteStore:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the content of a file, or bytes ``start`` to ``stop`` of it; ``FileNotFoundError`` if there is none."""
         whole = start == 0 and stop is None
-        part = {} if whole else {"start": start, "end": stop}
-        return bytes(self._try(name, lambda: self._fs.cat_file(self._path(name), **part)))
+        span = {} if whole else {"start": start, "end": stop}
+        return bytes(self._try(name, lambda: self._fs.cat_file(self._path(name), **span)))
 
     def size(self, name: str) -> int:
         """Return the bytes of a file; ``FileNotFoundError`` if there is none."""
@@ -315,7 +325,7 @@ class RemoteStore:
             try:
                 self._send(name, content)
             except FileExistsError:
-                # It may be ours: that of a try whose answer was lost, of which libraries do not always tell.
+                # A try before this one may have written it, if its answer was lost.
                 if self._fs.cat_file(self._path(name)) != content:
                     raise
 
@@ -330,15 +340,18 @@ class RemoteStore:
             self._fs.pipe_file(self._path(name), content)
 
     def change(self, name: str, function: Callable[[bytes | None], bytes | None]) -> None:
-        """Replace a file; see ``FileStore.change``. Stores other than S3 do not notice another writer at the same moment."""
+        """Replace a file; see ``FileStore.change``. Only S3 notices another writer at the same moment."""
         path = self._path(name)
         for _ in range(CHANGE_TRIES):
             if self._try(name, lambda: self._changed(path, function)):
                 return
-        raise StorageError(f"{self.url}/{name}: expected to replace it within {CHANGE_TRIES} tries, got others who do the same")
+        raise StorageError(
+            f"{self.url}/{name}: expected to replace it within {CHANGE_TRIES} tries, got other writers each time: "
+            "write to a folder of your own"
+        )
 
     def _changed(self, path: str, function: Callable[[bytes | None], bytes | None]) -> bool:
-        """Replace a file, unless somebody else did so in the meantime: then return False."""
+        """Replace a file, and return True; return False if another writer replaced it in the meantime."""
         tag, old = None, None
         if self._fs.exists(path):
             tag = self._fs.info(path).get("ETag")
@@ -355,7 +368,7 @@ class RemoteStore:
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         try:
             self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=new, **condition)
-        except OSError as error:  # 412: the file is another one by now
+        except OSError as error:  # 412: another writer has replaced the file
             if isinstance(error, FileExistsError) or error.errno == errno.EINVAL:
                 return False
             raise
@@ -369,21 +382,21 @@ class RemoteStore:
             return
 
     def free_bytes(self) -> None:
-        """Return None: nobody knows."""
+        """Return None: the free space is unknown."""
 
     def leftovers(self) -> list[str]:
-        """Return the keys and ids of uploads in parts that were begun a day ago or earlier and not ended; none but on S3."""
+        """Return the keys and ids of multipart uploads that began a day ago or earlier and are not completed; only on S3."""
         if not self._s3:
             return []
         bucket, _, prefix = str(self.root).partition("/")
         found: list[str] = []
         marker: dict[str, str] = {}
         while True:
-            asked = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", **marker}
+            request = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", **marker}
             try:
-                page = self._try("", partial(self._fs.call_s3, "list_multipart_uploads", **asked))
-            except StorageError as error:  # to list them is a permission of its own
-                logger.warning("uploads that were not ended are not told of: %s", error)
+                page = self._try("", partial(self._fs.call_s3, "list_multipart_uploads", **request))
+            except StorageError as error:  # listing them needs a permission of its own
+                logger.warning("unfinished uploads are not listed: %s", error)
                 return []
             before = dt.datetime.now(dt.UTC) - UPLOAD_AGE
             uploads = page.get("Uploads", [])
@@ -393,29 +406,29 @@ class RemoteStore:
             marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def clear(self, leftovers: Iterable[str]) -> None:
-        """End uploads that ``leftovers`` gave: S3 deletes their parts, which cost as much as files."""
+        """Abort uploads that ``leftovers`` returned, so that S3 deletes their parts, which cost as much as files."""
         for one in leftovers:
             path, _, upload = one.rpartition(UPLOAD)
             bucket, _, key = path.partition("/")
             try:
                 self._try(key, partial(self._fs.call_s3, "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload))
             except (StorageError, FileNotFoundError) as error:
-                logger.warning("%s: left over, and could not be ended: %s", one, error)
+                logger.warning("%s: left over, and could not be aborted: %s", one, error)
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else str(self.root)
 
     def _try(self, name: str, function: Callable[[], Result]) -> Result:
-        """Call a function, again if need be, and make a ``StorageError`` of what it raises at last."""
-        place = f"{self.url}/{name}" if name else self.url
+        """Call a function, with retries, and turn the last error into a ``StorageError``."""
+        where = f"{self.url}/{name}" if name else self.url
         try:
-            return self.retry.call(place, function)
+            return self.retry.call(where, function)
         except (FileExistsError, FileNotFoundError) as error:
             if name:
                 raise
-            raise StorageError(f"{place}: expected a place that is there, got {error}") from error
+            raise StorageError(f"{where}: expected a bucket and folder that exist, got {error}") from error
         except (ImportError, ConfigError, StorageError):
             raise
         except Exception as error:
-            # Libraries of the network raise what they like.
-            raise StorageError(f"{place}: expected to be reached, got {type(error).__name__}: {error}") from error
+            # The libraries below raise errors of many classes.
+            raise StorageError(f"{where}: expected to be reached, got {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""The durable log of experience, in SQLite."""
+"""Writes, reads, verifies and repairs the durable log of experience, in SQLite."""
 
 from __future__ import annotations
 

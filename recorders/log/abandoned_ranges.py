@@ -1,4 +1,4 @@
-"""What a log has given up: numbers that no experience has any more, written down so that nobody takes them for damage."""
+"""Keeps the ranges of sequence numbers whose experiences are lost, so that their absence does not count as damage."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from generals_env.errors import StorageError
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 
-__all__ = ["FILE", "Range", "abandoned_ranges", "missing", "write_lost"]
+__all__ = ["FILE", "Range", "abandoned_ranges", "missing", "write_abandoned"]
 
 FILE = "lost.json"
 
-#: First and last number.
+#: First and last sequence number.
 Range = tuple[int, int]
 
 
 def abandoned_ranges(folder: Path) -> list[Range]:
-    """Return the numbers that a log has given up, in order.
+    """Return the abandoned ranges of a log, in order.
 
     Raises:
-        StorageError: If the file that tells is damaged.
+        StorageError: If the file that holds them is damaged.
     """
     content = read_checked(folder / FILE)
     try:
         return [] if content is None else [(int(first), int(last)) for first, last in content["ranges"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"{folder / FILE}: expected ranges of numbers, got {content!r:.200}") from error
+        raise StorageError(f"{folder / FILE}: expected ranges of numbers, got {content!r:.200}: run repair()") from error
 
 
-def write_lost(folder: Path, ranges: Iterable[Range]) -> None:
-    """Write down which numbers are given up, instead of what was written down before.
+def write_abandoned(folder: Path, ranges: Iterable[Range]) -> None:
+    """Replace the abandoned ranges of a log.
 
     Raises:
         OSError: If the file cannot be written.
@@ -39,7 +39,7 @@ def write_lost(folder: Path, ranges: Iterable[Range]) -> None:
 
 
 def missing(first: int, last: int, present: Iterable[Range]) -> list[Range]:
-    """Return what of the numbers from ``first`` to ``last`` is in none of the ranges."""
+    """Return the ranges of numbers from ``first`` to ``last`` that are in none of the ranges ``present``."""
     gaps = []
     for low, high in sorted(present):
         if low > first:

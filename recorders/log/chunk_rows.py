@@ -1,4 +1,4 @@
-"""Rows of the log: a compressed batch each, with what readers want to know before they decompress it, and a checksum."""
+"""Defines the rows of the log, chunks: a compressed batch with its counts, games and a checksum."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from generals_env.recorders.experience.integrity import validate_arrays
 
 __all__ = ["Chunk", "PendingChunk", "may_match", "split_into_chunks", "wanted_after"]
 
-MAX_EXPERIENCES = 4096  # of a chunk: readers decompress it whole
+MAX_EXPERIENCES = 4096  # of a chunk, which readers decompress whole
 
 MAX_BYTES = 2**28  # of a chunk, decompressed: the codec refuses four times that
 
-MAX_GAMES = 16  # that are named: of more, nearly every reader wants one
+MAX_GAMES = 16  # whose ids a chunk lists: with more, nearly every reader wants one of them
 
 Row = tuple[int, int, int, int, str | None, int, bytes]
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Experiences of the log that lie together, compressed.
+    """A row of the log: compressed experiences with consecutive numbers.
 
     Attributes:
-        first: Sequence number of the first.
-        count: How many there are.
-        written_at: Nanoseconds UTC.
-        most_turn: The largest turn among them.
+        first: Number of the first experience.
+        count: How many experiences it has.
+        written_at: When it was written, nanoseconds UTC.
+        max_turn: The largest turn among them.
         games: The ids of their games, a JSON list; None for more than ``MAX_GAMES``.
-        checksum: CRC-32 of all else.
-        data: What ``codec.encode_batch`` gave. The sequence numbers within are those of the recorder; ``batch`` has the log's.
+        checksum: CRC-32 of all other fields.
+        data: The batch as ``encode_batch`` encodes it. Its sequence numbers are the recorder's; ``batch()`` has the log's.
     """
 
     first: int
     count: int
     written_at: int
-    most_turn: int
+    max_turn: int
     games: str | None
     checksum: int
     data: bytes
 
     @classmethod
     def of_row(cls, row: tuple[Any, ...]) -> Chunk:
-        """Return a chunk of the columns of a row; raise ``ValueError`` unless its checksum is right."""
+        """Return the chunk of a row; raise ``ValueError`` if its checksum is wrong."""
         chunk = cls(*row)
         found = checksum_of(chunk, zlib.crc32(chunk.data)) if isinstance(chunk.data, bytes) else None
         if found != chunk.checksum:
@@ -60,18 +60,18 @@ class Chunk:
     @property
     def row(self) -> Row:
         """The columns of a row."""
-        return self.first, self.count, self.written_at, self.most_turn, self.games, self.checksum, self.data
+        return self.first, self.count, self.written_at, self.max_turn, self.games, self.checksum, self.data
 
     @property
     def last(self) -> int:
-        """Sequence number of the last experience."""
+        """Number of the last experience."""
         return self.first + self.count - 1
 
     def batch(self) -> ExperienceBatch:
-        """Return the experiences, numbered by the log.
+        """Return the experiences, with the log's numbers as ``sequence``.
 
         Raises:
-            StorageError: If the data are damaged, or another version wrote them.
+            StorageError: If the data are damaged, or written by an unknown version.
         """
         batch = decode_batch(self.data)
         if len(batch) != self.count:
@@ -81,32 +81,37 @@ class Chunk:
 
 
 def checksum_of(chunk: Chunk, of_data: int) -> int:
-    """Return the checksum of a chunk. That of the data goes in as a number: they are known before the rest is."""
-    text = json.dumps([chunk.first, chunk.count, chunk.written_at, chunk.most_turn, chunk.games, len(chunk.data)])
+    """Return the checksum of a chunk.
+
+    Args:
+        chunk: The chunk.
+        of_data: The checksum of its data, computed before the chunk has a number.
+    """
+    text = json.dumps([chunk.first, chunk.count, chunk.written_at, chunk.max_turn, chunk.games, len(chunk.data)])
     return zlib.crc32(text.encode(), of_data)
 
 
 @dataclass(frozen=True)
 class PendingChunk:
-    """A chunk that has no number yet."""
+    """A chunk without a number yet; fields as of ``Chunk``."""
 
     count: int
-    most_turn: int
+    max_turn: int
     games: str | None
     data: bytes
     checksum: int  # of the data alone
 
     def at(self, first: int, written_at: int) -> Chunk:
-        """Return the chunk that this is, with its number."""
-        chunk = Chunk(first, self.count, written_at, self.most_turn, self.games, 0, self.data)
+        """Return the chunk with its first number and its time."""
+        chunk = Chunk(first, self.count, written_at, self.max_turn, self.games, 0, self.data)
         return replace(chunk, checksum=checksum_of(chunk, self.checksum))
 
 
 def split_into_chunks(batch: ExperienceBatch) -> list[PendingChunk]:
-    """Return a batch in pieces that are not too large.
+    """Return a batch as chunks of limited size.
 
     Raises:
-        ConfigError: If its arrays do not fit together, or its metadata are not what JSON takes: nobody could read it again.
+        ConfigError: If its arrays do not fit together, or its metadata are not valid JSON: it could not be read again.
     """
     try:
         validate_arrays(batch)
@@ -116,12 +121,12 @@ def split_into_chunks(batch: ExperienceBatch) -> list[PendingChunk]:
         batch = batch.compact()  # a slice of something larger
     size = min(MAX_EXPERIENCES, max(1, len(batch) * MAX_BYTES // max(batch.nbytes, 1)))
     if len(batch) <= size:
-        return [piece_of(batch)] if len(batch) else []
-    return [piece_of(batch.select(np.arange(low, min(low + size, len(batch))))) for low in range(0, len(batch), size)]
+        return [chunk_of(batch)] if len(batch) else []
+    return [chunk_of(batch.select(np.arange(low, min(low + size, len(batch))))) for low in range(0, len(batch), size)]
 
 
-def piece_of(batch: ExperienceBatch) -> PendingChunk:
-    """Return a batch as one piece."""
+def chunk_of(batch: ExperienceBatch) -> PendingChunk:
+    """Return a batch as one chunk."""
     games = np.unique(batch.game)
     names = json.dumps([batch.game_ids[game] for game in games]) if len(games) <= MAX_GAMES else None
     data = encode_batch(batch)
@@ -129,13 +134,13 @@ def piece_of(batch: ExperienceBatch) -> PendingChunk:
 
 
 def may_match(chunk: Chunk, wanted: ExperienceFilter) -> bool:
-    """Return whether there can be such experiences in a chunk."""
-    if wanted.min_turn is not None and chunk.most_turn < wanted.min_turn:
+    """Return whether such experiences may be in a chunk."""
+    if wanted.min_turn is not None and chunk.max_turn < wanted.min_turn:
         return False
     return wanted.game_ids is None or chunk.games is None or not wanted.game_ids.isdisjoint(json.loads(chunk.games))
 
 
 def wanted_after(batch: ExperienceBatch, number: int, wanted: ExperienceFilter) -> ExperienceBatch:
-    """Return those experiences of a batch that are wanted and have a number above ``number``."""
+    """Return the experiences of a batch that are wanted and have a number above ``number``."""
     flags = wanted.flags(batch) & (batch.sequence > number)
     return batch if flags.all() else batch.select(flags)

@@ -1,4 +1,4 @@
-"""How far those who read a log have come: a file each, so that processes which know nothing of each other can write them."""
+"""Stores the committed positions of a log's consumers, each in its own file, so that processes can write independently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ConsumerOffsets"]
 
 
 class ConsumerOffsets:
-    """The consumers of a log and their positions: the number of the last experience that each is done with, -1 for none."""
+    """Positions of consumers: the number of the last experience that each has processed, -1 for none."""
 
     def __init__(self, log: Path) -> None:
         self.folder = log / CONSUMERS
@@ -41,7 +41,7 @@ class ConsumerOffsets:
         return dict(entry for entry in found if entry is not None)
 
     def position(self, name: str) -> int | None:
-        """Return the position of a consumer, None if there is no such.
+        """Return the position of a consumer, None if it has committed none.
 
         Raises:
             ConfigError: If the name is no string.
@@ -51,11 +51,11 @@ class ConsumerOffsets:
         return None if entry is None else entry[1]
 
     def commit(self, name: str, sequence: int) -> None:
-        """Write down the position of a consumer; safe from a crash on return.
+        """Write the position of a consumer; it is safe from a crash on return.
 
         Raises:
             ConfigError: If the name is no string.
-            StorageError: If it cannot be written. The position before is still there.
+            StorageError: If it cannot be written. The previous position is still there.
         """
         path = self._path(name)
         try:
@@ -65,22 +65,22 @@ class ConsumerOffsets:
             raise StorageError(f"consumer: expected to write {str(path)!r}, got {error}") from error
 
     def forget(self, name: str) -> None:
-        """Forget a consumer; nothing is kept for it any more.
+        """Delete the position of a consumer, so that retention no longer waits for it.
 
         Raises:
             ConfigError: If the name is no string.
-            StorageError: If there is none of that name, or its file cannot be deleted.
+            StorageError: If there is no consumer of that name, or its file cannot be deleted.
         """
         path = self._path(name)
         try:
             path.unlink()
         except FileNotFoundError as error:
-            raise StorageError(f"consumer: expected one that has committed, got {name!r}") from error
+            raise StorageError(f"consumer: expected one that has committed, got {name!r}: consumers() lists them") from error
         except OSError as error:
             raise StorageError(f"consumer: expected to delete {str(path)!r}, got {error}") from error
 
     def _path(self, name: str) -> Path:
-        """Return the file of a consumer: readable as far as any file system takes it, and never that of another name."""
+        """Return the file of a consumer: a readable, portable name with a hash that makes it unique."""
         if not isinstance(name, str):
             raise ConfigError(f"name: expected a string, got {name!r:.200}")
         readable = re.sub(r"[^a-z0-9]+", "_", name.lower())[:40]
@@ -88,7 +88,7 @@ class ConsumerOffsets:
 
 
 def read_position(path: Path) -> tuple[str, int] | None:
-    """Return the name and the position in a file, None if it is gone.
+    """Return the name and the position in a file, None if it does not exist.
 
     Raises:
         StorageError: If it is damaged.
@@ -97,4 +97,4 @@ def read_position(path: Path) -> tuple[str, int] | None:
     try:
         return None if content is None else (content["name"], content["sequence"])
     except KeyError as error:
-        raise StorageError(f"{path}: expected the position of a consumer, got {content!r:.200}") from error
+        raise StorageError(f"{path}: expected the position of a consumer, got {content!r:.200}: run repair()") from error

@@ -1,4 +1,4 @@
-"""A log as parts of a dataset: ranges of experiences that are read at once."""
+"""Divides a log into parts of a dataset: ranges of experiences that are read at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from generals_env.recorders.log.segment_files import segment_path, starts_in
 
 __all__ = ["LogPart", "is_log", "log_parts"]
 
-#: Experiences in a part; in memory 31 MB at 20x20.
+#: Experiences in a part: 31 MB of memory at 20x20.
 EXPERIENCES = 65_536
 
 
@@ -22,10 +22,11 @@ class LogPart:
     """Experiences ``first`` to ``last`` of a log.
 
     Attributes:
-        folder: Of the log.
-        first: Number of the first one.
-        last: Number of the last one.
-        size: The bytes that they take, about: those of the files shared out evenly.
+        folder: The folder of the log.
+        first: Number of the first experience.
+        last: Number of the last experience.
+        size: Approximate bytes: the size of the log divided evenly.
+        format: Always ``"log"``.
     """
 
     folder: Path
@@ -36,23 +37,23 @@ class LogPart:
 
     @property
     def place(self) -> str:
-        """Where it lies, for people."""
+        """Folder and range, for messages."""
         return f"{self.folder} [{self.first} to {self.last}]"
 
     @property
     def experiences(self) -> int:
-        """How many there are, unless some were damaged or thrown away."""
+        """Number of experiences, unless some are damaged or deleted."""
         return self.last - self.first + 1
 
     def may_hold(self, selection: ExperienceFilter) -> bool:
-        """Return True: the log finds out itself."""
+        """Return True: the reader of the log skips chunks itself."""
         return True
 
     def read(self, selection: ExperienceFilter = EVERYTHING) -> ExperienceBatch | None:
-        """Return those of its experiences that are wanted, None if there is none.
+        """Return the selected experiences, None if there are none.
 
         Raises:
-            StorageError: If some are damaged, or were thrown away since.
+            StorageError: If some are damaged, or were deleted since.
         """
         found = []
         reader = ExperienceLog(self.folder, mode="r").reader(
@@ -63,7 +64,9 @@ class LogPart:
                 inside = batch.sequence <= self.last
                 found.append(batch if inside.all() else batch.select(inside))
             if reader.missed:
-                raise StorageError(f"path: expected all experiences of {self.place!r}, got {reader.missed} thrown away or lost")
+                raise StorageError(
+                    f"path: expected all experiences of {self.place!r}, got {reader.missed} missing: open the dataset again"
+                )
         found = [batch for batch in found if len(batch)]
         return ExperienceBatch.concat(found) if found else None
 

@@ -1,4 +1,4 @@
-"""The durable log: what has been written is there after a crash, in order and once, for as many readers as there are."""
+"""Defines ``ExperienceLog``: a log that survives crashes, in order and without repeats, for one writer and many readers."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ __all__ = ["ExperienceLog"]
 
 DURABILITIES = ("commit", "normal")
 
-FOLLOW = 0.05  # seconds between looks at whether to stop
+FOLLOW = 0.05  # seconds between checks of ``stop``
 
 
 @pickled_as("generals_env.recorders")
 class ExperienceLog(NotCopied, ClosingSink):
     """A folder of experience that survives crashes; a sink.
 
-    The log numbers experiences itself, from 0 and without gaps; ``sequence`` of what is read is its number, not the
-    recorder's. One process at a time writes, any number read. It lies on a disk of this machine: SQLite, which does the work,
+    The log numbers experiences itself, from 0 and without gaps; the ``sequence`` of batches that are read is the log's number,
+    not the recorder's. One process at a time writes, any number read. The folder must be on a disk of this machine: SQLite
     cannot share a log between machines.
     """
 
@@ -60,24 +60,25 @@ class ExperienceLog(NotCopied, ClosingSink):
         min_free_bytes: int = 256 * 2**20,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open a log, which is made if it is not there.
+        """Open a log, which is made if it does not exist.
 
         Args:
-            folder: Where it lies.
-            durability: What survives when ``write`` returns: ``"commit"``, a power cut; ``"normal"``, the end of the process,
-                however it comes, and after ``flush`` a power cut, too.
-            mode: ``"a"`` to write and read, ``"r"`` to read a log that is there, whoever writes to it.
-            segment_bytes: Size at which the next file is begun; only whole files are ever thrown away.
-            max_bytes: Of all files; the oldest are thrown away for new ones. None keeps them.
-            max_age: Seconds after which experiences may be thrown away. None keeps them.
-            drop_unread: Whether that holds for experiences, too, that a consumer has yet to read.
-            min_free_bytes: Of the disk, which the log leaves to others.
-            clock: Seconds UTC, as ``time.time`` gives them.
+            folder: The folder of the log.
+            durability: What a batch survives once ``write`` has returned: with ``"commit"`` a power cut; with ``"normal"`` a
+                killed process, and a power cut only after ``flush``.
+            mode: ``"a"`` to write and read, ``"r"`` to read an existing log, also while another process writes to it.
+            segment_bytes: Size at which a new segment file is begun; only whole segments are deleted.
+            max_bytes: Maximum size of all segments; the oldest are deleted. None for no limit.
+            max_age: Seconds after which experiences may be deleted. None for never.
+            drop_unread: Whether experiences that a registered consumer has not read may be deleted, too.
+            min_free_bytes: Minimum free space of the disk; ``write`` raises below it.
+            clock: Returns seconds UTC, as ``time.time`` does.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
-            StorageError: If somebody else writes to the log, the folder is used for something else, lies on a network, cannot
-                be opened, or the log is damaged in a way that writing could make worse (see ``repair``).
+            ConfigError: If an argument has a wrong value.
+            StorageError: If another process or object writes to the log, the folder is used for something else, is on a
+                network file system or cannot be opened, or the log is damaged in a way that writing could make worse (see
+                ``repair``).
         """
         if durability not in DURABILITIES:
             raise ConfigError(f"durability: expected one of {', '.join(DURABILITIES)}, got {durability!r}")
@@ -101,45 +102,49 @@ class ExperienceLog(NotCopied, ClosingSink):
         except (OSError, ValueError, TypeError) as error:  # a null byte is a ValueError
             raise StorageError(f"folder: expected one that can be made, got {folder!r} ({error})") from error
         if not is_folder:
-            raise StorageError(f"folder: expected a log, got {str(folder)!r}")
+            raise StorageError(
+                f"folder: expected a log, got {str(folder)!r}, which is no folder: open it with mode='a' to make it"
+            )
         if network is not None:
-            raise StorageError(f"folder: expected a disk of this machine, got {str(folder)!r} on {network}")
+            raise StorageError(
+                f"folder: expected a disk of this machine, got {str(folder)!r} on {network}: choose a local folder"
+            )
         self._consumers = ConsumerOffsets(self.folder)
         self._writer: LogWriter | None = None
         if mode == "a":
             retention = SegmentRetention(self.folder, max_bytes, max_age, drop_unread)
             self._writer = LogWriter(self.folder, durability, retention, segment_bytes, min_free_bytes, clock)
             try:
-                refuse_other_uses(self.folder, LOG, "folder")  # that began in the meantime
+                refuse_other_uses(self.folder, LOG, "folder")  # again: another use may have begun in the meantime
             except StorageError:
                 self._writer.close()
                 raise
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copy and pickle a log that only reads; errors as in ``NotCopied``."""
+        """Copy and pickle a log that only reads; errors as of ``NotCopied``."""
         return super().__reduce_ex__(protocol) if self._writer is not None else object.__reduce_ex__(self, protocol)
 
     # --- Writing --------------------------------------------------------------------------------------------------
 
     def write(self, batch: ExperienceBatch) -> int:
-        """Write a batch, all of it or, on any error, nothing.
+        """Write a whole batch or, on any error, nothing.
 
-        Threads may write at the same time: they compress side by side, and share transactions.
+        Threads may write at the same time: they compress in parallel, and share transactions.
 
         Returns:
-            The number of its last experience, once it is committed; for an empty batch, that of the last before.
+            The number of its last experience, once it is committed; for an empty batch, the last number of the log.
 
         Raises:
             ConfigError: If the arrays of the batch do not fit together, or its metadata cannot be written as JSON.
             StateError: After ``close``, if the log was opened to be read, or in a process that was forked off the one that
                 opened it.
-            StorageError: If it cannot be written. The next write is tried anew.
+            StorageError: If it cannot be written. It may be written again.
         """
-        with deferred():  # a batch is written and its number told, or it is not written
+        with deferred():  # an interrupt comes before the write, or after its number is returned
             return self._open_writer("write").append(split_into_chunks(batch))
 
     def flush(self) -> None:
-        """Bring all that was written to where a power cut leaves it.
+        """Sync all that was written to disk, so that it survives a power cut.
 
         Raises:
             StateError: In a process that was forked off the one that opened the log.
@@ -149,29 +154,29 @@ class ExperienceLog(NotCopied, ClosingSink):
             self._writer.flush()
 
     def close(self) -> None:
-        """Flush and write no more; reading goes on. A forked child leaves that to its parent.
+        """Flush, and close the log for writing; reading goes on. Does nothing in a forked child.
 
         Raises:
-            StorageError: If the disk fails. What was written is there, and the next to open the log puts it in order.
+            StorageError: If the disk fails. What was written is there, and the next writer recovers it.
         """
         if self._writer is not None:
             self._writer.close()
 
     def _open_writer(self, name: str) -> LogWriter:
         if self._writer is None:
-            raise StateError(f"{name}: expected a log opened with mode='a', got one with mode='r'")
+            raise StateError(f"{name}: expected a log opened with mode='a', got one with mode='r': open it with mode='a'")
         return self._writer
 
     # --- Reading --------------------------------------------------------------------------------------------------
 
     @property
     def first(self) -> int:
-        """Number of the oldest experience that is kept; that of the next to come where there is none."""
+        """Number of the oldest experience that is kept; the next number if there is none."""
         return min(starts_in(self.folder), default=self.last + 1)
 
     @property
     def last(self) -> int:
-        """Number of the newest experience, -1 without any.
+        """Number of the newest experience, -1 if there is none.
 
         Raises:
             StateError: In a process that was forked off the one that opened the log to write.
@@ -189,7 +194,7 @@ class ExperienceLog(NotCopied, ClosingSink):
                 with closing(open_to_read(path)) as connection:
                     last = last_in(connection)
             except (sqlite3.Error, TypeError, ValueError) as error:
-                raise StorageError(f"{path}: expected a segment that can be read, got {error}") from error
+                raise StorageError(f"{path}: expected a segment that can be read, got {error}: run verify()") from error
             if last >= 0:
                 return last
         return -1
@@ -203,17 +208,17 @@ class ExperienceLog(NotCopied, ClosingSink):
         min_turn: int | None = None,
         on_damage: str = "raise",
     ) -> LogReader:
-        """Return a reader of what comes after a number.
+        """Return a reader of the experiences after a number.
 
         Args:
             after: The number, -1 to read from the beginning.
             game_ids: Read only experiences of these games.
-            player_ids: Only those of these players.
-            min_turn: Only those of this turn or later.
-            on_damage: ``"raise"`` a ``StorageError`` where experiences are damaged, or ``"skip"`` and count them.
+            player_ids: Read only experiences of these players.
+            min_turn: Read only experiences of this turn or later.
+            on_damage: ``"raise"`` a ``StorageError`` at damaged experiences, or ``"skip"`` and count them.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument has a wrong value.
             StateError: In a process that was forked off the one that opened the log to write.
         """
         if self._writer is not None:
@@ -235,43 +240,43 @@ class ExperienceLog(NotCopied, ClosingSink):
         follow: bool = False,
         stop: threading.Event | None = None,
     ) -> Iterator[ExperienceBatch]:
-        """Yield what comes after a number, in order, each batch of one chunk.
+        """Yield the experiences after a number, in order, one batch for each chunk.
 
         Args:
-            after: As in ``reader``, like all up to ``on_damage``.
-            game_ids: Likewise.
-            player_ids: Likewise.
-            min_turn: Likewise.
-            on_damage: Likewise.
-            follow: Whether to go on with what is written later, by this or any other process, for ever.
-            stop: Ends that when it is set.
+            after: As of ``reader``.
+            game_ids: As of ``reader``.
+            player_ids: As of ``reader``.
+            min_turn: As of ``reader``.
+            on_damage: As of ``reader``.
+            follow: Whether to wait at the end for new experiences, of this or another process, and go on.
+            stop: Ends ``follow`` when it is set.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument has a wrong value.
             StateError: In a process that was forked off the one that opened the log to write.
             StorageError: If experiences are damaged, or cannot be read.
         """
         reader = self.reader(after, game_ids=game_ids, player_ids=player_ids, min_turn=min_turn, on_damage=on_damage)
         return batches(reader, follow, stop or threading.Event())
 
-    # --- ConsumerOffsets ------------------------------------------------------------------------------------------------
+    # --- Consumers ------------------------------------------------------------------------------------------------
 
     def commit(self, name: str, sequence: int) -> None:
-        """Write down that a consumer is done with everything up to a number; what comes after is kept for it.
+        """Write the position of a consumer; later experiences are kept for it.
 
         Args:
-            name: Of the consumer, any string.
-            sequence: The number, -1 for nothing yet.
+            name: Name of the consumer, any string.
+            sequence: Number of the last experience that it has processed, -1 for none.
 
         Raises:
             ConfigError: If the name is no string, or there is no experience of that number.
-            StorageError: If it cannot be written. The position before is still there.
+            StorageError: If it cannot be written. The previous position is still there.
         """
         check_integer("sequence", sequence, -1, self.last)
         self._consumers.commit(name, sequence)
 
     def position(self, name: str) -> int | None:
-        """Return what a consumer has committed last, None if nothing.
+        """Return the position that a consumer has committed, None if it has committed none.
 
         Raises:
             ConfigError: If the name is no string.
@@ -288,18 +293,18 @@ class ExperienceLog(NotCopied, ClosingSink):
         return self._consumers.all()
 
     def forget(self, name: str) -> None:
-        """Forget a consumer; nothing is kept for it any more.
+        """Delete the position of a consumer, so that no experiences are kept for it.
 
         Raises:
             ConfigError: If the name is no string.
-            StorageError: If there is none of that name.
+            StorageError: If there is no consumer of that name.
         """
         self._consumers.forget(name)
 
-    # --- LogDamage ---------------------------------------------------------------------------------------------------
+    # --- Damage ---------------------------------------------------------------------------------------------------
 
     def verify(self) -> LogReport:
-        """Look at every byte, and return what is damaged, where, and what is intact.
+        """Check every byte of the log, and report what is damaged, where, and which experiences are intact.
 
         Raises:
             StorageError: If the log cannot be read at all.
@@ -307,7 +312,7 @@ class ExperienceLog(NotCopied, ClosingSink):
         return verify(self.folder, self._is_written())
 
     def _is_written(self) -> bool:
-        """Return whether this or another process writes to the log now."""
+        """Return whether this or another process has the log open for writing."""
         if self._writer is not None and self._writer.current is not None:
             return True
         if not (self.folder / LOCK).exists():
@@ -315,17 +320,17 @@ class ExperienceLog(NotCopied, ClosingSink):
         try:
             locked(self.folder, timeout=0).close()
         except StorageError:
-            return True  # or nothing can be written here, and then it does no harm to look less closely
+            return True  # or the folder is read-only: then a less thorough check does no harm
         return False
 
     def repair(self) -> LogReport:
-        """Put whatever is intact in damaged segments into new ones, under the same numbers, and return what was wrong.
+        """Rebuild damaged segments from their intact experiences, with the same numbers, and report what was wrong.
 
-        The damaged files are kept in ``damaged/``. Numbers that are lost stay lost: readers count them in ``missed``, and
-        writing goes on after the last number ever known. A consumer whose file is damaged has to commit anew.
+        The damaged files are kept in ``damaged/``. Lost numbers are not used again: readers count them in ``missed``, and
+        writing goes on after the last known number. A consumer whose file is damaged must commit again.
 
         Raises:
-            StorageError: If somebody else writes to the log, or it cannot be written.
+            StorageError: If another process or object writes to the log, or it cannot be written.
         """
         if self._writer is not None:
             with self._writer.at_rest():
@@ -335,7 +340,7 @@ class ExperienceLog(NotCopied, ClosingSink):
 
 
 def batches(reader: LogReader, follow: bool, stop: threading.Event) -> Iterator[ExperienceBatch]:
-    """Yield what a reader gives."""
+    """Yield the batches of a reader."""
     with reader:
         while not stop.is_set():
             batch = reader.poll(FOLLOW if follow else 0)

@@ -1,4 +1,4 @@
-"""Reads a log from a place on, in order, while others write to it, throw its oldest part away, or damage it."""
+"""Reads a log in order from a given number on, while it is written, its oldest segments are deleted, or it is damaged."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ __all__ = ["LogReader"]
 
 logger = logging.getLogger(__name__)
 
-POLL = 0.004  # seconds between looks at what another process may have written
+POLL = 0.004  # seconds between checks for chunks of another process
 
-RELIST = 0.25  # seconds between looks at all names in the folder, meanwhile
+RELIST = 0.25  # seconds between listings of the folder
 
-FETCH = 2**20  # bytes of data that are read ahead
+FETCH = 2**20  # bytes of data to read ahead
 
 
 class LogReader:
-    """Hands out what is in a log after some number, once each, in order.
+    """Returns the experiences of a log after a given number, each once, in order. To be used by one thread.
 
-    Nothing in the log is held while the caller works, however long that takes. For one thread.
+    It holds no lock and no transaction between calls.
 
     Attributes:
-        position: Number of the last experience that was handed out, or passed over as it did not match.
-        missed: Experiences after the beginning that the log had given up before they were read: by retention, or in a repair.
-        damaged: Experiences that were skipped since they are damaged.
+        position: Number of the last experience that was returned, or skipped because it did not match.
+        missed: Experiences that retention deleted, or a repair lost, before they were read.
+        damaged: Damaged experiences that were skipped.
     """
 
     def __init__(
@@ -62,22 +62,22 @@ class LogReader:
         self.damaged = 0
         self._folder, self._chosen, self._skips, self._writer = folder, chosen, skip_damage, writer
         self._queue: deque[Chunk] = deque()
-        self._start: int | None = None  # of the segment that is being read
+        self._start: int | None = None  # first number of the current segment
         self._connection: sqlite3.Connection | None = None
-        self._salvaged = False  # all that is whole in the segment is in the queue, or was
-        self._ended = False  # all that was in it when it was sealed has been read
+        self._salvaged = False  # whether all intact chunks of the damaged segment were queued
+        self._ended = False  # whether the current segment is sealed and read to its end
         self._closed = False
         self._owner = Owner()
 
     def poll(self, timeout: float = 0) -> ExperienceBatch | None:
-        """Return the next experiences, all of one chunk; None if there is none.
+        """Return the next experiences, all of one chunk; None if there are none.
 
         Args:
             timeout: Seconds to wait for them.
 
         Raises:
             StateError: After ``close``, or in a process that was forked off the one that made the reader.
-            StorageError: If they are damaged, or cannot be read. The reader stays where it is.
+            StorageError: If they are damaged, or cannot be read. The position stays the same.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -87,7 +87,7 @@ class LogReader:
                 return None
             try:
                 batch = wanted_after(chunk.batch(), after, self._chosen)
-            except StorageError as error:  # its checksum is right: it was written like that
+            except StorageError as error:  # its checksum is right, so it was written like this
                 if not self._skips:
                     self.position = after
                     self._queue.appendleft(chunk)
@@ -101,20 +101,20 @@ class LogReader:
                 return batch
 
     def chunk(self, timeout: float = 0) -> Chunk | None:
-        """Return the next chunk in which experiences can match, compressed as it is; None if there is none.
+        """Return the next chunk that may have matching experiences, still compressed; None if there is none.
 
-        Its first experiences may lie before the place to read from, and there may be some in it that do not match.
+        It may begin with experiences up to ``position``, and have experiences that do not match.
 
         Args:
             timeout: Seconds to wait for it.
 
         Raises:
             StateError: After ``close``, or in a process that was forked off the one that made the reader.
-            StorageError: If it is damaged, or cannot be read. The reader stays where it is.
+            StorageError: If it is damaged, or cannot be read. The position stays the same.
         """
         self._owner.check("reader")
         if self._closed:
-            raise StateError("reader: expected an open one, got one that is closed")
+            raise StateError("reader: expected an open one, got one that is closed: get another with ExperienceLog.reader()")
         deadline = time.monotonic() + timeout
         listed = -RELIST
         while True:
@@ -132,14 +132,14 @@ class LogReader:
                 continue
             while self._queue:
                 chunk = self._queue[0]
-                self._pass_over(chunk.first)
+                self._skip_to(chunk.first)
                 self._queue.popleft()
                 self.position = chunk.last
                 if may_match(chunk, self._chosen):
                     return chunk
 
     def close(self) -> None:
-        """Let go of the log; a forked child leaves that to its parent."""
+        """Close the current segment; does nothing in a forked child."""
         self._closed = True
         if self._owner.is_here:
             self._leave()
@@ -153,14 +153,14 @@ class LogReader:
     # --- Segments -------------------------------------------------------------------------------------------------
 
     def _fetch(self, thorough: bool) -> bool:
-        """Put the next chunks into the queue; return whether there are any.
+        """Queue the next chunks; return whether there are any.
 
         Args:
-            thorough: Whether to look for a segment with any name. Seldom does one not begin with the very next number, so that
-                those who wait need not list the folder each time.
+            thorough: Whether to list the folder for the next segment. Its name nearly always has the very next number, so
+                that a waiting reader need not list the folder each time.
         """
         while True:
-            # What comes after is looked for first: then this segment was complete before it was read for the last time.
+            # Look for the next segment first: if there is one, this segment was complete before the read below.
             following = self._following(thorough)
             if self._start is not None and self._read_segment(segment_path(self._folder, self._start)):
                 return True
@@ -170,7 +170,7 @@ class LogReader:
             self._start = following
 
     def _following(self, thorough: bool) -> int | None:
-        """Return the start of the segment after the present one, or of the first to be read."""
+        """Return the first number of the segment after the current one, or of the segment to begin with."""
         following = self.position + 1
         if self._start is not None and following != self._start and segment_path(self._folder, following).exists():
             return following
@@ -191,10 +191,10 @@ class LogReader:
             self._connection = None
 
     def _read_segment(self, path: Path) -> bool:
-        """Put the next chunks of the present segment into the queue; return whether there are any."""
+        """Queue the next chunks of the current segment; return whether there are any."""
         if self._salvaged:
             return False
-        # Before its rows: it may be sealed, with more in it, right after those are read.
+        # Read the seal before the rows: afterwards the segment may be sealed with more rows.
         end = -1 if self._ended else self._end_of(path)
         try:
             if self._connection is None:
@@ -202,7 +202,7 @@ class LogReader:
             found = rows(self._connection, self.position, FETCH)
         except sqlite3.Error as error:
             if not path.exists():
-                return False  # it was thrown away meanwhile
+                return False  # retention has deleted it meanwhile
             if not is_damage(error):
                 raise StorageError(f"{path}: expected a segment that can be read, got {error}") from error
             return self._read_damaged(path, str(error), end)
@@ -211,13 +211,13 @@ class LogReader:
                 chunk = Chunk.of_row(row)
                 expected = self._queue[-1].last + 1 if self._queue else self.position + 1
                 if chunk.last < expected:
-                    raise ValueError(f"expected experience {expected}, got {chunk.last}")  # noqa: TRY301 - told with the others
+                    raise ValueError(f"expected experience {expected}, got {chunk.last}")  # noqa: TRY301 - reported with the others
                 if chunk.first > expected and self._gaps(expected, chunk.first - 1)[1]:
-                    raise ValueError(f"expected experience {expected}, got {chunk.first}")  # noqa: TRY301 - told with the others
+                    raise ValueError(f"expected experience {expected}, got {chunk.first}")  # noqa: TRY301 - reported with the others
             except Exception as error:
                 # A damaged row may hold anything.
                 if self._queue:
-                    break  # those before it come first
+                    break  # return the chunks before it first
                 return self._read_damaged(path, str(error), end)
             self._queue.append(chunk)
         if not self._queue:
@@ -226,20 +226,26 @@ class LogReader:
                 return self._read_damaged(path, f"expected experiences up to {end}, got none from {first} on", end)
             self._ended = end >= 0
             if end < 0 and not companions(path)[0].exists():
-                self._disconnect()  # what was opened may be a file that nobody writes to, and somebody does now
+                self._disconnect()  # it may have been opened as immutable, and a writer may begin to write to it
         return bool(self._queue)
 
     def _end_of(self, path: Path) -> int:
-        """Return the last number in a segment if it is sealed, -1 if nobody knows."""
+        """Return the last number in a segment if it is sealed, else -1."""
         try:
             sealed = seal_of(path)
-        except StorageError as error:  # the chunks may be intact; verify() tells of the seal
-            logger.error("%s", error)  # noqa: TRY400 - nothing of the stack helps
+        except StorageError as error:  # the chunks may be intact; verify() reports the seal
+            logger.error("%s", error)  # noqa: TRY400 - the stack does not help
             return -1
         return -1 if sealed is None else sealed.last
 
     def _read_damaged(self, path: Path, what: str, end: int) -> bool:
-        """Put what is whole in a damaged segment into the queue, or raise; ``end`` is the number it ended with, if known."""
+        """Queue the intact chunks of a damaged segment, or raise.
+
+        Args:
+            path: The segment.
+            what: Describes the damage.
+            end: Its last number if it is sealed, else -1.
+        """
         try:
             whole = [chunk for chunk in salvage(path) if chunk.last > self.position]
         except OSError as error:
@@ -247,38 +253,44 @@ class LogReader:
         if not self._skips:
             first = self.position + 1
             gone = f"{first} to {whole[0].first - 1}" if whole and whole[0].first > first else f"from {first} on"
-            raise StorageError(f"{path}: expected experiences {gone}, got damage ({what}); repair() keeps what is intact")
-        logger.error("%s: damaged, and read as far as it is whole: %s", path, what)
+            raise StorageError(
+                f"{path}: expected experiences {gone}, got damage ({what}): run repair(), which keeps all intact ones, or "
+                "read with on_damage='skip'"
+            )
+        logger.error("%s: damaged, only its intact chunks are read: %s", path, what)
         self._queue.extend(whole)
-        self._salvaged = not whole  # they are handed out, and then there is one look more
+        self._salvaged = not whole  # the next call, after they are returned, salvages again
         if self._salvaged:
-            self._pass_over(end + 1)
+            self._skip_to(end + 1)
         return bool(whole)
 
     # --- Gaps -----------------------------------------------------------------------------------------------------
 
-    def _pass_over(self, first: int) -> None:
-        """Move on to a chunk that begins with this number, over whatever is missing before it."""
+    def _skip_to(self, first: int) -> None:
+        """Move ``position`` to before number ``first``, and count the missing experiences between as missed or damaged."""
         if first <= self.position + 1:
             return
-        given_up, damaged = self._gaps(self.position + 1, first - 1)
+        abandoned, damaged = self._gaps(self.position + 1, first - 1)
         if damaged and not self._skips:
             ranges = ", ".join(f"{low} to {high}" for low, high in damaged)
-            raise StorageError(f"{self._folder}: expected experiences {ranges}, got none; repair() keeps what is intact")
+            raise StorageError(
+                f"{self._folder}: expected experiences {ranges}, got none: run repair(), which keeps all "
+                "intact ones, or read with on_damage='skip'"
+            )
         if damaged:
             logger.error("%s: experiences are damaged, and skipped: %s", self._folder, damaged)
-        self.missed += given_up
+        self.missed += abandoned
         self.damaged += sum(high - low + 1 for low, high in damaged)
         self.position = first - 1
 
     def _gaps(self, first: int, last: int) -> tuple[int, list[tuple[int, int]]]:
-        """Return how many of these missing numbers the log has given up, and what is left of them: that is damage."""
+        """Return how many of these missing numbers are deleted or abandoned; and the ranges of the rest, which are damage."""
         seals = [start_of(path.with_suffix(".db")) for path in orphans_in(self._folder)]
         oldest = min(starts_in(self._folder) + seals, default=0)
         try:
             lost = abandoned_ranges(self._folder)
-        except StorageError as error:  # then all that is missing is damage
-            logger.error("%s", error)  # noqa: TRY400 - nothing of the stack helps
+        except StorageError as error:  # then all missing numbers count as damage
+            logger.error("%s", error)  # noqa: TRY400 - the stack does not help
             lost = []
         damaged = missing(first, last, [(-1, oldest - 1), *lost])
         return last - first + 1 - sum(high - low + 1 for low, high in damaged), damaged

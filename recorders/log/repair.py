@@ -1,4 +1,4 @@
-"""Makes a damaged log whole again, less what is lost: that is written down, and the damaged files are kept."""
+"""Repairs a damaged log: rebuilds segments from their intact chunks, records what is lost, keeps the damaged files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from generals_env.errors import StorageError
 from generals_env.recorders.filesystem.atomic_files import sync_folder
 from generals_env.recorders.filesystem.checked_json import sync_file
 from generals_env.recorders.filesystem.leftovers import remove
-from generals_env.recorders.log.abandoned_ranges import FILE, missing, write_lost
+from generals_env.recorders.log.abandoned_ranges import FILE, missing, write_abandoned
 from generals_env.recorders.log.chunk_rows import Chunk
 from generals_env.recorders.log.consumer_offsets import ConsumerOffsets
 from generals_env.recorders.log.salvage import salvage
@@ -30,15 +30,15 @@ from generals_env.recorders.log.segment_files import (
     unlink,
     unlink_companions,
 )
-from generals_env.recorders.log.verify import LogReport, last_known, look_at, verify
+from generals_env.recorders.log.verify import LogReport, check_segment, last_known, verify
 
 __all__ = ["repair"]
 
 
 def repair(folder: Path) -> LogReport:
-    """Repair a log to which nobody writes, and return what was wrong with it.
+    """Repair a log that no process writes to, and return what was wrong with it.
 
-    Every step leaves a log that can be repaired again: the damaged file is kept before another takes its name.
+    After every step the log can be repaired again: a damaged file is copied before it is replaced.
 
     Raises:
         StorageError: If the log cannot be written.
@@ -52,7 +52,7 @@ def repair(folder: Path) -> LogReport:
         last = max([last_known(folder, starts)] + [number for _, number in (*report.intact, *report.given_up)])
         for start in starts:
             path = segment_path(folder, start)
-            damage, _ = look_at(path, written=False)
+            damage, _ = check_segment(path, written=False)
             if damage:
                 rebuild(path)
         small = [*orphans_in(folder), *ConsumerOffsets(folder).files()]
@@ -66,14 +66,14 @@ def repair(folder: Path) -> LogReport:
         lowest = min([*starts, last + 1])
         lost = missing(lowest, last, report.intact)
         if lost or (folder / FILE).exists():
-            write_lost(folder, lost)
+            write_abandoned(folder, lost)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"log: expected to repair {str(folder)!r}, got {error}") from error
     return report
 
 
 def rebuild(path: Path) -> None:
-    """Put what is whole in a segment in place of it."""
+    """Replace a segment by one of its intact chunks."""
     for one in (path, seal_path(path), companions(path)[0]):
         if one.exists():
             keep(one)
@@ -83,7 +83,7 @@ def rebuild(path: Path) -> None:
         return
     fresh = path.parent / DAMAGED / path.name
     write_segment(fresh, chunks)
-    # A seal makes readers pass over the log beside the segment, so it comes first.
+    # A seal makes readers ignore the WAL file of the segment, so it comes first.
     seal_path(fresh).replace(seal_path(path))
     fresh.replace(path)
     unlink_companions(path)
@@ -91,7 +91,7 @@ def rebuild(path: Path) -> None:
 
 
 def write_segment(path: Path, chunks: list[Chunk]) -> None:
-    """Make a sealed segment of chunks."""
+    """Write chunks as a sealed segment."""
     unlink(path)
     create(path)
     with closing(connect(path)) as connection:
@@ -101,7 +101,7 @@ def write_segment(path: Path, chunks: list[Chunk]) -> None:
 
 
 def keep(path: Path) -> None:
-    """Copy a damaged file to where it is kept, under a name that nothing has."""
+    """Copy a damaged file into the folder ``damaged``, under an unused name."""
     kept = path.parent / DAMAGED
     kept.mkdir(exist_ok=True)
     name = next(name for k in count() if not (name := kept / f"{path.name}.{k}").exists())

@@ -1,4 +1,4 @@
-"""What a log may throw away: its oldest segments, whole, by bytes and by age, and not before those who registered have read."""
+"""Deletes the oldest segments of a log beyond its limits of size and age, once all its consumers have read them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class SegmentRetention:
     """Limits of a log.
 
     Attributes:
-        folder: Of the log.
-        max_bytes: Of all segments together; None for any number.
-        max_age: Seconds that an experience is kept at least; None for ever.
-        drop_unread: Whether also to drop what a consumer has yet to read.
+        folder: The folder of the log.
+        max_bytes: Maximum size of all segments together; None for no limit.
+        max_age: Minimum seconds that an experience is kept; None for ever.
+        drop_unread: Whether also to delete experiences that a consumer has not read.
     """
 
     folder: Path
@@ -32,11 +32,11 @@ class SegmentRetention:
     drop_unread: bool
 
     def apply(self, sealed: dict[int, Seal], unsealed_bytes: int, now: int) -> None:
-        """Throw away what is over the limits, and take it out of ``sealed``. What cannot be deleted now stays until later.
+        """Delete segments beyond the limits, and remove them from ``sealed``; after an error the rest is tried next time.
 
         Args:
-            sealed: The segments that may go, by their first number.
-            unsealed_bytes: Of the others.
+            sealed: The segments that may be deleted, by their first number.
+            unsealed_bytes: Size of the other segments.
             now: Nanoseconds UTC.
         """
         total = unsealed_bytes + sum(segment.bytes for segment in sealed.values())
@@ -53,19 +53,19 @@ class SegmentRetention:
                 if unread is not None and segment.last >= unread:
                     return
                 unlink(segment_path(self.folder, start))
-            except OSError as error:  # the experience of the moment is safe, and nobody waits for room
-                logger.warning("%s: nothing is thrown away for now: %s", self.folder, error)
+            except OSError as error:  # not worth failing a write: no data are at risk
+                logger.warning("%s: no segment is deleted for now: %s", self.folder, error)
                 return
             total -= segment.bytes
             del sealed[start]
 
     def _first_unread(self) -> int | None:
-        """Return the first number that a consumer has yet to read, None where that does not matter."""
+        """Return the first number that a consumer has not read, None if there is no consumer or ``drop_unread`` is set."""
         if self.drop_unread:
             return None
         try:
             positions = ConsumerOffsets(self.folder).all()
         except StorageError as error:
-            logger.error("%s: all is kept, as a consumer may be anywhere: %s", self.folder, error)  # noqa: TRY400 - the text says all
+            logger.error("%s: no segment is deleted, as the position of a consumer is unknown: %s", self.folder, error)  # noqa: TRY400 - the stack does not help
             return 0
         return min(positions.values()) + 1 if positions else None

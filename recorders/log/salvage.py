@@ -1,7 +1,7 @@
-"""Chunks out of a damaged segment, without SQLite: wherever one is whole on its pages, its own checksum proves it.
+"""Salvages the intact chunks of a damaged segment by reading its pages without SQLite; the chunks' checksums prove them intact.
 
-Rows are written once and never changed, so what is found in any version of a page is true; pages that SQLite no longer reaches
-count as well. Format: https://www.sqlite.org/fileformat2.html
+Rows are written once and never changed, so that a row in any version of a page is valid, also on pages that SQLite no longer
+reaches. Format: https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from generals_env.recorders.log.sqlite_wal import read_wal
 
 __all__ = ["salvage"]
 
-FILE_HEADER = 100  # bytes on the first page before what all pages have
+FILE_HEADER = 100  # bytes on the first page before its page header
 LEAF_HEADER = 8
 COLUMNS = 7
 
-#: How much of a record lies on the page of its row: at least, and at most.
+#: Minimum and maximum bytes of a record that lie on the page of its row.
 MIN_LOCAL, MAX_LOCAL = (PAGE - 12) * 32 // 255 - 23, PAGE - 35
 
-#: Bytes of an integer by its type in a record; what is not here is no integer that we write.
+#: Bytes of an integer by its type in a record, for the types that chunks have.
 INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}
 
 
 def salvage(path: Path) -> list[Chunk]:
-    """Return the chunks that are whole in a segment or in the log beside it, in order, without those that overlap.
+    """Return the intact chunks of a segment and its WAL file, in order, without overlaps.
 
-    What was committed comes first; what lies behind damage in the log beside it fills the gaps.
+    Committed chunks take precedence; chunks after damage in the WAL file fill gaps.
 
     Raises:
         OSError: If the files cannot be read.
@@ -42,7 +42,7 @@ def salvage(path: Path) -> list[Chunk]:
     found = {chunk.first: chunk for page in committed for chunk in chunks_on(page, committed)}
     if wal.damaged_at is not None:
         everything = Pages(data, dict(wal.frames))
-        for number, content in wal.frames:  # older versions of a page, too: the newest may be the damaged one
+        for number, content in wal.frames:  # also older versions of a page: the newest may be damaged
             for chunk in chunks_on(content[FILE_HEADER * (number == 1) :], everything):
                 found.setdefault(chunk.first, chunk)
     chunks: list[Chunk] = []
@@ -54,13 +54,13 @@ def salvage(path: Path) -> list[Chunk]:
 
 @dataclass(frozen=True)
 class Pages:
-    """The pages of a database, newer ones in front of those in its file."""
+    """The pages of a database: newer versions take precedence over the file."""
 
     data: bytes
     newer: Mapping[int, bytes]
 
     def get(self, number: int) -> bytes:
-        """Return a page, shorter or empty where the file is."""
+        """Return a page; it is shorter, or empty, at the end of a truncated file."""
         return self.newer.get(number) or self.data[(number - 1) * PAGE : number * PAGE] if number > 0 else b""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -69,25 +69,25 @@ class Pages:
 
 
 def chunks_on(page: bytes, pages: Pages) -> Iterator[Chunk]:
-    """Yield the whole chunks whose rows are on a page, whatever its type is said to be: that byte may be the damaged one.
+    """Yield the intact chunks whose rows are on a page. Its type is ignored, as that byte may be damaged.
 
     Args:
-        page: The page, from its own header on.
-        pages: Where the rest of a long row is.
+        page: The page, from its page header on.
+        pages: All pages, for the rest of long rows.
     """
-    moved = PAGE - len(page) if len(page) == PAGE - FILE_HEADER else 0  # cells are counted from the start of the page
+    moved = PAGE - len(page) if len(page) == PAGE - FILE_HEADER else 0  # offsets of cells count from the start of the page
     cells = int.from_bytes(page[3:5])
     for k in range(min(cells, (len(page) - LEAF_HEADER) // 2)):
         at = int.from_bytes(page[LEAF_HEADER + 2 * k : LEAF_HEADER + 2 * k + 2]) - moved
         if LEAF_HEADER + 2 * k < at < len(page):
             try:
                 yield chunk_at(page, at, pages)
-            except (ValueError, IndexError, KeyError):  # no row of ours, or no longer
+            except (ValueError, IndexError, KeyError):  # not the row of a chunk, or a damaged one
                 continue
 
 
 def chunk_at(page: bytes, at: int, pages: Pages) -> Chunk:
-    """Return the chunk of a cell; raise ``ValueError``, ``IndexError`` or ``KeyError`` if there is none, or it is broken."""
+    """Return the chunk of a cell; raise ``ValueError``, ``IndexError`` or ``KeyError`` if it has none, or a damaged one."""
     size, at = varint(page, at)
     first, at = varint(page, at)
     if size <= MAX_LOCAL:
@@ -96,7 +96,7 @@ def chunk_at(page: bytes, at: int, pages: Pages) -> Chunk:
         local = MIN_LOCAL + (size - MIN_LOCAL) % (PAGE - 4)
         local = local if local <= MAX_LOCAL else MIN_LOCAL
     types, width = record_header(page, at)
-    if width + sum(map(width_of, types)) != size:  # before all of it is read
+    if width + sum(map(width_of, types)) != size:  # checked before the overflow pages are read
         raise ValueError(size)
     parts, left = [page[at : at + local]], size - local
     following = int.from_bytes(page[at + local : at + local + 4]) if left else 0
@@ -118,13 +118,13 @@ def chunk_at(page: bytes, at: int, pages: Pages) -> Chunk:
 
 
 def record_header(page: bytes, at: int) -> tuple[list[int], int]:
-    """Return the types of the columns of a record, and how long its header is."""
-    width, place = varint(page, at)
+    """Return the types of the columns of a record, and the bytes of its header."""
+    width, offset = varint(page, at)
     types = []
     for _ in range(COLUMNS):
-        kind, place = varint(page, place)
+        kind, offset = varint(page, offset)
         types.append(kind)
-    if place - at != width or types[0] != 0 or types[-1] < 12 or types[-1] % 2:
+    if offset - at != width or types[0] != 0 or types[-1] < 12 or types[-1] % 2:
         raise ValueError(types)
     return types, width
 
@@ -142,7 +142,7 @@ def value_of(kind: int, content: bytes) -> int | str | bytes | None:
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number of variable length at a place, and the place after it."""
+    """Return the variable-length integer at an offset, and the offset after it."""
     value = 0
     for k in range(8):
         byte = data[at + k]

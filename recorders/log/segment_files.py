@@ -1,8 +1,9 @@
-"""Segments of the log: SQLite databases, one written to, the others sealed by a small file beside them and never changed.
+"""Creates, reads, seals and deletes the segment files of the log: SQLite databases, of which only the newest is written to.
 
-``segment_00000000000000000128.db`` holds the experiences from number 128 on. While it is written to it is in WAL mode, which
-readers in other processes may look into at any time. Once it is full, or the log closed, all of it is in one file, and
-``segment_00000000000000000128.json`` has its size and checksums. From then on it is read without any lock.
+``segment_00000000000000000128.db`` has the experiences from number 128 on. While it is written to it is in WAL mode, so that
+other processes can read it at any time. When it is full, or the log is closed, it is sealed: all data are brought into the one
+file, and ``segment_00000000000000000128.json`` gets its size and checksums. A sealed segment never changes, and is read
+without locks.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ logger = logging.getLogger(__name__)
 
 SEGMENT = re.compile(r"segment_(\d{20})\.db")
 
-#: Folders in that of a log: positions of consumers, and damaged files that a repair keeps.
+#: Folders in the folder of a log: positions of consumers, and damaged files that a repair keeps.
 CONSUMERS, DAMAGED = "consumers", "damaged"
 
-PAGE = 4096  # bytes of a page of SQLite: what salvage relies on
+PAGE = 4096  # bytes of a page of SQLite; salvage relies on it
 
-BLOCK = 2**20  # bytes under one checksum: damage outside of chunks is told that closely
+BLOCK = 2**20  # bytes under one checksum, and so the precision with which damage outside of chunks is located
 
-WAIT = 5.0  # seconds for readers that are in the middle of a page
+WAIT = 5.0  # seconds to wait for the locks of readers
 
 COLUMNS = "first, count, written_at, most_turn, games, checksum, data"
 
@@ -72,7 +73,7 @@ SCHEMA = (
     " checksum INTEGER, data BLOB)"
 )
 
-#: Codes of SQLite that say nothing of what is in the file.
+#: Error codes of SQLite that do not indicate damage of the file.
 NO_DAMAGE = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -87,16 +88,16 @@ NO_DAMAGE = (
 
 @dataclass(frozen=True)
 class Seal:
-    """What is known of a segment that is complete.
+    """Size, checksums and range of a complete segment.
 
     Attributes:
-        bytes: Of the file.
-        crc32: Of the whole file.
+        bytes: Size of the file.
+        crc32: CRC-32 of the whole file.
         blocks: CRC-32 of each ``BLOCK`` bytes.
         first: Number of the first experience.
-        last: Of the last.
-        count: How many there are; fewer than from first to last where a repair has left gaps.
-        written_at: Nanoseconds UTC, of the newest chunk.
+        last: Number of the last experience.
+        count: Number of experiences; smaller than the range if a repair has left gaps.
+        written_at: When the newest chunk was written, nanoseconds UTC.
     """
 
     bytes: int
@@ -109,22 +110,22 @@ class Seal:
 
 
 def segment_path(folder: Path, first: int) -> Path:
-    """Return where the segment lies whose first experience has this number."""
+    """Return the path of the segment whose first experience has this number."""
     return folder / f"segment_{first:020d}.db"
 
 
 def start_of(path: Path) -> int:
-    """Return the number that the name of a segment tells."""
+    """Return the first number of a segment, from its name."""
     return int(path.stem.removeprefix("segment_"))
 
 
 def seal_path(path: Path) -> Path:
-    """Return where the seal of a segment lies."""
+    """Return the path of the seal of a segment."""
     return path.with_suffix(".json")
 
 
 def companions(path: Path) -> tuple[Path, Path]:
-    """Return the files that SQLite keeps beside a database in WAL mode: the log and its index."""
+    """Return the files that SQLite keeps beside a database in WAL mode: the WAL file and its index."""
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
@@ -132,7 +133,7 @@ def starts_in(folder: Path) -> list[int]:
     """Return the first numbers of the segments in a folder, in order.
 
     Raises:
-        StorageError: If it cannot be read.
+        StorageError: If the folder cannot be read.
     """
     try:
         return sorted(int(found[1]) for found in map(SEGMENT.fullmatch, os.listdir(folder)) if found)  # noqa: PTH208 - faster
@@ -150,26 +151,26 @@ def seal_of(path: Path) -> Seal | None:
     try:
         return None if content is None else Seal(**content)
     except TypeError as error:
-        raise StorageError(f"{seal_path(path)}: expected the seal of a segment, got {content!r:.200}") from error
+        raise StorageError(f"{seal_path(path)}: expected the seal of a segment, got {content!r:.200}: run repair()") from error
 
 
 def orphans_in(folder: Path) -> list[Path]:
-    """Return the seals in a folder whose segments are not there."""
+    """Return the seals in a folder whose segments are missing."""
     return sorted(path for path in folder.glob("segment_*.json") if not path.with_suffix(".db").exists())
 
 
 def log_leftovers(folder: Path, written: bool) -> list[Path]:
-    """Return what killed processes have left in the folder of a log: files that are no part of it.
+    """Return the unfinished files that killed processes left in the folder of a log.
 
     Args:
-        folder: Of the log.
-        written: Whether a process may be writing to the log: then a segment that is being made is none.
+        folder: The folder of the log.
+        written: Whether a process may be writing to the log: then an unfinished segment is not left over.
     """
     found: set[Path] = set()
-    for place in (folder, folder / CONSUMERS, folder / DAMAGED):
-        found.update(leftovers_in(place, below=False))
+    for one in (folder, folder / CONSUMERS, folder / DAMAGED):
+        found.update(leftovers_in(one, below=False))
         if not written:
-            found.update(place.glob(f"segment_*.db{UNFINISHED}*"))
+            found.update(one.glob(f"segment_*.db{UNFINISHED}*"))
     return sorted(found)
 
 
@@ -177,14 +178,14 @@ def log_leftovers(folder: Path, written: bool) -> list[Path]:
 
 
 def create(path: Path) -> None:
-    """Make an empty segment: readers never see it half made.
+    """Make an empty segment, which appears whole.
 
     Raises:
-        OSError, sqlite3.Error: If it cannot be made. Nothing stays.
+        OSError, sqlite3.Error: If it cannot be made. No file is left.
     """
     unfinished = path.with_name(f"{path.name}{UNFINISHED}")
     try:
-        unlink(unfinished)  # of a crash
+        unlink(unfinished)  # left by a crash
         with closing(connect(unfinished)) as connection:
             for setting in (f"page_size={PAGE}", "auto_vacuum=NONE", "journal_mode=WAL"):
                 connection.execute(f"PRAGMA {setting}")
@@ -196,11 +197,11 @@ def create(path: Path) -> None:
 
 
 def connect(path: Path, durability: str = "commit") -> sqlite3.Connection:
-    """Return a connection that writes; transactions begin and end where they are told to."""
+    """Return a connection for writing, with explicit transactions."""
     connection = databases.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'commit' else 'NORMAL'}")
-        # So no page of a transaction is written twice, and a broken frame before good ones is damage and nothing else.
+        # So a transaction writes each page once, and a broken frame before intact ones can only be damage.
         connection.execute("PRAGMA cache_spill=OFF")
     except BaseException:
         connection.close()
@@ -209,7 +210,7 @@ def connect(path: Path, durability: str = "commit") -> sqlite3.Connection:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Return a connection that reads, also where nothing can be written.
+    """Return a connection for reading, also in a read-only folder.
 
     Raises:
         sqlite3.Error: If the file cannot be opened.
@@ -225,19 +226,19 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         connection.close()
         if is_damage(error) or companions(path)[0].exists() or not path.exists() or os.access(path.parent, os.W_OK):
             raise
-        # The writer crashed with everything in one file, and what SQLite wants to put beside it cannot be written here.
+        # The writer crashed with all data in one file, and SQLite cannot make its WAL files in a read-only folder.
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         connection = databases.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     return connection
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether an exception of a library means that a file is damaged, not that it cannot be read now."""
+    """Return whether an exception means that a file is damaged, not that it cannot be read now."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in NO_DAMAGE
 
 
 def append(connection: sqlite3.Connection, chunks: list[Chunk]) -> None:
-    """Write chunks in one transaction: all or none.
+    """Write chunks in one transaction.
 
     Raises:
         sqlite3.Error: If they cannot be written.
@@ -252,15 +253,15 @@ def append(connection: sqlite3.Connection, chunks: list[Chunk]) -> None:
         raise
 
 
-def rows(connection: sqlite3.Connection, after: int, most_bytes: int) -> list[tuple[Any, ...]]:
-    """Return rows in order, from the one on in which number ``after + 1`` is; one at least, while there is one.
+def rows(connection: sqlite3.Connection, after: int, max_bytes: int) -> list[tuple[Any, ...]]:
+    """Return rows in order, from the row that has number ``after + 1`` on; at least one, if there is one.
 
-    Nothing stays open, or the writer could not begin its log anew.
+    The transaction ends here, as a longer one would keep the writer from resetting the WAL file.
 
     Args:
-        connection: Of a segment.
+        connection: A connection to a segment.
         after: Number of an experience.
-        most_bytes: Of data, but for the last row.
+        max_bytes: No further row is read once the data have this size.
     """
     cursor = connection.execute(
         f"SELECT {COLUMNS} FROM chunks WHERE first >= ifnull((SELECT max(first) FROM chunks WHERE first <= :next), :next)"  # noqa: S608
@@ -272,7 +273,7 @@ def rows(connection: sqlite3.Connection, after: int, most_bytes: int) -> list[tu
         for row in cursor:
             found.append(row)
             size += len(row[-1] or b"")
-            if size >= most_bytes:
+            if size >= max_bytes:
                 break
         return found
     finally:
@@ -280,28 +281,28 @@ def rows(connection: sqlite3.Connection, after: int, most_bytes: int) -> list[tu
 
 
 def last_in(connection: sqlite3.Connection) -> int:
-    """Return the last number in a segment, -1 if there is none."""
+    """Return the last number in a segment, -1 if it is empty."""
     row = connection.execute("SELECT first + count - 1 FROM chunks ORDER BY first DESC LIMIT 1").fetchall()
     return int(row[0][0]) if row else -1
 
 
-# --- From written to sealed, to gone ----------------------------------------------------------------------------------
+# --- Sealing and deleting ---------------------------------------------------------------------------------------------
 
 
 def seal(path: Path, gaps: bool = False) -> Seal | None:
-    """Bring all of a segment into one file and seal it, unless there is nothing in it.
+    """Bring all data of a segment into one file and seal it, unless it is empty.
 
-    Nobody may have a connection that writes.
+    No connection for writing may be open.
 
     Args:
         path: The segment.
         gaps: Whether experiences may be missing in it.
 
     Returns:
-        The seal; None where nothing was in it.
+        The seal; None if the segment is empty.
 
     Raises:
-        StorageError: If the segment is damaged, cannot be written, or a reader does not let go of it.
+        StorageError: If the segment is damaged, cannot be written, or a reader keeps it locked.
     """
     try:
         with closing(connect(path)) as connection:
@@ -309,11 +310,11 @@ def seal(path: Path, gaps: bool = False) -> Seal | None:
             summary = "SELECT min(first), max(first + count) - 1, total(count), max(written_at) FROM chunks"
             first, last, count, written_at = connection.execute(summary).fetchone()
         if busy:
-            raise ValueError("a reader that does not let go of it")  # noqa: TRY301 - told with the others
+            raise ValueError("a reader that keeps it locked")  # noqa: TRY301 - reported with the others
         if first is None:
             return None
         if not gaps and (first != start_of(path) or count != last - first + 1):
-            raise ValueError(f"{count:.0f} experiences from {first} to {last}")  # noqa: TRY301 - told with the others
+            raise ValueError(f"{count:.0f} experiences from {first} to {last}")  # noqa: TRY301 - reported with the others
         size, whole, blocks = checksums(path)
         sealed = Seal(size, whole, blocks, first, last, int(count), written_at)
         write_checked(seal_path(path), asdict(sealed))
@@ -324,16 +325,16 @@ def seal(path: Path, gaps: bool = False) -> Seal | None:
 
 
 def unlink_companions(path: Path) -> None:
-    """Take away what SQLite leaves beside a sealed segment where a reader was connected."""
+    """Delete the WAL files that SQLite leaves beside a sealed segment if a reader was connected."""
     for companion in companions(path):
         try:
             companion.unlink(missing_ok=True)
-        except PermissionError as error:  # Windows, while it still is; the next opening tries again
+        except PermissionError as error:  # on Windows, while a reader is connected; the next writer tries again
             logger.debug("%s: stays for now: %s", companion, error)
 
 
 def checksums(path: Path) -> tuple[int, int, list[int]]:
-    """Return size, checksum, and checksums of the blocks of a file."""
+    """Return the size, the checksum, and the checksums of the blocks of a file."""
     size, whole, blocks = 0, 0, []
     for block in blocks_of(path):
         size += len(block)
@@ -343,13 +344,13 @@ def checksums(path: Path) -> tuple[int, int, list[int]]:
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file."""
+    """Yield the content of a file in blocks."""
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             yield block
 
 
 def unlink(path: Path) -> None:
-    """Take a segment away, with all that is beside it; a seal without a segment would look like damage, so that goes first."""
+    """Delete a segment with its files: the seal first, as a seal without a segment would look like damage."""
     for one in (seal_path(path), path, *companions(path)):
         one.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""The log that SQLite keeps beside a database: which of its frames count, and whether damage hides some that should.
+"""Parses the WAL file of an SQLite database: its committed pages, and whether damage hides committed frames.
 
-After a crash SQLite takes the frames up to the first whose checksum is wrong, and forgets the rest without a word: that is
-right for a tail that was being written, and wrong for one that was committed. Format: https://www.sqlite.org/fileformat2.html
+After a crash SQLite uses the frames up to the first one with a wrong checksum, and silently drops the rest: right for a tail
+that was being written, wrong for frames that were committed. Format: https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["Wal", "read_wal"]
 
 HEADER, FRAME = 32, 24  # bytes before the frames, and before the page of each
 
-MAGIC = (0x377F0682, 0x377F0683)  # checksums of words whose bytes are in little or big order
+MAGIC = (0x377F0682, 0x377F0683)  # checksums are of little-endian or big-endian words
 
 Words = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
 class Wal:
-    """What is in a log.
+    """Content of a WAL file.
 
     Attributes:
-        committed: Pages by number, as SQLite sees them.
-        frames: All (page number, page) of the present round in order, beyond damage, too.
-        damaged_at: Offset of a frame that is broken though committed ones come after it, or of the header; None without.
+        committed: Committed pages by number, as SQLite reads them.
+        frames: All (page number, page) since the last reset of the file, in order, also after damage.
+        damaged_at: Offset of a broken frame that is followed by committed ones, or of a broken header; None without damage.
     """
 
     committed: dict[int, bytes]
@@ -40,7 +40,7 @@ class Wal:
 
 
 def read_wal(path: Path) -> Wal:
-    """Return what is in the log of a database; nothing if there is none.
+    """Return the content of a WAL file; empty if it does not exist.
 
     Raises:
         OSError: If it cannot be read.
@@ -58,7 +58,7 @@ def read_wal(path: Path) -> Wal:
     order = ">u4" if data[3] & 1 else "<u4"
     sums = checksum(np.zeros((1, 2), np.uint32), np.frombuffer(data, order, 6).reshape(1, 6).astype(np.uint32))
     good_header = int(header[0]) in MAGIC and header[2] == PAGE and np.array_equal(sums[0], header[6:])
-    # Frames of rounds before have other salts. Where the header is broken, the first frame tells which are of this one.
+    # Frames from before the last reset have other salts. If the header is broken, take the salts of the first frame.
     salts = header[4:6] if good_header else heads[0, 2:4]
     present = (heads[:, 2:4] == salts).all(axis=1) & (heads[:, 0] > 0)
     words = np.concatenate([table[:, :8], table[:, FRAME:]], axis=1).view(order).astype(np.uint32)
@@ -69,7 +69,7 @@ def read_wal(path: Path) -> Wal:
     valid = int(commits[commits < broken].max(initial=-1)) + 1 if good_header else 0
     pages = [(int(heads[k, 0]), table[k, FRAME:].tobytes()) for k in range(count) if present[k]]
     later = present[broken + 1 :]
-    # Without a commit after it, it was the tail of a transaction that never ended.
+    # Without a commit after it, the broken frame belongs to a transaction that never ended.
     hidden = later.any() and (present & (heads[:, 1] > 0))[broken:].any()
     damaged_at = HEADER + broken * (FRAME + PAGE) if hidden else None
     return Wal(dict(pages[:valid]), pages, damaged_at if good_header else 0)
@@ -78,10 +78,10 @@ def read_wal(path: Path) -> Wal:
 def checksum(before: Words, words: Words) -> Words:
     """Return SQLite's checksums of rows of 32-bit words.
 
-    For each two words, ``a += x + b; b += y + a``, modulo 2**32. That is linear, so the sums are a product of matrices.
+    For each two words, ``a += x + b; b += y + a``, modulo 2**32. This is linear, so the sums are a matrix product.
 
     Args:
-        before: (n, 2) sums to begin with.
+        before: (n, 2) initial sums.
         words: (n, even) words.
 
     Returns:
@@ -94,9 +94,9 @@ def checksum(before: Words, words: Words) -> Words:
 
 @cache
 def powers(pairs: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Return what becomes of the sums, (2, 2), and of each word, (2 * pairs, 2), on the way to the end."""
+    """Return the weights of the initial sums, (2, 2), and of each word, (2 * pairs, 2), in the final sums."""
     weights = np.zeros((2 * pairs, 2), np.uint64)
-    a, b = (1, 0), (0, 1)  # what one unit of each sum at the end is made of, seen from the sums before
+    a, b = (1, 0), (0, 1)  # each final sum as a combination of the two sums before
     for k in reversed(range(pairs)):
         first, second = (a[0], b[0]), (a[1], b[1])  # weight of either sum in (a, b) at the end
         # x goes into a, and through a into b; y goes into b alone.

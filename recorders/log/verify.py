@@ -1,4 +1,4 @@
-"""Looks at every byte of a log and tells what is damaged, where, and what is intact."""
+"""Verifies a log: checks every byte, and reports what is damaged, where, and which experiences are intact."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ __all__ = ["LogDamage", "LogReport", "verify"]
 
 Read = TypeVar("Read")
 
-FETCH = 2**22  # bytes of data at a time
+FETCH = 2**22  # bytes of data to read at a time
 
 
 @dataclass(frozen=True)
 class LogDamage:
-    """One thing that is not as it was written.
+    """Damage of a file, or experiences that are missing.
 
     Attributes:
         path: The file.
-        what: What is wrong with it.
-        offset: Where in the file, in bytes, as far as that is known; ``BLOCK`` bytes from there on are in doubt.
-        experiences: First and last number of what is lost by it, None where nothing is.
+        what: Describes the damage.
+        offset: Offset of the damage in bytes, if it is known; it lies within ``BLOCK`` bytes from there.
+        experiences: First and last number of the experiences that are lost by it, None if none are.
     """
 
     path: Path
@@ -57,13 +57,13 @@ class LogDamage:
 
 @dataclass(frozen=True)
 class LogReport:
-    """What a log is like.
+    """Result of ``verify`` and ``repair``.
 
     Attributes:
-        damage: What is damaged.
-        intact: First and last numbers of the experiences that are whole.
-        given_up: Those of experiences that are lost and written down as that, by a repair or after a power cut.
-        leftovers: Unfinished files that killed processes have left; they are no damage, and gone after a repair.
+        damage: All damage.
+        intact: Ranges of intact experiences: first and last numbers.
+        given_up: Abandoned ranges: experiences whose loss was recorded by a repair or after a power cut.
+        leftovers: Unfinished files of killed processes; they are no damage, and a repair removes them.
     """
 
     damage: tuple[LogDamage, ...]
@@ -78,31 +78,31 @@ class LogReport:
 
     @property
     def count(self) -> int:
-        """How many experiences are whole."""
+        """Number of intact experiences."""
         return sum(last - first + 1 for first, last in self.intact)
 
 
 def verify(folder: Path, written: bool) -> LogReport:
-    """Look at a log.
+    """Verify a log.
 
     Args:
-        folder: Of the log.
-        written: Whether somebody writes to it: then its newest segment is looked at through SQLite alone. Beside it, to open
-            and close the file would drop the locks of this process, and what is half written would look like damage.
+        folder: The folder of the log.
+        written: Whether it has a writer: then its newest segment is read through SQLite only. To open and close its file
+            otherwise would release the locks of this process, and an unfinished write would look like damage.
 
     Raises:
-        StorageError: If it cannot be read at all.
+        StorageError: If the folder cannot be read.
     """
     damage: list[LogDamage] = []
     intact: list[Range] = []
     starts = starts_in(folder)
     for start in starts:
-        found, ranges = look_at(segment_path(folder, start), written and start == starts[-1])
+        found, ranges = check_segment(segment_path(folder, start), written and start == starts[-1])
         damage += found
         intact += ranges
     damage += orphan_damage(folder)
-    damage += small_files_damage(folder)
-    lost = told(damage, folder / FILE, abandoned_ranges, folder) or []
+    damage += consumer_damage(folder)
+    lost = read_or_note(damage, folder / FILE, abandoned_ranges, folder) or []
     last = max([number for _, number in intact + lost] + [last_known(folder, starts)], default=-1)
     if starts:
         for gap in missing(starts[0], last, [*intact, *lost]):
@@ -112,10 +112,10 @@ def verify(folder: Path, written: bool) -> LogReport:
     return LogReport(tuple(damage), tuple(joined(intact)), tuple(given_up), tuple(log_leftovers(folder, written)))
 
 
-def look_at(path: Path, written: bool) -> tuple[list[LogDamage], list[Range]]:
-    """Return what is damaged in the files of a segment, and which experiences are whole."""
+def check_segment(path: Path, written: bool) -> tuple[list[LogDamage], list[Range]]:
+    """Return the damage of a segment's files, and the ranges of its intact experiences."""
     damage: list[LogDamage] = []
-    sealed = told(damage, seal_path(path), seal_of, path)
+    sealed = read_or_note(damage, seal_path(path), seal_of, path)
     try:
         if sealed is not None:
             damage += changed_blocks(path, sealed)
@@ -123,7 +123,7 @@ def look_at(path: Path, written: bool) -> tuple[list[LogDamage], list[Range]]:
             wal = companions(path)[0]
             damaged_at = read_wal(wal).damaged_at
             if damaged_at is not None:
-                damage.append(LogDamage(wal, "what was committed is damaged", damaged_at))
+                damage.append(LogDamage(wal, "committed data are damaged", damaged_at))
         intact: list[Range] = []
         try:
             intact.extend((chunk.first, chunk.last) for chunk in whole_chunks(path))
@@ -134,13 +134,13 @@ def look_at(path: Path, written: bool) -> tuple[list[LogDamage], list[Range]]:
             intact = [(chunk.first, chunk.last) for chunk in salvage(path)]
     except OSError as error:
         if not path.exists():
-            return [], []  # it was thrown away meanwhile
+            return [], []  # retention has deleted it meanwhile
         return [*damage, LogDamage(path, f"it cannot be read: {error}")], []
     return damage, intact
 
 
 def whole_chunks(path: Path) -> Iterator[Chunk]:
-    """Yield the chunks of a segment as SQLite gives them; raise at damage what SQLite does, ``ValueError`` or ``TypeError``."""
+    """Yield the chunks that SQLite reads of a segment; at damage raise ``sqlite3.Error``, ``ValueError`` or ``TypeError``."""
     after = -1
     with closing(open_to_read(path)) as connection:
         while found := rows(connection, after, FETCH):
@@ -153,7 +153,7 @@ def whole_chunks(path: Path) -> Iterator[Chunk]:
 
 
 def changed_blocks(path: Path, sealed: Seal) -> list[LogDamage]:
-    """Return where a file differs from what was sealed."""
+    """Return the blocks of a file that differ from its seal."""
     damage, size = [], 0
     for k, block in enumerate(blocks_of(path)):
         size += len(block)
@@ -165,39 +165,39 @@ def changed_blocks(path: Path, sealed: Seal) -> list[LogDamage]:
 
 
 def orphan_damage(folder: Path) -> list[LogDamage]:
-    """Return what is lost with segments of which only the seals are there."""
+    """Return missing segments, of which only the seals are there, as damage."""
     damage: list[LogDamage] = []
     for orphan in orphans_in(folder):
         path = orphan.with_suffix(".db")
-        sealed = told(damage, orphan, seal_of, path)
+        sealed = read_or_note(damage, orphan, seal_of, path)
         if sealed is not None:
             damage.append(LogDamage(path, "the file is gone", experiences=(sealed.first, sealed.last)))
     return damage
 
 
-def small_files_damage(folder: Path) -> list[LogDamage]:
-    """Return what is damaged of consumers."""
+def consumer_damage(folder: Path) -> list[LogDamage]:
+    """Return damaged files of consumers."""
     damage: list[LogDamage] = []
     for path in ConsumerOffsets(folder).files():
-        told(damage, path, read_position, path)
+        read_or_note(damage, path, read_position, path)
     return damage
 
 
 def last_known(folder: Path, starts: list[int]) -> int:
-    """Return the largest number that a name, a seal or a consumer tells of, -1 without any."""
-    unheard: list[LogDamage] = []
+    """Return the largest number in a segment's name, a seal or a consumer's position, -1 if there is none."""
+    ignored: list[LogDamage] = []
     known = [starts[-1] - 1 if starts else -1]
     for path in [segment_path(folder, start) for start in starts[-1:]] + [one.with_suffix(".db") for one in orphans_in(folder)]:
-        sealed = told(unheard, path, seal_of, path)
+        sealed = read_or_note(ignored, path, seal_of, path)
         known.append(sealed.last if sealed else -1)
     for path in ConsumerOffsets(folder).files():
-        entry = told(unheard, path, read_position, path)
+        entry = read_or_note(ignored, path, read_position, path)
         known.append(entry[1] if entry else -1)
     return max(known)
 
 
-def told(damage: list[LogDamage], path: Path, read: Callable[[Path], Read], of: Path) -> Read | None:
-    """Return what ``read`` gives; if the file is damaged, put that on the list instead."""
+def read_or_note(damage: list[LogDamage], path: Path, read: Callable[[Path], Read], of: Path) -> Read | None:
+    """Return ``read(of)``; if it raises ``StorageError``, append that as damage of ``path`` and return None."""
     try:
         return read(of)
     except StorageError as error:
@@ -206,7 +206,7 @@ def told(damage: list[LogDamage], path: Path, read: Callable[[Path], Read], of: 
 
 
 def joined(ranges: list[Range]) -> list[Range]:
-    """Return ranges in order, those that touch as one."""
+    """Return ranges in order, with adjacent ones merged."""
     result: list[Range] = []
     for first, last in sorted(ranges):
         if result and first <= result[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""The one that writes a log: transactions, segments one after another, and what is left of a crash."""
+"""Writes a log: groups batches into transactions, begins and seals segments, and recovers from crashes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from generals_env.recorders.filesystem.checked_json import sync_file
 from generals_env.recorders.filesystem.disk_space import free_bytes
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.filesystem.leftovers import remove
-from generals_env.recorders.log.abandoned_ranges import abandoned_ranges, write_lost
+from generals_env.recorders.log.abandoned_ranges import abandoned_ranges, write_abandoned
 from generals_env.recorders.log.chunk_rows import Chunk, PendingChunk
 from generals_env.recorders.log.consumer_offsets import ConsumerOffsets
 from generals_env.recorders.log.retention import SegmentRetention
@@ -44,26 +44,28 @@ logger = logging.getLogger(__name__)
 
 LOCK = "writer.lock"
 
-LOCK_WAIT = 0.5  # seconds: somebody may only be looking whether there is a writer
+LOCK_WAIT = 0.5  # seconds: another process may hold the lock for a moment, to check for a writer
 
 
 def locked(folder: Path, timeout: float = LOCK_WAIT) -> FileLock:
-    """Return the lock of a log, held.
+    """Lock a log, and return the lock.
 
     Raises:
-        StorageError: If somebody else writes to the log, or the lock cannot be made.
+        StorageError: If another process or object writes to the log, or the lock cannot be made.
     """
     try:
         return FileLock(folder / LOCK, timeout)
     except StorageError as error:
-        raise StorageError(f"log: expected {str(folder)!r} to have no other writer ({error})") from error
+        raise StorageError(
+            f"log: expected {str(folder)!r} to have no other writer ({error}): close that one, or open the log with mode='r'"
+        ) from error
 
 
 @dataclass
 class PendingWrite:
-    """A batch on its way into the log."""
+    """A batch that waits to be written, and the result: its last number, or an error."""
 
-    pieces: list[PendingChunk]
+    chunks: list[PendingChunk]
     last: int = -1
     done: bool = False
     error: BaseException | None = None
@@ -71,15 +73,15 @@ class PendingWrite:
 
 @dataclass
 class Current:
-    """The segment that is written to."""
+    """The segment that is being written."""
 
     path: Path
     connection: sqlite3.Connection
-    nbytes: int = field(default=0)  # of data
+    nbytes: int = field(default=0)  # of the data written to it
 
 
 class LogWriter:
-    """Appends to a log. Threads that come at the same time share a transaction, and so what it costs to bring it to disk."""
+    """Appends to a log. Threads that write at the same time share a transaction, and so the time of one disk sync."""
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class LogWriter:
         min_free_bytes: int,
         clock: Callable[[], float],
     ) -> None:
-        """Open a log, which is there, and set right what a crash has left; the arguments are those of ``ExperienceLog``."""
+        """Open an existing log and recover it from a crash; arguments as of ``ExperienceLog``."""
         self._folder, self._durability, self._retention = folder, durability, retention
         self._segment_bytes, self._min_free_bytes, self._clock = segment_bytes, min_free_bytes, clock
         self._changed = threading.Condition()
@@ -110,17 +112,17 @@ class LogWriter:
             self._lock.close()
             raise
 
-    # --- What others call -----------------------------------------------------------------------------------------
+    # --- Interface ------------------------------------------------------------------------------------------------
 
-    def append(self, pieces: list[PendingChunk]) -> int:
-        """Write the pieces of a batch in one transaction, and return the number of the last experience.
+    def append(self, chunks: list[PendingChunk]) -> int:
+        """Write the chunks of a batch in one transaction, and return the number of the last experience.
 
         Raises:
             StateError: After ``close``, or in a process that was forked off the one that opened the log.
-            StorageError: If they cannot be written. None of them has been taken.
+            StorageError: If they cannot be written. None of them is.
         """
         self.check_process()  # before the lock: a thread of the parent may hold it for ever
-        mine = PendingWrite(pieces)
+        mine = PendingWrite(chunks)
         with self._changed:
             self._check_open()
             self._waiting.append(mine)
@@ -134,7 +136,7 @@ class LogWriter:
         return mine.last
 
     def flush(self) -> None:
-        """Bring to disk what is committed.
+        """Sync to disk all that is committed.
 
         Raises:
             StateError: In a process that was forked off the one that opened the log.
@@ -149,10 +151,10 @@ class LogWriter:
                     raise StorageError(f"log: expected to write to {str(self._current.path)!r}, got {error}") from error
 
     def close(self) -> None:
-        """Seal the segment that is written to, and let others write; a forked child leaves that to its parent.
+        """Seal the current segment and release the lock; does nothing in a forked child.
 
         Raises:
-            StorageError: If it cannot be sealed. All that was written is there, and the next opening seals it.
+            StorageError: If it cannot be sealed. All that was written is there, and the next writer seals it.
         """
         if not self._owner.is_here:
             return
@@ -162,20 +164,20 @@ class LogWriter:
             self._closed = True
         with self._exclusively():
             try:
-                self._write(self._taken())  # what came before
+                self._write(self._taken())  # batches that were waiting
                 self._finish_current()
                 self._seal_all()
             finally:
                 self._lock.close()
 
     def wait(self, commits: int, seconds: float) -> None:
-        """Wait for a commit after the one of this number, but not longer than that."""
+        """Wait up to ``seconds`` until ``self.commits`` differs from ``commits``."""
         with self._changed:
             self._changed.wait_for(lambda: self.commits != commits, seconds)
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Let go of all segments while the block runs, and then look again what is there.
+        """Close all segments while the block runs, and recover afterwards.
 
         Raises:
             StateError: After ``close``, or in a process that was forked off the one that opened the log.
@@ -191,7 +193,7 @@ class LogWriter:
 
     @property
     def current(self) -> Path | None:
-        """The segment that is written to, if there is one."""
+        """Path of the segment that is being written, if there is one."""
         current = self._current
         return None if current is None else current.path
 
@@ -199,15 +201,15 @@ class LogWriter:
         """Raise ``StateError`` in a process that was forked off the one that opened the log."""
         self._owner.check("log")
 
-    # --- Turns ----------------------------------------------------------------------------------------------------
+    # --- Transactions ---------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StateError("log: expected an open one, got one that is closed")
+            raise StateError("log: expected an open one, got one that is closed: open another ExperienceLog of the folder")
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        """Be the only one that touches the files."""
+        """Let only one thread change the files."""
         with self._changed:
             while self._busy:
                 self._changed.wait()
@@ -220,15 +222,15 @@ class LogWriter:
                 self._changed.notify_all()
 
     def _taken(self) -> list[PendingWrite]:
-        """Return all batches that are waiting."""
+        """Take all waiting batches."""
         with self._changed:
             group, self._waiting = self._waiting, []
             return group
 
     def _write(self, group: list[PendingWrite]) -> None:
-        """Write batches in one transaction and tell each how that went."""
+        """Write batches in one transaction, and set the result of each."""
         if not group:
-            return  # somebody else was faster
+            return  # another thread has already written this batch
         error: BaseException | None = None
         try:
             self._commit(group)
@@ -248,19 +250,19 @@ class LogWriter:
 
     def _commit(self, group: list[PendingWrite]) -> None:
         now = int(self._clock() * 1e9)
-        current = self._segment(rolls=any(waiting.pieces for waiting in group))
+        current = self._segment(rolls=any(waiting.chunks for waiting in group))
         chunks: list[Chunk] = []
         number = self.next
         for waiting in group:
-            for piece in waiting.pieces:
-                chunks.append(piece.at(number, now))
-                number += piece.count
+            for pending in waiting.chunks:
+                chunks.append(pending.at(number, now))
+                number += pending.count
             waiting.last = number - 1
         try:
             append(current.connection, chunks)
         except BaseException as error:
-            with suppress(sqlite3.Error):  # then the error of the append is the one to tell
-                # An interrupt may have come after the commit.
+            with suppress(sqlite3.Error):  # report the error of the append, not this one
+                # The commit may have succeeded before an interrupt.
                 self.next = max(self.next, last_in(current.connection) + 1)
             if isinstance(error, sqlite3.Error):
                 raise StorageError(f"log: expected to write to {str(current.path)!r}, got {error}") from error
@@ -271,27 +273,32 @@ class LogWriter:
             self._retain()
 
     def _segment(self, rolls: bool) -> Current:
-        """Return the segment to write to, a new one if it is full and ``rolls``, after a look at whether that can go well."""
+        """Return the segment to write to: a new one if the current one is full and ``rolls``. Check free space first."""
         free = free_bytes(self._folder)
         if free < self._min_free_bytes:
-            raise StorageError(f"min_free_bytes: expected {self._min_free_bytes} free at {str(self._folder)!r}, got {free}")
+            raise StorageError(
+                f"min_free_bytes: expected {self._min_free_bytes} free at {str(self._folder)!r}, got {free}: free some, or "
+                "set max_bytes"
+            )
         if rolls and self._current is not None and self._current.nbytes >= self._segment_bytes:
             self._finish_current()
             try:
                 self._seal_all()
-            except StorageError as error:  # all is there, and it is tried again with the next segment
+            except StorageError as error:  # nothing is lost, and the next segment tries again
                 logger.warning("%s: not sealed for now: %s", self._folder, error)
         if self._current is None:
             path = segment_path(self._folder, self.next)
             try:
-                if not path.exists():  # else it is empty, and left of a crash: readers may wait for what comes in it
+                if not path.exists():  # else it is empty and left by a crash; readers may have opened it
                     create(path)
                 self._current = Current(path, connect(path, self._durability))
             except (OSError, sqlite3.Error) as error:
                 raise StorageError(f"log: expected to make {str(path)!r}, got {error}") from error
             self._retain()
         elif not self._current.path.exists():
-            raise StorageError(f"log: expected {str(self._current.path)!r} to stay while it is written to, got none")
+            raise StorageError(
+                f"log: expected {str(self._current.path)!r} to stay while it is written to, got none: open the log again"
+            )
         return self._current
 
     def _finish_current(self) -> None:
@@ -300,7 +307,7 @@ class LogWriter:
             self._current = None
 
     def _seal_all(self) -> None:
-        """Seal what is not sealed; nothing is being written."""
+        """Seal all segments that are not sealed; none may be in use by a writer."""
         for start in starts_in(self._folder):
             if start not in self._sealed:
                 sealed = seal(segment_path(self._folder, start))
@@ -308,7 +315,7 @@ class LogWriter:
                     self._sealed[start] = sealed
 
     def _retain(self) -> None:
-        """Throw away what is over the limits, but never the newest segment: it tells what number comes next."""
+        """Delete segments beyond the limits, but never the newest: its name tells the next number."""
         old = dict(sorted(self._sealed.items()))
         newest = old.popitem() if old and self._current is None else None
         unsealed = (self._current.nbytes if self._current else 0) + (newest[1].bytes if newest else 0)
@@ -318,10 +325,10 @@ class LogWriter:
     # --- After a crash --------------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """Set right what a crash has left, find out what number comes next, and seal all that is there.
+        """Clean up after a crash, determine the next number, and seal all segments.
 
         Raises:
-            StorageError: If there is damage which writing could make worse.
+            StorageError: If there is damage that writing could make worse.
         """
         try:
             remove(log_leftovers(self._folder, written=False))
@@ -329,19 +336,19 @@ class LogWriter:
             for start in starts_in(self._folder):
                 self._recover_segment(segment_path(self._folder, start), start)
             for orphan in orphans_in(self._folder):
-                raise StorageError(f"{orphan}: expected the segment that this is the seal of, got none")  # noqa: TRY301 - told with the others
+                raise StorageError(f"{orphan}: expected the segment of this seal, got none")  # noqa: TRY301 - reported below
             lost = abandoned_ranges(self._folder)
             self.next = max([segment.last + 1 for segment in self._sealed.values()] + [last + 1 for _, last in lost] + [0])
             seen = max(ConsumerOffsets(self._folder).all().values(), default=-1)
-            if seen >= self.next:  # a power cut, and "normal": numbers are not given twice
-                logger.warning("%s: experiences %d to %d were read, and are lost", self._folder, self.next, seen)
-                write_lost(self._folder, [*lost, (self.next, seen)])
+            if seen >= self.next:  # after a power cut with durability "normal": a number is never given twice
+                logger.warning("%s: experiences %d to %d were read by a consumer, and are lost", self._folder, self.next, seen)
+                write_abandoned(self._folder, [*lost, (self.next, seen)])
                 self.next = seen + 1
             for start in starts_in(self._folder):
                 if start not in self._sealed and start != self.next:
-                    unlink(segment_path(self._folder, start))  # it is empty, and nothing more comes into it
+                    unlink(segment_path(self._folder, start))  # it is empty, and no longer needed
         except StorageError as error:
-            raise StorageError(f"{error}; repair() keeps what is intact") from error
+            raise StorageError(f"{error}: run repair(), which keeps all intact experiences") from error
         except OSError as error:
             raise StorageError(f"log: expected a folder that can be written, got {str(self._folder)!r} ({error})") from error
 
@@ -351,7 +358,7 @@ class LogWriter:
             wal = companions(path)[0]
             damaged_at = read_wal(wal).damaged_at
             if damaged_at is not None:
-                raise StorageError(f"{wal}: expected what was committed, got damage at byte {damaged_at}")
+                raise StorageError(f"{wal}: expected intact commits, got damage at byte {damaged_at}")
             sealed = seal(path)
             if sealed is None:
                 return

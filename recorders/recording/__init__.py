@@ -1,4 +1,7 @@
-"""Records environments of every kind: turns as they are played become batches in a sink."""
+"""Records environments: makes batches of turns as they are played, and writes them to a sink.
+
+Registers a subclass of ``ExperienceRecorder`` for each kind of environment.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ __all__ = ["ExperienceRecorder"]
 
 
 def load_sb3_recorder() -> type[ExperienceRecorder]:
-    """Import the recorder of Stable-Baselines3's environments: the library is optional and slow to import."""
+    """Return the recorder of Stable-Baselines3's environments, imported now: the library is optional and slow to import."""
     from generals_env.recorders.recording.sb3_recorder import SB3Recorder
 
     return SB3Recorder

@@ -12,28 +12,28 @@ __all__ = ["GameCollector"]
 
 
 class GameCollector:
-    """A ``Collector`` that writes one game after another into a journal."""
+    """A ``Collector`` that records one game after another."""
 
-    def __init__(self, journal: TurnBatcher) -> None:
-        """Write into ``journal``."""
-        self.journal = journal
+    def __init__(self, batcher: TurnBatcher) -> None:
+        """Record with ``batcher``."""
+        self.turn_batcher = batcher
         self._boards: Boards | None = None
 
     def on_state_transition(self, transition: Transition) -> None:
-        """Take one turn of one game."""
-        journal = self.journal
-        if journal.closed:
+        """Record one turn of one game."""
+        batcher = self.turn_batcher
+        if batcher.closed:
             return
         boards, continues, active, actions, illegal, rewards, terminated, truncated = transition
         if not continues:
-            journal.interrupt()
-        if boards is not self._boards:  # an environment tells of the same arrays again and again
+            batcher.interrupt()
+        if boards is not self._boards:  # an environment passes the same arrays turn after turn
             self._boards = boards
-            if not journal.fits(boards):
-                journal.finish(goes_on=False)
-        journal.turn(boards, 1, actions[None], active[None], illegal[None], rewards[None], terminated[None], truncated[None])
-        journal.write()
+            if not batcher.fits(boards):
+                batcher.finish(goes_on=False)
+        batcher.turn(boards, 1, actions[None], active[None], illegal[None], rewards[None], terminated[None], truncated[None])
+        batcher.write()
 
     def on_game_end(self) -> None:
         """Let the next turn begin a new game."""
-        self.journal.leave(np.ones(1, np.bool_))
+        self.turn_batcher.leave(np.ones(1, np.bool_))

@@ -1,4 +1,4 @@
-"""Recorders of Gymnasium's environments: many games at once, or one, straight from the arrays of the batch."""
+"""Records Gymnasium environments of many games at once, or of one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from generals_env.concurrency.guard import Guard
 from generals_env.engine.packed.recording import NOBODY
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.sink import AnySink
-from generals_env.recorders.recording.base import ExperienceRecorder
+from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
 from generals_env.recorders.recording.dense_capture import DenseObservationCapture, tensor_of
-from generals_env.recorders.recording.kernel_player import PlayWriter
+from generals_env.recorders.recording.kernel_player import KernelPlayer
 from generals_env.recorders.recording.metadata import recording_metadata, seed_of
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 from generals_env.recorders.recording.turn_writer import TurnWriter
@@ -33,10 +33,10 @@ __all__ = [
 
 
 class GamesRecorder(ExperienceRecorder):
-    """What the recorders of ``VectorBase`` and what is built on it have in common."""
+    """Base of the recorders of environments that play a ``VectorBase``: vector, single-agent and Stable-Baselines3's."""
 
     def _games(self) -> VectorBase:
-        """Return the games at the bottom."""
+        """Return the innermost environment, which plays the games."""
         raise NotImplementedError
 
     def _config(self) -> Any:
@@ -45,87 +45,93 @@ class GamesRecorder(ExperienceRecorder):
     def _find_guard(self) -> Guard:
         return self._games().guard
 
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
+    def _make_batcher(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
         games = self._games()
         config = games.config
         single = isinstance(games, GeneralsSingleVector)
         if opponents and not single:
-            raise ConfigError("opponents: expected an environment with one learning player, got one of all players")
+            raise ConfigError(
+                "opponents: expected an environment with one learning player, got one of all players, which are all "
+                "recorded: leave opponents out"
+            )
         if policies is None and isinstance(games, GeneralsSingleVector):
             name = games.opponent if isinstance(games.opponent, str) else type(games.opponent).__name__
             policies = [None if seat == games.player else name for seat in range(config.players)]
-        self._observed = inspect_wrappers(self.env, config)
+        self._stack = inspect_wrappers(self.env, config)
         self._opponents = opponents
-        self._checked = self._observed.dense or self._observed.turned  # whether what is shown is what was derived
+        # Whether observations need not be compared with those that the recipe derives.
+        self._checked = self._stack.dense or self._stack.turned
         seat = games.player if isinstance(games, GeneralsSingleVector) and not opponents else NOBODY
-        self._require_seat(self._observed)
-        recipe = plain_recipe(self._observed.recipe) if self._observed.dense else self._observed.recipe
-        metadata = recording_metadata(config, self._observed, policies)
-        journal = TurnBatcher(open_sink(sink), games.num_envs, run_id, seat, recipe, metadata)
-        if self._observed.dense:
-            journal.shown = DenseObservationCapture(self._shown_players())
-        return journal
+        self._require_seat(self._stack)
+        recipe = plain_recipe(self._stack.recipe) if self._stack.dense else self._stack.recipe
+        metadata = recording_metadata(config, self._stack, policies)
+        batcher = TurnBatcher(open_sink(sink), games.num_envs, run_id, seat, recipe, metadata)
+        if self._stack.dense:
+            batcher.dense_capture = DenseObservationCapture(self._observing_players())
+        return batcher
 
-    def _shown_players(self) -> int:
+    def _observing_players(self) -> int:
+        """Return of how many players the environment returns observations."""
         games = self._games()
         return 1 if isinstance(games, GeneralsSingleVector) else games.config.players
 
-    def _require_seat(self, observed: WrapperStack) -> None:
-        if observed.dense and self._opponents:
+    def _require_seat(self, stack: WrapperStack) -> None:
+        """Raise ``ConfigError`` if dense observations of players are to be recorded who do not get any."""
+        if stack.dense and self._opponents:
             raise ConfigError(
                 "opponents: expected False where wrappers change observations "
-                f"({', '.join(observed.wrappers)}): they are known of the learning player only, got True"
+                f"({', '.join(stack.wrappers)}): only the learning player gets observations, got True: leave opponents out"
             )
 
-    def _attach(self, journal: TurnBatcher) -> None:
+    def _attach(self, batcher: TurnBatcher) -> None:
         games = self._games()
-        self._writer = TurnWriter(journal)
+        self._writer = TurnWriter(batcher)
         games.listeners.append(self._writer)
-        if games.started and journal.shown is None:  # in the middle of games
-            journal.begin(games.batch.boards, games.going)
+        if games.started and batcher.dense_capture is None:  # in the middle of games
+            batcher.begin(games.batch.boards, games.going)
 
     def _detach(self) -> None:
         self._games().listeners.remove(self._writer)
 
     def _begun(self, observations: Any, seed: Any) -> None:
-        """Take note of a reset and of what it shows, (B, ...)."""
-        journal = self.journal
-        if journal is None or journal.closed:
+        """Record a reset that returned ``observations``, (B, ...)."""
+        batcher = self.turn_batcher
+        if batcher is None or batcher.closed:
             return
         self._note(seed=seed_of(seed))
         if not self._checked:
             self._checked = True
-            self._compare(journal, observations)
-        if journal.shown is not None:
-            journal.shown.show(observations)
+            self._compare(batcher, observations)
+        if batcher.dense_capture is not None:
+            batcher.dense_capture.observe(observations)
 
-    def _compare(self, journal: TurnBatcher, observations: Any) -> None:
-        """Keep observations as they are shown if they are not what the recipe makes of the boards."""
+    def _compare(self, batcher: TurnBatcher, observations: Any) -> None:
+        """Record dense observations from now on if ``observations`` differ from those that the recipe makes of the boards."""
         games = self._games()
         learner = games.player if isinstance(games, GeneralsSingleVector) else NOBODY
-        derived = initial_observations(games.batch.boards, journal.recipe, learner)
-        shown = tensor_of(observations)
-        if derived.dtype == shown.dtype and np.array_equal(derived, shown):
+        derived = initial_observations(games.batch.boards, batcher.recipe, learner)
+        returned = tensor_of(observations)
+        if derived.dtype == returned.dtype and np.array_equal(derived, returned):
             return
-        observed = WrapperStack(self._observed.recipe, True, self._observed.turned, self._observed.wrappers)
-        self._require_seat(observed)
-        everybody = np.ones(games.num_envs, np.bool_)
-        journal.leave(everybody)
-        journal.finish(goes_on=False)
+        stack = WrapperStack(self._stack.recipe, True, self._stack.turned, self._stack.wrappers)
+        self._require_seat(stack)
+        all_games = np.ones(games.num_envs, np.bool_)
+        batcher.leave(all_games)
+        batcher.finish(goes_on=False)
         self._note(observations="dense")
-        journal.recipe = plain_recipe(journal.recipe)
-        journal.shown = DenseObservationCapture(self._shown_players())
-        journal.begin(games.batch.boards, everybody)
+        batcher.recipe = plain_recipe(batcher.recipe)
+        batcher.dense_capture = DenseObservationCapture(self._observing_players())
+        batcher.begin(games.batch.boards, all_games)
 
     def _stepped(self, observations: Any, final: dict[int, Any] | None = None) -> None:
-        """Take what a step showed, and the last observations of games that ended in it and began anew."""
-        journal = self.journal
-        if journal is not None and journal.shown is not None and not journal.closed:
-            journal.shown.show(observations, final)
+        """Record the observations that a step returned, and the last ones of games that ended in it and began anew."""
+        batcher = self.turn_batcher
+        if batcher is not None and batcher.dense_capture is not None and not batcher.closed:
+            batcher.dense_capture.observe(observations, final)
 
 
 class AttributePassing(GamesRecorder):
-    """Passes on what Gymnasium's wrappers do not: ``act``, ``boards``, ``action_masks`` and the like."""
+    """Passes on attributes that Gymnasium's wrappers do not: ``act``, ``boards``, ``action_masks`` and others."""
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the environment."""
@@ -140,7 +146,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
     @classmethod
     def _check(cls, env: Any) -> None:
         if not isinstance(env.unwrapped, VectorBase):
-            raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
+            raise foreign_environment(env)
 
     def _games(self) -> VectorBase:
         games: VectorBase = self.env.unwrapped
@@ -158,7 +164,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
         with self._guard("step"):
             self._require_room()
             result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(actions)
-            if self.journal is not None and self.journal.shown is not None:
+            if self.turn_batcher is not None and self.turn_batcher.dense_capture is not None:
                 infos = result[4]
                 ended = infos.get("_final_obs")
                 final = None if ended is None else {int(b): infos["final_obs"][b] for b in np.flatnonzero(ended)}
@@ -166,43 +172,47 @@ class VectorRecorder(AttributePassing, VectorWrapper):
         return result
 
     def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
-        """Play built-in policies against each other as ``GeneralsVector.play`` does, and record it where it is played.
+        """Play built-in policies against each other as ``GeneralsVector.play`` does; the kernel that plays records the turns.
 
-        Wrappers in between see nothing of it. Records have the observations that the package's own would have made. After
-        Ctrl-C every turn that was played is recorded, once, and recording can go on.
+        Wrappers in between are not called. Batches have the observations that the package's own wrappers would have returned.
+        After Ctrl-C every turn that was played is recorded, once, and recording can go on.
 
         Args:
             turns: How many turns of every game.
             policies: One name a player, of ``generals_env.opponents.POLICIES``.
 
         Returns:
-            What was played, and what would have been without recording.
+            What was played: the same as without recording.
 
         Raises:
-            ConfigError: As ``GeneralsVector.play``, or if wrappers of others change observations.
+            ConfigError: As ``GeneralsVector.play``, or if wrappers that are not of this package change observations.
             StateError: Before the first reset, or after ``close``.
-            StorageError: If it cannot be written.
+            StorageError: If turns cannot be written.
         """
-        games, journal = self._games(), self.journal
+        games, batcher = self._games(), self.turn_batcher
         if not isinstance(games, GeneralsVector):
-            raise ConfigError(f"play: expected a GeneralsVector, got a {type(games).__name__}")
-        if journal is None or journal.closed:
+            raise ConfigError(
+                f"play: expected a GeneralsVector, got a {type(games).__name__}: make one with generals_env.make_vec"
+            )
+        if batcher is None or batcher.closed:
             return games.play(turns, policies)
-        if journal.shown is not None:
-            raise ConfigError(f"play: expected wrappers that leave observations as they are, got {self._observed.wrappers}")
+        if batcher.dense_capture is not None:
+            raise ConfigError(
+                f"play: expected wrappers that leave observations as they are, got {self._stack.wrappers}: use step(act(...))"
+            )
         with self._guard("play"):
-            told = journal.metadata["policies"]
+            before = batcher.metadata["policies"]
             games.check_play(turns, policies)
             self._require_room()
             self._note(policies=list(policies))
             try:
-                counts = games.play_by(PlayWriter(journal, games.batch), turns, policies)
-            finally:  # whatever the sink raised, games go on
-                journal.finish()
-                self._note(policies=told)
+                counts = games.play_by(KernelPlayer(batcher, games.batch), turns, policies)
+            finally:  # games go on also when the sink raised
+                batcher.finish()
+                self._note(policies=before)
                 if games.started:
-                    journal.resume(games.batch.boards, ~journal.present() & games.going)
-            journal.write()
+                    batcher.resume(games.batch.boards, ~batcher.present() & games.going)
+            batcher.write()
         return counts
 
 
@@ -212,7 +222,7 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
     @classmethod
     def _check(cls, env: Any) -> None:
         if not isinstance(env.unwrapped, GeneralsSingle):
-            raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
+            raise foreign_environment(env)
 
     def _games(self) -> VectorBase:
         games: VectorBase = self.env.unwrapped.games
@@ -220,7 +230,7 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
 
     @property
     def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Gymnasium's own wrapper does so, too
-        """How ``gymnasium.make`` makes the environment anew, without a recorder: it cannot know where to record."""
+        """The spec of the environment without a recorder: ``gymnasium.make`` cannot know where to record."""
         spec: EnvSpec | None = self.env.spec
         return spec
 
@@ -228,7 +238,7 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
         """Begin a new game, as the environment does. One that had not ended has no terminal experience."""
         with self._guard("reset"):
             observation, info = self.env.reset(seed=seed, options=options)
-            if self.journal is not None and not self.journal.closed:
+            if self.turn_batcher is not None and not self.turn_batcher.closed:
                 self._begun(tensor_of(observation)[None], seed)
         return observation, info
 
@@ -237,6 +247,6 @@ class SingleRecorder(AttributePassing, gymnasium.Wrapper[Any, Any, Any, Any]):  
         with self._guard("step"):
             self._require_room()
             result: tuple[Any, Any, bool, bool, dict[str, Any]] = self.env.step(action)
-            if self.journal is not None and self.journal.shown is not None:
+            if self.turn_batcher is not None and self.turn_batcher.dense_capture is not None:
                 self._stepped(tensor_of(result[0])[None])
         return result

@@ -1,4 +1,4 @@
-"""Recorded games of people as experience: read and played on all cores, handed to a sink in the order of the files."""
+"""Records replays of human games: reads and plays them on all cores, and writes them to a sink in the order of the files."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from generals_env.recorders.sinks.multi import open_sink
 
 __all__ = ["RecordedReplays", "record_replays"]
 
-#: Boards and experiences of a batch: a game that has no more is one batch, written whole or not at all.
+#: Bytes of boards and experiences of a batch: a game of no more bytes is one batch, written whole or not at all.
 BATCH_BYTES = 16 * 2**20
 
-#: Games that wait for their turn at most, and bytes of those that are played at which no others are begun. A sink that writes
-#: a large file every few hundred games is to keep the other cores waiting as little as may be.
+#: Maximum number of replays that are queued, and bytes of played replays at which no others are begun. The cores keep playing
+#: while a sink writes a large file every few hundred games.
 MAX_AHEAD = 128
 AHEAD_BYTES = 32 * 2**20
 
@@ -47,12 +47,12 @@ AHEAD_BYTES = 32 * 2**20
 @pickled_as("generals_env.recorders")
 @dataclass
 class RecordedReplays:
-    """What became of the replays.
+    """How many replays were recorded, and which were skipped.
 
     Attributes:
-        games: How many were recorded.
-        experiences: How many experiences that gave.
-        skipped: Why others were not, by path.
+        games: Replays that were recorded.
+        experiences: Experiences in them.
+        skipped: Why replays were not recorded, by path.
     """
 
     games: int = 0
@@ -60,8 +60,8 @@ class RecordedReplays:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-class Piece(NamedTuple):
-    """What a batch is made of: experiences of one game, and their boards."""
+class GamePart(NamedTuple):
+    """Experiences of one game for one batch, and their boards."""
 
     rows: npt.NDArray[np.void]
     boards: PackedBoards
@@ -72,18 +72,18 @@ class Played(NamedTuple):
 
     Attributes:
         game: The replay.
-        pieces: Its experience: played already, or played as it is taken if that is more than one batch.
+        parts: Its experience: a list if it was played already, an iterator that plays it if it is more than one batch.
     """
 
     game: replay.Replay
-    pieces: Iterable[Piece]
+    parts: Iterable[GamePart]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what was played."""
-        if not isinstance(self.pieces, list):
+        """Bytes of the parts that were played already."""
+        if not isinstance(self.parts, list):
             return 0
-        return sum(piece.rows.nbytes + sum(array.nbytes for array in piece.boards) for piece in self.pieces)
+        return sum(part.rows.nbytes + sum(array.nbytes for array in part.boards) for part in self.parts)
 
 
 def record_replays(
@@ -94,21 +94,21 @@ def record_replays(
 ) -> RecordedReplays:
     """Play replays and record every player's experience.
 
-    Actions are the moves that were made, a pass where there was none. Games are called by the id in the
-    file, or by its name, with a number behind it if there was one of that name; ``collected_at`` is when the recording of the
-    game began, as files do not tell when it was played. They come in the order of the files, a batch each: what is interrupted
-    has recorded a game whole or not at all (but games of more than 16 MiB, of tens of thousands of turns, come in parts).
+    Actions are the moves that were made, a pass where there was none. The id of a game is the one in the file, or the file's
+    name, with a number appended if it occurs again; ``collected_at`` is when the recording of the game began, as files do not
+    tell when it was played. Games are written in the order of the files, a batch each: after an interrupt each game is there
+    whole or not at all (but games of more than 16 MiB, of tens of thousands of turns, are several batches).
 
     Args:
         paths: Files as ``generals_env.replay.read`` takes them, or one such file.
         sink: A folder or URL, an object with ``write``, ``flush`` and ``close``, or several of these; closed at the end. It
-            is called from this thread only.
+            is called from the calling thread only.
         reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields; the default ones without.
-        on_error: ``"raise"`` stops at the first replay that cannot be recorded, ``"skip"`` reports it.
+        on_error: ``"raise"`` stops at the first replay that cannot be recorded, ``"skip"`` reports it in the result.
 
     Raises:
-        ConfigError: If ``on_error`` is neither, or ``sink`` is no sink.
-        ReplayError: If a replay cannot be recorded (with ``"raise"``); those before it have been.
+        ConfigError: If ``on_error`` is neither, ``sink`` is no sink, or ``reward`` is wrong.
+        ReplayError: If a replay cannot be recorded (with ``"raise"``); those before it are recorded.
         StorageError: If the sink cannot be written.
     """
     if on_error not in ("raise", "skip"):
@@ -116,22 +116,22 @@ def record_replays(
     if isinstance(paths, (str, Path)):
         paths = [paths]
     weights = as_config("reward", RewardConfig, reward, RewardConfig()).weights()
-    with closing(open_sink(sink)) as opened, Ahead(weights) as ahead:
+    with closing(open_sink(sink)) as opened, ReplayQueue(weights) as queue:
         recorder = ReplayRecorder(opened, on_error == "skip")
         for path in paths:
-            # Threads without work wait for paths or for the sink: then what they played is not to wait, too.
-            if ahead.idle:
-                recorder.record(ahead)
-            while ahead.full:
-                recorder.record(ahead)
-            ahead.submit(path)
-        while len(ahead):
-            recorder.record(ahead)
+            # When all replays are played, threads wait for paths: write what they played before the next path is asked for.
+            if queue.idle:
+                recorder.record(queue)
+            while queue.full:
+                recorder.record(queue)
+            queue.submit(path)
+        while len(queue):
+            recorder.record(queue)
     return recorder.result
 
 
-class Ahead:
-    """Replays that other threads read and play before their turn."""
+class ReplayQueue:
+    """Queue of replays that threads read and play ahead of the sink."""
 
     def __init__(self, weights: npt.NDArray[np.float64]) -> None:
         """Play with these weights of the reward."""
@@ -140,39 +140,39 @@ class Ahead:
         self._waiting: deque[tuple[str | Path, Future[Played]]] = deque()
         self._submitted = 0
         self._changed = threading.Condition()  # of what follows
-        self._wanted = -1  # number of the last one that was taken, or is waited for
-        self._bytes = 0  # of what is played and not taken
+        self._wanted = -1  # number of the newest replay that was taken, or is waited for
+        self._bytes = 0  # of replays that are played and not taken
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Wait for games that are being played; begin no others."""
+        """Wait for replays that are being played, and begin no others."""
         self._want(sys.maxsize)
         self._pool.shutdown(cancel_futures=True)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return how many replays are in the queue."""
         return len(self._waiting)
 
     @property
     def idle(self) -> bool:
-        """Whether all are played."""
+        """Whether all of them are played."""
         return bool(self._waiting) and self._waiting[-1][1].done()
 
     @property
     def full(self) -> bool:
-        """Whether there are as many as may be."""
+        """Whether the limit ``MAX_AHEAD`` is reached."""
         return len(self) >= MAX_AHEAD
 
     def submit(self, path: str | Path) -> None:
-        """Begin with another one, or let it wait for its turn."""
+        """Append a replay; a thread reads and plays it when one is free."""
         self._waiting.append((path, self._pool.submit(self._play, self._submitted, path, time.time_ns())))
         self._submitted += 1
 
     def take(self) -> tuple[str | Path, Future[Played]]:
-        """Wait for the one in front and return it."""
+        """Wait until the first replay is played, and take it out."""
         self._want(self._submitted - len(self))
         path, played = self._waiting.popleft()
         if played.exception() is None:
@@ -198,30 +198,30 @@ class Ahead:
 
 
 def play_file(path: str | Path, weights: npt.NDArray[np.float64], now: int) -> Played:
-    """Read a replay and play it, unless it is too long to be kept; see ``pieces_of``.
+    """Read a replay, and play it unless it is longer than a batch; see ``play_parts``.
 
     Raises:
         ReplayError: If it cannot be recorded.
     """
     game = replay.read(path)
     game.require_sight()
-    pieces = pieces_of(game, weights, now)
-    return Played(game, list(pieces) if boards_needed(game) <= boards_of_a_batch(game) else pieces)
+    parts = play_parts(game, weights, now)
+    return Played(game, list(parts) if max_boards(game) <= max_batch_boards(game) else parts)
 
 
-def boards_needed(game: replay.Replay) -> int:
-    """Return how many boards a game has at most: one a turn, and one for each time that players leave between two."""
+def max_boards(game: replay.Replay) -> int:
+    """Return an upper bound of a game's boards: one a turn, and one for each time that players leave between two turns."""
     return game.last_turn + len(game.events) + 2
 
 
-def boards_of_a_batch(game: replay.Replay) -> int:
-    """Return how many of a game's boards a batch has at most."""
+def max_batch_boards(game: replay.Replay) -> int:
+    """Return the maximum number of a game's boards in a batch."""
     size = 2 * game.height * game.width + game.players * EXPERIENCE.itemsize
     return max(BATCH_BYTES // size, 16)
 
 
-def pieces_of(game: replay.Replay, weights: npt.NDArray[np.float64], now: int) -> Iterator[Piece]:
-    """Play a game and yield its experience, numbered from 0 in each piece.
+def play_parts(game: replay.Replay, weights: npt.NDArray[np.float64], now: int) -> Iterator[GamePart]:
+    """Play a game and yield its experience, a batch at a time.
 
     Args:
         game: The replay.
@@ -232,7 +232,7 @@ def pieces_of(game: replay.Replay, weights: npt.NDArray[np.float64], now: int) -
     boards = copy_boards(game.start, np.array([0, 0]))
     queued_by = np.maximum.accumulate(game.moves[:, 4])  # queues are first in, first out in file order
     heads, used, active = np.zeros(players, np.int32), np.zeros(2, np.int64), boards.players["alive"][AFTER].copy()
-    room = min(boards_needed(game), boards_of_a_batch(game))
+    room = min(max_boards(game), max_batch_boards(game))
     ended = False
     while not ended:
         recording = empty_recording(1, tiles, players, room, room * players, 1)
@@ -242,36 +242,36 @@ def pieces_of(game: replay.Replay, weights: npt.NDArray[np.float64], now: int) -
         counts = recording.counts
         if counts[EXPERIENCES]:
             packed = trimmed(recording.packed, int(counts[BOARDS]), int(counts[GROUNDS]), int(counts[WIDE]))
-            yield Piece(first_rows(recording.experiences, int(counts[EXPERIENCES])), packed)
+            yield GamePart(first_rows(recording.experiences, int(counts[EXPERIENCES])), packed)
 
 
 class ReplayRecorder:
-    """Writes played games into a sink, one after another."""
+    """Writes played replays to a sink, one after another."""
 
     def __init__(self, sink: Sink, skips: bool) -> None:
-        """Write into ``sink``; a replay that cannot be recorded is reported if ``skips``, else it is an error."""
+        """Write to ``sink``; a replay that cannot be recorded is reported in ``result`` if ``skips``, else an error."""
         self.sink = sink
         self.skips = skips
         self.result = RecordedReplays()
         self._metadata = {"run": uuid.uuid4().hex[:12]}
-        self._times: dict[str, int] = {}  # how often each name was asked for
+        self._times: dict[str, int] = {}  # how often each name occurred
 
-    def record(self, ahead: Ahead) -> None:
-        """Wait for the game in front and write it.
+    def record(self, queue: ReplayQueue) -> None:
+        """Wait for the first replay of the queue, and write it.
 
         Raises:
             ReplayError: If it cannot be recorded, and is not to be skipped.
         """
-        path, played = ahead.take()
+        path, played = queue.take()
         try:
-            game, pieces = played.result()
+            game, parts = played.result()
         except ReplayError as error:
             if not self.skips:
                 raise
             self.result.skipped[str(path)] = str(error)
             return
         names = (self._new_name(game.id or Path(path).name),)
-        for rows, boards in pieces:
+        for rows, boards in parts:
             count = len(rows)
             rows["sequence"] = np.arange(self.result.experiences, self.result.experiences + count)
             self.sink.write(ExperienceBatch(names, rows, boards, (game.height, game.width), metadata=self._metadata))
@@ -279,7 +279,7 @@ class ReplayRecorder:
         self.result.games += 1
 
     def _new_name(self, name: str) -> str:
-        """Return ``name`` if no game was called so, else with a number behind it."""
+        """Return ``name`` if no game has it, else with a number appended."""
         new = name
         while new in self._times:
             self._times[name] += 1

@@ -1,4 +1,4 @@
-"""Records long plays: kernels play games in parts and write each part's turns into its own chunk."""
+"""Plays built-in policies in kernels that record the turns themselves: ranges of games, on several threads."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.simulation.batch import Batch
-from generals_env.recorders.recording.turn_batcher import GameRange, TurnBatcher
+from generals_env.recorders.recording.game_range import GameRange
+from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
-__all__ = ["PlayWriter"]
+__all__ = ["KernelPlayer"]
 
 
-#: Turns that a thread plays on end, and how many turns of games a batch then holds: below the size of caches.
+#: Turns of each game that a thread plays at once.
 PLAY_TURNS = 128
 
-
+#: Turns of all games of a range together, and so of a batch: its recording then fits into the CPU's cache.
 PLAY_GAME_TURNS = 4096
 
+#: Minimum number of ranges, if there are as many games: some are played while others are written.
+MIN_RANGES = 8
 
-#: Parts of games at the least, where there are as many games: some are played while others are written.
-MIN_PARTS = 8
 
-
-class Playing(NamedTuple):
-    """A part that is being played, or waits for a thread.
+class PendingRange(NamedTuple):
+    """A range of games that is being played, or waits for a thread.
 
     Attributes:
-        number: Which of the parts it is.
-        part: Its recording.
-        future: Tells when it was played, and whether all its boards had a fair map.
+        number: Index of the range.
+        games: The range, with the recording to which the kernel writes.
+        future: Done when the turns are played; its result is whether all new boards had a fair map.
     """
 
     number: int
-    part: GameRange
+    games: GameRange
     future: Future[bool]
 
 
-class PlayWriter:
-    """Plays built-in policies in place of ``Batch.play``, and lets the kernel write turns down.
+class KernelPlayer:
+    """Plays built-in policies in place of ``Batch.play``, and lets the kernel record the turns.
 
-    Games are played a part at a time, some parts at once. Batches go to the sink from the thread that called, in the order of
-    parts, while the other threads play on; when nothing is ready for the sink, this thread plays a part, too.
+    Several ranges of games are played at once. The calling thread writes their batches to the sink, in the order of ranges,
+    while the other threads play on; when no batch is ready, it plays a range itself.
     """
 
-    def __init__(self, journal: TurnBatcher, batch: Batch) -> None:
-        self.journal = journal
+    def __init__(self, batcher: TurnBatcher, batch: Batch) -> None:
+        self.turn_batcher = batcher
         self.batch = batch
         count = len(batch.rng)
-        self.count = min(max(-(-count * PLAY_TURNS // PLAY_GAME_TURNS), MIN_PARTS), count)
+        self.count = min(max(-(-count * PLAY_TURNS // PLAY_GAME_TURNS), MIN_RANGES), count)
         self.edges = [count * k // self.count for k in range(self.count + 1)]
-        # Frames and memory go back to earlier boards. Without them parts share few recordings, which stay in the cache.
-        self.carries = journal.recipe.memory or journal.recipe.frames > 1
-        self._begun = 0  # parts begun so far: all of them for their first turns, then all for their next, and so on
-        self._playing: deque[Playing] = deque()  # those of them that are not written down
+        # Frames and memory need earlier boards. Without them ranges share few recordings, which stay in the cache.
+        self.carries = batcher.recipe.memory or batcher.recipe.frames > 1
+        self._begun = 0  # ranges begun so far, counted over all rounds: in a round each range plays ``PLAY_TURNS`` turns
+        self._playing: deque[PendingRange] = deque()  # begun, and not finished
         self._fair = True
 
     def __call__(
@@ -70,75 +70,75 @@ class PlayWriter:
         asked: Callable[[], bool] = bool,
         pause: Callable[[], None] = lambda: None,
     ) -> npt.NDArray[np.int64]:
-        """Play; see ``Batch.play``. What was played is in the journal, whatever the sink or ``pause`` raises."""
-        journal, batch = self.journal, self.batch
+        """Play; see ``Batch.play``. All turns that were played are recorded, also when the sink or ``pause`` raises."""
+        batcher, batch = self.turn_batcher, self.batch
         batch.outcome.counts[:] = 0
         total = -(-turns // PLAY_TURNS) * self.count
         playing = self._playing
         if not self.carries:
-            journal.finish(goes_on=False)
+            batcher.finish(goes_on=False)
 
         def begin(submit: Callable[[Callable[[], bool]], Future[bool]]) -> None:
             rounds, number = divmod(self._begun, self.count)
             low, high = self.edges[number], self.edges[number + 1]
             if self.carries:
-                part = journal.parts(batch.boards, self.edges, PLAY_TURNS)[number]
+                games = batcher.divide(batch.boards, self.edges, PLAY_TURNS)[number]
             else:
-                part = journal.part(batch.boards, low, high, PLAY_TURNS)
+                games = batcher.single_range(batch.boards, low, high, PLAY_TURNS)
             count = min(PLAY_TURNS, turns - rounds * PLAY_TURNS)
-            play = partial(batch.play_some, low, high, count, policies, fresh, part.recording, time.time_ns())
-            playing.append(Playing(number, part, submit(play)))
+            play = partial(batch.play_some, low, high, count, policies, fresh, games.recording, time.time_ns())
+            playing.append(PendingRange(number, games, submit(play)))
             self._begun += 1
 
         others = min(batch.threads, self.count) - 1
-        most = min(self.count, 4 * others + 2)
+        limit = min(self.count, 4 * others + 2)
         with ThreadPoolExecutor(max(others, 1), thread_name_prefix="generals_env") as pool:
             try:
                 while self._fair and (self._begun < total or playing):
                     if asked():
                         self._stop(fresh)
-                        journal.write()
+                        batcher.write()
                         pause()
-                    # A part is not begun again before its last turns are written down.
+                    # A range is not begun again before its last turns are in a batch.
                     while (
                         self._begun < total
-                        and len(playing) < most - 1
+                        and len(playing) < limit - 1
                         and sum(not one.future.done() for one in playing) < 2 * others
                     ):
                         begin(pool.submit)
-                    if not playing or (self._begun < total and len(playing) < most and not playing[0].future.done()):
+                    if not playing or (self._begun < total and len(playing) < limit and not playing[0].future.done()):
                         begin(called)
                     else:
                         self._end(fresh)
-                        journal.write()
-            except Exception:  # what the sink raises leaves all games at the same turn
+                        batcher.write()
+            except Exception:  # finish the round, so that an error of the sink leaves all games at the same turn
                 while playing or (self._fair and self._begun % self.count):
-                    if len(playing) < most and self._fair and self._begun % self.count:
+                    if len(playing) < limit and self._fair and self._begun % self.count:
                         begin(pool.submit)
                     else:
                         self._end(fresh)
                 raise
             finally:
                 self._stop(fresh)
-        journal.write()
+        batcher.write()
         if not self._fair:
-            journal.leave(np.ones(len(batch.rng), np.bool_))  # the boards are not to be gone on with
+            batcher.leave(np.ones(len(batch.rng), np.bool_))  # a map was not fair: these boards are not used again
             return np.zeros(0, np.int64)
         return batch.sums()
 
     def _end(self, fresh: npt.NDArray[np.bool_]) -> None:
-        """Wait for the part that was begun first, and make a batch of what it played."""
+        """Wait for the range that was begun first, and make a batch of its turns."""
         one = self._playing[0]
         self._fair = one.future.result() and self._fair
         self._playing.popleft()
         fresh[self.edges[one.number] : self.edges[one.number + 1]] = False
         if self.carries:
-            self.journal.renew_part(one.number)
+            self.turn_batcher.renew_range(one.number)
         else:
-            self.journal.finish_part(one.part)
+            self.turn_batcher.finish_range(one.games)
 
     def _stop(self, fresh: npt.NDArray[np.bool_]) -> None:
-        """Make batches of all that was played; parts that wait for a thread count as not begun."""
+        """Make batches of all turns that were played; ranges that still wait for a thread count as not begun."""
         while self._playing and self._playing[-1].future.cancel():
             self._playing.pop()
             self._begun -= 1
@@ -147,7 +147,7 @@ class PlayWriter:
 
 
 def called(play: Callable[[], bool]) -> Future[bool]:
-    """Play here and now, as a pool of threads would somewhere else."""
+    """Play in the calling thread, and return the result as ``ThreadPoolExecutor.submit`` would."""
     played: Future[bool] = Future()
     played.set_result(play())
     return played

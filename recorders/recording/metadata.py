@@ -1,4 +1,4 @@
-"""What a recorder tells of where its experience comes from: the metadata of its batches, as JSON takes it."""
+"""Builds the metadata of recorded batches, as JSON takes it: version, rules, configuration, reward, policies, wrappers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ from generals_env.version import __version__
 __all__ = ["recording_metadata", "seed_of"]
 
 
-def recording_metadata(config: GameConfig, observed: WrapperStack, policies: Sequence[Any] | None) -> dict[str, Any]:
-    """Return what all batches of a recorder have in common."""
+def recording_metadata(config: GameConfig, stack: WrapperStack, policies: Sequence[Any] | None) -> dict[str, Any]:
+    """Return the metadata that all batches of a recorder share.
+
+    Args:
+        config: Of the games.
+        stack: The wrappers between environment and recorder.
+        policies: Names of the players' policies, or other values that JSON takes; None where they are unknown.
+    """
     reward = {name: float(weight) for name, weight in dataclasses.asdict(config.reward).items()}
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in LEFT_OUT}
     return {
@@ -32,13 +38,13 @@ def recording_metadata(config: GameConfig, observed: WrapperStack, policies: Seq
         "reward_hash": hashlib.sha256(json.dumps(reward, sort_keys=True).encode()).hexdigest()[:12],
         "seed": None,
         "policies": None if policies is None else json_value(list(policies)),
-        "wrappers": list(observed.wrappers),
-        "observations": "dense" if observed.dense else "boards",
+        "wrappers": list(stack.wrappers),
+        "observations": "dense" if stack.dense else "boards",
     }
 
 
 def seed_of(seed: Any) -> Any:
-    """Return what ``reset`` was given as JSON takes it."""
+    """Return the seed that ``reset`` was given as JSON takes it."""
     if isinstance(seed, (list, tuple, np.ndarray)):
         return [seed_of(part) for part in seed]
     return None if seed is None else int(seed)

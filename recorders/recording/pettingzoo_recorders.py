@@ -1,4 +1,4 @@
-"""Records AEC and parallel environments of PettingZoo."""
+"""Records PettingZoo environments: AEC and parallel."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
 from generals_env.concurrency.guard import Guard
 from generals_env.engine.packed.recording import NOBODY
-from generals_env.errors import ConfigError
 from generals_env.face import PettingZooBase
 from generals_env.recorders.experience.sink import AnySink
-from generals_env.recorders.recording.base import ExperienceRecorder
+from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
 from generals_env.recorders.recording.game_collector import GameCollector
 from generals_env.recorders.recording.metadata import recording_metadata, seed_of
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
@@ -25,28 +24,28 @@ __all__ = [
 ]
 
 
-class FaceRecorder(ExperienceRecorder):
-    """What the recorders of PettingZoo's environments have in common."""
+class PettingZooRecorder(ExperienceRecorder):
+    """Base of the recorders of PettingZoo's environments."""
 
     collector: GameCollector
 
     @classmethod
     def _check(cls, env: Any) -> None:
         if not isinstance(env.unwrapped, PettingZooBase):
-            raise ConfigError(f"env: expected an environment of generals_env, got {type(env.unwrapped).__name__}")
+            raise foreign_environment(env)
 
     def _find_guard(self) -> Guard:
         guard: Guard = self.env.unwrapped.game.guard
         return guard
 
-    def _journal(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
+    def _make_batcher(self, sink: AnySink, run_id: str | None, opponents: bool, policies: Any) -> TurnBatcher:
         config = self._config()
-        observed = inspect_wrappers(self.env, config)
-        metadata = recording_metadata(config, observed, policies)
-        return TurnBatcher(open_sink(sink), 1, run_id, NOBODY, observed.recipe, metadata)
+        stack = inspect_wrappers(self.env, config)
+        metadata = recording_metadata(config, stack, policies)
+        return TurnBatcher(open_sink(sink), 1, run_id, NOBODY, stack.recipe, metadata)
 
-    def _attach(self, journal: TurnBatcher) -> None:
-        self.collector = GameCollector(journal)
+    def _attach(self, batcher: TurnBatcher) -> None:
+        self.collector = GameCollector(batcher)
         self.env.unwrapped.add_collector(self.collector)
 
     def _detach(self) -> None:
@@ -54,18 +53,19 @@ class FaceRecorder(ExperienceRecorder):
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Begin a new game, as the environment does."""
-        if self.journal is not None and not self.journal.closed:
-            self.journal.check_process()
+        if self.turn_batcher is not None and not self.turn_batcher.closed:
+            self.turn_batcher.check_process()
         with self._guard("reset"):
             result = self.env.reset(seed=seed, options=options)
             self._note(seed=seed_of(seed))
         return result
 
 
-class AECRecorder(FaceRecorder, BaseWrapper[str, Any, Any]):
+class AECRecorder(PettingZooRecorder, BaseWrapper[str, Any, Any]):
     """Records an AEC environment.
 
-    What agents ask for every turn is passed on here: looking it up as PettingZoo's wrapper does costs as much as a turn.
+    Attributes that agents read every turn are passed on here: PettingZoo's wrapper looks them up by
+    name, which takes as long as a turn.
     """
 
     def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -74,7 +74,7 @@ class AECRecorder(FaceRecorder, BaseWrapper[str, Any, Any]):
         return last
 
     def step(self, action: Any) -> None:
-        """Take the choice of ``agent_selection``."""
+        """Take the action of ``agent_selection``; the last agent's plays the turn."""
         self._require_room()
         self.env.step(action)
 
@@ -86,30 +86,30 @@ class AECRecorder(FaceRecorder, BaseWrapper[str, Any, Any]):
 
     @property
     def agent_selection(self) -> str:  # type: ignore[override]  # likewise
-        """The agent who is to choose."""
+        """The agent that acts next."""
         agent: str = self.env.agent_selection
         return agent
 
     @property
     def terminations(self) -> dict[str, bool]:  # type: ignore[override]  # likewise
-        """Whose game has terminated."""
+        """Whether the game has terminated, by agent."""
         flags: dict[str, bool] = self.env.terminations
         return flags
 
     @property
     def truncations(self) -> dict[str, bool]:  # type: ignore[override]  # likewise
-        """Whose game was cut off."""
+        """Whether the game was truncated, by agent."""
         flags: dict[str, bool] = self.env.truncations
         return flags
 
     @property
     def rewards(self) -> dict[str, float]:  # type: ignore[override]  # likewise
-        """What the last turn brought."""
+        """Rewards of the last turn, by agent."""
         rewards: dict[str, float] = self.env.rewards
         return rewards
 
 
-class ParallelRecorder(FaceRecorder, BaseParallelWrapper[str, Any, Any]):
+class ParallelRecorder(PettingZooRecorder, BaseParallelWrapper[str, Any, Any]):
     """Records a parallel environment."""
 
     def step(self, actions: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The recorder of Stable-Baselines3's vector environments; imported only when there is one."""
+"""Records Stable-Baselines3 vector environments; imported only when one is recorded, as the library is optional."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ class SB3Recorder(GamesRecorder, VecEnvWrapper):
     @classmethod
     def _check(cls, env: Any) -> None:
         if not isinstance(getattr(env.unwrapped, "games", None), VectorBase):
-            raise ConfigError(f"env: expected an SB3VecEnv, wrapped or not, got {type(env.unwrapped).__name__}")
+            raise ConfigError(
+                f"env: expected an SB3VecEnv, wrapped or not, got {type(env.unwrapped).__name__}: pass one that SB3VecEnv made"
+            )
 
     @property
     def env(self) -> Any:
@@ -51,7 +53,7 @@ class SB3Recorder(GamesRecorder, VecEnvWrapper):
         with self._guard("step_wait"):
             self._require_room()
             result = self.venv.step_wait()
-            if self.journal is not None and self.journal.shown is not None:
+            if self.turn_batcher is not None and self.turn_batcher.dense_capture is not None:
                 observations, _, dones, infos = result
                 final = {int(b): infos[b]["terminal_observation"] for b in np.flatnonzero(dones)}
                 self._stepped(observations, final)

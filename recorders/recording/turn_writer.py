@@ -1,4 +1,4 @@
-"""Writes turns as a batch of games tells them into a ``TurnBatcher``."""
+"""Passes the turns of a batch of games on to a ``TurnBatcher``."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ __all__ = ["TurnWriter"]
 
 
 class TurnWriter:
-    """Writes what many games tell into a journal. It does not know the recorder, which can be dropped while games go on."""
+    """Listener of a batch of games that records them.
 
-    def __init__(self, journal: TurnBatcher) -> None:
-        self.journal = journal
+    It holds no reference to the recorder, so that a recorder which is dropped is closed while the games go on.
+    """
+
+    def __init__(self, batcher: TurnBatcher) -> None:
+        self.turn_batcher = batcher
 
     def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
-        """Take note of games that have begun."""
-        if not self.journal.closed:
-            self.journal.begin(boards, which)
+        """Record that games have begun."""
+        if not self.turn_batcher.closed:
+            self.turn_batcher.begin(boards, which)
 
     def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
-        """Take one turn of all games."""
-        journal = self.journal
-        if journal.closed:
+        """Record one turn of all games."""
+        batcher = self.turn_batcher
+        if batcher.closed:
             return
-        journal.turn(
+        batcher.turn(
             boards,
             0,
             outcome.actions,
@@ -38,10 +41,10 @@ class TurnWriter:
             outcome.terminated,
             outcome.truncated,
         )
-        if journal.shown is not None:
-            journal.shown.turn(active if journal.seat < 0 else active[:, journal.seat])
+        if batcher.dense_capture is not None:
+            batcher.dense_capture.turn(active if batcher.seat < 0 else active[:, batcher.seat])
 
     def stepped(self) -> None:
-        """Hand over what is full."""
-        if not self.journal.closed:
-            self.journal.write()
+        """Offer finished batches to the sink."""
+        if not self.turn_batcher.closed:
+            self.turn_batcher.write()

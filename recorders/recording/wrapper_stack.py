@@ -1,4 +1,4 @@
-"""What stands between an environment and whoever records it: wrappers, as a recipe or as names."""
+"""Inspects the wrapper stack of an environment and derives how its observations are computed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["WrapperStack", "initial_observations", "inspect_wrappers", "is_sb3",
 
 @dataclass(frozen=True)
 class WrapperStack:
-    """How observations come about.
+    """How the observations of a wrapped environment are computed.
 
     Attributes:
-        recipe: What the package's own wrappers make of boards.
-        dense: Whether wrappers of others make something else of it, which is to be kept as it is.
-        turned: Whether ``RandomSymmetry`` is among the wrappers: what is shown then differs from what boards tell.
+        recipe: How the package's own wrappers make them of boards.
+        dense: Whether other wrappers change observations, so that they are recorded as arrays.
+        turned: Whether ``RandomSymmetry`` is among the wrappers: observations then differ from those of the recorded boards.
         wrappers: Names of all wrappers, from the lowest to the highest.
     """
 
@@ -42,7 +42,7 @@ class WrapperStack:
 
 
 def layers(env: Any) -> Iterator[Any]:
-    """Yield an environment, what it wraps, and so on down to the one that wraps nothing."""
+    """Yield an environment, the environment that it wraps, and so on down to the innermost one."""
     while True:
         yield env
         if isinstance(env, (gymnasium.Wrapper, VectorWrapper, BaseWrapper, BaseParallelWrapper)):
@@ -61,24 +61,24 @@ def space_of(env: Any) -> Any:
 
 
 def inspect_wrappers(env: Any, config: GameConfig) -> WrapperStack:
-    """Return how observations of ``env`` come about.
+    """Return how the observations of ``env`` are computed.
 
     The package's own ``FogMemory`` (directly over the environment), ``FrameStack`` (over that) and ``PotentialShaping``
-    (anywhere) become a recipe. ``RandomSymmetry`` becomes nothing: what is recorded is the game itself, with the actions
-    turned back, and observations are those of the board as it lies. Any other wrapper that changes observations makes them
-    dense: its space differs from the one below, or its class is one of Gymnasium's for that.
+    (anywhere) become a recipe. ``RandomSymmetry`` does not: the game itself is recorded, with the actions turned back, and
+    observations are those of the board before it was turned. Any other wrapper that changes observations makes them dense:
+    its space differs from the one below, or its class is a subclass of Gymnasium's observation wrappers.
 
     Args:
         env: An environment of this package, wrapped or not.
         config: Its configuration.
     """
-    stack = list(layers(env))[::-1]
-    seen = WrapperStack(Recipe(config.observation))
-    for below, wrapper in pairwise(stack):
-        if "vector_env" in vars(wrapper):  # SB3VecEnv wraps nothing that is its own kind
+    outwards = list(layers(env))[::-1]
+    stack = WrapperStack(Recipe(config.observation))
+    for below, wrapper in pairwise(outwards):
+        if "vector_env" in vars(wrapper):  # SB3VecEnv only adapts the interface
             continue
         change, name = own_change(wrapper)
-        recipe, dense, turned = seen.recipe, seen.dense, seen.turned
+        recipe, dense, turned = stack.recipe, stack.dense, stack.turned
         if name == "FogMemory":
             recipe = replace(recipe, memory=True)
         elif name == "FrameStack":
@@ -89,15 +89,17 @@ def inspect_wrappers(env: Any, config: GameConfig) -> WrapperStack:
             recipe = replace(recipe, shaping=(*recipe.shaping, Shaping(float(change.gamma), land, army, cities)))
         elif name == "RandomSymmetry":
             turned = True
-        elif not isinstance(wrapper, (BaseWrapper, BaseParallelWrapper)):  # which are taken for passive
+        elif not isinstance(
+            wrapper, (BaseWrapper, BaseParallelWrapper)
+        ):  # PettingZoo's are assumed to leave observations alone
             changes = isinstance(wrapper, (gymnasium.ObservationWrapper, VectorObservationWrapper))
             dense = dense or changes or space_of(wrapper) != space_of(below)
-        seen = WrapperStack(recipe, dense, turned, (*seen.wrappers, name))
-    return seen
+        stack = WrapperStack(recipe, dense, turned, (*stack.wrappers, name))
+    return stack
 
 
 def own_change(wrapper: Any) -> tuple[Any, str]:
-    """Return the ``ArrayTransform`` of one of the package's own wrappers, None for others, and the name of the wrapper."""
+    """Return the ``ArrayTransform`` of a wrapper of this package, None for other wrappers, and the wrapper's name."""
     change = vars(wrapper).get("change")
     if type(change).__module__.startswith("generals_env.wrappers."):
         return change, change.name
@@ -105,12 +107,21 @@ def own_change(wrapper: Any) -> tuple[Any, str]:
 
 
 def plain_recipe(recipe: Recipe) -> Recipe:
-    """Return a recipe for boards beside which observations are kept as they were shown."""
+    """Return the recipe for batches with dense observations: it keeps only the layout and the shaping of rewards."""
     return Recipe(recipe.layout, shaping=recipe.shaping)
 
 
 def initial_observations(boards: Boards, recipe: Recipe, seat: int) -> Any:
-    """Return what a recipe makes of boards with which games begin, (B, P, C, H, W), or (B, C, H, W) for one ``seat``."""
+    """Return the observations that a recipe makes of the first boards of games.
+
+    Args:
+        boards: The boards.
+        recipe: How observations are made.
+        seat: Of which player, or ``NOBODY`` for all.
+
+    Returns:
+        (B, P, C, H, W), or (B, C, H, W) for one player.
+    """
     count, players = boards.players.shape
     packed = pack(boards)
     height, width = int(boards.games[0]["height"]), int(boards.games[0]["width"])
@@ -126,6 +137,6 @@ def initial_observations(boards: Boards, recipe: Recipe, seat: int) -> Any:
 
 
 def is_sb3(env: Any) -> bool:
-    """Return whether ``env`` is a vector environment of Stable-Baselines3, without importing it."""
+    """Return whether ``env`` is a vector environment of Stable-Baselines3, without importing the library."""
     module = sys.modules.get("stable_baselines3.common.vec_env")
     return module is not None and isinstance(env, module.VecEnv)

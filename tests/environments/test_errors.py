@@ -345,7 +345,7 @@ def test_a_folder_that_vanishes_is_told_of(tmp_path: Path) -> None:
     env = ExperienceRecorder(duel(), folder)
     idle(env, 2)
     shutil.rmtree(folder)
-    with refused(StorageError, f"path: expected a place on a disk, got '{folder}'"):
+    with refused(StorageError, f"path: expected an existing folder or file, got '{folder}'"):
         env.flush()
     folder.mkdir()
     idle(env, 1)

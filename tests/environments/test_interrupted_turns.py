@@ -134,7 +134,7 @@ class Course:
                 if thing is not None:
                     kept += [value.copy() for value in vars(thing).values() if isinstance(value, np.ndarray)]
             env = vars(env).get("env", vars(env).get("venv"))
-        recorded = getattr(self.env, "journal", None)
+        recorded = getattr(self.env, "turn_batcher", None)
         if recorded is not None:
             kept += [recorded.experiences, recorded.games]
         if self.aec or self.parallel:

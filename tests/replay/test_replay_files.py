@@ -119,8 +119,8 @@ def test_fields_of_later_versions_and_unknown_ones_may_be_missing_or_there() -> 
         ({"moves": np.zeros((2, 4), int)}, "moves: expected records of index, start, end, is50, turn, got [0, 0, 0, 0]"),
         ({"moves": np.zeros(5, int)}, "moves: expected records of index, start, end, is50, turn, got 0 (number 0)"),
         ({"moves": np.array([[0, 0, 1, 0, 2.5]])}, "moves: turn: expected a whole number from 0 to 59999, got 2.5"),
-        ({"moves": np.int64(5)}, "moves: expected a list of at most"),
-        ({"moves": "00100"}, "moves: expected a list of at most"),
+        ({"moves": np.int64(5)}, "moves: expected a list of moves, got "),
+        ({"moves": "00100"}, "moves: expected a list of moves, got "),
         (
             {"moves": {"index": [0], "start": [0], "end": [1], "is50": [0], "turn": []}},
             "moves: expected columns of one length, got [1, 1, 1, 1, 0]",

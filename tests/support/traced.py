@@ -63,7 +63,7 @@ class Disk:
         elif name in ("sync", "syncfs"):
             self.contents.clear()
             self.names.clear()
-        elif name.startswith("rename"):
+        elif name.startswith("rename") and len(paths) == 2:  # another one renames a file of numba outside the folder
             old, new = paths
             self.names |= {new}
             self.names = {new + path.removeprefix(old) if path.startswith(f"{old}/") else path for path in self.names}

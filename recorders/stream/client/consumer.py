@@ -106,7 +106,7 @@ class ExperienceConsumer(NotCopied):
         """
         check_integer("max_message_bytes", max_message_bytes, 2**16, 2**30)
         self.address = address
-        self.retry = as_config("retry", Retry, retry, Retry(tries=20, first_wait=0.1, most_wait=10.0))
+        self.retry = as_config("retry", Retry, retry, Retry(tries=20, first_wait=0.1, max_wait=10.0))
         self._access = Access(token, root_certificates, certificate, key, max_message_bytes)
         self._channel = open_channel(address, self._access)
         self._stub: Any = ExperienceServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
@@ -246,7 +246,7 @@ class ExperienceConsumer(NotCopied):
             kind = ConfigError if code == grpc.StatusCode.INVALID_ARGUMENT else StorageError
             raise kind(f"{self.address}: expected a stream of experience, got {code.name}: {text}{advice(code)}") from error
         self.reconnects += 1
-        wait = min(self.retry.first_wait * 2 ** (failures - 1), self.retry.most_wait)
+        wait = min(self.retry.first_wait * 2 ** (failures - 1), self.retry.max_wait)
         logger.warning("%s: %s: %s; trying again in %.1f s", self.address, code.name, text, wait)
         self._closed.wait(wait * (1 + np.random.default_rng().random() / 2))
         return position, failures

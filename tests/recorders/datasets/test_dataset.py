@@ -170,7 +170,7 @@ def test_one_file_on_s3_is_a_dataset_too(s3: str, batches: list[ExperienceBatch]
     place = open_dataset(s3).files[0].place
     assert place.startswith("s3://")
     assert key(everything(place)) == key(batches[0])
-    with pytest.raises(StorageError, match="which is not there"):
+    with pytest.raises(StorageError, match="which does not exist"):
         open_dataset(place.replace("_0000", "_0001"))
     with pytest.raises(StorageError, match="path: expected a folder with files"):
         open_dataset(f"{s3}/elsewhere")
@@ -310,6 +310,6 @@ def test_files_without_an_index_cannot_be_counted(batches: list[ExperienceBatch]
         path.unlink()
     dataset = open_dataset(tmp_path)
     assert dataset.experiences is None
-    with pytest.raises(StorageError, match="index: expected one that tells of"):
+    with pytest.raises(StorageError, match="index: expected an entry of"):
         dataset.take([0])
     assert isinstance(dataset, Dataset)

@@ -326,7 +326,7 @@ def test_files_that_are_gone_are_missed(batches: list[ExperienceBatch], tmp_path
     gone = open_dataset(tmp_path).files[1].place
     Path(gone).unlink()
     report = verify_dataset(tmp_path)
-    assert [(damage.place, damage.what) for damage in report.damages] == [(gone, "the index tells of a file that is not there")]
+    assert [(damage.place, damage.what) for damage in report.damages] == [(gone, "it is in the index, but does not exist")]
     assert report.gaps == {"run": 37}
     repair_dataset(tmp_path)
     assert verify_dataset(tmp_path).ok
@@ -404,7 +404,7 @@ def test_a_writer_that_is_closed_takes_nothing(batches: list[ExperienceBatch], t
         ({"max_file_bytes": 0}, "max_file_bytes: expected"),
         ({"max_file_seconds": 0}, "max_file_seconds: expected seconds above 0, got 0"),
         ({"keep_bytes": -1}, "keep_bytes: expected"),
-        ({"keep_seconds": "1"}, "keep_seconds: expected seconds, got '1'"),
+        ({"keep_seconds": "1"}, "keep_seconds: expected seconds, 0 or more, got '1'"),
         ({"min_free_bytes": 1.5}, "min_free_bytes: expected"),
     ],
 )

@@ -183,7 +183,7 @@ def test_a_damaged_file_is_told_of(folder: Path, tmp_path: Path, workers: int) -
 def test_errors_say_what_was_expected(folder: Path, tmp_path: Path) -> None:
     wrong: Any
     for wrong in (5, iter([]), map(len, [])):
-        with pytest.raises(ConfigError, match="source: expected a path, or batches that can be gone through again"):
+        with pytest.raises(ConfigError, match="source: expected a path, or batches that can be iterated again"):
             StreamDataset(wrong, 5)
     for options, text in (
         ({"batch_size": 0}, "batch_size: expected a positive integer, got 0"),

@@ -7,7 +7,9 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -285,13 +287,30 @@ def test_the_defaults_are_five_tries_that_wait_twice_as_long_each_time() -> None
         RetryingSink(sink, Retry(sleep=waits.append)).write("batch")  # type: ignore[arg-type]
     assert sink.taken == []
     waits.clear()
-    Retry(tries=9, first_wait=1, most_wait=3, sleep=waits.append).call("it", lambda: Failing(0, OSError()).write(1))
+    Retry(tries=9, first_wait=1, max_wait=3, sleep=waits.append).call("it", lambda: Failing(0, OSError()).write(1))
     assert waits == []
     with pytest.raises(OSError, match="x"):
-        Retry(tries=9, first_wait=1, most_wait=3, sleep=waits.append).call("it", Failing(99, OSError("x")).flush)
+        Retry(tries=9, first_wait=1, max_wait=3, sleep=waits.append).call("it", Failing(99, OSError("x")).flush)
     assert len(waits) == 8
     assert all(wait <= 4 for wait in waits)
     assert all(early <= late + 1 for early, late in pairwise(waits))
+
+
+def test_retry_takes_the_former_name_of_max_wait() -> None:
+    with pytest.warns(DeprecationWarning, match="Retry: most_wait is now called max_wait: use max_wait") as caught:
+        retry = Retry(most_wait=3.0)  # type: ignore[call-arg]
+    assert caught[0].filename == __file__
+    assert retry == Retry(max_wait=3.0)
+    with pytest.warns(DeprecationWarning, match="most_wait") as caught:
+        assert retry.most_wait == 3.0  # type: ignore[attr-defined]
+    assert caught[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="most_wait"):
+        assert RetryingSink(Failing(0, OSError()), {"most_wait": 2}).retry.max_wait == 2  # type: ignore[arg-type]
+    with pytest.warns(DeprecationWarning, match="most_wait"):
+        assert replace(retry, most_wait=4.0).max_wait == 4.0  # type: ignore[call-arg]
+    former = Retry.__new__(Retry)
+    former.__setstate__({"tries": 2, "first_wait": 0.1, "most_wait": 5.0, "sleep": time.sleep})  # an old pickle
+    assert pickle.loads(pickle.dumps(former)) == Retry(2, 0.1, 5.0, time.sleep)
 
 
 def test_what_does_not_go_away_is_told_at_once() -> None:
@@ -308,8 +327,8 @@ def test_what_does_not_go_away_is_told_at_once() -> None:
     ("options", "text"),
     [
         ({"tries": 0}, "tries: expected"),
-        ({"first_wait": -1}, "first_wait: expected seconds, got -1"),
-        ({"most_wait": "x"}, "most_wait"),
+        ({"first_wait": -1}, "first_wait: expected seconds, 0 or more, got -1"),
+        ({"max_wait": "x"}, "max_wait"),
     ],
 )
 def test_what_is_no_retry_is_refused(options: dict[str, Any], text: str) -> None:

@@ -112,8 +112,8 @@ def test_refusing_sink_stops_the_game_before_memory_grows_and_gets_everything_in
 
 def held(env: Any) -> int:
     """Return how many bytes wait."""
-    journal: Any = env.journal
-    return sum(held_bytes(waiting.batch) for waiting in journal._unwritten)
+    batcher: Any = env.turn_batcher
+    return sum(held_bytes(waiting.batch) for waiting in batcher.delivery.batches)
 
 
 def test_refused_batches_are_told_each_time_and_come_once_and_in_order() -> None:
@@ -174,7 +174,7 @@ def test_closing_counts_what_the_sink_refuses_and_lets_go_of_it() -> None:
         pass_parallel(env)
     with pytest.raises(StorageError, match="gate") as caught:
         env.close()
-    assert caught.value.__notes__ == ["10 experiences were not taken, and are lost."]
+    assert caught.value.__notes__ == ["The sink has not taken 10 experiences; they are lost."]
     assert (env.dropped, env.waiting, gate.closed) == (10, 0, 1)
     assert held(env) == 0
     env.close()

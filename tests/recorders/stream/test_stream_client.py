@@ -36,7 +36,7 @@ from generals_env.recorders.stream.client.sharded import ShardedConsumer
 from generals_env.recorders.stream.compression import decompress_experiences
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
-SOON = Retry(tries=60, first_wait=0.05, most_wait=0.2)
+SOON = Retry(tries=60, first_wait=0.05, max_wait=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ from generals_env.recorders import ExperienceConsumer, ExperienceLog, Retry
 from generals_env.recorders.stream.client.log_cache import cached
 address, folder = sys.argv[1:]
 log = ExperienceLog(folder, "normal")
-consumer = ExperienceConsumer(address, retry=Retry(tries=1000, first_wait=0.02, most_wait=0.1))
+consumer = ExperienceConsumer(address, retry=Retry(tries=1000, first_wait=0.02, max_wait=0.1))
 for batch in cached(consumer, log, batch_size=7, max_batch_wait_ms=1):
     print("going on", flush=True)
 """

@@ -26,7 +26,7 @@ from generals_env.recorders.stream.client.background_reader import BackgroundRea
 from generals_env.recorders.stream.client.consumer import ExperienceConsumer
 from generals_env.recorders.stream.client.position import Position
 
-SOON = Retry(tries=60, first_wait=0.05, most_wait=0.2)
+SOON = Retry(tries=60, first_wait=0.05, max_wait=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_killed_servers_make_neither_gaps_nor_repeats(tmp_path: Path) -> None:
     server = ServerProcess(log=log)
     found: list[int] = []
     stop = threading.Event()
-    consumer = ExperienceConsumer(server.address, retry=Retry(tries=1000, first_wait=0.02, most_wait=0.1))
+    consumer = ExperienceConsumer(server.address, retry=Retry(tries=1000, first_wait=0.02, max_wait=0.1))
 
     def consume() -> None:
         for batch in consumer.stream_experiences(batch_size=50, max_batch_wait_ms=5):

@@ -363,7 +363,7 @@ def test_a_server_may_be_away_for_a_while(batches: list[ExperienceBatch], tmp_pa
     with ServerProcess(log=log) as server:
         for batch in batches[:4]:
             server.write(batch)
-        consumer = ExperienceConsumer(server.address, retry=Retry(tries=200, first_wait=0.05, most_wait=0.1))
+        consumer = ExperienceConsumer(server.address, retry=Retry(tries=200, first_wait=0.05, max_wait=0.1))
         with DistributedTrainer(consumer, network(), config=SMALL) as trainer:
             trainer.train(1)
             server.kill()
