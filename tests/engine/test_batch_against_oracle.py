@@ -1,4 +1,4 @@
-"""The batch keeps tensors and masks by writing only what changed; here everything is written anew and compared, bit for bit.
+"""Tests the incremental tensors and masks of a batch against oracles that compute them anew each turn, bit for bit.
 
 Two oracles: the kernels that rewrite (``engine.simulation.single_game.play_turn``), and the second implementation in
 ``naive.py``.
@@ -90,7 +90,7 @@ def tiles_in(rows: np.ndarray, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [9, 21])
-def test_odd_boards_are_followed(channels: int) -> None:
+def test_batch_agrees_with_oracle_on_odd_boards(channels: int) -> None:
     happened: Counter[str] = Counter()
 
     @settings(max_examples=400, deadline=None)
@@ -163,7 +163,7 @@ def test_odd_boards_are_followed(channels: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-def test_long_games_are_followed(number: int) -> None:
+def test_batch_agrees_with_oracle_in_long_games(number: int) -> None:
     """Whole games, one after the other, with both policies, illegal actions, and resets in between."""
     happened: Counter[str] = Counter()
     rng = np.random.default_rng(number)
@@ -192,7 +192,7 @@ def test_long_games_are_followed(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-def test_playing_inside_the_kernel_is_the_same_as_step_by_step(number: int) -> None:
+def test_play_in_kernel_equals_play_step_by_step(number: int) -> None:
     names = [
         ("random", "expander")[player % 2] for player in range(generals_env.GameConfig.from_options(**KINDS[number]).players)
     ]
@@ -218,7 +218,7 @@ def test_playing_inside_the_kernel_is_the_same_as_step_by_step(number: int) -> N
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-def test_policies_choose_the_same_from_sets_and_from_observations(number: int) -> None:
+def test_policies_choose_same_moves_from_sets_and_from_observations(number: int) -> None:
     venv = generals_env.make_vec(4, copy=False, threads=1, **KINDS[number])
     venv.reset(seed=number)
     batch, players = venv.batch, venv.config.players

@@ -1,4 +1,4 @@
-"""The kernels agree with themselves uncompiled, and stay within their arrays."""
+"""Tests the kernels without compilation and with bounds checks."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def run_again(**environment: str) -> None:
     assert "passed" in done.stdout
 
 
-def test_uncompiled_kernels_play_the_same_games() -> None:
+def test_uncompiled_kernels_play_same_games() -> None:
     run_again(NUMBA_DISABLE_JIT="1")
 
 
-def test_kernels_stay_within_their_arrays() -> None:
+def test_kernels_stay_within_array_bounds() -> None:
     run_again(NUMBA_BOUNDSCHECK="1")

@@ -1,4 +1,4 @@
-"""One answer to each action in every face: what is an index, what is out of range, what is none."""
+"""Tests which values are accepted as actions, the same in every environment: indices, out of range, other types."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def turn(face: Face) -> int:
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_action_values_integers_of_all_libraries_are_played(face: str) -> None:
+def test_action_values_of_all_integer_types_are_played(face: str) -> None:
     for name, (action, index) in INDICES.items():
         made = FACES[face]()
         for _ in range(4):
@@ -165,7 +165,7 @@ def refusal(made: Face, action: Any) -> str:
 
 
 @pytest.mark.parametrize("face", [*FACES, *TURNED])
-def test_action_values_out_of_range_are_refused_and_the_range_is_named(face: str) -> None:
+def test_action_values_out_of_range_are_refused_with_the_range(face: str) -> None:
     made = (FACES | TURNED)[face]()
     for name, action in OUT_OF_RANGE.items():
         text = refusal(made, action)
@@ -175,7 +175,7 @@ def test_action_values_out_of_range_are_refused_and_the_range_is_named(face: str
 
 
 @pytest.mark.parametrize("face", [*FACES, *TURNED])
-def test_action_values_that_are_no_integers_are_refused(face: str) -> None:
+def test_action_values_that_are_not_integers_are_refused(face: str) -> None:
     made = (FACES | TURNED)[face]()
     for name, action in NONE.items():
         text = refusal(made, action)
@@ -184,7 +184,7 @@ def test_action_values_that_are_no_integers_are_refused(face: str) -> None:
             assert "from 0 to 288" in text, name
 
 
-def test_action_values_in_arrays_of_a_batch() -> None:
+def test_action_values_in_arrays_of_batch() -> None:
     venv = GeneralsSingleVector(2, **SMALL)
     venv.reset(seed=1)
     good: list[Any] = [
@@ -235,7 +235,7 @@ def test_action_values_of_opponents_are_checked_alike() -> None:
     venv.step([PASS, PASS])
 
 
-def test_action_values_of_the_helpers_are_checked_alike() -> None:
+def test_action_values_of_helpers_are_checked_alike() -> None:
     for action, index in INDICES.values():
         decoded = decode_action(action, 6, 6)
         assert decoded == decode_action(index, 6, 6)

@@ -1,4 +1,4 @@
-"""Ctrl-C at any place of a turn: all of it is played, shown and recorded, once, or nothing."""
+"""Tests Ctrl-C at every line of a turn: the turn is played, shown and recorded once as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def records(batches: Memory) -> Iterator[Any]:
 
 @pytest.mark.parametrize("recorded", [False, True], ids=["alone", "recorded"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_interrupt_at_any_place_of_a_turn_leaves_all_of_it_or_nothing(kind: str, recorded: bool) -> None:
+def test_interrupt_anywhere_in_turn_applies_all_or_nothing(kind: str, recorded: bool) -> None:
     sinks = Memory(), Memory()
     env, control = (Course(ExperienceRecorder(KINDS[kind](), sink) if recorded else KINDS[kind]()) for sink in sinks)
     rng = np.random.default_rng(1)

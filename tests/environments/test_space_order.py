@@ -1,4 +1,4 @@
-"""Dict spaces are compared by equality: an equal one, and observations, may list their keys in any order."""
+"""Tests that dict spaces and observations may list their keys in any order."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ WRAPPERS = {
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_space_order_below_a_wrapper_makes_no_difference(wrapper: str) -> None:
+def test_space_order_below_wrapper_makes_no_difference(wrapper: str) -> None:
     wrap: Any = WRAPPERS[wrapper]
     for make, reorder in (
         (lambda: GeneralsSingle(**SMALL), Reordered),

@@ -1,4 +1,4 @@
-"""The sdist and the wheel: which files they hold, and whether an installed wheel passes tests of the sdist."""
+"""Tests the sdist and the wheel: the files they hold, and that the installed wheel passes tests of the sdist."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_sdist_holds_every_file_but_those_of_the_host(built: Distributions) -> N
     assert extra <= {"PKG-INFO", "setup.cfg", "generals_env/recorders", "generals_env/wrappers"}
 
 
-def test_installed_wheel_passes_tests_of_the_sdist(built: Distributions) -> None:
+def test_installed_wheel_passes_tests_of_sdist(built: Distributions) -> None:
     command = [sys.executable, ROOT / "tools" / "check_wheel.py", built.sdist, built.wheel, "--share-libraries", "--", "-q"]
     chosen = [f"tests/{name}" for name in SUBSET]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True, timeout=PATIENCE, check=False)

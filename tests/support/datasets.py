@@ -1,4 +1,4 @@
-"""Records a dataset, and reads all of it back."""
+"""Records datasets and reads them back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Duels on boards of several sizes, as batches: those of this repository, and those of people from the ground truth."""
+"""Makes batches of duels on boards of several sizes: games of this repository, and of people from the ground truth."""
 
 from __future__ import annotations
 

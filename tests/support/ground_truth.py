@@ -1,4 +1,4 @@
-"""Where the ground truth lies that is no part of the repository, and what tests do without it: they skip, with the reason.
+"""Finds the ground truth outside of the repository; tests without it skip with the reason.
 
 A test asks for it by the fixture ``shared``, or by parameters from ``found``. Nothing else looks beside the checkout, and no
 test falls back on other data in silence: what must hold everywhere is tested with data of the repository, always.

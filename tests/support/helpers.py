@@ -1,4 +1,4 @@
-"""What several test files share: games by script, random play, a listener, and playing a record back in the engine."""
+"""Helpers for games: scripted games, random play, a listener, and replay of records in the engine."""
 
 from __future__ import annotations
 

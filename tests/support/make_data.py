@@ -1,4 +1,4 @@
-"""Makes those games of this package in ``tests/data`` that are not there (run by hand as ``python -m support.make_data``).
+"""Makes the missing games of this package in ``tests/data`` (run by hand as ``python -m support.make_data``).
 
 They are replays like those of people: 2, 3 and 8 players, teams, modifiers, a surrender; random and expanding policies.
 """

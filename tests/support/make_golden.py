@@ -1,4 +1,4 @@
-"""Makes ``tests/data/golden.jsonl.gz``: what players see, may do and earn (run by hand as ``python -m support.make_golden``).
+"""Makes ``tests/data/golden.jsonl.gz`` from the rules alone (run by hand as ``python -m support.make_golden``).
 
 Games on the maps below are played by ``naive.py``, which shares no code with the package; nothing of the package is imported
 here. The file holds a game a line: each board, and for each player the tensor, the legal actions and the rewards that follow

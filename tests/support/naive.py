@@ -1,4 +1,4 @@
-"""The game a second time: slow, obvious, in lists and sets of plain Python. The kernels are compared with it.
+"""A second implementation of the game, slow and obvious, in plain Python: the oracle of the kernels.
 
 Written from the numbered specification ("rule n" in the comments); it shares no code with the engine and imports none of
 it. ``Game.from_boards`` and ``Game.write`` translate from and to one board of the engine's ``Boards``.
@@ -299,7 +299,7 @@ class Game:
         self.surrendered[player] = self.turn
 
     def neutralise(self, player: int) -> None:
-        """Turn the land of one who left over to his first living team-mate, or to nobody (rule 21)."""
+        """Turn the land of a player who left over to the first living team-mate, or to neutral (rule 21)."""
         home = self.generals[player]
         if home == -1:
             return
@@ -330,7 +330,7 @@ class Game:
             self.wear_down(DESERT)
 
     def wear_down(self, kind: int) -> None:
-        """Take one from every owned tile of a kind; with nobody left it is nobody's."""
+        """Take one from every owned tile of a kind; a tile left without army turns neutral."""
         for tile, owner in enumerate(self.owner):
             if self.ground[tile] == kind and owner >= 0:
                 self.army[tile] -= 1
@@ -339,7 +339,7 @@ class Game:
                     self.happened["swamp lost" if kind == SWAMP else "desert lost"] += 1
 
     def end_if_idle(self) -> None:
-        """Let only the strongest live when nobody has moved for too long, or the game takes too long (rule 27)."""
+        """Let only the strongest live when no player has moved for too long, or the game takes too long (rule 27)."""
         living = [player for player, alive in enumerate(self.alive) if alive]
         if living and (self.turn - self.last_move > 2000 or self.turn > 50000):
 
@@ -404,7 +404,7 @@ def judge(game: Game, active: Sequence[bool]) -> tuple[list[bool], list[str]]:
     ended = [was and (over or team not in standing) for was, team in zip(active, game.teams, strict=True)]
     results = []
     for end, team in zip(ended, game.teams, strict=True):
-        decided = end and len(standing) > 0  # nobody alive: a draw
+        decided = end and len(standing) > 0  # no team alive: a draw
         results.append(("win" if team in standing else "lose") if decided else "")
     return ended, results
 

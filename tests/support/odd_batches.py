@@ -1,4 +1,4 @@
-"""Makes batches that are odd on purpose, and edits their encoded bytes."""
+"""Makes batches with unusual contents, and edits their encoded bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes packed boards that are odd on purpose."""
+"""Makes packed boards with unusual contents."""
 
 from __future__ import annotations
 

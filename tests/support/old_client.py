@@ -1,4 +1,4 @@
-"""A client of the original service: its messages and calls, of a table of fields and nothing of the package."""
+"""A client of the original service, built from a table of its fields without any code of the package."""
 
 from __future__ import annotations
 

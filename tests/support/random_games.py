@@ -1,4 +1,4 @@
-"""Makes random boards and games, and compares the engine's boards with those of ``naive``."""
+"""Makes random boards and games, and compares the boards of the engine with those of ``naive``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OWNER_CODES = {MOUNTAIN: -2, LOOKOUT: -5, OBSERVATORY: -6}
 
 
 def random_game(rng: random.Random, players: int | None = None, largest: int = 9) -> Game:
-    """Return a game in full swing; where its padding lies, nobody can be."""
+    """Return a game in the middle of play; its padding holds no armies."""
     players = players or rng.choice((2, 2, 3, 4, 5, 6, 7, 8))
     rows, columns = rng.randint(4, largest), rng.randint(4, largest)
     height, width = rows + rng.choice((0, 0, 1, 2)), columns + rng.choice((0, 0, 1, 2))
@@ -68,7 +68,7 @@ def random_game(rng: random.Random, players: int | None = None, largest: int = 9
     board = [row * width + column for row in range(rows) for column in range(columns)]
     place_generals(rng, game, board)
     place_land(rng, game, board)
-    if game.turn - game.last_move > 1000 and rng.random() < 0.5:  # nobody is stronger but by his land
+    if game.turn - game.last_move > 1000 and rng.random() < 0.5:  # no armies, so that land alone decides
         game.army = [army if game.owner[tile] < 0 else 0 for tile, army in enumerate(game.army)]
     return game
 

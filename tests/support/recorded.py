@@ -1,4 +1,4 @@
-"""Experience for tests of what keeps it: games put into batches without a recorder, and what is to be read of them again."""
+"""Makes batches of games without a recorder, and the facts that must be read back from them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ GAMES: dict[str, dict[str, Any]] = {
     "memory": {"height": 6, "width": 7, "max_turns": 50, "recipe": Recipe("full", memory=True, frames=2)},
 }
 
-#: Of experiences that nobody else has recorded.
+#: Of experiences that no other run has recorded.
 _sequences = count()
 
 

@@ -1,4 +1,4 @@
-"""A real S3 server in its own process, and a proxy before it that fails as it is told."""
+"""Runs a real S3 server in its own process, and a proxy in front of it that fails on request."""
 
 from __future__ import annotations
 

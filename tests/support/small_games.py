@@ -1,4 +1,4 @@
-"""Short games that ``test_kernel_modes`` plays again in other modes of the compiler (collected by name, not by pattern)."""
+"""Short games that ``test_kernel_modes`` runs again in other modes of the compiler (collected by name, not by pattern)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, for tests of both ends: started, told what to do, stopped, killed.
+"""Runs a real stream server in its own process, which tests start, command, stop and kill.
 
 Run as a script it is that server. Its argument is its options as JSON; each line of its standard input is a command as JSON,
 which it answers with another.

@@ -1,4 +1,4 @@
-"""Turns tiles and masks in plain numpy: the oracle of the kernels."""
+"""Turns tiles and masks in plain numpy: the oracle of the symmetry kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A relay between a client and a gRPC server that looks at what passes, and can let both believe that the other is gone."""
+"""A relay between a client and a gRPC server that inspects traffic and can simulate a vanished peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process asks of the disk, seen from outside: which files are not yet safe from a power cut when it says that they are.
+"""Traces the disk writes of a process from outside, and lists files that a power cut could still take.
 
 ``kill -9`` cannot show that: what the operating system has in memory survives it. ``strace`` shows every write and every sync.
 """

@@ -1,4 +1,4 @@
-"""Batches expanded by torch are those that the kernels expand, to the last bit, on boards that are odd on purpose."""
+"""Tests batches expanded by torch bit for bit against the kernels, on odd boards."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_any_bits_of_memory_are_read_alike(device: str) -> None:
 
 
 def test_parts_of_batches_are_expanded_alike(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Boards that nobody refers to, experiences in several portions, and none at all."""
+    """Boards without experiences, experiences in several portions, and an empty batch."""
     rng = np.random.default_rng(2)
     for layout in ("standard", "full"):
         batch = odd_batch(rng, 4, Recipe(layout, memory=True, frames=3), count=90)
@@ -246,7 +246,7 @@ def test_parts_of_batches_are_expanded_alike(device: str, monkeypatch: pytest.Mo
         assert_equal(plain.select([]), device)
 
 
-def test_frames_reach_back_to_boards_that_only_they_need(device: str) -> None:
+def test_frames_reach_back_to_boards_stored_only_for_them(device: str) -> None:
     boards = odd_boards(np.random.default_rng(3), 6, 2)
     packed = pack(boards)
     packed.entries["previous"] = np.arange(6) - 1
@@ -272,7 +272,7 @@ def test_boards_of_several_sizes_are_expanded_alike(device: str) -> None:
     ("dtype", "shape"),
     [("float32", (9, 3, 3)), ("float16", (4,)), ("uint8", (2, 5)), ("uint16", (3,)), ("float64", ()), ("bool", (7,))],
 )
-def test_observations_of_other_wrappers_are_uploaded(device: str, dtype: str, shape: tuple[int, ...]) -> None:
+def test_observations_of_foreign_wrappers_are_uploaded(device: str, dtype: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(6)
     batch = odd_batch(rng, 2, Recipe("full", memory=True, frames=2), count=25)
     batch = replace(batch, boards=batch.boards._replace(memory=batch.boards.memory[:0]))
@@ -281,7 +281,7 @@ def test_observations_of_other_wrappers_are_uploaded(device: str, dtype: str, sh
     assert_equal(replace(batch, dense=Dense(observations, before, after)), device)
 
 
-def test_arrays_that_nobody_may_write_are_copied(device: str) -> None:
+def test_read_only_arrays_are_copied(device: str) -> None:
     batch = odd_batch(np.random.default_rng(7), 2, Recipe(memory=True))
     arrays: list[Any] = [batch.rows, *batch.boards]
     for array in arrays:
@@ -291,20 +291,20 @@ def test_arrays_that_nobody_may_write_are_copied(device: str) -> None:
     assert (batch.steps > 0).all()
 
 
-def test_a_batch_offers_it(device: str) -> None:
+def test_batch_to_torch_equals_states_of_batch(device: str) -> None:
     batch = odd_batch(np.random.default_rng(8), 2, Recipe())
     assert same(batch.to_torch(device).states.cpu().numpy(), batch.states())
     assert batch.to_torch(torch.device(device)).states.device.type == device
     assert batch.to_torch().states.device.type == "cpu"
 
 
-def test_memory_that_was_not_kept_is_asked_for() -> None:
+def test_missing_memory_is_reported() -> None:
     batch = replace(odd_batch(np.random.default_rng(9), 2, Recipe()), recipe=Recipe(memory=True))
     with pytest.raises(ConfigError, match=r"recipe: expected boards with what the players remember, got none"):
         expand_on(batch, "cpu")
 
 
-def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torch_gives_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = odd_batch(np.random.default_rng(10), 2, Recipe())
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, torch_tensors.__name__)

@@ -1,4 +1,4 @@
-"""A bit that changes on disk is noticed, in every kind of file that this package writes, or changes nothing of what is read."""
+"""Tests that a flipped bit in any kind of file is detected or changes nothing that is read."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def write_log(folder: Path) -> None:
     with ExperienceLog(folder, min_free_bytes=0) as log:
         for batch in BATCHES:
             log.write(batch)
-        log.commit("somebody", 40)
+        log.commit("consumer", 40)
     identity_of(folder)
 
 
@@ -83,7 +83,7 @@ def read_log(folder: Path) -> Any:
         report = log.verify()
         if not report.ok:
             raise NoticedError(report)
-        return [facts(ExperienceBatch.concat(list(log.read()))), log.position("somebody"), identity_of(folder)]
+        return [facts(ExperienceBatch.concat(list(log.read()))), log.position("consumer"), identity_of(folder)]
 
 
 def write_spill(folder: Path) -> None:
@@ -146,7 +146,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.filterwarnings("ignore")  # telling by a warning is noticing
-def test_flipped_bit_is_noticed_or_changes_nothing(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_flipped_bit_is_detected_or_changes_nothing(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kind, rng = KINDS[name], random.Random(1)
     kind.write(tmp_path)
     told = kind.read(tmp_path)

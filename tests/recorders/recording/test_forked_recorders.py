@@ -1,4 +1,4 @@
-"""A forked child leaves alone what its parent has open: it writes nothing again, and is told so where it tries."""
+"""Tests recorders, logs and servers in a forked child: it writes nothing again and gets errors when it tries to."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ for place in places:
 
 
 @pytest.mark.parametrize("kind", ["npz", "games", "log", "spill", "several", "retried", "checked"])
-def test_fork_writes_nothing_again_however_the_child_ends(kind: str, tmp_path: Path) -> None:
+def test_fork_writes_nothing_twice_however_the_child_ends(kind: str, tmp_path: Path) -> None:
     lines = run_program(RECORD, tmp_path / "records", kind).splitlines()
     assert len(lines) == (2 if kind == "several" else 1)
     assert all(line.startswith("True") for line in lines), lines
@@ -202,7 +202,7 @@ print("done")
 """
 
 
-def test_fork_child_is_refused_what_belongs_to_its_parent(tmp_path: Path) -> None:
+def test_fork_child_cannot_use_objects_of_its_parent(tmp_path: Path) -> None:
     assert run_program(REFUSED, tmp_path) == "done\n"
 
 
@@ -231,7 +231,7 @@ print(subprocess.run([sys.executable, "-c", other, folder], capture_output=True,
 """
 
 
-def test_fork_child_does_not_let_go_of_locks(tmp_path: Path) -> None:
+def test_fork_child_does_not_release_locks(tmp_path: Path) -> None:
     assert run_program(LOCKED, tmp_path) == "['locked', 'locked']\n"
 
 
@@ -262,7 +262,7 @@ print(log.verify().ok, sum(map(len, log.read())) == last + 1 > 0)
 """
 
 
-def test_fork_while_threads_write_leaves_the_log_whole(tmp_path: Path) -> None:
+def test_fork_while_threads_write_leaves_log_whole(tmp_path: Path) -> None:
     assert run_program(COMMITTING, tmp_path) == "True True\n"
 
 
@@ -335,7 +335,7 @@ def test_fork_child_plays_unrecorded_and_reads_files(tmp_path: Path) -> None:
     assert run_program(UNRECORDED, tmp_path) == f"[0, 0, 0] 1 [({64 * 200}, {8 * 64})]\n"
 
 
-def test_fork_owner_of_a_copy_is_the_process_that_makes_it() -> None:
+def test_fork_owner_of_copy_is_the_process_that_makes_it() -> None:
     owner = Owner()
     owner.process -= 1
     assert not owner.is_here
