@@ -30,7 +30,7 @@ LIMIT = 400.0  # seconds; kernels may have to be compiled first
 PLAYING = rb"playing.* [1-9]\d*/"
 
 
-#: Makes the terminal the one of this session, and signals what they are in a shell, before the command takes over.
+#: Makes the terminal that of this session and resets signals as in a shell, before the command starts.
 BEGIN = """
 import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -41,11 +41,11 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 class Terminal:
-    """A command that runs in a terminal of its own.
+    """Runs a command in its own terminal.
 
     Attributes:
         process: The command.
-        shown: What it has shown so far.
+        shown: Its output so far.
     """
 
     def __init__(self, *command: object) -> None:
@@ -61,7 +61,7 @@ class Terminal:
         os.close(slave)
 
     def read(self) -> bool:
-        """Read what is shown; return False at the end."""
+        """Read output; return False at its end."""
         try:
             if select.select([self.master], [], [], 0.1)[0]:
                 data = os.read(self.master, 65536)
@@ -104,7 +104,7 @@ def record(out: Path, *options: object) -> tuple[object, ...]:
 
 
 def count(place: Path) -> int:
-    """Return how many experiences there are, after a look at whether all is whole."""
+    """Check that all files are whole, and return the number of experiences."""
     report = verify_dataset(place)
     assert report.ok
     assert (report.unindexed, report.gaps, report.repeats, report.leftovers) == ([], {}, {}, [])
@@ -131,7 +131,7 @@ def test_simultaneous_signals_act_as_one(tmp_path: Path) -> None:
         shell.wait_for(PLAYING)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
             shell.process.send_signal(number)
-        assert shell.status() in (143, 129)  # whichever comes first
+        assert shell.status() in (143, 129)  # the first of them
     assert count(tmp_path / "out") > 0
 
 
@@ -147,7 +147,7 @@ def test_closed_terminal_loses_no_experiences(tmp_path: Path) -> None:
     assert count(tmp_path / "out") > 0
 
 
-#: Runs the command line, and sends a signal when a few batches are written: a bar that shows so may come too late.
+#: Runs the command line and sends a signal after a few written batches: the progress bar may be too late.
 SIGNALLED = """
 import signal
 from generals_env.cli import main

@@ -1,6 +1,6 @@
 """Tests the incremental tensors and masks of a batch against oracles that compute them anew each turn, bit for bit.
 
-Two oracles: the kernels that rewrite (``engine.simulation.single_game.play_turn``), and the second implementation in
+Two oracles: the kernels that rewrite everything (``engine.simulation.single_game.play_turn``), and the second implementation in
 ``naive.py``.
 """
 
@@ -41,7 +41,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 def batch_on(boards: Boards, max_turns: int, channels: int, reward: RewardConfig) -> Batch:
-    """Return a batch whose games begin with the boards."""
+    """Return a batch of games that begin with the boards."""
     none = np.zeros(4, np.int64), np.zeros(3, np.float64)
     batch = Batch(copy_boards(boards), reward.weights(), max_turns, *none, template=boards, channels=channels)
     assert batch.reset(np.ones(len(boards.owner), np.bool_))
@@ -49,7 +49,7 @@ def batch_on(boards: Boards, max_turns: int, channels: int, reward: RewardConfig
 
 
 def rewritten(boards: Boards, b: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return tensors and masks of all players of a board, written anew."""
+    """Return tensors and masks of all players of a board, computed from scratch."""
     players, tiles = boards.players.shape[1], boards.owner.shape[1]
     tensors, masks = np.empty((players, channels, tiles), np.float32), np.empty((players, 8 * tiles + 1), np.int8)
     visible = np.empty(tiles, np.uint32)
@@ -61,7 +61,7 @@ def rewritten(boards: Boards, b: int, channels: int) -> tuple[np.ndarray, np.nda
 
 
 def assert_follows(batch: Batch, happened: Counter[str]) -> None:
-    """Check views and sets of every board against a look at the whole board."""
+    """Check views and sets of every board against those computed from the whole board."""
     boards, sets = batch.boards, batch.sets
     channels = batch.views.observations.shape[2]
     for b in range(len(boards.owner)):

@@ -76,7 +76,7 @@ def test_binary_format_equals_json(file: Path) -> None:
 
 @pytest.mark.parametrize("case", json.loads((DATA / "expected.json").read_text()), ids=lambda case: case["file"])
 def test_games_in_repository_agree_at_every_turn(case: dict[str, Any]) -> None:
-    # Public games: checksums from the official rules core. Games of this package: what it played when they were made.
+    # Public games: checksums from the official rules core. Games of this package: checksums from when they were made.
     digest = hashlib.sha256()
     for turn in replay.read(DATA / case["file"]).play():
         digest.update(state_bytes(turn))

@@ -1,6 +1,6 @@
 """Tests tensors, masks and rewards against the golden file that ``make_golden.py`` computes without the package.
 
-What the original server computed is compared in ``test_golden.py``, where it is at hand.
+``test_golden.py`` compares with results of the original server where they are available.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def test_records_give_golden_values(game: dict[str, Any]) -> None:
         assert told == (turn["illegal"][player], turn["terminated"][player], turn["truncated"][player])
 
 
-#: A board, and what player_0 sees of it, by hand: the channels, a character a tile (armies in thousandths).
+#: A board and the channels that player_0 observes, derived by hand: one character per tile (armies in thousandths).
 BY_HAND = "A . # B\n. $7 . .\n. . . .\n. s . ."
 CHANNELS = [
     "1000 0000 0000 0000",  # own army
@@ -224,7 +224,7 @@ def test_channels_and_masks_equal_values_derived_by_hand() -> None:
         views, *_ = env.step({"player_0": 128, "player_1": 128})
     expected[0, 0, 0] = np.float32(0.002)
     assert same(views["player_0"]["observation"], expected)
-    # Down (1) and right (3) from tile 0; the same with half of the men, 64 further; the pass.
+    # Down (1) and right (3) from tile 0; the same with half of the army, 64 further; the pass.
     assert np.flatnonzero(views["player_0"]["action_mask"]).tolist() == [1, 3, 65, 67, 128]
     views, rewards, *_ = env.step({"player_0": 3, "player_1": 128})
     assert rewards == {"player_0": 0.0, "player_1": 0.0}

@@ -135,7 +135,7 @@ for name in ("largest", "weigh", "outer", "inner"):
 print(json.dumps(codes))
 """
 
-#: The libraries may lie where others cannot read: what numba loads late is loaded before.
+#: Other users may lack access to the libraries: modules that numba loads late are loaded before.
 BECOME_OTHER_USER = f"""
     numba.njit(lambda values: values[0] + 1)(np.arange(4))
     if os.geteuid() == 0:
@@ -342,7 +342,7 @@ def test_kernels_prepared_by_root_serve_users_without_write_access(copy: Copy, t
 
 @root_only
 def test_kernels_of_another_user_are_not_loaded(copy: Copy, tmp_path: Path) -> None:
-    """What another user put into a shared folder stays unread: loading a kernel executes it."""
+    """Files of another user in a shared folder are not read: loading a kernel executes it."""
     let_others_through(tmp_path)
     shared = tmp_path / "common"
     shared.mkdir()
@@ -459,7 +459,7 @@ def test_kernel_folders_unused_for_thirty_days_are_removed(copy: Copy, tmp_path:
     (recent / "killed.nbc.x.tmp").write_bytes(b"left by a killed process")
     for folder, days in ((old, 31.0), (foreign, 31.0), (mine, 31.0), (kept, 31.0), (recent, 29.0), (used, 31.0)):
         age(folder, days)
-    # The environment whose folder was not used for 31 days begins to use it: the other one's stays or goes by its own time.
+    # The environment uses its folder again after 31 days: the age of the other folder decides alone whether it is removed.
     assert copy.run()["hits"] == 2
     assert not old.exists()
     assert len(files_of(recent)) == 2
@@ -467,7 +467,7 @@ def test_kernel_folders_unused_for_thirty_days_are_removed(copy: Copy, tmp_path:
     assert time.time() - (used / "CACHEDIR.TAG").stat().st_mtime < DAY
     for folder in (foreign, kept, mine):
         assert (folder / "total.nbc").read_bytes() == b"not ours"
-    # What is in use is kept by the start of another environment.
+    # The start of another environment keeps folders in use.
     copy.install(grow="value + 2")
     assert copy.run()["hits"] == 2
     assert used.exists()

@@ -8,7 +8,7 @@ import sys
 
 from support.paths import ROOT
 
-#: What is run again: real games, maps, environments, recordings; small enough to be played by the interpreter.
+#: Tests that run again: real games, maps, environments, recordings; small enough for the interpreter.
 CHOICE = [
     "tests/engine/test_conformance.py",
     "tests/support/small_games.py",
@@ -24,7 +24,7 @@ def run_again(**environment: str) -> None:
     environment = {**os.environ, **environment}
     environment.pop("PYTEST_ADDOPTS", None)
     done = subprocess.run(
-        # Interpreted 64-bit arithmetic warns where the compiled one wraps: that is what a generator of random bits is for.
+        # Interpreted 64-bit arithmetic warns where compiled code wraps, as random generators do on purpose.
         [sys.executable, "-m", "pytest", *CHOICE, "-W", "ignore:overflow encountered:RuntimeWarning"],
         cwd=ROOT,
         env=environment,

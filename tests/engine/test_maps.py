@@ -108,7 +108,7 @@ def test_player_positions_are_random() -> None:
 
 
 def test_impossible_map_is_refused_at_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    # No options are known under which the search fails; what is said if it does is tested all the same.
+    # No options are known for which the search fails; its error text is tested all the same.
     env = generals_env.parallel_env(mountain_density=0.3)
     monkeypatch.setattr("generals_env.game.generate_map", lambda *_: False)
     with pytest.raises(ConfigError, match=r"mountain_density: expected room for a fair map, found none in 2000 tries, got 0.3"):

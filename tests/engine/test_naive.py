@@ -1,7 +1,7 @@
 """Tests the kernels against the second implementation in ``naive.py`` on thousands of random boards.
 
 Boards are crowded and odd on purpose: generals side by side, padding, every terrain and modifier, versions 2 to 18, turns
-at which something grows, land that is about to turn over. Each comparison counts what was rare and asserts that it occurred.
+with growth, land that is about to turn neutral. Each comparison counts rare events and asserts that they occurred.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_gathered_boards_keep_their_own_data() -> None:
 
 
 def count_rarities(boards: Boards, b: int, player: int, mask: np.ndarray, happened: Counter[str]) -> None:
-    """Count what was odd about a view."""
+    """Count the rare features of a view."""
     game, players = boards.games[b], boards.players[b]
     padded, torus = not inside_of(boards, b).all(), bool(game["modifiers"] & TORUS)
     friends = int((players["team"] == players[player]["team"]).sum())

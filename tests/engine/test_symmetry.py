@@ -46,7 +46,7 @@ def within(boards: Boards) -> np.ndarray:
 
 
 def views(boards: Boards, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what all players of board 0 observe and may do, (P, C, H, W) and (P, 8*H*W + 1)."""
+    """Return observations and masks of all players of board 0, (P, C, H, W) and (P, 8*H*W + 1)."""
     players, tiles = boards.players.shape[1], boards.owner.shape[1]
     visible = np.empty(tiles, np.uint32)
     sight.visible_to(boards, 0, visible)

@@ -221,7 +221,7 @@ def test_team_wins_and_loses_together() -> None:
     env = started(TEAM_RAID, MARCH, teams=(0, 0, 1, 1))
     for word in f"A01r {TO_THE_LAST}".split():
         result = play(env, word)
-        if env.agents:  # without his general player_2 is an agent still, who can but pass
+        if env.agents:  # player_2 has lost its general but is still an agent, which can only pass
             assert told(result) == ([0] * 4, [False] * 4, [False] * 4)
             assert result[0]["player_2"]["action_mask"].nonzero()[0].tolist() == [passing(env)]
             assert env.agents == env.possible_agents
@@ -324,7 +324,7 @@ def test_original_reward_follows_wire_formula_and_win_replaces_it() -> None:
     assert rewards_of(idle(env, 1)) == [0.001 - 0.05 / 3] * 3
     gained, lost = 0.05 * (302 - 4) / 306, 0.05 * (2 - 304) / 306
     assert rewards_of(play(env, "A00r")) == [0.01 + 0.3 + gained, lost, lost]
-    # 300 men against 2 leave 298; then the three generals grow, one of which is a city now.
+    # an army of 300 against 2 leaves 298; then the three generals grow, one of which is a city now.
     advantage = 0.05 * (302 - 3) / 305
     assert rewards_of(play(env, "A01r")) == [0.01 + 0.5 + advantage, -1, 0.001 - advantage]
     assert told(play(env, TO_THE_LAST))[0] == [1, -1]
@@ -428,7 +428,7 @@ def test_state_is_owner_army_and_terrain_and_text_has_every_symbol() -> None:
     assert armies.tolist() == [[0, 7, -7, 0], [codes.CITY, codes.PLAIN, codes.PLAIN, codes.PLAIN]]
 
 
-CHASE = ("A -200 -150 B\n. . . .\n. . . .\n. . . .", "- - A00r+B03l - A01d+B02l")  # who is attacked moves away
+CHASE = ("A -200 -150 B\n. . . .\n. . . .\n. . . .", "- - A00r+B03l - A01d+B02l")  # the attacked player moves away
 
 
 @pytest.mark.parametrize(("rules", "held"), [("live", [0, 1]), ("v15", [0, 1]), ("v14", [1, 149]), ("v5", [1, 149])])

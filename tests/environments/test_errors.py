@@ -350,7 +350,7 @@ def test_vanished_folder_is_reported(tmp_path: Path) -> None:
     folder.mkdir()
     idle(env, 1)
     env.close()
-    assert [batch.turn.tolist() for batch in open_dataset(folder)] == [[0, 0, 1, 1, 2, 2]]  # what could not be written was kept
+    assert [batch.turn.tolist() for batch in open_dataset(folder)] == [[0, 0, 1, 1, 2, 2]]  # unwritten batches were kept
 
 
 def test_invalid_dataset_is_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ DenseObservationCapture = Callable[[], list[str]]
 
 @pytest.fixture
 def shown(capsys: pytest.CaptureFixture[str]) -> DenseObservationCapture:
-    """Return what gives the first lines of the boards that were shown since the last call."""
+    """Return a function that gives the first lines of the boards shown since its last call."""
     return lambda: [line for line in capsys.readouterr().out.splitlines() if line.startswith("turn ")]
 
 

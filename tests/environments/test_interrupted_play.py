@@ -30,7 +30,7 @@ RANDOM = ("random", "random")
 
 
 class Pool(ThreadPoolExecutor):
-    """Keeps what it was given to do, to tell whether all of it was done."""
+    """Keeps submitted calls, to check that all of them ended."""
 
     given: list[Future[Any]] = []  # noqa: RUF012 - of all pools
 
@@ -42,7 +42,7 @@ class Pool(ThreadPoolExecutor):
 
 @pytest.fixture
 def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Future[Any]]]:
-    """Let batches and recorders use pools that keep what they were given."""
+    """Let batches and recorders use pools that keep submitted calls."""
     monkeypatch.setattr("generals_env.engine.simulation.batch.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.recorders.recording.kernel_player.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.concurrency.threads.ThreadPoolExecutor", Pool)
@@ -53,7 +53,7 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Future[Any]]]:
 
 
 def same_games(env: Any) -> None:
-    """Check that what an environment shows is what its boards make when they are looked at anew."""
+    """Check that observations of an environment equal those computed anew from its boards."""
     seen = env.unwrapped.observe()
     boards = env.unwrapped.boards()
     for b in range(env.unwrapped.num_envs):

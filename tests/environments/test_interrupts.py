@@ -15,12 +15,12 @@ from generals_env.concurrency.interrupts import deferred, raise_pending
 
 
 class ToldError(Exception):
-    """What the handler of a program raises."""
+    """Raised by the handler of a program."""
 
 
 @pytest.fixture(autouse=True)
 def own_handlers() -> Iterator[None]:
-    """Give the tests Python's handler of Ctrl-C, and put back what was there."""
+    """Set Python's handler of Ctrl-C for the tests, and restore the former one."""
     before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -152,7 +152,7 @@ def test_signal_at_start_of_deferred_block_leaves_nothing_behind(monkeypatch: py
     def interrupted(number: int, handler: Any) -> Any:
         before = replace(number, handler)
         if number == signal.SIGINT and handler is not signal.default_int_handler:
-            signal.raise_signal(signal.SIGTERM)  # whose handler is not replaced yet
+            signal.raise_signal(signal.SIGTERM)  # its handler is not replaced yet
         return before
 
     signal.signal(signal.SIGTERM, tell)

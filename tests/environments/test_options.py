@@ -45,7 +45,7 @@ SMALL = {"height": 6, "width": 6}
 BATCH = ("copy", "autoreset_mode", "threads", "max_episode_steps")
 LEARNER = ("opponent", "player")
 
-#: What is called, and the options that it takes beside those of a game.
+#: Called functions, and their options beside those of a game.
 FACES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "make": (generals_env.make, ("max_cycles",)),
     "parallel_env": (generals_env.parallel_env, ("max_cycles",)),
@@ -236,7 +236,7 @@ GIVEN = {
 
 
 def course(env: Any) -> list[Any]:
-    """Return what some turns of the first legal actions give."""
+    """Return the results of some turns with the first legal actions."""
     shape = env.action_space.shape
     return [env.reset(seed=5), *(env.step(np.full(shape, turn) if shape else turn) for turn in range(4))]
 

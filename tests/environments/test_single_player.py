@@ -82,7 +82,7 @@ def infos_of(env: Any, infos: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def listed(env: Any, result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what ``step`` gave with the infos of each game and with rewards of 32 bits."""
+    """Return the result of ``step`` with the infos of each game and with rewards of 32 bits."""
     observations, rewards, terminated, truncated, infos = result
     assert same(rewards.astype(np.float32).astype(rewards.dtype), rewards)
     return dict(observations), rewards.astype(np.float32), terminated, truncated, infos_of(env, infos)
@@ -238,7 +238,7 @@ def test_gymnasium_vector_observation_wrappers_fit(mode: AutoresetMode) -> None:
 
 
 class Spy:
-    """A callable opponent that plays at random and remembers what it was given and what it chose."""
+    """A callable opponent that plays at random and keeps its inputs and choices."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
@@ -383,7 +383,7 @@ def test_illegal_actions_of_opponents_count_as_pass() -> None:
 
 
 class Model:
-    """What sb3-contrib's models have."""
+    """The interface of sb3-contrib's models."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -405,7 +405,7 @@ def test_model_is_called_with_masks() -> None:
 
 
 def views_of_games(games: int) -> dict[str, np.ndarray]:
-    """Return what all seats see in the middle of games, one view a row; some seats are out of the game."""
+    """Return observations of all seats in the middle of games, one view per row; some seats are eliminated."""
     venv = generals_env.make_vec(games, **DRAWN)
     venv.reset(seed=2)
     venv.play(80, ["expander", "random", "random"])
@@ -615,7 +615,7 @@ def test_copies_continue_like_original_and_independently(copied: Any, opponent: 
     assert differences(course_from_here(copied(others[1])), course) == []
 
 
-# --- Pictures, and calls at the wrong time --------------------------------------------------------------------------------
+# --- Pictures and invalid calls -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("render_player", [None, 1])

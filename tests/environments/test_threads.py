@@ -35,7 +35,7 @@ LONG = 60
 
 
 class Gate(Memory):
-    """A sink and a collector that keep the first who comes until they are told to let him go on."""
+    """A sink and a collector that block their first caller until released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ def test_environment_refuses_second_thread_while_one_is_inside(kind: str) -> Non
         finally:
             gate.opened.set()
         inside.result()
-    for name, call in others.items():  # one after the other they may come
+    for name, call in others.items():  # one after the other is allowed
         if name not in ("step_wait", "close"):
             call(env)
 
@@ -191,7 +191,7 @@ def test_guard_is_released_after_error() -> None:
     assert guard.thread == 0
 
 
-# --- What may be shared ---------------------------------------------------------------------------------------------------
+# --- Objects that threads may share ---------------------------------------------------------------------------------------
 
 
 def test_threads_may_share_buffers_logs_and_writers(tmp_path: Path) -> None:

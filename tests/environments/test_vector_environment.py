@@ -54,7 +54,7 @@ CASES: dict[str, Options] = {
 
 
 class Peers:
-    """What a vector environment is to tell, from as many parallel environments: slow and obvious."""
+    """The expected results of a vector environment, from as many parallel environments: slow and obvious."""
 
     def __init__(self, count: int, mode: AutoresetMode = SAME_STEP, **options: Any) -> None:
         self.games = [generals_env.parallel_env(**options) for _ in range(count)]
@@ -127,7 +127,7 @@ class Peers:
         self.happened["illegal"] += int(self.illegal[i].sum())
 
     def view(self, i: int, observations: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Return what all seats see; who is out sees nothing and may pass."""
+        """Return observations of all seats; eliminated players get zeros and may only pass."""
         game = self.games[i]
         space = game.observation_space("player_0")
         view = {name: np.zeros((self.players, *space[name].shape), space[name].dtype) for name in space}
@@ -150,7 +150,7 @@ class Peers:
 
 
 def plain(result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what ``step`` gave without arrays of objects, and final infos of the games that ended alone."""
+    """Return the result of ``step`` without arrays of objects, with final infos of ended games only."""
     infos = dict(result[4])
     if "final_obs" in infos:
         assert infos["final_obs"].dtype == object
@@ -160,12 +160,12 @@ def plain(result: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def crowd(players: int) -> list[str]:
-    """Return who sits where: in every other seat one who conquers."""
+    """Return the policies by seat: every other one is an expander."""
     return ["random" if seat % 2 else "expander" for seat in range(players)]
 
 
 def mixed(venv: Any, rng: np.random.Generator) -> np.ndarray:
-    """Return what policies would do, some passes, and some actions of any kind."""
+    """Return actions of policies, some passes, and some arbitrary actions."""
     actions = venv.act(crowd(venv.config.players))
     chance = rng.random(actions.shape)
     actions[chance < 0.1] = venv.config.actions - 1
@@ -651,7 +651,7 @@ def twins(**options: Any) -> tuple[GeneralsVector, GeneralsVector]:
 
 
 def check_untouched(venv: GeneralsVector, control: GeneralsVector) -> None:
-    """Check that two environments go on alike, into the next games."""
+    """Check that two environments continue equally, into the next games."""
     assert same(venv.state(), control.state())
     assert same(venv.observe(), control.observe())
     for _ in range(3):

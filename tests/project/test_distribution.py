@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
         target = folder / "source" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((ROOT / name).read_bytes())
-    for name in ("recorders", "wrappers"):  # what git leaves in place of the links on a system without links
+    for name in ("recorders", "wrappers"):  # files that git writes in place of links on a system without links
         (folder / "source" / "generals_env" / name).write_text(f"../{name}")
     # Without --sdist and --wheel, build makes the wheel from the sdist.
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", folder / "source"]

@@ -27,7 +27,7 @@ FILES = {code.split()[1]: code for code in BLOCKS.values() if re.match(r"# \w+\.
 SNIPPETS = [pytest.param(code, id=name) for name, code in BLOCKS.items() if code not in FILES.values()]
 
 
-#: What snippets show the use of, and the package does not need.
+#: Libraries that snippets use and the package does not need.
 OTHERS = ("datasets", "duckdb", "pandas", "polars")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when ``datasets`` is loaded
@@ -56,7 +56,7 @@ def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
         "stderr": subprocess.PIPE,
         "text": True,
     }
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background is started to ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes are started with it ignored
     with subprocess.Popen([sys.executable, "serve.py"], **options) as server:
         signal.signal(signal.SIGINT, before)
         try:
@@ -64,7 +64,7 @@ def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
             told = re.fullmatch(r"serving at 127\.0\.0\.1(:\d+)\n", server.stdout.readline())
             assert told is not None
             (tmp_path / "learn.py").write_text(FILES["learn.py"].replace(":50051", told[1]))
-            for first in (20, 220):  # started again, it goes on
+            for first in (20, 220):  # started again, it continues
                 learned = subprocess.run([sys.executable, "learn.py"], **options, timeout=PATIENCE, check=False)
                 assert learned.returncode == 0, learned.stderr
                 assert re.findall(r"^step (\d+): loss [\d.]+, [\d,]+ exp", learned.stdout, re.MULTILINE) == [

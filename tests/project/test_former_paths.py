@@ -20,7 +20,7 @@ from generals_env.import_aliases import FORMER_MODULES, FORMER_NAMES
 from generals_env.recorders import PrioritizedReplayBuffer
 
 FOLDER = DATA / "before_rooms"
-#: SHA-256 over what each buffer gave before the modules moved.
+#: SHA-256 over the results of each buffer before the modules moved.
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 
 

@@ -62,7 +62,7 @@ NO_OBJECTS = {
     *(name for name in generals_env.__all__ if name.endswith("Error")),
 }
 
-#: Classes whose objects hold what cannot be copied.
+#: Classes whose objects hold resources that cannot be copied.
 NOT_COPIED = {
     *("ExperienceRecorder", "DatasetWriter", "MultiSink", "RetryingSink", "ValidatingSink", "DeduplicatingSink"),
     *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader"),
@@ -81,7 +81,7 @@ class Closing(list[Any]):
 
 @pytest.fixture
 def closing() -> Iterator[Closing]:
-    """Return what closes objects after the test."""
+    """Return the exit stack that closes objects after the test."""
     held = Closing()
     yield held
     for made in reversed(held):
@@ -132,10 +132,10 @@ def sb3_buffer(store: str) -> Any:
 
 
 class Objects:
-    """Makes an object of each public class, named by the class and what tells several apart."""
+    """Makes an object of each public class, named by the class and a suffix for variants."""
 
     def __init__(self, batch: ExperienceBatch, folder: Path, place: Path, closing: Closing) -> None:
-        """Make objects of experience and folders; what is to be closed goes to ``closing``."""
+        """Make objects of experience and folders; ``closing`` closes them."""
         self.batch, self.folder, self.place, self.closing = batch, folder, place, closing
 
     def made(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Objects:
         return {name: make() for name, make in {**self.environments(), **self.records(), **self.holders()}.items()}
 
     def environments(self) -> dict[str, Callable[[], Any]]:
-        """Return what makes environments and configurations."""
+        """Return functions that make environments and configurations."""
         over = {"one": lambda: gymnasium.make(ENV_ID, **SMALL), "many": learners}
         names = ("FogMemory", "FrameStack", "PotentialShaping", "RandomSymmetry")
         return {
@@ -164,7 +164,7 @@ class Objects:
         }
 
     def records(self) -> dict[str, Callable[[], Any]]:
-        """Return what makes experience and what holds it in memory or reads it."""
+        """Return functions that make experience and objects that hold it in memory or read it."""
         batch, folder = self.batch, self.folder
         stores = ("boards", "zstd", "games")
         return {
@@ -196,7 +196,7 @@ class Objects:
         }
 
     def holders(self) -> dict[str, Callable[[], Any]]:
-        """Return what makes objects that hold files, threads and connections."""
+        """Return functions that make objects that hold files, threads and connections."""
         place, closing = self.place, self.closing
         environments = {name: self.environments()[name] for name in RECORDED}
         return {
@@ -280,7 +280,7 @@ def test_pickles_and_copies_work_or_raise_with_advice(way: str, objects: dict[st
             assert isinstance(caught.value, (GeneralsError, TypeError))
             assert text.startswith(f"{type(made).__name__}: expected "), name
             assert ", got " in text, name
-            assert len(text.rpartition(": ")[2]) > 20, name  # what to do instead
+            assert len(text.rpartition(": ")[2]) > 20, name  # the advice
         else:
             assert type(WAYS[way](made)) is type(made), name
 
@@ -386,7 +386,7 @@ def test_copied_environment_has_its_own_games(
     name: str, batch: ExperienceBatch, folder: Path, tmp_path: Path, closing: Closing
 ) -> None:
     env = Objects(batch, folder, tmp_path, closing).environments()[name]()
-    env = env.unwrapped if name == "GeneralsSingle" else env  # Gymnasium's own wrappers share what they wrap
+    env = env.unwrapped if name == "GeneralsSingle" else env  # copies of Gymnasium's own wrappers share the wrapped environment
     env.reset()
     before = boards_of(env)
     for way in ("copy", "deepcopy"):

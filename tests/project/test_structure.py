@@ -19,7 +19,7 @@ from support.paths import ROOT
 
 MAX_ROOMS = 13  # on one chain of imports
 MAX_MODULES = 18  # of a room
-MAX_TOP_MODULES = 22  # of ``generals_env`` itself: its modules are the public environments and what they are made of
+MAX_TOP_MODULES = 22  # of ``generals_env`` itself: its modules are the public environments and their parts
 MAX_LINES = 500
 MAX_FUNCTION_LINES = 90
 MAX_METHODS = 25
@@ -47,7 +47,7 @@ def parsed_tests() -> dict[Path, ast.Module]:
 
 @cache
 def imports() -> dict[str, set[str]]:
-    """Return what each module imports of the package, also inside functions and for type checkers only."""
+    """Return the modules of the package that each one imports, also inside functions and for type checkers only."""
     graph = grimp.build_graph("generals_env", exclude_type_checking_imports=False, cache_dir=None)
     return {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
 
@@ -63,10 +63,10 @@ def test_modules_import_each_other_without_cycles() -> None:
 def test_chain_of_imports_passes_through_few_rooms() -> None:
     packages = {module.rpartition(".")[0] for module in imports()}
     chains: dict[str, list[str]] = {}
-    for module in TopologicalSorter(imports()).static_order():  # what is imported comes first
+    for module in TopologicalSorter(imports()).static_order():  # imported modules first
         room = module.rpartition(".")[0]
         longest: list[str] = []
-        # The __init__ of a package hands on names of its own modules and is no room.
+        # The __init__ of a package re-exports names of its own modules and is no room.
         for chain in (chains[other] for other in imports()[module] if other not in packages):
             longest = max(longest, chain if chain[:1] == [room] else [room, *chain], key=len)
         chains[module] = longest or [room]

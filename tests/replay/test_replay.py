@@ -49,7 +49,7 @@ GAME: dict[str, Any] = {
 
 
 def positional(fields: dict[str, Any]) -> list[Any]:
-    """Return the game as a list in the order of the format, with what we have no use for."""
+    """Return the game as a list in the order of the format, unused fields included."""
     names = {**dict.fromkeys(range(37)), **POSITIONS}
     return [fields.get(name) if name else ["whatever", position] for position, name in names.items()]
 

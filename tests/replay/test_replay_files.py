@@ -59,7 +59,7 @@ def course(game: replay.Replay) -> list[Any]:
 WANTED = course(replay.from_dict(GAME))
 
 
-# --- Which fields there must be -----------------------------------------------------------------------------------
+# --- Required fields ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -283,7 +283,7 @@ def test_duplicate_name_is_refused(tmp_path: Path) -> None:
         replay.read(path)
 
 
-# --- Files that are something else --------------------------------------------------------------------------------
+# --- Other kinds of files -----------------------------------------------------------------------------------------
 
 
 PAGE = "<!DOCTYPE html>\n<html><head><title>generals.io</title></head><body>Not found</body></html>"

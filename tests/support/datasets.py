@@ -28,7 +28,7 @@ def recorded(games: int = 5, run: str = "run", **options: Any) -> list[Experienc
 
 
 def key(batch: ExperienceBatch) -> list[tuple[Any, ...]]:
-    """Return what tells experiences apart and what they are, in the order of their sequence."""
+    """Return the facts of experiences in the order of their sequence."""
     order = np.argsort(batch.sequence, kind="stable")
     states, masks = batch.states(), batch.next_action_masks()
     return [

@@ -80,7 +80,7 @@ def play(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the games, and what is expected of each; those that are there stay, whatever policies play by now."""
+    """Write missing games and the expected results of all; existing games stay, even if policies have changed."""
     expected = json.loads((DATA / "expected.json").read_text())
     for name in GAMES:
         file = DATA / f"{name}.json.gz"

@@ -48,7 +48,7 @@ class Game:
     teams: list[int]
     alive: list[bool]
     surrendered: list[int]  # turn, -1 if never
-    happened: Counter[str] = field(default_factory=Counter, compare=False)  # what was rare enough to count
+    happened: Counter[str] = field(default_factory=Counter, compare=False)  # counts of rare events
 
     # --- From and to the engine's arrays --------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Game:
         return owner >= 0 and self.teams[owner] == self.teams[player]
 
     def is_general(self, tile: int) -> bool:
-        """Return whether a general stands there, be its player alive or not."""
+        """Return whether a tile holds a general, of a living player or not."""
         return tile in self.generals
 
     def teams_alive(self) -> set[int]:
@@ -138,7 +138,7 @@ class Game:
         return executed, illegal
 
     def decode(self, player: int, action: int) -> Move | None:
-        """Return the move that an action index stands for; None for the pass and for what is not legal."""
+        """Return the move of an action index; None for the pass and for illegal moves."""
         tiles = self.height * self.width
         half, place = divmod(action, 4 * tiles)
         if half == 2:
@@ -190,7 +190,7 @@ class Game:
             attacks = not self.friendly(move.player, self.owner[move.end])
             return attacks, self.is_general(move.end), -self.army[move.start]
 
-        waiting.sort(key=urgency)  # stable: the base order decides what is left
+        waiting.sort(key=urgency)  # stable: the base order decides ties
         ordered = []
         while waiting:
             free = [move for move in waiting if not any(self.depends(move, other) for other in waiting)]
@@ -272,7 +272,7 @@ class Game:
         return None
 
     def takes_general(self, move: Move, answer: Move) -> bool:
-        """Return whether ``move`` beats what stays on its target when the defender plays ``answer``."""
+        """Return whether ``move`` beats the army left on its target when the defender plays ``answer``."""
         guard = self.army[move.end]
         if answer.start == move.end:
             guard -= self.sent(answer)
@@ -351,7 +351,7 @@ class Game:
             self.alive = [player == strongest for player in range(len(self.alive))]
             self.happened["idle game ended"] += 1
 
-    # --- What players see and may do ------------------------------------------------------------------------------
+    # --- Observations and masks -----------------------------------------------------------------------------------
 
     def visible(self, player: int) -> set[int]:
         """Return the tiles that ``player`` sees (rule 29)."""
@@ -393,11 +393,11 @@ class Game:
 
 
 def judge(game: Game, active: Sequence[bool]) -> tuple[list[bool], list[str]]:
-    """Return whose game ended, and "win", "lose" or "" of each: a team wins and loses together.
+    """Return for each player whether its game ended, and "win", "lose" or "": a team wins and loses together.
 
     Args:
         game: After the turn.
-        active: Whose game had not ended before.
+        active: For each player, whether its game was running before.
     """
     standing = game.teams_alive()
     over = len(standing) <= 1
@@ -410,9 +410,9 @@ def judge(game: Game, active: Sequence[bool]) -> tuple[list[bool], list[str]]:
 
 
 def reward(before: Game, after: Game, player: int, result: str, weights: Mapping[str, float]) -> float:
-    """Return what a turn was worth to ``player``; ``weights`` are those of ``RewardConfig`` by name.
+    """Return the reward of a turn for ``player``; ``weights`` are those of ``RewardConfig`` by name.
 
-    What a tile counts as (general, city) is what stood on it before the turn.
+    A tile counts as general or city by its kind before the turn.
     """
     if result:
         return weights["win_game"] if result == "win" else weights["lose_game"]

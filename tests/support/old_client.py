@@ -59,7 +59,7 @@ OLD = {
     ),
 }
 
-#: Its calls: what goes in, what comes out, and whether that is a stream.
+#: Its calls: type of request, type of response, and whether the response is a stream.
 CALLS = {
     "StreamExperiences": ("StreamExperiencesRequest", "Experience", True),
     "StreamExperienceBatches": ("StreamExperiencesRequest", "ExperienceBatch", True),

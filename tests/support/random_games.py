@@ -107,7 +107,7 @@ def place_generals(rng: random.Random, game: Game, board: list[int]) -> None:
 
 
 def place_land(rng: random.Random, game: Game, board: list[int]) -> None:
-    """Fill what the generals left free."""
+    """Fill the tiles without generals."""
     owners = [player for player, home in enumerate(game.generals) if home != -1]
     owned = rng.choice((0.15, 0.5, 0.9))
     armies = rng.choice(((0, 1, 2, 3), (1, 2, 2, 3, 4, 5, 6), (1, 2, 10, 30, 100, 998, 999, 1000, 1001, 3000)))
@@ -139,7 +139,7 @@ def to_boards(game: Game, count: int = 1) -> Boards:
 
 
 def random_actions(rng: random.Random, game: Game) -> list[int]:
-    """Return an action for each player: mostly legal, often at a general or where another comes or goes, sometimes anything."""
+    """Return an action for each player: mostly legal, often at a general or at tiles of another move, sometimes arbitrary."""
     plane = 4 * game.height * game.width
     actions = [2 * plane] * len(game.alive)
     if game.turn - game.last_move > 1000 and rng.random() < 0.8:
@@ -193,7 +193,7 @@ def carousel(rng: random.Random, game: Game, legal: dict[int, dict[int, Move]]) 
 
 
 def duel(rng: random.Random, game: Game, legal: dict[int, dict[int, Move]]) -> dict[int, int]:
-    """Return actions of two who attack each other's general, and of a third who takes where one of them comes from."""
+    """Return actions of two players that attack each other's general, and of a third that attacks the source of one."""
     raids = {}
     for player, moves in legal.items():
         for action, move in moves.items():

@@ -45,7 +45,7 @@ WRAPS: dict[str, Wrap] = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Where other tests keep the cores busy, torch's threads wait for each other for most of the time."""
+    """Use one thread: beside other tests on busy cores, torch's threads mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,7 @@ def any_legal(env: VecEnv, rng: np.random.Generator, share_illegal: float = 0.0)
 
 
 def by_expander(env: VecEnv, opponents: list[Opponent], observations: Any) -> np.ndarray:
-    """Return actions of a player who wins against a random one."""
+    """Return actions of a player that wins against a random one."""
     games = ({name: array[i] for name, array in observations.items()} for i in range(env.num_envs))
     return np.array([opponent(game) for opponent, game in zip(opponents, games, strict=True)])
 
@@ -94,7 +94,7 @@ def test_every_step_equals_dummy_vec_env(wrap: Wrap, opponent: str) -> None:
     one, other = one_by_one(4, wrap, **options), batched(4, wrap, **options)
     rng = np.random.default_rng(3)
     outcomes = []
-    for seed in (7, None):  # without a seed, the random streams go on
+    for seed in (7, None):  # without a seed, the random streams continue
         for env in (one, other):
             if seed is not None:
                 assert list(env.seed(seed)) == [7, 8, 9, 10]
@@ -131,7 +131,7 @@ def test_won_games_reset_as_in_dummy_vec_env() -> None:
 
 
 class Nothing(BaseCallback):
-    """A callback that lets the rollout go on."""
+    """A callback that continues the rollout."""
 
     def _on_step(self) -> bool:
         return True

@@ -1,7 +1,7 @@
 """Tests the wrappers on every environment and in every autoreset mode against slow second implementations.
 
-A wrapped environment and a plain one of the same seed play the same games side by side; what the wrapper shows is compared
-with what the history of each game, as the plain one told it, makes it.
+A wrapped environment and a plain one of the same seed play the same games side by side; the results of the wrapper are
+compared with those derived from the history of each game in the plain environment.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ faces = pytest.mark.parametrize("face", [*FACES, Face("one game")], ids=str)
 
 @dataclasses.dataclass
 class Turn:
-    """What the plain environment and the wrapped one told of one call. ``step`` is None for a reset."""
+    """Results of one call of the plain and the wrapped environment. ``step`` is None for a reset."""
 
-    begun: np.ndarray  # (B,) whose game is new
+    begun: np.ndarray  # (B,) game is new
     plain: dict[str, np.ndarray]
     shown: dict[str, np.ndarray]
     step: tuple[Any, ...] | None = None
     shown_step: tuple[Any, ...] | None = None
-    over: np.ndarray | None = None  # (B,) whose game ended
+    over: np.ndarray | None = None  # (B,) game ended
     boards: Boards | None = None
 
 
@@ -164,7 +164,7 @@ def side_by_side(
 def check_histories(
     face: Face, wrapper: Callable[[Any], Any], expected: Callable[[History], np.ndarray], **options: Any
 ) -> Counter[str]:
-    """Compare what is shown with what ``expected`` makes of the history of each game, the masks with those of the plain one."""
+    """Compare observations with those that ``expected`` derives from the history of each game, and masks with plain ones."""
     plain, other = face.make(lambda env: env, copy=True, **options), face.make(wrapper, **options)
     histories: list[History] = [[] for _ in range(plain.num_envs)]
     count: Counter[str] = Counter()
@@ -326,7 +326,7 @@ def test_shaped_return_telescopes(face: Face, options: Options) -> None:
             for player in seats:
                 games[b, player] = [0.0, 0.0, 1.0, potential(turn.boards, b, player, WEIGHTS)]
     assert ends.total() > 0
-    if face.kind == "all players":  # whose actions are the test's own
+    if face.kind == "all players":  # with actions of the test itself
         assert ends["truncated"] > 0
         assert "map" not in options or min(ends["win"], ends["loss"]) > 0
 

@@ -21,7 +21,7 @@ from generals_env.recorders.experience.tensors import Tensors
 
 stores = pytest.mark.parametrize("store", STORES)
 
-#: In a process of its own: what this one holds is other tests'. Prints bytes an experience, and how many stay when they are
+#: Runs in its own process: this one holds objects of other tests. Prints bytes an experience, and how many stay when they are
 #: cleared and drained.
 HUNDRED_THOUSAND = """
 import ctypes, gc, os, sys

@@ -37,7 +37,7 @@ def check(buffer: ReplayBuffer, oracle: Oracle) -> None:
 
 
 def check_draws(buffer: ReplayBuffer, oracle: Oracle, count: int = 30) -> None:
-    """Check that what is drawn is held."""
+    """Check that drawn experiences are held."""
     drawn = buffer.sample(count)
     known = set(oracle.facts(drawn.shape))
     assert len(drawn) == count
@@ -184,7 +184,7 @@ def test_thinned_out_experiences_are_whole_and_keep_every_end(store: str, probab
 @stores
 @pytest.mark.parametrize("kind", ["frames", "frames of one seat", "memory"])
 def test_board_recorded_without_previous_board_is_returned_without_one(store: str, kind: str) -> None:
-    """So it is where a game goes on from a restored state, even if the board is the one that it had come to."""
+    """A game continued from a restored state has no previous board, even if its board equals the last one."""
     for game in games_of(kind):
         parts = list(cut(game, 24))
         for part in parts[1:]:
@@ -234,7 +234,7 @@ def test_trajectory_of_player_is_followed_as_far_as_held(store: str, kind: str) 
     total = sum(map(len, games))
     for capacity in (10 * total, total // 2):
         buffer = ReplayBuffer(capacity, store=store)
-        # Chunks follow a course within themselves, and games where the players of a turn come together.
+        # Chunks follow a trajectory within themselves, and games if the players of a turn are adjacent.
         whole = [ExperienceBatch.concat(games)]
         for batch in whole if store == "zstd" else interleaved(np.random.default_rng(0), games, turns=True):
             buffer.write(batch)
@@ -305,4 +305,4 @@ def test_reader_waits_for_next_experience() -> None:
     assert read is not None
     assert read.sequence.tolist() == list(range(len(batch), len(batch) + 5))
     threading.Timer(0.1, buffer.close).start()
-    assert buffer.read(2 * len(batch), 5, timeout=PATIENCE) is None  # nothing comes any more
+    assert buffer.read(2 * len(batch), 5, timeout=PATIENCE) is None  # no more experiences arrive

@@ -202,7 +202,7 @@ def test_last_of_repeated_keys_counts_and_new_keys_get_maximum() -> None:
 
 
 def test_experiences_of_zero_priority_are_drawn_only_if_all_are_zero() -> None:
-    buffer = filled(100, 64)  # what is held does not begin in slot 0
+    buffer = filled(100, 64)  # held experiences do not start in slot 0
     given = np.zeros(64)
     given[[5, 60]] = 1, 3
     buffer.update_priorities(np.arange(36, 100), given)

@@ -40,7 +40,7 @@ def check_even(counts: np.ndarray, expected: np.ndarray) -> None:
     statistic = float(((counts - expected) ** 2 / expected).sum())
     freedom = len(counts) - 1
     assert abs(statistic - freedom) < 4 * np.sqrt(2 * freedom), (statistic, freedom)
-    assert counts.min() > 0  # one that is never drawn would not be told by that
+    assert counts.min() > 0  # this would not show one that is never drawn
 
 
 @stores

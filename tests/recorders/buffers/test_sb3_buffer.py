@@ -45,7 +45,7 @@ WRAPS: dict[str, Wrap] = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Where other tests keep the cores busy, torch's threads wait for each other for most of the time."""
+    """Use one thread: beside other tests on busy cores, torch's threads mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -130,7 +130,7 @@ def check_same(buffer: Any, reference: Any, env: VecNormalize | None = None, las
 def test_samples_equal_those_of_sb3_buffer(wrap: Wrap, store: str) -> None:
     env = VecMonitor(made(3, wrap))
     both = [buffer_of(env, 100, store=store), buffer_of(env, 100, DictReplayBuffer)]
-    for turns in (1, 5, 20, 30):  # 33 of each game are kept; games last 12 turns at the most
+    for turns in (1, 5, 20, 30):  # 33 of each game are kept; games last at most 12 turns
         drive(env, both, turns)
         samples = check_same(*both)
     assert samples["rewards"].unique().numel() > 1 or wrap in (WRAPS["bare"], WRAPS["remembering"], WRAPS["stacked"])
@@ -147,7 +147,7 @@ def test_games_of_all_kinds_keep_their_ends(options: Options, store: str) -> Non
     check_same(both[0], both[1], last=options.get("players") != 3)
     if options.get("opponent") == "expander":
         assert both[0].boards.snapshot().terminated.any()
-    ended = both[1].dones.astype(bool)  # what followed in SB3's arrays, last observations of ended games among them
+    ended = both[1].dones.astype(bool)  # next rows in SB3's arrays, with last observations of ended games among them
     held = both[0].boards.snapshot()
     over = (held.terminated | held.truncated).reshape(-1, 4)
     assert (over == np.roll(ended, -both[1].pos, axis=0)[-len(over) :]).all()
@@ -397,7 +397,7 @@ def test_buffer_of_human_games_trains_a_model(tmp_path: Path) -> None:
     assert all(bool(torch.isfinite(value).all()) for value in model.policy.state_dict().values())
 
 
-# --- What is refused ---------------------------------------------------------------------------------------------------
+# --- Refused input -----------------------------------------------------------------------------------------------------
 
 
 def test_errors_name_expectation(tmp_path: Path) -> None:

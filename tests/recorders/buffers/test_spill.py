@@ -300,7 +300,7 @@ def test_raise_policy_accepts_nothing_and_continues_when_there_is_room(parts: li
 
 
 def in_thread(run: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Start a thread; the list gets what it gives, or its error."""
+    """Start a thread; its result or error is appended to the list."""
     result: list[Any] = []
 
     def call() -> None:
@@ -443,7 +443,7 @@ def test_concurrent_writers_and_readers_lose_nothing(overflow: str, parts: list[
     assert counts["taken"] == stats.added == stats.read + stats.dropped
     assert stats.dropped == 0 or overflow == "drop_oldest"
     assert (stats.memory_bytes, stats.disk_bytes, len(segments(tmp_path / "q"))) == (0, 0, 0)
-    for numbers in got:  # what one writer wrote comes to one reader in order
+    for numbers in got:  # one reader gets experiences of one writer in order
         for number in range(writers):
             own = [sequence for sequence in numbers if sequence // 10**6 == number]
             assert own == sorted(own)
@@ -631,6 +631,6 @@ for turn in range(10**6):
     assert stats.recovered == stats.on_disk > 10 * PART
     got = sequences(drained(buffer, 100))
     assert len(got) == stats.recovered
-    # Without a flush the head was in memory only; what follows has no hole, and neither has what was flushed.
+    # Without a flush the head was in memory only; later and flushed experiences have no gap.
     assert got == list(range(got[0], got[0] + len(got)))
     assert check(buffer).damaged == 0

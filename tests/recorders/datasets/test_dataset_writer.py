@@ -48,7 +48,7 @@ def batches() -> list[ExperienceBatch]:
 
 
 class Clock:
-    """Tells the time that it is set to."""
+    """A clock that returns the time that it is set to."""
 
     def __init__(self, now: float = NEW_YEAR) -> None:
         self.now = now
@@ -61,7 +61,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
 
 
-# --- What is written is read ------------------------------------------------------------------------------------------
+# --- Reading of written experience ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("naming", ["packed", "games"])
@@ -380,7 +380,7 @@ def test_move_broken_off_by_crash_is_completed(batches: list[ExperienceBatch], t
     assert np.array_equal(everything(tmp_path / "new").sequence, batches[1].sequence)
 
 
-# --- When it does not go well -----------------------------------------------------------------------------------------
+# --- Invalid calls ----------------------------------------------------------------------------------------------------
 
 
 def test_closed_writer_accepts_nothing(batches: list[ExperienceBatch], tmp_path: Path) -> None:
@@ -594,7 +594,7 @@ def test_killed_writer_loses_only_unacknowledged_experiences(form: str, tmp_path
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         reads = 0
-        while process.poll() is None:  # readers go on meanwhile
+        while process.poll() is None:  # readers continue meanwhile
             if place.exists() and list(place.rglob("part_*")):
                 reads += sum(len(batch) for batch in open_dataset(place).shard(0, 20))
             if reads:
@@ -613,7 +613,7 @@ def test_killed_writer_loses_only_unacknowledged_experiences(form: str, tmp_path
         there = np.concatenate(found.get(attempt, [np.zeros(0, np.int64)]))
         assert np.array_equal(there, np.arange(len(there)))  # once, in order, without a hole
         assert last < 0 or len(there) > last - attempt * 10**6
-    report = repair_dataset(place)  # what a killed writer leaves is no damage
+    report = repair_dataset(place)  # files left by a killed writer are no damage
     assert report.ok
     assert report.experiences == sum(len(part) for parts in found.values() for part in parts)
     assert verify_dataset(place).unindexed == []

@@ -41,12 +41,12 @@ def course(games: list[ExperienceBatch], name: str, player: int) -> ExperienceBa
 
 
 def told(dataset: Any) -> list[dict[str, Any]]:
-    """Return what is known of each episode."""
+    """Return the facts of each episode."""
     return list(dataset.storage.get_episode_metadata(dataset.episode_indices))
 
 
 def check_episodes(dataset: Any, games: list[ExperienceBatch]) -> None:
-    """Check that all episodes are, bit for bit, what the games hold."""
+    """Check that all episodes equal the games bit for bit."""
     for episode, about in zip(dataset.iterate_episodes(), told(dataset), strict=True):
         expected = course(games, about["game_id"], about["player_id"])
         assert about["total_steps"] == len(expected)

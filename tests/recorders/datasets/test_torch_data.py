@@ -103,7 +103,7 @@ def test_order_depends_on_seed_and_epoch(folder: Path, whole: ExperienceBatch, w
     others = [order(1, 1), order(2, 0), order(1, 2)]
     assert all(sorted(other) == sorted(first) != other for other in others)
     assert len({tuple(other) for other in [first, *others]}) == 4
-    if workers:  # those that stay hear of the epoch, too
+    if workers:  # persistent workers get the epoch, too
         stream = StreamDataset(source, 16, 50, 1, as_tensors=False)
         staying = loader(stream, workers, batch_size=None, persistent_workers=True)
         assert numbers(list(staying)) == first

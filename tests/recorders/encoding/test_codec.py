@@ -135,7 +135,7 @@ def test_forged_sizes_are_refused_before_allocation() -> None:
 
 
 def test_forged_arrays_are_refused() -> None:
-    """Kernels do not check: an index that leads nowhere would read what is not theirs."""
+    """Kernels do not check bounds: an index out of range would read foreign memory."""
     batch = simple()
 
     def checked(**arrays: Any) -> None:
@@ -208,7 +208,7 @@ def test_files_are_read_back_unchanged(tmp_path: Path) -> None:
         assert same(contents(decode(encode(batch))), contents(batch))
 
 
-#: sha256 of states, masks and columns of the files of each schema: not to be made anew.
+#: sha256 of states, masks and columns of the files of each schema: not to be regenerated.
 GOLDEN = {
     1: ["b1af93d97584ae54", "2a1d6b340bfe4002", "cf41c7e1f1aefd09"],
     2: ["5b0aee1630c51074", "3e94339d8962d885", "4f3b87befc3ba153"],

@@ -32,13 +32,13 @@ SHAPING = (Shaping(0.9, land=0.5, army=2.0, cities=-0.25), Shaping(1.0, army=-1.
 
 
 class Game(NamedTuple):
-    """A game, and what the environment told of each experience: see ``helpers.play_on``."""
+    """A game, and the results of the environment for each experience: see ``helpers.play_on``."""
 
     batch: ExperienceBatch
     told: list[tuple[Any, ...]]
 
     def views(self, after: bool, key: str) -> np.ndarray:
-        """Return what was shown, before or after each turn."""
+        """Return the observations before or after each turn."""
         return np.stack([row[8 if after else 7][key] for row in self.told])
 
 
@@ -377,7 +377,7 @@ def test_incompatible_batches_are_refused() -> None:
 
 
 def potential(boards: Boards, b: int, player: int, weights: Shaping) -> float:
-    """Return what ``wrappers.PotentialShaping`` documents."""
+    """Return shaped rewards as ``wrappers.PotentialShaping`` documents them."""
     total, team = 0.0, boards.players[b]["team"]
     for weight, worth in ((weights.land, 1), (weights.army, boards.army[b]), (weights.cities, boards.terrain[b] == CITY)):
         held = [int((worth * (boards.owner[b] == other)).sum()) for other in range(len(team))]
@@ -475,7 +475,7 @@ def test_turned_experiences_equal_those_of_turned_game(kind: str, options: Optio
             assert same(mine, transform_observations(old, symmetry, extent))
         boards, old = turned.unpacked(), batch.unpacked()
         assert same(copy_boards(boards, turned.state_index), transform_boards(copy_boards(old, batch.state_index), symmetry))
-        if kind == "plain":  # the wide armies are made up
+        if kind == "plain":  # the wide armies are artificial
             check_next_boards(batch, turned)
         assert same(turned.rewards(), batch.rewards())
     mixed = batch.turned(np.arange(len(batch)) % count)

@@ -43,7 +43,7 @@ CUDA = pytest.param(
     "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
 )
 
-#: Armies around every edge: of moves, of what an observation tells, of what a tile holds, of float32, of int32.
+#: Armies around every limit: of moves, observations, packed tiles, float32 and int32.
 ARMIES = (0, 1, 1, 1, 2, 3, 7, 333, 998, 999, 1000, 1001, 1023, 1024, 2047, 2048)
 LARGE = (2049, 4095, 4096, 9999, 10000, 10001, 32768, 70000, 2**24 + 1, 2**31 - 1)
 
@@ -52,7 +52,7 @@ OBSTACLES = {MOUNTAIN: OWNER_MOUNTAIN, LOOKOUT: OWNER_LOOKOUT, OBSERVATORY: OWNE
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Where other tests keep the cores busy, torch's threads wait for each other for most of the time."""
+    """Use one thread: beside other tests on busy cores, torch's threads mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -68,7 +68,7 @@ def device(request: pytest.FixtureRequest) -> str:
 
 
 def odd_boards(rng: np.random.Generator, count: int, players: int) -> Boards:
-    """Return boards of one shape; some stand on the ground of the one before."""
+    """Return boards of one shape; some share the terrain of the one before."""
     height, width = (int(size) for size in rng.integers(2, 9, 2))
     boards = empty_boards(count, height, width, players)
     for b in range(count):
@@ -83,7 +83,7 @@ def odd_boards(rng: np.random.Generator, count: int, players: int) -> Boards:
 
 
 def lay_ground(rng: np.random.Generator, boards: Boards, b: int) -> None:
-    """Choose terrain, teams, who lives, and the rules of a board."""
+    """Choose terrain, teams, living players and the rules of a board."""
     game, players = boards.games[b], boards.players[b]
     height, width, count = int(game["height"]), int(game["width"]), len(players)
     rows, columns = (int(max(1, size - rng.choice((0, 0, 1, 2, 7)))) for size in (height, width))
@@ -99,7 +99,7 @@ def lay_ground(rng: np.random.Generator, boards: Boards, b: int) -> None:
 
 
 def settle(rng: np.random.Generator, boards: Boards, b: int) -> None:
-    """Choose who owns what, and with how many men."""
+    """Choose owners and armies of tiles."""
     terrain, tiles, players = boards.terrain[b], boards.owner.shape[1], boards.players.shape[1]
     owned = rng.random(tiles) < rng.choice((0.05, 0.3, 0.9))
     owner = np.where(owned, rng.integers(0, players, tiles), -1)
@@ -140,7 +140,7 @@ def odd_batch(rng: np.random.Generator, players: int, recipe: Recipe, count: int
 
 
 def assert_equal(batch: ExperienceBatch, device: str) -> Tensors:
-    """Check that torch makes of a batch what the kernels make of it, and return this."""
+    """Check that torch expands a batch as the kernels do, and return the result."""
     dense = batch.dense
     expected = Tensors(
         dense.observations[dense.before] if dense else batch.states(),
@@ -164,7 +164,7 @@ def assert_equal(batch: ExperienceBatch, device: str) -> Tensors:
 
 
 def count_rarities(batch: ExperienceBatch, tensors: Tensors, happened: Counter[str]) -> None:
-    """Count what was rare among the states of a batch."""
+    """Count rare features among the states of a batch."""
     boards, unpacked = batch.boards, batch.unpacked()
     happened["wide"] += int((boards.entries["wide"] >= 0).sum())
     happened["ground shared"] += len(boards.tiles) - len(boards.games)
@@ -201,7 +201,7 @@ def test_odd_boards_are_expanded_alike(device: str, layout: str) -> None:
 
 @pytest.mark.parametrize("layout", ["standard", "full"])
 def test_every_army_turn_and_share_is_rounded_alike(device: str, layout: str) -> None:
-    """All that is divided: each army that is told, each turn, each land and total of two players."""
+    """Check all divided numbers: each visible army, each turn, each land and total of two players."""
     rng = np.random.default_rng(5)
     boards = empty_boards(1100, 3, 7, 2)
     boards.terrain[:] = PLAIN

@@ -256,7 +256,7 @@ def test_non_finite_observations_are_found(dtype: Any, value: float, sound: Expe
 
 
 def test_random_damage_is_always_found(sound: ExperienceBatch) -> None:
-    """What is let through can be expanded, and says what its masks say: kernels do not check."""
+    """Accepted batches can be expanded, and their actions fit their masks: kernels do not check bounds."""
     rng = np.random.default_rng(0)
     for _ in range(40):
         rows = sound.rows.copy()

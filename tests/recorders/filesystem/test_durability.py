@@ -112,7 +112,7 @@ def test_flushed_dataset_files_are_on_disk(naming: str, tmp_path: Path) -> None:
 
 
 def test_write_without_sync_is_detected(tmp_path: Path) -> None:
-    """The test itself: what only the operating system has in memory is not safe."""
+    """Test the tracer itself: data only in memory of the operating system are not safe."""
     script = f"""
 import os, sys
 os.mkdir(sys.argv[1])

@@ -33,7 +33,7 @@ BATCHES = [record_game(seed, 30, height=6, width=7) for seed in range(2)]
 
 
 class NoticedError(Exception):
-    """Damage was counted, or told in a report."""
+    """Raised where damage was counted or reported."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Kind:
 
     Attributes:
         write: Writes into a folder.
-        read: Returns what is in the folder, to be compared with ``same``.
+        read: Returns the contents of the folder, to be compared with ``same``.
         file: Which of the files there is damaged, as a pattern.
     """
 
@@ -95,7 +95,7 @@ def write_spill(folder: Path) -> None:
 
 
 def read_spill(folder: Path) -> Any:
-    copied = Path(shutil.copytree(folder, folder.with_name("copy"), dirs_exist_ok=True))  # what is read is gone
+    copied = Path(shutil.copytree(folder, folder.with_name("copy"), dirs_exist_ok=True))  # experiences that are read are gone
     buffer, found = SpillBuffer(copied), []
     while (batch := buffer.read(1000)) is not None:
         found.append(batch)

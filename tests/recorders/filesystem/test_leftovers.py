@@ -178,7 +178,7 @@ def test_folder_without_locks_treats_only_old_files_as_leftovers(tmp_path: Path,
     assert leftovers.leftovers_in(tmp_path) == [path]
 
 
-# --- Who removes them -------------------------------------------------------------------------------------------------
+# --- Removal by the next process --------------------------------------------------------------------------------------
 
 
 def test_dataset_leftovers_are_removed_by_next_writer_and_repair(batch: ExperienceBatch, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_write_without_credentials_is_refused(s3: str, monkeypatch: pytest.Monke
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become a user without access to the files"
 )
 def test_unwritable_folder_is_reported_and_recovers(tmp_path: Path) -> None:
-    """The writer runs as another user, who loses permission midway; root is refused nothing."""
+    """The writer runs as another user that loses permission midway; root has all permissions."""
     script = """
 import os, sys, tempfile
 from pathlib import Path
@@ -188,7 +188,7 @@ assert len(list(folder.iterdir())) == 2
     assert done.returncode == 0, done.stderr
 
 
-# --- What fails over the network --------------------------------------------------------------------------------------
+# --- Failures of the network ------------------------------------------------------------------------------------------
 
 
 def remote(s3: str, **options: Any) -> RemoteStore:
@@ -215,7 +215,7 @@ def test_transient_server_errors_are_retried(faults: list[str], s3: str, faulty_
     for fault in ("503", "lost"):
         faulty_s3.faults.extend(["pass", "pass", "pass", fault])
         store.change("index", lambda old: (old or b"") + b"x")
-    assert remote(s3).read("index") in (b"xx", b"xxx")  # an answer was lost: the change was made twice, on what the first made
+    assert remote(s3).read("index") in (b"xx", b"xxx")  # an answer was lost: the change was applied twice
     faulty_s3.faults.append("503")
     store.delete("a")
     assert [name for name, _ in store.files()] == ["index"]

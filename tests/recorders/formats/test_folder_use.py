@@ -44,7 +44,7 @@ def listing(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-# --- What is in a folder ----------------------------------------------------------------------------------------------
+# --- Contents of folders ----------------------------------------------------------------------------------------------
 
 
 def fill_files(folder: Path, batch: ExperienceBatch, **options: Any) -> None:
@@ -78,7 +78,7 @@ def fill_flat(folder: Path, batch: ExperienceBatch) -> None:
 
 
 def fill_index(folder: Path, batch: ExperienceBatch) -> None:
-    """Leave the index alone: its files are lost, which verify_dataset() tells."""
+    """Leave only the index: its files are lost, which verify_dataset() reports."""
     fill_files(folder, batch)
     next(folder.rglob("*.npz")).unlink()
 
@@ -100,7 +100,7 @@ FILLED = {"files": fill_files, "log": fill_log, "queue": fill_queue, "saved": fi
 WORDS = {"files": "files of experience", "log": "a log", "queue": "a queue of a SpillBuffer", "saved": "a saved buffer"}
 
 
-# --- Who writes to it -------------------------------------------------------------------------------------------------
+# --- Writers ----------------------------------------------------------------------------------------------------------
 
 
 def record(folder: Path) -> None:
@@ -280,7 +280,7 @@ def test_folder_with_log_and_files_is_reported_and_can_be_split(mixed: Path, bat
 
 
 def failed(*arguments: object) -> str:
-    """Return what a command that fails says."""
+    """Return the output of a command that fails."""
     command = [sys.executable, "-m", "generals_env.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout) == (2, "")

@@ -34,7 +34,7 @@ def needed(batch: ExperienceBatch) -> dict[str, Any]:
 
 
 def there_and_back(form: Format, batch: ExperienceBatch) -> ExperienceBatch:
-    """Return what a file of a batch holds, after a look at whether it is the same."""
+    """Write and read a batch, check that it is the same, and return it."""
     before = [array.copy() for array in (batch.rows, *batch.boards)]
     result = form.decode(form.encode(batch))
     assert same(before, [batch.rows, *batch.boards])
@@ -47,7 +47,7 @@ def there_and_back(form: Format, batch: ExperienceBatch) -> ExperienceBatch:
     return result
 
 
-# --- What comes back --------------------------------------------------------------------------------------------------
+# --- Round trips ------------------------------------------------------------------------------------------------------
 
 
 def test_odd_batches_and_their_slices_are_read_back(form: Format) -> None:
@@ -147,7 +147,7 @@ def test_results_are_writable(form: Format) -> None:
     assert all(getattr(result.dense, item.name).flags.writeable for item in fields(result.dense))
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Refused input ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [simple(), record_game(3, 40, **GAMES["memory"])], ids=["odd", "game"])

@@ -27,7 +27,7 @@ from generals_env.recorders.encoding.byte_shuffle import compressed, decompresse
 from generals_env.recorders.experience import EXPERIENCE
 from generals_env.recorders.formats import games as form
 
-#: A game of three players, one of whom surrenders, and hashes of its states, masks and columns: not to be made anew.
+#: A game of three players, one of whom surrenders, and hashes of its states, masks and columns: not to be regenerated.
 GOLDEN = (
     "KLUv/WTSDC0QABbXUTlgaZsDuBHQCwEAU5FgoAiCIEF7XLERMiS6s/8va+U/gCD4CHI3EqagHEjQcmsiWCWyNkvb1pYkmVJDAEcAQADbxlFyLlRyMlQs"
     "nZbZLi9nJa23XNVQbOLldKjISbFI6+sElbAv51MKEwXqpfUUWn2wGOWqViNezom0nmZV4mK/grmp1dKOXrTbOERoGFszykH8xdFLo53tMpuGYl+BudSn"
@@ -41,7 +41,7 @@ DIGESTS = ["3d2be785a83a44cf", "1edd047d374b4a25", "64dc9d06be45310c"]
 
 
 def there_and_back(batch: ExperienceBatch) -> ExperienceBatch:
-    """Return what a file of a batch holds, after a look at whether it is the same."""
+    """Write and read a batch, check that it is the same, and return it."""
     result = form.decode(form.encode(batch))
     assert same(contents(result), contents(batch))
     return result
@@ -52,7 +52,7 @@ def kept(batch: ExperienceBatch) -> int:
     return int(np.count_nonzero(form.ways_of(by_game(batch)) == KEPT))
 
 
-# --- What is played ---------------------------------------------------------------------------------------------------
+# --- Boards that play reproduces --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", GAMES)
@@ -60,7 +60,7 @@ def test_boards_that_play_reproduces_are_not_stored(kind: str) -> None:
     for batch in games_of(kind, 3):
         previous = batch.boards.entries["previous"]
         if "seat" in GAMES[kind]:
-            assert kept(batch) > len(previous) // 2  # what the others did is not known
+            assert kept(batch) > len(previous) // 2  # actions of the others are unknown
         else:
             assert kept(batch) == np.count_nonzero(previous < 0)
         there_and_back(batch)
@@ -103,12 +103,12 @@ def test_actions_that_do_not_lead_to_next_board_only_add_stored_boards() -> None
 
 
 def test_memory_that_does_not_follow_from_game_is_stored() -> None:
-    """A part of a game begins with what the players remember of the turns before it."""
+    """A part of a game begins with the players' memory of the turns before it."""
     (batch,) = games_of("memory", 1)
     assert kept(batch) == 1
     later = batch.slice(40, 80).compact()
     assert later.boards.memory[0].any()
-    assert kept(later) == 2  # the first, which frames need, and the one after it: what was done between is not told
+    assert kept(later) == 2  # the first, which frames need, and the one after it: actions in between are unknown
     there_and_back(later)
     memory = batch.boards.memory.copy()
     memory[[7, 20]] ^= 1
@@ -196,7 +196,7 @@ def test_codes_that_lead_off_board_are_refused(codes: list[int], sources: list[i
         decoded_actions(np.array(codes, np.uint8), np.array(sources, np.int32), (4, 5))
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Refused input ----------------------------------------------------------------------------------------------------
 
 HUGE = 10**11
 
@@ -247,7 +247,7 @@ def test_forged_headers_are_refused_before_allocation(monkeypatch: pytest.Monkey
 
 
 def test_games_played_by_another_engine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A move less is what other rules come to: all is well with the file, but not with the boards to which it leads."""
+    """One move less simulates other rules: the file is valid, but its moves lead to other boards."""
     (batch,) = games_of("two players", 1)
     ways = form.ways_of(batch)
     rows = batch.rows.copy()

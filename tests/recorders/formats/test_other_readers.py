@@ -110,7 +110,7 @@ def test_folder_is_one_table_for_other_readers(read: Callable[[Path], tuple[int,
 def test_folder_is_one_table_while_written(read: Callable[[Path], tuple[int, float]], tmp_path: Path) -> None:
     with ExperienceRecorder(make_vec(2, **ENGLISH), DatasetWriter(tmp_path / "set", format="parquet", max_file_bytes=1)) as env:
         env.reset(seed=1)
-        env.play(10, ("random", "random"))  # files, of which no index tells yet
+        env.play(10, ("random", "random"))  # files that no index lists yet
         env.flush()
         env.play(5, ("random", "random"))
         assert read(tmp_path / "set")[0] == sum(len(batch) for batch in open_dataset(tmp_path / "set")) > 0
@@ -266,7 +266,7 @@ def exported(batches: Any, **options: Any) -> Any:
 
 
 def check_environment(dataset: Any, **options: Any) -> Any:
-    """Return the environment of a dataset, after a look at whether it is one of the same kind that can be played."""
+    """Return the environment of a dataset after checks that it is of the same kind and can be played."""
     env = dataset.recover_environment(**options)
     assert env.spec.id == "generals_env/Generals-v0"
     assert env.observation_space == dataset.observation_space

@@ -86,7 +86,7 @@ def test_row_groups_have_statistics_of_their_contents() -> None:
 
 @pytest.mark.usefixtures("small_groups")
 def test_boards_of_row_group_are_an_array() -> None:
-    """What the docstring of the module promises to those who read it without this package."""
+    """Check the schema that the docstring of the module promises to other readers."""
     batch = ExperienceBatch.concat(games_of("padded torus"))
     owner, army = planes_of(batch.boards)
     file, seen = opened(batch), 0
@@ -175,7 +175,7 @@ def test_duels_take_few_bytes(pack: Path | None) -> None:
     assert len(form.encode(batch)) < 18 * len(batch)
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Refused input ----------------------------------------------------------------------------------------------------
 
 HUGE = 10**11
 CHANGES: list[Callable[[dict[str, Any]], Any]] = [

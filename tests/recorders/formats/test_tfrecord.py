@@ -51,7 +51,7 @@ def many() -> ExperienceBatch:
 
 
 def read(tmp_path: Path, data: bytes, compression: str | None = None) -> list[dict[str, Any]]:
-    """Return what a reader that is not ours finds in a file."""
+    """Return the features that a foreign reader finds in a file."""
     path = tmp_path / "records"
     path.write_bytes(data)
     return list(tfrecord_loader(str(path), None, compression_type=compression))
@@ -84,7 +84,7 @@ def test_records_are_framed_as_in_tfrecord() -> None:
     assert record[20:] == masked(b"any data").to_bytes(4, "little")
 
 
-# --- There and back ---------------------------------------------------------------------------------------------------
+# --- Encoding and decoding --------------------------------------------------------------------------------------------
 
 
 @both
@@ -207,7 +207,7 @@ def test_both_formats_are_found_by_name() -> None:
     assert (tfrecord.SUFFIX, tfrecord_gz.SUFFIX) == (".tfrecord", ".tfrecord.gz")
 
 
-# --- What is damaged --------------------------------------------------------------------------------------------------
+# --- Damage -----------------------------------------------------------------------------------------------------------
 
 
 def test_flipped_bit_is_found_in_its_record() -> None:
@@ -233,7 +233,7 @@ def test_torn_record_is_refused_with_its_offset() -> None:
                 StorageError, match=rf"^data: expected the whole of record 39 at byte {starts[39]}, got the end"
             ):
                 call(data[: starts[39] + cut])
-    assert len(tfrecord.decode(data[: starts[39]])) == 39  # nothing tells that there was more
+    assert len(tfrecord.decode(data[: starts[39]])) == 39  # no byte shows that there was more
     for call in (tfrecord.decode, tfrecord.offsets):
         with pytest.raises(StorageError, match=rf"^data: expected the whole of record 40 at byte {len(data)}, got"):
             call(data + b"more")
@@ -275,10 +275,10 @@ def test_damaged_gzip_is_refused() -> None:
         if isinstance(result, StorageError):
             assert re.match(r"data: expected (the whole of record \d+ at byte \d+|records that fit together), got", str(result))
             refused += 1
-        else:  # a bit of the head that gunzip does not look at
+        else:  # a bit of the header that gunzip ignores
             assert same(contents(result), expected)
     assert refused > 190
-    for size in (0, 31):  # what would lead nowhere
+    for size in (0, 31):  # indices out of range
         with pytest.raises(StorageError, match=r"^data: expected the whole of a member with record 0 at byte 0, got another"):
             tfrecord_gz.offsets(data[:16] + size.to_bytes(4, "little") + data[20:])
     for cut in (1, len(data) // 2, len(data) - 1):
@@ -288,11 +288,11 @@ def test_damaged_gzip_is_refused() -> None:
         tfrecord_gz.offsets(data + b"more")
 
 
-# --- What is made up --------------------------------------------------------------------------------------------------
+# --- Forged records ---------------------------------------------------------------------------------------------------
 
 
 def edited(record: bytes, change: Callable[[Any], Any]) -> bytes:
-    """Return a record whose features were changed, correct in everything else."""
+    """Return a record with changed features, correct in everything else."""
     example = Example.FromString(record[12:-4])
     change(example.features.feature)
     return framed(example.SerializeToString())

@@ -284,20 +284,20 @@ def test_stalled_reader_blocks_no_other(tmp_path: Path, parts: list[ExperienceBa
             logs = [path.stat().st_size for path in tmp_path.glob("*-wal")]
             largest = max([largest, *logs])
             assert written < 5000
-        assert largest < 6_000_000  # SQLite begins anew after 4 MB
+        assert largest < 6_000_000  # SQLite restarts its WAL after 4 MB
         assert len(list(tmp_path.glob("*-wal"))) <= 1
         oldest, last = log.first, log.last
         for reader in stalled[:2]:
             found = []
             while (batch := reader.poll()) is not None:
                 found += numbers([batch])
-            # The rest of the segment that is gone is still to be read where it was open; what lay between is told.
+            # An open reader still reads the rest of the removed segment; the gap after it is reported.
             assert found == [*range(len(large), len(large) + len(found) - (last - oldest + 1)), *range(oldest, last + 1)]
             assert reader.missed == last + 1 - len(large) - len(found)
             assert reader.damaged == 0
 
 
-# --- What is kept -----------------------------------------------------------------------------------------------------
+# --- Retention --------------------------------------------------------------------------------------------------------
 
 
 def test_oldest_segments_are_removed_and_readers_get_count_of_missed(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
@@ -314,7 +314,7 @@ def test_oldest_segments_are_removed_and_readers_get_count_of_missed(tmp_path: P
             assert reader.missed == first
         assert log.verify().ok
     with opened(tmp_path, max_bytes=1) as log:
-        assert len(segments(tmp_path)) == 1  # which tells what number comes next
+        assert len(segments(tmp_path)) == 1  # which holds the next number
         assert log.write(parts[0]) == last + PART
 
 

@@ -71,7 +71,7 @@ def test_acknowledged_writes_survive_kill_9(durability: str, parts: list[Experie
         with opened(folder, mode="r").reader() as reader:
             goes_on, chunk = True, None
             while goes_on or chunk is not None:
-                goes_on = listener.is_alive()  # before the look: what was written in between is seen the next time
+                goes_on = listener.is_alive()  # before the read: later writes are seen the next time
                 chunk = reader.chunk(0.1)
                 if chunk is not None:
                     followed.append(chunk.first)

@@ -41,7 +41,7 @@ def flipped(path: Path, place: int) -> None:
 
 
 def check(folder: Path, parts: list[ExperienceBatch], least: int, end: int = COUNT * PART) -> list[int]:
-    """Check that what is read over damage is true and that all else below ``end`` is told as lost; return the numbers read."""
+    """Check that experiences read around damage are correct and others below ``end`` reported lost; return the numbers."""
     log = opened(folder, mode="r")
     with log.reader(on_damage="skip") as reader:
         found: list[int] = []
@@ -72,7 +72,7 @@ def test_changed_byte_is_found_anywhere(whole: Path, parts: list[ExperienceBatch
             flipped(damaged, int(place))
             report = opened(folder, mode="r").verify()
             assert damaged in {damage.path for damage in report.damage}, (path, place)
-            # One page has at most some chunks on it.
+            # One page holds only a few chunks.
             found = check(folder, parts, least=(COUNT - 8) * PART)
             assert report.count == len(found), (path, place)
             lost += len(found) < COUNT * PART

@@ -46,14 +46,14 @@ def step(env, turns=5):
 
 
 def run_program(program: str, *arguments: object) -> str:
-    """Run a program in a process of its own, and return what it prints."""
+    """Run a program in its own process and return its output."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", BEGINNING + textwrap.dedent(program)]
     done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-# --- How a child ends -------------------------------------------------------------------------------------------------
+# --- Ends of the child ------------------------------------------------------------------------------------------------
 
 RECORD = """
 kind = sys.argv[2]
@@ -118,7 +118,7 @@ def test_fork_writes_nothing_twice_however_the_child_ends(kind: str, tmp_path: P
     assert all(line.startswith("True") for line in lines), lines
 
 
-# --- What a child is told ---------------------------------------------------------------------------------------------
+# --- Errors in the child ----------------------------------------------------------------------------------------------
 
 REFUSED = """
 import warnings
@@ -298,7 +298,7 @@ def test_fork_child_leaves_server_and_consumer_to_its_parent(tmp_path: Path) -> 
     assert run_program(SERVED, tmp_path) == "done 40\n"
 
 
-# --- What goes on working ---------------------------------------------------------------------------------------------
+# --- Uses that still work in the child --------------------------------------------------------------------------------
 
 UNRECORDED = """
 with recorded(folder) as env:

@@ -55,7 +55,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_columns(batches: Memory, log: list[tuple[Any, ...]]) -> None:
-    """Check that batches hold what the log says, bit for bit."""
+    """Check that batches equal the logged results bit for bit."""
     columns = list(zip(*log, strict=True))
     for name, told in zip(
         ("player_id", "turn", "action", "illegal", "reward", "terminated", "truncated"), columns, strict=False
@@ -125,7 +125,7 @@ def test_records_equal_environment_results_and_replay_in_engine(face: Any, optio
     rng = np.random.default_rng(4)
     began = time.time_ns()
     log: list[tuple[Any, ...]] = []
-    ends: list[list[int]] = []  # whose last experience each game holds
+    ends: list[list[int]] = []  # players with a last experience in each game
 
     def go_on(turns: int = 1000) -> None:
         players = [env.unwrapped.index[agent] for agent in env.agents]
@@ -209,7 +209,7 @@ def test_early_close_and_flush_keep_recorded_turns(tmp_path: Path) -> None:
     env.reset()
     play(env, "- -")
     assert env.experiences == 10
-    again = ExperienceRecorder(generals_env.make(map=DUEL), tmp_path)  # adds to what is there
+    again = ExperienceRecorder(generals_env.make(map=DUEL), tmp_path)  # adds to existing files
     again.reset()
     play(again, "-")
     again.close()
@@ -399,7 +399,7 @@ def test_collector_gets_every_turn_once_and_every_end_once(face: Any) -> None:
     env.add_collector(listener)
     env.reset()
     env.reset()
-    play(env, "A01r+B00l - A00r A01r A02r A00u")  # illegal ones, too, and a player who is out
+    play(env, "A01r+B00l - A00r A01r A02r A00u")  # illegal ones, too, and an eliminated player
     assert [turn.boards.games["turn"].tolist() for turn in listener.turns] == [[turn, turn + 1] for turn in range(6)]
     assert [turn.continues for turn in listener.turns] == [False] + [True] * 5
     assert [turn.illegal.tolist()[:2] for turn in listener.turns[:2]] == [[True, True], [False, False]]

@@ -27,10 +27,10 @@ from generals_env.recorders.recording import human_replays
 from generals_env.recorders.recording.game_collector import GameCollector
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
-#: Weights that tell every kind of reward apart.
+#: Weights that make every kind of reward distinguishable.
 WEIGHTS = RewardConfig(0.3, -0.2, 0.01, -0.02, 2, -3, 10, -11, 0.7, -0.6, 0.05)
 
-#: Where a sequence number and a time stand among the facts of an experience.
+#: Positions of the sequence number and the time among the facts of an experience.
 GAME, SEQUENCE, STAMP = 0, 2, 3
 
 NUMBERS = st.integers(0, 24)
@@ -48,7 +48,7 @@ def told(batches: Iterable[ExperienceBatch]) -> Facts:
 
 
 def turn_by_turn(games: Iterable[replay.Replay], reward: RewardConfig | None = None) -> Facts:
-    """Return what recording one turn after another gives."""
+    """Return the batches of turn-by-turn recording."""
     batches = Memory()
     journal = TurnBatcher(batches)
     collector = GameCollector(journal)
@@ -205,7 +205,7 @@ def test_times_are_starts_of_games() -> None:
     assert (np.diff([batch.collected_at[0] for batch in batches]) >= 0).all()
 
 
-# --- What batches keep --------------------------------------------------------------------------------------------
+# --- Memory of batches --------------------------------------------------------------------------------------------
 
 
 def kept_alive(batches: Iterable[ExperienceBatch]) -> int:
@@ -261,7 +261,7 @@ def test_batches_of_recorders_hold_no_more_memory_than_reported(kind: str) -> No
     assert kept_alive(batches) <= 1.5 * said(batches)
 
 
-# --- How it ends --------------------------------------------------------------------------------------------------
+# --- End of the recording -----------------------------------------------------------------------------------------
 
 
 def workers() -> set[threading.Thread]:
@@ -352,7 +352,7 @@ def test_files_of_many_shapes_are_written_one_after_another(tmp_path: Path) -> N
         for batch in batches:
             writer.write(batch)
             files, before = writer.stats().files - before, writer.stats().files
-            assert files <= 2  # what is full, and the largest one besides
+            assert files <= 2  # full batches, and the largest single one
         pending = writer.stats().pending
         assert sum(batch.nbytes for batch in batches[-20:]) > 4 * most
         assert 0 < pending < sum(map(len, batches[-20:]))

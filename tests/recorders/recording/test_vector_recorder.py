@@ -54,11 +54,11 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_player, "PLAY_GAME_TURNS", 64)
 
 
-# --- What an environment tells, as experiences -------------------------------------------------------------------------
+# --- Experiences from results of an environment ------------------------------------------------------------------------
 
 
 class Log:
-    """Steps an environment and keeps an experience a row, as it was told of; arrays have axes of games and players in front."""
+    """Steps an environment and keeps one experience per row from its results; arrays have leading axes of games and players."""
 
     def __init__(self, env: Any, players: int, seat: int, mode: AutoresetMode = SAME_STEP) -> None:
         self.env = env
@@ -76,12 +76,12 @@ class Log:
             self.going[which] = True
 
     def split(self, views: Any) -> dict[str, np.ndarray]:
-        """Return what is shown with an axis of players."""
+        """Return observations with an axis of players."""
         views = views if isinstance(views, dict) else {"observation": views}
         return {name: (array if self.shared else array[:, None]).copy() for name, array in views.items()}
 
     def take(self, actions: np.ndarray, result: tuple[Any, ...]) -> None:
-        """Take what a step of a vector environment gave; ``actions`` (B, players shown)."""
+        """Take the result of a step of a vector environment; ``actions`` (B, players shown)."""
         views, rewards, terminated, truncated, infos = result
         now = self.split(views)
         after = {name: array.copy() for name, array in now.items()}
@@ -122,7 +122,7 @@ class Log:
         assert batches.column("terminated").tolist() == list(columns[5])
         assert batches.column("truncated").tolist() == list(columns[6])
         assert same(batches.column("states"), np.stack([view["observation"] for view in columns[7]]))
-        # What an eliminated player of a running game sees is zero.
+        # Observations of eliminated players in running games are zero.
         out = np.array([not view["observation"].any() for view in columns[8]])
         following = np.stack([view["observation"] for view in columns[8]])
         assert same(batches.column("next_states")[~out], following[~out])
@@ -198,7 +198,7 @@ def test_records_equal_results_of_steps(kind: str, face: str, mode: AutoresetMod
 
 
 def check_ends(batches: Memory, left: int, learners: int) -> None:
-    """Check that each player has one last experience in each game, but for at most ``left`` games that were left."""
+    """Check that each player has one last experience in each game, except in at most ``left`` abandoned games."""
     unfinished = 0
     for game in games_of(batches).values():
         ends = np.flatnonzero(game.terminated | game.truncated)
@@ -398,7 +398,7 @@ def test_play_bypassing_recorder_starts_new_games() -> None:
 # --- One game, SB3 --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")  # a wrapper is what is to be checked
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")  # the wrapper itself is under test
 def test_checkers_pass() -> None:
     def single() -> Any:
         return ExperienceRecorder(GeneralsSingle(**SMALL), batches)
@@ -450,7 +450,7 @@ class Foreign(gymnasium.vector.VectorWrapper):
 
 
 class Mirrored(Foreign):
-    """Does not say so: the space stays what it was."""
+    """A wrapper that changes observations but not the space."""
 
     def changed(self, views: Any) -> Any:
         return {**views, "observation": views["observation"][..., ::-1].copy()}

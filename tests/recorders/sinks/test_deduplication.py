@@ -43,7 +43,7 @@ def ids(batches: list[ExperienceBatch]) -> list[tuple[str, int, int]]:
 
 
 class Oracle(OrderedDict[int, None]):
-    """What the set is to be, slowly."""
+    """The reference implementation of the set, slow and obvious."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Oracle(OrderedDict[int, None]):
         return new
 
 
-# Few different low bits, so that many searches meet, at the end of the table, too; and few words, so that they come again.
+# Few different low bits cause collisions, at the end of the table, too; few different words cause repeats.
 WORDS = st.lists(
     st.builds(lambda high, low: (high << 32 | low % 2**32) or 1, st.integers(0, 9), st.sampled_from([0, 1, 2, 3, -1, -2])),
     max_size=40,

@@ -138,7 +138,7 @@ def test_batch_refused_by_one_sink_is_given_to_it_alone_and_in_order(batches: li
     assert sink.waiting == [sum(map(len, batches[:2])), 0]
     assert "expected to be well" in str(sink.errors[0])
     assert (len(sick), len(well)) == (0, 2)
-    assert sink.write(batches[2]) == [None, None]  # what waited comes first
+    assert sink.write(batches[2]) == [None, None]  # queued batches first
     assert sink.waiting == sink.lost == [0, 0]
     sink.close()
     assert numbers(sick) == numbers(well) == [int(number) for batch in batches[:3] for number in batch.sequence]
@@ -285,7 +285,7 @@ def test_batch_that_sink_can_never_accept_does_not_block_others(batches: list[Ex
     assert (len(buffer), sink.lost, sink.waiting) == (74, [len(four[0]), 0], [0, 0])
     with pytest.raises(StorageError, match=r"flush: .* got ReplayBuffer: batch: .* \(37 experiences can never be taken\)"):
         sink.flush()
-    sink.flush()  # it was told
+    sink.flush()  # it got the report
     sink.close()
     assert len(well) == 3
 

@@ -55,7 +55,7 @@ def pass_parallel(env: Any) -> None:
 def pass_single(env: Any) -> None:
     try:
         env.step(288)
-    except StateError:  # the call that ended the game has raised what the sink did
+    except StateError:  # the call that ended the game has raised the error of the sink
         env.reset()
 
 

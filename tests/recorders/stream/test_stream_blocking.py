@@ -38,7 +38,7 @@ GAMES = [renamed(GAME, f"{number}", 0) for number in range(4)]
 PARTS = [part for game in GAMES for part in cut(game, 35)]
 TOTAL = sum(map(len, PARTS))
 
-LIMIT = 120.0  # seconds after which something that is to come has not come
+LIMIT = 120.0  # seconds after which an expected event counts as missing
 
 
 def wait_until(happened: Callable[[], Any]) -> None:
@@ -49,7 +49,7 @@ def wait_until(happened: Callable[[], Any]) -> None:
 
 
 class Task(threading.Thread):
-    """A thread whose result, or error, is asked for."""
+    """A thread with a result or an error."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -59,7 +59,7 @@ class Task(threading.Thread):
     def run(self) -> None:
         try:
             self.result = self.function()
-        except Exception as error:  # the test looks at it
+        except Exception as error:  # the test checks it
             self.error = error
 
     def get(self) -> Any:
@@ -75,7 +75,7 @@ def writing(buffer: ReplayBuffer, batches: list[ExperienceBatch]) -> Task:
 
 
 def blocked(buffer: ReplayBuffer, count: int) -> Callable[[], bool]:
-    """Return what tells whether a writer waits in a buffer that holds so many."""
+    """Return a function that checks whether a writer waits in a buffer of this size."""
     return lambda: buffer._waiting > 0 and len(buffer) == count
 
 
@@ -170,7 +170,7 @@ def test_slowest_consumer_decides_and_no_consumer_misses_any() -> None:
     buffer = ReplayBuffer(100, overflow="block")
     with server_of(buffer) as server:
         slow, quick = reading(server.address, TOTAL, batch_size=1), reading(server.address, TOTAL)
-        wait_until(lambda: len(server.streams) == 2)  # one that comes later gets what is held then
+        wait_until(lambda: len(server.streams) == 2)  # a later consumer gets the experiences held by then
         writing(buffer, PARTS).get()
         assert (slow.get(), quick.get()) == ((EVERYTHING, 0), (EVERYTHING, 0))
 
@@ -253,7 +253,7 @@ def test_submission_waits_limited_time_and_is_accepted_whole_or_not(monkeypatch:
         assert len(reading(server.address, 1000, follow=False).get()[0]) == 80
         assert stub.SubmitExperiences(second, timeout=LIMIT).accepted == 80
         assert buffer.span == (60, 160)
-        monkeypatch.setattr(buffer_source, "PATIENCE", 1e9)  # what can never fit does not wait at all
+        monkeypatch.setattr(buffer_source, "PATIENCE", 1e9)  # a batch that can never fit does not wait
         with pytest.raises(grpc.RpcError) as caught:
             stub.SubmitExperiences(pb.SubmitExperiencesRequest(experiences=records_of(GAMES[2])), timeout=LIMIT)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -274,7 +274,7 @@ def test_close_wakes_writer_that_waits_under_server() -> None:
 
 
 def test_recorder_over_blocking_buffer_closes_after_its_server() -> None:
-    """What the recorder writes at last, games that are cut off, finds the room that consumers made before."""
+    """The last batch of the recorder (truncated games) fits into the room that consumers made before."""
     buffer = ReplayBuffer(100, overflow="block")
 
     def run() -> int:

@@ -54,7 +54,7 @@ def server(tmp_path: Path, batches: list[ExperienceBatch]) -> Iterator[ServerPro
 
 
 def names(parts: Any) -> list[tuple[str, int, int]]:
-    """Return what tells experiences apart, in order."""
+    """Return the distinguishing facts of experiences, in order."""
     return [
         name
         for batch in parts
@@ -267,12 +267,12 @@ def test_records_equal_boards(server: ServerProcess, batches: list[ExperienceBat
         assert consumer.position == Position(consumer.stats().stream_id, len(whole))
 
 
-# --- Servers that mean no good ----------------------------------------------------------------------------------------
+# --- Malicious servers ------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def hostile(answer: Callable[[], Iterator[bytes]]) -> Iterator[str]:
-    """Serve whatever a function yields as the messages of a stream, and give the address."""
+    """Serve the messages that a function yields as a stream, and yield the address."""
 
     def handle(request: bytes, context: Any) -> Iterator[bytes]:
         yield from answer()
@@ -325,7 +325,7 @@ def test_invalid_messages_are_refused_and_take_no_memory(content: bytes, text: s
 
 
 def test_random_bytes_are_always_refused(batches: list[ExperienceBatch]) -> None:
-    """Messages with some bytes changed are refused, or are as they were but for what stands beside the experiences."""
+    """Messages with changed bytes are refused, or differ only in fields beside the experiences."""
     rng = np.random.default_rng(1)
     sound = message(packed=encode_batch(batches[0]), next_sequence=37)
     contents: list[bytes] = []
@@ -347,7 +347,7 @@ def test_random_bytes_are_always_refused(batches: list[ExperienceBatch]) -> None
 
 
 def test_repeating_server_is_refused(batches: list[ExperienceBatch]) -> None:
-    """What was received is not handed out again, even if the server sends it again."""
+    """Received experiences are not returned again, even if the server sends them again."""
     count = len(batches[0])
     first = message(packed=encode_batch(batches[0]), next_sequence=count)
     with hostile(lambda: iter([first, first, first])) as address, ExperienceConsumer(address) as consumer:

@@ -285,7 +285,7 @@ with open(out, "ab", buffering=0) as file:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
 def test_killed_clients_continue_where_they_were(tmp_path: Path) -> None:
-    """25 clients, each killed while it reads. What it had written down, but not its position yet, comes once more."""
+    """25 clients, each killed while it reads. Experiences written before the saved position was updated arrive once more."""
     out, path = tmp_path / "out.txt", tmp_path / "position.json"
     with ServerProcess(log={"folder": str(tmp_path / "log"), "durability": "normal"}) as server:
         server.play(num_envs=2, pause=0.002, height=6, width=6)
@@ -304,7 +304,7 @@ def test_killed_clients_continue_where_they_were(tmp_path: Path) -> None:
     assert set(range(max(found))) <= set(found) | {max(found)}  # no gap
     back = steps[steps != 1]
     assert len(back) <= 25
-    assert ((back <= 0) & (back >= -7)).all()  # at most the batch that was not acknowledged
+    assert ((back <= 0) & (back >= -7)).all()  # at most the unacknowledged batch
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def test_health_recovers_when_trouble_is_over(tmp_path: Path) -> None:
 
 
 def until(told: Iterator[health_pb2.HealthCheckResponse], status: int) -> None:
-    """Wait until a server tells this status; on a busy machine a healthy one seems to be stuck now and then."""
+    """Wait until a server reports this status; on a busy machine a healthy one may seem stuck at times."""
     while next(told).status != status:
         pass
 

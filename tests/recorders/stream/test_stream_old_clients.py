@@ -121,7 +121,7 @@ def test_client_with_higher_limit_gets_larger_messages() -> None:
             request = pb.StreamExperiencesRequest(batch_size=1000, max_message_bytes=10_000_000)
             (batch,) = ExperienceServiceStub(channel).StreamExperienceBatches(request)
         assert GRPC_DEFAULT < batch.ByteSize() < 10_000_000
-        for most in (10_000_000, 2**18):  # what the consumer of the package takes, it says
+        for most in (10_000_000, 2**18):  # the consumer of the package sends its limit
             with ExperienceConsumer(server.address, max_message_bytes=most) as consumer:
                 parts = list(consumer.stream_experiences(batch_size=300, follow=False, packed=False))
             assert same(parts[0].states(), game.states())
@@ -235,7 +235,7 @@ def ends(record: Any) -> None:
     record.done = True
 
 
-#: What a client may write into a whole move, and the name of the field that refuses it; "" where it is kept.
+#: Values that a client may write into a move, and the name of the refused field; "" where the value is kept.
 FIELDS: list[tuple[str, Callable[[Any], None]]] = [
     ("", put(experience_id="")),
     ("", put(game_id="another game", experience_id="")),

@@ -80,7 +80,7 @@ def test_tensors_are_built_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     """A client may ask for 1,000 experiences of boards of any size; 300 of these are 90 MB of tensors."""
     batch = record_game(1, 150, height=64, width=64)
     assert len(batch) == 300
-    batch.states()  # whatever is compiled is not to be counted
+    batch.states()  # compiles kernels, which must not be counted
     tracemalloc.start()
     try:
         count = sum(1 for _ in record_bytes(batch, False))
@@ -146,7 +146,7 @@ def test_records_are_split_by_bytes_and_none_is_lost() -> None:
 @pytest.mark.parametrize("full_actions", [False, True])
 @pytest.mark.parametrize("kind", ["two players", "padded torus", "eight players", "wide armies", "one seat"])
 def test_submitted_records_are_read_back_bit_for_bit(kind: str, full_actions: bool) -> None:
-    if kind == "padded torus":  # what a torus shows no plain board does: whatever differs is refused
+    if kind == "padded torus":  # plain boards cannot have the tensors of a torus: any difference is refused
         batch = games_of(kind)[0]
         result, kept, reasons = batch_of_records(records_of(batch, full_actions), batch)
         assert len(kept) + len(reasons) == len(batch)

@@ -91,7 +91,7 @@ class Authority:
         return paths
 
 
-# --- Who may call -----------------------------------------------------------------------------------------------------
+# --- Authorisation ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1", "192.168.1.1:50051"])
@@ -240,7 +240,7 @@ def test_random_bytes_get_a_status_and_change_nothing(server: ServerProcess) -> 
                     except Exception:  # bytes at random are none
                         request.Clear()
                     if request.follow:
-                        continue  # it would go on for ever
+                        continue  # it would never end
                 code, text = raw(channel, method, bytes(data))
                 assert "Exception" not in text
                 codes[code.name] = codes.get(code.name, 0) + 1

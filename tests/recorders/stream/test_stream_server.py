@@ -238,7 +238,7 @@ def test_statistics_are_correct_for_all_and_for_some_games(stub: ExperienceServi
 @pytest.mark.parametrize("block", [50, 65_536])
 @pytest.mark.checklist("B5")
 def test_statistics_stay_correct_while_games_are_added_and_removed(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a plain count of what a small buffer holds, over blocks that are summed up, joined and cut."""
+    """Compare with a plain count over a small buffer, with blocks that are summed, joined and cut."""
     monkeypatch.setattr("generals_env.recorders.stream.server.statistics.BLOCK", block)
     rng = np.random.default_rng(1)
     buffer = ReplayBuffer(700)
@@ -340,7 +340,7 @@ def test_compression_is_reported_with_its_ratio(stub: ExperienceServiceStub) -> 
     assert [float(one.metadata["ratio"]) for one in packed] == pytest.approx(
         [plain / small for plain, small in sizes], rel=0.01
     )
-    # Of all together: what others have asked for may have left a small piece between large ones.
+    # In total: requests of other tests may have left a small piece between large ones.
     assert sum(plain for plain, _ in sizes) > 4 * sum(small for _, small in sizes)
 
 
@@ -469,7 +469,7 @@ def test_consumer_behind_buffer_gets_number_of_lost_experiences() -> None:
         assert next(stub.StreamExperienceBatches(ask())).missed == 0  # the request did not ask for those
         server.tell("clear")
         again = ask(resume=True, from_sequence=77)
-        assert list(stub.StreamExperienceBatches(again)) == []  # nothing is there to be told with
+        assert list(stub.StreamExperienceBatches(again)) == []  # no message is left that could report it
         server.write(GAMES[0].slice(0, 5).compact())
         assert [(message.missed, message.next_sequence) for message in stub.StreamExperienceBatches(again)] == [(403, 485)]
 

@@ -25,7 +25,7 @@ SHAPED = replace(GAME, recipe=Recipe(shaping=(Shaping(0.9, land=1.5),)))
 
 
 def check(statistics: Statistics, held: ExperienceBatch, some: frozenset[str] = frozenset()) -> None:
-    """Compare an answer with a plain count of what is held."""
+    """Compare an answer with a plain count of the held experiences."""
     games = Counter(held.game_id.tolist())
     mine = held.select(np.isin(held.game_id, list(some))) if some else held
     told = statistics.answer(some)
@@ -42,7 +42,7 @@ def check(statistics: Statistics, held: ExperienceBatch, some: frozenset[str] = 
 
 
 class Counting(ReplayBuffer):
-    """A buffer that counts the experiences that it hands out."""
+    """A buffer that counts the experiences that it returns."""
 
     handed_out = 0
 

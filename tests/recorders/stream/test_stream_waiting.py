@@ -29,11 +29,11 @@ GAME = record_game(1, 60, height=6, width=7)
 
 
 class Played(ReplayBuffer):
-    """A buffer whose time passes only while a reader waits for experience; what is due by then is written.
+    """A buffer with a clock that advances only while a reader waits; batches due by then are written.
 
     Attributes:
         now: Seconds.
-        due: When to write what; the last comes first.
+        due: Times and batches to write, in reverse order.
     """
 
     def __init__(self, *due: tuple[float, ExperienceBatch]) -> None:
@@ -49,7 +49,7 @@ class Played(ReplayBuffer):
 
     def passing(self, seconds: float, look: Callable[[], Any]) -> Any:
         """Let time pass until ``look`` finds something, and return it; None if it finds nothing in so many seconds."""
-        end = self.now + max(seconds, 1e-5)  # no clock stands still
+        end = self.now + max(seconds, 1e-5)  # the clock always advances
         while True:
             while self.due and 1000 + self.due[-1][0] <= self.now:
                 self.write(self.due.pop()[1])
@@ -114,7 +114,7 @@ def sooner(options: Any, **other: int) -> tuple[tuple[str, int], ...]:
 
 @pytest.fixture
 def relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ReplayBuffer, ExperienceServer, TcpProxy]]:
-    """Return a buffer, its server, and a relay to it; both ends look after each other every second."""
+    """Return a buffer, its server, and a relay to it; both ends ping each other every second."""
     monkeypatch.setattr(server, "KEEPALIVE", sooner(server.KEEPALIVE))
     monkeypatch.setattr(channel, "KEEPALIVE", sooner(channel.KEEPALIVE))
     buffer = ReplayBuffer(1000)

@@ -19,7 +19,7 @@ from generals_env.recorders import ExperienceServer, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.stream.server import health, warm_up
 
-#: A process that lists what kernels are compiled for before and after a server was used in all ways, over the source named.
+#: A process that lists compiled signatures before and after all calls of a server over the named source.
 USED = """
 import gc, sys
 from pathlib import Path

@@ -26,7 +26,7 @@ def trainer(path: Path, seed: int = 1) -> DistributedTrainer:
 
 
 def arrays(content: Any) -> Any:
-    """Return a checkpoint's content as what ``same`` compares."""
+    """Return the contents of a checkpoint for ``same``."""
     if isinstance(content, torch.Tensor):
         return content.numpy()
     if isinstance(content, dict):
@@ -138,7 +138,7 @@ def test_checkpoint_is_a_file_that_torch_loads(saved: Path) -> None:
 
 
 def test_checkpoint_of_earlier_version_loads_and_its_damage_is_detected(saved: Path) -> None:
-    """Earlier versions wrote what ``torch.save`` gives; zip archives hold a checksum of each part."""
+    """Earlier versions wrote files of ``torch.save``; zip archives hold a checksum of each part."""
     content = load_checkpoint(saved)
     torch.save(content, saved)
     data = saved.read_bytes()
@@ -152,6 +152,6 @@ def test_checkpoint_of_earlier_version_loads_and_its_damage_is_detected(saved: P
             found = load_checkpoint(saved)
         except StorageError:
             noticed += 1
-        else:  # padding, or what readers do not look at
+        else:  # padding, or bytes that readers ignore
             assert same(arrays(found), arrays(content)), bit
     assert noticed > 200

@@ -315,7 +315,7 @@ def test_killed_trainer_and_killed_server_continue(tmp_path: Path) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trainer:
             assert trainer.stdout is not None
             begun, held = json.loads(trainer.stdout.readline())
-            assert begun >= steps - 2  # what the last line told of had been saved before
+            assert begun >= steps - 2  # the step in the last line had been saved before
             assert held >= 200
             for _ in range(3):
                 steps, held = json.loads(trainer.stdout.readline())
@@ -367,7 +367,7 @@ def test_server_may_be_away_for_a_while(batches: list[ExperienceBatch], tmp_path
         with DistributedTrainer(consumer, network(), config=SMALL) as trainer:
             trainer.train(1)
             server.kill()
-            trainer.train(3)  # it has enough to go on with
+            trainer.train(3)  # it has enough to continue
             with ServerProcess(log=log, address=server.address) as back:
                 for batch in batches[4:]:
                     back.write(batch)
