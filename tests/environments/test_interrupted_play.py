@@ -205,7 +205,7 @@ def test_slow_pieces_become_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pieces[-1] == MIN_STRETCH
 
 
-def test_handler_that_does_not_raise_lets_play_continue() -> None:
+def test_handler_that_does_not_raise_continues_the_play() -> None:
     venv = generals_env.make_vec(4, threads=1, **SMALL)
     venv.reset(seed=1)
     told: list[int] = []

@@ -98,7 +98,7 @@ def test_deferred_calls_every_handler_of_program_once() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.getsignal(signal.SIGTERM) is tell
 
 
-def test_handler_that_does_not_raise_lets_program_continue() -> None:
+def test_handler_that_does_not_raise_continues_the_program() -> None:
     seen: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     with deferred():

@@ -316,7 +316,7 @@ def test_files_open_without_pickle(tmp_path: Path) -> None:
         assert archive["game_ids"].dtype.kind == "U"
 
 
-def test_same_game_gives_same_bytes_whatever_was_in_memory(tmp_path: Path) -> None:
+def test_same_game_gives_same_bytes_despite_former_memory_contents(tmp_path: Path) -> None:
     contents = []
     for fill in (1, 2):
         junk = [np.full(size, fill, np.uint8) for size in range(1000, 200_000, 1000)]
