@@ -1,4 +1,4 @@
-"""What all tests share: a folder for compiled kernels, and the ground truth beside the checkout."""
+"""Fixtures of all tests: a folder for compiled kernels, and the ground truth beside the checkout."""
 
 from __future__ import annotations
 

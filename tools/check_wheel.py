@@ -21,7 +21,7 @@ from types import SimpleNamespace
 PACKAGES = ("generals_env", "recorders", "wrappers")
 #: Tests that read the source files of the packages, or git's list of files.
 CHECKOUT_ONLY = ("test_distribution", "test_kernel_cache", "test_package", "test_repository")
-CHECKOUT_ONLY_NAME = "test_generated_code_is_that_of_the_proto"
+CHECKOUT_ONLY_NAME = "test_generated_code_equals_that_of_proto"
 
 
 class Environment(venv.EnvBuilder):

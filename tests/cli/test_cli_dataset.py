@@ -1,4 +1,4 @@
-"""``generals-env dataset`` tells what there is, shows it, finds what is wrong with it, and converts it."""
+"""Tests ``generals-env dataset``: info, head, stats, convert and verify, and their errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def failed(*arguments: object) -> str:
     return result.output.replace("\n", "")
 
 
-def test_info_tells_what_there_is(place: Path) -> None:
+def test_info_prints_summary_of_dataset(place: Path) -> None:
     output = run("dataset", "info", place)
     dataset = open_dataset(place)
     for text in (
@@ -53,14 +53,14 @@ def test_info_tells_what_there_is(place: Path) -> None:
     assert "≥ 0" in run("dataset", "info", place)
 
 
-def test_head_shows_the_first_experiences(place: Path, batches: list[ExperienceBatch]) -> None:
+def test_head_prints_first_experiences(place: Path, batches: list[ExperienceBatch]) -> None:
     output = run("dataset", "head", place, "-n", 50)
     assert output.count("run-000000") == 50
     assert re.search(r"\d,\d (up|down|left|right)", output)
     assert "run-000001" in run("dataset", "head", place, "--count", 10_000)
 
 
-def test_stats_counts_everything(place: Path, batches: list[ExperienceBatch]) -> None:
+def test_stats_counts_all_experiences(place: Path, batches: list[ExperienceBatch]) -> None:
     whole = ExperienceBatch.concat(batches)
     output = run("dataset", "stats", place)
     passes = int((whole.action == 8 * 6 * 7).sum())
@@ -76,21 +76,21 @@ def test_stats_counts_everything(place: Path, batches: list[ExperienceBatch]) ->
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_convert_brings_everything_into_another_format(form: str, place: Path, tmp_path: Path) -> None:
+def test_convert_writes_all_experiences_in_other_format(form: str, place: Path, tmp_path: Path) -> None:
     output = run("dataset", "convert", place, tmp_path / form, "--format", form, "--naming", "games")
     assert f"{open_dataset(place).experiences:,}" in output
     assert key(everything(tmp_path / form)) == key(everything(place))
     assert {file.format for file in open_dataset(tmp_path / form).files} == {form}
 
 
-def test_convert_goes_to_s3_and_back(place: Path, tmp_path: Path, s3: str) -> None:
+def test_convert_reads_and_writes_s3(place: Path, tmp_path: Path, s3: str) -> None:
     run("dataset", "convert", place, s3, "--format", "parquet")
     run("dataset", "verify", s3)
     run("dataset", "convert", s3, tmp_path / "back", "--format", "npz")
     assert key(everything(tmp_path / "back")) == key(everything(place))
 
 
-def test_a_dataset_is_not_converted_onto_itself(place: Path) -> None:
+def test_convert_refuses_its_own_source_as_target(place: Path) -> None:
     result = runner.invoke(app, ["dataset", "convert", str(place), f"{place}/../set"])
     assert result.exit_code == 2
     assert "expected another place than the source" in result.output.replace("\n", "")
@@ -111,7 +111,7 @@ def test_verify_finds_damage_and_repairs_it(place: Path, tmp_path: Path) -> None
     assert len(everything(place)) == len(everything(tmp_path / "rest"))
 
 
-def test_logs_are_looked_at_too(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_info_and_verify_accept_logs(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with ExperienceLog(tmp_path / "log") as log:
         for batch in batches:
             log.write(batch)
@@ -129,7 +129,7 @@ def test_logs_are_looked_at_too(batches: list[ExperienceBatch], tmp_path: Path) 
     run("dataset", "verify", tmp_path / "log")
 
 
-def test_nothing_is_an_error_of_one_line(tmp_path: Path) -> None:
+def test_empty_dataset_gives_one_line_error(tmp_path: Path) -> None:
     result = runner.invoke(app, ["dataset", "info", str(tmp_path)])
     assert isinstance(result.exception, OSError)
     assert "path: expected a folder with files of experience" in str(result.exception)

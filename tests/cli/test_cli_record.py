@@ -1,4 +1,4 @@
-"""The command line does what it says, and says what went wrong in one line."""
+"""Tests the commands ``demo``, ``record`` and ``replay``: recorded games, output, exit status and one-line errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def endings(folder: Path) -> Counter[str]:
     return ends
 
 
-def test_demo_records_whole_games_and_draws_one_that_is_won(tmp_path: Path) -> None:
+def test_demo_records_whole_games_and_renders_a_won_one(tmp_path: Path) -> None:
     output = run("demo", "--out", tmp_path, "--games", 5)
     [folder] = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert list(endings(folder).values()) == [2] * 5
@@ -52,7 +52,7 @@ def test_demo_records_whole_games_and_draws_one_that_is_won(tmp_path: Path) -> N
         assert gif.n_frames > 20
 
 
-def test_record_takes_a_policy_a_player_and_is_reproducible(tmp_path: Path) -> None:
+def test_record_with_policy_per_player_is_reproducible(tmp_path: Path) -> None:
     boards = []
     for name in ("a", "b"):
         options = ["--players", 3, "--height", 8, "--width", 9, "--max-turns", 80, "--games", 2, "--seed", 5]
@@ -63,7 +63,7 @@ def test_record_takes_a_policy_a_player_and_is_reproducible(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 7, 100])
-def test_record_plays_as_many_games_at_once_as_it_is_told(at_once: int, tmp_path: Path) -> None:
+def test_record_plays_given_number_of_games_at_once(at_once: int, tmp_path: Path) -> None:
     options = ["--games", 7, "--height", 6, "--width", 6, "--max-turns", 150, "--parallel-games", at_once]
     output = run("record", tmp_path, *options, "--policies", "expander,random", "--naming", "games")
     assert list(endings(tmp_path).values()) == [2] * 7
@@ -75,7 +75,7 @@ def test_record_plays_as_many_games_at_once_as_it_is_told(at_once: int, tmp_path
     assert set(first_turns.values()) == {0}
 
 
-def test_games_at_once_fit_into_memory() -> None:
+def test_number_of_parallel_games_fits_into_memory() -> None:
     assert games_at_once(2000, 2, 20 * 20) == 512
     assert games_at_once(3, 2, 20 * 20) == 3
     assert 1 < games_at_once(2000, 16, 64 * 64) < 100
@@ -118,7 +118,7 @@ def play_briefly(sink: Any, **options: Any) -> None:
             env.play(50, ("expander", "random"))
 
 
-def test_the_games_that_begin_first_are_kept_whole() -> None:
+def test_record_keeps_first_started_games_whole() -> None:
     everything, some = Kept(), Kept()
     play_briefly(everything)
     whole = WholeGames(some, 8)
@@ -132,7 +132,7 @@ def test_the_games_that_begin_first_are_kept_whole() -> None:
     assert sum(whole.endings.values()) == 8
 
 
-def test_a_batch_that_was_refused_counts_once() -> None:
+def test_refused_batch_is_counted_once() -> None:
     calm, refusing = Kept(), Kept(refusals=2)
     whole, after_refusals = WholeGames(calm, 8), WholeGames(refusing, 8)
     play_briefly(whole)
@@ -142,7 +142,7 @@ def test_a_batch_that_was_refused_counts_once() -> None:
     assert after_refusals.endings == whole.endings
 
 
-def test_the_picture_is_of_a_game_that_is_won() -> None:
+def test_demo_picture_shows_a_won_game() -> None:
     whole = WholeGames(Kept(), 8, picture=True)
     play_briefly(whole)
     assert whole.endings["player_0"] > 0
@@ -154,7 +154,7 @@ def test_the_picture_is_of_a_game_that_is_won() -> None:
     assert 2 < len(turns) <= 21
 
 
-def test_wins_draws_and_games_cut_off_are_told_apart(tmp_path: Path) -> None:
+def test_wins_draws_and_truncated_games_are_counted_separately(tmp_path: Path) -> None:
     sink = Kept()
     played = WholeGames(sink, 4)
     env = ExperienceRecorder(generals_env.parallel_env(map=DUEL, max_turns=2), played)
@@ -174,14 +174,14 @@ def test_wins_draws_and_games_cut_off_are_told_apart(tmp_path: Path) -> None:
         assert row in table
 
 
-def test_record_tells_of_games_that_were_cut_off(tmp_path: Path) -> None:
+def test_record_reports_truncated_games(tmp_path: Path) -> None:
     output = run("record", tmp_path, "--games", 3, "--height", 6, "--width", 6, "--max-turns", 5)
     assert "cut off │ 3" in output
     assert "draws │ 0" in output
     assert "no game was won" in output
 
 
-def test_compilation_that_takes_long_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_compilation_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with compiling():
         pass
     assert capsys.readouterr().out == ""
@@ -193,13 +193,13 @@ def test_compilation_that_takes_long_is_announced(monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().out == "compiling kernels, on the first run only: takes about a minute\n"
 
 
-def test_replay_shows_how_games_end() -> None:
+def test_replay_prints_results_of_games() -> None:
     output = run("replay", DATA / "B5--zeFUe.json.gz")
     for word in ("B5--zeFUe", "23x23", "703", "player_6"):
         assert word in output
 
 
-def test_replay_records_a_folder_and_reports_what_it_skips(tmp_path: Path) -> None:
+def test_replay_records_folder_and_reports_skipped_files(tmp_path: Path) -> None:
     output = run("replay", DATA, "--out", tmp_path / "set", "--gif", tmp_path / "game.gif")
     assert "13 games" in output
     assert "skipped" in output
@@ -208,14 +208,14 @@ def test_replay_records_a_folder_and_reports_what_it_skips(tmp_path: Path) -> No
     assert (tmp_path / "game.gif").stat().st_size > 10_000
 
 
-def test_nothing_to_replay_is_a_failure(tmp_path: Path) -> None:
+def test_replay_without_readable_files_fails(tmp_path: Path) -> None:
     (tmp_path / "broken.gior").write_bytes(b"broken")
     result = runner.invoke(app, ["replay", str(tmp_path)])
     assert result.exit_code == 1
     assert "skipped" in result.output
 
 
-def test_wrong_number_of_policies(tmp_path: Path) -> None:
+def test_wrong_number_of_policies_is_refused(tmp_path: Path) -> None:
     result = runner.invoke(app, ["record", str(tmp_path), "--policies", "random,random,random"])
     assert result.exit_code == 2
     assert "expected one policy or 2, got 3" in result.output

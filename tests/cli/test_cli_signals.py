@@ -1,4 +1,4 @@
-"""Signals that end a command: what was recorded is written, the status tells of the signal, and there is no traceback."""
+"""Tests signals that end a command: recorded games are written, the exit status names the signal, no traceback is printed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMIT = 400.0  # seconds; kernels may have to be compiled first
 PLAYING = rb"playing.* [1-9]\d*/"
 
 
-#: Makes the terminal the one of this session, and signals what they are in a shell, before the command takes over.
+#: Makes the terminal that of this session and resets signals as in a shell, before the command starts.
 BEGIN = """
 import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -41,11 +41,11 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 class Terminal:
-    """A command that runs in a terminal of its own.
+    """Runs a command in its own terminal.
 
     Attributes:
         process: The command.
-        shown: What it has shown so far.
+        shown: Its output so far.
     """
 
     def __init__(self, *command: object) -> None:
@@ -61,7 +61,7 @@ class Terminal:
         os.close(slave)
 
     def read(self) -> bool:
-        """Read what is shown; return False at the end."""
+        """Read output; return False at its end."""
         try:
             if select.select([self.master], [], [], 0.1)[0]:
                 data = os.read(self.master, 65536)
@@ -104,7 +104,7 @@ def record(out: Path, *options: object) -> tuple[object, ...]:
 
 
 def count(place: Path) -> int:
-    """Return how many experiences there are, after a look at whether all is whole."""
+    """Check that all files are whole, and return the number of experiences."""
     report = verify_dataset(place)
     assert report.ok
     assert (report.unindexed, report.gaps, report.repeats, report.leftovers) == ([], {}, {}, [])
@@ -114,7 +114,7 @@ def count(place: Path) -> int:
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["TERM", "INT", "HUP"]
 )
-def test_record_writes_what_it_has_recorded_when_a_signal_ends_it(number: int, status: int, tmp_path: Path) -> None:
+def test_record_writes_recorded_games_when_signal_ends_it(number: int, status: int, tmp_path: Path) -> None:
     with terminal(*record(tmp_path / "out", "--format", "games")) as shell:
         shell.wait_for(PLAYING)
         shell.process.send_signal(number)
@@ -126,16 +126,16 @@ def test_record_writes_what_it_has_recorded_when_a_signal_ends_it(number: int, s
     assert b"Traceback" not in shell.shown
 
 
-def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
+def test_simultaneous_signals_act_as_one(tmp_path: Path) -> None:
     with terminal(*record(tmp_path / "out")) as shell:
         shell.wait_for(PLAYING)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
             shell.process.send_signal(number)
-        assert shell.status() in (143, 129)  # whichever comes first
+        assert shell.status() in (143, 129)  # the first of them
     assert count(tmp_path / "out") > 0
 
 
-def test_a_terminal_that_closes_loses_nothing(tmp_path: Path) -> None:
+def test_closed_terminal_loses_no_experiences(tmp_path: Path) -> None:
     shell = Terminal(*record(tmp_path / "out"))
     try:
         shell.wait_for(PLAYING)
@@ -147,7 +147,7 @@ def test_a_terminal_that_closes_loses_nothing(tmp_path: Path) -> None:
     assert count(tmp_path / "out") > 0
 
 
-#: Runs the command line, and sends a signal when a few batches are written: a bar that shows so may come too late.
+#: Runs the command line and sends a signal after a few written batches: the progress bar may be too late.
 SIGNALLED = """
 import signal
 from generals_env.cli import main
@@ -166,7 +166,7 @@ main()
 """
 
 
-def test_convert_ends_with_whole_files(tmp_path: Path) -> None:
+def test_convert_leaves_whole_files_when_signal_ends_it(tmp_path: Path) -> None:
     with ExperienceRecorder(
         make_vec(8, height=8, width=8, max_turns=40), DatasetWriter(tmp_path / "many", max_file_bytes=1)
     ) as env:
@@ -212,7 +212,7 @@ with EndingSignals() as signals:
 """
 
 
-def test_a_signal_waits_for_the_end_of_a_compilation() -> None:
+def test_signal_waits_for_end_of_compilation() -> None:
     done = subprocess.run([sys.executable, "-c", COMPILING], capture_output=True, text=True, check=False, timeout=LIMIT)
     lines = done.stdout.splitlines()
     assert lines[:2] == ["compiling", "after the signal"], done.stderr
@@ -232,12 +232,12 @@ with EndingSignals(), ending_at_once():
 """
 
 
-def test_a_signal_ends_the_process_at_once_where_nothing_can_be_lost() -> None:
+def test_signal_ends_process_at_once_if_nothing_can_be_lost() -> None:
     done = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, check=False, timeout=LIMIT)
     assert (done.returncode, done.stdout, done.stderr) == (143, "begun\n", "")
 
 
-def test_signals_that_are_ignored_stay_ignored() -> None:
+def test_ignored_signals_stay_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
     try:
         with EndingSignals() as signals:
@@ -258,7 +258,7 @@ def served(*options: Any) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_serve_stops_in_good_order(number: int, tmp_path: Path) -> None:
+def test_serve_stops_cleanly_on_signal(number: int, tmp_path: Path) -> None:
     with terminal(*served("--log", tmp_path / "log")) as shell:
         shell.wait_for(rb"serving at")
         shell.process.send_signal(number)

@@ -1,6 +1,6 @@
-"""The batch keeps tensors and masks by writing only what changed; here everything is written anew and compared, bit for bit.
+"""Tests the incremental tensors and masks of a batch against oracles that compute them anew each turn, bit for bit.
 
-Two oracles: the kernels that rewrite (``engine.simulation.single_game.play_turn``), and the second implementation in
+Two oracles: the kernels that rewrite everything (``engine.simulation.single_game.play_turn``), and the second implementation in
 ``naive.py``.
 """
 
@@ -41,7 +41,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 def batch_on(boards: Boards, max_turns: int, channels: int, reward: RewardConfig) -> Batch:
-    """Return a batch whose games begin with the boards."""
+    """Return a batch of games that begin with the boards."""
     none = np.zeros(4, np.int64), np.zeros(3, np.float64)
     batch = Batch(copy_boards(boards), reward.weights(), max_turns, *none, template=boards, channels=channels)
     assert batch.reset(np.ones(len(boards.owner), np.bool_))
@@ -49,7 +49,7 @@ def batch_on(boards: Boards, max_turns: int, channels: int, reward: RewardConfig
 
 
 def rewritten(boards: Boards, b: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return tensors and masks of all players of a board, written anew."""
+    """Return tensors and masks of all players of a board, computed from scratch."""
     players, tiles = boards.players.shape[1], boards.owner.shape[1]
     tensors, masks = np.empty((players, channels, tiles), np.float32), np.empty((players, 8 * tiles + 1), np.int8)
     visible = np.empty(tiles, np.uint32)
@@ -61,7 +61,7 @@ def rewritten(boards: Boards, b: int, channels: int) -> tuple[np.ndarray, np.nda
 
 
 def assert_follows(batch: Batch, happened: Counter[str]) -> None:
-    """Check views and sets of every board against a look at the whole board."""
+    """Check views and sets of every board against those computed from the whole board."""
     boards, sets = batch.boards, batch.sets
     channels = batch.views.observations.shape[2]
     for b in range(len(boards.owner)):
@@ -90,7 +90,7 @@ def tiles_in(rows: np.ndarray, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [9, 21])
-def test_odd_boards_are_followed(channels: int) -> None:
+def test_batch_agrees_with_oracle_on_odd_boards(channels: int) -> None:
     happened: Counter[str] = Counter()
 
     @settings(max_examples=400, deadline=None)
@@ -163,7 +163,7 @@ def test_odd_boards_are_followed(channels: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-def test_long_games_are_followed(number: int) -> None:
+def test_batch_agrees_with_oracle_in_long_games(number: int) -> None:
     """Whole games, one after the other, with both policies, illegal actions, and resets in between."""
     happened: Counter[str] = Counter()
     rng = np.random.default_rng(number)
@@ -192,7 +192,7 @@ def test_long_games_are_followed(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-def test_playing_inside_the_kernel_is_the_same_as_step_by_step(number: int) -> None:
+def test_play_in_kernel_equals_play_step_by_step(number: int) -> None:
     names = [
         ("random", "expander")[player % 2] for player in range(generals_env.GameConfig.from_options(**KINDS[number]).players)
     ]
@@ -218,7 +218,7 @@ def test_playing_inside_the_kernel_is_the_same_as_step_by_step(number: int) -> N
 
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
-def test_policies_choose_the_same_from_sets_and_from_observations(number: int) -> None:
+def test_policies_choose_same_moves_from_sets_and_from_observations(number: int) -> None:
     venv = generals_env.make_vec(4, copy=False, threads=1, **KINDS[number])
     venv.reset(seed=number)
     batch, players = venv.batch, venv.config.players

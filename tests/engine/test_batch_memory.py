@@ -1,4 +1,4 @@
-"""What many games take of memory, and that it stays so."""
+"""Tests the memory of large batches: its size, and that it does not grow over time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(games, peak() - before)
 """
 
 
-def test_ten_million_turns_do_not_grow_in_memory() -> None:
+def test_memory_does_not_grow_over_ten_million_turns() -> None:
     pytest.importorskip("resource", reason="the system does not tell a process's peak of memory")
     done = subprocess.run([sys.executable, "-c", LONG_RUN], capture_output=True, text=True, timeout=PATIENCE, check=True)
     games, growth = map(int, done.stdout.split())
@@ -47,7 +47,7 @@ def test_ten_million_turns_do_not_grow_in_memory() -> None:
 @pytest.mark.parametrize(
     ("size", "players", "layout"), [(10, 2, "standard"), (20, 2, "standard"), (20, 2, "full"), (23, 8, "standard")]
 )
-def test_a_game_takes_little_more_than_what_is_handed_out(size: int, players: int, layout: str) -> None:
+def test_memory_of_game_is_little_more_than_its_returned_arrays(size: int, players: int, layout: str) -> None:
     count = 16
     batch = generals_env.make_vec(count, height=size, width=size, players=players, observation=layout).batch
     outcome = batch.outcome

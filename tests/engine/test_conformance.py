@@ -1,4 +1,4 @@
-"""Games of people and of the official code, every turn: ground truth that this package did not write."""
+"""Tests every turn of games of people and of the official code: ground truth that this package did not write."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_rare_rules_agree_at_every_turn(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", found("gior/*.gior"))
-def test_the_binary_format_says_the_same_as_json(file: Path) -> None:
+def test_binary_format_equals_json(file: Path) -> None:
     binary, plain = replay.read(file), replay.read(CONFORMANCE / "replays" / f"{file.stem}.json.gz")
     np.testing.assert_array_equal(binary.moves, plain.moves)
     np.testing.assert_array_equal(binary.events, plain.events)
@@ -75,8 +75,8 @@ def test_the_binary_format_says_the_same_as_json(file: Path) -> None:
 
 
 @pytest.mark.parametrize("case", json.loads((DATA / "expected.json").read_text()), ids=lambda case: case["file"])
-def test_the_games_that_the_repository_carries(case: dict[str, Any]) -> None:
-    # Public games: checksums from the official rules core. Games of this package: what it played when they were made.
+def test_games_in_repository_agree_at_every_turn(case: dict[str, Any]) -> None:
+    # Public games: checksums from the official rules core. Games of this package: checksums from when they were made.
     digest = hashlib.sha256()
     for turn in replay.read(DATA / case["file"]).play():
         digest.update(state_bytes(turn))

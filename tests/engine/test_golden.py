@@ -1,4 +1,4 @@
-"""Tensors, masks and rewards against those that the original server computed (bit for bit; rewards to 1e-6)."""
+"""Tests tensors, masks and rewards against those computed by the original server (bit for bit; rewards to 1e-6)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def players(transitions: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any],
             yield transition, player, before, after
 
 
-def test_tensors_equal_the_originals(transitions: list[dict[str, Any]]) -> None:
+def test_tensors_equal_originals(transitions: list[dict[str, Any]]) -> None:
     compared = 0
     for transition, player, before, after in players(transitions):
         for state, boards, key in ((transition["prev"], before, "state_nz"), (transition["curr"], after, "next_nz")):
@@ -56,7 +56,7 @@ def test_tensors_equal_the_originals(transitions: list[dict[str, Any]]) -> None:
     assert compared == 5164
 
 
-def test_masks_equal_the_originals(transitions: list[dict[str, Any]]) -> None:
+def test_masks_equal_originals(transitions: list[dict[str, Any]]) -> None:
     compared = dead = 0
     for transition, player, before, _ in players(transitions):
         expected = player["mask_serializer_order"]
@@ -77,7 +77,7 @@ def test_masks_equal_the_originals(transitions: list[dict[str, Any]]) -> None:
     assert (compared > 1000, dead) == (True, 7)
 
 
-def test_rewards_equal_the_originals(transitions: list[dict[str, Any]]) -> None:
+def test_rewards_equal_originals(transitions: list[dict[str, Any]]) -> None:
     assert tuple(RewardConfig.__dataclass_fields__) == WEIGHTS
     weights = RewardConfig.original().weights()
     decided = 0

@@ -1,6 +1,6 @@
-"""Tensors, masks and rewards against numbers in the repository that were worked out without the package: ``make_golden.py``.
+"""Tests tensors, masks and rewards against the golden file that ``make_golden.py`` computes without the package.
 
-What the original server computed is compared in ``test_golden.py``, where it is at hand.
+``test_golden.py`` compares with results of the original server where they are available.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def boards_of(game: dict[str, Any]) -> Boards:
     return boards
 
 
-def test_golden_file_is_what_the_plain_rules_give() -> None:
+def test_golden_file_equals_output_of_naive_rules() -> None:
     assert json.loads(json.dumps(make_golden.golden())) == GAMES
 
 
-def test_golden_file_is_made_without_the_package() -> None:
+def test_golden_file_is_generated_without_the_package() -> None:
     script = """
 from support import make_golden
 import sys
@@ -87,7 +87,7 @@ print([name for name in sys.modules if name.split('.')[0] in ('generals_env', 'n
     assert done.stdout.strip() == "[]"
 
 
-def test_golden_games_hold_what_is_rare() -> None:
+def test_golden_games_contain_rare_cases() -> None:
     turns = [turn for game in GAMES for turn in game["turns"]]
     earned = [reward for turn in turns for reward in turn["rewards"]["original"]]
     assert (max(earned), min(earned)) == (pytest.approx(2.56, abs=0.01), -1.0)
@@ -99,7 +99,7 @@ def test_golden_games_hold_what_is_rare() -> None:
 
 
 @EACH
-def test_kernels_give_the_golden_tensors_and_masks(game: dict[str, Any]) -> None:
+def test_kernels_give_golden_tensors_and_masks(game: dict[str, Any]) -> None:
     boards, (height, width) = boards_of(game), size(game)
     visible, cells = np.empty(height * width, np.uint32), np.empty((9, height * width), np.float32)
     legal = np.empty(8 * height * width + 1, np.int8)
@@ -113,7 +113,7 @@ def test_kernels_give_the_golden_tensors_and_masks(game: dict[str, Any]) -> None
 
 
 @EACH
-def test_kernels_give_the_golden_turns_and_rewards(game: dict[str, Any]) -> None:
+def test_kernels_give_golden_turns_and_rewards(game: dict[str, Any]) -> None:
     boards = boards_of(game)
     for number, turn in enumerate(game["turns"]):
         played = Boards._make(array[number : number + 1].copy() for array in boards)
@@ -133,7 +133,7 @@ def test_kernels_give_the_golden_turns_and_rewards(game: dict[str, Any]) -> None
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("face", [generals_env.parallel_env, generals_env.make])
 @EACH
-def test_environments_give_what_is_golden(game: dict[str, Any], face: Any, weights: str) -> None:
+def test_environments_give_golden_values(game: dict[str, Any], face: Any, weights: str) -> None:
     env = face(**options(game, weights))
     result = env.reset(seed=1)
     views = result[0] if result else {agent: env.observe(agent) for agent in env.agents}
@@ -156,7 +156,7 @@ def test_environments_give_what_is_golden(game: dict[str, Any], face: Any, weigh
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 @EACH
-def test_vector_environment_gives_what_is_golden(game: dict[str, Any], weights: str) -> None:
+def test_vector_environment_gives_golden_values(game: dict[str, Any], weights: str) -> None:
     venv = generals_env.make_vec(2, autoreset_mode=AutoresetMode.DISABLED, **options(game, weights))
     views, _ = venv.reset(seed=1)
     for turn, before in zip(game["turns"], game["boards"], strict=False):
@@ -174,7 +174,7 @@ def test_vector_environment_gives_what_is_golden(game: dict[str, Any], weights: 
 
 
 @EACH
-def test_records_give_what_is_golden(game: dict[str, Any]) -> None:
+def test_records_give_golden_values(game: dict[str, Any]) -> None:
     batches = Memory()
     env = ExperienceRecorder(generals_env.parallel_env(**options(game, "original")), batches)
     env.reset(seed=1)
@@ -198,7 +198,7 @@ def test_records_give_what_is_golden(game: dict[str, Any]) -> None:
         assert told == (turn["illegal"][player], turn["terminated"][player], turn["truncated"][player])
 
 
-#: A board, and what player_0 sees of it, by hand: the channels, a character a tile (armies in thousandths).
+#: A board and the channels that player_0 observes, derived by hand: one character per tile (armies in thousandths).
 BY_HAND = "A . # B\n. $7 . .\n. . . .\n. s . ."
 CHANNELS = [
     "1000 0000 0000 0000",  # own army
@@ -213,7 +213,7 @@ CHANNELS = [
 ]
 
 
-def test_channels_and_masks_are_those_worked_out_by_hand() -> None:
+def test_channels_and_masks_equal_values_derived_by_hand() -> None:
     env = generals_env.parallel_env(map=BY_HAND)
     views, _ = env.reset(seed=1)
     expected = np.array([[list(row) for row in channel.split()] for channel in CHANNELS], np.float32)
@@ -224,7 +224,7 @@ def test_channels_and_masks_are_those_worked_out_by_hand() -> None:
         views, *_ = env.step({"player_0": 128, "player_1": 128})
     expected[0, 0, 0] = np.float32(0.002)
     assert same(views["player_0"]["observation"], expected)
-    # Down (1) and right (3) from tile 0; the same with half of the men, 64 further; the pass.
+    # Down (1) and right (3) from tile 0; the same with half of the army, 64 further; the pass.
     assert np.flatnonzero(views["player_0"]["action_mask"]).tolist() == [1, 3, 65, 67, 128]
     views, rewards, *_ = env.step({"player_0": 3, "player_1": 128})
     assert rewards == {"player_0": 0.0, "player_1": 0.0}
@@ -235,7 +235,7 @@ def test_channels_and_masks_are_those_worked_out_by_hand() -> None:
     assert same(views["player_0"]["observation"], expected)
 
 
-def test_rewards_of_the_original_are_those_worked_out_by_hand() -> None:
+def test_original_rewards_equal_values_derived_by_hand() -> None:
     env = generals_env.parallel_env(map=BY_HAND, reward=RewardConfig.original())
     env.reset(seed=1)
     for _ in range(2):
@@ -246,7 +246,7 @@ def test_rewards_of_the_original_are_those_worked_out_by_hand() -> None:
 
 
 @EACH
-def test_stream_takes_golden_tensors_as_records(game: dict[str, Any]) -> None:
+def test_stream_accepts_golden_tensors_as_records(game: dict[str, Any]) -> None:
     """As a client of the original submits them: tensors, without a board."""
     accepted = 0
     for number, turn in enumerate(game["turns"]):

@@ -1,4 +1,4 @@
-"""Compiled kernels are kept between processes, and never used for other sources than those that they were compiled from.
+"""Tests the cache of compiled kernels: it is kept between processes and never used for other sources.
 
 Each test runs processes over a copy of the package, to which two small kernels are added that call a function of another file.
 """
@@ -23,7 +23,7 @@ from support.helpers import let_others_through
 from support.paths import ROOT
 
 DAY = 24 * 60 * 60
-NOBODY = 65534
+OTHER_USER = 65534
 
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files to other users")
 
@@ -135,13 +135,13 @@ for name in ("largest", "weigh", "outer", "inner"):
 print(json.dumps(codes))
 """
 
-#: The libraries may lie where others cannot read: what numba loads late is loaded before.
-BECOME_NOBODY = f"""
+#: Other users may lack access to the libraries: modules that numba loads late are loaded before.
+BECOME_OTHER_USER = f"""
     numba.njit(lambda values: values[0] + 1)(np.arange(4))
     if os.geteuid() == 0:
         os.setgroups([])
-        os.setgid({NOBODY})
-        os.setuid({NOBODY})
+        os.setgid({OTHER_USER})
+        os.setuid({OTHER_USER})
 """
 
 
@@ -253,7 +253,7 @@ def test_kernel_cache_follows_compiler_settings(copy: Copy) -> None:
 
 
 @pytest.mark.parametrize("order", [["inner", "largest", "outer"], ["largest", "outer", "inner"]])
-def test_kernels_that_are_kept_do_not_depend_on_which_was_compiled_first(copy: Copy, order: list[str], tmp_path: Path) -> None:
+def test_kept_kernels_do_not_depend_on_order_of_compilation(copy: Copy, order: list[str], tmp_path: Path) -> None:
     (copy.engine / "sharing.py").write_text(SHARING)
 
     def compiled(folder: str, names: list[str]) -> dict[str, str]:
@@ -275,7 +275,7 @@ def test_kernels_that_are_kept_do_not_depend_on_which_was_compiled_first(copy: C
     assert [name for name in codes if codes[name] != others[name]] == []
 
 
-def test_source_edited_in_a_running_process_does_not_spoil_the_cache(copy: Copy) -> None:
+def test_source_edited_in_running_process_does_not_spoil_the_cache(copy: Copy) -> None:
     path = copy.engine / "rooms" / "growth.py"
     edit = f"path = {str(path)!r}; text = open(path).read(); open(path, 'w').write(text.replace('value + 1', 'value + 7'))"
     assert copy.run(edit)["results"] == [10, 24]  # imported before the edit
@@ -291,7 +291,7 @@ def test_uncompiled_kernels_need_no_cache(copy: Copy) -> None:
     assert not (copy.home / ".cache").exists()
 
 
-def test_users_own_cached_functions_stay_where_numba_keeps_them(copy: Copy, tmp_path: Path) -> None:
+def test_users_own_cached_functions_stay_in_numbas_folder(copy: Copy, tmp_path: Path) -> None:
     (copy.folder / "mine.py").write_text(
         "import numba\n\n\n@numba.njit(cache=True)\ndef double(value):\n    return 2 * value\n"
     )
@@ -303,7 +303,7 @@ def test_users_own_cached_functions_stay_where_numba_keeps_them(copy: Copy, tmp_
     assert Path(folder.read_text().strip()).parent == tmp_path / "given"
 
 
-def test_package_in_a_zip_archive_is_cached(copy: Copy, tmp_path: Path) -> None:
+def test_package_in_zip_archive_is_cached(copy: Copy, tmp_path: Path) -> None:
     def pack() -> None:
         with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
             for path in copy.folder.glob("generals_env/**/*.py"):
@@ -318,12 +318,12 @@ def test_package_in_a_zip_archive_is_cached(copy: Copy, tmp_path: Path) -> None:
     assert copy.run(**packed)["results"] == [34, 5040]
 
 
-def test_kernels_work_where_nothing_can_be_written(copy: Copy, tmp_path: Path) -> None:
+def test_kernels_work_without_writable_folders(copy: Copy, tmp_path: Path) -> None:
     let_others_through(tmp_path)
     copy.engine.chmod(0o555)
     tmp_path.chmod(0o555)
     try:
-        answer = copy.run(BECOME_NOBODY)
+        answer = copy.run(BECOME_OTHER_USER)
     finally:
         tmp_path.chmod(0o755)
         copy.engine.chmod(0o755)
@@ -331,23 +331,23 @@ def test_kernels_work_where_nothing_can_be_written(copy: Copy, tmp_path: Path) -
 
 
 @root_only
-def test_kernels_that_root_prepared_serve_others_who_cannot_write(copy: Copy, tmp_path: Path) -> None:
+def test_kernels_prepared_by_root_serve_users_without_write_access(copy: Copy, tmp_path: Path) -> None:
     let_others_through(tmp_path)
     prepared = copy.run(NUMBA_CACHE_DIR=str(tmp_path / "given"))
-    assert copy.run(BECOME_NOBODY, NUMBA_CACHE_DIR=str(tmp_path / "given")) == prepared | {"hits": 2}
+    assert copy.run(BECOME_OTHER_USER, NUMBA_CACHE_DIR=str(tmp_path / "given")) == prepared | {"hits": 2}
     copy.install(grow="value + 7")
-    other = copy.run(BECOME_NOBODY, NUMBA_CACHE_DIR=str(tmp_path / "given"))
+    other = copy.run(BECOME_OTHER_USER, NUMBA_CACHE_DIR=str(tmp_path / "given"))
     assert (other["results"], other["folder"], other["warnings"]) == ([34, 5040], None, [])
 
 
 @root_only
 def test_kernels_of_another_user_are_not_loaded(copy: Copy, tmp_path: Path) -> None:
-    """What another user put into a shared folder stays unread: loading a kernel executes it."""
+    """Files of another user in a shared folder are not read: loading a kernel executes it."""
     let_others_through(tmp_path)
     shared = tmp_path / "common"
     shared.mkdir()
     shared.chmod(0o1777)
-    planted = copy.run(BECOME_NOBODY, NUMBA_CACHE_DIR=str(shared))
+    planted = copy.run(BECOME_OTHER_USER, NUMBA_CACHE_DIR=str(shared))
     assert Path(planted["folder"]).is_relative_to(shared)
     own = copy.run(NUMBA_CACHE_DIR=str(shared))
     assert (own["results"], own["hits"], own["warnings"]) == ([10, 24], 0, [])
@@ -360,7 +360,7 @@ def test_shared_temporary_home_is_not_used(copy: Copy, tmp_path: Path) -> None:
     shared = tmp_path / "common"
     shared.mkdir()
     shared.chmod(0o1777)
-    assert copy.run(BECOME_NOBODY, HOME=str(shared))["folder"] is None
+    assert copy.run(BECOME_OTHER_USER, HOME=str(shared))["folder"] is None
     assert list(shared.iterdir()) == []
 
 
@@ -387,7 +387,7 @@ def unpicklable(content: bytes) -> bytes:
     return hashlib.sha256(stored).digest() + stored
 
 
-def test_damaged_kernels_are_compiled_again_with_one_warning(copy: Copy) -> None:
+def test_damaged_kernels_are_recompiled_with_one_warning(copy: Copy) -> None:
     first = copy.run()
     damages: list[Callable[[bytes], bytes]] = [truncated, flipped, emptied, garbage, unpicklable]
     tag = Path(first["folder"]) / "CACHEDIR.TAG"
@@ -404,7 +404,7 @@ def test_damaged_kernels_are_compiled_again_with_one_warning(copy: Copy) -> None
     assert copy.run() == first | {"hits": 2}
 
 
-def test_kernel_files_that_others_can_write_are_compiled_again(copy: Copy) -> None:
+def test_kernel_files_writable_by_others_are_recompiled(copy: Copy) -> None:
     first = copy.run()
     for path in files_of(first["folder"]):
         path.chmod(0o666)
@@ -419,8 +419,8 @@ def test_kernel_folder_with_wrong_permissions_is_emptied_with_one_warning(copy: 
     let_others_through(tmp_path)
     copy.home.mkdir()
     if os.geteuid() == 0:
-        os.chown(copy.home, NOBODY, NOBODY)
-    become = BECOME_NOBODY
+        os.chown(copy.home, OTHER_USER, OTHER_USER)
+    become = BECOME_OTHER_USER
     first = copy.run(become)
     Path(first["folder"]).chmod(mode)
     again = copy.run(become)
@@ -429,7 +429,7 @@ def test_kernel_folder_with_wrong_permissions_is_emptied_with_one_warning(copy: 
     assert copy.run(become) == first | {"hits": 2}
 
 
-def test_kernels_that_cannot_be_kept_work_with_one_warning(copy: Copy) -> None:
+def test_kernels_that_cannot_be_stored_work_with_one_warning(copy: Copy) -> None:
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, resource.RLIM_INFINITY))"
     answer = copy.run(full)
     assert (answer["results"], answer["hits"], len(answer["warnings"])) == ([10, 24], 0, 1)
@@ -459,7 +459,7 @@ def test_kernel_folders_unused_for_thirty_days_are_removed(copy: Copy, tmp_path:
     (recent / "killed.nbc.x.tmp").write_bytes(b"left by a killed process")
     for folder, days in ((old, 31.0), (foreign, 31.0), (mine, 31.0), (kept, 31.0), (recent, 29.0), (used, 31.0)):
         age(folder, days)
-    # The environment whose folder was not used for 31 days begins to use it: the other one's stays or goes by its own time.
+    # The environment uses its folder again after 31 days: the age of the other folder decides alone whether it is removed.
     assert copy.run()["hits"] == 2
     assert not old.exists()
     assert len(files_of(recent)) == 2
@@ -467,13 +467,13 @@ def test_kernel_folders_unused_for_thirty_days_are_removed(copy: Copy, tmp_path:
     assert time.time() - (used / "CACHEDIR.TAG").stat().st_mtime < DAY
     for folder in (foreign, kept, mine):
         assert (folder / "total.nbc").read_bytes() == b"not ours"
-    # What is in use is kept by the start of another environment.
+    # The start of another environment keeps folders in use.
     copy.install(grow="value + 2")
     assert copy.run()["hits"] == 2
     assert used.exists()
 
 
-def test_users_files_in_an_unused_kernel_folder_are_kept(copy: Copy) -> None:
+def test_users_files_in_unused_kernel_folder_are_kept(copy: Copy) -> None:
     old = Path(copy.run()["folder"])
     (old / "notes.txt").write_text("mine")
     age(old, 31)
@@ -482,7 +482,7 @@ def test_users_files_in_an_unused_kernel_folder_are_kept(copy: Copy) -> None:
     assert [path.name for path in old.iterdir()] == ["notes.txt"]
 
 
-def test_processes_that_start_at_once_agree(copy: Copy) -> None:
+def test_processes_started_at_once_agree(copy: Copy) -> None:
     for step in ("empty", "with a folder to remove"):
         started = [
             subprocess.Popen(
@@ -508,7 +508,7 @@ def test_processes_that_start_at_once_agree(copy: Copy) -> None:
     assert len(list(folder.parent.iterdir())) == 1
 
 
-def test_kernel_files_and_folders_can_be_written_by_this_user_alone(copy: Copy) -> None:
+def test_kernel_files_and_folders_are_writable_by_owner_only(copy: Copy) -> None:
     folder = Path(copy.run("os.umask(0)")["folder"])
     for path in (folder, *files_of(folder)):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o022

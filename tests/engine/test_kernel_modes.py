@@ -1,4 +1,4 @@
-"""The kernels agree with themselves uncompiled, and stay within their arrays."""
+"""Tests the kernels without compilation and with bounds checks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 from support.paths import ROOT
 
-#: What is run again: real games, maps, environments, recordings; small enough to be played by the interpreter.
+#: Tests that run again: real games, maps, environments, recordings; small enough for the interpreter.
 CHOICE = [
     "tests/engine/test_conformance.py",
     "tests/support/small_games.py",
@@ -24,7 +24,7 @@ def run_again(**environment: str) -> None:
     environment = {**os.environ, **environment}
     environment.pop("PYTEST_ADDOPTS", None)
     done = subprocess.run(
-        # Interpreted 64-bit arithmetic warns where the compiled one wraps: that is what a generator of random bits is for.
+        # Interpreted 64-bit arithmetic warns where compiled code wraps, as random generators do on purpose.
         [sys.executable, "-m", "pytest", *CHOICE, "-W", "ignore:overflow encountered:RuntimeWarning"],
         cwd=ROOT,
         env=environment,
@@ -37,9 +37,9 @@ def run_again(**environment: str) -> None:
     assert "passed" in done.stdout
 
 
-def test_uncompiled_kernels_play_the_same_games() -> None:
+def test_uncompiled_kernels_play_same_games() -> None:
     run_again(NUMBA_DISABLE_JIT="1")
 
 
-def test_kernels_stay_within_their_arrays() -> None:
+def test_kernels_stay_within_array_bounds() -> None:
     run_again(NUMBA_BOUNDSCHECK="1")

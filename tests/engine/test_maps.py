@@ -1,4 +1,4 @@
-"""Random maps keep their promises: 10,000 of them, checked by a slow walk in plain Python."""
+"""Tests 10,000 random maps with a slow search in plain Python: connected, fair and of the requested size."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_maps_are_connected_and_fair(players: int, rows: int, columns: int, heig
         assert cities / games > 0.95 * wanted
 
 
-def test_sizes_are_drawn_from_the_whole_range() -> None:
+def test_map_sizes_are_drawn_from_whole_range() -> None:
     env = generals_env.parallel_env(height=(8, 10), width=(9, 11))
     env.reset(seed=0)
     seen = set()
@@ -96,8 +96,8 @@ def test_sizes_are_drawn_from_the_whole_range() -> None:
     assert seen == {(rows, columns) for rows in (8, 9, 10) for columns in (9, 10, 11)}
 
 
-def test_players_sit_where_chance_puts_them() -> None:
-    # Nobody has a side of the board: over many maps each player is on the left as often as on the right.
+def test_player_positions_are_random() -> None:
+    # No player has a side of the board: over many maps each one is on the left as often as on the right.
     env = generals_env.parallel_env(height=12, width=12)
     env.reset(seed=1)
     left = 0
@@ -107,8 +107,8 @@ def test_players_sit_where_chance_puts_them() -> None:
     assert 150 < left < 250
 
 
-def test_a_map_that_cannot_be_is_refused_at_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    # No options are known under which the search fails; what is said if it does is tested all the same.
+def test_impossible_map_is_refused_at_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No options are known for which the search fails; its error text is tested all the same.
     env = generals_env.parallel_env(mountain_density=0.3)
     monkeypatch.setattr("generals_env.game.generate_map", lambda *_: False)
     with pytest.raises(ConfigError, match=r"mountain_density: expected room for a fair map, found none in 2000 tries, got 0.3"):
@@ -118,7 +118,7 @@ def test_a_map_that_cannot_be_is_refused_at_reset(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("players", "height", "width"), [(8, 4, 16), (16, 4, 32), (8, 8, 8), (2, 4, 64), (2, 4, 4), (2, 64, 64), (16, 8, 16)]
 )
-def test_the_hardest_boards_that_are_accepted_have_maps(players: int, height: int, width: int) -> None:
+def test_hardest_accepted_options_have_maps(players: int, height: int, width: int) -> None:
     env = generals_env.parallel_env(players=players, height=height, width=width, mountain_density=0.3)
     for seed in range(20):
         env.reset(seed=seed)

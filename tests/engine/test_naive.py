@@ -1,7 +1,7 @@
-"""The kernels and the second implementation in ``naive.py`` agree on thousands of random boards.
+"""Tests the kernels against the second implementation in ``naive.py`` on thousands of random boards.
 
 Boards are crowded and odd on purpose: generals side by side, padding, every terrain and modifier, versions 2 to 18, turns
-at which something grows, land that is about to turn over. Each comparison counts what was rare and asserts that it occurred.
+with growth, land that is about to turn neutral. Each comparison counts rare events and asserts that they occurred.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from support.naive import (
-    STEPS,
-    Game,
-    play_turn,
-)
+from support.naive import STEPS, Game, play_turn
 from support.random_games import SEEDS, assert_occurred, assert_same, random_actions, random_game, to_boards
 
 from generals_env.engine.boards import Boards
@@ -42,13 +38,13 @@ def masked(boards: Boards, b: int, player: int) -> np.ndarray:
     return out
 
 
-def test_a_board_survives_the_way_there_and_back() -> None:
+def test_board_conversion_round_trip_is_exact() -> None:
     for seed in range(200):
         game = random_game(random.Random(seed))
         assert Game.from_boards(to_boards(game, 2), 1) == game
 
 
-def test_turns_agree() -> None:
+def test_turns_agree_with_naive_rules() -> None:
     happened: Counter[str] = Counter()
 
     @settings(max_examples=3000, deadline=None)
@@ -95,7 +91,7 @@ def test_turns_agree() -> None:
     )
 
 
-def test_players_see_the_same() -> None:
+def test_observations_agree_with_naive_rules() -> None:
     happened: Counter[str] = Counter()
 
     @settings(max_examples=500, deadline=None)
@@ -119,7 +115,7 @@ def test_players_see_the_same() -> None:
     assert_occurred(happened, "fog", "army above the scale", "general or city of an enemy", "sight over the edge")
 
 
-def test_the_mask_is_what_the_engine_accepts() -> None:
+def test_mask_allows_exactly_the_accepted_moves() -> None:
     happened: Counter[str] = Counter()
 
     @settings(max_examples=120, deadline=None)
@@ -162,7 +158,7 @@ def goes_over_the_edge(game: Game, mask: np.ndarray) -> bool:
     return False
 
 
-def test_rewards_and_ends_agree() -> None:
+def test_rewards_and_ends_agree_with_naive_rules() -> None:
     happened: Counter[str] = Counter()
 
     @settings(max_examples=1000, deadline=None)
@@ -234,7 +230,7 @@ def test_rewards_and_ends_agree() -> None:
     )
 
 
-def test_land_turns_over_when_a_replay_says_so() -> None:
+def test_land_turns_neutral_when_replay_says_so() -> None:
     happened: Counter[str] = Counter()
     for seed in range(300):
         game = random_game(random.Random(seed))
@@ -248,7 +244,7 @@ def test_land_turns_over_when_a_replay_says_so() -> None:
     assert_occurred(happened, "land inherited", "land neutralised")
 
 
-def test_policies_are_legal() -> None:
+def test_policies_choose_legal_moves() -> None:
     happened: Counter[str] = Counter()
 
     @settings(max_examples=500, deadline=None)
@@ -275,7 +271,7 @@ def test_policies_are_legal() -> None:
     assert_occurred(happened, "random half move", "expander moves", "expander passes")
 
 
-def test_the_random_policy_is_uniform() -> None:
+def test_random_policy_is_uniform() -> None:
     game = random_game(random.Random(4), players=2)
     mask = max((masked(to_boards(game), 0, player) for player in range(2)), key=np.count_nonzero)
     legal = np.flatnonzero(mask[:-1])

@@ -1,4 +1,4 @@
-"""Packed boards lose nothing, and what is expanded of them is what the slow kernels see, on boards that are odd on purpose."""
+"""Tests packed boards: packing loses nothing, and expanded observations equal those of the reference kernels on odd boards."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check_round_trip(rng: np.random.Generator, boards: Boards, happened: Counter
     happened.update({f"terrain {kind}" for kind in np.unique(boards.terrain)} | {f"{players} players"})
 
 
-def test_boards_come_back_bit_for_bit() -> None:
+def test_unpacked_boards_equal_originals_bit_for_bit() -> None:
     happened: Counter[str] = Counter()
     for seed in range(200):
         rng = np.random.default_rng(seed)
@@ -70,14 +70,14 @@ def test_boards_come_back_bit_for_bit() -> None:
     assert expected == {name for name in happened if happened[name]}
 
 
-def test_no_boards_are_packed_too() -> None:
+def test_empty_batch_is_packed() -> None:
     none = copy_boards(empty_boards(1, 3, 4, 2), slice(0, 0))
     packed = pack(none)
     assert same(unpack(packed), none)
     assert [len(array) for array in gather(packed, np.zeros(0, np.int64))] == [0] * 7
 
 
-def test_a_board_of_twenty_by_twenty_takes_820_bytes() -> None:
+def test_board_of_20_by_20_takes_820_bytes() -> None:
     boards = empty_boards(300, 20, 20, 2)
     boards.army[:] = np.arange(300)[:, None]
     boards.games["turn"] = np.arange(300)
@@ -91,7 +91,7 @@ def test_a_board_of_twenty_by_twenty_takes_820_bytes() -> None:
     assert sum(array.nbytes for array in pack(boards)) == 300 * 820 + ground + 1600
 
 
-def test_grounds_are_shared_when_they_are_equal_and_only_then() -> None:
+def test_terrain_is_shared_exactly_when_equal() -> None:
     first = odd_boards(np.random.default_rng(4), 1, 3, (5, 6))
     boards = copy_boards(first, np.zeros(24, np.int64))
     k = iter(range(1, 24, 2))  # each second board is the first one, but for turn, owners and armies
@@ -116,7 +116,7 @@ def test_grounds_are_shared_when_they_are_equal_and_only_then() -> None:
     assert same(unpack(packed), alike)
 
 
-def test_gathered_boards_keep_what_belongs_to_them() -> None:
+def test_gathered_boards_keep_their_own_data() -> None:
     happened: Counter[str] = Counter()
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -126,17 +126,17 @@ def test_gathered_boards_keep_what_belongs_to_them() -> None:
         if seed % 2:
             packed = remembering(packed, int(boards.games[0]["height"]))
         index = rng.integers(0, 12, rng.integers(1, 20)).astype(rng.choice(("i4", "i8", "u1")))
-        picked = gather(packed, index)
-        assert same(unpack(picked), copy_boards(boards, index))
-        assert same(picked.memory, packed.memory[index] if seed % 2 else packed.memory)
-        assert len(picked.games) == len(set(packed.entries["ground"][index].tolist()))
-        assert len(picked.armies) == (packed.entries["wide"][index] >= 0).sum()
-        for old, new in zip(packed.entries["previous"][index], picked.entries["previous"], strict=True):
+        take_rows = gather(packed, index)
+        assert same(unpack(take_rows), copy_boards(boards, index))
+        assert same(take_rows.memory, packed.memory[index] if seed % 2 else packed.memory)
+        assert len(take_rows.games) == len(set(packed.entries["ground"][index].tolist()))
+        assert len(take_rows.armies) == (packed.entries["wide"][index] >= 0).sum()
+        for old, new in zip(packed.entries["previous"][index], take_rows.entries["previous"], strict=True):
             linked = old >= 0 and old in index
             assert (index[new] if new >= 0 else -1) == (old if linked else -1)
             happened["kept" if linked else "none" if old < 0 else "cut"] += 1
-        assert not any(np.shares_memory(one, other) for one, other in zip(packed, picked, strict=True))
-        happened.update({"repeated": len(set(index.tolist())) < len(index), "wide": len(picked.armies)})
+        assert not any(np.shares_memory(one, other) for one, other in zip(packed, take_rows, strict=True))
+        happened.update({"repeated": len(set(index.tolist())) < len(index), "wide": len(take_rows.armies)})
     assert all(happened[name] for name in ("kept", "cut", "none", "repeated", "wide")), happened
 
 
@@ -144,7 +144,7 @@ def test_gathered_boards_keep_what_belongs_to_them() -> None:
 
 
 def count_rarities(boards: Boards, b: int, player: int, mask: np.ndarray, happened: Counter[str]) -> None:
-    """Count what was odd about a view."""
+    """Count the rare features of a view."""
     game, players = boards.games[b], boards.players[b]
     padded, torus = not inside_of(boards, b).all(), bool(game["modifiers"] & TORUS)
     friends = int((players["team"] == players[player]["team"]).sum())
@@ -163,7 +163,7 @@ def count_rarities(boards: Boards, b: int, player: int, mask: np.ndarray, happen
 
 
 @channels_of
-def test_views_and_masks_are_those_of_the_slow_kernels(full: bool) -> None:
+def test_views_and_masks_equal_those_of_reference_kernels(full: bool) -> None:
     happened: Counter[str] = Counter()
     channels = len(FULL_CHANNELS if full else CHANNELS)
     for seed in range(150):
@@ -213,7 +213,7 @@ def check_memory(packed: PackedBoards, height: int, observations: np.ndarray, be
 
 
 @channels_of
-def test_memory_of_any_boards_is_that_of_their_observations(full: bool) -> None:
+def test_memory_of_any_boards_equals_that_of_their_observations(full: bool) -> None:
     happened: Counter[str] = Counter()
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -244,7 +244,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_memory_of_a_game_is_that_of_what_the_environment_showed(options: dict[str, object]) -> None:
+def test_memory_of_game_equals_that_of_environment(options: dict[str, object]) -> None:
     env, listener = generals_env.parallel_env(max_turns=70, **options), Listener()
     env.add_collector(listener)
     env.reset(seed=6)

@@ -1,4 +1,4 @@
-"""The symmetries of the square: a group, and one that the game has. Random boards are those of ``test_naive``."""
+"""Tests the symmetries of the square: they form a group, and the rules of the game have them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def within(boards: Boards) -> np.ndarray:
 
 
 def views(boards: Boards, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what all players of board 0 observe and may do, (P, C, H, W) and (P, 8*H*W + 1)."""
+    """Return observations and masks of all players of board 0, (P, C, H, W) and (P, 8*H*W + 1)."""
     players, tiles = boards.players.shape[1], boards.owner.shape[1]
     visible = np.empty(tiles, np.uint32)
     sight.visible_to(boards, 0, visible)
@@ -67,13 +67,13 @@ def shape_of(boards: Boards) -> tuple[int, int]:
 
 @pytest.mark.parametrize("shape", [(4, 4), (3, 5), (1, 6)])
 @every
-def test_tiles_go_where_numpy_puts_them(symmetry: int, shape: tuple[int, int]) -> None:
+def test_tiles_move_as_in_numpy(symmetry: int, shape: tuple[int, int]) -> None:
     tiles = np.arange(2 * 3 * shape[0] * shape[1], dtype=np.float32).reshape(2, 3, *shape)
     assert same(transform_observations(tiles, symmetry), turned(tiles, symmetry))
 
 
 @every
-def test_directions_turn_with_the_tiles(symmetry: int) -> None:
+def test_directions_turn_with_tiles(symmetry: int) -> None:
     for direction, (down, right) in enumerate(STEPS):
         tiles = np.zeros((1, 3, 3), np.float32)
         tiles[0, 1 + down, 1 + right] = 1
@@ -81,7 +81,7 @@ def test_directions_turn_with_the_tiles(symmetry: int) -> None:
         assert STEPS[TURNED_DIRECTIONS[symmetry, direction]].tolist() == [row, column]
 
 
-def test_the_symmetries_are_a_group() -> None:
+def test_symmetries_form_a_group() -> None:
     tiles = np.arange(20, dtype=np.float32).reshape(1, 4, 5)
     images = [transform_observations(tiles, s) for s in EVERY]
     assert len({(image.shape, image.tobytes()) for image in images}) == 8
@@ -122,7 +122,7 @@ def test_actions_and_masks_turn_alike_and_compose(first: int, second: int, heigh
     assert np.array_equal(transform_actions(images, INVERSE[first], shape, there), actions)
 
 
-def test_every_row_has_its_own_symmetry() -> None:
+def test_each_row_has_its_own_symmetry() -> None:
     rng = np.random.default_rng(1)
     tiles = rng.random((8, 2, 3, 5, 5), np.float32)
     masks = rng.integers(0, 2, (8, 2, 201)).astype(np.int8)
@@ -147,7 +147,7 @@ def test_every_row_has_its_own_symmetry() -> None:
     assert transform_actions(actions[:0], order[:0], (5, 5)).shape == (0, 2)
 
 
-def test_draws_are_even_and_a_row_s_own() -> None:
+def test_draws_are_uniform_and_independent_per_row() -> None:
     rng = np.arange(4000, dtype=np.uint64)
     out = np.full(4000, -1, np.int64)
     which = np.arange(4000) % 2 == 0
@@ -172,7 +172,7 @@ def test_draws_are_even_and_a_row_s_own() -> None:
         (lambda tiles, masks: transform_masks(masks, 0, (4, 4)), r"masks: expected \(n, ..., 129\) for boards of 4x4"),
     ],
 )
-def test_what_is_no_symmetry_is_refused(call: Any, message: str) -> None:
+def test_invalid_symmetry_is_refused(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(np.zeros((2, 1, 3, 4), np.float32), np.zeros((2, 97), np.int8))
 
@@ -180,7 +180,7 @@ def test_what_is_no_symmetry_is_refused(call: Any, message: str) -> None:
 # --- The game ---------------------------------------------------------------------------------------------------------
 
 
-def test_boards_of_one_batch_may_be_turned_differently() -> None:
+def test_boards_of_one_batch_may_have_different_symmetries() -> None:
     rng = random.Random(5)
     games = []
     while len(games) < 8:
@@ -194,7 +194,7 @@ def test_boards_of_one_batch_may_be_turned_differently() -> None:
         assert same(Boards._make(field[s : s + 1] for field in together), transform_boards(single, s))
 
 
-def test_the_game_has_all_symmetries() -> None:
+def test_game_rules_have_all_symmetries() -> None:
     seen: Counter[str] = Counter()
 
     @given(SEEDS)

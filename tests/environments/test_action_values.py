@@ -1,4 +1,4 @@
-"""One answer to each action in every face: what is an index, what is out of range, what is none."""
+"""Tests which values are accepted as actions, the same in every environment: indices, out of range, other types."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch")
 SMALL: dict[str, Any] = {"map": ".A....\n......\n......\n......\n......\n.....B", "max_turns": 50}
 PASS = 288
 
-#: What is an index, by how it is called, and which one.
+#: Accepted values by name, and their indices.
 INDICES: dict[str, tuple[Any, int]] = {
     "int": (7, 7),
     "the pass": (PASS, PASS),
@@ -34,7 +34,7 @@ INDICES: dict[str, tuple[Any, int]] = {
     "tensor of int32": (torch.tensor(7, dtype=torch.int32), 7),
 }
 
-#: What is out of range: the text then names the range.
+#: Values out of range: the error names the range.
 OUT_OF_RANGE: dict[str, Any] = {
     "289": 289,
     "-1": -1,
@@ -49,7 +49,7 @@ OUT_OF_RANGE: dict[str, Any] = {
     "tensor": torch.tensor(2**40),
 }
 
-#: What is no integer.
+#: Values that are not integers.
 NONE: dict[str, Any] = {
     "True": True,
     "False": False,
@@ -75,7 +75,7 @@ class Face:
     """An environment that takes one action: its turn, and how many of its actions were played."""
 
     def __init__(self, env: Any, give: Callable[[Any, Any], Any], last: Callable[[Any], int]) -> None:
-        """Begin a game; ``give`` plays an action, ``last`` tells which one was executed last."""
+        """Begin a game; ``give`` plays an action, ``last`` returns the last executed one."""
         self.env, self.give, self.last = env, give, last
         if env is not None:
             env.reset(**({} if hasattr(env, "step_wait") else {"seed": 1}))
@@ -146,7 +146,7 @@ def turn(face: Face) -> int:
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_action_values_integers_of_all_libraries_are_played(face: str) -> None:
+def test_action_values_of_all_integer_types_are_played(face: str) -> None:
     for name, (action, index) in INDICES.items():
         made = FACES[face]()
         for _ in range(4):
@@ -156,7 +156,7 @@ def test_action_values_integers_of_all_libraries_are_played(face: str) -> None:
 
 
 def refusal(made: Face, action: Any) -> str:
-    """Return what a face says of an action that it refuses without playing a turn."""
+    """Return the error text for an action that an environment refuses without playing a turn."""
     before = turn(made)
     with pytest.raises(ActionError, match=r"expected .*got") as caught:
         made.give(made.env, action)
@@ -165,7 +165,7 @@ def refusal(made: Face, action: Any) -> str:
 
 
 @pytest.mark.parametrize("face", [*FACES, *TURNED])
-def test_action_values_out_of_range_are_refused_and_the_range_is_named(face: str) -> None:
+def test_action_values_out_of_range_are_refused_with_the_range(face: str) -> None:
     made = (FACES | TURNED)[face]()
     for name, action in OUT_OF_RANGE.items():
         text = refusal(made, action)
@@ -175,7 +175,7 @@ def test_action_values_out_of_range_are_refused_and_the_range_is_named(face: str
 
 
 @pytest.mark.parametrize("face", [*FACES, *TURNED])
-def test_action_values_that_are_no_integers_are_refused(face: str) -> None:
+def test_action_values_that_are_not_integers_are_refused(face: str) -> None:
     made = (FACES | TURNED)[face]()
     for name, action in NONE.items():
         text = refusal(made, action)
@@ -184,7 +184,7 @@ def test_action_values_that_are_no_integers_are_refused(face: str) -> None:
             assert "from 0 to 288" in text, name
 
 
-def test_action_values_in_arrays_of_a_batch() -> None:
+def test_action_values_in_arrays_of_batch() -> None:
     venv = GeneralsSingleVector(2, **SMALL)
     venv.reset(seed=1)
     good: list[Any] = [
@@ -235,7 +235,7 @@ def test_action_values_of_opponents_are_checked_alike() -> None:
     venv.step([PASS, PASS])
 
 
-def test_action_values_of_the_helpers_are_checked_alike() -> None:
+def test_action_values_of_helpers_are_checked_alike() -> None:
     for action, index in INDICES.values():
         decoded = decode_action(action, 6, 6)
         assert decoded == decode_action(index, 6, 6)

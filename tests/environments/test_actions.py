@@ -1,4 +1,4 @@
-"""Indices and what they mean."""
+"""Tests encoding and decoding of action indices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from generals_env.actions import CLOCKWISE, DIRECTIONS, Move, decode_action, enc
 from generals_env.errors import ActionError
 
 
-def test_every_index_decodes_and_encodes_to_itself() -> None:
+def test_every_index_survives_decoding_and_encoding() -> None:
     height, width = 5, 7
     moves = [decode_action(index, height, width) for index in range(8 * height * width + 1)]
     assert len(set(moves)) == len(moves)
@@ -20,7 +20,7 @@ def test_every_index_decodes_and_encodes_to_itself() -> None:
     assert moves[4 * height * width - 1] == Move(4, 6, 3, False)
 
 
-def test_the_engine_understands_the_same() -> None:
+def test_engine_decodes_actions_the_same() -> None:
     env = generals_env.parallel_env(map="....B\n.....\n..A..\n.....\n.....")
     for direction, (down, right) in enumerate(DIRECTIONS):
         env.reset()
@@ -40,7 +40,7 @@ def test_clockwise_directions_convert_both_ways() -> None:
         assert CLOCKWISE.index(CLOCKWISE[theirs]) == theirs
 
 
-def test_what_is_no_action_is_refused() -> None:
+def test_invalid_action_is_refused() -> None:
     for move in (Move(5, 0, 0), Move(0, 7, 0), Move(0, 0, 4), Move(-1, 0, 0)):
         with pytest.raises(
             ActionError, match=re.escape(f"move: expected row, column below 5, 7 and direction below 4, got {move}")

@@ -1,4 +1,4 @@
-"""The AEC and the parallel environment: PettingZoo's own tests, and the contract of the design, position by position."""
+"""Tests the AEC and the parallel environment with PettingZoo's own tests and against the rules of the design."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ faces = pytest.mark.parametrize("face", [generals_env.make, generals_env.paralle
 
 
 @sizes
-def test_pettingzoos_tests_accept_both_environments(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pettingzoo_tests_accept_both_environments(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
     api_test(generals_env.make(max_turns=150, **options), num_cycles=300)
     seed_test(lambda: generals_env.make(**options), num_cycles=100)
     state_test(generals_env.make(**options), generals_env.parallel_env(**options))
@@ -57,7 +57,7 @@ def test_pettingzoos_tests_accept_both_environments(options: Options, capsys: py
 
 
 @pytest.mark.skipif(not hasattr(pettingzoo, "register"), reason="PettingZoo before 1.27 has no registries")
-def test_the_registries_know_both_environments() -> None:
+def test_registries_contain_both_environments() -> None:
     one = pettingzoo.make("aec", generals_env.ENV_ID, players=3)
     both = pettingzoo.make("parallel", generals_env.ENV_ID, max_cycles=7, map=DUEL)
     assert (type(one.unwrapped), one.max_num_agents) == (GeneralsAEC, 3)
@@ -65,7 +65,7 @@ def test_the_registries_know_both_environments() -> None:
 
 
 @kinds
-def test_spaces_contain_what_is_observed(options: Options) -> None:
+def test_spaces_contain_observations(options: Options) -> None:
     env = generals_env.parallel_env(max_turns=50, **options)
     course = course_of(env, 3)
     assert all(env.state_space.contains(state) for state in course[1::2])
@@ -77,14 +77,14 @@ def test_spaces_contain_what_is_observed(options: Options) -> None:
 
 
 @kinds
-def test_same_seed_and_actions_give_the_same_bytes(options: Options) -> None:
+def test_same_seed_and_actions_give_same_bytes(options: Options) -> None:
     first = course_of(generals_env.parallel_env(**options), 5)
     env = generals_env.parallel_env(**options)
     assert not same(course_of(env, 6), first)
     assert same(course_of(env, 5), first)
 
 
-def test_without_a_seed_the_stream_of_maps_goes_on() -> None:
+def test_reset_without_seed_continues_stream_of_maps() -> None:
     maps = []
     for _ in range(2):
         env = generals_env.make(height=8, width=8)
@@ -130,7 +130,7 @@ def test_aec_and_parallel_give_identical_games(options: Options) -> None:
     assert fallen >= 3
 
 
-def test_nobody_sees_anothers_choice_of_the_same_turn() -> None:
+def test_players_do_not_see_choices_of_the_same_turn() -> None:
     env = generals_env.make(map="AB..\n....\n....\n....")
     env.reset()
     play(env, "- -")
@@ -143,7 +143,7 @@ def test_nobody_sees_anothers_choice_of_the_same_turn() -> None:
 
 
 @faces
-def test_an_illegal_action_counts_as_pass_and_is_reported(face: Any) -> None:
+def test_illegal_action_counts_as_pass_and_is_reported(face: Any) -> None:
     env = face(map=DUEL)
 
     def turn(script: str) -> list[tuple[bool, int]]:
@@ -169,7 +169,7 @@ def test_an_illegal_action_counts_as_pass_and_is_reported(face: Any) -> None:
         ("A -9 B .\n. -9 # .\n. . . .\n-9 . . .", {"modifiers": ("torus",)}),
     ],
 )
-def test_the_mask_is_what_the_engine_accepts(text: str, options: Options) -> None:
+def test_mask_allows_exactly_the_accepted_moves(text: str, options: Options) -> None:
     env = started(text, "- - A00r A01d+B02l A11r+B01d", **options)
     observations, *_ = idle(env, 1)
     for agent in env.agents:
@@ -191,7 +191,7 @@ def test_two_players_may_move_onto_one_tile_in_one_turn(armies: tuple[int, int],
     assert not any(info["illegal_action"] for info in result[4].values())
 
 
-def test_in_a_free_for_all_the_eliminated_get_minus_one_once_and_the_last_plus_one() -> None:
+def test_free_for_all_losers_get_minus_one_once_and_the_last_plus_one() -> None:
     env = started(RAID, MARCH)
     result = play(env, "A01r")
     assert told(result) == ([0, -1, 0], [False, True, False], [False] * 3)
@@ -201,7 +201,7 @@ def test_in_a_free_for_all_the_eliminated_get_minus_one_once_and_the_last_plus_o
     assert (env.agents, env.is_game_over(), env.get_winner()) == ([], True, 0)
 
 
-def test_in_aec_the_eliminated_hear_of_it_once_and_leave() -> None:
+def test_aec_eliminated_agents_get_one_termination_and_leave() -> None:
     env = generals_env.make(map=RAID)
     env.reset()
     script = iter(f"{MARCH} A01r {TO_THE_LAST}".split())
@@ -217,11 +217,11 @@ def test_in_aec_the_eliminated_hear_of_it_once_and_leave() -> None:
     assert next(script, None) is None
 
 
-def test_a_team_wins_and_loses_together() -> None:
+def test_team_wins_and_loses_together() -> None:
     env = started(TEAM_RAID, MARCH, teams=(0, 0, 1, 1))
     for word in f"A01r {TO_THE_LAST}".split():
         result = play(env, word)
-        if env.agents:  # without his general player_2 is an agent still, who can but pass
+        if env.agents:  # player_2 has lost its general but is still an agent, which can only pass
             assert told(result) == ([0] * 4, [False] * 4, [False] * 4)
             assert result[0]["player_2"]["action_mask"].nonzero()[0].tolist() == [passing(env)]
             assert env.agents == env.possible_agents
@@ -229,7 +229,7 @@ def test_a_team_wins_and_loses_together() -> None:
     assert env.get_winner() == 0
 
 
-def test_who_surrenders_loses_at_once_and_the_land_turns_neutral_50_turns_later() -> None:
+def test_surrender_loses_at_once_and_land_turns_neutral_after_50_turns() -> None:
     env = started("A...\n...B\n....\nC...", "- - B13l - -")
     env.surrender("player_1")
     assert told(idle(env, 1)) == ([0, -1, 0], [False, True, False], [False] * 3)
@@ -244,7 +244,7 @@ def test_who_surrenders_loses_at_once_and_the_land_turns_neutral_50_turns_later(
     assert env.state()[1:, 1, 3].tolist() == [before[1, 1, 3], codes.CITY]
 
 
-def test_land_that_turns_over_is_neutral_for_the_moves_of_that_turn() -> None:
+def test_land_turns_neutral_before_the_moves_of_that_turn() -> None:
     env = started("A -300 B .\n. . . .\n. . . .\n. . . C", "- - A00r+B02r")
     env.surrender("player_1")
     idle(env, 50)
@@ -254,7 +254,7 @@ def test_land_that_turns_over_is_neutral_for_the_moves_of_that_turn() -> None:
     assert env.state()[2, 0, 2] == codes.CITY
 
 
-def test_the_land_of_a_team_mate_who_surrendered_goes_to_the_first_who_lives() -> None:
+def test_surrendered_land_goes_to_first_living_team_mate() -> None:
     env = started("A..B\n....\n....\nC..D", "- - -", teams=(0, 1, 0, 1))
     env.surrender("player_2")
     result = idle(env, 1)
@@ -269,7 +269,7 @@ def test_the_land_of_a_team_mate_who_surrendered_goes_to_the_first_who_lives() -
 
 
 @pytest.mark.parametrize(("losers", "rewards", "winner"), [("01", [0, 0], -1), ("0", [-1, 1], 1), ("1", [1, -1], 0)])
-def test_when_all_surrender_it_is_a_draw(losers: str, rewards: list[float], winner: int) -> None:
+def test_surrender_of_all_players_is_a_draw(losers: str, rewards: list[float], winner: int) -> None:
     env = started(script="- -")
     for loser in losers:
         env.surrender(f"player_{loser}")
@@ -277,7 +277,7 @@ def test_when_all_surrender_it_is_a_draw(losers: str, rewards: list[float], winn
     assert (env.is_game_over(), env.get_winner()) == (True, winner)
 
 
-def test_who_surrenders_after_choosing_does_not_move() -> None:
+def test_surrender_after_choosing_cancels_the_move() -> None:
     env = generals_env.make(map="A..B\n....\n....\n...C")
     env.reset()
     play(env, "- -")
@@ -297,7 +297,7 @@ def test_max_turns_truncates() -> None:
     assert told(play(env, "A01r")) == ([1, -1], [True] * 2, [False] * 2)  # a win on the last turn is a win
 
 
-def test_when_nobody_moves_the_strongest_wins() -> None:
+def test_strongest_player_wins_when_no_player_moves() -> None:
     env = started(script="- - B34u", max_turns=5000)
     idle(env, 1999)
     assert not env.is_game_over()
@@ -305,26 +305,26 @@ def test_when_nobody_moves_the_strongest_wins() -> None:
 
 
 @pytest.mark.parametrize(("teams", "lost"), [(None, [-0.1, 0.1, 0]), ((0, 0, 1), [0, 0, 0])])
-def test_a_city_is_worth_a_tenth_and_costs_a_tenth_but_not_between_friends(teams: Any, lost: list[float]) -> None:
+def test_city_is_worth_and_costs_a_tenth_except_between_team_mates(teams: Any, lost: list[float]) -> None:
     env = started("A $0 -9 B\n. . . .\n. . . .\n. . . C", "- -", teams=teams)
     assert rewards_of(play(env, "A00r+B03l")) == [0.1, 0, 0]
     assert rewards_of(play(env, "B02l")) == lost
     assert env.state()[0, 0].tolist() == [0, 1, 1, 1]
 
 
-def test_a_captured_general_counts_as_a_general_and_never_as_a_city() -> None:
+def test_captured_general_counts_as_general_and_never_as_city() -> None:
     env = started(TEAM_RAID, MARCH, teams=(0, 0, 1, 1), reward=RewardConfig(enemy_general_captured=0.5, own_general_lost=-0.25))
     assert rewards_of(play(env, "A01r")) == [0.5, 0, -0.25, 0]
     assert env.state()[2, 0, 2] == codes.CITY
 
 
-def test_the_original_reward_is_the_formula_of_the_wire_and_winning_replaces_it() -> None:
+def test_original_reward_follows_wire_formula_and_win_replaces_it() -> None:
     env = started(RAID, reward=RewardConfig.original())
     assert rewards_of(idle(env, 1)) == [-0.05 / 3] * 3  # one man against two
     assert rewards_of(idle(env, 1)) == [0.001 - 0.05 / 3] * 3
     gained, lost = 0.05 * (302 - 4) / 306, 0.05 * (2 - 304) / 306
     assert rewards_of(play(env, "A00r")) == [0.01 + 0.3 + gained, lost, lost]
-    # 300 men against 2 leave 298; then the three generals grow, one of which is a city now.
+    # an army of 300 against 2 leaves 298; then the three generals grow, one of which is a city now.
     advantage = 0.05 * (302 - 3) / 305
     assert rewards_of(play(env, "A01r")) == [0.01 + 0.5 + advantage, -1, 0.001 - advantage]
     assert told(play(env, TO_THE_LAST))[0] == [1, -1]
@@ -336,7 +336,7 @@ def test_armies_of_zero_give_no_advantage() -> None:
     assert rewards.tolist() == [0, 0]
 
 
-def test_enemies_are_out_of_sight_at_first() -> None:
+def test_enemies_are_hidden_at_first() -> None:
     env = generals_env.parallel_env()
     for seed in range(10):
         for seen in env.reset(seed=seed)[0].values():
@@ -345,7 +345,7 @@ def test_enemies_are_out_of_sight_at_first() -> None:
 
 
 @pytest.mark.parametrize("options", [*KINDS, {"height": 6, "width": 6, "fog": False}])
-def test_an_observation_shows_the_board_after_the_turn_and_nothing_unseen(options: Options) -> None:
+def test_observation_shows_visible_board_after_the_turn(options: Options) -> None:
     env = generals_env.parallel_env(**options)
     teams = np.array(env.config.teams or range(env.config.players))
     course = course_of(env, 2, 80)
@@ -361,7 +361,7 @@ def test_an_observation_shows_the_board_after_the_turn_and_nothing_unseen(option
 
 
 @faces
-def test_what_was_handed_out_does_not_change_and_changes_nothing(face: Any) -> None:
+def test_returned_arrays_do_not_change_and_do_not_affect_the_game(face: Any) -> None:
     env = face(map=DUEL)
     result = env.reset()
     handed = {agent: env.observe(agent) for agent in env.agents} if result is None else result[0]
@@ -379,7 +379,7 @@ def test_what_was_handed_out_does_not_change_and_changes_nothing(face: Any) -> N
 
 
 @kinds
-def test_copies_continue_like_the_original_and_apart_from_it(options: Options) -> None:
+def test_copies_continue_like_original_and_independently(options: Options) -> None:
     env, restored = (generals_env.make(max_turns=70, **options) for _ in range(2))
     for number, each in enumerate((env, restored)):
         each.reset(seed=8 - number)
@@ -393,7 +393,7 @@ def test_copies_continue_like_the_original_and_apart_from_it(options: Options) -
     assert all(same(course, courses[0]) for course in courses)
 
 
-def test_a_parallel_environment_goes_back_to_where_it_was() -> None:
+def test_parallel_environment_restores_saved_state() -> None:
     env = started(RAID, MARCH)
     fork = env.clone()
     first = play(env, "A01r")
@@ -416,7 +416,7 @@ def test_boards_of_drawn_sizes_are_padded_right_and_below_with_mountains() -> No
     assert drawn == {(rows, columns) for rows in range(5, 8) for columns in range(6, 10)}
 
 
-def test_state_is_owner_army_and_terrain_and_texts_know_every_symbol() -> None:
+def test_state_is_owner_army_and_terrain_and_text_has_every_symbol() -> None:
     assert started("ABCD\nEFGH\nIJKL\nMNOP").state()[0].ravel().tolist() == list(range(16))
     state = started(".#0x\nsdlo\n....\nA9.B").state()
     assert state[0].tolist() == [[-1, -2, -1, -1], [-1, -1, -5, -6], [-1] * 4, [0, -1, -1, 1]]
@@ -428,11 +428,11 @@ def test_state_is_owner_army_and_terrain_and_texts_know_every_symbol() -> None:
     assert armies.tolist() == [[0, 7, -7, 0], [codes.CITY, codes.PLAIN, codes.PLAIN, codes.PLAIN]]
 
 
-CHASE = ("A -200 -150 B\n. . . .\n. . . .\n. . . .", "- - A00r+B03l - A01d+B02l")  # who is attacked moves away
+CHASE = ("A -200 -150 B\n. . . .\n. . . .\n. . . .", "- - A00r+B03l - A01d+B02l")  # the attacked player moves away
 
 
 @pytest.mark.parametrize(("rules", "held"), [("live", [0, 1]), ("v15", [0, 1]), ("v14", [1, 149]), ("v5", [1, 149])])
-def test_rules_of_a_version_order_the_moves(rules: str, held: list[int]) -> None:
+def test_rules_of_version_order_the_moves(rules: str, held: list[int]) -> None:
     assert started(*CHASE, rules=rules).state()[:2, 0, 1].tolist() == held
 
 
@@ -445,6 +445,6 @@ def test_rules_of_a_version_order_the_moves(rules: str, held: list[int]) -> None
         ("slippery", *CHASE, (0, 0, 1), 0, 1),
     ],
 )
-def test_modifiers_are_in_force(name: str, text: str, script: str, where: Any, off: int, on: int) -> None:
+def test_modifiers_take_effect(name: str, text: str, script: str, where: Any, off: int, on: int) -> None:
     assert started(text, script).state()[where] == off
     assert started(text, script, modifiers=[name]).state()[where] == on

@@ -1,4 +1,4 @@
-"""Every bad input gives one exception of the package's own tree, which names the argument, what was expected and what came."""
+"""Tests that bad input raises one exception of the package that names the argument, the expectation and the value."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from generals_env.wrappers import Opponent
 nan, inf = float("nan"), float("inf")
 
 
-def test_the_tree_also_fits_the_handlers_of_python() -> None:
+def test_error_classes_derive_from_builtin_exceptions() -> None:
     bases = {ConfigError: ValueError, ActionError: ValueError, MapError: ValueError, ReplayError: ValueError}
     for kind, base in {**bases, StateError: RuntimeError, StorageError: OSError}.items():
         assert issubclass(kind, base)
@@ -99,19 +99,19 @@ def test_options_are_checked(options: dict[str, Any], start: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf, "1", None, True, 10**400], ids=lambda bad: repr(bad)[:9])
-def test_weights_of_the_reward_are_checked(bad: Any) -> None:
+def test_reward_weights_are_checked(bad: Any) -> None:
     for name in ("win_game", "army_advantage"):
         with refused(ConfigError, f"reward {name}: expected a finite number, got {bad!r:.80}"):
             RewardConfig(**{name: bad})
 
 
-def test_a_configuration_made_by_hand_fits_its_map_too() -> None:
+def test_configuration_made_by_hand_is_checked_against_its_map() -> None:
     with refused(ConfigError, "height: expected 4 as on the map (or nothing), got 20"):
         GameConfig(map=DUEL)
 
 
 @pytest.mark.parametrize("bad", [-1, 1.5, "1", True, np.float64(3), [1]])
-def test_seeds_are_checked_and_a_bad_one_changes_nothing(bad: Any) -> None:
+def test_invalid_seeds_are_refused_and_change_nothing(bad: Any) -> None:
     start = f"seed: expected a non-negative integer or None, got {bad!r}"
     with refused(ConfigError, start):
         Opponent("random", bad)
@@ -165,7 +165,7 @@ BAD = [
 
 @pytest.mark.parametrize(("bad", "text"), BAD, ids=[type(bad).__name__ for bad, _ in BAD])
 @pytest.mark.parametrize("make", [generals_env.make, generals_env.parallel_env], ids=["aec", "parallel"])
-def test_an_action_that_is_none_leaves_the_state_untouched(make: Callable[..., Any], bad: Any, text: str) -> None:
+def test_invalid_action_leaves_state_unchanged(make: Callable[..., Any], bad: Any, text: str) -> None:
     env = make(map=DUEL)
     env.reset(seed=1)
     play(env, "A00r - A00r")
@@ -187,7 +187,7 @@ def test_an_action_that_is_none_leaves_the_state_untouched(make: Callable[..., A
     [{}, {"player_0": 1}, {"player_0": 1, "player_1": 1, "player_2": 1}, {"player_0": 1, 5: 1}, [1, 1], None, 5],
     ids=repr,
 )
-def test_actions_of_the_parallel_environment_name_its_agents(actions: Any) -> None:
+def test_parallel_actions_must_name_the_live_agents(actions: Any) -> None:
     env = generals_env.parallel_env(map=DUEL)
     env.reset()
     before = pickle.dumps(env)
@@ -196,7 +196,7 @@ def test_actions_of_the_parallel_environment_name_its_agents(actions: Any) -> No
     assert pickle.dumps(env) == before
 
 
-def test_the_dead_act_no_more() -> None:
+def test_eliminated_players_cannot_act() -> None:
     env = generals_env.make(map=RAID)
     env.reset()
     play(env, f"{MARCH} A01r")
@@ -232,7 +232,7 @@ def test_calls_before_reset_are_refused(make: Callable[..., Any]) -> None:
         started.restore(env)
 
 
-def test_calls_after_the_end_are_refused() -> None:
+def test_calls_after_end_are_refused() -> None:
     one, both = generals_env.make(map=RAID), generals_env.parallel_env(map=RAID)
     for env in (one, both):
         env.reset()
@@ -251,7 +251,7 @@ def test_calls_after_the_end_are_refused() -> None:
         idle(env, 1)
 
 
-def test_who_is_out_or_unknown_cannot_surrender() -> None:
+def test_surrender_of_eliminated_or_unknown_player_is_refused() -> None:
     env = generals_env.parallel_env(map="A..B\n....\n....\nC..D", teams=(0, 0, 1, 1), render_mode=None)
     env.reset()
     with refused(StateError, "surrender: expected one of ['player_0', 'player_1', 'player_2', 'player_3'], got 'player_4'"):
@@ -276,7 +276,7 @@ OTHERS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_only_the_same_kind_of_game_is_restored_and_another_changes_nothing(what: str) -> None:
+def test_restore_of_another_kind_of_game_is_refused_and_changes_nothing(what: str) -> None:
     env, other = generals_env.make(map=DUEL), OTHERS[what]()
     env.reset()
     if hasattr(other, "reset"):
@@ -289,7 +289,7 @@ def test_only_the_same_kind_of_game_is_restored_and_another_changes_nothing(what
 
 
 @pytest.mark.parametrize("bad", ["greedy", "", None, 5, ["random"]])
-def test_opponents_have_names(bad: Any) -> None:
+def test_opponent_names_are_checked(bad: Any) -> None:
     with refused(ConfigError, f"opponent: expected one of random, expander, got {bad!r}"):
         Opponent(bad)
 
@@ -304,7 +304,7 @@ def test_opponents_need_an_observation(name: str, bad: Any) -> None:
 
 
 class Foreign(ParallelEnv):
-    """An environment of somebody else."""
+    """An environment of another package."""
 
     possible_agents = agents = ["a"]  # noqa: RUF012 - as PettingZoo declares it
 
@@ -315,7 +315,7 @@ def duel() -> Any:
     return env
 
 
-def test_the_recorder_takes_our_environments_and_sinks_only(tmp_path: Path) -> None:
+def test_recorder_accepts_only_our_environments_and_sinks(tmp_path: Path) -> None:
     with refused(ConfigError, "env: expected an AEC, parallel, vector or single-agent environment, or a VecEnv, got str"):
         ExperienceRecorder("env", tmp_path)
     with refused(ConfigError, "env: expected an environment of generals_env, got Foreign"):
@@ -329,7 +329,7 @@ def test_the_recorder_takes_our_environments_and_sinks_only(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+def test_unwritable_places_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("here")
     for place in (file, file / "below", str(file / "far" / "below"), Path("/proc/nowhere"), "null\0byte"):
@@ -340,7 +340,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     assert file.read_text() == "here"
 
 
-def test_a_folder_that_vanishes_is_told_of(tmp_path: Path) -> None:
+def test_vanished_folder_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     env = ExperienceRecorder(duel(), folder)
     idle(env, 2)
@@ -350,10 +350,10 @@ def test_a_folder_that_vanishes_is_told_of(tmp_path: Path) -> None:
     folder.mkdir()
     idle(env, 1)
     env.close()
-    assert [batch.turn.tolist() for batch in open_dataset(folder)] == [[0, 0, 1, 1, 2, 2]]  # what could not be written was kept
+    assert [batch.turn.tolist() for batch in open_dataset(folder)] == [[0, 0, 1, 1, 2, 2]]  # unwritten batches were kept
 
 
-def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
+def test_invalid_dataset_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "not there", "null\0byte"):
         with refused(StorageError, "path: expected a folder with files of experience (.npz, .parquet, .tfrecord"):
             open_dataset(place)
@@ -366,7 +366,7 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
         replay.read("null\0byte")
 
 
-def test_arrays_to_write_to_must_fit(tmp_path: Path) -> None:
+def test_output_arrays_must_fit(tmp_path: Path) -> None:
     with ExperienceRecorder(duel(), tmp_path) as env:
         idle(env, 3)
     (batch,) = open_dataset(tmp_path)
@@ -380,7 +380,7 @@ def test_arrays_to_write_to_must_fit(tmp_path: Path) -> None:
             batch.action_masks(out=bad)
 
 
-def test_rollouts_raise_nothing() -> None:
+def test_rollouts_raise_no_errors() -> None:
     env = generals_env.parallel_env(height=6, width=6, max_turns=100)
     rng = np.random.default_rng(0)
     seen, _ = env.reset(seed=0)

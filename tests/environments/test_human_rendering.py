@@ -1,4 +1,4 @@
-"""``render_mode="human"`` shows the board once after each reset and turn in every face; all faces have ``render_fps``."""
+"""Tests ``render_mode="human"`` (the board is shown once after each reset and turn) and ``render_fps``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DenseObservationCapture = Callable[[], list[str]]
 
 @pytest.fixture
 def shown(capsys: pytest.CaptureFixture[str]) -> DenseObservationCapture:
-    """Return what gives the first lines of the boards that were shown since the last call."""
+    """Return a function that gives the first lines of the boards shown since its last call."""
     return lambda: [line for line in capsys.readouterr().out.splitlines() if line.startswith("turn ")]
 
 
@@ -79,7 +79,7 @@ FACES: dict[str, tuple[Callable[..., Any], int]] = {
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_human_mode_shows_the_board_after_reset_and_each_turn(face: str, shown: DenseObservationCapture) -> None:
+def test_human_mode_shows_board_after_reset_and_each_turn(face: str, shown: DenseObservationCapture) -> None:
     make, count = FACES[face]
     env = make(render_mode="human")
     assert shown() == []
@@ -94,7 +94,7 @@ def test_human_mode_shows_the_board_after_reset_and_each_turn(face: str, shown: 
 
 
 @pytest.mark.parametrize("face", ["make", "parallel_env", "make_vec", "gymnasium.make", "gymnasium.make_vec", "SB3VecEnv"])
-def test_human_mode_shows_a_recorded_board_once(face: str, shown: DenseObservationCapture, tmp_path: Path) -> None:
+def test_human_mode_shows_recorded_board_once(face: str, shown: DenseObservationCapture, tmp_path: Path) -> None:
     make, count = FACES[face]
     with ExperienceRecorder(make(render_mode="human"), tmp_path / "runs") as env:
         env.reset()
@@ -112,7 +112,7 @@ def test_other_modes_show_nothing(face: str, mode: str | None, capsys: pytest.Ca
     assert capsys.readouterr().out == ""
 
 
-def test_human_mode_shows_an_aec_turn_when_the_last_player_has_chosen(shown: DenseObservationCapture) -> None:
+def test_human_mode_shows_aec_turn_after_last_choice(shown: DenseObservationCapture) -> None:
     env = generals_env.make(players=3, height=8, width=8, max_turns=2, render_mode="human")
     env.reset(seed=1)
     assert shown() == ["turn 0"]
@@ -127,7 +127,7 @@ def test_human_mode_shows_an_aec_turn_when_the_last_player_has_chosen(shown: Den
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
-def test_human_mode_shows_the_games_that_begin_by_themselves(mode: AutoresetMode, shown: DenseObservationCapture) -> None:
+def test_human_mode_shows_automatically_reset_games(mode: AutoresetMode, shown: DenseObservationCapture) -> None:
     env = many(render_mode="human", autoreset_mode=mode)
     env.reset()
     for _ in range(4):
@@ -136,7 +136,7 @@ def test_human_mode_shows_the_games_that_begin_by_themselves(mode: AutoresetMode
     assert shown() == [f"turn {turn}" for turn in turns for _ in range(2)]
 
 
-def test_human_mode_shows_what_render_player_sees(capsys: pytest.CaptureFixture[str]) -> None:
+def test_human_mode_shows_view_of_render_player(capsys: pytest.CaptureFixture[str]) -> None:
     text = {}
     for player in (None, 1):
         env = generals_env.parallel_env(render_mode="human", render_player=player, **SMALL)
@@ -148,7 +148,7 @@ def test_human_mode_shows_what_render_player_sees(capsys: pytest.CaptureFixture[
     assert "?" not in text[None]
 
 
-def test_human_mode_shows_nothing_of_play(shown: DenseObservationCapture) -> None:
+def test_human_mode_shows_nothing_during_play(shown: DenseObservationCapture) -> None:
     env = generals_env.make_vec(2, render_mode="human", **SMALL)
     env.reset(seed=1)
     shown()
@@ -162,14 +162,14 @@ def test_human_mode_shows_nothing_of_play(shown: DenseObservationCapture) -> Non
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_metadata_has_ten_frames_a_second_in_every_face(face: str) -> None:
+def test_metadata_has_ten_frames_a_second_in_every_environment(face: str) -> None:
     env = FACES[face][0](render_mode="rgb_array")
     metadata = env.envs[0].metadata if face == "gymnasium.make_vec in sync" else env.metadata
     assert metadata["render_fps"] == 10
     assert "human" in metadata["render_modes"]
 
 
-def test_gymnasiums_human_rendering_shows_our_batches_in_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gymnasium_human_rendering_shows_our_batches_in_window(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pygame", reason="the window is pygame's")
     pytest.importorskip("cv2", reason="the pictures of many games are put together by OpenCV")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
@@ -183,7 +183,7 @@ def test_gymnasiums_human_rendering_shows_our_batches_in_a_window(monkeypatch: p
         window.close()
 
 
-def test_gymnasiums_record_video_films_our_batches_at_ten_frames_a_second(tmp_path: Path) -> None:
+def test_gymnasium_record_video_films_our_batches_at_ten_frames_a_second(tmp_path: Path) -> None:
     pytest.importorskip("moviepy", reason="the films are MoviePy's")
     from gymnasium.wrappers.vector import RecordVideo
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in long work on many games: no thread goes on, and what was played is recorded once."""
+"""Tests Ctrl-C in long work on many games: all threads stop, and played turns are recorded once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RANDOM = ("random", "random")
 
 
 class Pool(ThreadPoolExecutor):
-    """Keeps what it was given to do, to tell whether all of it was done."""
+    """Keeps submitted calls, to check that all of them ended."""
 
     given: list[Future[Any]] = []  # noqa: RUF012 - of all pools
 
@@ -42,7 +42,7 @@ class Pool(ThreadPoolExecutor):
 
 @pytest.fixture
 def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Future[Any]]]:
-    """Let batches and recorders use pools that keep what they were given."""
+    """Let batches and recorders use pools that keep submitted calls."""
     monkeypatch.setattr("generals_env.engine.simulation.batch.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.recorders.recording.kernel_player.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.concurrency.threads.ThreadPoolExecutor", Pool)
@@ -53,7 +53,7 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Future[Any]]]:
 
 
 def same_games(env: Any) -> None:
-    """Check that what an environment shows is what its boards make when they are looked at anew."""
+    """Check that observations of an environment equal those computed anew from its boards."""
     seen = env.unwrapped.observe()
     boards = env.unwrapped.boards()
     for b in range(env.unwrapped.num_envs):
@@ -87,7 +87,7 @@ def ends_of(batches: Memory) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("wrap", [lambda env: env, lambda env: FrameStack(env, 2)], ids=["plain", "frames"])
-def test_interrupt_at_any_place_of_a_recorded_play_keeps_what_was_played(
+def test_interrupt_anywhere_in_recorded_play_keeps_played_turns(
     wrap: Callable[[Any], Any], pools: list[Future[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernel_player, "PLAY_TURNS", 8)
@@ -117,7 +117,7 @@ def test_interrupt_at_any_place_of_a_recorded_play_keeps_what_was_played(
     env.close()
 
 
-def test_interrupt_at_any_place_of_a_play_leaves_games_that_go_on(pools: list[Future[Any]]) -> None:
+def test_interrupt_anywhere_in_play_leaves_playable_games(pools: list[Future[Any]]) -> None:
     venv = generals_env.make_vec(300, threads=2, autoreset_mode="NEXT_STEP", **SMALL)
     venv.reset(seed=1)
     venv.play(20, RANDOM)
@@ -134,7 +134,7 @@ def test_interrupt_at_any_place_of_a_play_leaves_games_that_go_on(pools: list[Fu
     venv.close()
 
 
-def test_games_that_an_interrupt_kept_from_beginning_still_wait_for_their_reset() -> None:
+def test_games_not_yet_reset_after_interrupt_still_wait_for_reset() -> None:
     venv = generals_env.make_vec(4, threads=1, autoreset_mode="DISABLED", height=5, width=5, max_turns=3)
     venv.reset(seed=1)
     for _ in range(3):
@@ -156,7 +156,7 @@ def test_games_that_an_interrupt_kept_from_beginning_still_wait_for_their_reset(
     assert venv.going.any()
 
 
-def test_signal_ends_a_play_long_before_its_last_turn(pools: list[Future[Any]]) -> None:
+def test_signal_ends_play_long_before_its_last_turn(pools: list[Future[Any]]) -> None:
     turns = 20_000_000
     venv = generals_env.make_vec(4, threads=2, **SMALL)
     venv.reset(seed=1)
@@ -178,7 +178,7 @@ def test_signal_ends_a_play_long_before_its_last_turn(pools: list[Future[Any]]) 
     assert venv.play(3, RANDOM).turns == 12
 
 
-def test_play_looks_whether_to_pause_after_every_piece() -> None:
+def test_play_checks_for_pause_after_every_piece() -> None:
     pieces: list[tuple[int, int, int]] = []
     fresh = np.ones(10, np.bool_)
     span = Span(2, 10, 1000, fresh)
@@ -195,7 +195,7 @@ def test_play_looks_whether_to_pause_after_every_piece() -> None:
     assert sum((high - low) * turns for low, high, turns in pieces) == 8 * 1000
 
 
-def test_pieces_that_take_long_become_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_pieces_become_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(10**6))
     monkeypatch.setattr("generals_env.engine.simulation.interruptible_spans.perf_counter", lambda: float(next(now)))
     span = Span(0, 64, 10**6, np.zeros(64, np.bool_))
@@ -205,7 +205,7 @@ def test_pieces_that_take_long_become_shorter(monkeypatch: pytest.MonkeyPatch) -
     assert pieces[-1] == MIN_STRETCH
 
 
-def test_handler_that_raises_nothing_lets_a_play_go_on() -> None:
+def test_handler_that_does_not_raise_continues_the_play() -> None:
     venv = generals_env.make_vec(4, threads=1, **SMALL)
     venv.reset(seed=1)
     told: list[int] = []
@@ -217,7 +217,7 @@ def test_handler_that_raises_nothing_lets_a_play_go_on() -> None:
     assert sorted(told) == sorted([signal.SIGINT, 200])
 
 
-def test_handler_that_closes_the_environment_ends_a_play() -> None:
+def test_handler_that_closes_environment_ends_play() -> None:
     batches = Memory()
     env: Any = ExperienceRecorder(generals_env.make_vec(4, threads=1, **SMALL), batches)
     env.reset(seed=1)
@@ -238,7 +238,7 @@ def test_handler_that_closes_the_environment_ends_a_play() -> None:
     assert batches.closed == 1
 
 
-def test_interrupt_while_a_sink_writes_is_raised_after_the_journal_let_the_batch_go() -> None:
+def test_interrupt_during_sink_write_is_raised_after_batch_is_released() -> None:
     class Pressed(Memory):
         def write(self, batch: Any) -> None:
             self.append(batch)
@@ -256,7 +256,7 @@ def test_interrupt_while_a_sink_writes_is_raised_after_the_journal_let_the_batch
     gapless(batches)
 
 
-def test_sink_that_waits_can_be_interrupted_and_gets_its_batch_again() -> None:
+def test_waiting_sink_can_be_interrupted_and_gets_its_batch_again() -> None:
     class Full(Memory):
         room = False
 
@@ -280,7 +280,7 @@ def test_sink_that_waits_can_be_interrupted_and_gets_its_batch_again() -> None:
 # --- Other exceptions -----------------------------------------------------------------------------------------------------
 
 
-def test_exceptions_leave_divided_work_when_all_of_it_has_ended(
+def test_exceptions_leave_divided_work_after_all_of_it_has_ended(
     pools: list[Future[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "available_cores", lambda: 3)
@@ -300,7 +300,7 @@ def test_exceptions_leave_divided_work_when_all_of_it_has_ended(
     assert all(future.done() for future in pools)
 
 
-def test_joined_waits_for_all_calls_and_raises_what_one_raised() -> None:
+def test_joined_waits_for_all_calls_and_raises_their_error() -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.submit(int, "x"), pool.submit(int, "2")
         with pytest.raises(ValueError, match="invalid literal"):
@@ -308,7 +308,7 @@ def test_joined_waits_for_all_calls_and_raises_what_one_raised() -> None:
         assert joined([second]) == [2]
 
 
-def test_play_without_room_for_a_fair_map_says_so() -> None:
+def test_play_reports_board_without_room_for_fair_map() -> None:
     venv = generals_env.make_vec(2, height=5, width=5, max_turns=1)
     venv.reset(seed=1)
     venv.batch._densities[:] = 0.99

@@ -1,4 +1,4 @@
-"""Ctrl-C at any place of a turn: all of it is played, shown and recorded, once, or nothing."""
+"""Tests Ctrl-C at every line of a turn: the turn is played, shown and recorded once as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {"height": 5, "width": 5, "max_turns": 9}
 
 
 class Negated(gymnasium.vector.VectorObservationWrapper):
-    """A wrapper that is not ours: records keep what it shows."""
+    """A foreign wrapper: records keep its observations."""
 
     def observations(self, observations: Any) -> Any:
         return {**observations, "observation": -observations["observation"]}
@@ -99,7 +99,7 @@ class Course:
         return self.env.reset(seed=1)
 
     def choose(self, rng: np.random.Generator) -> Any:
-        """Return actions for the turn that comes, now and then one that is not legal."""
+        """Return actions for the next turn, sometimes an illegal one."""
         env = self.env
         if self.aec:
             if not env.agents:
@@ -125,7 +125,7 @@ class Course:
         return told[:4] if isinstance(told, tuple) and not self.sb3 else told[:3] if told is not None else None
 
     def look(self) -> Any:
-        """Return all that the environment and its wrappers tell or keep."""
+        """Return all results and state of the environment and its wrappers."""
         env: Any = self.env
         bottom = env.unwrapped
         kept: list[Any] = []
@@ -167,7 +167,7 @@ def records(batches: Memory) -> Iterator[Any]:
 
 @pytest.mark.parametrize("recorded", [False, True], ids=["alone", "recorded"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_interrupt_at_any_place_of_a_turn_leaves_all_of_it_or_nothing(kind: str, recorded: bool) -> None:
+def test_interrupt_anywhere_in_turn_applies_all_or_nothing(kind: str, recorded: bool) -> None:
     sinks = Memory(), Memory()
     env, control = (Course(ExperienceRecorder(KINDS[kind](), sink) if recorded else KINDS[kind]()) for sink in sinks)
     rng = np.random.default_rng(1)

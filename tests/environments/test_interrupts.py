@@ -1,4 +1,4 @@
-"""Signals while something changes that must change whole."""
+"""Tests ``deferred`` blocks, which delay signals until a change is complete."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from generals_env.concurrency.interrupts import deferred, raise_pending
 
 
 class ToldError(Exception):
-    """What the handler of a program raises."""
+    """Raised by the handler of a program."""
 
 
 @pytest.fixture(autouse=True)
 def own_handlers() -> Iterator[None]:
-    """Give the tests Python's handler of Ctrl-C, and put back what was there."""
+    """Set Python's handler of Ctrl-C for the tests, and restore the former one."""
     before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -29,7 +29,7 @@ def own_handlers() -> Iterator[None]:
     assert interrupts.state.outermost is None
 
 
-def test_interrupt_leaves_a_deferred_block_after_its_last_statement() -> None:
+def test_interrupt_is_raised_after_last_statement_of_deferred_block() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
         done.append(1)
@@ -39,7 +39,7 @@ def test_interrupt_leaves_a_deferred_block_after_its_last_statement() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_inner_deferred_blocks_leave_signals_to_the_outermost() -> None:
+def test_inner_deferred_blocks_leave_signals_to_outermost() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
         with deferred():
@@ -48,7 +48,7 @@ def test_inner_deferred_blocks_leave_signals_to_the_outermost() -> None:
     assert done == ["after the inner block"]
 
 
-def test_second_interrupt_of_a_block_that_does_not_end_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_interrupt_of_endless_block_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interrupts, "PATIENCE", 0.0)
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
@@ -60,7 +60,7 @@ def test_second_interrupt_of_a_block_that_does_not_end_is_raised_at_once(monkeyp
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_interrupts_in_quick_succession_leave_a_deferred_block_whole() -> None:
+def test_interrupts_in_quick_succession_leave_deferred_block_whole() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
         signal.raise_signal(signal.SIGINT)
@@ -69,7 +69,7 @@ def test_interrupts_in_quick_succession_leave_a_deferred_block_whole() -> None:
     assert done == [1]
 
 
-def test_raise_pending_raises_inside_a_deferred_block_what_was_noted() -> None:
+def test_raise_pending_raises_noted_signal_inside_deferred_block() -> None:
     done = []
     raise_pending()  # outside it does nothing
     with pytest.raises(KeyboardInterrupt), deferred():
@@ -81,7 +81,7 @@ def test_raise_pending_raises_inside_a_deferred_block_what_was_noted() -> None:
     assert done == [1]
 
 
-def test_deferred_calls_every_handler_of_the_program_once() -> None:
+def test_deferred_calls_every_handler_of_program_once() -> None:
     seen: list[int] = []
 
     def tell(number: int, frame: Any) -> None:
@@ -98,7 +98,7 @@ def test_deferred_calls_every_handler_of_the_program_once() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.getsignal(signal.SIGTERM) is tell
 
 
-def test_handler_that_raises_nothing_lets_the_program_go_on() -> None:
+def test_handler_that_does_not_raise_continues_the_program() -> None:
     seen: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     with deferred():
@@ -107,13 +107,13 @@ def test_handler_that_raises_nothing_lets_the_program_go_on() -> None:
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
-def test_deferred_leaves_handlers_of_the_system_alone(handler: signal.Handlers) -> None:
+def test_deferred_leaves_system_handlers_unchanged(handler: signal.Handlers) -> None:
     signal.signal(signal.SIGTERM, handler)
     with deferred():
         assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_handler_set_inside_a_deferred_block_stays() -> None:
+def test_handler_set_inside_deferred_block_stays() -> None:
     def tell(number: int, frame: Any) -> None:
         """Do nothing."""
 
@@ -122,7 +122,7 @@ def test_handler_set_inside_a_deferred_block_stays() -> None:
     assert signal.getsignal(signal.SIGINT) is tell
 
 
-def test_error_of_a_deferred_block_is_the_context_of_the_interrupt() -> None:
+def test_error_of_deferred_block_is_context_of_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt) as caught, deferred():
         signal.raise_signal(signal.SIGINT)
         raise ValueError("a sink failed")
@@ -143,7 +143,7 @@ def test_deferred_does_nothing_in_other_threads() -> None:
     assert found == [signal.default_int_handler]
 
 
-def test_signal_while_a_deferred_block_begins_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_at_start_of_deferred_block_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     def tell(number: int, frame: Any) -> None:
         raise ToldError
 
@@ -152,7 +152,7 @@ def test_signal_while_a_deferred_block_begins_leaves_nothing_behind(monkeypatch:
     def interrupted(number: int, handler: Any) -> Any:
         before = replace(number, handler)
         if number == signal.SIGINT and handler is not signal.default_int_handler:
-            signal.raise_signal(signal.SIGTERM)  # whose handler is not replaced yet
+            signal.raise_signal(signal.SIGTERM)  # its handler is not replaced yet
         return before
 
     signal.signal(signal.SIGTERM, tell)
@@ -165,7 +165,7 @@ def test_signal_while_a_deferred_block_begins_leaves_nothing_behind(monkeypatch:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_child_forked_in_a_deferred_block_does_not_get_its_parents_signal() -> None:
+def test_child_forked_in_deferred_block_does_not_get_signal_of_parent() -> None:
     with pytest.raises(KeyboardInterrupt), deferred():
         signal.raise_signal(signal.SIGINT)
         child = os.fork()

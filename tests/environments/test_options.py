@@ -1,4 +1,4 @@
-"""Options in every entry point: unknown ones, numpy's numbers, and those that went through JSON."""
+"""Tests options of every entry point: unknown names, numbers of numpy, and values that went through JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SMALL = {"height": 6, "width": 6}
 BATCH = ("copy", "autoreset_mode", "threads", "max_episode_steps")
 LEARNER = ("opponent", "player")
 
-#: What is called, and the options that it takes beside those of a game.
+#: Called functions, and their options beside those of a game.
 FACES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "make": (generals_env.make, ("max_cycles",)),
     "parallel_env": (generals_env.parallel_env, ("max_cycles",)),
@@ -69,7 +69,7 @@ FACES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_options_unknown_name_raises_type_error_in_pythons_words_and_lists_all_names(face: str) -> None:
+def test_options_unknown_name_raises_type_error_with_all_names(face: str) -> None:
     call, own = FACES[face]
     with pytest.raises(TypeError, match="got an unexpected keyword argument 'frameskip'") as caught:
         call(frameskip=1)
@@ -81,7 +81,7 @@ def test_options_unknown_name_raises_type_error_in_pythons_words_and_lists_all_n
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_options_misspelt_name_is_answered_with_the_similar_one(face: str) -> None:
+def test_options_misspelt_name_gets_suggestion(face: str) -> None:
     call, own = FACES[face]
     for name in (*own, "max_turns", "render_mode"):
         if name == "num_envs" and face != "GeneralsSingleVector":  # given already
@@ -91,7 +91,7 @@ def test_options_misspelt_name_is_answered_with_the_similar_one(face: str) -> No
             call(**{misspelt: 1})
 
 
-def test_options_of_a_mapping_are_checked_like_keywords() -> None:
+def test_options_from_mapping_are_checked_like_keywords() -> None:
     for call in (
         lambda: GameConfig(reward={"win_gam": 1.0}),  # type: ignore[arg-type]
         lambda: generals_env.make(reward={"win_gam": 1.0}),
@@ -111,7 +111,7 @@ def consumer() -> Iterator[ExperienceConsumer]:
         yield made
 
 
-def test_options_of_functions_that_pass_them_on_are_checked_there(consumer: ExperienceConsumer, tmp_path: Path) -> None:
+def test_options_passed_on_by_functions_are_checked_there(consumer: ExperienceConsumer, tmp_path: Path) -> None:
     async def first() -> None:
         async for _ in stream_async(consumer, batchsize=3):
             pass
@@ -181,7 +181,7 @@ def test_options_property_covers_every_field() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.fixed_dictionaries({"players": st.just(4)}, optional=FIELDS))
-def test_options_from_json_lists_and_numpy_give_an_equal_configuration(options: dict[str, Any]) -> None:
+def test_options_from_json_and_numpy_give_equal_configuration(options: dict[str, Any]) -> None:
     config = GameConfig.from_options(**options)
     assert config.reward == RewardConfig(**options.get("reward", {}))
     for other in (
@@ -195,7 +195,7 @@ def test_options_from_json_lists_and_numpy_give_an_equal_configuration(options: 
         assert types_of(other) == types_of(config)
 
 
-def test_options_of_a_drawn_map_come_back_from_json() -> None:
+def test_options_of_drawn_map_survive_json() -> None:
     config = GameConfig.from_options(map=DUEL, reward={"win_game": np.float32(2)})
     assert GameConfig.from_options(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
     assert GameConfig.from_options(map=np.str_(DUEL), reward=RewardConfig(win_game=2)) == config
@@ -203,12 +203,12 @@ def test_options_of_a_drawn_map_come_back_from_json() -> None:
 
 @pytest.mark.parametrize("name", ["players", "height", "max_turns", "render_player", "mountain_density", "city_density"])
 @pytest.mark.parametrize("bad", [True, np.bool_(True), np.array([[6]]), np.complex128(6)], ids=repr)
-def test_options_bools_and_arrays_are_no_numbers(name: str, bad: Any) -> None:
+def test_options_bools_and_arrays_are_not_numbers(name: str, bad: Any) -> None:
     with pytest.raises(ConfigError, match=f"^{name}: expected "):
         GameConfig.from_options(**{name: bad})
 
 
-def test_options_text_with_too_many_digits_is_an_error_of_ours() -> None:
+def test_options_number_with_too_many_digits_raises_package_error() -> None:
     for name in ("players", "height", "teams", "rules", "reward", "render_mode"):
         with pytest.raises(ConfigError, match=r"expected .*got .*number of many digits"):
             GameConfig.from_options(**{name: 10**5000})
@@ -236,13 +236,13 @@ GIVEN = {
 
 
 def course(env: Any) -> list[Any]:
-    """Return what some turns of the first legal actions give."""
+    """Return the results of some turns with the first legal actions."""
     shape = env.action_space.shape
     return [env.reset(seed=5), *(env.step(np.full(shape, turn) if shape else turn) for turn in range(4))]
 
 
 @pytest.mark.parametrize("wrapper", WRAPPED)
-def test_spec_from_json_makes_the_same_environment(wrapper: str) -> None:
+def test_spec_from_json_makes_same_environment(wrapper: str) -> None:
     env = WRAPPED[wrapper](gymnasium.make(ENV_ID, max_episode_steps=3, **GIVEN))
     again = gymnasium.make(EnvSpec.from_json(env.spec.to_json()))
     assert again.spec == env.spec
@@ -252,7 +252,7 @@ def test_spec_from_json_makes_the_same_environment(wrapper: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, "DISABLED"], ids=str)
-def test_spec_from_json_makes_the_same_games(mode: Any) -> None:
+def test_spec_from_json_makes_same_games(mode: Any) -> None:
     options = {**GIVEN, "autoreset_mode": mode, "copy": np.bool_(False), "threads": np.int64(1), "max_episode_steps": 9}
     env = gymnasium.make_vec(ENV_ID, num_envs=np.int64(2), **options)  # type: ignore[arg-type]
     again = gymnasium.make_vec(EnvSpec.from_json(env.spec.to_json()))  # type: ignore[union-attr]
@@ -273,21 +273,21 @@ class Passing:
         return np.full(len(views["action_mask"]), self.index)
 
 
-def test_spec_keeps_an_opponent_as_it_was_given() -> None:
+def test_spec_keeps_opponent_as_given() -> None:
     opponent = Passing()
     env = gymnasium.make(ENV_ID, opponent=opponent, reward=RewardConfig(win_game=2), **SMALL)  # type: ignore[arg-type]
     again = gymnasium.make(env.spec)  # type: ignore[arg-type]
     assert same(course(again), course(env))
 
 
-def test_spec_of_a_recorded_environment_is_that_of_the_environment(tmp_path: Path) -> None:
+def test_spec_of_recorded_environment_is_that_of_the_environment(tmp_path: Path) -> None:
     env = FrameStack(gymnasium.make(ENV_ID, **SMALL), 2)
     with ExperienceRecorder(env, tmp_path / "runs") as recorded:
         assert recorded.spec == env.spec
         assert gymnasium.make(EnvSpec.from_json(recorded.spec.to_json())).spec == env.spec
 
 
-def test_configurations_are_taken_as_mappings(tmp_path: Path) -> None:
+def test_configurations_accept_mappings(tmp_path: Path) -> None:
     retry = {"tries": np.int64(2), "first_wait": 0.25}
     sink = RetryingSink(ReplayBuffer(9), retry)
     assert sink.retry == Retry(2, 0.25)
@@ -310,7 +310,7 @@ def test_configurations_are_taken_as_mappings(tmp_path: Path) -> None:
         ExperienceServer(ReplayBuffer(9), limits=3)  # type: ignore[arg-type]
 
 
-def test_trainer_takes_its_configuration_as_a_mapping() -> None:
+def test_trainer_accepts_configuration_as_mapping() -> None:
     pytest.importorskip("torch")
     from generals_env.recorders import DistributedTrainer, QNetwork
 
@@ -322,7 +322,7 @@ def test_trainer_takes_its_configuration_as_a_mapping() -> None:
         DistributedTrainer([], QNetwork((9, 6, 6)), config={"capcity": 64})
 
 
-def test_replays_take_the_reward_as_a_mapping() -> None:
+def test_replays_accept_reward_as_mapping() -> None:
     game = replay.from_dict(
         {
             "version": 13,
@@ -364,7 +364,7 @@ def lengths(truncated: list[list[bool]]) -> list[int]:
 
 @pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
 @pytest.mark.parametrize(("limit", "max_turns", "expected"), [(3, 1000, 3), (5, 4, 4), (4, 4, 4), (None, 4, 4), (-1, 4, 4)])
-def test_max_episode_steps_truncates_games_of_a_batch_as_those_of_one(
+def test_max_episode_steps_truncates_batches_like_single_games(
     mode: str, limit: int | None, max_turns: int, expected: int
 ) -> None:
     options: dict[str, Any] = {**SMALL, "opponent": "random", "max_turns": max_turns, "max_episode_steps": limit}
@@ -384,7 +384,7 @@ def test_max_episode_steps_truncates_games_of_a_batch_as_those_of_one(
     assert lengths(truncated) == [expected, 2 * expected]
 
 
-def test_max_episode_steps_truncates_the_games_of_all_players() -> None:
+def test_max_episode_steps_truncates_games_of_all_players() -> None:
     venv = generals_env.make_vec(2, max_episode_steps=2, autoreset_mode="NEXT_STEP", **SMALL)
     venv.reset(seed=1)
     cut = [venv.step(np.full((2, 2), 288))[3].all() for _ in range(6)]

@@ -1,4 +1,4 @@
-"""Pictures and texts of boards show what they should."""
+"""Tests pictures and texts of boards."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def test_text_shows_every_kind_of_tile() -> None:
     ]
 
 
-def test_text_hides_what_a_player_does_not_see() -> None:
+def test_text_hides_tiles_in_fog() -> None:
     lines = format_board(parse_board(BOARD), player=0, color=False).splitlines()[1:]
     assert [line.split() for line in lines] == [["*1", ".", "?", "?", "?"], [".", ".", "?", "?", "?"], *[["?"] * 5] * 3]
 
 
-def test_colours_only_where_somebody_owns() -> None:
+def test_colours_mark_only_owned_tiles() -> None:
     text = format_board(parse_board(BOARD))
     assert text.count("\x1b[0m") == 2
     assert "\x1b[31m" in text
     assert "\x1b[34m" in text
 
 
-def test_pictures_have_the_players_colours_and_fog() -> None:
+def test_pictures_have_player_colours_and_fog() -> None:
     boards = parse_board(BOARD)
     full, fogged = draw_board(boards, tile_size=20), draw_board(boards, player=0, tile_size=20)
     assert full.shape == fogged.shape == (6 * 20 + 1, 5 * 20 + 1, 3)
@@ -60,7 +60,7 @@ def test_pictures_have_the_players_colours_and_fog() -> None:
     assert (fogged[other] == FOG).all(-1).any()
 
 
-def test_every_player_count_and_a_large_army_can_be_drawn() -> None:
+def test_every_player_count_and_large_armies_can_be_drawn() -> None:
     env = generals_env.parallel_env(players=16, height=16, width=16, render_mode="rgb_array")
     env.reset(seed=0)
     env.game.boards.army[1, :40] = 123456
@@ -94,6 +94,6 @@ def test_gif_holds_all_frames(tmp_path: Path) -> None:
         assert gif.size == (frames[0].shape[1], frames[0].shape[0])
 
 
-def test_gif_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_gif_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="path: expected a file that can be written, got"):
         save_gif([draw_board(parse_board(BOARD))], tmp_path / "nowhere" / "game.gif")

@@ -1,4 +1,4 @@
-"""One learning player against opponents: Gymnasium's own checks and wrappers, and many games as Gymnasium would run them."""
+"""Tests single-player environments and their batches with Gymnasium's own checks, wrappers and vector environments."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ TEAMS: Options = {"players": 4, "height": 6, "width": 6, "teams": (0, 1, 0, 1)}
 
 @pytest.mark.parametrize("layout", ["standard", "full"])
 @pytest.mark.parametrize("options", [SMALL, FOUR], ids=["2 players", "4 players"])
-def test_gymnasiums_check_accepts_the_environment(options: Options, layout: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gymnasium_check_accepts_environment(options: Options, layout: str, capsys: pytest.CaptureFixture[str]) -> None:
     check_env(gymnasium.make(ENV_ID, observation=layout, **options).unwrapped)
     assert capsys.readouterr().out.startswith("turn 0\n")  # the human render mode
 
 
-def test_gymnasium_makes_one_game_and_many_in_our_own_batches() -> None:
+def test_gymnasium_makes_single_game_and_our_batches() -> None:
     one = gymnasium.make(ENV_ID, opponent="random", **FOUR)
     assert type(one.unwrapped) is GeneralsSingle
     many = gymnasium.make_vec(ENV_ID, num_envs=3, opponent="random", **FOUR)
@@ -82,7 +82,7 @@ def infos_of(env: Any, infos: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def listed(env: Any, result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what ``step`` gave with the infos of each game and with rewards of 32 bits."""
+    """Return the result of ``step`` with the infos of each game and with rewards of 32 bits."""
     observations, rewards, terminated, truncated, infos = result
     assert same(rewards.astype(np.float32).astype(rewards.dtype), rewards)
     return dict(observations), rewards.astype(np.float32), terminated, truncated, infos_of(env, infos)
@@ -96,7 +96,7 @@ def any_of(masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", AutoresetMode)
 @pytest.mark.parametrize("kind", KINDS)
-def test_batches_are_what_gymnasium_makes_of_single_games(kind: str, mode: AutoresetMode) -> None:
+def test_batches_equal_gymnasium_batches_of_single_games(kind: str, mode: AutoresetMode) -> None:
     ours, theirs = pair_of_batches(3, mode, max_turns=140, **KINDS[kind])
     observations, infos = ours.reset(seed=31)
     expected, expected_infos = theirs.reset(seed=31)
@@ -124,7 +124,7 @@ def test_batches_are_what_gymnasium_makes_of_single_games(kind: str, mode: Autor
     assert min(ended.values()) > 0, ended
 
 
-def test_final_observations_have_gymnasiums_form() -> None:
+def test_final_observations_have_gymnasium_form() -> None:
     ours, theirs = pair_of_batches(3, AutoresetMode.SAME_STEP, map=DUEL, max_turns=4)
     for env in (ours, theirs):
         env.reset(seed=1)
@@ -137,7 +137,7 @@ def test_final_observations_have_gymnasiums_form() -> None:
         assert env.single_observation_space.contains(infos["final_obs"][2])
 
 
-def test_the_games_of_a_batch_are_those_of_single_environments_with_successive_seeds() -> None:
+def test_batch_games_equal_single_environments_with_successive_seeds() -> None:
     many = GeneralsSingleVector(3, autoreset_mode="Disabled", **FOUR)
     ones = [GeneralsSingle(**FOUR) for _ in range(3)]
     for seed in (5, None):
@@ -161,7 +161,7 @@ def test_the_games_of_a_batch_are_those_of_single_environments_with_successive_s
                 assert same(one.action_masks(), observation["action_mask"].astype(np.bool_))
 
 
-def test_results_of_a_batch_do_not_depend_on_threads_or_copies() -> None:
+def test_batch_results_do_not_depend_on_threads_or_copies() -> None:
     batches = [GeneralsSingleVector(5, threads=n, copy=n != 3, max_turns=40, **DRAWN) for n in (1, 2, 3)]
     observations = [batch.reset(seed=3)[0] for batch in batches]
     rng = np.random.default_rng(5)
@@ -178,7 +178,7 @@ def test_results_of_a_batch_do_not_depend_on_threads_or_copies() -> None:
 # --- Gymnasium's wrappers -------------------------------------------------------------------------------------------------
 
 
-def test_gymnasiums_statistics_count_episodes_of_one_game_and_of_many() -> None:
+def test_gymnasium_statistics_count_episodes_of_one_game_and_of_many() -> None:
     options: Options = {"max_turns": 60, "opponent": "random", **SMALL}
     one = RecordEpisodeStatistics(gymnasium.make(ENV_ID, **options))
     many = vector_wrappers.RecordEpisodeStatistics(gymnasium.make_vec(ENV_ID, num_envs=1, **options))
@@ -204,7 +204,7 @@ def test_gymnasiums_statistics_count_episodes_of_one_game_and_of_many() -> None:
     assert list(many.return_queue) == pytest.approx(returns, abs=1e-6)
 
 
-def test_gymnasiums_vector_wrappers_fit() -> None:
+def test_gymnasium_vector_wrappers_fit() -> None:
     def wrapped(**options: Any) -> Any:
         env = gymnasium.make_vec(ENV_ID, num_envs=2, max_turns=30, map=RAID, opponent="random", **options)
         env = vector_wrappers.NormalizeReward(vector_wrappers.RecordEpisodeStatistics(env))
@@ -226,7 +226,7 @@ def test_gymnasiums_vector_wrappers_fit() -> None:
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
-def test_gymnasiums_vector_wrappers_of_observations_fit(mode: AutoresetMode) -> None:
+def test_gymnasium_vector_observation_wrappers_fit(mode: AutoresetMode) -> None:
     env = gymnasium.make_vec(ENV_ID, num_envs=2, autoreset_mode=mode, **SMALL)
     env = vector_wrappers.FlattenObservation(vector_wrappers.FilterObservation(env, ["observation"]))
     seen, _ = env.reset(seed=3)
@@ -238,7 +238,7 @@ def test_gymnasiums_vector_wrappers_of_observations_fit(mode: AutoresetMode) -> 
 
 
 class Spy:
-    """A callable opponent that plays at random and remembers what it was given and what it chose."""
+    """A callable opponent that plays at random and keeps its inputs and choices."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
@@ -252,7 +252,7 @@ class Spy:
 
 
 @pytest.mark.parametrize("player", [0, 1, 2])
-def test_a_callable_sees_and_plays_the_other_seats_game_by_game(player: int) -> None:
+def test_callable_sees_and_plays_other_seats_game_by_game(player: int) -> None:
     spy = Spy()
     many = GeneralsSingleVector(2, opponent=spy, player=player, autoreset_mode="Disabled", observation="full", **DRAWN)
     peers = [generals_env.parallel_env(observation="full", **DRAWN) for _ in range(2)]
@@ -296,7 +296,7 @@ def scripted(text: str, script: str, **options: Any) -> tuple[list[np.ndarray], 
 
 
 @pytest.mark.parametrize(("player", "turns", "reward"), [(0, 8, 1.0), (1, 4, -1.0), (2, 8, -1.0)])
-def test_the_episode_ends_when_it_ends_for_the_learner(player: int, turns: int, reward: float) -> None:
+def test_episode_ends_when_it_ends_for_the_learner(player: int, turns: int, reward: float) -> None:
     script, _ = scripted(RAID, f"{MARCH} A01r {TO_THE_LAST}")
     plan = iter(script)
     env = GeneralsSingle(opponent=lambda views: np.delete(next(plan), player), player=player, map=RAID)
@@ -313,7 +313,7 @@ def test_the_episode_ends_when_it_ends_for_the_learner(player: int, turns: int, 
     assert env.state()[0, 0, 2] == 1
 
 
-def test_a_batch_begins_anew_when_the_learner_is_out_while_others_could_go_on() -> None:
+def test_batch_resets_game_when_learner_is_out() -> None:
     script, passing = scripted(RAID, f"{MARCH} A01r")
     plan = iter(script)
     env = GeneralsSingleVector(2, opponent=lambda views: np.tile(next(plan)[[0, 2]], 2), player=1, map=RAID)
@@ -331,7 +331,7 @@ def test_a_batch_begins_anew_when_the_learner_is_out_while_others_could_go_on() 
     assert observations["observation"][:, 2].sum() == 2  # his general again
 
 
-def test_team_mates_are_opponents_seats_too_and_win_together() -> None:
+def test_team_mates_take_opponent_seats_and_win_together() -> None:
     text = "A -300 C .\n. . . .\n. . . .\nB . . D"
     script, passing = scripted(text, f"{MARCH} A01r {TO_THE_LAST}", teams=(0, 0, 1, 1))
     plan = iter(script)
@@ -354,7 +354,7 @@ WRONG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_an_opponent_that_chooses_no_actions_is_told_of_and_nothing_is_played(wrong: str) -> None:
+def test_opponent_without_actions_is_reported_and_nothing_is_played(wrong: str) -> None:
     minds = iter([WRONG[wrong], Spy()])
 
     def opponent(views: Mapping[str, np.ndarray]) -> Any:
@@ -383,7 +383,7 @@ def test_illegal_actions_of_opponents_count_as_pass() -> None:
 
 
 class Model:
-    """What sb3-contrib's models have."""
+    """The interface of sb3-contrib's models."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -395,7 +395,7 @@ class Model:
         return np.argmax(action_masks, axis=1), None
 
 
-def test_a_model_is_asked_with_masks() -> None:
+def test_model_is_called_with_masks() -> None:
     model = Model()
     env = GeneralsSingleVector(2, opponent=model, **DRAWN)
     env.reset(seed=0)
@@ -405,7 +405,7 @@ def test_a_model_is_asked_with_masks() -> None:
 
 
 def views_of_games(games: int) -> dict[str, np.ndarray]:
-    """Return what all seats see in the middle of games, one view a row; some seats are out of the game."""
+    """Return observations of all seats in the middle of games, one view per row; some seats are eliminated."""
     venv = generals_env.make_vec(games, **DRAWN)
     venv.reset(seed=2)
     venv.play(80, ["expander", "random", "random"])
@@ -442,7 +442,7 @@ NETS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_a_torch_module_never_chooses_illegal_moves(kind: str) -> None:
+def test_torch_module_never_chooses_illegal_moves(kind: str) -> None:
     policy = as_policy(net(NETS[kind]))
     views = views_of_games(8)
     rows = np.arange(len(views["action_mask"]))
@@ -454,7 +454,7 @@ def test_a_torch_module_never_chooses_illegal_moves(kind: str) -> None:
         assert views["action_mask"][rows, chosen].all()
 
 
-def test_the_moves_of_a_torch_module_are_sampled_by_its_logits() -> None:
+def test_torch_module_moves_are_sampled_by_its_logits() -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(1)
     masks = np.zeros((2000, 129), np.int8)
@@ -468,7 +468,7 @@ def test_the_moves_of_a_torch_module_are_sampled_by_its_logits() -> None:
     assert counts[[3, 50, 128]] / 2000 == pytest.approx([1 / 8, 5 / 8, 2 / 8], abs=0.03)
 
 
-def test_a_torch_module_plays_the_other_seats() -> None:
+def test_torch_module_plays_other_seats() -> None:
     first = net(lambda torch, mask: torch.arange(mask.shape[1], 0, -1).expand(mask.shape) * 1000.0)  # first of the legal
     env = GeneralsSingleVector(2, opponent=first, player=1, **DRAWN)
     same_env = GeneralsSingleVector(2, opponent=Model(), player=1, **DRAWN)
@@ -481,7 +481,7 @@ def test_a_torch_module_plays_the_other_seats() -> None:
 
 
 @pytest.mark.parametrize("bad", ["greedy", "", None, 5, ["random"], {}], ids=repr)
-def test_opponents_have_names_or_can_be_called(bad: Any) -> None:
+def test_opponents_are_names_or_callables(bad: Any) -> None:
     for make in (GeneralsSingle, lambda **options: GeneralsSingleVector(2, **options)):
         with refused(
             ConfigError, f"opponent: expected one of {', '.join(POLICIES)}, a callable, a torch module or a model, got"
@@ -493,7 +493,7 @@ def test_opponents_have_names_or_can_be_called(bad: Any) -> None:
 
 
 @pytest.mark.parametrize("player", [0, 1])
-def test_the_learner_sits_where_he_is_told(player: int) -> None:
+def test_learner_sits_at_given_seat(player: int) -> None:
     env, peer = GeneralsSingle(player=player, **SMALL), generals_env.parallel_env(**SMALL)
     observation, _ = env.reset(seed=8)
     assert differences(observation, peer.reset(seed=8)[0][f"player_{player}"]) == []
@@ -506,7 +506,7 @@ def test_the_learner_sits_where_he_is_told(player: int) -> None:
 
 
 @pytest.mark.parametrize("bad", [2, -1, 0.0, "0", None, True])
-def test_the_seat_of_the_learner_is_checked(bad: Any) -> None:
+def test_learner_seat_is_checked(bad: Any) -> None:
     for make in (GeneralsSingle, lambda **options: GeneralsSingleVector(2, **options)):
         with refused(ConfigError, f"player: expected an integer from 0 to 1, got {bad!r}"):
             make(player=bad, **SMALL)
@@ -525,7 +525,7 @@ def test_options_are_checked() -> None:
 
 
 @pytest.mark.parametrize("name", ["num_envs", "copy", "autoreset_mode", "threads"])
-def test_options_of_the_batch_are_none_of_one_game(name: str) -> None:
+def test_batch_options_are_refused_for_single_game(name: str) -> None:
     with refused(OptionError, f"GeneralsSingle() got an unexpected keyword argument {name!r}"):
         GeneralsSingle(**{name: 1}, **SMALL)
 
@@ -534,7 +534,7 @@ BAD_ACTIONS = (None, 1.0, "1", True, [1], [1, 2], np.array([1]), {}, np.float32(
 
 
 @pytest.mark.parametrize("bad", BAD_ACTIONS, ids=[f"{type(bad).__name__} {bad}" for bad in BAD_ACTIONS])
-def test_an_action_that_is_none_leaves_the_game_untouched(bad: Any) -> None:
+def test_invalid_action_leaves_game_unchanged(bad: Any) -> None:
     env, control = GeneralsSingle(map=DUEL), GeneralsSingle(map=DUEL)
     for each in (env, control):
         each.reset(seed=1)
@@ -547,7 +547,7 @@ def test_an_action_that_is_none_leaves_the_game_untouched(bad: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [int, np.int64, np.uint8, np.array])
-def test_an_action_may_be_any_integer(kind: Any) -> None:
+def test_action_may_be_any_integer(kind: Any) -> None:
     env, control = GeneralsSingle(map=DUEL), GeneralsSingle(map=DUEL)
     for each in (env, control):
         each.reset(seed=1)
@@ -557,7 +557,7 @@ def test_an_action_may_be_any_integer(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [-1, 1.5, "1", True, np.float64(3), [1], [1, 2]], ids=repr)
-def test_seeds_are_checked_and_a_bad_one_changes_nothing(bad: Any) -> None:
+def test_invalid_seeds_are_refused_and_change_nothing(bad: Any) -> None:
     env, control = GeneralsSingle(**SMALL), GeneralsSingle(**SMALL)
     for each in (env, control):
         each.reset(seed=1)
@@ -568,12 +568,12 @@ def test_seeds_are_checked_and_a_bad_one_changes_nothing(bad: Any) -> None:
     assert env.np_random.random() == control.np_random.random()
 
 
-def test_seeds_of_numpy_are_seeds() -> None:
+def test_numpy_integers_are_seeds() -> None:
     env, control = GeneralsSingle(**SMALL), GeneralsSingle(**SMALL)
     assert same(env.reset(seed=np.int64(3)), control.reset(seed=3))
 
 
-def test_what_was_handed_out_never_changes() -> None:
+def test_returned_arrays_never_change() -> None:
     env = GeneralsSingle(max_turns=30, **SMALL)
     handed: list[Any] = [env.reset(seed=1), env.state(), env.action_masks()]
     kept = copy.deepcopy(handed)
@@ -603,7 +603,7 @@ def course_from_here(env: Any) -> list[Any]:
 
 @pytest.mark.parametrize("opponent", ["expander", Model()], ids=["built-in", "model"])
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["deepcopy", "pickle"])
-def test_copies_continue_like_the_original_and_apart_from_it(copied: Any, opponent: Any) -> None:
+def test_copies_continue_like_original_and_independently(copied: Any, opponent: Any) -> None:
     env = GeneralsSingle(opponent=opponent, max_turns=50, **DRAWN)
     env.reset(seed=6)
     for _ in range(20):
@@ -615,11 +615,11 @@ def test_copies_continue_like_the_original_and_apart_from_it(copied: Any, oppone
     assert differences(course_from_here(copied(others[1])), course) == []
 
 
-# --- Pictures, and calls at the wrong time --------------------------------------------------------------------------------
+# --- Pictures and invalid calls -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("render_player", [None, 1])
-def test_pictures_are_those_of_the_parallel_environment(render_player: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_equal_those_of_parallel_environment(render_player: int | None, capsys: pytest.CaptureFixture[str]) -> None:
     for mode in ("rgb_array", "ansi", "human"):
         options: Options = {"map": RAID, "render_mode": mode, "render_player": render_player}
         env, peer = GeneralsSingle(opponent=lambda views: np.full(2, 128), **options), generals_env.parallel_env(**options)
@@ -638,7 +638,7 @@ def test_pictures_are_those_of_the_parallel_environment(render_player: int | Non
         }[mode]
 
 
-def test_without_a_render_mode_there_is_no_picture() -> None:
+def test_render_without_mode_returns_no_picture() -> None:
     env = GeneralsSingle(map=DUEL)
     env.reset()
     with refused(StateError, "render: expected a render_mode at construction (human, ansi, rgb_array), got None"):
@@ -661,7 +661,7 @@ def test_calls_before_reset_and_after_close_are_refused() -> None:
             call()
 
 
-def test_a_batch_refuses_bad_actions_and_plays_on() -> None:
+def test_batch_refuses_bad_actions_and_continues() -> None:
     env, control = (GeneralsSingleVector(2, opponent="random", map=DUEL) for _ in range(2))
     for each in (env, control):
         each.reset(seed=1)

@@ -1,4 +1,4 @@
-"""Dict spaces are compared by equality: an equal one, and observations, may list their keys in any order."""
+"""Tests that dict spaces and observations may list their keys in any order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def reordered(space: Any) -> spaces.Dict:
 
 
 def turned(observation: Any) -> Any:
-    """Return an observation whose keys come the other way round."""
+    """Return an observation with its keys in reverse order."""
     return dict(reversed(observation.items()))
 
 
@@ -74,7 +74,7 @@ class ReorderedVector(VectorWrapper):  # Gymnasium's class for observations take
 
 
 def course(env: Any, count: int = 9) -> list[Any]:
-    """Return what some turns of passing give."""
+    """Return the results of some turns of passes."""
     action = np.full(env.action_space.shape, 288)
     found = [env.reset(seed=3)]
     for _ in range(count):
@@ -94,7 +94,7 @@ WRAPPERS = {
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_space_order_below_a_wrapper_makes_no_difference(wrapper: str) -> None:
+def test_space_order_below_wrapper_makes_no_difference(wrapper: str) -> None:
     wrap: Any = WRAPPERS[wrapper]
     for make, reorder in (
         (lambda: GeneralsSingle(**SMALL), Reordered),

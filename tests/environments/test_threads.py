@@ -1,4 +1,4 @@
-"""An environment belongs to one thread at a time, and what is meant for several threads may be shared by them."""
+"""Tests use from several threads: environments refuse it, buffers, logs and writers allow it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONG = 60
 
 
 class Gate(Memory):
-    """A sink and a collector that keep the first who comes until they are told to let him go on."""
+    """A sink and a collector that block their first caller until released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ MOVES: dict[str, tuple[Callable[[Gate], Any], Callable[[Any], Any], dict[str, Ca
 
 
 @pytest.mark.parametrize("kind", MOVES)
-def test_environment_refuses_a_second_thread_while_one_is_inside(kind: str) -> None:
+def test_environment_refuses_second_thread_while_one_is_inside(kind: str) -> None:
     gate = Gate()
     start, first, others = MOVES[kind]
     env = start(gate)
@@ -154,7 +154,7 @@ def test_environment_refuses_a_second_thread_while_one_is_inside(kind: str) -> N
         finally:
             gate.opened.set()
         inside.result()
-    for name, call in others.items():  # one after the other they may come
+    for name, call in others.items():  # one after the other is allowed
         if name not in ("step_wait", "close"):
             call(env)
 
@@ -171,7 +171,7 @@ def test_threads_may_take_turns_on_one_recorded_environment() -> None:
     assert check_batches(batches) == 3 * 2 * 5 * 4
 
 
-def test_opponent_may_look_at_the_games_that_it_plays_in() -> None:
+def test_opponent_may_inspect_games_that_it_plays_in() -> None:
     looks: list[Any] = []
 
     def look(views: Any) -> Any:
@@ -184,14 +184,14 @@ def test_opponent_may_look_at_the_games_that_it_plays_in() -> None:
     assert len(looks) == 1
 
 
-def test_guard_is_let_go_of_after_an_error() -> None:
+def test_guard_is_released_after_error() -> None:
     guard = Guard()
     with pytest.raises(ZeroDivisionError), guard("step"):
         raise ZeroDivisionError
     assert guard.thread == 0
 
 
-# --- What may be shared ---------------------------------------------------------------------------------------------------
+# --- Objects that threads may share ---------------------------------------------------------------------------------------
 
 
 def test_threads_may_share_buffers_logs_and_writers(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Many games at once are the games that parallel environments play one by one, whatever threads, copies and resets do."""
+"""Tests vector environments: their games equal those of parallel environments, whatever the threads, copies and resets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CASES: dict[str, Options] = {
 
 
 class Peers:
-    """What a vector environment is to tell, from as many parallel environments: slow and obvious."""
+    """The expected results of a vector environment, from as many parallel environments: slow and obvious."""
 
     def __init__(self, count: int, mode: AutoresetMode = SAME_STEP, **options: Any) -> None:
         self.games = [generals_env.parallel_env(**options) for _ in range(count)]
@@ -127,7 +127,7 @@ class Peers:
         self.happened["illegal"] += int(self.illegal[i].sum())
 
     def view(self, i: int, observations: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Return what all seats see; who is out sees nothing and may pass."""
+        """Return observations of all seats; eliminated players get zeros and may only pass."""
         game = self.games[i]
         space = game.observation_space("player_0")
         view = {name: np.zeros((self.players, *space[name].shape), space[name].dtype) for name in space}
@@ -150,7 +150,7 @@ class Peers:
 
 
 def plain(result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what ``step`` gave without arrays of objects, and final infos of the games that ended alone."""
+    """Return the result of ``step`` without arrays of objects, with final infos of ended games only."""
     infos = dict(result[4])
     if "final_obs" in infos:
         assert infos["final_obs"].dtype == object
@@ -160,12 +160,12 @@ def plain(result: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def crowd(players: int) -> list[str]:
-    """Return who sits where: in every other seat one who conquers."""
+    """Return the policies by seat: every other one is an expander."""
     return ["random" if seat % 2 else "expander" for seat in range(players)]
 
 
 def mixed(venv: Any, rng: np.random.Generator) -> np.ndarray:
-    """Return what policies would do, some passes, and some actions of any kind."""
+    """Return actions of policies, some passes, and some arbitrary actions."""
     actions = venv.act(crowd(venv.config.players))
     chance = rng.random(actions.shape)
     actions[chance < 0.1] = venv.config.actions - 1
@@ -173,7 +173,7 @@ def mixed(venv: Any, rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_game_is_that_of_a_parallel_environment_over_several_resets(case: str) -> None:
+def test_every_game_equals_parallel_environment_over_several_resets(case: str) -> None:
     options: Options = {"max_turns": 120, **CASES[case]}
     venv, peers = generals_env.make_vec(3, **options), Peers(3, **options)
     assert differences(venv.reset(seed=11), peers.reset([11, 12, 13])) == []
@@ -207,7 +207,7 @@ LARGE: dict[str, Options] = {
 
 
 @pytest.mark.parametrize("case", LARGE)
-def test_the_largest_boards_are_like_all_others(case: str) -> None:
+def test_largest_boards_play_like_all_others(case: str) -> None:
     venv, peers = generals_env.make_vec(2, **LARGE[case]), Peers(2, **LARGE[case])
     assert differences(venv.reset(seed=1), peers.reset([1, 2])) == []
     rng = np.random.default_rng(2)
@@ -219,7 +219,7 @@ def test_the_largest_boards_are_like_all_others(case: str) -> None:
     assert (peers.happened["captured"] > 0) == ("map" in LARGE[case])
 
 
-def test_games_are_cut_off() -> None:
+def test_games_are_truncated() -> None:
     venv, peers = generals_env.make_vec(2, map=DUEL, max_turns=5), Peers(2, map=DUEL, max_turns=5)
     venv.reset(seed=1)
     peers.reset([1, 2])
@@ -231,7 +231,7 @@ def test_games_are_cut_off() -> None:
     assert peers.happened["truncated"] == 4
 
 
-def test_when_nobody_moves_the_strongest_wins() -> None:
+def test_strongest_player_wins_when_no_player_moves() -> None:
     options: Options = {"map": DUEL, "max_turns": 5000}
     venv, peers = generals_env.make_vec(1, **options), Peers(1, **options)
     venv.reset(seed=0)
@@ -260,7 +260,7 @@ def acting(text: str, script: str, seats: int, **options: Any) -> list[np.ndarra
     return turns
 
 
-def test_who_is_out_sees_nothing_may_pass_and_hears_of_it_once() -> None:
+def test_eliminated_player_gets_zero_observation_and_one_termination() -> None:
     venv = generals_env.make_vec(1, map=RAID)
     venv.reset()
     for actions in acting(RAID, f"{MARCH} A01r", 3):
@@ -286,7 +286,7 @@ def test_who_is_out_sees_nothing_may_pass_and_hears_of_it_once() -> None:
     assert not infos["illegal_action"].any()
 
 
-def test_a_team_goes_on_without_one_of_its_generals() -> None:
+def test_team_continues_without_one_of_its_generals() -> None:
     options: Options = {"map": TEAM_RAID, "teams": (0, 0, 1, 1)}
     venv, peers = generals_env.make_vec(1, **options), Peers(1, **options)
     venv.reset(seed=0)
@@ -308,7 +308,7 @@ MODES: dict[str, Options] = {
 
 
 @pytest.mark.parametrize("case", MODES)
-def test_next_step_begins_the_next_game_with_the_next_step_whose_action_it_ignores(case: str) -> None:
+def test_next_step_mode_resets_in_next_step_and_ignores_its_action(case: str) -> None:
     options: Options = {"max_turns": 50, **MODES[case]}
     venv, peers = generals_env.make_vec(4, autoreset_mode=NEXT_STEP, **options), Peers(4, NEXT_STEP, **options)
     assert differences(venv.reset(seed=5), peers.reset([5, 6, 7, 8])) == []
@@ -326,7 +326,7 @@ def test_next_step_begins_the_next_game_with_the_next_step_whose_action_it_ignor
         if turn == 20:
             mask = np.array([True, False, True, False])
             assert differences(venv.reset(options={"reset_mask": mask}), peers.reset([None] * 4, mask)) == []
-        if turn > 90 and by_hand < 1 and peers.over.any():  # a reset by hand leaves nobody waiting
+        if turn > 90 and by_hand < 1 and peers.over.any():  # a reset by hand leaves no game waiting
             by_hand += 1
             assert differences(venv.reset(), peers.reset([None] * 4)) == []
     assert ignored >= 8
@@ -335,7 +335,7 @@ def test_next_step_begins_the_next_game_with_the_next_step_whose_action_it_ignor
 
 
 @pytest.mark.parametrize("case", MODES)
-def test_disabled_leaves_the_resets_to_a_mask(case: str) -> None:
+def test_disabled_mode_resets_games_by_mask(case: str) -> None:
     options: Options = {"max_turns": 50, **MODES[case]}
     venv, peers = generals_env.make_vec(4, autoreset_mode=DISABLED, **options), Peers(4, DISABLED, **options)
     assert differences(venv.reset(seed=5), peers.reset([5, 6, 7, 8])) == []
@@ -364,7 +364,7 @@ def test_disabled_leaves_the_resets_to_a_mask(case: str) -> None:
     assert resets > 3
 
 
-def test_a_game_that_was_not_reset_is_still_ended() -> None:
+def test_game_that_was_not_reset_stays_ended() -> None:
     venv = generals_env.make_vec(3, map=DUEL, max_turns=2, autoreset_mode=DISABLED)
     venv.reset()
     actions = np.zeros((3, 2), np.int64)
@@ -377,7 +377,7 @@ def test_a_game_that_was_not_reset_is_still_ended() -> None:
     venv.step(actions)
 
 
-def test_a_mask_and_a_seed_begin_the_same_games_in_every_mode() -> None:
+def test_mask_and_seed_start_same_games_in_every_mode() -> None:
     for mode in AutoresetMode:
         venv, peers = generals_env.make_vec(3, autoreset_mode=mode.value, **DRAWN), Peers(3, mode, **DRAWN)
         venv.reset(seed=5)
@@ -392,7 +392,7 @@ def test_a_mask_and_a_seed_begin_the_same_games_in_every_mode() -> None:
 # --- Seeds, threads, copies -----------------------------------------------------------------------------------------------
 
 
-def test_seeds_may_be_one_or_many_and_none_goes_on() -> None:
+def test_seeds_may_be_one_or_many_and_none_continues() -> None:
     maps = []
     for seeds in (7, [7, 8, 9], (7, 8, 9), np.array([7, 8, 9]), np.int64(7)):
         venv = generals_env.make_vec(3, **DRAWN)
@@ -409,7 +409,7 @@ def test_seeds_may_be_one_or_many_and_none_goes_on() -> None:
         assert same(peers.state(), state)
 
 
-def test_without_any_seed_games_differ() -> None:
+def test_games_without_seed_differ() -> None:
     states = []
     for _ in range(2):
         venv = generals_env.make_vec(3, height=9, width=9)
@@ -448,7 +448,7 @@ def course_of_games(seeds: list[int], turns: int = 150, **options: Any) -> list[
     return course
 
 
-def test_results_depend_neither_on_threads_nor_on_the_other_games() -> None:
+def test_results_do_not_depend_on_threads_or_other_games() -> None:
     seeds = [3, 14, 15, 92, 65]
     alone = [course_of_games([seed])[0] for seed in seeds]
     assert len({b"".join(state.tobytes() for state in course[1::10]) for course in alone}) == 5
@@ -459,7 +459,7 @@ def test_results_depend_neither_on_threads_nor_on_the_other_games() -> None:
     assert differences(course_of_games([*seeds, 7, 8, 9], threads=3)[:5], alone) == []
 
 
-def test_copies_never_change_and_changing_them_changes_nothing() -> None:
+def test_copies_never_change_and_do_not_affect_the_game() -> None:
     venv, control = (generals_env.make_vec(3, max_turns=40, **DRAWN) for _ in range(2))
     handed: list[Any] = [venv.reset(seed=2)]
     control.reset(seed=2)
@@ -487,7 +487,7 @@ def arrays_in(thing: Any) -> list[np.ndarray]:
     return [array for part in parts for array in arrays_in(part)]
 
 
-def test_without_copies_the_next_step_changes_what_was_handed_out_but_never_a_final_observation() -> None:
+def test_without_copies_next_step_overwrites_all_but_final_observations() -> None:
     venv, control = (generals_env.make_vec(3, max_turns=40, copy=copies, **DRAWN) for copies in (False, True))
     first = venv.reset(seed=2)
     control.reset(seed=2)
@@ -507,7 +507,7 @@ def test_without_copies_the_next_step_changes_what_was_handed_out_but_never_a_fi
     assert all(same(final, kept) for final, kept in finals)
 
 
-def test_actions_may_be_any_integers_and_are_left_as_they_are() -> None:
+def test_actions_may_be_any_integers_and_are_not_modified() -> None:
     venvs = [generals_env.make_vec(3, **TEAMS) for _ in range(5)]
     for venv in venvs:
         venv.reset(seed=3)
@@ -527,7 +527,7 @@ def test_actions_may_be_any_integers_and_are_left_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("case", [*CASES][:7] + ["all modifiers in teams", "full", "wide", "high"])
-def test_policies_choose_what_they_choose_in_one_game(case: str) -> None:
+def test_policies_choose_same_moves_as_in_single_game(case: str) -> None:
     venv = generals_env.make_vec(3, max_turns=100, **{**CASES, **LARGE}[case])
     observations, _ = venv.reset(seed=21)
     height, width = venv.config.shape
@@ -555,7 +555,7 @@ def test_policies_choose_what_they_choose_in_one_game(case: str) -> None:
 @pytest.mark.parametrize(
     "case", ["2 players", "3 players on drawn sizes", "4 players in teams", "full on a map of all terrains"]
 )
-def test_play_is_many_calls_of_act_and_step(case: str) -> None:
+def test_play_equals_repeated_act_and_step(case: str) -> None:
     played, stepped = (generals_env.make_vec(3, max_turns=120, threads=2, **CASES[case]) for _ in range(2))
     for venv in (played, stepped):
         venv.reset(seed=8)
@@ -579,7 +579,7 @@ def test_play_is_many_calls_of_act_and_step(case: str) -> None:
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)
-def test_play_begins_ended_games_anew_in_every_mode(mode: AutoresetMode) -> None:
+def test_play_resets_ended_games_in_every_mode(mode: AutoresetMode) -> None:
     venv = generals_env.make_vec(2, map=DUEL, max_turns=3, autoreset_mode=mode)
     venv.reset()
     passes = np.full((2, 2), 160)
@@ -599,7 +599,7 @@ def test_play_begins_ended_games_anew_in_every_mode(mode: AutoresetMode) -> None
 
 
 @pytest.mark.parametrize("case", ["2 players", "a map of all terrains", "full in teams on a torus"])
-def test_spaces_contain_what_is_given(case: str) -> None:
+def test_spaces_contain_observations(case: str) -> None:
     venv = generals_env.make_vec(3, max_turns=40, **CASES[case])
     assert isinstance(venv, gymnasium.vector.VectorEnv)
     assert venv.observation_space["observation"].shape == (3, *venv.single_observation_space["observation"].shape)
@@ -651,7 +651,7 @@ def twins(**options: Any) -> tuple[GeneralsVector, GeneralsVector]:
 
 
 def check_untouched(venv: GeneralsVector, control: GeneralsVector) -> None:
-    """Check that two environments go on alike, into the next games."""
+    """Check that two environments continue equally, into the next games."""
     assert same(venv.state(), control.state())
     assert same(venv.observe(), control.observe())
     for _ in range(3):
@@ -679,7 +679,7 @@ NO_INDICES = (-1, 161, 2**62, -(2**63), 2**64 - 1)
 
 
 @pytest.mark.parametrize("bad", NO_ACTIONS)
-def test_actions_of_another_shape_or_type_leave_the_state_untouched(bad: str) -> None:
+def test_actions_of_wrong_shape_or_type_leave_state_unchanged(bad: str) -> None:
     venv, control = twins()
     with refused(ActionError, "actions: expected integers of shape (2, 2), got "):
         venv.step(NO_ACTIONS[bad])
@@ -688,7 +688,7 @@ def test_actions_of_another_shape_or_type_leave_the_state_untouched(bad: str) ->
 
 @pytest.mark.parametrize("bad", NO_INDICES)
 @pytest.mark.parametrize("place", [(0, 0), (1, 1)])
-def test_actions_out_of_range_leave_the_state_untouched(bad: int, place: tuple[int, int]) -> None:
+def test_actions_out_of_range_leave_state_unchanged(bad: int, place: tuple[int, int]) -> None:
     venv, control = twins()
     actions = np.zeros((2, 2), np.uint64 if bad >= 2**63 else np.int64)
     actions[place] = bad
@@ -701,7 +701,7 @@ BAD_POLICIES = ("random", ["random"], ["random"] * 3, ["random", "greedy"], [Non
 
 
 @pytest.mark.parametrize("bad", BAD_POLICIES, ids=repr)
-def test_policies_have_names_one_a_player(bad: Any) -> None:
+def test_policies_are_one_name_per_player(bad: Any) -> None:
     venv, control = twins()
     calls: list[Callable[[Any], Any]] = [venv.act, lambda policies: venv.play(5, policies)]
     for call in calls:
@@ -730,7 +730,7 @@ BAD_SEEDS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("bad", "start"), BAD_SEEDS, ids=[f"{type(bad).__name__} {k}" for k, (bad, _) in enumerate(BAD_SEEDS)])
-def test_seeds_are_checked_and_a_bad_one_changes_nothing(bad: Any, start: str) -> None:
+def test_invalid_seeds_are_refused_and_change_nothing(bad: Any, start: str) -> None:
     venv, control = twins()
     with refused(ConfigError, start):
         venv.reset(seed=bad)
@@ -749,14 +749,14 @@ BAD_MASKS = (
 
 
 @pytest.mark.parametrize("bad", BAD_MASKS, ids=repr)
-def test_reset_masks_are_checked_and_a_bad_one_changes_nothing(bad: Any) -> None:
+def test_invalid_reset_masks_are_refused_and_change_nothing(bad: Any) -> None:
     venv, control = twins()
     with refused(ConfigError, "reset_mask: expected a bool array of shape (2,) with a True, got "):
         venv.reset(seed=5, options={"reset_mask": bad})
     check_untouched(venv, control)
 
 
-def test_calls_before_the_first_reset_and_after_close_are_refused() -> None:
+def test_calls_before_first_reset_and_after_close_are_refused() -> None:
     venv = generals_env.make_vec(2, map=DUEL, threads=2)
     policies = ["random", "random"]
     calls: dict[str, Callable[[], Any]] = {

@@ -1,4 +1,4 @@
-"""The sdist and the wheel: which files they hold, and whether an installed wheel passes tests of the sdist."""
+"""Tests the sdist and the wheel: the files they hold, and that the installed wheel passes tests of the sdist."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
         target = folder / "source" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((ROOT / name).read_bytes())
-    for name in ("recorders", "wrappers"):  # what git leaves in place of the links on a system without links
+    for name in ("recorders", "wrappers"):  # files that git writes in place of links on a system without links
         (folder / "source" / "generals_env" / name).write_text(f"../{name}")
     # Without --sdist and --wheel, build makes the wheel from the sdist.
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", folder / "source"]
@@ -89,7 +89,7 @@ def test_sdist_holds_every_file_but_those_of_the_host(built: Distributions) -> N
     assert extra <= {"PKG-INFO", "setup.cfg", "generals_env/recorders", "generals_env/wrappers"}
 
 
-def test_installed_wheel_passes_tests_of_the_sdist(built: Distributions) -> None:
+def test_installed_wheel_passes_tests_of_sdist(built: Distributions) -> None:
     command = [sys.executable, ROOT / "tools" / "check_wheel.py", built.sdist, built.wheel, "--share-libraries", "--", "-q"]
     chosen = [f"tests/{name}" for name in SUBSET]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True, timeout=PATIENCE, check=False)

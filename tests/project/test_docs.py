@@ -1,4 +1,4 @@
-"""The snippets in the README and the docs run, links lead somewhere, and the example does what it says."""
+"""Tests the README and the docs: snippets run, links have targets, and the quickstart works."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = {code.split()[1]: code for code in BLOCKS.values() if re.match(r"# \w+\.
 SNIPPETS = [pytest.param(code, id=name) for name, code in BLOCKS.items() if code not in FILES.values()]
 
 
-#: What snippets show the use of, and the package does not need.
+#: Libraries that snippets use and the package does not need.
 OTHERS = ("datasets", "duckdb", "pandas", "polars")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when ``datasets`` is loaded
@@ -56,7 +56,7 @@ def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
         "stderr": subprocess.PIPE,
         "text": True,
     }
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background is started to ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes are started with it ignored
     with subprocess.Popen([sys.executable, "serve.py"], **options) as server:
         signal.signal(signal.SIGINT, before)
         try:
@@ -64,7 +64,7 @@ def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
             told = re.fullmatch(r"serving at 127\.0\.0\.1(:\d+)\n", server.stdout.readline())
             assert told is not None
             (tmp_path / "learn.py").write_text(FILES["learn.py"].replace(":50051", told[1]))
-            for first in (20, 220):  # started again, it goes on
+            for first in (20, 220):  # started again, it continues
                 learned = subprocess.run([sys.executable, "learn.py"], **options, timeout=PATIENCE, check=False)
                 assert learned.returncode == 0, learned.stderr
                 assert re.findall(r"^step (\d+): loss [\d.]+, [\d,]+ exp", learned.stdout, re.MULTILINE) == [
@@ -78,19 +78,19 @@ def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_existing_targets(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
-def test_commands_in_the_readme_exist() -> None:
+def test_readme_commands_exist() -> None:
     text = (ROOT / "README.md").read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"make ([a-z]+)", text)) <= targets
     assert {"demo", "test"} <= targets
 
 
-def test_doctests_of_the_package() -> None:
+def test_doctests_of_package_pass() -> None:
     assert doctest.testmod(generals_env).failed == 0
 
 
@@ -108,7 +108,7 @@ def test_quickstart_plays_records_and_reads(tmp_path: Path) -> None:
     assert "every action legal: True" in done.stdout
 
 
-def test_the_benchmark_names_its_areas() -> None:
+def test_benchmark_lists_its_areas() -> None:
     done = subprocess.run([sys.executable, "-m", "benchmarks"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "areas: env, engine, buffers, storage, stream" in done.stderr

@@ -1,4 +1,4 @@
-"""Files and imports from before the modules moved into rooms still work, and say where things are now."""
+"""Tests that files and imports from before the modules moved still load, and that warnings name the new paths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from generals_env.import_aliases import FORMER_MODULES, FORMER_NAMES
 from generals_env.recorders import PrioritizedReplayBuffer
 
 FOLDER = DATA / "before_rooms"
-#: SHA-256 over what each buffer gave before the modules moved.
+#: SHA-256 over the results of each buffer before the modules moved.
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 
 
@@ -75,7 +75,7 @@ def test_former_saved_buffer_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("former", [name for name, now in FORMER_MODULES.items() if now])
-def test_former_module_hands_on_all_names_of_the_present_one(former: str) -> None:
+def test_former_module_exports_all_names_of_present_one(former: str) -> None:
     module, now = importlib.import_module(former), importlib.import_module(FORMER_MODULES[former])
     names = {name for path, name in FORMER_NAMES if path == former}
     for name in set(now.__all__) - names:

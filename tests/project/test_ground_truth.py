@@ -1,4 +1,4 @@
-"""What tests do where the ground truth is not beside the checkout."""
+"""Tests that tests without the ground truth skip with the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_parameters_without_ground_truth_skip_with_the_reason(tmp_path: Path, mo
     assert "is not there: the ground truth is not part of the repository" in mark.kwargs["reason"]
 
 
-def test_only_one_file_says_where_the_ground_truth_lies() -> None:
+def test_ground_truth_path_is_named_in_one_file() -> None:
     """Or a test could fall back on other data in silence."""
     places = re.compile(r"""["']shared["']|["']conformance["']""")
     assert [path.name for path in sorted(TESTS.rglob("*.py")) if places.search(path.read_text())] == ["ground_truth.py"]

@@ -1,4 +1,4 @@
-"""What is shipped: names, versions, layers, imports; and that it works where nothing can be written."""
+"""Tests the package: public names, submodules, imports and layers, and its use without writable folders."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def python(code: str, *, cwd: Path = ROOT, executable: str = sys.executable, **e
     return done.stdout
 
 
-def test_public_names_are_these() -> None:
+def test_public_names_are_pinned() -> None:
     assert generals_env.__all__ == [
         "ENV_ID",
         "ActionError",
@@ -105,13 +105,13 @@ def test_public_names_are_these() -> None:
         assert all(hasattr(module, name) for name in module.__all__)
 
 
-def test_every_module_says_what_it_exports() -> None:
+def test_every_module_defines_all() -> None:
     for path in [*ROOT.glob("generals_env/**/*.py"), *ROOT.glob("recorders/**/*.py"), *ROOT.glob("wrappers/**/*.py")]:
         if path.name not in ("version.py", "__init__.py", "jit.py") and "_pb2" not in path.name:
             assert re.search(r"^__all__(: list\[str\])? = ", path.read_text(), re.MULTILINE), path
 
 
-def test_submodules_are_there_without_importing_them() -> None:
+def test_submodules_are_available_without_import() -> None:
     names = ("actions", "generals_v0", "opponents", "recorders", "render", "replay", "wrappers")
     code = "import generals_env; print(" + ", ".join(f"generals_env.{name}.__name__" for name in names) + ")"
     assert python(code).split() == [f"generals_env.{name}" for name in names]
@@ -126,7 +126,7 @@ def test_import_is_light() -> None:
 
 
 @pytest.mark.parametrize("name", ["recorders", "wrappers"])
-def test_the_folders_at_the_root_are_the_packages(name: str) -> None:
+def test_root_folders_are_the_packages(name: str) -> None:
     # Both orders, submodules too: one copy of every class.
     module = {"recorders": "experience", "wrappers": "opponents"}[name]
     short, full = f"import {name}, {name}.{module}", f"import generals_env.{name}.{module}"
@@ -142,13 +142,13 @@ def test_the_folders_at_the_root_are_the_packages(name: str) -> None:
         """)
 
 
-def test_a_users_own_modules_are_left_alone(tmp_path: Path) -> None:
+def test_users_own_modules_are_not_shadowed(tmp_path: Path) -> None:
     (tmp_path / "wrappers.py").write_text("mine = True")
     (tmp_path / "recorders.py").write_text("mine = True")
     python("import generals_env.recorders, generals_env.wrappers, wrappers, recorders; assert wrappers.mine", cwd=tmp_path)
 
 
-def test_it_works_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_package_works_without_writable_folders(tmp_path: Path) -> None:
     # Root may write anywhere: a file where a folder would have to be made stops it, too.
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -1,4 +1,4 @@
-"""Every public object can be copied and pickled, or says in words of ours why not, and what to do instead."""
+"""Tests that every public object can be copied and pickled, or raises an error that says why not and what to do instead."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ NO_OBJECTS = {
     *(name for name in generals_env.__all__ if name.endswith("Error")),
 }
 
-#: Classes whose objects hold what cannot be copied.
+#: Classes whose objects hold resources that cannot be copied.
 NOT_COPIED = {
     *("ExperienceRecorder", "DatasetWriter", "MultiSink", "RetryingSink", "ValidatingSink", "DeduplicatingSink"),
     *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader"),
@@ -81,7 +81,7 @@ class Closing(list[Any]):
 
 @pytest.fixture
 def closing() -> Iterator[Closing]:
-    """Return what closes objects after the test."""
+    """Return the exit stack that closes objects after the test."""
     held = Closing()
     yield held
     for made in reversed(held):
@@ -132,10 +132,10 @@ def sb3_buffer(store: str) -> Any:
 
 
 class Objects:
-    """Makes an object of each public class, named by the class and what tells several apart."""
+    """Makes an object of each public class, named by the class and a suffix for variants."""
 
     def __init__(self, batch: ExperienceBatch, folder: Path, place: Path, closing: Closing) -> None:
-        """Make objects of experience and folders; what is to be closed goes to ``closing``."""
+        """Make objects of experience and folders; ``closing`` closes them."""
         self.batch, self.folder, self.place, self.closing = batch, folder, place, closing
 
     def made(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Objects:
         return {name: make() for name, make in {**self.environments(), **self.records(), **self.holders()}.items()}
 
     def environments(self) -> dict[str, Callable[[], Any]]:
-        """Return what makes environments and configurations."""
+        """Return functions that make environments and configurations."""
         over = {"one": lambda: gymnasium.make(ENV_ID, **SMALL), "many": learners}
         names = ("FogMemory", "FrameStack", "PotentialShaping", "RandomSymmetry")
         return {
@@ -164,7 +164,7 @@ class Objects:
         }
 
     def records(self) -> dict[str, Callable[[], Any]]:
-        """Return what makes experience and what holds it in memory or reads it."""
+        """Return functions that make experience and objects that hold it in memory or read it."""
         batch, folder = self.batch, self.folder
         stores = ("boards", "zstd", "games")
         return {
@@ -196,7 +196,7 @@ class Objects:
         }
 
     def holders(self) -> dict[str, Callable[[], Any]]:
-        """Return what makes objects that hold files, threads and connections."""
+        """Return functions that make objects that hold files, threads and connections."""
         place, closing = self.place, self.closing
         environments = {name: self.environments()[name] for name in RECORDED}
         return {
@@ -261,7 +261,7 @@ def objects(batch: ExperienceBatch, folder: Path, tmp_path: Path, closing: Closi
     return Objects(batch, folder, tmp_path, closing).made()
 
 
-def test_pickling_tests_know_every_public_class(objects: dict[str, Any]) -> None:
+def test_pickling_tests_cover_every_public_class(objects: dict[str, Any]) -> None:
     public = {*generals_env.__all__, *recorders.__all__, *wrappers.__all__}
     assert public - NO_OBJECTS == {name.split()[0] for name in objects} & public
     for name, made in objects.items():
@@ -270,7 +270,7 @@ def test_pickling_tests_know_every_public_class(objects: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_pickling_and_copies_work_or_say_what_to_do_instead(way: str, objects: dict[str, Any]) -> None:
+def test_pickles_and_copies_work_or_raise_with_advice(way: str, objects: dict[str, Any]) -> None:
     for name, made in objects.items():
         kind = name.split()[0]
         if kind in NOT_COPIED and name != "ExperienceLog read":
@@ -280,7 +280,7 @@ def test_pickling_and_copies_work_or_say_what_to_do_instead(way: str, objects: d
             assert isinstance(caught.value, (GeneralsError, TypeError))
             assert text.startswith(f"{type(made).__name__}: expected "), name
             assert ", got " in text, name
-            assert len(text.rpartition(": ")[2]) > 20, name  # what to do instead
+            assert len(text.rpartition(": ")[2]) > 20, name  # the advice
         else:
             assert type(WAYS[way](made)) is type(made), name
 
@@ -292,7 +292,7 @@ def copies(made: Any) -> list[Any]:
 
 @pytest.mark.parametrize("store", ["boards", "zstd", "games"])
 @pytest.mark.parametrize("kind", [ReplayBuffer, PrioritizedReplayBuffer])
-def test_copied_buffers_draw_the_same_and_stand_apart(kind: Any, store: str, batch: ExperienceBatch) -> None:
+def test_copied_buffers_draw_the_same_and_are_independent(kind: Any, store: str, batch: ExperienceBatch) -> None:
     buffer = filled(kind(1000, store=store, seed=1), batch)
     if kind is PrioritizedReplayBuffer:
         drawn = buffer.sample(8)
@@ -313,7 +313,7 @@ def test_copied_buffers_draw_the_same_and_stand_apart(kind: Any, store: str, bat
     made[0].write(batch)  # one is closed, the others are not
 
 
-def test_copied_buffers_are_whole_while_others_write(batch: ExperienceBatch) -> None:
+def test_copied_buffers_are_whole_while_other_threads_write(batch: ExperienceBatch) -> None:
     buffer = ReplayBuffer(20 * len(batch), seed=1)
     over = threading.Event()
 
@@ -335,7 +335,7 @@ def test_copied_buffers_are_whole_while_others_write(batch: ExperienceBatch) -> 
             writer.join()
 
 
-def test_copied_validators_remember_apart(batch: ExperienceBatch) -> None:
+def test_copied_validators_have_independent_memory(batch: ExperienceBatch) -> None:
     validator = Validator()
     validator.accept(batch, validator.check(batch))
     for other in copies(validator):
@@ -359,7 +359,7 @@ def play_a_turn(env: Any) -> None:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_environments_below_a_recorder_are_copied_without_it(
+def test_environments_below_recorder_are_copied_without_it(
     name: str, batch: ExperienceBatch, folder: Path, tmp_path: Path, closing: Closing
 ) -> None:
     env = Objects(batch, folder, tmp_path, closing).environments()[name]()
@@ -382,11 +382,11 @@ def boards_of(env: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", [*RECORDED, "FrameStack over one", "FogMemory over many"])
-def test_copied_environment_has_games_of_its_own(
+def test_copied_environment_has_its_own_games(
     name: str, batch: ExperienceBatch, folder: Path, tmp_path: Path, closing: Closing
 ) -> None:
     env = Objects(batch, folder, tmp_path, closing).environments()[name]()
-    env = env.unwrapped if name == "GeneralsSingle" else env  # Gymnasium's own wrappers share what they wrap
+    env = env.unwrapped if name == "GeneralsSingle" else env  # copies of Gymnasium's own wrappers share the wrapped environment
     env.reset()
     before = boards_of(env)
     for way in ("copy", "deepcopy"):
@@ -397,7 +397,7 @@ def test_copied_environment_has_games_of_its_own(
         assert boards_of(env) == before
 
 
-def test_data_loaders_processes_are_given_datasets(folder: Path) -> None:
+def test_data_loader_processes_receive_datasets(folder: Path) -> None:
     for way in WAYS.values():
         dataset: Dataset = way(open_dataset(folder))
         assert same([batch.rows for batch in dataset], [batch.rows for batch in open_dataset(folder)])

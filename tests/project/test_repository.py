@@ -1,4 +1,4 @@
-"""The files around the package: workflows, hooks, forms and metadata agree with the Makefile and with pyproject.toml."""
+"""Tests workflows, hooks, forms and metadata of the repository against the Makefile and pyproject.toml."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_continuous_integration_covers_every_supported_python() -> None:
     assert oldest == supported_versions()[0] == jobs["check"]["steps"][1]["with"]["python-version"]
 
 
-def test_only_the_publishing_job_can_identify_itself() -> None:
+def test_publishing_job_alone_has_permission_for_identity_token() -> None:
     jobs = load(ROOT / ".github" / "workflows" / "release.yml")["jobs"]
     assert {name for name, job in jobs.items() if "permissions" in job} == {"publish"}
     assert jobs["publish"]["permissions"] == {"id-token": "write"}
     assert (jobs["publish"]["needs"], jobs["test"]["needs"]) == ("test", "build")
 
 
-def test_programs_that_workflows_call_exist() -> None:
+def test_programs_called_by_workflows_exist() -> None:
     called = {name for path in WORKFLOWS for name in re.findall(r"python (tools/\S+)", path.read_text())}
     assert called == {"tools/check_wheel.py"}
     assert all((ROOT / name).is_file() for name in called)
@@ -83,7 +83,7 @@ def test_hooks_run_targets_of_make() -> None:
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
-def test_form_has_what_the_host_requires(path: Path) -> None:
+def test_form_has_fields_required_by_the_host(path: Path) -> None:
     form = load(path)
     assert {"name", "description", "body"} <= set(form)
     fields = [field for field in form["body"] if field["type"] != "markdown"]
@@ -101,12 +101,12 @@ def test_citation_names_this_version() -> None:
     dt.date.fromisoformat(citation["date-released"])
 
 
-def test_changelog_has_a_section_of_this_version_with_the_date_of_the_citation() -> None:
+def test_changelog_has_section_of_this_version_with_date_of_citation() -> None:
     sections = re.findall(r"^## \[(.+?)\](?: - (.+))?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert sections[0] == ("Unreleased", "")
     assert sections[1] == (generals_env.__version__, load(ROOT / "CITATION.cff")["date-released"])
 
 
-def test_tools_of_development_are_pinned() -> None:
+def test_development_tools_are_pinned() -> None:
     names = [re.split(r"[\[<>=]", line)[0].lower() for line in PROJECT["optional-dependencies"]["dev"]]
     assert {name for name in names if name != "generals_env"} <= set(pinned())

@@ -1,4 +1,4 @@
-"""The check of words in prose: what it finds, where, and what it leaves alone."""
+"""Tests ``tools/check_words.py``: the words it finds, the lines it names, and the files it ignores."""
 
 from __future__ import annotations
 

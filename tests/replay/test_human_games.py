@@ -1,4 +1,4 @@
-"""Recorded games, of people too, through every part that keeps or changes experience."""
+"""Tests games of people in every component that stores or changes experience."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_boards_of_several_sizes_make_one_batch(pack: Path | None) -> None:
 
 
 @pytest.mark.parametrize("store", ["boards", "games", "zstd"])
-def test_buffers_give_them_back(pack: Path | None, store: str) -> None:
+def test_buffers_return_human_games(pack: Path | None, store: str) -> None:
     buffer = ReplayBuffer(10**6, store=store, seed=1)
     for batch in duels_of(pack):
         buffer.write(batch)
@@ -49,7 +49,7 @@ def test_buffers_give_them_back(pack: Path | None, store: str) -> None:
     assert buffer.sample(100, n_step=5, gamma=0.9).steps.max() == 5
 
 
-def test_priorities_draw_them(pack: Path | None) -> None:
+def test_prioritized_buffers_draw_human_games(pack: Path | None) -> None:
     buffer = PrioritizedReplayBuffer(10**6, seed=1)
     for batch in duels_of(pack):
         buffer.write(batch)
@@ -59,7 +59,7 @@ def test_priorities_draw_them(pack: Path | None) -> None:
     assert sample.weights.max() <= 1
 
 
-def test_files_and_bytes_give_them_back(pack: Path | None, tmp_path: Path) -> None:
+def test_files_and_bytes_return_human_games(pack: Path | None, tmp_path: Path) -> None:
     buffer = ReplayBuffer(10**6)
     for batch in duels_of(pack):
         buffer.write(batch)
@@ -70,7 +70,7 @@ def test_files_and_bytes_give_them_back(pack: Path | None, tmp_path: Path) -> No
     assert digest(ExperienceBatch.concat([decode_batch(encode_batch(batch)) for batch in duels_of(pack)])) == digest_of(pack)
 
 
-def test_checks_and_spills_pass_them(pack: Path | None, tmp_path: Path) -> None:
+def test_validators_and_spills_pass_human_games(pack: Path | None, tmp_path: Path) -> None:
     spill = SpillBuffer(max_bytes=200_000, folder=tmp_path / "spill")
     sink = ValidatingSink(DeduplicatingSink(spill), Validator())
     for batch in duels_of(pack):
@@ -83,7 +83,7 @@ def test_checks_and_spills_pass_them(pack: Path | None, tmp_path: Path) -> None:
     assert digest(ExperienceBatch.concat(parts)) == digest_of(pack)
 
 
-def test_symmetries_turn_them(pack: Path | None) -> None:
+def test_symmetries_turn_human_games(pack: Path | None) -> None:
     for batch in duels_of(pack)[:3]:
         part = batch.select(np.arange(0, len(batch), 97))
         symmetry = np.arange(len(part)) % 4
@@ -92,7 +92,7 @@ def test_symmetries_turn_them(pack: Path | None) -> None:
         assert np.array_equal(turned.action, transform_actions(part.action, symmetry, part.shape))
 
 
-def test_sb3_and_torch_learn_from_them(pack: Path | None, tmp_path: Path) -> None:
+def test_sb3_and_torch_learn_from_human_games(pack: Path | None, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from generals_env.recorders.datasets.torch_datasets import BoardDataset, StreamDataset
 

@@ -1,4 +1,4 @@
-"""Replays: every form reads alike, and whatever is damaged or made up gives an error or a game that plays."""
+"""Tests replays: every file form reads alike, and damaged or forged ones give an error or a playable game."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ GAME: dict[str, Any] = {
 
 
 def positional(fields: dict[str, Any]) -> list[Any]:
-    """Return the game as a list in the order of the format, with what we have no use for."""
+    """Return the game as a list in the order of the format, unused fields included."""
     names = {**dict.fromkeys(range(37)), **POSITIONS}
     return [fields.get(name) if name else ["whatever", position] for position, name in names.items()]
 
@@ -94,7 +94,7 @@ def test_every_form_reads_alike(name: str, tmp_path: Path) -> None:
         assert same(whole_game(replay.read(str(tmp_path / name))), whole_game(replay.from_dict(positional(fields))))
 
 
-def test_a_game_plays_as_it_is_written() -> None:
+def test_game_plays_as_written() -> None:
     game = replay.from_dict(copy.deepcopy(GAME))
     turns = list(game.play())
     assert (game.id, game.version, game.players, game.height, game.width) == ("made-up", 15, 2, 4, 5)
@@ -112,7 +112,7 @@ def test_a_game_plays_as_it_is_written() -> None:
     assert turns[10].visible(1).sum() == 6
 
 
-def test_a_game_is_told_to_a_collector_as_an_environment_would() -> None:
+def test_collector_gets_game_as_from_environment() -> None:
     listener = Listener()
     replay.from_dict(GAME).collect(listener, RewardConfig(win_game=5))
     assert listener.ends == [10]
@@ -139,17 +139,17 @@ def test_teams_absent_players_and_old_versions_are_read() -> None:
         assert len(list(replay.from_dict(GAME | {"version": version}).play())) == 11
 
 
-def test_a_game_without_anything_or_with_a_late_move_ends() -> None:
+def test_game_without_moves_or_with_late_move_ends() -> None:
     empty: dict[str, Any] = {name: [] for name in ("cities", "cityArmies", "mountains", "moves")}
     nothing = replay.from_dict(empty | {"version": 18, "mapWidth": 1, "mapHeight": 2, "generals": [0, 1]})
     assert (nothing.id, len(list(nothing.play()))) == ("", 3)
     alone = replay.from_dict(GAME | {"generals": [0], "moves": [], "afks": []})
     assert len(list(alone.play())) == 1
     late = replay.from_dict(GAME | {"moves": [[0, 0, 1, 0, 59_999]], "afks": []})
-    assert 2000 < len(list(late.play())) < 2010  # nobody moves: the strongest wins
+    assert 2000 < len(list(late.play())) < 2010  # no player moves: the strongest wins
 
 
-def test_what_cannot_be_seen_can_be_played() -> None:
+def test_invisible_moves_can_be_played() -> None:
     for change in ({"lookouts": [8]}, {"observatories": [8]}, {"lights": [8]}, {"modifiers": [6]}):
         game = replay.from_dict(GAME | change)
         first = next(game.play())
@@ -221,7 +221,7 @@ def test_malformed_fields_are_named(change: dict[str, Any], start: str, tmp_path
 
 
 @pytest.mark.parametrize("fields", [None, 5, "game", (1, 2), [], {}, [15]])
-def test_what_is_no_replay_is_refused(fields: Any) -> None:
+def test_invalid_replay_is_refused(fields: Any) -> None:
     with pytest.raises(ReplayError, match=r"(replay|version|mapWidth): expected .*, got "):
         replay.from_dict(fields)
 
@@ -233,7 +233,7 @@ def test_what_is_no_replay_is_refused(fields: Any) -> None:
     + [gzip.compress(b"", mtime=0), pack("no json"), pack("[15"), pack("null"), pack(json.dumps("x" * 999)), bytes(999)],
     ids=lambda data: repr(data[:12]),
 )  # fmt: skip
-def test_files_that_are_no_replays_are_refused(data: bytes, tmp_path: Path) -> None:
+def test_files_without_replays_are_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(ReplayError):
         replay.read(tmp_path / "a")
@@ -260,7 +260,7 @@ repeating = st.lists(st.sampled_from(["0,", "[12,", "],", "null", "\u2603", "pla
 @example("")
 @example("a" * 70_000)
 @given(anything | repeating)
-def test_the_decoder_undoes_the_reference_encoder(text: str) -> None:
+def test_decoder_inverts_reference_encoder(text: str) -> None:
     assert decompress(pack(text)) == text
     assert decompress(pack(text), most=len(text)) == text
     if text:
@@ -270,7 +270,7 @@ def test_the_decoder_undoes_the_reference_encoder(text: str) -> None:
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.binary(max_size=400))
-def test_the_decoder_takes_any_bytes(data: bytes) -> None:
+def test_decoder_accepts_any_bytes(data: bytes) -> None:
     try:
         text = decompress(data, most=5000)
     except ReplayError as error:
@@ -279,7 +279,7 @@ def test_the_decoder_takes_any_bytes(data: bytes) -> None:
         assert len(text) <= 5000
 
 
-def test_a_bomb_costs_no_more_than_its_cap() -> None:
+def test_compression_bomb_costs_no_more_than_its_cap() -> None:
     bomb = pack("a" * 4_000_000)  # 6 kilobytes
     assert len(bomb) < 8000
     tracemalloc.start()
@@ -336,7 +336,7 @@ likely = st.lists(st.integers(0, 19), max_size=6) | st.lists(st.lists(st.integer
 
 @settings(max_examples=400, deadline=None, database=None)
 @given(st.dictionaries(st.sampled_from(sorted(POSITIONS.values())), small | likely | values, max_size=4))
-def test_made_up_fields_give_an_error_that_names_one_or_a_game_that_plays(change: dict[str, Any]) -> None:
+def test_forged_fields_give_named_error_or_playable_game(change: dict[str, Any]) -> None:
     try:
         game = replay.from_dict(GAME | change)
     except ReplayError as error:

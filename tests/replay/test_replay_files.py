@@ -1,4 +1,4 @@
-"""Replays as others share them: rows of tables, JSON of other programs' encodings, and files that are something else."""
+"""Tests replays from other programs: rows of tables, JSON in other encodings, and files that are not replays."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def course(game: replay.Replay) -> list[Any]:
 WANTED = course(replay.from_dict(GAME))
 
 
-# --- Which fields there must be -----------------------------------------------------------------------------------
+# --- Required fields ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_a_replay_without_a_field_that_all_have_is_refused(name: str, tmp_path: Path) -> None:
+def test_replay_without_required_field_is_refused(name: str, tmp_path: Path) -> None:
     fields = {key: value for key, value in GAME.items() if key != name}
     with pytest.raises(ReplayError, match=rf"^{name}: expected a .*, field \d+ of every replay, got none of that name"):
         replay.from_dict(fields)
@@ -76,13 +76,13 @@ def test_a_replay_without_a_field_that_all_have_is_refused(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize("nothing", [None, float("nan")])
-def test_null_is_no_value_of_a_field_that_all_have(name: str, nothing: float | None) -> None:
+def test_null_in_required_field_is_refused(name: str, nothing: float | None) -> None:
     for fields in (GAME | {name: nothing}, positional(GAME | {name: nothing})):
         with pytest.raises(ReplayError, match=rf"^{name}: expected a (whole number|list) .*, got {nothing}"):
             replay.from_dict(fields)
 
 
-def test_a_list_that_ends_before_the_moves_is_refused() -> None:
+def test_list_that_ends_before_moves_is_refused() -> None:
     fields = positional(GAME)
     order = [POSITIONS[position] for position in range(11) if position in POSITIONS]
     for length in range(11):
@@ -95,7 +95,7 @@ def test_a_list_that_ends_before_the_moves_is_refused() -> None:
         replay.from_dict(fields[:10])
 
 
-def test_fields_of_later_versions_and_unknown_ones_may_be_missing_or_there() -> None:
+def test_fields_of_later_versions_and_unknown_fields_are_optional() -> None:
     least = {name: GAME[name] for name in REQUIRED}
     game = replay.from_dict(least)
     assert (game.id, len(game.events), game.start.players["team"][0].tolist()) == ("", 0, [0, 1, 2])
@@ -138,7 +138,7 @@ def test_fields_of_later_versions_and_unknown_ones_may_be_missing_or_there() -> 
         ({"lights": np.array([1]), "afks": [[9, 9]]}, "afks: index: expected a whole number from 0 to 2, got 9"),
     ],
 )
-def test_a_field_that_is_wrong_is_named_in_one_error(change: dict[str, Any], text: str) -> None:
+def test_wrong_field_is_named_in_one_error(change: dict[str, Any], text: str) -> None:
     with pytest.raises(ReplayError) as caught:
         replay.from_dict(GAME | change)
     assert str(caught.value).startswith(text)
@@ -210,7 +210,7 @@ ROWS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_rows_of_tables_are_read_as_what_they_hold(name: str) -> None:
+def test_table_rows_are_read_by_their_contents(name: str) -> None:
     assert same(course(replay.from_dict(ROWS[name](GAME))), WANTED)
 
 
@@ -220,7 +220,7 @@ def tables(games: list[dict[str, Any]]) -> Any:
     return pa.Table.from_pylist(games)
 
 
-def test_rows_of_a_parquet_file_that_pandas_reads_are_replays() -> None:
+def test_rows_of_parquet_file_read_by_pandas_are_replays() -> None:
     pandas = pytest.importorskip("pandas")
     pq = pytest.importorskip("pyarrow.parquet")
     with gzip.open(DATA / "eight.json.gz") as file:
@@ -243,7 +243,7 @@ def test_rows_of_a_parquet_file_that_pandas_reads_are_replays() -> None:
 
 
 @pytest.mark.parametrize("form", [None, "numpy", "torch"])
-def test_rows_of_hugging_faces_datasets_are_replays(form: str | None) -> None:
+def test_rows_of_hugging_face_datasets_are_replays(form: str | None) -> None:
     datasets = pytest.importorskip("datasets")
     if form == "torch":
         pytest.importorskip("torch")
@@ -270,20 +270,20 @@ def test_json_of_every_encoding_is_read(text: str, encoding: str, zipped: bool, 
 
 
 @pytest.mark.parametrize("mark", [codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE])
-def test_json_of_the_other_byte_order_is_read(mark: bytes, tmp_path: Path) -> None:
+def test_json_of_other_byte_order_is_read(mark: bytes, tmp_path: Path) -> None:
     encoding = "utf-16-be" if len(mark) == 2 else "utf-32-be"
     (tmp_path / "game").write_bytes(mark + TEXTS[0].encode(encoding))
     assert same(course(replay.read(tmp_path / "game")), WANTED)
 
 
-def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_duplicate_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "game.json"
     path.write_text(TEXTS[0][:-1] + ', "moves": []}')
     with pytest.raises(ReplayError, match=r"^game\.json: moves: expected once, got it 2 times"):
         replay.read(path)
 
 
-# --- Files that are something else --------------------------------------------------------------------------------
+# --- Other kinds of files -----------------------------------------------------------------------------------------
 
 
 PAGE = "<!DOCTYPE html>\n<html><head><title>generals.io</title></head><body>Not found</body></html>"
@@ -329,7 +329,7 @@ OTHERS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_is_no_replay_is_told_by_what_it_is(name: str, tmp_path: Path) -> None:
+def test_invalid_replay_error_names_its_type(name: str, tmp_path: Path) -> None:
     data, text = OTHERS[name]
     for ending in ("gior", "json"):
         path = tmp_path / f"game.{ending}"
@@ -339,7 +339,7 @@ def test_what_is_no_replay_is_told_by_what_it_is(name: str, tmp_path: Path) -> N
         assert str(caught.value).startswith(f"game.{ending}: {text}")
 
 
-def test_every_way_to_cut_or_flip_a_gior_gives_a_game_or_one_error(tmp_path: Path) -> None:
+def test_truncated_or_flipped_gior_gives_game_or_one_error(tmp_path: Path) -> None:
     path = tmp_path / "game.gior"
     kinds: set[str] = set()
     for position in range(len(PACKED)):
@@ -359,7 +359,7 @@ def test_every_way_to_cut_or_flip_a_gior_gives_a_game_or_one_error(tmp_path: Pat
 # --- The command line ---------------------------------------------------------------------------------------------
 
 
-def test_the_command_line_names_paths_that_are_not_there(tmp_path: Path) -> None:
+def test_command_line_names_missing_paths(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app, ["replay", str(DATA / "duel.json.gz"), str(tmp_path / "gone"), str(tmp_path / "lost.gior")]
     )
@@ -368,7 +368,7 @@ def test_the_command_line_names_paths_that_are_not_there(tmp_path: Path) -> None
     assert f"got what is not there: {tmp_path / 'gone'}, {tmp_path / 'lost.gior'}".replace(" ", "") in text
 
 
-def test_the_command_line_draws_the_first_replay_that_is_one(tmp_path: Path) -> None:
+def test_command_line_renders_first_valid_replay(tmp_path: Path) -> None:
     folder = tmp_path / "games"
     folder.mkdir()
     (folder / "a page.gior").write_text(PAGE)

@@ -1,1 +1,1 @@
-"""What several test files share. No test file imports another one."""
+"""Helpers shared by several test files, which never import one another."""

@@ -1,4 +1,4 @@
-"""Compares what two environments gave."""
+"""Compares the results of two environments."""
 
 from __future__ import annotations
 

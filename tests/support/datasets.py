@@ -1,4 +1,4 @@
-"""Records a dataset, and reads all of it back."""
+"""Records datasets and reads them back."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from typing import Any
 import numpy as np
 
 import generals_env
-from generals_env.recorders import (
-    ExperienceBatch,
-    ExperienceRecorder,
-    open_dataset,
-)
+from generals_env.recorders import ExperienceBatch, ExperienceRecorder, open_dataset
 from support.helpers import Memory, course_of
 
 
@@ -28,7 +24,7 @@ def recorded(games: int = 5, run: str = "run", **options: Any) -> list[Experienc
 
 
 def key(batch: ExperienceBatch) -> list[tuple[Any, ...]]:
-    """Return what tells experiences apart and what they are, in the order of their sequence."""
+    """Return the facts of experiences in the order of their sequence."""
     order = np.argsort(batch.sequence, kind="stable")
     states, masks = batch.states(), batch.next_action_masks()
     return [

@@ -1,4 +1,4 @@
-"""Duels on boards of several sizes, as batches: those of this repository, and those of people from the ground truth."""
+"""Makes batches of duels on boards of several sizes: games of this repository, and of people from the ground truth."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def whole_of(pack: Path | None) -> ExperienceBatch:
 
 
 def digest(batch: ExperienceBatch, order: np.ndarray | None = None) -> list[int]:
-    """Return checksums of all that a batch tells, in the order of sequences, a thousand experiences at a time."""
+    """Return checksums of all contents of a batch, in the order of sequences, a thousand experiences at a time."""
     order = np.argsort(batch.sequence) if order is None else order
     sums = [zlib.crc32(np.ascontiguousarray(getattr(batch, name)[order]).tobytes()) for name in COLUMNS]
     sums.append(zlib.crc32("".join(batch.game_id[order].tolist()).encode()))

@@ -1,7 +1,7 @@
-"""Where the ground truth lies that is no part of the repository, and what tests do without it: they skip, with the reason.
+"""Finds the ground truth outside of the repository; tests without it skip with the reason.
 
-A test asks for it by the fixture ``shared``, or by parameters from ``found``. Nothing else looks beside the checkout, and no
-test falls back on other data in silence: what must hold everywhere is tested with data of the repository, always.
+Tests get it from the fixture ``shared``, or as parameters from ``found``. No other code looks beside the checkout, and no
+test silently uses other data instead: behaviour that must hold everywhere is tested with data of the repository.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MISSING = f"{CONFORMANCE} is not there: the ground truth is not part of the repo
 
 
 def load(path: Path) -> Any:
-    """Return what a packed file of JSON holds."""
+    """Return the contents of a packed JSON file."""
     return json.loads(gzip.decompress(path.read_bytes()))
 
 

@@ -1,4 +1,4 @@
-"""What several test files share: games by script, random play, a listener, and playing a record back in the engine."""
+"""Helpers for games: scripted games, random play, a listener, and replay of records in the engine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from generals_env.engine.boards import copy_boards
 from generals_env.engine.rules import turn as rules
 from generals_env.recorders import ExperienceBatch
 
-#: Seconds after which a test gives up on what does not come. No test asks for anything to be quick: the machine may be busy.
+#: Seconds after which a test stops waiting. It only detects hangs: no test measures speed, as the machine may be busy.
 PATIENCE = 600
 
 DUEL = "A....\n.....\n.....\n....B"
 
-#: player_0 has 301 men in turn 3, takes a general with the next move and the last general with four more.
+#: player_0 has an army of 301 in turn 3, takes a general with the next move and the last general with four more.
 RAID = "A -300 B .\n. . . .\n. . . .\n. . . C"
 TEAM_RAID = "A -300 C .\n. . . .\n. . . .\nB . . D"
 MARCH = "- - A00r"
@@ -52,10 +52,10 @@ def move(env: Any, text: str) -> tuple[str, int]:
 
 
 def play(env: Any, script: str) -> Any:
-    """Play a turn a word: ``-``, or moves joined by ``+`` (a capital direction sends half); who is not named passes.
+    """Play a turn a word: ``-``, or moves joined by ``+`` (a capital direction sends half); players without a word pass.
 
     Returns:
-        What the last ``step`` of a parallel environment gave; None for an AEC environment.
+        The result of the last ``step`` of a parallel environment; None for an AEC environment.
     """
     result = None
     for word in script.split():
@@ -71,7 +71,7 @@ def play(env: Any, script: str) -> Any:
 
 
 def step_all(env: Any, actions: dict[str, int]) -> Any:
-    """Play a turn of either environment and return what ``step`` of a parallel one gives; the eliminated leave."""
+    """Play a turn of either environment and return the result of a parallel ``step``; eliminated agents leave."""
     if not isinstance(env, AECEnv):
         return env.step(actions)
     for agent in list(env.agents):
@@ -108,7 +108,7 @@ def told(result: Any) -> tuple[list[float], list[bool], list[bool]]:
 
 
 def course_of(env: Any, seed: int, turns: int = 60) -> list[Any]:
-    """Return all that a parallel environment gives in a game whose actions depend on the seed."""
+    """Return all results of a parallel environment in a game with actions that depend on the seed."""
     rng = np.random.default_rng(seed)
     course: list[Any] = [env.reset(seed=seed), env.state()]
     while env.agents and len(course) < 2 * turns:
@@ -131,7 +131,7 @@ def go_on(env: Any, agents: int) -> list[Any]:
 
 
 def play_on(env: Any, rng: np.random.Generator, turns: int = 1000) -> list[tuple[Any, ...]]:
-    """Play, illegal actions included, and return an experience a row, as the environment told of it."""
+    """Play, illegal actions included, and return one experience per row from the results of the environment."""
     log = []
     seen = {agent: env.unwrapped.game.observation(env.unwrapped.index[agent]) for agent in env.agents}
     for _ in range(turns):
@@ -170,7 +170,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 class Listener:
-    """A collector that keeps what it is told."""
+    """A collector that keeps all its calls."""
 
     def __init__(self) -> None:
         self.turns: list[Transition] = []
@@ -185,10 +185,10 @@ class Listener:
 
 
 def check_batches(batches: Iterable[ExperienceBatch]) -> int:
-    """Check that the engine leads from each recorded board to the next, and what else all records have in common.
+    """Check that the engine leads from each recorded board to the next, and other properties of all records.
 
     Returns:
-        How many experiences there are.
+        Number of experiences.
     """
     sequence, collected_at = 0, 0
     ended: set[tuple[str, int]] = set()
@@ -223,7 +223,7 @@ def check_batches(batches: Iterable[ExperienceBatch]) -> int:
 
 
 def let_others_through(folder: Path) -> None:
-    """Let other users come to a folder: those above it are this user's own."""
+    """Give other users access to a folder: the folders above it belong to this user only."""
     for place in (folder, *folder.parents):
         if place.exists() and place.stat().st_uid == 0 and not place.stat().st_mode & stat.S_IXOTH:
             place.chmod(place.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
@@ -251,6 +251,6 @@ class Memory(list[ExperienceBatch]):
         self.closed += 1
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column, or what a method gives, of all batches."""
+        """Return a column, or the result of a method, of all batches."""
         parts = [getattr(batch, name) for batch in self]
         return np.concatenate([part() if callable(part) else part for part in parts])

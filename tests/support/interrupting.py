@@ -1,4 +1,4 @@
-"""Ctrl-C at every place of a call: what tests of interrupted turns share."""
+"""Raises Ctrl-C at every line of a call, for tests of interrupted turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fills logs and lists what is in them."""
+"""Fills logs and lists their contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes those games of this package in ``tests/data`` that are not there (run by hand as ``python -m support.make_data``).
+"""Makes the missing games of this package in ``tests/data`` (run by hand as ``python -m support.make_data``).
 
 They are replays like those of people: 2, 3 and 8 players, teams, modifiers, a surrender; random and expanding policies.
 """
@@ -80,7 +80,7 @@ def play(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the games, and what is expected of each; those that are there stay, whatever policies play by now."""
+    """Write missing games and the expected results of all; existing games stay, even if policies have changed."""
     expected = json.loads((DATA / "expected.json").read_text())
     for name in GAMES:
         file = DATA / f"{name}.json.gz"

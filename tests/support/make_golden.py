@@ -1,8 +1,8 @@
-"""Makes ``tests/data/golden.jsonl.gz``: what players see, may do and earn (run by hand as ``python -m support.make_golden``).
+"""Makes ``tests/data/golden.jsonl.gz`` from the rules alone (run by hand as ``python -m support.make_golden``).
 
 Games on the maps below are played by ``naive.py``, which shares no code with the package; nothing of the package is imported
-here. The file holds a game a line: each board, and for each player the tensor, the legal actions and the rewards that follow
-from the rules. The kernels, the environments and what recorders keep are compared with it.
+here. The file holds one game per line: each board, and for each player the tensor, legal actions and rewards that follow
+from the rules. Kernels, environments and recorded experiences are compared with it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TOKENS = {
 }
 MODIFIERS = {"leapfrog": 0, "defenseless": 5, "torus": 7, "slippery": 10}
 
-#: Maps with what makes games happen fast: neutral land with less than nothing on it gives its taker an army.
+#: Maps for eventful games: neutral land with a negative army gives an army to the player that takes it.
 GAMES: list[dict[str, Any]] = [
     {"map": "A -90 . # .\n. . $3 . .\n# . . . s\n. . d -90 B"},
     {"map": "A -1500 . . . .\n. # . +2 . .\n. . $0 $1 . .\n. . . . # .\n. . . -2500 B ."},
@@ -115,7 +115,7 @@ def board_of(game: Game) -> dict[str, Any]:
 
 
 def view_of(game: Game, player: int) -> dict[str, Any]:
-    """Return what a player is shown: cells of the tensor that are not zero, and the legal actions."""
+    """Return the observation of a player: nonzero cells of the tensor, and the legal actions."""
     cells = [value for channel in game.tensor(player) for value in channel]
     return {
         "cells": [[place, value] for place, value in enumerate(cells) if value],

@@ -1,4 +1,4 @@
-"""The game a second time: slow, obvious, in lists and sets of plain Python. The kernels are compared with it.
+"""A second implementation of the game, slow and obvious, in plain Python: the oracle of the kernels.
 
 Written from the numbered specification ("rule n" in the comments); it shares no code with the engine and imports none of
 it. ``Game.from_boards`` and ``Game.write`` translate from and to one board of the engine's ``Boards``.
@@ -48,7 +48,7 @@ class Game:
     teams: list[int]
     alive: list[bool]
     surrendered: list[int]  # turn, -1 if never
-    happened: Counter[str] = field(default_factory=Counter, compare=False)  # what was rare enough to count
+    happened: Counter[str] = field(default_factory=Counter, compare=False)  # counts of rare events
 
     # --- From and to the engine's arrays --------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Game:
         return owner >= 0 and self.teams[owner] == self.teams[player]
 
     def is_general(self, tile: int) -> bool:
-        """Return whether a general stands there, be its player alive or not."""
+        """Return whether a tile holds a general, of a living player or not."""
         return tile in self.generals
 
     def teams_alive(self) -> set[int]:
@@ -138,7 +138,7 @@ class Game:
         return executed, illegal
 
     def decode(self, player: int, action: int) -> Move | None:
-        """Return the move that an action index stands for; None for the pass and for what is not legal."""
+        """Return the move of an action index; None for the pass and for illegal moves."""
         tiles = self.height * self.width
         half, place = divmod(action, 4 * tiles)
         if half == 2:
@@ -190,7 +190,7 @@ class Game:
             attacks = not self.friendly(move.player, self.owner[move.end])
             return attacks, self.is_general(move.end), -self.army[move.start]
 
-        waiting.sort(key=urgency)  # stable: the base order decides what is left
+        waiting.sort(key=urgency)  # stable: the base order decides ties
         ordered = []
         while waiting:
             free = [move for move in waiting if not any(self.depends(move, other) for other in waiting)]
@@ -272,7 +272,7 @@ class Game:
         return None
 
     def takes_general(self, move: Move, answer: Move) -> bool:
-        """Return whether ``move`` beats what stays on its target when the defender plays ``answer``."""
+        """Return whether ``move`` beats the army left on its target when the defender plays ``answer``."""
         guard = self.army[move.end]
         if answer.start == move.end:
             guard -= self.sent(answer)
@@ -299,7 +299,7 @@ class Game:
         self.surrendered[player] = self.turn
 
     def neutralise(self, player: int) -> None:
-        """Turn the land of one who left over to his first living team-mate, or to nobody (rule 21)."""
+        """Turn the land of a player who left over to the first living team-mate, or to neutral (rule 21)."""
         home = self.generals[player]
         if home == -1:
             return
@@ -330,7 +330,7 @@ class Game:
             self.wear_down(DESERT)
 
     def wear_down(self, kind: int) -> None:
-        """Take one from every owned tile of a kind; with nobody left it is nobody's."""
+        """Take one from every owned tile of a kind; a tile left without army turns neutral."""
         for tile, owner in enumerate(self.owner):
             if self.ground[tile] == kind and owner >= 0:
                 self.army[tile] -= 1
@@ -339,7 +339,7 @@ class Game:
                     self.happened["swamp lost" if kind == SWAMP else "desert lost"] += 1
 
     def end_if_idle(self) -> None:
-        """Let only the strongest live when nobody has moved for too long, or the game takes too long (rule 27)."""
+        """Let only the strongest live when no player has moved for too long, or the game takes too long (rule 27)."""
         living = [player for player, alive in enumerate(self.alive) if alive]
         if living and (self.turn - self.last_move > 2000 or self.turn > 50000):
 
@@ -351,7 +351,7 @@ class Game:
             self.alive = [player == strongest for player in range(len(self.alive))]
             self.happened["idle game ended"] += 1
 
-    # --- What players see and may do ------------------------------------------------------------------------------
+    # --- Observations and masks -----------------------------------------------------------------------------------
 
     def visible(self, player: int) -> set[int]:
         """Return the tiles that ``player`` sees (rule 29)."""
@@ -393,26 +393,26 @@ class Game:
 
 
 def judge(game: Game, active: Sequence[bool]) -> tuple[list[bool], list[str]]:
-    """Return whose game ended, and "win", "lose" or "" of each: a team wins and loses together.
+    """Return for each player whether its game ended, and "win", "lose" or "": a team wins and loses together.
 
     Args:
         game: After the turn.
-        active: Whose game had not ended before.
+        active: For each player, whether its game was running before.
     """
     standing = game.teams_alive()
     over = len(standing) <= 1
     ended = [was and (over or team not in standing) for was, team in zip(active, game.teams, strict=True)]
     results = []
     for end, team in zip(ended, game.teams, strict=True):
-        decided = end and len(standing) > 0  # nobody alive: a draw
+        decided = end and len(standing) > 0  # no team alive: a draw
         results.append(("win" if team in standing else "lose") if decided else "")
     return ended, results
 
 
 def reward(before: Game, after: Game, player: int, result: str, weights: Mapping[str, float]) -> float:
-    """Return what a turn was worth to ``player``; ``weights`` are those of ``RewardConfig`` by name.
+    """Return the reward of a turn for ``player``; ``weights`` are those of ``RewardConfig`` by name.
 
-    What a tile counts as (general, city) is what stood on it before the turn.
+    A tile counts as general or city by its kind before the turn.
     """
     if result:
         return weights["win_game"] if result == "win" else weights["lose_game"]

@@ -1,4 +1,4 @@
-"""Makes batches that are odd on purpose, and edits their encoded bytes."""
+"""Makes batches with unusual contents, and edits their encoded bytes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def odd_batch(rng: np.random.Generator, **options: Any) -> ExperienceBatch:
 
 
 def contents(batch: ExperienceBatch) -> dict[str, Any]:
-    """Return all that a batch holds, in whatever order its boards lie."""
+    """Return all contents of a batch, independent of the order of its boards."""
     found: dict[str, Any] = {name: batch.rows[name].copy() for name in EXPERIENCE.names or () if "index" not in name}
     for name, index in (("before", batch.state_index), ("after", batch.next_state_index)):
         previous = batch.boards.entries["previous"][index]
@@ -120,7 +120,7 @@ CHANGES: list[Callable[[dict[str, Any]], Any]] = [
 
 
 def digests(batch: ExperienceBatch) -> list[str]:
-    """Return hashes of what a learner gets and of the columns."""
+    """Return hashes of the tensors for a learner and of the columns."""
     columns = b"".join(np.ascontiguousarray(batch.rows[name]).tobytes() for name in EXPERIENCE.names or ())
     arrays = (batch.states().tobytes(), batch.next_action_masks().tobytes(), columns + batch.turn.tobytes())
     return [hashlib.sha256(data).hexdigest()[:16] for data in arrays]

@@ -1,4 +1,4 @@
-"""Makes packed boards that are odd on purpose."""
+"""Makes packed boards with unusual contents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from generals_env.engine.observations.reference import action_mask, observe, vis
 from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.packing import PackedBoards
 
-#: Around every edge: of a tile with 11, 12 and 13 bits, of moves, of what is observed, of float32, of int32.
+#: Armies around every limit: of tiles with 11, 12 and 13 bits, moves, observations, float32 and int32.
 EDGES = (0, 1, 2, 3, 998, 999, 1000, 1001, 1023, 1024, 2047, 2048, 4095, 4096, 2**15, 2**16, 2**24 + 1, 2**31 - 1)
 
 
@@ -22,7 +22,7 @@ SMALL = np.array([-1024, -1, 0, 1, 1, 2, 2, 3, 999, 1000, 1001, 1023])
 def odd_boards(
     rng: np.random.Generator, count: int, players: int | None = None, shape: tuple[int, int] | None = None
 ) -> Boards:
-    """Return boards of one shape; each second one stands on the ground of the one before. Padding is mountains, as ever."""
+    """Return boards of one shape; every second one shares the terrain of the one before. Padding is mountains, as always."""
     players = players or int(rng.choice((1, 2, 2, 3, 4, 8, 10, 11, 16)))
     height, width = shape or tuple(rng.choice(((1, 1), (1, 7), (6, 1), (2, 2), (5, 8), (9, 4), (3, 64), (7, 7), (20, 20)))[:2])
     boards = empty_boards(count, int(height), int(width), players)
@@ -65,7 +65,7 @@ def inside_of(boards: Boards, b: int) -> np.ndarray:
 
 
 def viewed(boards: Boards, b: int, player: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the slow kernels see, (C, H*W), and the mask, (8*H*W + 1,)."""
+    """Return the observation of the reference kernels, (C, H*W), and the mask, (8*H*W + 1,)."""
     tiles = boards.owner.shape[1]
     visible, mask = np.empty(tiles, np.uint32), np.empty(8 * tiles + 1, np.int8)
     tensor = np.empty((channels, tiles), np.float32)
@@ -76,7 +76,7 @@ def viewed(boards: Boards, b: int, player: int, channels: int) -> tuple[np.ndarr
 
 
 def remembering(packed: PackedBoards, height: int) -> PackedBoards:
-    """Return boards with what the players remember, along the links to previous boards."""
+    """Return boards with the memory of the players, along the links to previous boards."""
     count, tiles, players = *packed.tiles.shape, packed.players.shape[1]
     packed = packed._replace(memory=np.full((count, players, tiles), 0xABCD, np.uint16))
     recall_rows(packed, height, 0, count // 2)

@@ -1,4 +1,4 @@
-"""A client of the original service: its messages and calls, of a table of fields and nothing of the package."""
+"""A client of the original service, built from a table of its fields without any code of the package."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ OLD = {
     ),
 }
 
-#: Its calls: what goes in, what comes out, and whether that is a stream.
+#: Its calls: type of request, type of response, and whether the response is a stream.
 CALLS = {
     "StreamExperiences": ("StreamExperiencesRequest", "Experience", True),
     "StreamExperienceBatches": ("StreamExperiencesRequest", "ExperienceBatch", True),

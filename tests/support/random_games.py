@@ -1,4 +1,4 @@
-"""Makes random boards and games, and compares the engine's boards with those of ``naive``."""
+"""Makes random boards and games, and compares the boards of the engine with those of ``naive``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OWNER_CODES = {MOUNTAIN: -2, LOOKOUT: -5, OBSERVATORY: -6}
 
 
 def random_game(rng: random.Random, players: int | None = None, largest: int = 9) -> Game:
-    """Return a game in full swing; where its padding lies, nobody can be."""
+    """Return a game in the middle of play; its padding holds no armies."""
     players = players or rng.choice((2, 2, 3, 4, 5, 6, 7, 8))
     rows, columns = rng.randint(4, largest), rng.randint(4, largest)
     height, width = rows + rng.choice((0, 0, 1, 2)), columns + rng.choice((0, 0, 1, 2))
@@ -68,7 +68,7 @@ def random_game(rng: random.Random, players: int | None = None, largest: int = 9
     board = [row * width + column for row in range(rows) for column in range(columns)]
     place_generals(rng, game, board)
     place_land(rng, game, board)
-    if game.turn - game.last_move > 1000 and rng.random() < 0.5:  # nobody is stronger but by his land
+    if game.turn - game.last_move > 1000 and rng.random() < 0.5:  # no armies, so that land alone decides
         game.army = [army if game.owner[tile] < 0 else 0 for tile, army in enumerate(game.army)]
     return game
 
@@ -107,7 +107,7 @@ def place_generals(rng: random.Random, game: Game, board: list[int]) -> None:
 
 
 def place_land(rng: random.Random, game: Game, board: list[int]) -> None:
-    """Fill what the generals left free."""
+    """Fill the tiles without generals."""
     owners = [player for player, home in enumerate(game.generals) if home != -1]
     owned = rng.choice((0.15, 0.5, 0.9))
     armies = rng.choice(((0, 1, 2, 3), (1, 2, 2, 3, 4, 5, 6), (1, 2, 10, 30, 100, 998, 999, 1000, 1001, 3000)))
@@ -139,7 +139,7 @@ def to_boards(game: Game, count: int = 1) -> Boards:
 
 
 def random_actions(rng: random.Random, game: Game) -> list[int]:
-    """Return an action for each player: mostly legal, often at a general or where another comes or goes, sometimes anything."""
+    """Return an action for each player: mostly legal, often at a general or at tiles of another move, sometimes arbitrary."""
     plane = 4 * game.height * game.width
     actions = [2 * plane] * len(game.alive)
     if game.turn - game.last_move > 1000 and rng.random() < 0.8:
@@ -193,7 +193,7 @@ def carousel(rng: random.Random, game: Game, legal: dict[int, dict[int, Move]]) 
 
 
 def duel(rng: random.Random, game: Game, legal: dict[int, dict[int, Move]]) -> dict[int, int]:
-    """Return actions of two who attack each other's general, and of a third who takes where one of them comes from."""
+    """Return actions of two players that attack each other's general, and of a third that attacks the source of one."""
     raids = {}
     for player, moves in legal.items():
         for action, move in moves.items():

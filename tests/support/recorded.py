@@ -1,4 +1,4 @@
-"""Experience for tests of what keeps it: games put into batches without a recorder, and what is to be read of them again."""
+"""Makes batches of games without a recorder, and the facts that must be read back from them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 from support.helpers import Listener, any_legal
 
-#: Armies beyond what fits into 16 bits beside their owner.
+#: Armies too large for 16 bits beside their owner.
 WIDE = "A +9000 . . .\n+9000 . # . .\n. . . . .\n. . . +70000 .\n. . . +70000 B"
 
-#: What games of one kind are recorded with.
+#: Options of the recorded games of one kind.
 GAMES: dict[str, dict[str, Any]] = {
     "two players": {"height": 6, "width": 7, "max_turns": 70},
     "smaller": {"height": 5, "width": 5, "max_turns": 40},
@@ -37,7 +37,7 @@ GAMES: dict[str, dict[str, Any]] = {
     "memory": {"height": 6, "width": 7, "max_turns": 50, "recipe": Recipe("full", memory=True, frames=2)},
 }
 
-#: Of experiences that nobody else has recorded.
+#: Of experiences that no other run has recorded.
 _sequences = count()
 
 
@@ -57,9 +57,9 @@ def record_game(
         seed: Of the map and the actions.
         turns: At most.
         name: Of the game.
-        seat: Whose experiences alone to take.
+        seat: The only player to take experiences of.
         recipe: How observations are made of the boards.
-        surrenders: Whether players give up at times: that turn's board before it is another than the one after the last turn.
+        surrenders: Whether players give up at times: the board before that turn differs from the one after the last turn.
         **options: Of the environment.
     """
     env, listener, rng = generals_env.parallel_env(**options), Listener(), np.random.default_rng(seed)
@@ -146,7 +146,7 @@ def board_digests(batch: ExperienceBatch, index: np.ndarray) -> list[bytes]:
 
 
 def facts(batch: ExperienceBatch) -> Facts:
-    """Return all that is to be read of each experience; equal for equal ones, whatever batch they lie in."""
+    """Return all facts of each experience; equal for equal experiences, independent of their batch."""
     return list(
         zip(
             [batch.game_ids[game] for game in batch.game.tolist()],
@@ -164,7 +164,7 @@ def facts(batch: ExperienceBatch) -> Facts:
 
 
 class Oracle:
-    """What a buffer of ``capacity`` experiences is to hold: a list."""
+    """The expected contents of a buffer of ``capacity`` experiences, as a list."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity

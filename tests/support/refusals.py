@@ -7,14 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from generals_env import (
-    GeneralsError,
-)
+from generals_env import GeneralsError
 
 
 @contextmanager
 def refused(kind: type[GeneralsError], start: str) -> Iterator[None]:
-    """Check that what happens within raises ``kind``, and that its text begins with ``start`` and says what came."""
+    """Check that the block raises ``kind`` with a text that begins with ``start`` and contains the given value."""
     with pytest.raises(Exception, match=r"(?s)expected .*got .*") as caught:
         yield
     assert type(caught.value) is kind

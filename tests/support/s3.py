@@ -1,4 +1,4 @@
-"""A real S3 server in its own process, and a proxy before it that fails as it is told."""
+"""Runs a real S3 server in its own process, and a proxy in front of it that fails on request."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_process: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the URL of an empty place on S3; who may use it is known from the environment."""
+    """Return the URL of an empty place on S3; the environment variables hold its credentials."""
     values = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1", "ENDPOINT_URL": s3_process}
     for name, value in values.items():
         monkeypatch.setenv(f"AWS_{name}", value)

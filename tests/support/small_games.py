@@ -1,4 +1,4 @@
-"""Short games that ``test_kernel_modes`` plays again in other modes of the compiler (collected by name, not by pattern)."""
+"""Short games that ``test_kernel_modes`` runs again in other modes of the compiler (collected by name, not by pattern)."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ def test_small_batches_are_the_same_in_every_mode(number: int) -> None:
     assert digest.hexdigest()[:16] == EXPECTED_BATCHES[number]
 
 
-#: What the compiled kernels give; to be made anew when policies, maps or layouts change on purpose.
+#: Results of the compiled kernels; to be regenerated when policies, maps or layouts change on purpose.
 EXPECTED = ["2a4dca1c53fa87c0", "8b26ae5575d7a9a7", "b7ca725696c3ea32"]
 EXPECTED_BATCHES = ["300227c9c59ad3eb", "2d74b1ba73f64fa1", "f052e45f1d3fc209"]

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, for tests of both ends: started, told what to do, stopped, killed.
+"""Runs a real stream server in its own process, which tests start, command, stop and kill.
 
 Run as a script it is that server. Its argument is its options as JSON; each line of its standard input is a command as JSON,
 which it answers with another.
@@ -50,7 +50,7 @@ class ServerProcess:
         Args:
             log: Arguments of ``ExperienceLog``; ``folder`` as a string.
             buffer: Arguments of ``ReplayBuffer``, instead of ``log``.
-            address: Where to listen. The port that ``self.port`` tells can be given to the next one.
+            address: Where to listen. The port in ``self.port`` can be given to the next server.
             limits: Arguments of ``Limits``.
             **options: Other arguments of ``ExperienceServer``; paths as strings.
         """
@@ -80,18 +80,18 @@ class ServerProcess:
         self.pid = self._process.pid
 
     def write(self, batch: ExperienceBatch) -> int:
-        """Write a batch to the source, and return the number that comes next."""
+        """Write a batch to the source, and return the next number."""
         path = Path(self._folder.name) / f"{next(self._numbers)}.batch"
         path.write_bytes(encode_batch(batch))
         return int(self.tell("write", path=str(path))["next"])
 
     def play(self, turns: int | None = None, *, num_envs: int = 8, pause: float = 0.0, **options: Any) -> None:
-        """Record games into the source: some turns before this returns, or, without ``turns``, on and on beside the server.
+        """Record games into the source: some turns before this returns, or, without ``turns``, continuously beside the server.
 
         Args:
             turns: How many turns of each game.
             num_envs: How many games at once.
-            pause: Seconds between two turns, when it goes on and on.
+            pause: Seconds between two turns, if continuous.
             **options: Of ``make_vec``.
         """
         self.tell("play", turns=turns, num_envs=num_envs, pause=pause, options=options)
@@ -102,7 +102,7 @@ class ServerProcess:
         return first, following
 
     def memory(self) -> int:
-        """Return the bytes of memory that the process has; 0 where the system does not tell."""
+        """Return the memory of the process in bytes; 0 where the system does not report it."""
         status = Path(f"/proc/{self._process.pid}/status")
         lines = status.read_text().splitlines() if status.exists() else []
         return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
@@ -159,7 +159,7 @@ class ServerProcess:
 
 
 class Commands:
-    """What the process does when it is told to."""
+    """The commands of the process."""
 
     def __init__(self, source: ExperienceLog | ReplayBuffer, server: ExperienceServer) -> None:
         self.source, self.server = source, server
@@ -232,7 +232,7 @@ def say(answer: dict[str, Any]) -> None:
 
 
 def main(arguments: dict[str, Any]) -> None:
-    """Be the server until told to stop."""
+    """Run the server until the command to stop."""
     source: ExperienceLog | ReplayBuffer
     source = ExperienceLog(**arguments["log"]) if arguments["log"] else ReplayBuffer(**arguments["buffer"])
     limits = Limits(**arguments["limits"] or {})
@@ -249,7 +249,7 @@ def main(arguments: dict[str, Any]) -> None:
     for line in sys.stdin:
         try:
             answer = commands.run(**json.loads(line))
-        except Exception as error:  # whatever it is, the test is to see it
+        except Exception as error:  # the test must see any error
             answer = {"error": f"{type(error).__name__}: {error}"}
         say(answer)
         if commands.stopped.is_set():

@@ -1,12 +1,10 @@
-"""Turns tiles and masks in plain numpy: the oracle of the kernels."""
+"""Turns tiles and masks in plain numpy: the oracle of the symmetry kernels."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from generals_env.engine.symmetry import (
-    TURNED_DIRECTIONS,
-)
+from generals_env.engine.symmetry import TURNED_DIRECTIONS
 
 
 def turned(tiles: np.ndarray, symmetry: int, rows: int | None = None, columns: int | None = None) -> np.ndarray:

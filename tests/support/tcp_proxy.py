@@ -1,4 +1,4 @@
-"""A relay between a client and a gRPC server that looks at what passes, and can let both believe that the other is gone."""
+"""A relay between a client and a gRPC server that inspects traffic and can simulate a vanished peer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class TcpProxy:
 
     Attributes:
         address: Where it listens.
-        pings: HTTP/2 pings that the ``"client"`` and the ``"server"`` have sent, those that answer left out.
+        pings: HTTP/2 pings sent by the ``"client"`` and the ``"server"``, without acknowledgements.
         data: Frames of data that each has sent.
         connections: How many there were.
-        silent: While it is set, nothing passes, and nothing is told of that.
+        silent: While it is set, all traffic is dropped silently.
     """
 
     def __init__(self, target: str) -> None:
@@ -55,7 +55,7 @@ class TcpProxy:
                 self._threads[-1].start()
 
     def _relay(self, sender: socket.socket, receiver: socket.socket, name: str) -> None:
-        """Pass on what one sends until it, or the other, has ended."""
+        """Forward data of one side until it, or the other, has ended."""
         waiting, skip = b"", PREFACE if name == "client" else 0
         try:
             while part := sender.recv(65536):

@@ -1,6 +1,6 @@
-"""What a process asks of the disk, seen from outside: which files are not yet safe from a power cut when it says that they are.
+"""Traces the disk writes of a process from outside, and lists files that a power cut could still take.
 
-``kill -9`` cannot show that: what the operating system has in memory survives it. ``strace`` shows every write and every sync.
+``kill -9`` cannot show that: data in memory of the operating system survive it. ``strace`` shows every write and sync.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CALLS = (
     "fsync,fdatasync,sync,syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,open,openat,creat"
 )
 
-#: What a script prints when something is to be on disk.
+#: Line that a script prints when its data must be on disk.
 SAFE = "this is safe"
 
 LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += (-?\d+|\?)")
@@ -43,7 +43,7 @@ def why_not() -> str | None:
 
 @dataclass
 class Disk:
-    """What would be lost with a power cut: contents of files, and names in folders."""
+    """Data that a power cut would take: contents of files, and names in folders."""
 
     folder: str
     contents: set[str] = field(default_factory=set)
@@ -82,7 +82,7 @@ class Disk:
         self.known |= set(paths)
 
     def unsafe(self) -> set[str]:
-        """Return what would be lost; files that are made anew after a crash, or hold nothing, do not count."""
+        """Return the data at risk; empty files and files that are rebuilt after a crash do not count."""
         found = {path for path in self.contents | self.names if not path.endswith(("-shm", ".lock", ".lock-journal"))}
         return {path.removeprefix(f"{self.folder}/") for path in found}
 
@@ -93,7 +93,7 @@ def calls(trace: str) -> Iterator[re.Match[str]]:
     for line in trace.splitlines():
         process, _, rest = line.partition(" ")
         whole = line
-        if rest.endswith("<unfinished ...>"):  # another thread's call comes between
+        if rest.endswith("<unfinished ...>"):  # the call of another thread is in between
             begun[process] = line.removesuffix(" <unfinished ...>")
             continue
         if " resumed>" in rest:
@@ -104,11 +104,11 @@ def calls(trace: str) -> Iterator[re.Match[str]]:
 
 
 def unsafe_when_told(script: str, folder: Path, *arguments: str) -> list[set[str]]:
-    """Run a script that prints ``SAFE``, a line each time, and return what was not on disk at each of these times.
+    """Run a script that prints ``SAFE``, a line each time, and return the data not yet on disk at each of these times.
 
     Args:
         script: Python; ``sys.argv[1]`` is the folder, the others follow.
-        folder: What is looked at.
+        folder: The observed folder.
         *arguments: For the script.
     """
     reason = why_not()

@@ -1,4 +1,4 @@
-"""Stable-Baselines3: its own checks, rollouts equal to ``DummyVecEnv``'s, masked PPO with thousands of actions."""
+"""Tests Stable-Baselines3: its own checks, rollouts equal to those of ``DummyVecEnv``, masked PPO with many actions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WRAPS: dict[str, Wrap] = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Where other tests keep the cores busy, torch's threads wait for each other for most of the time."""
+    """Use one thread: beside other tests on busy cores, torch's threads mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,7 @@ def any_legal(env: VecEnv, rng: np.random.Generator, share_illegal: float = 0.0)
 
 
 def by_expander(env: VecEnv, opponents: list[Opponent], observations: Any) -> np.ndarray:
-    """Return actions of a player who wins against a random one."""
+    """Return actions of a player that wins against a random one."""
     games = ({name: array[i] for name, array in observations.items()} for i in range(env.num_envs))
     return np.array([opponent(game) for opponent, game in zip(opponents, games, strict=True)])
 
@@ -83,18 +83,18 @@ LARGE: Options = {"height": 22, "width": 23, "observation": "full", "players": 3
 # SB3 takes every (C, H, W) for a picture, and wants bytes from 0 to 255 and 36x36 of them then.
 @pytest.mark.filterwarnings("ignore:It seems that your observation .*is an image:UserWarning")
 @pytest.mark.filterwarnings("ignore:The minimal resolution for an image:UserWarning")
-def test_sb3_finds_nothing_wrong(options: Options) -> None:
+def test_sb3_checker_accepts_environment(options: Options) -> None:
     check_env(GeneralsSingle(**options))
 
 
 @pytest.mark.parametrize("opponent", ["random", "expander"])
 @pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
-def test_every_step_is_that_of_dummy_vec_env(wrap: Wrap, opponent: str) -> None:
+def test_every_step_equals_dummy_vec_env(wrap: Wrap, opponent: str) -> None:
     options = {**SMALL, "opponent": opponent}
     one, other = one_by_one(4, wrap, **options), batched(4, wrap, **options)
     rng = np.random.default_rng(3)
     outcomes = []
-    for seed in (7, None):  # without a seed, the random streams go on
+    for seed in (7, None):  # without a seed, the random streams continue
         for env in (one, other):
             if seed is not None:
                 assert list(env.seed(seed)) == [7, 8, 9, 10]
@@ -114,7 +114,7 @@ def test_every_step_is_that_of_dummy_vec_env(wrap: Wrap, opponent: str) -> None:
         assert False in outcomes
 
 
-def test_won_games_begin_anew_as_in_dummy_vec_env() -> None:
+def test_won_games_reset_as_in_dummy_vec_env() -> None:
     options = {"height": 4, "width": 5, "max_turns": 200, "opponent": "random"}
     wins = []
     for env in (one_by_one(3, **options), batched(3, **options)):
@@ -131,14 +131,14 @@ def test_won_games_begin_anew_as_in_dummy_vec_env() -> None:
 
 
 class Nothing(BaseCallback):
-    """A callback that lets the rollout go on."""
+    """A callback that continues the rollout."""
 
     def _on_step(self) -> bool:
         return True
 
 
 @pytest.mark.parametrize("opponent", ["random", "expander"])
-def test_rollouts_of_masked_ppo_are_those_of_dummy_vec_env(opponent: str) -> None:
+def test_rollouts_of_masked_ppo_equal_those_of_dummy_vec_env(opponent: str) -> None:
     buffers = []
     for make in (one_by_one, batched):
         env = make(3, **SMALL, opponent=opponent)
@@ -156,7 +156,7 @@ def test_rollouts_of_masked_ppo_are_those_of_dummy_vec_env(opponent: str) -> Non
 
 
 @pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
-def test_what_was_handed_out_stays_as_it_was(wrap: Wrap) -> None:
+def test_returned_arrays_do_not_change(wrap: Wrap) -> None:
     env = batched(3, wrap, **{**SMALL, "max_turns": 5})
     rng = np.random.default_rng(1)
     seen = env.reset()
@@ -250,7 +250,7 @@ def test_methods_and_attributes_of_games() -> None:
     env.close()
 
 
-def test_infos_of_other_wrappers_go_to_their_games() -> None:
+def test_infos_of_other_wrappers_reach_their_games() -> None:
     games = gymnasium.make_vec(generals_env.ENV_ID, num_envs=2, **{**SMALL, "max_turns": 3})
     env = SB3VecEnv(gymnasium.wrappers.vector.RecordEpisodeStatistics(games))
     env.seed(1)
@@ -261,7 +261,7 @@ def test_infos_of_other_wrappers_go_to_their_games() -> None:
     assert infos[2][0]["episode"]["l"] == 3
 
 
-def test_errors_say_what_was_expected() -> None:
+def test_errors_name_expectation() -> None:
     single = partial(GeneralsSingleVector, 2, **SMALL)
     with pytest.raises(ConfigError, match="expected a GeneralsSingleVector, wrapped or not, got GeneralsV"):
         SB3VecEnv(generals_env.make_vec(2, **SMALL))
@@ -305,7 +305,7 @@ def test_errors_say_what_was_expected() -> None:
         env.step(actions)
 
 
-def test_without_sb3_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sb3_gives_one_line_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith(("stable_baselines3", "generals_env.wrappers.sb3"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "stable_baselines3", None)
@@ -325,7 +325,7 @@ def example(name: str) -> Any:
 
 
 @pytest.mark.parametrize("opponent", ["mixed", "random"])
-def test_the_training_example_trains_saves_draws_and_evaluates(
+def test_training_example_trains_saves_draws_and_evaluates(
     opponent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_sb3 = example("train_sb3")
@@ -345,7 +345,7 @@ def test_the_training_example_trains_saves_draws_and_evaluates(
     assert MaskablePPO.load(tmp_path / "model", device="cpu").policy.action_space.n == 8 * 36 + 1
 
 
-def test_the_logits_of_the_example_stand_where_their_actions_do() -> None:
+def test_logits_of_example_match_positions_of_actions() -> None:
     train_sb3 = example("train_sb3")
     height, width = 3, 5
     planes = train_sb3.ActionPlanes(8)
@@ -361,7 +361,7 @@ def test_the_logits_of_the_example_stand_where_their_actions_do() -> None:
         assert (logits[:, action] == features[:, 4 * half + direction, row, column].numpy()).all()
 
 
-def test_the_rollout_example_measures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rollout_example_measures(capsys: pytest.CaptureFixture[str]) -> None:
     rollout = example("vectorized_rollout")
     rollout.main(rollout.Arguments(num_envs=3, turns=32, size=6, max_turns=20))
     printed = capsys.readouterr().out

@@ -1,7 +1,7 @@
-"""The wrappers on every face, in every autoreset mode, against slow second implementations.
+"""Tests the wrappers on every environment and in every autoreset mode against slow second implementations.
 
-A wrapped environment and a plain one of the same seed play the same games side by side; what the wrapper shows is compared
-with what the history of each game, as the plain one told it, makes it.
+A wrapped environment and a plain one of the same seed play the same games side by side; the results of the wrapper are
+compared with those derived from the history of each game in the plain environment.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ faces = pytest.mark.parametrize("face", [*FACES, Face("one game")], ids=str)
 
 @dataclasses.dataclass
 class Turn:
-    """What the plain environment and the wrapped one told of one call. ``step`` is None for a reset."""
+    """Results of one call of the plain and the wrapped environment. ``step`` is None for a reset."""
 
-    begun: np.ndarray  # (B,) whose game is new
+    begun: np.ndarray  # (B,) game is new
     plain: dict[str, np.ndarray]
     shown: dict[str, np.ndarray]
     step: tuple[Any, ...] | None = None
     shown_step: tuple[Any, ...] | None = None
-    over: np.ndarray | None = None  # (B,) whose game ended
+    over: np.ndarray | None = None  # (B,) game ended
     boards: Boards | None = None
 
 
@@ -164,7 +164,7 @@ def side_by_side(
 def check_histories(
     face: Face, wrapper: Callable[[Any], Any], expected: Callable[[History], np.ndarray], **options: Any
 ) -> Counter[str]:
-    """Compare what is shown with what ``expected`` makes of the history of each game, the masks with those of the plain one."""
+    """Compare observations with those that ``expected`` derives from the history of each game, and masks with plain ones."""
     plain, other = face.make(lambda env: env, copy=True, **options), face.make(wrapper, **options)
     histories: list[History] = [[] for _ in range(plain.num_envs)]
     count: Counter[str] = Counter()
@@ -234,13 +234,13 @@ def remembered(history: History) -> np.ndarray:
 
 
 @faces
-def test_what_fog_hides_is_remembered(face: Face) -> None:
+def test_hidden_tiles_are_remembered(face: Face) -> None:
     count = check_histories(face, FogMemory, remembered, **SHORT)
     assert count["eliminated"] or face.kind != "all players"
     check_histories(face, FogMemory, remembered, **RANDOM)
 
 
-def test_a_lost_tile_stays_in_memory() -> None:
+def test_lost_tile_stays_in_memory() -> None:
     venv = FogMemory(generals_env.make_vec(1, map="A....\n....B\n.....\n....."))
     assert venv.single_observation_space["observation"].shape == (2, 16, 4, 5)
     passing, right = 160, 3
@@ -258,7 +258,7 @@ def test_a_lost_tile_stays_in_memory() -> None:
     assert planes["last_army"][0, 1] == np.float32(0.001)
 
 
-def test_memory_in_the_full_layout_tells_generals_from_cities() -> None:
+def test_memory_in_full_layout_distinguishes_generals_from_cities() -> None:
     board = "A $1 B .\n. . . .\n. . . .\n. . . ."
     env = FogMemory(GeneralsSingle("random", map=board, fog=False, observation="full"))
     seen, _ = env.reset(seed=1)
@@ -290,7 +290,7 @@ def potential(boards: Boards, b: int, player: int, weights: dict[str, float]) ->
 
 @faces
 @pytest.mark.parametrize("options", [CITIES, RANDOM, TEAMS], ids=["captures", "random", "teams"])
-def test_the_shaped_return_telescopes(face: Face, options: Options) -> None:
+def test_shaped_return_telescopes(face: Face, options: Options) -> None:
     """Of every game and player: shaped return = return - Phi(first board) (+ discounted Phi(last board) where truncated)."""
     gamma = 0.9
     options = {**options, "reward": generals_env.RewardConfig(territory_gained=0.25, army_advantage=0.5)}
@@ -326,7 +326,7 @@ def test_the_shaped_return_telescopes(face: Face, options: Options) -> None:
             for player in seats:
                 games[b, player] = [0.0, 0.0, 1.0, potential(turn.boards, b, player, WEIGHTS)]
     assert ends.total() > 0
-    if face.kind == "all players":  # whose actions are the test's own
+    if face.kind == "all players":  # with actions of the test itself
         assert ends["truncated"] > 0
         assert "map" not in options or min(ends["win"], ends["loss"]) > 0
 
@@ -406,7 +406,7 @@ def test_games_are_shown_turned_and_actions_turned_back(face: Face, options: Opt
     assert len(set(drawn)) > (2 if options is RANDOM or face.kind == "one game" else 4)
 
 
-def test_a_seed_makes_the_symmetries_of_one_game_and_of_many() -> None:
+def test_seed_gives_same_symmetries_for_one_game_and_for_many() -> None:
     many, one = (RandomSymmetry(env) for env in (GeneralsSingleVector(8, **SQUARE), GeneralsSingle(**SQUARE)))
     other = RandomSymmetry(GeneralsSingle(**SQUARE), seed=9)
     seen, _ = many.reset(seed=20)
@@ -434,7 +434,7 @@ each = pytest.mark.parametrize("wrapper", WRAPPERS, ids=lambda wrapper: wrapper.
 
 @each
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version:UserWarning")
-def test_gymnasiums_checker_accepts_what_is_wrapped(wrapper: Any) -> None:
+def test_gymnasium_checker_accepts_wrapped_environments(wrapper: Any) -> None:
     env = wrapper(gymnasium.make(generals_env.ENV_ID, **SQUARE))
     check_env(env, skip_render_check=True)
     assert isinstance(env, gymnasium.Wrapper)
@@ -447,7 +447,7 @@ def test_gymnasiums_checker_accepts_what_is_wrapped(wrapper: Any) -> None:
 
 
 @each
-def test_calls_at_the_wrong_time_or_with_nonsense_fail_as_below(wrapper: Any) -> None:
+def test_invalid_or_early_calls_fail_as_in_the_environment(wrapper: Any) -> None:
     for bare, action in ((GeneralsSingle(**SQUARE), 200), (GeneralsSingleVector(2, **SQUARE), [200, 200])):
         env = wrapper(bare)
         with pytest.raises(StateError, match="expected a call of reset"):
@@ -497,7 +497,7 @@ def test_options_are_checked(wrapper: Any, options: Options, message: str) -> No
         wrapper(GeneralsSingle(**SQUARE), **options)
 
 
-def test_memory_goes_below_what_changes_the_channels() -> None:
+def test_memory_must_be_below_wrappers_that_change_channels() -> None:
     with pytest.raises(ConfigError, match="env: expected the 9 channels of the environment, got 36; FogMemory goes below"):
         FogMemory(FrameStack(GeneralsSingle(**SQUARE)))
     with pytest.raises(ConfigError, match="got 16"):
@@ -505,7 +505,7 @@ def test_memory_goes_below_what_changes_the_channels() -> None:
 
 
 @pytest.mark.parametrize("face", [FACES[0], FACES[-1], Face("one game")], ids=str)
-def test_wrappers_stand_on_each_other_in_any_order(face: Face) -> None:
+def test_wrappers_compose_in_any_order(face: Face) -> None:
     def inside(env: Any) -> Any:
         return FrameStack(FogMemory(PotentialShaping(RandomSymmetry(env, seed=1), gamma=0.5, **WEIGHTS)), frames=2)
 
@@ -524,7 +524,7 @@ def test_wrappers_stand_on_each_other_in_any_order(face: Face) -> None:
             )
 
 
-def test_a_wrapper_below_may_take_the_mask_out_of_the_options() -> None:
+def test_wrapper_below_may_remove_mask_from_options() -> None:
     env = FrameStack(RecordEpisodeStatistics(GeneralsSingleVector(2, autoreset_mode="Disabled", **RANDOM)), frames=2)
     passing = np.full(2, 240)
     env.reset(seed=1)
@@ -537,7 +537,7 @@ def test_a_wrapper_below_may_take_the_mask_out_of_the_options() -> None:
     assert same(new[:21], new[21:])
 
 
-def test_copies_stay_as_they_were() -> None:
+def test_copies_do_not_change() -> None:
     for wrapper in WRAPPERS:
         env = wrapper(generals_env.make_vec(2, **SHORT))
         seen, _ = env.reset(seed=1)

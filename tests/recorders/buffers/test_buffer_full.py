@@ -1,4 +1,4 @@
-"""Replay buffers that are full or busy: what is dropped, who waits, bytes, many threads."""
+"""Tests full and busy replay buffers: eviction, waiting writers, byte limits and many threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ stores = pytest.mark.parametrize("store", STORES)
 
 
 @stores
-def test_a_full_buffer_that_raises_takes_nothing_and_tells_its_room(store: str) -> None:
+def test_full_raising_buffer_accepts_nothing_and_reports_its_room(store: str) -> None:
     game = games_of("two players")[0]
     buffer = ReplayBuffer(100, store=store, overflow="raise", keep_probability=0.5, seed=1)
     with pytest.raises(StateError, match=r"write: expected room for \d\d\d experiences, got 100 of 100"):
@@ -44,7 +44,7 @@ def test_a_full_buffer_that_raises_takes_nothing_and_tells_its_room(store: str) 
 
 
 @stores
-def test_a_full_buffer_that_blocks_lets_writers_wait_until_it_is_drained(store: str) -> None:
+def test_full_blocking_buffer_holds_writers_until_drained(store: str) -> None:
     batches = [part for game in games_of("teams") for part in cut(game, 64)]
     buffer = ReplayBuffer(50, store=store, overflow="block")
     writer = threading.Thread(target=lambda: [buffer.write(batch) for batch in batches])
@@ -62,7 +62,7 @@ def test_a_full_buffer_that_blocks_lets_writers_wait_until_it_is_drained(store: 
 
 
 @stores
-def test_who_waits_for_room_is_told_of_the_close(store: str) -> None:
+def test_waiting_writer_gets_error_on_close(store: str) -> None:
     game = games_of("two players")[0]
     buffer = ReplayBuffer(20, store=store, overflow="block")
     errors: list[Exception] = []
@@ -77,7 +77,7 @@ def test_who_waits_for_room_is_told_of_the_close(store: str) -> None:
     writer.start()
     while len(buffer) < 20:
         writer.join(0.002)
-    buffer.clear()  # somebody else makes room, and it fills up again
+    buffer.clear()  # another thread makes room, and it fills up again
     while len(buffer) < 20:
         writer.join(0.002)
     assert writer.is_alive()
@@ -95,7 +95,7 @@ def test_who_waits_for_room_is_told_of_the_close(store: str) -> None:
 @pytest.mark.parametrize("overflow", ["drop_oldest", "block"])
 @pytest.mark.parametrize("kind", ["two players", "wide armies", "apart", "memory"])
 @pytest.mark.parametrize("prioritized", [False, True])
-def test_no_more_bytes_are_taken_than_said(store: str, overflow: str, kind: str, prioritized: bool) -> None:
+def test_buffer_holds_no_more_than_its_byte_limit(store: str, overflow: str, kind: str, prioritized: bool) -> None:
     most = 400_000
     make: Any = PrioritizedReplayBuffer if prioritized else ReplayBuffer
     buffer = make(max_bytes=most, store=store, overflow=overflow)
@@ -136,7 +136,7 @@ def test_no_more_bytes_are_taken_than_said(store: str, overflow: str, kind: str,
 
 @stores
 @pytest.mark.parametrize("kind", ["wide armies", "frames", "eight players"])
-def test_however_few_bytes_there_are_the_last_experience_is_held(store: str, kind: str) -> None:
+def test_buffer_holds_last_experience_despite_any_byte_limit(store: str, kind: str) -> None:
     game = games_of(kind)[0]
     buffer = ReplayBuffer(max_bytes=600, store=store)
     for batch in (game, spread(game)):
@@ -145,7 +145,7 @@ def test_however_few_bytes_there_are_the_last_experience_is_held(store: str, kin
         assert facts(buffer.snapshot()) == facts(game)[-len(buffer) :]
 
 
-def test_a_board_with_more_frames_than_there_is_room_for_is_an_error_not_a_loop() -> None:
+def test_board_with_more_frames_than_room_raises_instead_of_looping() -> None:
     game = record_game(1, 120, height=5, width=5, recipe=Recipe(frames=100))
     for store in ("boards", "games"):
         buffer = ReplayBuffer(max_bytes=600, store=store)
@@ -156,7 +156,7 @@ def test_a_board_with_more_frames_than_there_is_room_for_is_an_error_not_a_loop(
         assert facts(buffer.snapshot()) == facts(game)[:2]
 
 
-def test_a_batch_larger_than_all_tables_is_written_to_its_end() -> None:
+def test_batch_larger_than_all_tables_is_written_to_its_end() -> None:
     game = record_game(1, 700, height=12, width=12)
     buffer = ReplayBuffer(max_bytes=100_000)
     buffer.write(game)
@@ -192,7 +192,7 @@ def test_larger_boards_that_do_not_fit_are_refused_or_wait_for_room() -> None:
 
 @stores
 @pytest.mark.parametrize("prioritized", [False, True])
-def test_eight_threads_at_once_lose_nothing_and_see_whole_experiences(store: str, prioritized: bool) -> None:
+def test_eight_threads_lose_nothing_and_read_whole_experiences(store: str, prioritized: bool) -> None:
     games = games_of("two players") + games_of("smaller")
     shape = (6, 7)
     known = {fact for game in games for fact in facts(game.padded(*shape))}

@@ -1,4 +1,4 @@
-"""What replay buffers take of memory: a hundred thousand experiences, what comes back, and what must not pile up."""
+"""Tests the memory of replay buffers: its size, its release, and that nothing accumulates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from generals_env.recorders.experience.tensors import Tensors
 
 stores = pytest.mark.parametrize("store", STORES)
 
-#: In a process of its own: what this one holds is other tests'. Prints bytes an experience, and how many stay when they are
+#: Runs in its own process: this one holds objects of other tests. Prints bytes an experience, and how many stay when they are
 #: cleared and drained.
 HUNDRED_THOUSAND = """
 import ctypes, gc, os, sys
@@ -64,7 +64,7 @@ MOST = {"boards": 700, "games": 80, "zstd": 40}
 
 
 @stores
-def test_a_hundred_thousand_experiences_take_little_and_give_it_back(
+def test_memory_of_hundred_thousand_experiences_is_small_and_released(
     store: str, record_property: Callable[[str, Any], None]
 ) -> None:
     if not Path("/proc/self/statm").exists():
@@ -78,7 +78,7 @@ def test_a_hundred_thousand_experiences_take_little_and_give_it_back(
     assert max(after_clear, after_drain) < 0.1 * taken + 500_000
 
 
-def test_draws_into_arrays_allocate_nothing_that_grows() -> None:
+def test_draws_into_arrays_allocate_no_growing_memory() -> None:
     small, large = ReplayBuffer(1000, seed=1), ReplayBuffer(1000, seed=2)
     for game in games_of("two players"):
         small.write(game)
@@ -134,7 +134,7 @@ def test_games_are_forgotten_with_their_experiences(store: str) -> None:
 
 
 @stores
-def test_games_that_nobody_keeps_are_forgotten_too(store: str) -> None:
+def test_games_without_experiences_are_forgotten(store: str) -> None:
     """A game may be left before it ends, with nothing of it kept."""
     game = games_of("two players")[0].select(np.arange(20))
     buffer = ReplayBuffer(1000, store=store, keep_probability=0.0)

@@ -1,4 +1,4 @@
-"""Every way of keeping experience against a plain list of it: what is held is what was written, bit for bit and in order."""
+"""Tests every store of ReplayBuffer against a plain list of experiences, bit for bit and in order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check(buffer: ReplayBuffer, oracle: Oracle) -> None:
 
 
 def check_draws(buffer: ReplayBuffer, oracle: Oracle, count: int = 30) -> None:
-    """Check that what is drawn is held."""
+    """Check that drawn experiences are held."""
     drawn = buffer.sample(count)
     known = set(oracle.facts(drawn.shape))
     assert len(drawn) == count
@@ -60,7 +60,7 @@ def some_of(rng: np.random.Generator, batch: ExperienceBatch) -> ExperienceBatch
 
 @stores
 @kinds
-def test_a_buffer_holds_what_a_list_would_hold_after_any_operations(store: str, kind: str) -> None:
+def test_buffer_equals_list_after_any_operations(store: str, kind: str) -> None:
     for seed in range(3):
         rng = np.random.default_rng(seed)
         games = games_of(kind)
@@ -96,7 +96,7 @@ def test_a_buffer_holds_what_a_list_would_hold_after_any_operations(store: str, 
 
 @stores
 @kinds
-def test_games_written_as_they_are_recorded_are_held_whole(store: str, kind: str) -> None:
+def test_games_written_while_recorded_are_held_whole(store: str, kind: str) -> None:
     games = games_of(kind)
     buffer, oracle = ReplayBuffer(10_000, store=store), Oracle(10_000)
     for batch in interleaved(np.random.default_rng(0), games):
@@ -109,7 +109,7 @@ def test_games_written_as_they_are_recorded_are_held_whole(store: str, kind: str
 
 @stores
 @pytest.mark.parametrize("over", [0, 1, 2])
-def test_the_oldest_experience_makes_room_and_no_other(store: str, over: int) -> None:
+def test_oldest_experience_is_evicted_first(store: str, over: int) -> None:
     games = games_of("two players")
     written = ExperienceBatch.concat(games)
     for size in (1, 7, 64):
@@ -124,7 +124,7 @@ def test_the_oldest_experience_makes_room_and_no_other(store: str, over: int) ->
 
 @stores
 @pytest.mark.parametrize("capacity", [1, 2, 3, 5])
-def test_a_buffer_smaller_than_a_batch_and_than_a_turn_keeps_the_last(store: str, capacity: int) -> None:
+def test_buffer_smaller_than_batch_and_turn_keeps_the_last(store: str, capacity: int) -> None:
     game = games_of("eight players")[0]
     buffer = ReplayBuffer(capacity, store=store)
     for batch in (game.select(np.arange(3)), game, game.select(np.arange(8))):
@@ -135,7 +135,7 @@ def test_a_buffer_smaller_than_a_batch_and_than_a_turn_keeps_the_last(store: str
 
 
 @stores
-def test_a_buffer_grows_to_larger_boards_and_takes_smaller_ones(store: str) -> None:
+def test_buffer_grows_to_larger_boards_and_accepts_smaller_ones(store: str) -> None:
     rng = np.random.default_rng(1)
     sizes = [(5, 8), (6, 5), (4, 4), (9, 9), (7, 9)]
     games = [record_game(seed, 40, height=height, width=width) for seed, (height, width) in enumerate(sizes)]
@@ -154,7 +154,7 @@ def test_a_buffer_grows_to_larger_boards_and_takes_smaller_ones(store: str) -> N
 @stores
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("kind", ["eight players", "two players", "frames"])
-def test_of_what_is_thinned_out_the_rest_is_whole_and_every_end_is_there(store: str, probability: float, kind: str) -> None:
+def test_thinned_out_experiences_are_whole_and_keep_every_end(store: str, probability: float, kind: str) -> None:
     games = [
         renamed(game, f"{game.game_ids[0]}-{k}", 10**6 * (k + 1) + 10**4 * n)
         for k in range(4)
@@ -183,8 +183,8 @@ def test_of_what_is_thinned_out_the_rest_is_whole_and_every_end_is_there(store: 
 
 @stores
 @pytest.mark.parametrize("kind", ["frames", "frames of one seat", "memory"])
-def test_a_board_recorded_without_one_before_it_is_shown_without_one(store: str, kind: str) -> None:
-    """So it is where a game goes on from a restored state, even if the board is the one that it had come to."""
+def test_board_recorded_without_previous_board_is_returned_without_one(store: str, kind: str) -> None:
+    """A game continued from a restored state has no previous board, even if its board equals the last one."""
     for game in games_of(kind):
         parts = list(cut(game, 24))
         for part in parts[1:]:
@@ -196,7 +196,7 @@ def test_a_board_recorded_without_one_before_it_is_shown_without_one(store: str,
 
 
 @stores
-def test_all_of_a_batch_is_kept_with_the_metadata_of_the_first(store: str) -> None:
+def test_whole_batch_is_kept_with_metadata_of_the_first(store: str) -> None:
     game = games_of("two players")[0]
     buffer = ReplayBuffer(100, store=store)
     buffer.write(game)
@@ -214,7 +214,7 @@ def follow(buffer: ReplayBuffer, length: int) -> dict[int, list[int]]:
 
 
 @stores
-def test_a_course_ends_with_the_game_whatever_comes_after(store: str) -> None:
+def test_trajectory_ends_with_its_game(store: str) -> None:
     game = games_of("two players")[0]
     rows = game.rows.copy()
     rows["truncated"][50], rows["terminated"][71] = True, True
@@ -229,12 +229,12 @@ def test_a_course_ends_with_the_game_whatever_comes_after(store: str) -> None:
 
 @stores
 @kinds
-def test_a_players_course_is_followed_as_far_as_it_is_held(store: str, kind: str) -> None:
+def test_trajectory_of_player_is_followed_as_far_as_held(store: str, kind: str) -> None:
     games: list[Any] = games_of(kind)
     total = sum(map(len, games))
     for capacity in (10 * total, total // 2):
         buffer = ReplayBuffer(capacity, store=store)
-        # Chunks follow a course within themselves, and games where the players of a turn come together.
+        # Chunks follow a trajectory within themselves, and games if the players of a turn are adjacent.
         whole = [ExperienceBatch.concat(games)]
         for batch in whole if store == "zstd" else interleaved(np.random.default_rng(0), games, turns=True):
             buffer.write(batch)
@@ -261,7 +261,7 @@ def test_a_players_course_is_followed_as_far_as_it_is_held(store: str, kind: str
 
 @stores
 @kinds
-def test_ranges_are_read_by_number_and_stay_in_the_buffer(store: str, kind: str) -> None:
+def test_ranges_are_read_by_number_and_stay_in_buffer(store: str, kind: str) -> None:
     rng = np.random.default_rng(5)
     buffer, oracle = ReplayBuffer(150, store=store), Oracle(150)
     assert buffer.span == (0, 0)
@@ -294,7 +294,7 @@ def unnumbered(batch: ExperienceBatch) -> ExperienceBatch:
     return replace(batch, rows=rows)
 
 
-def test_a_reader_waits_for_what_comes_next() -> None:
+def test_reader_waits_for_next_experience() -> None:
     batch = record_game(1, 30)
     buffer = ReplayBuffer(1000)
     buffer.write(batch)
@@ -305,4 +305,4 @@ def test_a_reader_waits_for_what_comes_next() -> None:
     assert read is not None
     assert read.sequence.tolist() == list(range(len(batch), len(batch) + 5))
     threading.Timer(0.1, buffer.close).start()
-    assert buffer.read(2 * len(batch), 5, timeout=PATIENCE) is None  # nothing comes any more
+    assert buffer.read(2 * len(batch), 5, timeout=PATIENCE) is None  # no more experiences arrive

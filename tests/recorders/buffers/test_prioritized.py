@@ -1,4 +1,4 @@
-"""Prioritized replay: the trees against plain sums, draws in proportion, weights, and keys that outlive what they name."""
+"""Tests PrioritizedReplayBuffer: sum trees, proportional draws, weights, and keys of evicted experiences."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def priorities(buffer: PrioritizedReplayBuffer) -> np.ndarray:
 
 
 @pytest.mark.parametrize("leaves", [1, 2, 8, 64, 1024])
-def test_trees_hold_the_sum_and_the_least_of_what_was_set(leaves: int) -> None:
+def test_trees_hold_sum_and_minimum_of_priorities(leaves: int) -> None:
     rng = np.random.default_rng(leaves)
     sums, least, naive = np.zeros(2 * leaves), np.full(2 * leaves, np.inf), np.zeros(leaves)
     for _ in range(200):
@@ -72,7 +72,7 @@ def test_trees_hold_the_sum_and_the_least_of_what_was_set(leaves: int) -> None:
         assert (naive[found] > 0).all()
 
 
-def test_points_between_priorities_of_all_sizes_lead_to_one_that_is_not_nothing() -> None:
+def test_points_in_sum_of_extreme_priorities_lead_to_nonzero_one() -> None:
     rng = np.random.default_rng(1)
     for _ in range(100):
         naive = 10.0 ** rng.uniform(-300, 280, 64) * (rng.random(64) < 0.5)
@@ -89,7 +89,7 @@ def test_points_between_priorities_of_all_sizes_lead_to_one_that_is_not_nothing(
 
 @stores
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
-def test_draws_are_in_proportion_and_weights_make_up_for_it(store: str, alpha: float) -> None:
+def test_draws_are_proportional_and_weights_correct_for_it(store: str, alpha: float) -> None:
     buffer = filled(420, 200, store=store, alpha=alpha, epsilon=0.01)
     rng = np.random.default_rng(2)
     given = rng.random(200) * 10
@@ -115,14 +115,14 @@ def test_draws_are_in_proportion_and_weights_make_up_for_it(store: str, alpha: f
     assert statistic > 1
 
 
-def test_each_part_of_the_sum_is_drawn_from_once() -> None:
+def test_each_part_of_sum_is_drawn_from_once() -> None:
     buffer = filled(100, 128)
     buffer.update_priorities(np.arange(100), np.ones(100))
     for _ in range(20):
         assert np.array_equal(np.sort(buffer.sample(100).keys), np.arange(100))
 
 
-def test_a_seed_draws_the_same_again_and_options_are_those_of_a_plain_buffer() -> None:
+def test_seed_repeats_draws_and_options_equal_plain_buffer() -> None:
     one, other = filled(seed=3), filled(seed=3)
     for options in ({}, {"n_step": 3, "gamma": 0.5}, {"augment": True}):
         first, second = one.sample(20, **options), other.sample(20, **options)
@@ -141,7 +141,7 @@ def test_a_seed_draws_the_same_again_and_options_are_those_of_a_plain_buffer() -
 
 
 @stores
-def test_priorities_are_those_of_a_list_after_any_operations(store: str) -> None:
+def test_priorities_equal_list_after_any_operations(store: str) -> None:
     rng = np.random.default_rng(4)
     game = written()
     buffer = PrioritizedReplayBuffer(100, store=store, alpha=0.5, epsilon=0.25, seed=1)
@@ -174,7 +174,7 @@ def test_priorities_are_those_of_a_list_after_any_operations(store: str) -> None
             assert set(buffer.sample(10).keys.tolist()) <= set(naive)
 
 
-def test_keys_of_what_was_dropped_touch_nothing() -> None:
+def test_keys_of_dropped_experiences_change_nothing() -> None:
     buffer = filled(300, 300)
     old = buffer.sample(50).keys
     buffer.write(written().select(np.arange(300, 600)))
@@ -190,7 +190,7 @@ def test_keys_of_what_was_dropped_touch_nothing() -> None:
     assert priorities(buffer).tolist() == [5.0] + [1.0] * 8 + [5.0]
 
 
-def test_of_keys_that_come_twice_the_last_counts_and_new_ones_get_the_largest() -> None:
+def test_last_of_repeated_keys_counts_and_new_keys_get_maximum() -> None:
     buffer = filled(10, 20)
     assert buffer.update_priorities(np.array([3, 3, 4, 3]), np.array([9.0, 2.0, 7.0, 0.5])) == 0
     assert priorities(buffer).tolist() == [1, 1, 1, 0.5, 7, 1, 1, 1, 1, 1]
@@ -201,8 +201,8 @@ def test_of_keys_that_come_twice_the_last_counts_and_new_ones_get_the_largest() 
     assert priorities(buffer)[-1] == 9.0
 
 
-def test_experiences_of_no_priority_are_not_drawn_unless_all_have_none() -> None:
-    buffer = filled(100, 64)  # what is held does not begin in slot 0
+def test_experiences_of_zero_priority_are_drawn_only_if_all_are_zero() -> None:
+    buffer = filled(100, 64)  # held experiences do not start in slot 0
     given = np.zeros(64)
     given[[5, 60]] = 1, 3
     buffer.update_priorities(np.arange(36, 100), given)
@@ -221,7 +221,7 @@ def test_experiences_of_no_priority_are_not_drawn_unless_all_have_none() -> None
 
 
 @stores
-def test_what_was_dropped_for_its_bytes_is_drawn_no_more(store: str) -> None:
+def test_experiences_dropped_by_byte_limit_are_not_drawn(store: str) -> None:
     buffer = PrioritizedReplayBuffer(max_bytes=400_000, store=store, alpha=1, epsilon=0, seed=1)
     game = spread(written())
     for _ in range(20):
@@ -255,7 +255,7 @@ def test_priorities_stay_when_boards_grow(store: str, overflow: str) -> None:
 
 
 @stores
-def test_a_saved_buffer_has_its_priorities_again(store: str, tmp_path: Path) -> None:
+def test_loaded_buffer_has_saved_priorities(store: str, tmp_path: Path) -> None:
     buffer = filled(500, 200, store=store, alpha=0.7)
     buffer.update_priorities(np.arange(300, 500), np.random.default_rng(5).random(200) * 8)
     buffer.save(tmp_path / "saved")
@@ -276,7 +276,7 @@ def test_a_saved_buffer_has_its_priorities_again(store: str, tmp_path: Path) -> 
     assert priorities(plain).tolist() == priorities(buffer)[-20:].tolist()
 
 
-def test_a_cleared_buffer_lets_go_of_its_arrays() -> None:
+def test_cleared_buffer_releases_its_arrays() -> None:
     buffer = filled(300, 1000)
     store = weakref.ref(buffer._store)  # type: ignore[arg-type]  # it is there
     buffer.clear()
@@ -322,12 +322,12 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG, ids=[message[:40] for _, message in WRONG])
-def test_bad_arguments_are_named_with_what_was_expected_and_what_came(call: Callable[[], Any], message: str) -> None:
+def test_bad_arguments_are_named_with_expectation_and_value(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         call()
     assert str(caught.value).startswith(message)
 
 
-def test_an_empty_buffer_says_so() -> None:
+def test_empty_buffer_raises_on_sample() -> None:
     with pytest.raises(StateError, match="sample: expected experiences in the buffer, got none"):
         PrioritizedReplayBuffer(5).sample(1)

@@ -1,4 +1,4 @@
-"""Replay buffers: what is drawn and how often, files, errors."""
+"""Tests ReplayBuffer: sampling frequencies, output arrays, files and errors."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def check_even(counts: np.ndarray, expected: np.ndarray) -> None:
     statistic = float(((counts - expected) ** 2 / expected).sum())
     freedom = len(counts) - 1
     assert abs(statistic - freedom) < 4 * np.sqrt(2 * freedom), (statistic, freedom)
-    assert counts.min() > 0  # one that is never drawn would not be told by that
+    assert counts.min() > 0  # this would not show one that is never drawn
 
 
 @stores
-def test_every_experience_is_as_likely_to_be_drawn(store: str) -> None:
+def test_draws_are_uniform(store: str) -> None:
     buffer = filled(store, capacity=200, seed=5)
     buffer.write(games_of("two players")[0].select(np.arange(30)))
     held = buffer.snapshot().sequence
@@ -54,7 +54,7 @@ def test_every_experience_is_as_likely_to_be_drawn(store: str) -> None:
 
 
 @stores
-def test_a_seed_draws_the_same_again(store: str) -> None:
+def test_seed_repeats_draws(store: str) -> None:
     one, other, third = (filled(store, seed=seed) for seed in (3, 3, 4))
     for options in ({}, {"n_step": 3}, {"augment": True}):
         first, second = one.sample(20, **options), other.sample(20, **options)
@@ -64,7 +64,7 @@ def test_a_seed_draws_the_same_again(store: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "most"), [("teams", 8), ("two players", 4)])
-def test_augmented_draws_are_seen_in_every_symmetry_alike(kind: str, most: int) -> None:
+def test_augmented_draws_have_every_symmetry_equally_often(kind: str, most: int) -> None:
     plain, turned = filled(kind=kind, seed=6).sample(4000), filled(kind=kind, seed=6).sample(4000, augment=True)
     assert np.array_equal(plain.sequence, turned.sequence)
     images = [facts(plain.turned(np.full(len(plain), symmetry))) for symmetry in range(most)]
@@ -79,7 +79,7 @@ def test_augmented_draws_are_seen_in_every_symmetry_alike(kind: str, most: int) 
 
 
 @pytest.mark.parametrize("kind", ["two players", "frames", "memory", "wide armies"])
-def test_what_an_earlier_call_gave_is_written_over(kind: str) -> None:
+def test_output_arrays_of_earlier_call_are_overwritten(kind: str) -> None:
     buffer, other = filled(kind=kind, seed=7), filled(kind=kind, seed=7)
     out = buffer.sample(50)
     assert facts(out) == facts(other.sample(50))
@@ -94,13 +94,13 @@ def test_what_an_earlier_call_gave_is_written_over(kind: str) -> None:
 
 @stores
 @pytest.mark.parametrize("kind", ["frames", "memory", "wide armies"])
-def test_all_that_a_draw_gives_fits_together(store: str, kind: str) -> None:
+def test_arrays_of_one_draw_are_consistent(store: str, kind: str) -> None:
     buffer = filled(store, kind)
     for drawn in (buffer.sample(500), buffer.sample(100, n_step=3), buffer.sample_trajectories(5, 9)):
         validate_arrays(drawn)
 
 
-def test_arrays_that_do_not_fit_are_never_written_to() -> None:
+def test_output_arrays_that_do_not_fit_are_never_written() -> None:
     buffer = filled(kind="two players")
     for kind in ("padded torus", "frames", "memory", "wide armies"):
         out = filled(kind=kind).sample(10)
@@ -125,7 +125,7 @@ def test_tensors_are_filled(store: str, dtype: Any) -> None:
 
 @stores
 @pytest.mark.parametrize("kind", ["two players", "wide armies", "one seat"])
-def test_draws_of_several_turns_are_those_of_the_whole_buffer(store: str, kind: str) -> None:
+def test_multi_step_draws_equal_those_of_whole_buffer(store: str, kind: str) -> None:
     for capacity in (10_000, 333):
         buffer = ReplayBuffer(capacity, store=store, seed=1)
         parts = [ExperienceBatch.concat(games_of(kind))] if store == "zstd" else games_of(kind)
@@ -140,7 +140,7 @@ def test_draws_of_several_turns_are_those_of_the_whole_buffer(store: str, kind: 
 
 
 @stores
-def test_trajectories_are_one_players_turns_and_each_is_as_likely(store: str) -> None:
+def test_trajectories_are_turns_of_one_player_and_uniform(store: str) -> None:
     buffer = ReplayBuffer(240, store=store, seed=2)
     for batch in [ExperienceBatch.concat(games_of("two players"))] if store == "zstd" else games_of("two players"):
         buffer.write(batch)
@@ -179,7 +179,7 @@ def test_trajectories_are_one_players_turns_and_each_is_as_likely(store: str) ->
 
 @stores
 @pytest.mark.parametrize("kind", ["two players", "wide armies", "frames", "memory"])
-def test_a_saved_buffer_is_loaded_whole(store: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_buffer_is_loaded_whole(store: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(save_load, "FILE_EXPERIENCES", 50)
     buffer = filled(store, kind, 300)
     buffer.save(tmp_path / "saved")
@@ -222,7 +222,7 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("make", [ReplayBuffer, PrioritizedReplayBuffer])
-def test_of_a_damaged_folder_nothing_is_taken(make: Any, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_folder_is_refused_whole(make: Any, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(save_load, "FILE_EXPERIENCES", 50)
     buffer = make(1000)
     for game in games_of("two players"):
@@ -235,7 +235,7 @@ def test_of_a_damaged_folder_nothing_is_taken(make: Any, way: str, tmp_path: Pat
     assert buffer.stats() == before
 
 
-def test_a_buffer_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = filled()
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"expected (a folder that can be written|to write to)"):
@@ -257,7 +257,7 @@ def test_a_buffer_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_saved_buffer_may_have_others_in_folders_below(tmp_path: Path) -> None:
+def test_saved_buffer_may_have_others_in_subfolders(tmp_path: Path) -> None:
     first, second = games_of("two players", 2)
     for path, batch in ((tmp_path / "saved", first), (tmp_path / "saved" / "later", second)):
         buffer = ReplayBuffer(10_000)
@@ -296,13 +296,13 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG, ids=[message[:40] for _, message in WRONG])
-def test_bad_arguments_are_named_with_what_was_expected_and_what_came(call: Callable[[], Any], message: str) -> None:
+def test_bad_arguments_are_named_with_expectation_and_value(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         call()
     assert str(caught.value).startswith(message)
 
 
-def test_an_empty_buffer_says_so() -> None:
+def test_empty_buffer_raises_on_sample() -> None:
     buffer = ReplayBuffer(5)
     for call in (lambda: buffer.sample(1), lambda: buffer.sample_trajectories(1, 1), buffer.snapshot, buffer.drain):
         with pytest.raises(StateError, match="sample: expected experiences in the buffer, got none"):
@@ -312,7 +312,7 @@ def test_an_empty_buffer_says_so() -> None:
     assert (len(buffer), buffer.room, buffer.stats().capacity) == (0, 5, 5)
 
 
-def test_experiences_are_put_without_calls_of_other_functions_of_the_engine() -> None:
+def test_put_kernel_calls_no_other_functions_of_engine() -> None:
     """Around each call in its loop ``put`` would count references to all arrays of the ring: it took 2.5 times as long."""
     filled()
     assert put.overloads

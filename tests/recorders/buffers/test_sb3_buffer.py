@@ -1,4 +1,4 @@
-"""Replay for Stable-Baselines3 from boards: what it gives is, bit for bit, what SB3's own buffer would have given."""
+"""Tests the replay buffer for Stable-Baselines3 bit for bit against SB3's own buffer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WRAPS: dict[str, Wrap] = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Where other tests keep the cores busy, torch's threads wait for each other for most of the time."""
+    """Use one thread: beside other tests on busy cores, torch's threads mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -127,10 +127,10 @@ def check_same(buffer: Any, reference: Any, env: VecNormalize | None = None, las
 
 @pytest.mark.parametrize("store", ["boards", "games", "zstd"])
 @pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
-def test_samples_are_those_of_sb3s_own_buffer(wrap: Wrap, store: str) -> None:
+def test_samples_equal_those_of_sb3_buffer(wrap: Wrap, store: str) -> None:
     env = VecMonitor(made(3, wrap))
     both = [buffer_of(env, 100, store=store), buffer_of(env, 100, DictReplayBuffer)]
-    for turns in (1, 5, 20, 30):  # 33 of each game are kept; games last 12 turns at the most
+    for turns in (1, 5, 20, 30):  # 33 of each game are kept; games last at most 12 turns
         drive(env, both, turns)
         samples = check_same(*both)
     assert samples["rewards"].unique().numel() > 1 or wrap in (WRAPS["bare"], WRAPS["remembering"], WRAPS["stacked"])
@@ -138,7 +138,7 @@ def test_samples_are_those_of_sb3s_own_buffer(wrap: Wrap, store: str) -> None:
 
 @pytest.mark.parametrize("options", [{"players": 3}, {"observation": "full"}, {"player": 1}, {"opponent": "expander"}])
 @pytest.mark.parametrize("store", ["boards", "games"])
-def test_games_of_all_kinds_end_as_they_did(options: Options, store: str) -> None:
+def test_games_of_all_kinds_keep_their_ends(options: Options, store: str) -> None:
     env = made(4, **{"max_turns": 80, **options})
     env.seed(1)
     both = [buffer_of(env, 1000, store=store), buffer_of(env, 1000, DictReplayBuffer)]
@@ -147,14 +147,14 @@ def test_games_of_all_kinds_end_as_they_did(options: Options, store: str) -> Non
     check_same(both[0], both[1], last=options.get("players") != 3)
     if options.get("opponent") == "expander":
         assert both[0].boards.snapshot().terminated.any()
-    ended = both[1].dones.astype(bool)  # what followed in SB3's arrays, last observations of ended games among them
+    ended = both[1].dones.astype(bool)  # next rows in SB3's arrays, with last observations of ended games among them
     held = both[0].boards.snapshot()
     over = (held.terminated | held.truncated).reshape(-1, 4)
     assert (over == np.roll(ended, -both[1].pos, axis=0)[-len(over) :]).all()
     assert ended.any()
 
 
-def test_illegal_actions_are_kept_as_the_pass_that_was_executed_or_as_they_were() -> None:
+def test_illegal_actions_are_kept_as_executed_pass_or_as_chosen() -> None:
     env = made(3)
     asked, reference = buffer_of(env, 99, executed=False), buffer_of(env, 99, DictReplayBuffer)
     games = buffer_of(env, 99, executed=False, store="games")
@@ -168,7 +168,7 @@ def test_illegal_actions_are_kept_as_the_pass_that_was_executed_or_as_they_were(
     assert torch.equal(samples["actions"], torch.where(legal, expected["actions"], passing(env)))
 
 
-def test_a_normalised_environment_gives_what_sb3_gives() -> None:
+def test_normalised_environment_gives_same_samples_as_sb3() -> None:
     env = VecNormalize(VecMonitor(made(3, WRAPS["shaped"])), norm_obs_keys=["observation"])
     both = [buffer_of(env, 60), buffer_of(env, 60, DictReplayBuffer)]
     drive(env, both, 30)
@@ -183,7 +183,7 @@ def test_a_normalised_environment_gives_what_sb3_gives() -> None:
 
 
 @pytest.mark.parametrize("timeouts", [True, False])
-def test_games_that_were_cut_off_are_not_done(timeouts: bool) -> None:
+def test_truncated_games_are_not_done(timeouts: bool) -> None:
     env = made(2)
     both = [buffer_of(env, 100, kind, handle_timeout_termination=timeouts) for kind in (BoardReplayBuffer, DictReplayBuffer)]
     drive(env, both, 50)
@@ -201,7 +201,7 @@ def trained(count: int, kind: type[DictReplayBuffer], seed: int = 3, **options: 
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_dqn_learns_to_the_last_bit_what_it_learns_from_sb3s_own_buffer(count: int) -> None:
+def test_dqn_learns_bit_for_bit_as_from_sb3_buffer(count: int) -> None:
     weights = []
     for kind, options in ((DictReplayBuffer, {}), (BoardReplayBuffer, {"executed": False})):
         model = trained(count, kind, **options)
@@ -210,7 +210,7 @@ def test_dqn_learns_to_the_last_bit_what_it_learns_from_sb3s_own_buffer(count: i
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_hundred_thousand_transitions_take_little_memory() -> None:
+def test_hundred_thousand_transitions_take_little_memory() -> None:
     env = made(64, height=20, width=20, max_turns=100)
     boards, games = buffer_of(env, 4096), buffer_of(env, 4096, store="games")
     drive(env, [Drawing(boards), games], 90)
@@ -223,7 +223,7 @@ def test_a_hundred_thousand_transitions_take_little_memory() -> None:
 
 
 @pytest.mark.parametrize("wrap", [WRAPS["bare"], WRAPS["all"]], ids=["bare", "all"])
-def test_drawing_after_every_turn_keeps_no_board_twice(wrap: Wrap) -> None:
+def test_draws_after_every_turn_store_no_board_twice(wrap: Wrap) -> None:
     env = made(3, wrap)
     often, seldom, reference = buffer_of(env, 60), buffer_of(env, 60), buffer_of(env, 60, DictReplayBuffer)
     for seed in range(4):
@@ -249,7 +249,7 @@ class Drawing:
 
 @pytest.mark.parametrize("store", ["boards", "games", "zstd"])
 @pytest.mark.parametrize("wrap", [WRAPS["bare"], WRAPS["all"]], ids=["bare", "all"])
-def test_a_saved_buffer_goes_on_where_it_was(wrap: Wrap, store: str, tmp_path: Path) -> None:
+def test_loaded_buffer_continues_where_it_was(wrap: Wrap, store: str, tmp_path: Path) -> None:
     env = made(3, wrap)
     model = DQN(
         env=env,
@@ -278,7 +278,7 @@ def test_a_saved_buffer_goes_on_where_it_was(wrap: Wrap, store: str, tmp_path: P
     assert pickle.loads(pickle.dumps(buffer_of(made(3), 90))).size() == 0
 
 
-def test_a_saved_model_goes_on_with_another_environment(tmp_path: Path) -> None:
+def test_loaded_model_continues_with_another_environment(tmp_path: Path) -> None:
     model = trained(2, BoardReplayBuffer)
     model.save(tmp_path / "model", exclude=["replay_buffer_kwargs"])
     env = VecMonitor(made(2))
@@ -330,7 +330,7 @@ def test_turns_that_are_not_added_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("store", ["boards", "games"])
-def test_several_steps_sum_rewards_until_the_end(store: str) -> None:
+def test_multi_step_rewards_are_summed_until_end(store: str) -> None:
     env = made(3, WRAPS["shaped"])
     single, several = buffer_of(env, 90), buffer_of(env, 90, n_steps=3, gamma=0.5, store=store)
     drive(env, [single, several], 40)
@@ -355,7 +355,7 @@ def test_several_steps_sum_rewards_until_the_end(store: str) -> None:
 
 
 @pytest.mark.parametrize("store", ["boards", "games", "zstd"])
-def test_a_buffer_is_filled_from_recorded_games(store: str, tmp_path: Path) -> None:
+def test_buffer_is_filled_from_recorded_games(store: str, tmp_path: Path) -> None:
     games = generals_env.make_vec(4, height=5, width=5, max_turns=30)
     with ExperienceRecorder(games, tmp_path) as env:
         env.reset(seed=1)
@@ -378,7 +378,7 @@ def test_a_buffer_is_filled_from_recorded_games(store: str, tmp_path: Path) -> N
     assert len(buffer.boards) == total // 2 + 60 + total
 
 
-def test_one_learns_from_games_of_people(tmp_path: Path) -> None:
+def test_buffer_of_human_games_trains_a_model(tmp_path: Path) -> None:
     replays = [DATA / name for name in ("cqivEp6Ad.json.gz", "B5--zeFUe.json.gz")]
     record_replays(replays, tmp_path)
     height, width = np.max([batch.shape for batch in open_dataset(tmp_path)], axis=0).tolist()
@@ -397,10 +397,10 @@ def test_one_learns_from_games_of_people(tmp_path: Path) -> None:
     assert all(bool(torch.isfinite(value).all()) for value in model.policy.state_dict().values())
 
 
-# --- What is refused ---------------------------------------------------------------------------------------------------
+# --- Refused input -----------------------------------------------------------------------------------------------------
 
 
-def test_errors_say_what_was_expected(tmp_path: Path) -> None:
+def test_errors_name_expectation(tmp_path: Path) -> None:
     env = made(2)
     box = gymnasium.spaces.Box(0, 1)
     with pytest.raises(ConfigError, match="observation_space: expected a dict of observation and action_mask, got Box"):
@@ -453,7 +453,7 @@ def test_errors_say_what_was_expected(tmp_path: Path) -> None:
         buffer.fill(open_dataset(tmp_path))
 
 
-def test_without_sb3_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sb3_gives_one_line_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [
         name for name in sys.modules if name.startswith(("stable_baselines3", "generals_env.recorders.buffers.sb3_buffer"))
     ]:
@@ -463,7 +463,7 @@ def test_without_sb3_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
         importlib.import_module("generals_env.recorders.buffers.sb3_buffer")
 
 
-def test_a_batch_larger_than_the_tables_keeps_its_end() -> None:
+def test_batch_larger_than_tables_keeps_its_end() -> None:
     batch = record_game(1, 150, height=6, width=6, seat=0)
     store = LinkedBoardStore(batch, capacity=1000, max_bytes=3000)  # 64 boards
     for _ in range(3):

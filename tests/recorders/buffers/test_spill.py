@@ -1,4 +1,4 @@
-"""The spill buffer: a queue that loses nothing at the edge between memory and disk, and tells of all that it gives up."""
+"""Tests SpillBuffer, a queue in memory and on disk: order, overflow policies, damage and failing disks."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def equal(one: ExperienceBatch, other: ExperienceBatch) -> bool:
 
 
 @pytest.mark.parametrize("options", KINDS[1:], ids=lambda options: f"{options['players']} players")
-def test_batches_come_back_in_order_and_bit_for_bit_from_memory_and_disk(options: dict[str, Any], tmp_path: Path) -> None:
+def test_batches_are_read_in_order_and_bit_for_bit_from_memory_and_disk(options: dict[str, Any], tmp_path: Path) -> None:
     batches = recorded(**options)
     buffer = SpillBuffer(tmp_path, max_bytes=budget(batches, 5))
     for batch in batches:
@@ -119,7 +119,7 @@ def test_batches_come_back_in_order_and_bit_for_bit_from_memory_and_disk(options
     assert check(buffer).memory_bytes == check(buffer).disk_bytes == 0
 
 
-def test_what_is_read_in_other_portions_is_the_same_experience(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_other_portions_give_same_experiences(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     whole = ExperienceBatch.concat(parts)
     for number, n in enumerate((1, 7, PART, 1000)):
         buffer = SpillBuffer(tmp_path / str(number), max_bytes=budget(parts, 4))
@@ -133,7 +133,7 @@ def test_what_is_read_in_other_portions_is_the_same_experience(parts: list[Exper
         assert [game for batch in back for game in batch.game_id] == whole.game_id.tolist()
 
 
-def test_it_spills_at_the_threshold_and_no_sooner(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_spill_starts_at_threshold_and_no_sooner(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     size = budget(parts, 1)
     buffer = SpillBuffer(tmp_path, max_bytes=size * 10, threshold=0.5)
     most = 0
@@ -148,7 +148,7 @@ def test_it_spills_at_the_threshold_and_no_sooner(parts: list[ExperienceBatch], 
     assert check(buffer).spilled > 0
 
 
-def test_once_readers_have_caught_up_it_is_in_memory_only_again(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_caught_up_readers_return_queue_to_memory(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     buffer = SpillBuffer(tmp_path, max_bytes=budget(parts, 5))
     for batch in parts:
         buffer.write(batch)
@@ -162,7 +162,7 @@ def test_once_readers_have_caught_up_it_is_in_memory_only_again(parts: list[Expe
         assert segments(tmp_path) == []
 
 
-def test_any_interleaving_keeps_the_order(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_any_interleaving_keeps_order(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     numbers = iter(range(10**6))
     for seed in range(30):
         rng = random.Random(seed)
@@ -199,7 +199,7 @@ def test_any_interleaving_keeps_the_order(parts: list[ExperienceBatch], tmp_path
         assert sequences(drained(buffer)) == list(expected)
 
 
-def test_readers_get_what_fits_together(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_readers_get_consistent_batches(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     others = recorded(height=5, width=6)[:2]
     floats = others[1].states()
     rows = np.arange(len(floats), dtype=np.int32)
@@ -246,7 +246,7 @@ def encoded(parts: list[ExperienceBatch], folder: Path) -> int:
     return max(path.stat().st_size for path in segments(folder))
 
 
-def test_dropping_the_oldest_leaves_the_newest_without_a_hole(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_drop_oldest_leaves_the_newest_without_gaps(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     limit = 3 * encoded(parts, tmp_path / "sizes")
     buffer = SpillBuffer(tmp_path / "q", budget(parts, 3), max_disk_bytes=limit, overflow="drop_oldest")
     written: list[int] = []
@@ -263,7 +263,7 @@ def test_dropping_the_oldest_leaves_the_newest_without_a_hole(parts: list[Experi
     assert len(kept) == len(written) - stats.dropped
 
 
-def test_a_disk_too_small_for_one_segment_is_passed_over_when_dropping(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_drop_oldest_skips_disk_too_small_for_one_segment(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     buffer = SpillBuffer(tmp_path, 1, max_disk_bytes=1, overflow="drop_oldest")
     for batch in parts:
         buffer.write(batch)
@@ -277,7 +277,7 @@ def test_a_disk_too_small_for_one_segment_is_passed_over_when_dropping(parts: li
         assert sequences(drained(buffer)) == sequences(parts[:1])
 
 
-def test_raising_takes_nothing_and_goes_on_when_there_is_room(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_raise_policy_accepts_nothing_and_continues_when_there_is_room(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     limit = 3 * encoded(parts, tmp_path / "sizes")
     buffer = SpillBuffer(tmp_path / "q", budget(parts, 3), max_disk_bytes=limit, overflow="raise")
     taken: list[ExperienceBatch] = []
@@ -300,7 +300,7 @@ def test_raising_takes_nothing_and_goes_on_when_there_is_room(parts: list[Experi
 
 
 def in_thread(run: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Start a thread; the list gets what it gives, or its error."""
+    """Start a thread; its result or error is appended to the list."""
     result: list[Any] = []
 
     def call() -> None:
@@ -319,7 +319,7 @@ def waits(buffer: SpillBuffer) -> bool:
     return bool(buffer._changed._waiters)  # type: ignore[attr-defined]  # of Python's own condition
 
 
-def test_blocking_waits_for_readers_and_loses_nothing(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_block_policy_waits_for_readers_and_loses_nothing(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     limit = 3 * encoded(parts, tmp_path / "sizes")
     buffer = SpillBuffer(tmp_path / "q", budget(parts, 3), max_disk_bytes=limit)
 
@@ -343,7 +343,7 @@ def test_blocking_waits_for_readers_and_loses_nothing(parts: list[ExperienceBatc
     assert check(buffer).dropped == 0
 
 
-def test_closing_wakes_who_waits(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_close_wakes_waiting_threads(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     limit = 3 * encoded(parts, tmp_path / "sizes")
     buffer = SpillBuffer(tmp_path / "q", budget(parts, 3), max_disk_bytes=limit)
     taken = []
@@ -373,7 +373,7 @@ def test_closing_wakes_who_waits(parts: list[ExperienceBatch], tmp_path: Path) -
     assert result == [None]
 
 
-def test_a_reader_waits_as_long_as_it_says(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_reader_waits_as_long_as_its_timeout(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     buffer = SpillBuffer(tmp_path)
     began = time.monotonic()
     assert buffer.read(5, timeout=0.2) is None
@@ -386,7 +386,7 @@ def test_a_reader_waits_as_long_as_it_says(parts: list[ExperienceBatch], tmp_pat
 
 
 @pytest.mark.parametrize("overflow", ["block", "drop_oldest", "raise"])
-def test_hammer(overflow: str, parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_concurrent_writers_and_readers_lose_nothing(overflow: str, parts: list[ExperienceBatch], tmp_path: Path) -> None:
     limit = 4 * encoded(parts, tmp_path / "sizes")
     buffer = SpillBuffer(tmp_path / "q", budget(parts, 3), max_disk_bytes=limit, overflow=overflow)
     writers, readers = 4, 3
@@ -443,7 +443,7 @@ def test_hammer(overflow: str, parts: list[ExperienceBatch], tmp_path: Path) -> 
     assert counts["taken"] == stats.added == stats.read + stats.dropped
     assert stats.dropped == 0 or overflow == "drop_oldest"
     assert (stats.memory_bytes, stats.disk_bytes, len(segments(tmp_path / "q"))) == (0, 0, 0)
-    for numbers in got:  # what one writer wrote comes to one reader in order
+    for numbers in got:  # one reader gets experiences of one writer in order
         for number in range(writers):
             own = [sequence for sequence in numbers if sequence // 10**6 == number]
             assert own == sorted(own)
@@ -462,7 +462,7 @@ def filled(parts: list[ExperienceBatch], folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("fault", ["truncated", "flipped", "empty", "longer", "gone"])
-def test_damaged_segments_are_told_counted_and_skipped(
+def test_damaged_segments_are_reported_counted_and_skipped(
     fault: str, parts: list[ExperienceBatch], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = filled(parts[:5], tmp_path)
@@ -486,7 +486,7 @@ def test_damaged_segments_are_told_counted_and_skipped(
     assert segments(tmp_path) == []
 
 
-def test_every_flipped_bit_is_noticed(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_every_flipped_bit_is_detected(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (path,) = filled([parts[0].select(np.arange(4))], tmp_path / "whole")
     data = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -501,7 +501,7 @@ def test_every_flipped_bit_is_noticed(parts: list[ExperienceBatch], tmp_path: Pa
         assert check(buffer).damaged == 4
 
 
-def test_a_segment_of_another_version_is_skipped(parts: list[ExperienceBatch], tmp_path: Path, monkeypatch: Any) -> None:
+def test_segment_of_another_version_is_skipped(parts: list[ExperienceBatch], tmp_path: Path, monkeypatch: Any) -> None:
     filled(parts[:1], tmp_path)
     from generals_env.recorders.encoding import batch_codec
 
@@ -511,7 +511,7 @@ def test_a_segment_of_another_version_is_skipped(parts: list[ExperienceBatch], t
     assert check(buffer).damaged == PART
 
 
-def test_strangers_and_leftovers_in_the_folder_do_no_harm(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_foreign_and_leftover_files_in_folder_do_no_harm(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     filled(parts[:2], tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / ".0123.part").write_bytes(b"half a segment")
@@ -521,7 +521,7 @@ def test_strangers_and_leftovers_in_the_folder_do_no_harm(parts: list[Experience
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_a_disk_that_fails_is_told_and_nothing_is_lost(
+def test_failing_disk_is_reported_and_nothing_is_lost(
     parts: list[ExperienceBatch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffer = SpillBuffer(tmp_path, max_bytes=budget(parts, 3))
@@ -558,7 +558,7 @@ def test_a_disk_that_fails_is_told_and_nothing_is_lost(
     assert sequences([batch for batch in got if batch]) == sequences(taken)
 
 
-def test_a_folder_that_cannot_be_is_refused(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_impossible_folder_is_refused(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for bad in (tmp_path / "file", tmp_path / "file" / "below", "\0", "/proc/nowhere", 3):
         with pytest.raises(StorageError, match="folder: expected one that can be written, got"):
@@ -605,7 +605,7 @@ def test_bad_arguments_are_refused(parts: list[ExperienceBatch], tmp_path: Path)
 
 
 @pytest.mark.parametrize("attempt", range(2))
-def test_a_killed_writer_leaves_what_was_on_disk(attempt: int, tmp_path: Path) -> None:
+def test_killed_writer_leaves_segments_on_disk(attempt: int, tmp_path: Path) -> None:
     script = f"""
 import sys, test_spill
 from generals_env.recorders.buffers.spill_buffer import SpillBuffer
@@ -631,6 +631,6 @@ for turn in range(10**6):
     assert stats.recovered == stats.on_disk > 10 * PART
     got = sequences(drained(buffer, 100))
     assert len(got) == stats.recovered
-    # Without a flush the head was in memory only; what follows has no hole, and neither has what was flushed.
+    # Without a flush the head was in memory only; later and flushed experiences have no gap.
     assert got == list(range(got[0], got[0] + len(got)))
     assert check(buffer).damaged == 0

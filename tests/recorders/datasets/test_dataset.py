@@ -1,4 +1,4 @@
-"""Experience read back: all of it, what is wanted of it, mixed, shared out, and around damage."""
+"""Tests reading of datasets: whole, in parts, shuffled, sharded, and with damaged files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def numbers(source: Any) -> list[int]:
     return [number for batch in source for number in batch.sequence.tolist()]
 
 
-def test_a_dataset_is_read_whole_in_parts_and_by_number(place: str, batches: list[ExperienceBatch]) -> None:
+def test_dataset_is_read_whole_in_parts_and_by_number(place: str, batches: list[ExperienceBatch]) -> None:
     whole = ExperienceBatch.concat(batches)
     dataset = open_dataset(place)
     assert dataset.experiences == len(whole)
@@ -106,7 +106,7 @@ def test_a_dataset_is_read_whole_in_parts_and_by_number(place: str, batches: lis
     assert key(dataset.take([5])) == key(whole.select([order[5]]))
 
 
-def test_shuffling_draws_every_experience_once_and_depends_on_seed_and_epoch(place: str) -> None:
+def test_shuffle_draws_each_experience_once_by_seed_and_epoch(place: str) -> None:
     dataset = open_dataset(place)
     plain = numbers(dataset)
     orders = [numbers(dataset.shuffled(100, seed, epoch)) for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))]
@@ -119,7 +119,7 @@ def test_shuffling_draws_every_experience_once_and_depends_on_seed_and_epoch(pla
     assert {len(batch) for batch in dataset.shuffled(100, 1).batches(16)} <= {16, len(plain) % 16}
 
 
-def test_shares_of_the_files_make_up_the_whole(place: str) -> None:
+def test_shards_of_files_make_up_the_whole(place: str) -> None:
     dataset = open_dataset(place)
     for count in (1, 2, 5):
         shares = [numbers(dataset.shard(index, count)) for index in range(count)]
@@ -147,7 +147,7 @@ def test_datasets_are_pickled(place: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_one_file_is_a_dataset_too(form: str, batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_single_file_is_a_dataset(form: str, batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, form) as writer:
         writer.write(batches[0])
     place = open_dataset(tmp_path).files[0].place
@@ -164,7 +164,7 @@ def test_one_file_is_a_dataset_too(form: str, batches: list[ExperienceBatch], tm
     assert key(everything(Path(place).parent)) == key(batches[0])
 
 
-def test_one_file_on_s3_is_a_dataset_too(s3: str, batches: list[ExperienceBatch]) -> None:
+def test_single_file_on_s3_is_a_dataset(s3: str, batches: list[ExperienceBatch]) -> None:
     with DatasetWriter(s3, "parquet") as writer:
         writer.write(batches[0])
     place = open_dataset(s3).files[0].place
@@ -176,7 +176,7 @@ def test_one_file_on_s3_is_a_dataset_too(s3: str, batches: list[ExperienceBatch]
         open_dataset(f"{s3}/elsewhere")
 
 
-def test_records_are_read_one_by_one_where_the_index_tells_where_they_are(
+def test_records_are_read_one_by_one_at_offsets_of_index(
     batches: list[ExperienceBatch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random access to a compressed TFRecord file moves the bytes of one part only."""
@@ -203,7 +203,7 @@ def test_records_are_read_one_by_one_where_the_index_tells_where_they_are(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_flipped_byte_anywhere_is_found_and_the_rest_stays_readable(
+def test_flipped_byte_anywhere_is_found_and_the_rest_stays_readable(
     form: str, batches: list[ExperienceBatch], tmp_path: Path
 ) -> None:
     with DatasetWriter(tmp_path, form, max_file_bytes=1) as writer:
@@ -234,7 +234,7 @@ def test_a_flipped_byte_anywhere_is_found_and_the_rest_stays_readable(
     assert victim.with_name(f".damaged-{victim.name}").read_bytes() == bytes(spoilt)
 
 
-def test_a_repair_goes_on_where_a_killed_one_ended(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_repair_continues_after_a_killed_one(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, max_file_bytes=1) as writer:
         for batch in batches[:3]:
             writer.write(batch)
@@ -252,7 +252,7 @@ def test_a_repair_goes_on_where_a_killed_one_ended(batches: list[ExperienceBatch
     assert numbers(open_dataset(tmp_path)) == [*range(37), *range(74, 111)]
 
 
-def test_a_damaged_log_is_skipped_too(batches: list[ExperienceBatch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_log_is_skipped(batches: list[ExperienceBatch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_parts, "EXPERIENCES", 37)
     with ExperienceLog(tmp_path) as log:
         for batch in batches[:6]:
@@ -271,7 +271,7 @@ def test_a_damaged_log_is_skipped_too(batches: list[ExperienceBatch], tmp_path: 
 # --- Errors -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
+def test_invalid_dataset_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.npz").write_text("nothing")
     for place in (tmp_path, tmp_path / "empty", tmp_path / "not there", "null\0byte"):
@@ -296,14 +296,14 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
         (lambda d: d.take([]), "indices: expected integers below 37"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(call: Any, text: str, batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_bad_arguments_are_refused(call: Any, text: str, batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path) as writer:
         writer.write(batches[0])
     with pytest.raises(ConfigError, match=text):
         call(open_dataset(tmp_path))
 
 
-def test_files_without_an_index_cannot_be_counted(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_files_without_index_cannot_be_counted(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path) as writer:
         writer.write(batches[0])
     for path in tmp_path.rglob("_index.json"):

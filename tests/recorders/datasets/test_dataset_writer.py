@@ -1,4 +1,4 @@
-"""Files of experience: where they lie, when they appear, that they hold what was written, and what becomes of old ones."""
+"""Tests DatasetWriter: paths, times and contents of its files, retention, full disks and killed writers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def batches() -> list[ExperienceBatch]:
 
 
 class Clock:
-    """Tells the time that it is set to."""
+    """A clock that returns the time that it is set to."""
 
     def __init__(self, now: float = NEW_YEAR) -> None:
         self.now = now
@@ -61,12 +61,12 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
 
 
-# --- What is written is read ------------------------------------------------------------------------------------------
+# --- Reading of written experience ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("naming", ["packed", "games"])
 @pytest.mark.parametrize("form", FORMATS)
-def test_all_experience_comes_back_whatever_the_format(
+def test_all_experiences_are_read_back_in_every_format(
     form: str, naming: str, batches: list[ExperienceBatch], tmp_path: Path
 ) -> None:
     with DatasetWriter(tmp_path, form, naming, max_file_bytes=10_000) as writer:
@@ -92,7 +92,7 @@ def test_all_experience_comes_back_whatever_the_format(
     )
 
 
-def test_files_of_games_hold_one_game_each_and_appear_when_it_ends(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_game_files_hold_one_game_each_and_appear_at_its_end(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     writer = DatasetWriter(tmp_path, naming="games", clock=Clock())
     ended = set()
     for batch in batches:
@@ -107,7 +107,7 @@ def test_files_of_games_hold_one_game_each_and_appear_when_it_ends(batches: list
         assert len(set(batch.game.tolist())) == 1
 
 
-def test_a_game_that_goes_on_gets_further_files(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_continued_game_gets_further_files(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, naming="games", clock=Clock(0)) as writer:
         for batch in batches[:2]:
             writer.write(batch)
@@ -129,7 +129,7 @@ def test_many_games_share_a_file(tmp_path: Path) -> None:
         assert env.games >= 128
 
 
-def test_batches_that_do_not_go_together_get_files_of_their_own(tmp_path: Path) -> None:
+def test_batches_of_different_kinds_get_separate_files(tmp_path: Path) -> None:
     parts = [recorded(1, f"run{k}", **options)[0] for k, options in enumerate([*KINDS, {"observation": "full"}])]
     parts.append(replace(parts[0], metadata={**parts[0].metadata, "policies": ["a", "b"]}))
     parts.append(replace(parts[-1], metadata={**parts[-1].metadata, "seed": 12345}))  # may differ
@@ -141,7 +141,7 @@ def test_batches_that_do_not_go_together_get_files_of_their_own(tmp_path: Path) 
     assert found[-1].metadata["policies"] == ["a", "b"]
 
 
-def test_human_games_come_back_from_all_formats(tmp_path: Path) -> None:
+def test_human_games_are_read_back_from_all_formats(tmp_path: Path) -> None:
     paths = sorted(DATA.glob("*.json.gz"))[:3]
     plain = Memory()
     record_replays(paths, plain)
@@ -158,7 +158,7 @@ def test_human_games_come_back_from_all_formats(tmp_path: Path) -> None:
 # --- Where and when ---------------------------------------------------------------------------------------------------
 
 
-def test_hours_days_and_years_begin_new_folders(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_hours_days_and_years_start_new_folders(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     clock = Clock()
     with DatasetWriter(tmp_path, clock=clock) as writer:
         for batch, seconds in zip(batches, (0, 1, 1, 3600, 86_400), strict=False):
@@ -176,9 +176,7 @@ def test_hours_days_and_years_begin_new_folders(batches: list[ExperienceBatch], 
     assert np.array_equal(np.concatenate([batch.sequence for batch in found]), np.arange(5 * 37))
 
 
-def test_clocks_that_go_wrong_and_differ_lose_nothing_and_keep_the_order(
-    batches: list[ExperienceBatch], tmp_path: Path
-) -> None:
+def test_wrong_and_different_clocks_lose_nothing_and_keep_order(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     clocks = Clock(NEW_YEAR), Clock(NEW_YEAR - 3 * 3600)
     writers = [DatasetWriter(tmp_path, clock=clock) for clock in clocks]
     other = recorded(5, "other")
@@ -196,7 +194,7 @@ def test_clocks_that_go_wrong_and_differ_lose_nothing_and_keep_the_order(
     assert verify_dataset(tmp_path).ok
 
 
-def test_files_are_written_when_they_are_large_or_old_enough(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_files_are_written_when_large_or_old_enough(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     clock = Clock(0)
     writer = DatasetWriter(tmp_path, max_file_bytes=3 * batches[0].nbytes, max_file_seconds=10, clock=clock)
     counts = []
@@ -210,7 +208,7 @@ def test_files_are_written_when_they_are_large_or_old_enough(batches: list[Exper
 
 
 @pytest.mark.parametrize("game_id", ["a/b\\c:d", "..", "", "ü 雪", "CON", "%2F", "x" * 300, "a_0001"])
-def test_any_id_of_a_game_is_safe_in_a_name(game_id: str, batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_any_game_id_is_safe_in_a_file_name(game_id: str, batches: list[ExperienceBatch], tmp_path: Path) -> None:
     batch = replace(batches[0], game_ids=(game_id,))
     with DatasetWriter(tmp_path, naming="games") as writer:
         writer.write(batch)
@@ -224,7 +222,7 @@ def test_any_id_of_a_game_is_safe_in_a_name(game_id: str, batches: list[Experien
     assert len({safe_id(other) for other in (game_id, game_id + "x", game_id.upper() + "/", game_id + "%")}) == 4
 
 
-def test_names_are_read_in_the_order_of_writing() -> None:
+def test_names_are_read_in_order_of_writing() -> None:
     hour = "year=2026/month=01/day=02/hour={:02d}"
     ordered = [
         f"{hour.format(3)}/game_b_0000.npz",
@@ -250,7 +248,7 @@ def test_names_are_read_in_the_order_of_writing() -> None:
 # --- The index --------------------------------------------------------------------------------------------------------
 
 
-def test_the_index_tells_what_the_files_hold(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_index_describes_contents_of_files(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, clock=Clock(), max_file_bytes=1) as writer:
         for batch in batches[:3]:
             writer.write(batch)
@@ -265,7 +263,7 @@ def test_the_index_tells_what_the_files_hold(batches: list[ExperienceBatch], tmp
         assert (entry["first_turn"], entry["last_turn"]) == (batches[number].turn.min(), batches[number].turn.max())
 
 
-def test_an_index_that_is_missing_behind_or_damaged_is_made_anew(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_missing_outdated_or_damaged_index_is_rebuilt(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, clock=Clock(), max_file_bytes=1) as writer:
         for batch in batches[:4]:
             writer.write(batch)
@@ -300,9 +298,7 @@ def name_of(writer: DatasetWriter) -> str:
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_a_file_in_place_of_the_folder_of_an_hour_is_refused(
-    link: bool, batches: list[ExperienceBatch], tmp_path: Path
-) -> None:
+def test_file_in_place_of_hour_folder_is_refused(link: bool, batches: list[ExperienceBatch], tmp_path: Path) -> None:
     """It was taken for a file of experience, and the next number was tried without end."""
     hour = tmp_path / partition_of(NEW_YEAR)
     hour.parent.mkdir(parents=True)
@@ -319,7 +315,7 @@ def test_a_file_in_place_of_the_folder_of_an_hour_is_refused(
     assert len(everything(tmp_path)) == 37
 
 
-def test_files_that_are_gone_are_missed(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_deleted_files_are_reported(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, max_file_bytes=1) as writer:
         for batch in batches[:3]:
             writer.write(batch)
@@ -340,7 +336,7 @@ def test_files_that_are_gone_are_missed(batches: list[ExperienceBatch], tmp_path
 # --- Old files --------------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_files_make_room(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_oldest_files_are_removed_to_make_room(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     clock = Clock()
     size = 0
     with DatasetWriter(tmp_path, max_file_bytes=1, keep_bytes=20_000, clock=clock) as writer:
@@ -357,7 +353,7 @@ def test_the_oldest_files_make_room(batches: list[ExperienceBatch], tmp_path: Pa
     assert verify_dataset(tmp_path).ok
 
 
-def test_files_that_are_too_old_go_to_the_archive(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_expired_files_go_to_archive(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     clock = Clock(0)
     archive = tmp_path / "archive"
     with DatasetWriter(tmp_path / "new", max_file_bytes=1, keep_seconds=7200, archive=archive, clock=clock) as writer:
@@ -373,7 +369,7 @@ def test_files_that_are_too_old_go_to_the_archive(batches: list[ExperienceBatch]
     assert np.array_equal(both.sequence, np.arange(8 * 37))
 
 
-def test_a_move_that_a_crash_broke_off_is_made_good(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_move_broken_off_by_crash_is_completed(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path / "new", max_file_bytes=1, clock=Clock(0)) as writer:
         writer.write(batches[0])
     name = open_dataset(tmp_path / "new").files[0].name  # type: ignore[attr-defined]
@@ -384,10 +380,10 @@ def test_a_move_that_a_crash_broke_off_is_made_good(batches: list[ExperienceBatc
     assert np.array_equal(everything(tmp_path / "new").sequence, batches[1].sequence)
 
 
-# --- When it does not go well -----------------------------------------------------------------------------------------
+# --- Invalid calls ----------------------------------------------------------------------------------------------------
 
 
-def test_a_writer_that_is_closed_takes_nothing(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_closed_writer_accepts_nothing(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     writer = DatasetWriter(tmp_path)
     writer.close()
     writer.close()
@@ -408,12 +404,12 @@ def test_a_writer_that_is_closed_takes_nothing(batches: list[ExperienceBatch], t
         ({"min_free_bytes": 1.5}, "min_free_bytes: expected"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], text: str, tmp_path: Path) -> None:
+def test_bad_arguments_are_refused(options: dict[str, Any], text: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=text):
         DatasetWriter(tmp_path, **options)
 
 
-def test_what_cannot_be_written_is_refused_before_it_is_in_the_way(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_unwritable_batch_is_refused_before_it_blocks_others(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with DatasetWriter(tmp_path) as writer:
         writer.write(batches[0])
         with pytest.raises(ConfigError, match="metadata: expected what JSON takes"):
@@ -423,7 +419,7 @@ def test_what_cannot_be_written_is_refused_before_it_is_in_the_way(batches: list
     assert len(everything(tmp_path)) == 37
 
 
-def test_a_disk_that_is_nearly_full_is_not_filled(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_nearly_full_disk_is_not_filled(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     free = open_store(tmp_path).free_bytes()
     assert free is not None
     writer = DatasetWriter(tmp_path, min_free_bytes=2 * free)
@@ -491,7 +487,7 @@ assert not [name for _, _, names in os.walk(place) for name in names if name.end
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither limits of this kind nor tmpfs")
 @pytest.mark.parametrize("form", ["npz", "parquet", "games"])
 @pytest.mark.parametrize("mode", ["limit", "tmpfs"])
-def test_a_full_disk_loses_nothing_and_heals_by_itself(mode: str, form: str, tmp_path: Path) -> None:
+def test_full_disk_loses_nothing_and_recovers(mode: str, form: str, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     if mode == "tmpfs":
@@ -507,7 +503,7 @@ def test_a_full_disk_loses_nothing_and_heals_by_itself(mode: str, form: str, tmp
             subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_server_that_fails_loses_nothing(batches: list[ExperienceBatch], s3: str, faulty_s3: FaultyProxy) -> None:
+def test_failing_server_loses_nothing(batches: list[ExperienceBatch], s3: str, faulty_s3: FaultyProxy) -> None:
     writer = DatasetWriter(s3, max_file_bytes=1, retry=Retry(tries=2, first_wait=0.001))
     writer.write(batches[0])
     faulty_s3.faults.extend(["503"] * 2)
@@ -592,13 +588,13 @@ for attempt in range(attempts):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and kill -9")
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_killed_writer_loses_only_what_was_not_acknowledged(form: str, tmp_path: Path) -> None:
+def test_killed_writer_loses_only_unacknowledged_experiences(form: str, tmp_path: Path) -> None:
     place = tmp_path / "place"
     command = [sys.executable, "-c", KILLED, str(place), str(TESTS), form, "100"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         reads = 0
-        while process.poll() is None:  # readers go on meanwhile
+        while process.poll() is None:  # readers continue meanwhile
             if place.exists() and list(place.rglob("part_*")):
                 reads += sum(len(batch) for batch in open_dataset(place).shard(0, 20))
             if reads:
@@ -617,7 +613,7 @@ def test_a_killed_writer_loses_only_what_was_not_acknowledged(form: str, tmp_pat
         there = np.concatenate(found.get(attempt, [np.zeros(0, np.int64)]))
         assert np.array_equal(there, np.arange(len(there)))  # once, in order, without a hole
         assert last < 0 or len(there) > last - attempt * 10**6
-    report = repair_dataset(place)  # what a killed writer leaves is no damage
+    report = repair_dataset(place)  # files left by a killed writer are no damage
     assert report.ok
     assert report.experiences == sum(len(part) for parts in found.values() for part in parts)
     assert verify_dataset(place).unindexed == []

@@ -1,4 +1,4 @@
-"""Datasets for Minari and Hugging Face, read with their own libraries: they hold what the batches hold, or are not there."""
+"""Tests exports to Minari and Hugging Face, read with their own libraries."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def course(games: list[ExperienceBatch], name: str, player: int) -> ExperienceBa
 
 
 def told(dataset: Any) -> list[dict[str, Any]]:
-    """Return what is known of each episode."""
+    """Return the facts of each episode."""
     return list(dataset.storage.get_episode_metadata(dataset.episode_indices))
 
 
 def check_episodes(dataset: Any, games: list[ExperienceBatch]) -> None:
-    """Check that all episodes are, bit for bit, what the games hold."""
+    """Check that all episodes equal the games bit for bit."""
     for episode, about in zip(dataset.iterate_episodes(), told(dataset), strict=True):
         expected = course(games, about["game_id"], about["player_id"])
         assert about["total_steps"] == len(expected)
@@ -74,7 +74,7 @@ def whole(game: ExperienceBatch, player: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["two players", "padded torus", "frames", "memory", "one seat"])
-def test_minari_finds_every_whole_course_bit_for_bit(kind: str) -> None:
+def test_minari_reads_every_whole_trajectory_bit_for_bit(kind: str) -> None:
     games = games_of(kind)[:4]
     shape = tuple(max(game.shape[axis] for game in games) for axis in (0, 1))
     games = [game.padded(*shape) for game in games]
@@ -119,7 +119,7 @@ def test_minari_lists_samples_and_describes_the_dataset() -> None:
     assert sorted(minari.list_local_datasets()) == ["generals/random-v3", "generals/random-v4"]
 
 
-def test_courses_with_a_hole_are_left_out_and_repeats_count_once() -> None:
+def test_trajectories_with_gaps_are_left_out_and_repeats_count_once() -> None:
     games = games_of("two players")[:3]
     holed = games[0].select(games[0].turn != 5)
     unfinished = games[1].slice(0, len(games[1]) - 2)
@@ -134,7 +134,7 @@ def test_courses_with_a_hole_are_left_out_and_repeats_count_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float16", ">i2"])
-def test_what_wrappers_of_others_showed_is_kept(kind: str) -> None:
+def test_observations_of_foreign_wrappers_are_kept(kind: str) -> None:
     game = games_of("two players")[0]
     seen = np.random.default_rng(1).integers(0, 256, (len(game) + 2, 33, 34, 3)).astype(kind)
     places = np.arange(len(game), dtype=np.int32)
@@ -147,7 +147,7 @@ def test_what_wrappers_of_others_showed_is_kept(kind: str) -> None:
         assert same(episode.observations["observation"], native)
 
 
-def test_a_failed_export_to_minari_leaves_nothing(minari_root: Path) -> None:
+def test_failed_minari_export_leaves_nothing(minari_root: Path) -> None:
     games = games_of("two players")[:2]
 
     def breaks() -> Iterator[ExperienceBatch]:
@@ -177,13 +177,13 @@ def test_a_failed_export_to_minari_leaves_nothing(minari_root: Path) -> None:
 
 
 @pytest.mark.parametrize("dataset_id", ["", "no version", "any", "../up-v0", "/root-v0", 5, None])
-def test_ids_that_are_none_of_minari_are_refused(dataset_id: Any) -> None:
+def test_invalid_minari_ids_are_refused(dataset_id: Any) -> None:
     with pytest.raises(ConfigError, match=r"^dataset_id: expected a name like generals/random-v0, got"):
         to_minari(games_of("two players"), dataset_id)
 
 
 @pytest.mark.parametrize("call", [to_minari, to_hugging_face])
-def test_nothing_is_no_dataset(call: Any, tmp_path: Path) -> None:
+def test_empty_export_is_refused(call: Any, tmp_path: Path) -> None:
     for nothing in ([], [games_of("two players")[0].slice(0, 0)]):
         with pytest.raises(ConfigError, match=r"^batches: expected experience, got none: pass at least one"):
             call(nothing, "test-v0" if call is to_minari else tmp_path / "folder")
@@ -199,7 +199,7 @@ def loaded(folder: Path, cache: Path) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["two players", "padded torus", "memory"])
-def test_hugging_face_loads_all_rows_and_decode_all_tensors(tmp_path: Path, kind: str) -> None:
+def test_hugging_face_loads_all_rows_and_decode_gives_all_tensors(tmp_path: Path, kind: str) -> None:
     games = games_of(kind)[:4]
     shape = tuple(max(game.shape[axis] for game in games) for axis in (0, 1))
     together = ExperienceBatch.concat([game.padded(*shape) for game in games])
@@ -216,7 +216,7 @@ def test_hugging_face_loads_all_rows_and_decode_all_tensors(tmp_path: Path, kind
     assert rows["game_id"][:] == together.game_id.tolist()
 
 
-def test_the_card_tells_all_columns_of_every_kind(tmp_path: Path) -> None:
+def test_dataset_card_lists_all_columns_of_every_kind(tmp_path: Path) -> None:
     game = games_of("two players")[0]
     dense = Dense(np.zeros((3, 5), np.uint8), *(np.ones(len(game), np.int32) for _ in range(2)))
     for number, batch in enumerate((game, replace(game, dense=dense))):
@@ -242,7 +242,7 @@ def test_the_card_tells_all_columns_of_every_kind(tmp_path: Path) -> None:
     assert "license" not in text
 
 
-def test_the_code_on_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataset_card_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     game = games_of("two players")[0]
     to_hugging_face([game], tmp_path / "folder")
     monkeypatch.chdir(tmp_path / "folder")
@@ -251,7 +251,7 @@ def test_the_code_on_the_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert facts(scope["batch"]) == facts(game)
 
 
-def test_a_failed_export_to_hugging_face_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_hugging_face_export_leaves_nothing(tmp_path: Path) -> None:
     games = games_of("two players")[:2]
     folder = tmp_path / "folder"
 

@@ -1,4 +1,4 @@
-"""Experience in torch's loader: every one of it exactly once, whoever reads it, and the same order for the same seed."""
+"""Tests datasets for torch's DataLoader: every experience exactly once, and the same order for the same seed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ WORKERS = [(0, "fork"), (1, "fork"), (2, "fork"), (2, "spawn")]
 
 @pytest.mark.parametrize("shuffle", [0, 40])
 @pytest.mark.parametrize(("workers", "context"), WORKERS)
-def test_every_experience_comes_exactly_once(
+def test_every_experience_is_read_exactly_once(
     folder: Path, whole: ExperienceBatch, workers: int, context: str, shuffle: int
 ) -> None:
     stream = StreamDataset(folder, 32, shuffle, seed=1)
@@ -89,7 +89,7 @@ def test_every_experience_comes_exactly_once(
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("listed", [False, True])
-def test_the_order_is_that_of_seed_and_epoch(folder: Path, whole: ExperienceBatch, workers: int, listed: bool) -> None:
+def test_order_depends_on_seed_and_epoch(folder: Path, whole: ExperienceBatch, workers: int, listed: bool) -> None:
     source: Any = list(open_dataset(folder)) if listed else open_dataset(folder)
 
     def order(seed: int, epoch: int, dataset: StreamDataset | None = None) -> list[int]:
@@ -103,7 +103,7 @@ def test_the_order_is_that_of_seed_and_epoch(folder: Path, whole: ExperienceBatc
     others = [order(1, 1), order(2, 0), order(1, 2)]
     assert all(sorted(other) == sorted(first) != other for other in others)
     assert len({tuple(other) for other in [first, *others]}) == 4
-    if workers:  # those that stay hear of the epoch, too
+    if workers:  # persistent workers get the epoch, too
         stream = StreamDataset(source, 16, 50, 1, as_tensors=False)
         staying = loader(stream, workers, batch_size=None, persistent_workers=True)
         assert numbers(list(staying)) == first
@@ -112,7 +112,7 @@ def test_the_order_is_that_of_seed_and_epoch(folder: Path, whole: ExperienceBatc
         del staying
 
 
-def test_a_shuffle_mixes_what_lies_apart(folder: Path, whole: ExperienceBatch) -> None:
+def test_shuffle_mixes_distant_experiences(folder: Path, whole: ExperienceBatch) -> None:
     mixed = np.array(numbers(list(StreamDataset(folder, 16, 10_000, as_tensors=False))))
     assert sorted(mixed.tolist()) == whole.sequence.tolist()
     assert abs(np.corrcoef(mixed, np.arange(len(mixed)))[0, 1]) < 0.2
@@ -131,7 +131,7 @@ def test_games_of_several_sizes_have_one_shape(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("workers", "context"), WORKERS)
-def test_a_dataset_in_memory_is_expanded_a_batch_at_a_time(
+def test_dataset_in_memory_is_expanded_one_batch_at_a_time(
     folder: Path, whole: ExperienceBatch, workers: int, context: str
 ) -> None:
     dataset = BoardDataset(folder)
@@ -142,7 +142,7 @@ def test_a_dataset_in_memory_is_expanded_a_batch_at_a_time(
     assert [len(part.actions) for part in own] == [50] * (len(whole) // 50) + [len(whole) % 50] * (len(whole) % 50 > 0)
 
 
-def test_the_loaders_own_collation_gives_the_same(whole: ExperienceBatch) -> None:
+def test_default_collation_of_loader_gives_the_same(whole: ExperienceBatch) -> None:
     dataset = BoardDataset(whole)
     batches = [
         list(loader(dataset, batch_size=64, shuffle=True, generator=torch.Generator().manual_seed(3), collate_fn=collate))
@@ -154,7 +154,7 @@ def test_the_loaders_own_collation_gives_the_same(whole: ExperienceBatch) -> Non
     assert rows_of(joined(batches[0])) == rows_of(whole.tensors())
 
 
-def test_single_experiences_and_slices(whole: ExperienceBatch) -> None:
+def test_single_experiences_and_slices_are_indexed(whole: ExperienceBatch) -> None:
     dataset = BoardDataset([whole.slice(0, 20), whole.slice(20, len(whole))])
     tensors = whole.tensors()
     for index in (0, 37, -1):
@@ -169,7 +169,7 @@ def test_single_experiences_and_slices(whole: ExperienceBatch) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_file_is_told_of(folder: Path, tmp_path: Path, workers: int) -> None:
+def test_damaged_file_is_reported(folder: Path, tmp_path: Path, workers: int) -> None:
     files = list(open_dataset(folder).files)
     damaged = tmp_path / "experiences_000001.npz"
     damaged.write_bytes(Path(files[1].place).read_bytes()[:-100])
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_told_of(folder: Path, tmp_path: Path, workers: int) -
         BoardDataset(tmp_path)
 
 
-def test_errors_say_what_was_expected(folder: Path, tmp_path: Path) -> None:
+def test_errors_name_expectation(folder: Path, tmp_path: Path) -> None:
     wrong: Any
     for wrong in (5, iter([]), map(len, [])):
         with pytest.raises(ConfigError, match="source: expected a path, or batches that can be iterated again"):
@@ -203,7 +203,7 @@ def test_errors_say_what_was_expected(folder: Path, tmp_path: Path) -> None:
             make(tmp_path)
 
 
-def test_without_torch_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torch_gives_one_line_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "generals_env.recorders.datasets.torch_datasets")
     monkeypatch.setitem(sys.modules, "torch.utils.data", None)
     monkeypatch.setitem(sys.modules, "torch", None)

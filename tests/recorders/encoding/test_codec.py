@@ -1,4 +1,4 @@
-"""Batches as bytes and as files: they come back as they were, and what is damaged or made up is refused."""
+"""Tests batches encoded as bytes and files: exact round trips, and errors for damaged and forged bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from generals_env.recorders.formats.npz import batch_arrays, decode, encode, wri
 # --- Bytes ------------------------------------------------------------------------------------------------------------
 
 
-def test_batches_come_back_as_they_were() -> None:
+def test_decoded_batches_equal_originals() -> None:
     happened: Counter[str] = Counter()
     for seed in range(150):
         rng = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def test_batches_come_back_as_they_were() -> None:
     assert not expected - {name for name in happened if happened[name]}
 
 
-def test_results_can_be_written_to() -> None:
+def test_results_are_writable() -> None:
     result = decode_batch(encode_batch(simple()))
     assert all(array.flags.writeable for array in (result.rows, *result.boards))
     assert not np.shares_memory(result.boards.tiles, result.boards.memory)
@@ -104,12 +104,12 @@ def test_damaged_bytes_are_refused() -> None:
             decode_batch(nothing)
 
 
-def test_headers_that_are_made_up_are_refused_before_they_cost_memory() -> None:
+def test_forged_headers_are_refused_before_allocation() -> None:
     batch = simple()
     assert same(contents(decode_batch(edited(batch, lambda header: None))), contents(batch))
-    nobody = replace(batch.select([]), game_ids=())
+    empty = replace(batch.select([]), game_ids=())
     with pytest.raises(StorageError, match=r"shape: expected boards of 20 tiles, got -4x-5"):
-        decode_batch(edited(nobody, put("shape", (-4, -5))))
+        decode_batch(edited(empty, put("shape", (-4, -5))))
     tracemalloc.start()
     try:
         for number, change in enumerate(CHANGES):
@@ -121,7 +121,7 @@ def test_headers_that_are_made_up_are_refused_before_they_cost_memory() -> None:
         tracemalloc.stop()
 
 
-def test_sizes_that_are_made_up_are_refused_before_they_cost_memory() -> None:
+def test_forged_sizes_are_refused_before_allocation() -> None:
     bomb = zstandard.compress(bytes(2**20))
     params = zstandard.get_frame_parameters(bomb)
     assert params.content_size == 2**20
@@ -134,8 +134,8 @@ def test_sizes_that_are_made_up_are_refused_before_they_cost_memory() -> None:
         decode_batch(unknown)
 
 
-def test_arrays_that_are_made_up_are_refused() -> None:
-    """Kernels do not check: an index that leads nowhere would read what is not theirs."""
+def test_forged_arrays_are_refused() -> None:
+    """Kernels do not check bounds: an index out of range would read foreign memory."""
     batch = simple()
 
     def checked(**arrays: Any) -> None:
@@ -181,7 +181,7 @@ def test_arrays_that_are_made_up_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 5, 11])
-def test_memory_of_some_boards_only_is_refused(kept: int) -> None:
+def test_memory_of_only_some_boards_is_refused(kept: int) -> None:
     batch = simple()
     assert len(batch.boards.memory) == 12
     with pytest.raises(StorageError, match=r"^data: expected a batch of codec"):
@@ -200,7 +200,7 @@ def raw(batch: ExperienceBatch) -> bytes:
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
-def test_files_come_back_as_they_were(tmp_path: Path) -> None:
+def test_files_are_read_back_unchanged(tmp_path: Path) -> None:
     for seed in range(25):
         batch = odd_batch(np.random.default_rng(seed))
         if batch.dense is not None:  # numpy's files know no scalars of several bytes' order
@@ -208,7 +208,7 @@ def test_files_come_back_as_they_were(tmp_path: Path) -> None:
         assert same(contents(decode(encode(batch))), contents(batch))
 
 
-#: sha256 of states, masks and columns of the files of each schema: not to be made anew.
+#: sha256 of states, masks and columns of the files of each schema: not to be regenerated.
 GOLDEN = {
     1: ["b1af93d97584ae54", "2a1d6b340bfe4002", "cf41c7e1f1aefd09"],
     2: ["5b0aee1630c51074", "3e94339d8962d885", "4f3b87befc3ba153"],
@@ -222,7 +222,7 @@ def test_files_of_every_schema_stay_readable(schema: int) -> None:
     assert digests(decode_batch(encode_batch(batch)).select(np.arange(len(batch))))[:2] == GOLDEN[schema][:2]
 
 
-def test_the_schema_of_today_is_the_golden_one() -> None:
+def test_current_schema_equals_golden_one() -> None:
     """Files that others will have to read: a change of names or types needs a new schema."""
     with np.load(DATA / "schema_2.npz") as golden:
         written = io.BytesIO()

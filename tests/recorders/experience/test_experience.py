@@ -1,4 +1,4 @@
-"""Columns and what is derived of them: tensors as the environment showed them, parts, sums, several turns, symmetries."""
+"""Tests ExperienceBatch: derived tensors, selection, concatenation, n-step returns and symmetries."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SHAPING = (Shaping(0.9, land=0.5, army=2.0, cities=-0.25), Shaping(1.0, army=-1.
 
 
 class Game(NamedTuple):
-    """A game, and what the environment told of each experience: see ``helpers.play_on``."""
+    """A game, and the results of the environment for each experience: see ``helpers.play_on``."""
 
     batch: ExperienceBatch
     told: list[tuple[Any, ...]]
 
     def views(self, after: bool, key: str) -> np.ndarray:
-        """Return what was shown, before or after each turn."""
+        """Return the observations before or after each turn."""
         return np.stack([row[8 if after else 7][key] for row in self.told])
 
 
@@ -81,7 +81,7 @@ def rows_of(arrays: list[Any], index: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("options", TURNS)
-def test_what_is_derived_is_what_the_environment_showed(options: Options) -> None:
+def test_derived_tensors_equal_those_of_environment(options: Options) -> None:
     batch, told = game = played(**options)
     assert check_batches([batch]) == len(told) >= 120  # enough for several threads
     assert same(batch.states(), game.views(False, "observation"))
@@ -107,7 +107,7 @@ def test_every_array_may_be_given() -> None:
 
 
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe("full", memory=True, frames=3)])
-def test_halves_are_the_rounded_singles(recipe: Recipe) -> None:
+def test_float16_values_are_rounded_float32_values(recipe: Recipe) -> None:
     batch, _ = played(recipe=recipe, **KINDS[0])
     for call in (batch.states, batch.next_states):
         exact, out = call(), np.empty((len(batch), *batch.state_shape), np.float16)
@@ -129,14 +129,14 @@ WRONG: list[Callable[[np.ndarray], np.ndarray]] = [
     lambda good: good.astype(np.uint8),
     lambda good: good.astype(good.dtype.newbyteorder(">")) if good.itemsize > 1 else good.view(np.bool_),
     lambda good: np.repeat(good, 2, axis=0)[::2],
-    lambda good: np.frombuffer(good.tobytes(), good.dtype).reshape(good.shape),  # nobody may write it
+    lambda good: np.frombuffer(good.tobytes(), good.dtype).reshape(good.shape),  # read-only
     lambda good: np.broadcast_to(good[:1], good.shape),
     np.asfortranarray,
 ]
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
-def test_arrays_that_do_not_fit_are_refused(number: int) -> None:
+def test_output_arrays_that_do_not_fit_are_refused(number: int) -> None:
     batch, _ = played(turns=5, **KINDS[0])
     for plain in (batch, dense_of(batch)):
         for call in (plain.states, plain.next_states, plain.action_masks, plain.next_action_masks):
@@ -151,7 +151,7 @@ def test_arrays_that_do_not_fit_are_refused(number: int) -> None:
                 plain.tensors(tensors._replace(**{name: getattr(tensors, name)[1:]}))
 
 
-def test_what_is_no_layout_or_dtype_is_refused() -> None:
+def test_invalid_layout_or_dtype_is_refused() -> None:
     batch, _ = played(turns=5, **KINDS[0])
     with pytest.raises(ConfigError, match="layout: expected one of standard, full, got 'large'"):
         batch.states(layout="large")
@@ -163,7 +163,7 @@ def test_what_is_no_layout_or_dtype_is_refused() -> None:
 
 @pytest.mark.parametrize("full", [False, True], ids=["standard", "full"])
 @pytest.mark.parametrize(("memory", "frames"), [(False, 1), (False, 4), (True, 1), (True, 3)])
-def test_recipes_are_what_the_wrappers_do(full: bool, memory: bool, frames: int) -> None:
+def test_recipes_reproduce_the_wrappers(full: bool, memory: bool, frames: int) -> None:
     recipe = Recipe("full" if full else "standard", memory, frames)
     batch, _ = game = played(2, 30, recipe, **KINDS[1], observation=recipe.layout)
     shown = {False: game.views(False, "observation"), True: game.views(True, "observation")}
@@ -190,7 +190,7 @@ def test_recipes_are_what_the_wrappers_do(full: bool, memory: bool, frames: int)
     assert same(derived(take_rows), rows_of(derived(batch), slice(None, None, -17)))
 
 
-def test_all_tensors_come_at_once() -> None:
+def test_all_tensors_are_returned_at_once() -> None:
     batch, _ = played(**KINDS[1])
     batch = replace(batch, recipe=Recipe(shaping=SHAPING))
     out = Tensors.empty(len(batch), batch.state_shape, batch.shape)
@@ -206,7 +206,7 @@ def test_all_tensors_come_at_once() -> None:
     assert same(dense.tensors().next_states, dense.dense.observations[batch.next_state_index])
 
 
-def test_an_experience_of_twenty_by_twenty_takes_35_kilobytes_as_tensors_and_less_than_one_as_boards() -> None:
+def test_experience_of_20_by_20_takes_35_kb_dense_and_under_1_kb_packed() -> None:
     batch, _ = played(turns=30)
     assert batch.shape == (20, 20)
     tensors = batch.tensors()
@@ -277,7 +277,7 @@ def test_slices_copy_nothing(kind: str) -> None:
 
 
 @several
-def test_a_game_that_goes_on_in_the_next_batch_stays_one_game(kind: str) -> None:
+def test_game_continued_in_next_batch_stays_one_game(kind: str) -> None:
     batch = sample(kind)
     other = sample(kind, seed=4)
     parts = [batch.select(np.arange(50)), other, batch.select(np.arange(50, len(batch)))]
@@ -296,14 +296,14 @@ def test_a_game_that_goes_on_in_the_next_batch_stays_one_game(kind: str) -> None
     assert (whole.boards.entries["turn"][links[links >= 0]] + 1 == whole.boards.entries["turn"][links >= 0]).all()
 
 
-def test_memory_that_only_some_batches_have_is_left_out_where_nobody_asks_for_it() -> None:
+def test_memory_of_only_some_batches_is_left_out_unless_requested() -> None:
     batch, other = replace(sample("memory"), recipe=Recipe()), replace(sample("plain"), recipe=Recipe())
     whole = ExperienceBatch.concat([batch, other])
     assert len(whole.boards.memory) == 0
     assert same(derived(whole.select(np.arange(len(batch), len(whole)))), derived(other))
 
 
-def test_metadata_that_all_agree_on_stay() -> None:
+def test_metadata_common_to_all_stays() -> None:
     batch = replace(sample("plain"), metadata={"rules": "live", "seed": 1})
     assert ExperienceBatch.concat([batch, replace(batch, metadata={"rules": "live", "seed": 2})]).metadata == {"rules": "live"}
 
@@ -325,7 +325,7 @@ def padded_boards(boards: Boards, height: int, width: int) -> Boards:
 
 
 @pytest.mark.parametrize("options", [KINDS[0], KINDS[3], SEVERAL])
-def test_padded_boards_are_those_of_a_larger_environment(options: Options) -> None:
+def test_padded_boards_equal_those_of_larger_environment(options: Options) -> None:
     batch = sample("plain", **options)
     height, width = batch.shape[0] + 2, batch.shape[1] + 3
     padded, boards = batch.padded(height, width), padded_boards(batch.unpacked(), height, width)
@@ -344,7 +344,7 @@ def test_padded_boards_are_those_of_a_larger_environment(options: Options) -> No
         batch.padded(4, width)
 
 
-def test_boards_of_several_sizes_are_put_together() -> None:
+def test_boards_of_several_sizes_are_concatenated() -> None:
     parts = [sample("wide", seed, 20, players=3, height=h, width=w) for seed, h, w in ((1, 5, 8), (2, 7, 6), (3, 7, 8))]
     whole = ExperienceBatch.concat(parts)
     assert whole.shape == (7, 8)
@@ -355,7 +355,7 @@ def test_boards_of_several_sizes_are_put_together() -> None:
         )
 
 
-def test_what_does_not_go_together_is_refused() -> None:
+def test_incompatible_batches_are_refused() -> None:
     batch = sample("plain")
     flat = dense_of(batch)
     assert flat.dense is not None
@@ -377,7 +377,7 @@ def test_what_does_not_go_together_is_refused() -> None:
 
 
 def potential(boards: Boards, b: int, player: int, weights: Shaping) -> float:
-    """Return what ``wrappers.PotentialShaping`` documents."""
+    """Return shaped rewards as ``wrappers.PotentialShaping`` documents them."""
     total, team = 0.0, boards.players[b]["team"]
     for weight, worth in ((weights.land, 1), (weights.army, boards.army[b]), (weights.cities, boards.terrain[b] == CITY)):
         held = [int((worth * (boards.owner[b] == other)).sum()) for other in range(len(team))]
@@ -397,7 +397,7 @@ def shaped(batch: ExperienceBatch) -> np.ndarray:
 
 
 @pytest.mark.parametrize("options", [{"map": RAID}, {"map": TEAM_RAID, "teams": (0, 0, 1, 1)}])
-def test_rewards_are_shaped_as_the_wrapper_does(options: Options) -> None:
+def test_rewards_are_shaped_as_by_the_wrapper(options: Options) -> None:
     games = [played(seed, 40, Recipe(shaping=SHAPING), **options).batch for seed in range(12)]
     batch = ExperienceBatch.concat(games)
     assert batch.terminated.any()
@@ -412,7 +412,7 @@ def test_rewards_are_shaped_as_the_wrapper_does(options: Options) -> None:
 
 @several
 @pytest.mark.parametrize(("n", "gamma"), [(1, 0.9), (3, 0.9), (3, 0.0), (200, 1)])
-def test_several_turns_become_one(kind: str, n: int, gamma: float) -> None:
+def test_n_step_merges_several_turns_into_one(kind: str, n: int, gamma: float) -> None:
     batch = sample(kind, turns=120, **(KINDS[3] if kind == "plain" else {}))
     rng = np.random.default_rng(1)
     batch = batch.select(rng.permutation(len(batch))[: -len(batch) // 20])  # in any order, with gaps
@@ -441,7 +441,7 @@ def test_several_turns_become_one(kind: str, n: int, gamma: float) -> None:
     assert n == 1 or len(set(steps)) > 1
 
 
-def test_only_single_turns_can_be_put_together() -> None:
+def test_n_step_refuses_bad_arguments_and_merged_turns() -> None:
     batch = sample("plain")
     assert len(batch.slice(0, 0).n_step(3, 0.9)) == 0
     for arguments in ((0, 0.9), (1.5, 0.9), (True, 0.9)):
@@ -459,7 +459,7 @@ def test_only_single_turns_can_be_put_together() -> None:
 
 @pytest.mark.parametrize("kind", ["plain", "wide"])
 @pytest.mark.parametrize("options", [KINDS[3], SEVERAL, KINDS[0], {"players": 3, "height": 7, "width": (5, 7), "fog": False}])
-def test_turned_experiences_are_those_of_the_turned_game(kind: str, options: Options) -> None:
+def test_turned_experiences_equal_those_of_turned_game(kind: str, options: Options) -> None:
     batch = sample(kind, **options)
     height, width = batch.shape
     count, game = 8 if height == width else 4, batch.unpacked().games[0]
@@ -475,7 +475,7 @@ def test_turned_experiences_are_those_of_the_turned_game(kind: str, options: Opt
             assert same(mine, transform_observations(old, symmetry, extent))
         boards, old = turned.unpacked(), batch.unpacked()
         assert same(copy_boards(boards, turned.state_index), transform_boards(copy_boards(old, batch.state_index), symmetry))
-        if kind == "plain":  # the wide armies are made up
+        if kind == "plain":  # the wide armies are artificial
             check_next_boards(batch, turned)
         assert same(turned.rewards(), batch.rewards())
     mixed = batch.turned(np.arange(len(batch)) % count)
@@ -498,13 +498,13 @@ def check_next_boards(batch: ExperienceBatch, turned: ExperienceBatch) -> None:
         assert same(now, copy_boards(after, turned.next_state_index[experiences[:1]]))
 
 
-def test_memory_turns_with_the_board() -> None:
+def test_memory_turns_with_board() -> None:
     batch = replace(sample("memory", **KINDS[3]), recipe=Recipe("full", memory=True))
     turned = batch.turned(np.arange(len(batch)) % 8)
     assert same(turned.states(), transform_observations(batch.states(), np.arange(len(batch)) % 8))
 
 
-def test_padding_stays_where_it_is_and_what_cannot_be_turned_is_refused() -> None:
+def test_padding_stays_in_place_and_unturnable_batches_are_refused() -> None:
     boards = odd_boards(np.random.default_rng(8), 4, 2, (6, 6))
     boards.games["rows"], boards.games["columns"] = 4, 5
     rows = np.zeros(3, EXPERIENCE)

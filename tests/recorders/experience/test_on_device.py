@@ -1,4 +1,4 @@
-"""Batches expanded by torch are those that the kernels expand, to the last bit, on boards that are odd on purpose."""
+"""Tests batches expanded by torch bit for bit against the kernels, on odd boards."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CUDA = pytest.param(
     "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
 )
 
-#: Armies around every edge: of moves, of what an observation tells, of what a tile holds, of float32, of int32.
+#: Armies around every limit: of moves, observations, packed tiles, float32 and int32.
 ARMIES = (0, 1, 1, 1, 2, 3, 7, 333, 998, 999, 1000, 1001, 1023, 1024, 2047, 2048)
 LARGE = (2049, 4095, 4096, 9999, 10000, 10001, 32768, 70000, 2**24 + 1, 2**31 - 1)
 
@@ -52,7 +52,7 @@ OBSTACLES = {MOUNTAIN: OWNER_MOUNTAIN, LOOKOUT: OWNER_LOOKOUT, OBSERVATORY: OWNE
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Where other tests keep the cores busy, torch's threads wait for each other for most of the time."""
+    """Use one thread: beside other tests on busy cores, torch's threads mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -68,7 +68,7 @@ def device(request: pytest.FixtureRequest) -> str:
 
 
 def odd_boards(rng: np.random.Generator, count: int, players: int) -> Boards:
-    """Return boards of one shape; some stand on the ground of the one before."""
+    """Return boards of one shape; some share the terrain of the one before."""
     height, width = (int(size) for size in rng.integers(2, 9, 2))
     boards = empty_boards(count, height, width, players)
     for b in range(count):
@@ -83,7 +83,7 @@ def odd_boards(rng: np.random.Generator, count: int, players: int) -> Boards:
 
 
 def lay_ground(rng: np.random.Generator, boards: Boards, b: int) -> None:
-    """Choose terrain, teams, who lives, and the rules of a board."""
+    """Choose terrain, teams, living players and the rules of a board."""
     game, players = boards.games[b], boards.players[b]
     height, width, count = int(game["height"]), int(game["width"]), len(players)
     rows, columns = (int(max(1, size - rng.choice((0, 0, 1, 2, 7)))) for size in (height, width))
@@ -99,7 +99,7 @@ def lay_ground(rng: np.random.Generator, boards: Boards, b: int) -> None:
 
 
 def settle(rng: np.random.Generator, boards: Boards, b: int) -> None:
-    """Choose who owns what, and with how many men."""
+    """Choose owners and armies of tiles."""
     terrain, tiles, players = boards.terrain[b], boards.owner.shape[1], boards.players.shape[1]
     owned = rng.random(tiles) < rng.choice((0.05, 0.3, 0.9))
     owner = np.where(owned, rng.integers(0, players, tiles), -1)
@@ -140,7 +140,7 @@ def odd_batch(rng: np.random.Generator, players: int, recipe: Recipe, count: int
 
 
 def assert_equal(batch: ExperienceBatch, device: str) -> Tensors:
-    """Check that torch makes of a batch what the kernels make of it, and return this."""
+    """Check that torch expands a batch as the kernels do, and return the result."""
     dense = batch.dense
     expected = Tensors(
         dense.observations[dense.before] if dense else batch.states(),
@@ -164,7 +164,7 @@ def assert_equal(batch: ExperienceBatch, device: str) -> Tensors:
 
 
 def count_rarities(batch: ExperienceBatch, tensors: Tensors, happened: Counter[str]) -> None:
-    """Count what was rare among the states of a batch."""
+    """Count rare features among the states of a batch."""
     boards, unpacked = batch.boards, batch.unpacked()
     happened["wide"] += int((boards.entries["wide"] >= 0).sum())
     happened["ground shared"] += len(boards.tiles) - len(boards.games)
@@ -201,7 +201,7 @@ def test_odd_boards_are_expanded_alike(device: str, layout: str) -> None:
 
 @pytest.mark.parametrize("layout", ["standard", "full"])
 def test_every_army_turn_and_share_is_rounded_alike(device: str, layout: str) -> None:
-    """All that is divided: each army that is told, each turn, each land and total of two players."""
+    """Check all divided numbers: each visible army, each turn, each land and total of two players."""
     rng = np.random.default_rng(5)
     boards = empty_boards(1100, 3, 7, 2)
     boards.terrain[:] = PLAIN
@@ -230,7 +230,7 @@ def test_any_bits_of_memory_are_read_alike(device: str) -> None:
 
 
 def test_parts_of_batches_are_expanded_alike(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Boards that nobody refers to, experiences in several portions, and none at all."""
+    """Boards without experiences, experiences in several portions, and an empty batch."""
     rng = np.random.default_rng(2)
     for layout in ("standard", "full"):
         batch = odd_batch(rng, 4, Recipe(layout, memory=True, frames=3), count=90)
@@ -246,7 +246,7 @@ def test_parts_of_batches_are_expanded_alike(device: str, monkeypatch: pytest.Mo
         assert_equal(plain.select([]), device)
 
 
-def test_frames_reach_back_to_boards_that_only_they_need(device: str) -> None:
+def test_frames_reach_back_to_boards_stored_only_for_them(device: str) -> None:
     boards = odd_boards(np.random.default_rng(3), 6, 2)
     packed = pack(boards)
     packed.entries["previous"] = np.arange(6) - 1
@@ -272,7 +272,7 @@ def test_boards_of_several_sizes_are_expanded_alike(device: str) -> None:
     ("dtype", "shape"),
     [("float32", (9, 3, 3)), ("float16", (4,)), ("uint8", (2, 5)), ("uint16", (3,)), ("float64", ()), ("bool", (7,))],
 )
-def test_observations_of_other_wrappers_are_uploaded(device: str, dtype: str, shape: tuple[int, ...]) -> None:
+def test_observations_of_foreign_wrappers_are_uploaded(device: str, dtype: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(6)
     batch = odd_batch(rng, 2, Recipe("full", memory=True, frames=2), count=25)
     batch = replace(batch, boards=batch.boards._replace(memory=batch.boards.memory[:0]))
@@ -281,7 +281,7 @@ def test_observations_of_other_wrappers_are_uploaded(device: str, dtype: str, sh
     assert_equal(replace(batch, dense=Dense(observations, before, after)), device)
 
 
-def test_arrays_that_nobody_may_write_are_copied(device: str) -> None:
+def test_read_only_arrays_are_copied(device: str) -> None:
     batch = odd_batch(np.random.default_rng(7), 2, Recipe(memory=True))
     arrays: list[Any] = [batch.rows, *batch.boards]
     for array in arrays:
@@ -291,20 +291,20 @@ def test_arrays_that_nobody_may_write_are_copied(device: str) -> None:
     assert (batch.steps > 0).all()
 
 
-def test_a_batch_offers_it(device: str) -> None:
+def test_batch_to_torch_equals_states_of_batch(device: str) -> None:
     batch = odd_batch(np.random.default_rng(8), 2, Recipe())
     assert same(batch.to_torch(device).states.cpu().numpy(), batch.states())
     assert batch.to_torch(torch.device(device)).states.device.type == device
     assert batch.to_torch().states.device.type == "cpu"
 
 
-def test_memory_that_was_not_kept_is_asked_for() -> None:
+def test_missing_memory_is_reported() -> None:
     batch = replace(odd_batch(np.random.default_rng(9), 2, Recipe()), recipe=Recipe(memory=True))
     with pytest.raises(ConfigError, match=r"recipe: expected boards with the memory of the players, got none"):
         expand_on(batch, "cpu")
 
 
-def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torch_gives_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = odd_batch(np.random.default_rng(10), 2, Recipe())
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, torch_tensors.__name__)

@@ -1,4 +1,4 @@
-"""Sound experience passes, whatever the game; what is broken is found, told apart and counted."""
+"""Tests Validator and ValidatingSink: valid experiences pass, invalid ones are found, classified and counted."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def changed(batch: ExperienceBatch, i: Any = 5, **columns: Any) -> ExperienceBat
 # --- Legality -----------------------------------------------------------------------------------------------------
 
 
-def test_an_action_is_legal_where_its_mask_says_so(any_batch: ExperienceBatch) -> None:
+def test_action_is_legal_exactly_where_mask_allows_it(any_batch: ExperienceBatch) -> None:
     batch, masks = any_batch, any_batch.action_masks()
     count, actions = masks.shape
     few = np.linspace(0, count - 1, min(count, 120)).astype(int)
@@ -73,7 +73,7 @@ def test_an_action_is_legal_where_its_mask_says_so(any_batch: ExperienceBatch) -
     assert 0 < out.mean() < 0.5
 
 
-def test_the_dead_only_pass_and_team_mates_hand_tiles_over() -> None:
+def test_eliminated_players_only_pass_and_team_mates_hand_over_tiles() -> None:
     batches = Memory()
     env: Any = ExperienceRecorder(started("A B . .\n. . . .\n. . . .\n. C . D", teams=(0, 0, 1, 1)), batches)
     env.reset()
@@ -110,7 +110,7 @@ def test_armies_too_wide_for_a_tile_count() -> None:
     assert validate(batch).good.all()
 
 
-def test_what_is_no_index_is_not_legal(sound: ExperienceBatch) -> None:
+def test_invalid_index_is_not_legal(sound: ExperienceBatch) -> None:
     wild = np.array([-1, -(2**31), 8 * 30 + 1, 2**31 - 1], np.int32)
     out = np.ones(4, np.bool_)
     legal_actions(sound.boards, sound.state_index[:4].copy(), sound.player_id[:4].copy(), wild, 5, out)
@@ -120,7 +120,7 @@ def test_what_is_no_index_is_not_legal(sound: ExperienceBatch) -> None:
 # --- Reasons ------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_recorded_is_sound(any_batch: ExperienceBatch) -> None:
+def test_recorded_batches_are_valid(any_batch: ExperienceBatch) -> None:
     validation = Validator().check(any_batch)
     assert validation.good.all()
     assert validation.reasons.shape == (len(any_batch),)
@@ -130,7 +130,7 @@ def test_what_is_recorded_is_sound(any_batch: ExperienceBatch) -> None:
     assert validate(any_batch.n_step(3, 0.9)).good.all()
 
 
-def test_human_games_are_sound() -> None:
+def test_human_games_are_valid() -> None:
     out = Memory()
     sink = ValidatingSink(out)
     told = record_replays([DATA / "B5--zeFUe.json.gz", DATA / "cqivEp6Ad.json.gz"], sink)
@@ -158,7 +158,7 @@ ROW_FAULTS: list[tuple[dict[str, Any], Reason]] = [
 
 
 @pytest.mark.parametrize(("columns", "reason"), ROW_FAULTS, ids=str)
-def test_a_broken_row_is_found_and_only_that(columns: dict[str, Any], reason: Reason, sound: ExperienceBatch) -> None:
+def test_broken_row_alone_is_found(columns: dict[str, Any], reason: Reason, sound: ExperienceBatch) -> None:
     reasons = validate(changed(sound, 5, **columns)).reasons
     assert reasons[5] == reason
     assert not np.delete(reasons, 5).any()
@@ -166,7 +166,7 @@ def test_a_broken_row_is_found_and_only_that(columns: dict[str, Any], reason: Re
     assert (reasons == reason).all()
 
 
-def test_an_illegal_action_is_found(sound: ExperienceBatch) -> None:
+def test_illegal_action_is_found(sound: ExperienceBatch) -> None:
     illegal = int(np.flatnonzero(sound.action_masks()[7] == 0)[0])
     reasons = validate(changed(sound, 7, action=illegal, reward=np.nan)).reasons
     assert reasons[7] == Reason.ILLEGAL_ACTION
@@ -196,7 +196,7 @@ BOARD_FAULTS: list[tuple[str, Callable[[ExperienceBatch], ExperienceBatch], Reas
 
 
 @pytest.mark.parametrize(("name", "broken", "reason"), BOARD_FAULTS, ids=[fault[0] for fault in BOARD_FAULTS])
-def test_a_broken_board_is_found(name: str, broken: Any, reason: Reason, sound: ExperienceBatch) -> None:
+def test_broken_board_is_found(name: str, broken: Any, reason: Reason, sound: ExperienceBatch) -> None:
     hit = (sound.state_index == 4) | (sound.next_state_index == 4)
     assert 0 < hit.sum() < len(sound)
     reasons = validate(broken(sound)).reasons
@@ -223,14 +223,14 @@ WHOLE_FAULTS: list[tuple[str, Callable[[ExperienceBatch], ExperienceBatch]]] = [
 
 
 @pytest.mark.parametrize(("name", "broken"), WHOLE_FAULTS, ids=[fault[0] for fault in WHOLE_FAULTS])
-def test_arrays_that_do_not_go_together_are_found(name: str, broken: Any, sound: ExperienceBatch) -> None:
+def test_mismatched_arrays_are_found(name: str, broken: Any, sound: ExperienceBatch) -> None:
     assert (validate(broken(sound)).reasons == Reason.WRONG_SHAPE).all()
     sink = ValidatingSink(Memory())
     sink.write(broken(sound))
     assert sink.counters == {"wrong_shape": len(sound)}
 
 
-def test_boards_that_frames_are_stacked_of_are_looked_at(sound: ExperienceBatch) -> None:
+def test_boards_of_stacked_frames_are_checked(sound: ExperienceBatch) -> None:
     for frames, hit in ((1, {4}), (2, {4, 5}), (3, {4, 5, 6})):
         batch = replace(BOARD_FAULTS[2][1](sound), recipe=Recipe(frames=frames))
         bad = np.isin(sound.state_index, list(hit)) | np.isin(sound.next_state_index, list(hit))
@@ -239,7 +239,7 @@ def test_boards_that_frames_are_stacked_of_are_looked_at(sound: ExperienceBatch)
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_observations_that_are_no_numbers_are_found(dtype: Any, value: float, sound: ExperienceBatch) -> None:
+def test_non_finite_observations_are_found(dtype: Any, value: float, sound: ExperienceBatch) -> None:
     batch = sound.slice(0, 40)
     after = np.arange(1, 41, dtype=np.int32)
     observations = np.zeros((41, 2, 5, 6), dtype)
@@ -255,8 +255,8 @@ def test_observations_that_are_no_numbers_are_found(dtype: Any, value: float, so
     assert validate(replace(batch, dense=Dense(np.full((41, 3), 255, np.uint8), after - 1, after))).good.all()
 
 
-def test_nothing_slips_through_random_damage(sound: ExperienceBatch) -> None:
-    """What is let through can be expanded, and says what its masks say: kernels do not check."""
+def test_random_damage_is_always_found(sound: ExperienceBatch) -> None:
+    """Accepted batches can be expanded, and their actions fit their masks: kernels do not check bounds."""
     rng = np.random.default_rng(0)
     for _ in range(40):
         rows = sound.rows.copy()
@@ -289,7 +289,7 @@ def test_gaps_are_counted_and_repeats_rejected(sound: ExperienceBatch) -> None:
     assert sink.passed == 43
 
 
-def test_gaps_and_repeats_within_a_batch(sound: ExperienceBatch) -> None:
+def test_gaps_and_repeats_within_batch_are_found(sound: ExperienceBatch) -> None:
     validator = Validator()
     validation = validator.check(sound.select([0, 1, 1, 4, 2, 5, 9]))
     assert np.flatnonzero(validation.reasons == Reason.SEQUENCE_REPEAT).tolist() == [2, 4]
@@ -297,7 +297,7 @@ def test_gaps_and_repeats_within_a_batch(sound: ExperienceBatch) -> None:
     assert validation.counts() == {"sequence_repeat": 2, "sequence_gap": 5}
 
 
-def test_each_source_counts_for_itself(sound: ExperienceBatch) -> None:
+def test_each_source_is_counted_separately(sound: ExperienceBatch) -> None:
     sink = ValidatingSink(Memory())
     for run in ("a", "b", None, "a", "b", None):
         batch = replace(sound, metadata={"run": run} if run else {})
@@ -307,7 +307,7 @@ def test_each_source_counts_for_itself(sound: ExperienceBatch) -> None:
     assert sink.counters == {"sequence_repeat": 1}
 
 
-def test_a_source_may_begin_anywhere_but_below_zero(sound: ExperienceBatch) -> None:
+def test_source_may_start_at_any_sequence_but_negative(sound: ExperienceBatch) -> None:
     assert Validator().check(sound.slice(30, 40)).counts() == {}
     least = np.iinfo(np.int64).min
     assert Validator().check(changed(sound.slice(0, 3), slice(0, 3), sequence=[least, -1, 0])).counts() == {
@@ -328,7 +328,7 @@ def test_sequences_can_be_left_out(sound: ExperienceBatch) -> None:
 # --- The sink -----------------------------------------------------------------------------------------------------
 
 
-def test_sound_batches_pass_untouched_and_of_others_the_sound_part(sound: ExperienceBatch) -> None:
+def test_valid_batches_pass_unchanged_and_others_lose_invalid_rows(sound: ExperienceBatch) -> None:
     out = Memory()
     sink = ValidatingSink(out)
     sink.write(sound)
@@ -346,7 +346,7 @@ def test_sound_batches_pass_untouched_and_of_others_the_sound_part(sound: Experi
     assert sink.counters["non_finite_reward"] == 11
 
 
-def test_raising_hands_nothing_on_and_tells_why(sound: ExperienceBatch) -> None:
+def test_raise_policy_passes_nothing_on_and_names_the_reason(sound: ExperienceBatch) -> None:
     out = Memory()
     sink = ValidatingSink(out, on_invalid="raise")
     broken = changed(changed(sound, slice(0, 4), reward=np.nan), 9, action=-1)
@@ -361,7 +361,7 @@ def test_raising_hands_nothing_on_and_tells_why(sound: ExperienceBatch) -> None:
     assert sink.passed == len(sound)
 
 
-def test_what_the_next_sink_refuses_may_come_again(sound: ExperienceBatch) -> None:
+def test_experiences_refused_by_next_sink_may_be_written_again(sound: ExperienceBatch) -> None:
     class Full(Memory):
         full = True
 
@@ -400,7 +400,7 @@ def test_counts_are_exact_with_many_threads(sound: ExperienceBatch) -> None:
     assert sink.passed == sum(map(len, out)) == 8 * len(sound) - 24
 
 
-def test_of_two_that_write_the_same_at_once_one_passes(sound: ExperienceBatch) -> None:
+def test_simultaneous_equal_writes_pass_once(sound: ExperienceBatch) -> None:
     class Slow(Memory):
         def write(self, batch: ExperienceBatch) -> None:
             time.sleep(0.1)
@@ -415,7 +415,7 @@ def test_of_two_that_write_the_same_at_once_one_passes(sound: ExperienceBatch) -
     assert (sink.passed, sink.counters) == (len(sound), {"sequence_repeat": 2 * len(sound)})
 
 
-def test_flush_and_close_are_handed_on(sound: ExperienceBatch) -> None:
+def test_flush_and_close_are_passed_on(sound: ExperienceBatch) -> None:
     out = Memory()
     sink = ValidatingSink(out)
     sink.flush()

@@ -1,4 +1,4 @@
-"""What is acknowledged, saved or committed is on disk by then, names of files included: a power cut takes none of it."""
+"""Tests that acknowledged, saved and committed data are on disk, file names included, so that they survive a power cut."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with ExperienceLog(folder, segment_bytes=4000, min_free_bytes=0) as log:
     for batch in batches:
         log.write(batch)
         safe()
-    log.commit("somebody", 3)
+    log.commit("consumer", 3)
     safe()
 safe()
 """,
@@ -98,7 +98,7 @@ for form in FORMATS:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_what_is_told_to_be_safe_is_on_disk(name: str, tmp_path: Path) -> None:
+def test_acknowledged_writes_are_on_disk(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "place"
     if name in ("position of a consumer", "saved buffer"):  # these make no folders above their own
         folder.mkdir()
@@ -106,13 +106,13 @@ def test_what_is_told_to_be_safe_is_on_disk(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("naming", ["packed", "games"])
-def test_files_of_a_dataset_are_on_disk_when_they_are_flushed(naming: str, tmp_path: Path) -> None:
+def test_flushed_dataset_files_are_on_disk(naming: str, tmp_path: Path) -> None:
     folder = tmp_path / "place"
     assert [lost for lost in unsafe_when_told(BEGIN + FILES, folder, naming) if lost] == []
 
 
-def test_a_write_without_a_sync_is_noticed(tmp_path: Path) -> None:
-    """The test itself: what only the operating system has in memory is not safe."""
+def test_write_without_sync_is_detected(tmp_path: Path) -> None:
+    """Test the tracer itself: data only in memory of the operating system are not safe."""
     script = f"""
 import os, sys
 os.mkdir(sys.argv[1])
@@ -132,7 +132,7 @@ with open(sys.argv[1] + "/a", "wb", buffering=0) as file:
 
 
 @pytest.mark.parametrize(("durability", "level"), [("commit", 2), ("normal", 1)])
-def test_sqlite_is_told_how_to_write(durability: str, level: int, tmp_path: Path) -> None:
+def test_sqlite_gets_durability_settings(durability: str, level: int, tmp_path: Path) -> None:
     """Also where nothing can be traced: FULL syncs every commit, NORMAL leaves that to ``flush``; never OFF."""
     connection = connect(tmp_path / "a.db", durability)
     assert connection.execute("PRAGMA synchronous").fetchone() == (level,)

@@ -1,4 +1,4 @@
-"""A bit that changes on disk is noticed, in every kind of file that this package writes, or changes nothing of what is read."""
+"""Tests that a flipped bit in any kind of file is detected or changes nothing that is read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BATCHES = [record_game(seed, 30, height=6, width=7) for seed in range(2)]
 
 
 class NoticedError(Exception):
-    """Damage was counted, or told in a report."""
+    """Raised where damage was counted or reported."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Kind:
 
     Attributes:
         write: Writes into a folder.
-        read: Returns what is in the folder, to be compared with ``same``.
+        read: Returns the contents of the folder, to be compared with ``same``.
         file: Which of the files there is damaged, as a pattern.
     """
 
@@ -74,7 +74,7 @@ def write_log(folder: Path) -> None:
     with ExperienceLog(folder, min_free_bytes=0) as log:
         for batch in BATCHES:
             log.write(batch)
-        log.commit("somebody", 40)
+        log.commit("consumer", 40)
     identity_of(folder)
 
 
@@ -83,7 +83,7 @@ def read_log(folder: Path) -> Any:
         report = log.verify()
         if not report.ok:
             raise NoticedError(report)
-        return [facts(ExperienceBatch.concat(list(log.read()))), log.position("somebody"), identity_of(folder)]
+        return [facts(ExperienceBatch.concat(list(log.read()))), log.position("consumer"), identity_of(folder)]
 
 
 def write_spill(folder: Path) -> None:
@@ -95,7 +95,7 @@ def write_spill(folder: Path) -> None:
 
 
 def read_spill(folder: Path) -> Any:
-    copied = Path(shutil.copytree(folder, folder.with_name("copy"), dirs_exist_ok=True))  # what is read is gone
+    copied = Path(shutil.copytree(folder, folder.with_name("copy"), dirs_exist_ok=True))  # experiences that are read are gone
     buffer, found = SpillBuffer(copied), []
     while (batch := buffer.read(1000)) is not None:
         found.append(batch)
@@ -146,7 +146,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.filterwarnings("ignore")  # telling by a warning is noticing
-def test_flipped_bit_is_noticed_or_changes_nothing(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_flipped_bit_is_detected_or_changes_nothing(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kind, rng = KINDS[name], random.Random(1)
     kind.write(tmp_path)
     told = kind.read(tmp_path)

@@ -1,4 +1,4 @@
-"""What a killed process leaves unfinished is told, and removed by the next one; what a process is writing stays."""
+"""Tests leftovers of killed processes: they are reported and removed, and files being written stay."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def leave_folder(folder: Path, name: str) -> Path:
 # --- Whole files ------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_whole_or_not_there(way: str, tmp_path: Path) -> None:
+def test_file_is_whole_or_absent(way: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     with atomic_files.unfinished_file(tmp_path, lambda file: file.write(b"one")) as unfinished:
         assert (unfinished.path is None) == (way == "nameless")
@@ -135,7 +135,7 @@ def writer_of(folder: Path) -> Iterator[tuple[subprocess.Popen[str], set[Path]]]
             process.kill()
 
 
-def test_what_a_process_is_writing_is_nobody_elses(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_file_being_written_is_left_to_its_process(batch: ExperienceBatch, tmp_path: Path) -> None:
     with DatasetWriter(tmp_path) as writer:
         writer.write(batch)
     with writer_of(tmp_path) as (process, names):
@@ -155,7 +155,7 @@ def test_what_a_process_is_writing_is_nobody_elses(batch: ExperienceBatch, tmp_p
     assert sum(map(len, open_dataset(tmp_path))) == len(batch)
 
 
-def test_on_a_network_only_what_is_old_is_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_folder_treats_only_old_files_as_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "network_kind", lambda place: "nfs4")
     path = leave(tmp_path)
     assert leftovers.leftovers_in(tmp_path) == []
@@ -164,7 +164,7 @@ def test_on_a_network_only_what_is_old_is_left_over(tmp_path: Path, monkeypatch:
     assert leftovers.leftovers_in(tmp_path) == [path]
 
 
-def test_where_there_are_no_locks_only_what_is_old_is_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_without_locks_treats_only_old_files_as_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(*_: Any) -> None:
         raise OSError(95, "Operation not supported")
 
@@ -178,10 +178,10 @@ def test_where_there_are_no_locks_only_what_is_old_is_left_over(tmp_path: Path, 
     assert leftovers.leftovers_in(tmp_path) == [path]
 
 
-# --- Who removes them -------------------------------------------------------------------------------------------------
+# --- Removal by the next process --------------------------------------------------------------------------------------
 
 
-def test_the_next_writer_and_a_repair_remove_what_is_left_of_a_dataset(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_dataset_leftovers_are_removed_by_next_writer_and_repair(batch: ExperienceBatch, tmp_path: Path) -> None:
     with DatasetWriter(tmp_path) as writer:
         writer.write(batch)
     [folder] = {path.parent for path in tmp_path.rglob("part_*")}
@@ -193,7 +193,7 @@ def test_the_next_writer_and_a_repair_remove_what_is_left_of_a_dataset(batch: Ex
         assert sum(map(len, open_dataset(tmp_path))) == len(batch)
 
 
-def test_the_next_writer_and_a_repair_remove_what_is_left_of_a_log(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_log_leftovers_are_removed_by_next_writer_and_repair(batch: ExperienceBatch, tmp_path: Path) -> None:
     with ExperienceLog(tmp_path) as log:
         log.write(batch)
         log.commit("trainer", 3)
@@ -210,7 +210,7 @@ def test_the_next_writer_and_a_repair_remove_what_is_left_of_a_log(batch: Experi
     assert sum(map(len, open_dataset(tmp_path))) == len(batch)
 
 
-def test_a_segment_that_is_being_made_is_not_left_over(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_segment_being_made_is_not_a_leftover(batch: ExperienceBatch, tmp_path: Path) -> None:
     with ExperienceLog(tmp_path) as log:
         log.write(batch)
         making = leave(tmp_path, "segment_00000000000000000999.db.part")  # as this writer does for a moment
@@ -218,7 +218,7 @@ def test_a_segment_that_is_being_made_is_not_left_over(batch: ExperienceBatch, t
         making.unlink()
 
 
-def test_queues_buffers_exports_and_checkpoints_remove_what_is_left_of_theirs(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_queues_buffers_exports_and_checkpoints_remove_their_leftovers(batch: ExperienceBatch, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     leave(tmp_path / "queue")
     SpillBuffer(tmp_path / "queue").close()
@@ -240,7 +240,7 @@ def test_queues_buffers_exports_and_checkpoints_remove_what_is_left_of_theirs(ba
     assert load_checkpoint(tmp_path / "place2") is not None
 
 
-def test_the_command_line_tells_of_leftovers_and_removes_them(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_command_line_reports_and_removes_leftovers(batch: ExperienceBatch, tmp_path: Path) -> None:
     with DatasetWriter(tmp_path) as writer:
         writer.write(batch)
     left = leave(tmp_path)
@@ -277,7 +277,7 @@ for number in range(10**9):
 """
 
 
-def test_nothing_is_left_after_kills_and_the_next_writer(way: str, batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_next_writer_removes_all_leftovers_of_kills(way: str, batch: ExperienceBatch, tmp_path: Path) -> None:
     rng = random.Random(1)
     left = attempt = 0
     while attempt < 3 or (way == "hidden" and not left):
@@ -303,9 +303,7 @@ def test_nothing_is_left_after_kills_and_the_next_writer(way: str, batch: Experi
 # --- S3 ---------------------------------------------------------------------------------------------------------------
 
 
-def test_uploads_that_were_not_ended_are_told_and_ended(
-    s3: str, batch: ExperienceBatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unfinished_uploads_are_reported_and_aborted(s3: str, batch: ExperienceBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     with DatasetWriter(s3) as writer:
         writer.write(batch)
     store = stores.open_store(s3)

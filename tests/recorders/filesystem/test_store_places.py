@@ -1,4 +1,4 @@
-"""Folders and S3 as places for files: whole or not there, never over one another, and what fails is told or tried again."""
+"""Tests folders and S3 as stores of files: whole files, no overwriting, reports and retries of failures."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_files_are_written_once_and_read_back(store: FileStore) -> None:
     assert sum(1 for _ in store.files()) == 3
 
 
-def test_a_file_is_changed_and_deleted(store: FileStore) -> None:
+def test_file_is_replaced_and_deleted(store: FileStore) -> None:
     seen: list[bytes | None] = []
 
     def changed(to: bytes | None) -> Callable[[bytes | None], bytes | None]:
@@ -81,7 +81,7 @@ def test_a_file_is_changed_and_deleted(store: FileStore) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_changes_at_the_same_time_are_all_kept(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_simultaneous_changes_are_all_kept(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     place = str(tmp_path) if kind == "folder" else request.getfixturevalue("s3")
 
     def extended(more: bytes, content: bytes | None) -> bytes:
@@ -117,7 +117,7 @@ def test_local_urls_are_folders(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "x"]  # nothing else stays
 
 
-def test_places_that_cannot_be_used_are_told_at_once(tmp_path: Path, s3: str) -> None:
+def test_unusable_places_are_reported_at_once(tmp_path: Path, s3: str) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "below", "a\0b"):
         with pytest.raises(StorageError, match="sink: expected a folder that can be written, got"):
@@ -130,7 +130,7 @@ def test_places_that_cannot_be_used_are_told_at_once(tmp_path: Path, s3: str) ->
         open_store("nothing://a")
 
 
-def test_nobody_writes_without_credentials(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_write_without_credentials_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -139,9 +139,11 @@ def test_nobody_writes_without_credentials(s3: str, monkeypatch: pytest.MonkeyPa
         open_store(s3, create=True, retry=QUICK).create("a", b"x")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody whom files refuse")
-def test_a_folder_that_may_not_be_written_is_told_and_heals_by_itself(tmp_path: Path) -> None:
-    """The writer runs as another user, who loses permission midway; root is refused nothing."""
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become a user without access to the files"
+)
+def test_unwritable_folder_is_reported_and_recovers(tmp_path: Path) -> None:
+    """The writer runs as another user that loses permission midway; root has all permissions."""
     script = """
 import os, sys, tempfile
 from pathlib import Path
@@ -188,7 +190,7 @@ assert len(list(folder.iterdir())) == 2
     assert done.returncode == 0, done.stderr
 
 
-# --- What fails over the network --------------------------------------------------------------------------------------
+# --- Failures of the network ------------------------------------------------------------------------------------------
 
 
 def remote(s3: str, **options: Any) -> RemoteStore:
@@ -198,7 +200,7 @@ def remote(s3: str, **options: Any) -> RemoteStore:
 
 
 @pytest.mark.parametrize("faults", [["503"], ["drop"], ["lost"], ["503", "drop", "lost", "503"], ["stall"]])
-def test_faults_of_a_server_are_got_over(faults: list[str], s3: str, faulty_s3: FaultyProxy) -> None:
+def test_transient_server_errors_are_retried(faults: list[str], s3: str, faulty_s3: FaultyProxy) -> None:
     store = remote(s3, timeout=1.0 if "stall" in faults else 30.0)
     content = os.urandom(300_000)
     faulty_s3.faults.extend(faults)
@@ -215,13 +217,13 @@ def test_faults_of_a_server_are_got_over(faults: list[str], s3: str, faulty_s3: 
     for fault in ("503", "lost"):
         faulty_s3.faults.extend(["pass", "pass", "pass", fault])
         store.change("index", lambda old: (old or b"") + b"x")
-    assert remote(s3).read("index") in (b"xx", b"xxx")  # an answer was lost: the change was made twice, on what the first made
+    assert remote(s3).read("index") in (b"xx", b"xxx")  # an answer was lost: the change was applied twice
     faulty_s3.faults.append("503")
     store.delete("a")
     assert [name for name, _ in store.files()] == ["index"]
 
 
-def test_a_server_that_never_answers_is_told_after_five_tries(s3: str, faulty_s3: FaultyProxy) -> None:
+def test_silent_server_is_reported_after_five_tries(s3: str, faulty_s3: FaultyProxy) -> None:
     store = remote(s3)
     faulty_s3.seen.clear()
     faulty_s3.faults.extend(["503"] * 5)
@@ -232,7 +234,7 @@ def test_a_server_that_never_answers_is_told_after_five_tries(s3: str, faulty_s3
     assert store.read("a") == b"x"
 
 
-def test_somebody_elses_file_is_not_taken_for_ours(s3: str, faulty_s3: FaultyProxy) -> None:
+def test_foreign_file_is_not_taken_for_own(s3: str, faulty_s3: FaultyProxy) -> None:
     store = remote(s3)
     store.create("a", b"theirs")
     faulty_s3.faults.append("503")
@@ -241,7 +243,9 @@ def test_somebody_elses_file_is_not_taken_for_ours(s3: str, faulty_s3: FaultyPro
     assert store.read("a") == b"theirs"
 
 
-def test_large_files_go_in_parts_and_leave_nothing_when_they_fail(s3: str, s3_process: str, faulty_s3: FaultyProxy) -> None:
+def test_large_files_are_uploaded_in_parts_and_leave_nothing_on_failure(
+    s3: str, s3_process: str, faulty_s3: FaultyProxy
+) -> None:
     store = remote(s3)
     content = bytes(101 * 2**20)
     faulty_s3.faults.extend(["pass", "pass", "503"])
@@ -275,7 +279,7 @@ class Failing:
         self.write("close")
 
 
-def test_the_defaults_are_five_tries_that_wait_twice_as_long_each_time() -> None:
+def test_default_retry_is_five_tries_with_doubled_waits() -> None:
     waits: list[float] = []
     sink = Failing(4, OSError("busy"))
     RetryingSink(sink, Retry(sleep=waits.append)).write("batch")  # type: ignore[arg-type]
@@ -313,7 +317,7 @@ def test_retry_takes_the_former_name_of_max_wait() -> None:
     assert pickle.loads(pickle.dumps(former)) == Retry(2, 0.1, 5.0, time.sleep)
 
 
-def test_what_does_not_go_away_is_told_at_once() -> None:
+def test_permanent_errors_are_reported_at_once() -> None:
     for error in (PermissionError("no"), FileNotFoundError("no"), OSError(28, "no space"), ValueError("no")):
         assert is_permanent(error)
         sink = Failing(1, error)
@@ -331,6 +335,6 @@ def test_what_does_not_go_away_is_told_at_once() -> None:
         ({"max_wait": "x"}, "max_wait"),
     ],
 )
-def test_what_is_no_retry_is_refused(options: dict[str, Any], text: str) -> None:
+def test_invalid_retry_is_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Retry(**options)

@@ -1,4 +1,4 @@
-"""A folder has one use: each kind of writer refuses the folders of all others, before anything is written."""
+"""Tests that a folder has one use: each kind of writer refuses folders of the others before it writes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def listing(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-# --- What is in a folder ----------------------------------------------------------------------------------------------
+# --- Contents of folders ----------------------------------------------------------------------------------------------
 
 
 def fill_files(folder: Path, batch: ExperienceBatch, **options: Any) -> None:
@@ -78,7 +78,7 @@ def fill_flat(folder: Path, batch: ExperienceBatch) -> None:
 
 
 def fill_index(folder: Path, batch: ExperienceBatch) -> None:
-    """Leave the index alone: its files are lost, which verify_dataset() tells."""
+    """Leave only the index: its files are lost, which verify_dataset() reports."""
     fill_files(folder, batch)
     next(folder.rglob("*.npz")).unlink()
 
@@ -100,7 +100,7 @@ FILLED = {"files": fill_files, "log": fill_log, "queue": fill_queue, "saved": fi
 WORDS = {"files": "files of experience", "log": "a log", "queue": "a queue of a SpillBuffer", "saved": "a saved buffer"}
 
 
-# --- Who writes to it -------------------------------------------------------------------------------------------------
+# --- Writers ----------------------------------------------------------------------------------------------------------
 
 
 def record(folder: Path) -> None:
@@ -130,7 +130,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("filled", "use", "name"), PAIRS)
-def test_a_folder_in_use_for_something_else_is_refused(
+def test_folder_used_for_something_else_is_refused(
     filled: str, use: str, name: str, batch: ExperienceBatch, tmp_path: Path
 ) -> None:
     folder = tmp_path / "folder"
@@ -142,7 +142,7 @@ def test_a_folder_in_use_for_something_else_is_refused(
 
 
 @pytest.mark.parametrize("kind", [*FILES, "below"])
-def test_no_log_is_made_where_it_would_hide_files(kind: str, batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_log_is_not_made_where_it_would_hide_files(kind: str, batch: ExperienceBatch, tmp_path: Path) -> None:
     {**FILES, "below": fill_below}[kind](tmp_path, batch)
     before = listing(tmp_path)
     with pytest.raises(StorageError, match=r"^folder: expected a folder for a log, got .* which holds files of experience"):
@@ -153,14 +153,14 @@ def test_no_log_is_made_where_it_would_hide_files(kind: str, batch: ExperienceBa
 
 
 @pytest.mark.parametrize("filled", ["files", "queue", "saved"])
-def test_a_log_that_is_not_there_is_not_read(filled: str, batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_missing_log_is_not_read(filled: str, batch: ExperienceBatch, tmp_path: Path) -> None:
     FILLED[filled](tmp_path / "folder", batch)
     with pytest.raises(StorageError, match=f"expected a folder for a log, got .* which holds {WORDS[filled]}"):
         ExperienceLog(tmp_path / "folder", mode="r")
 
 
 @pytest.mark.parametrize("filled", FILLED)
-def test_a_folder_is_gone_on_with_for_what_it_was_used(filled: str, batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_folder_is_reopened_for_its_former_use(filled: str, batch: ExperienceBatch, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     FILLED[filled](folder, batch)
     if filled == "saved":
@@ -175,7 +175,7 @@ def test_a_folder_is_gone_on_with_for_what_it_was_used(filled: str, batch: Exper
         assert sum(map(len, open_dataset(folder))) == 2 * len(batch)
 
 
-def test_a_log_may_have_other_folders_below_and_beside(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_log_may_have_other_folders_below_and_beside(batch: ExperienceBatch, tmp_path: Path) -> None:
     fill_log(tmp_path, batch)
     fill_files(tmp_path / "export", batch)
     fill_log(tmp_path, batch)
@@ -188,7 +188,7 @@ def test_a_log_may_have_other_folders_below_and_beside(batch: ExperienceBatch, t
 # --- At the same time -------------------------------------------------------------------------------------------------
 
 
-def test_writers_that_have_written_nothing_yet_refuse_one_another(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_writers_without_data_refuse_one_another(batch: ExperienceBatch, tmp_path: Path) -> None:
     with DatasetWriter(tmp_path / "set") as writer, DatasetWriter(tmp_path / "set") as other:
         for opened in (ExperienceLog, SpillBuffer):
             with pytest.raises(StorageError, match="which holds files of experience"):
@@ -208,7 +208,7 @@ def test_writers_that_have_written_nothing_yet_refuse_one_another(batch: Experie
 
 
 @pytest.mark.parametrize("url", ["s3://games/log", "file:///tmp/log"])
-def test_a_url_is_refused_where_only_a_folder_will_do(
+def test_url_is_refused_where_a_folder_is_required(
     url: str, batch: ExperienceBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a path it would be a folder called ``s3:`` below the present one."""
@@ -221,7 +221,7 @@ def test_a_url_is_refused_where_only_a_folder_will_do(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_opened_and_never_written_to_is_free(tmp_path: Path) -> None:
+def test_opened_folder_without_data_is_free(tmp_path: Path) -> None:
     DatasetWriter(tmp_path).close()
     ExperienceLog(tmp_path).close()
     DatasetWriter(tmp_path).close()
@@ -236,7 +236,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
-def test_a_killed_process_uses_no_folder(tmp_path: Path) -> None:
+def test_killed_process_uses_no_folder(tmp_path: Path) -> None:
     places = tmp_path / "one", tmp_path / "other"
     subprocess.run([sys.executable, "-c", KILLED, *map(str, places)], check=False, timeout=300)
     ExperienceLog(places[0]).close()
@@ -256,7 +256,7 @@ def mixed(request: pytest.FixtureRequest, batch: ExperienceBatch, tmp_path: Path
     return folder
 
 
-def test_a_folder_with_a_log_and_files_is_told_and_can_be_parted(mixed: Path, batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_folder_with_log_and_files_is_reported_and_can_be_split(mixed: Path, batch: ExperienceBatch, tmp_path: Path) -> None:
     before = listing(mixed)
     told = r"got '.*mixed', which holds both \(segment_\d+\.(db|json) and .+\): move segment_\*, writer\.lock"
     for read in (open_dataset, verify_dataset, repair_dataset):
@@ -280,7 +280,7 @@ def test_a_folder_with_a_log_and_files_is_told_and_can_be_parted(mixed: Path, ba
 
 
 def failed(*arguments: object) -> str:
-    """Return what a command that fails says."""
+    """Return the output of a command that fails."""
     command = [sys.executable, "-m", "generals_env.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout) == (2, "")
@@ -288,7 +288,7 @@ def failed(*arguments: object) -> str:
     return done.stderr
 
 
-def test_commands_say_in_one_line_that_a_folder_is_used_for_something_else(batch: ExperienceBatch, tmp_path: Path) -> None:
+def test_commands_report_folder_used_for_something_else_in_one_line(batch: ExperienceBatch, tmp_path: Path) -> None:
     files, log = tmp_path / ("a folder with a long name " * 4), tmp_path / "log"
     fill_files(files, batch)
     fill_log(log, batch)

@@ -1,4 +1,4 @@
-"""All formats of files: experiences come back as they were, bit for bit, and what is damaged is refused."""
+"""Tests all file formats: exact round trips, and errors for damaged files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def needed(batch: ExperienceBatch) -> dict[str, Any]:
 
 
 def there_and_back(form: Format, batch: ExperienceBatch) -> ExperienceBatch:
-    """Return what a file of a batch holds, after a look at whether it is the same."""
+    """Write and read a batch, check that it is the same, and return it."""
     before = [array.copy() for array in (batch.rows, *batch.boards)]
     result = form.decode(form.encode(batch))
     assert same(before, [batch.rows, *batch.boards])
@@ -47,10 +47,10 @@ def there_and_back(form: Format, batch: ExperienceBatch) -> ExperienceBatch:
     return result
 
 
-# --- What comes back --------------------------------------------------------------------------------------------------
+# --- Round trips ------------------------------------------------------------------------------------------------------
 
 
-def test_odd_batches_and_slices_of_them_come_back(form: Format) -> None:
+def test_odd_batches_and_their_slices_are_read_back(form: Format) -> None:
     for seed in range(40):
         batch = odd_batch(np.random.default_rng(seed))
         result = there_and_back(form, batch)
@@ -60,19 +60,19 @@ def test_odd_batches_and_slices_of_them_come_back(form: Format) -> None:
 
 
 @pytest.mark.parametrize("kind", GAMES)
-def test_games_of_every_kind_come_back(form: Format, kind: str) -> None:
+def test_games_of_every_kind_are_read_back(form: Format, kind: str) -> None:
     batch = ExperienceBatch.concat(games_of(kind, 2))
     assert facts(there_and_back(form, batch)) == facts(batch)
     there_and_back(form, batch.select(np.random.default_rng(1).permutation(len(batch))[:50]))
 
 
-def test_a_batch_without_experiences_comes_back(form: Format) -> None:
+def test_empty_batch_is_read_back(form: Format) -> None:
     for batch in (simple().select([]), simple().slice(3, 3), whole_of(None).select([])):
         assert len(there_and_back(form, batch)) == 0
         assert len(there_and_back(form, replace(batch, game_ids=()))) == 0
 
 
-def test_duels_on_boards_of_several_sizes_come_back(form: Format, pack: Path | None) -> None:
+def test_duels_on_boards_of_several_sizes_are_read_back(form: Format, pack: Path | None) -> None:
     batch = whole_of(pack)
     result = form.decode(form.encode(batch))
     assert same(needed(result), needed(batch))
@@ -132,7 +132,7 @@ RECORDINGS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("kind", RECORDINGS)
-def test_what_recorders_record_comes_back(form: Format, kind: str) -> None:
+def test_recorded_batches_are_read_back(form: Format, kind: str) -> None:
     batch = recorded(RECORDINGS[kind]())
     assert (batch.dense is not None) == (kind == "dense")
     assert (len(batch.boards.memory) > 0) == ("memory" in kind)
@@ -140,18 +140,18 @@ def test_what_recorders_record_comes_back(form: Format, kind: str) -> None:
     there_and_back(form, batch.slice(50, 90))
 
 
-def test_results_can_be_written_to(form: Format) -> None:
+def test_results_are_writable(form: Format) -> None:
     result = form.decode(form.encode(simple()))
     assert all(array.flags.writeable for array in (result.rows, *result.boards))
     assert result.dense is not None
     assert all(getattr(result.dense, item.name).flags.writeable for item in fields(result.dense))
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Refused input ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch", [simple(), record_game(3, 40, **GAMES["memory"])], ids=["odd", "game"])
-def test_damaged_files_are_refused_or_of_no_account(form: Format, batch: ExperienceBatch) -> None:
+def test_damaged_files_are_refused_or_harmless(form: Format, batch: ExperienceBatch) -> None:
     data, rng = form.encode(batch), np.random.default_rng(2)
     told, refused = contents(form.decode(data)), 0
     for number in range(300):
@@ -180,7 +180,7 @@ def test_other_files_are_refused(form: Format) -> None:
             pytest.fail(f"{data[:20]!r} gave {form.decode(data)}")
 
 
-def test_metadata_that_json_does_not_take_are_refused(form: Format) -> None:
+def test_metadata_not_valid_in_json_are_refused(form: Format) -> None:
     with pytest.raises(ConfigError, match=r"^metadata: expected what JSON takes, got \{'seed': \{1\}\}"):
         form.encode(replace(simple(), metadata={"seed": {1}}))
 

@@ -1,4 +1,4 @@
-"""Files of games: which boards are in them, what is played again, and that nothing made up gets as far as the kernels."""
+"""Tests the games format: which boards are stored, replay of the others, and errors for forged files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from generals_env.recorders.encoding.byte_shuffle import compressed, decompresse
 from generals_env.recorders.experience import EXPERIENCE
 from generals_env.recorders.formats import games as form
 
-#: A game of three players, one of whom surrenders, and hashes of its states, masks and columns: not to be made anew.
+#: A game of three players, one of whom surrenders, and hashes of its states, masks and columns: not to be regenerated.
 GOLDEN = (
     "KLUv/WTSDC0QABbXUTlgaZsDuBHQCwEAU5FgoAiCIEF7XLERMiS6s/8va+U/gCD4CHI3EqagHEjQcmsiWCWyNkvb1pYkmVJDAEcAQADbxlFyLlRyMlQs"
     "nZbZLi9nJa23XNVQbOLldKjISbFI6+sElbAv51MKEwXqpfUUWn2wGOWqViNezom0nmZV4mK/grmp1dKOXrTbOERoGFszykH8xdFLo53tMpuGYl+BudSn"
@@ -41,7 +41,7 @@ DIGESTS = ["3d2be785a83a44cf", "1edd047d374b4a25", "64dc9d06be45310c"]
 
 
 def there_and_back(batch: ExperienceBatch) -> ExperienceBatch:
-    """Return what a file of a batch holds, after a look at whether it is the same."""
+    """Write and read a batch, check that it is the same, and return it."""
     result = form.decode(form.encode(batch))
     assert same(contents(result), contents(batch))
     return result
@@ -52,21 +52,21 @@ def kept(batch: ExperienceBatch) -> int:
     return int(np.count_nonzero(form.origins_of(by_game(batch)) == KEPT))
 
 
-# --- What is played ---------------------------------------------------------------------------------------------------
+# --- Boards that play reproduces --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", GAMES)
-def test_only_boards_to_which_playing_does_not_lead_are_kept(kind: str) -> None:
+def test_boards_that_play_reproduces_are_not_stored(kind: str) -> None:
     for batch in games_of(kind, 3):
         previous = batch.boards.entries["previous"]
         if "seat" in GAMES[kind]:
-            assert kept(batch) > len(previous) // 2  # what the others did is not known
+            assert kept(batch) > len(previous) // 2  # actions of the others are unknown
         else:
             assert kept(batch) == np.count_nonzero(previous < 0)
         there_and_back(batch)
 
 
-def test_games_of_several_recorders_and_experiences_on_their_own_come_back() -> None:
+def test_games_of_several_recorders_and_single_experiences_are_read_back() -> None:
     rng = np.random.default_rng(1)
     for kind in ("two players", "eight players", "frames"):
         batch = ExperienceBatch.concat(list(interleaved(rng, games_of(kind, 3))))
@@ -77,7 +77,7 @@ def test_games_of_several_recorders_and_experiences_on_their_own_come_back() -> 
         assert facts(there_and_back(alone)) == facts(alone)
 
 
-def test_a_board_with_which_a_part_of_a_game_goes_on_is_there_already() -> None:
+def test_first_board_of_continued_game_is_not_stored_twice() -> None:
     games = games_of("two players", 3)
     batch = ExperienceBatch.concat(list(interleaved(np.random.default_rng(1), games, turns=True)))
     assert np.count_nonzero(batch.boards.entries["previous"] < 0) > 10
@@ -92,7 +92,7 @@ def test_experiences_of_several_turns_keep_their_boards() -> None:
         there_and_back(several)
 
 
-def test_actions_that_do_not_lead_to_the_next_board_cost_boards_and_change_nothing() -> None:
+def test_actions_that_do_not_lead_to_next_board_only_add_stored_boards() -> None:
     (batch,) = games_of("two players", 1)
     rows = batch.rows.copy()
     moves = np.flatnonzero(batch.action < 8 * 42)[5:15]
@@ -102,13 +102,13 @@ def test_actions_that_do_not_lead_to_the_next_board_cost_boards_and_change_nothi
     there_and_back(other)
 
 
-def test_memory_that_does_not_follow_from_the_game_is_kept() -> None:
-    """A part of a game begins with what the players remember of the turns before it."""
+def test_memory_that_does_not_follow_from_game_is_stored() -> None:
+    """A part of a game begins with the players' memory of the turns before it."""
     (batch,) = games_of("memory", 1)
     assert kept(batch) == 1
     later = batch.slice(40, 80).compact()
     assert later.boards.memory[0].any()
-    assert kept(later) == 2  # the first, which frames need, and the one after it: what was done between is not told
+    assert kept(later) == 2  # the first, which frames need, and the one after it: actions in between are unknown
     there_and_back(later)
     memory = batch.boards.memory.copy()
     memory[[7, 20]] ^= 1
@@ -118,7 +118,7 @@ def test_memory_that_does_not_follow_from_the_game_is_kept() -> None:
     there_and_back(strange)
 
 
-def test_boards_of_which_players_remember_something_else_are_no_repeats() -> None:
+def test_equal_boards_with_different_memory_are_not_duplicates() -> None:
     (batch,) = games_of("memory", 1)
     first, later = batch.slice(0, 40).compact(), batch.slice(40, 80).compact()
     whole = ExperienceBatch.concat([first, later])
@@ -130,7 +130,7 @@ def test_boards_of_which_players_remember_something_else_are_no_repeats() -> Non
     there_and_back(replace(whole, boards=whole.boards._replace(memory=memory)))
 
 
-def test_odd_boards_are_kept_unless_playing_leads_to_them() -> None:
+def test_odd_boards_are_stored_unless_play_reproduces_them() -> None:
     happened: Counter[bool] = Counter()
     for seed in range(60):
         batch = odd_batch(np.random.default_rng(seed))
@@ -147,7 +147,7 @@ def test_duels_take_less_than_two_bytes(pack: Path | None) -> None:
     assert kept(batch) < 2 * len(batch.game_ids)
 
 
-def test_files_of_the_first_schema_stay_readable() -> None:
+def test_files_of_first_schema_stay_readable() -> None:
     assert form.SCHEMA == 1
     batch = form.decode(base64.b64decode(GOLDEN))
     assert digests(batch) == DIGESTS
@@ -158,7 +158,7 @@ def test_files_of_the_first_schema_stay_readable() -> None:
 # --- Actions ----------------------------------------------------------------------------------------------------------
 
 
-def test_actions_become_codes_and_back() -> None:
+def test_actions_are_encoded_and_decoded() -> None:
     for seed in range(100):
         rng = np.random.default_rng(seed)
         shape = int(rng.integers(1, 7)), int(rng.integers(1, 7))
@@ -171,7 +171,7 @@ def test_actions_become_codes_and_back() -> None:
         assert np.array_equal(decoded_actions(codes, sources, shape), rows["action"])
 
 
-def test_a_move_from_where_the_last_one_went_has_no_tile() -> None:
+def test_move_from_target_of_last_move_has_no_tile() -> None:
     rows = np.zeros(7, EXPERIENCE)
     rows["action"] = [4 * 6 + 3, 160, 4 * 7 + 1, 80 + 4 * 12, 4 * 7, 4 * 2, 4 * 2]  # 5 columns; right, pass, down, half up
     rows["player_id"][5:] = 1
@@ -191,12 +191,12 @@ def test_a_move_from_where_the_last_one_went_has_no_tile() -> None:
         ([8, 0, 0], [6], "source: expected integers from 0 to 19"),
     ],
 )
-def test_codes_that_lead_off_the_board_are_refused(codes: list[int], sources: list[int], match: str) -> None:
+def test_codes_that_lead_off_board_are_refused(codes: list[int], sources: list[int], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         decoded_actions(np.array(codes, np.uint8), np.array(sources, np.int32), (4, 5))
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Refused input ----------------------------------------------------------------------------------------------------
 
 HUGE = 10**11
 
@@ -222,7 +222,7 @@ CHANGES: list[Callable[[dict[str, Any]], Any]] = [
 ]
 
 
-def test_headers_that_are_made_up_are_refused_before_they_cost_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forged_headers_are_refused_before_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
     written, batch = form.header_bytes, simple()
 
     def changed(change: Callable[[dict[str, Any]], Any]) -> bytes:
@@ -246,8 +246,8 @@ def test_headers_that_are_made_up_are_refused_before_they_cost_memory(monkeypatc
         tracemalloc.stop()
 
 
-def test_games_that_another_engine_played_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A move less is what other rules come to: all is well with the file, but not with the boards to which it leads."""
+def test_games_played_by_another_engine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One move less simulates other rules: the file is valid, but its moves lead to other boards."""
     (batch,) = games_of("two players", 1)
     ways = form.origins_of(batch)
     rows = batch.rows.copy()
@@ -258,7 +258,7 @@ def test_games_that_another_engine_played_are_refused(monkeypatch: pytest.Monkey
         form.decode(form.encode(replace(batch, rows=rows)))
 
 
-def test_many_boards_of_few_bytes_are_refused_before_they_cost_memory() -> None:
+def test_many_boards_in_few_bytes_are_refused_before_allocation() -> None:
     """Boards that are played take next to nothing in a file, and two bytes a tile in memory."""
     (batch,) = games_of("two players", 1)
     data = form.decode(form.encode(batch))
@@ -274,8 +274,8 @@ def test_many_boards_of_few_bytes_are_refused_before_they_cost_memory() -> None:
 
 
 @pytest.mark.parametrize("kind", ["two players", "padded torus", "eight players", "wide armies", "memory"])
-def test_numbers_that_are_made_up_do_no_harm(kind: str) -> None:
-    """Whoever makes a file up can make its checksum, too: what is read is refused, or a batch that can be used."""
+def test_forged_numbers_do_no_harm(kind: str) -> None:
+    """A forged file can have a valid checksum: it is refused, or gives a usable batch."""
     batch = record_game(3, 40, **GAMES[kind])
     text, rng, happened = decompressed(form.encode(batch)), np.random.default_rng(1), Counter[bool]()
     start = 4 + int.from_bytes(text[:4], "little")

@@ -1,4 +1,4 @@
-"""Folders and exports, read with the libraries that users have: Polars, DuckDB, pandas, pyarrow, datasets and Minari."""
+"""Tests folders and exports with Polars, DuckDB, pandas, pyarrow, datasets and Minari."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ READERS = [with_polars, with_polars_at_once, with_pandas, with_pyarrow, with_duc
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_folder_is_one_table_for_others(read: Callable[[Path], tuple[int, float]], tmp_path: Path) -> None:
+def test_folder_is_one_table_for_other_readers(read: Callable[[Path], tuple[int, float]], tmp_path: Path) -> None:
     folder = recorded(tmp_path / "set")
     assert verify_dataset(folder).unindexed == []
     expected = sum(float(batch.reward.sum()) for batch in open_dataset(folder))
@@ -107,19 +107,17 @@ def test_a_folder_is_one_table_for_others(read: Callable[[Path], tuple[int, floa
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_folder_is_one_table_while_it_is_written(read: Callable[[Path], tuple[int, float]], tmp_path: Path) -> None:
+def test_folder_is_one_table_while_written(read: Callable[[Path], tuple[int, float]], tmp_path: Path) -> None:
     with ExperienceRecorder(make_vec(2, **ENGLISH), DatasetWriter(tmp_path / "set", format="parquet", max_file_bytes=1)) as env:
         env.reset(seed=1)
-        env.play(10, ("random", "random"))  # files, of which no index tells yet
+        env.play(10, ("random", "random"))  # files that no index lists yet
         env.flush()
         env.play(5, ("random", "random"))
         assert read(tmp_path / "set")[0] == sum(len(batch) for batch in open_dataset(tmp_path / "set")) > 0
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_folder_of_an_earlier_version_is_a_table_once_it_was_repaired(
-    read: Callable[[Path], tuple[int, float]], tmp_path: Path
-) -> None:
+def test_folder_of_earlier_version_is_a_table_after_repair(read: Callable[[Path], tuple[int, float]], tmp_path: Path) -> None:
     folder = as_before(recorded(tmp_path / "set"))
     assert repair_dataset(folder).ok
     assert list(folder.rglob("_index.json")) == []
@@ -145,7 +143,7 @@ def as_before(folder: Path) -> Path:
     return folder
 
 
-def test_a_folder_of_an_earlier_version_is_read_and_checked(tmp_path: Path) -> None:
+def test_folder_of_earlier_version_is_read_and_verified(tmp_path: Path) -> None:
     folder = as_before(recorded(tmp_path / "set"))
     dataset = open_dataset(folder)
     assert dataset.experiences == PLAYED
@@ -168,7 +166,7 @@ def batch_at(folder: Path, place: int) -> ExperienceBatch:
 
 
 @pytest.mark.parametrize("form", ["parquet", "npz"])
-def test_a_folder_of_an_earlier_version_is_appended_to(form: str, tmp_path: Path) -> None:
+def test_folder_of_earlier_version_is_appended_to(form: str, tmp_path: Path) -> None:
     folder = as_before(recorded(tmp_path / "set"))
     batches = list(open_dataset(folder))
     with DatasetWriter(folder, form) as writer:
@@ -183,7 +181,7 @@ def test_a_folder_of_an_earlier_version_is_appended_to(form: str, tmp_path: Path
         assert len(list(folder.rglob("_index.json"))) == (form == "npz")
 
 
-def test_old_files_and_their_entries_go_in_both_layouts(tmp_path: Path) -> None:
+def test_old_files_and_their_entries_are_removed_in_both_layouts(tmp_path: Path) -> None:
     for folder in (recorded(tmp_path / "new"), as_before(recorded(tmp_path / "old"))):
         batches = list(open_dataset(folder))
         with DatasetWriter(folder, "parquet", keep_bytes=1, archive=tmp_path / f"{folder.name} archive") as writer:
@@ -195,7 +193,7 @@ def test_old_files_and_their_entries_go_in_both_layouts(tmp_path: Path) -> None:
         assert verify_dataset(tmp_path / f"{folder.name} archive").unindexed == []
 
 
-def test_an_index_in_a_parquet_file_that_is_damaged_is_told_and_made_anew(tmp_path: Path) -> None:
+def test_damaged_index_in_parquet_file_is_reported_and_rebuilt(tmp_path: Path) -> None:
     folder = recorded(tmp_path / "set")
     [path] = folder.rglob(".index.parquet")
     whole = path.read_bytes()
@@ -235,9 +233,7 @@ def shown_otherwise(place: Path) -> Path:
 
 @pytest.mark.parametrize("record", [recorded, shown_otherwise])
 @pytest.mark.parametrize("form", ["torch", "numpy"])
-def test_every_row_and_column_goes_through_the_formats_of_datasets(
-    form: str, record: Callable[[Path], Path], tmp_path: Path
-) -> None:
+def test_every_row_and_column_survives_all_dataset_formats(form: str, record: Callable[[Path], Path], tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     pytest.importorskip("torch")
     dataset = open_dataset(record(tmp_path / "set"))
@@ -270,7 +266,7 @@ def exported(batches: Any, **options: Any) -> Any:
 
 
 def check_environment(dataset: Any, **options: Any) -> Any:
-    """Return the environment of a dataset, after a look at whether it is one of the same kind that can be played."""
+    """Return the environment of a dataset after checks that it is of the same kind and can be played."""
     env = dataset.recover_environment(**options)
     assert env.spec.id == "generals_env/Generals-v0"
     assert env.observation_space == dataset.observation_space
@@ -281,7 +277,7 @@ def check_environment(dataset: Any, **options: Any) -> Any:
     return env.unwrapped
 
 
-def test_an_exported_dataset_recovers_its_environment(tmp_path: Path) -> None:
+def test_exported_dataset_recovers_its_environment(tmp_path: Path) -> None:
     options = {"rules": "v15", "observation": "full", "fog": False, "mountain_density": 0.1, "modifiers": ("torus",)}
     env = check_environment(exported(open_dataset(recorded(tmp_path / "set", **options))))
     assert (env.config.players, env.config.shape, env.config.max_turns) == (2, (6, 7), 20)
@@ -289,7 +285,7 @@ def test_an_exported_dataset_recovers_its_environment(tmp_path: Path) -> None:
     assert env.games.opponent == "random"
 
 
-def test_an_exported_dataset_keeps_teams_maps_and_ranges(tmp_path: Path) -> None:
+def test_exported_dataset_keeps_teams_maps_and_ranges(tmp_path: Path) -> None:
     recordings = {
         "teams": {"players": 3, "teams": (0, 1, 1), "height": (5, 6), "width": 8},
         "map": {"map": "\n".join(["A . . . .", ". . . # .", ". . . . .", ". . . . B"]), "height": 4, "width": 5},
@@ -300,7 +296,7 @@ def test_an_exported_dataset_keeps_teams_maps_and_ranges(tmp_path: Path) -> None
         assert {key: getattr(env.config, key) for key in options} == options
 
 
-def test_an_exported_dataset_recovers_seat_opponent_reward_and_wrappers(tmp_path: Path) -> None:
+def test_exported_dataset_recovers_seat_opponent_reward_and_wrappers(tmp_path: Path) -> None:
     reward = RewardConfig(territory_gained=0.5)
     games = GeneralsSingleVector(2, "random", player=1, reward=reward, **ENGLISH)
     env = PotentialShaping(FrameStack(FogMemory(games), 3), 0.9, army=0.25)
@@ -320,7 +316,7 @@ def test_an_exported_dataset_recovers_seat_opponent_reward_and_wrappers(tmp_path
     assert recovered.config.reward == reward
 
 
-def test_recordings_that_differ_recover_what_they_have_in_common(tmp_path: Path) -> None:
+def test_different_recordings_recover_their_common_options(tmp_path: Path) -> None:
     one = open_dataset(recorded(tmp_path / "one", max_turns=9, rules="v10"))
     other = open_dataset(recorded(tmp_path / "other", max_turns=8, rules="v10", height=5))
     env = check_environment(exported([*one, *other], shape=(8, 7)))
@@ -328,7 +324,7 @@ def test_recordings_that_differ_recover_what_they_have_in_common(tmp_path: Path)
     assert (env.config.height, env.config.width) == ((5, 8), 7)
 
 
-def test_games_of_people_recover_an_environment_of_their_size(tmp_path: Path) -> None:
+def test_human_games_recover_an_environment_of_their_size(tmp_path: Path) -> None:
     record_replays([DATA / "B5--zeFUe.json.gz"], tmp_path / "people")
     dataset = exported(open_dataset(tmp_path / "people"))
     env = check_environment(dataset)
@@ -336,6 +332,6 @@ def test_games_of_people_recover_an_environment_of_their_size(tmp_path: Path) ->
     assert env.config.shape == (23, 23)
 
 
-def test_there_is_no_environment_where_others_wrappers_changed_observations(tmp_path: Path) -> None:
+def test_observations_of_foreign_wrappers_recover_no_environment(tmp_path: Path) -> None:
     dataset = exported(open_dataset(shown_otherwise(tmp_path / "set")))
     assert dataset.env_spec is None

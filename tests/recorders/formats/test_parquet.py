@@ -1,4 +1,4 @@
-"""Parquet files as other tools see them: rows to be asked, boards in plain arrays, and nothing that a header can make up."""
+"""Tests Parquet files: filters on rows, boards as arrays, checksums, and errors for forged headers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def opened(batch: ExperienceBatch) -> Any:
 
 
 @pytest.mark.usefixtures("small_groups")
-def test_rows_are_asked_for_by_turn_reward_and_game(pack: Path | None, tmp_path: Path) -> None:
+def test_rows_are_filtered_by_turn_reward_and_game(pack: Path | None, tmp_path: Path) -> None:
     batch = whole_of(pack)
     name = batch.game_ids[2]
     path = tmp_path / "a.parquet"
@@ -65,7 +65,7 @@ def test_rows_are_asked_for_by_turn_reward_and_game(pack: Path | None, tmp_path:
 
 
 @pytest.mark.usefixtures("small_groups")
-def test_groups_tell_what_is_in_them() -> None:
+def test_row_groups_have_statistics_of_their_contents() -> None:
     batch = ExperienceBatch.concat(games_of("two players"))
     metadata = opened(batch).metadata
     assert metadata.num_row_groups == -(-len(batch) // 50)
@@ -85,8 +85,8 @@ def test_groups_tell_what_is_in_them() -> None:
 
 
 @pytest.mark.usefixtures("small_groups")
-def test_boards_of_a_group_are_an_array() -> None:
-    """What the docstring of the module promises to those who read it without this package."""
+def test_boards_of_row_group_are_an_array() -> None:
+    """Check the schema that the docstring of the module promises to other readers."""
     batch = ExperienceBatch.concat(games_of("padded torus"))
     owner, army = planes_of(batch.boards)
     file, seen = opened(batch), 0
@@ -109,7 +109,7 @@ def test_boards_of_a_group_are_an_array() -> None:
     assert seen == len(batch)
 
 
-def test_boards_that_only_frames_need_hang_on_the_first_row() -> None:
+def test_boards_stored_only_for_frames_belong_to_first_row() -> None:
     (batch,) = games_of("frames", 1)
     last = batch.slice(len(batch) - 1, len(batch))
     (row,) = opened(last).read().to_pylist()
@@ -117,7 +117,7 @@ def test_boards_that_only_frames_need_hang_on_the_first_row() -> None:
     assert same(form.decode(form.encode(last)).states(), last.states())
 
 
-def test_columns_are_those_of_the_schema() -> None:
+def test_columns_equal_those_of_schema() -> None:
     """Files that others have to read: a change of names or types needs a new schema."""
     columns = {field.name: str(field.type).replace(" not null", "") for field in opened(simple()).schema_arrow}
     players = "list<element: struct<general: int32, surrendered: int32, team: int8, alive: bool>>"
@@ -151,7 +151,7 @@ def test_columns_are_those_of_the_schema() -> None:
 
 @pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("kind", ["two players", "eight players", "wide armies", "frames", "memory", "one seat"])
-def test_games_of_several_groups_come_back(kind: str) -> None:
+def test_games_of_several_row_groups_are_read_back(kind: str) -> None:
     batch = ExperienceBatch.concat(games_of(kind, 3))
     assert opened(batch).num_row_groups > 3
     result = form.decode(form.encode(batch))
@@ -161,7 +161,7 @@ def test_games_of_several_groups_come_back(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("small_groups")
-def test_observations_of_several_groups_come_back() -> None:
+def test_observations_of_several_row_groups_are_read_back() -> None:
     batch = ExperienceBatch.concat([simple()] * 3)
     result = form.decode(form.encode(batch))
     assert opened(batch).num_row_groups == 3
@@ -175,7 +175,7 @@ def test_duels_take_few_bytes(pack: Path | None) -> None:
     assert len(form.encode(batch)) < 18 * len(batch)
 
 
-# --- What is refused --------------------------------------------------------------------------------------------------
+# --- Refused input ----------------------------------------------------------------------------------------------------
 
 HUGE = 10**11
 CHANGES: list[Callable[[dict[str, Any]], Any]] = [
@@ -190,7 +190,7 @@ CHANGES: list[Callable[[dict[str, Any]], Any]] = [
 ]
 
 
-def test_headers_that_are_made_up_are_refused_before_they_cost_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forged_headers_are_refused_before_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
     written, batch = form.header_bytes, simple()
 
     def changed(change: Callable[[dict[str, Any]], Any]) -> bytes:
@@ -214,7 +214,7 @@ def test_headers_that_are_made_up_are_refused_before_they_cost_memory(monkeypatc
         tracemalloc.stop()
 
 
-def test_what_lies_outside_the_pages_has_a_checksum() -> None:
+def test_bytes_outside_of_pages_have_a_checksum() -> None:
     """Pages have checksums of their own; names, the header and how columns go together have not."""
     data = form.encode(replace(simple(), metadata={"seed": "1000"}))
     assert data.count(b'"seed": "1000"') == 1
@@ -223,7 +223,7 @@ def test_what_lies_outside_the_pages_has_a_checksum() -> None:
             pytest.fail(f"gave {form.decode(data.replace(old, new)).metadata}")
 
 
-def test_indices_that_lead_nowhere_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_indices_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = form.groups
     for name, value in {"action": 161, "player_id": 3, "reward": np.nan, "steps": 0, "next_state_index": 99}.items():
 
@@ -242,7 +242,7 @@ def test_indices_that_lead_nowhere_are_refused(monkeypatch: pytest.MonkeyPatch) 
 # --- Threads ----------------------------------------------------------------------------------------------------------
 
 
-def test_no_thread_of_pyarrow_lets_go_of_what_is_pythons() -> None:
+def test_pyarrow_threads_release_no_python_objects() -> None:
     """One that does while the process ends is ended in the midst of it, which aborts the process."""
     data, threads = form.encode(simple()), []
 

@@ -1,4 +1,4 @@
-"""TFRecord files: they come back as they were, others read the same of them, and what is damaged or made up is refused."""
+"""Tests TFRecord files: exact round trips, agreement with other readers, and errors for damaged and forged files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def many() -> ExperienceBatch:
 
 
 def read(tmp_path: Path, data: bytes, compression: str | None = None) -> list[dict[str, Any]]:
-    """Return what a reader that is not ours finds in a file."""
+    """Return the features that a foreign reader finds in a file."""
     path = tmp_path / "records"
     path.write_bytes(data)
     return list(tfrecord_loader(str(path), None, compression_type=compression))
@@ -71,12 +71,12 @@ def split(data: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("data", "expected"), VECTORS.items())
-def test_checksums_are_those_of_rfc_3720_under_the_mask_of_tfrecord(data: bytes, expected: int) -> None:
+def test_checksums_follow_rfc_3720_and_mask_of_tfrecord(data: bytes, expected: int) -> None:
     rotated = (masked(data) - 0xA282EAD8) % 2**32
     assert (rotated << 15 | rotated >> 17) % 2**32 == expected
 
 
-def test_records_are_framed_as_tfrecord_frames_them() -> None:
+def test_records_are_framed_as_in_tfrecord() -> None:
     record = framed(b"any data")
     assert record[:8] == (8).to_bytes(8, "little")
     assert record[8:12] == masked(record[:8]).to_bytes(4, "little")
@@ -84,11 +84,11 @@ def test_records_are_framed_as_tfrecord_frames_them() -> None:
     assert record[20:] == masked(b"any data").to_bytes(4, "little")
 
 
-# --- There and back ---------------------------------------------------------------------------------------------------
+# --- Encoding and decoding --------------------------------------------------------------------------------------------
 
 
 @both
-def test_batches_come_back_as_they_were(module: ModuleType) -> None:
+def test_batches_are_read_back(module: ModuleType) -> None:
     happened: Counter[str] = Counter()
     for seed in range(60):
         batch = odd_batch(np.random.default_rng(seed))
@@ -110,7 +110,7 @@ def test_batches_come_back_as_they_were(module: ModuleType) -> None:
 
 
 @both
-def test_the_boards_of_a_game_are_shared_again(module: ModuleType) -> None:
+def test_boards_of_game_are_shared_after_reading(module: ModuleType) -> None:
     batch = many()
     result = module.decode(module.encode(batch))
     assert len(result.boards.tiles) == len(batch.boards.tiles)
@@ -119,7 +119,7 @@ def test_the_boards_of_a_game_are_shared_again(module: ModuleType) -> None:
 
 
 @both
-def test_every_place_in_the_offsets_can_be_read_on_its_own(module: ModuleType) -> None:
+def test_every_offset_can_be_read_alone(module: ModuleType) -> None:
     batch = many()
     data = module.encode(batch)
     places = module.offsets(data)
@@ -131,7 +131,7 @@ def test_every_place_in_the_offsets_can_be_read_on_its_own(module: ModuleType) -
         assert facts(module.decode(data[start:])) == facts(batch.slice(low, len(batch)))
 
 
-def test_every_record_stands_on_its_own_with_the_frames_before_it() -> None:
+def test_every_record_can_be_read_alone_with_its_earlier_frames() -> None:
     for kind in ("frames", "memory", "wide armies"):
         batch = games_of(kind)[0]
         parts = split(tfrecord.encode(batch))
@@ -152,14 +152,14 @@ def test_records_of_several_files_can_be_shuffled_together() -> None:
     assert facts(twice) == facts(together.select([5, 6, 5]))
 
 
-def test_games_that_differ_in_their_names_alone_keep_them() -> None:
+def test_games_with_different_names_only_keep_them() -> None:
     game = games_of("two players")[0]
     other = replace(game, game_ids=("another",))
     result = tfrecord.decode(tfrecord.encode(game) + tfrecord.encode(other))
     assert facts(result) == facts(game) + facts(other)
 
 
-def test_a_file_of_nothing_between_others_changes_nothing() -> None:
+def test_empty_file_between_others_changes_nothing() -> None:
     game = games_of("two players")[0]
     nothing = tfrecord.encode(game.slice(0, 0))
     assert facts(tfrecord.decode(nothing + tfrecord.encode(game) + nothing)) == facts(game)
@@ -170,7 +170,7 @@ def test_a_file_of_nothing_between_others_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_a_reader_that_is_not_ours_finds_what_the_batch_holds(tmp_path: Path, compression: str | None) -> None:
+def test_foreign_reader_finds_values_of_batch(tmp_path: Path, compression: str | None) -> None:
     module = tfrecord if compression is None else tfrecord_gz
     batches = [many().slice(0, 300), games_of("memory")[0], games_of("frames")[0]]
     batches += [batch for seed in range(20) if len(batch := odd_batch(np.random.default_rng(seed)))]
@@ -189,7 +189,7 @@ def test_a_reader_that_is_not_ours_finds_what_the_batch_holds(tmp_path: Path, co
             assert same(np.stack([np.frombuffer(record[name], np.int8) for record in found]), masks)
 
 
-def test_gunzip_gives_the_plain_file_and_any_gzip_of_it_is_read() -> None:
+def test_gunzip_gives_plain_file_and_any_gzip_of_it_is_read() -> None:
     batch = many()
     plain, packed = tfrecord.encode(batch), tfrecord_gz.encode(batch)
     assert gzip.decompress(packed) == plain
@@ -201,16 +201,16 @@ def test_gunzip_gives_the_plain_file_and_any_gzip_of_it_is_read() -> None:
         tfrecord_gz.offsets(foreign)
 
 
-def test_both_are_formats_by_name() -> None:
+def test_both_formats_are_found_by_name() -> None:
     assert format_of("tfrecord") is tfrecord
     assert format_of("tfrecord.gz") is tfrecord_gz
     assert (tfrecord.SUFFIX, tfrecord_gz.SUFFIX) == (".tfrecord", ".tfrecord.gz")
 
 
-# --- What is damaged --------------------------------------------------------------------------------------------------
+# --- Damage -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_flipped_bit_is_found_in_its_record() -> None:
+def test_flipped_bit_is_found_in_its_record() -> None:
     data = tfrecord.encode(simple())
     starts = np.cumsum([0, *map(len, split(data))])
     rng = np.random.default_rng(1)
@@ -223,7 +223,7 @@ def test_a_flipped_bit_is_found_in_its_record() -> None:
             tfrecord.decode(bytes(damaged))
 
 
-def test_a_torn_record_is_refused_with_its_place() -> None:
+def test_torn_record_is_refused_with_its_offset() -> None:
     data = tfrecord.encode(simple())
     parts = split(data)
     starts = np.cumsum([0, *map(len, parts)])
@@ -233,7 +233,7 @@ def test_a_torn_record_is_refused_with_its_place() -> None:
                 StorageError, match=rf"^data: expected the whole of record 39 at byte {starts[39]}, got the end"
             ):
                 call(data[: starts[39] + cut])
-    assert len(tfrecord.decode(data[: starts[39]])) == 39  # nothing tells that there was more
+    assert len(tfrecord.decode(data[: starts[39]])) == 39  # no byte shows that there was more
     for call in (tfrecord.decode, tfrecord.offsets):
         with pytest.raises(StorageError, match=rf"^data: expected the whole of record 40 at byte {len(data)}, got"):
             call(data + b"more")
@@ -246,14 +246,14 @@ def test_a_torn_record_is_refused_with_its_place() -> None:
 
 
 @both
-def test_a_file_without_a_record_is_refused(module: ModuleType) -> None:
+def test_file_without_records_is_refused(module: ModuleType) -> None:
     with pytest.raises(StorageError, match=r"^data: expected records that fit together, got 0"):
         module.decode(b"")
     assert module.offsets(b"") == []
 
 
 def outcome(data: bytes) -> ExperienceBatch | StorageError:
-    """Return what there is in a file under gzip, or why there is nothing."""
+    """Return the decompressed contents of a file, or why there are none."""
     try:
         return tfrecord_gz.decode(data)
     except StorageError as error:
@@ -275,10 +275,10 @@ def test_damaged_gzip_is_refused() -> None:
         if isinstance(result, StorageError):
             assert re.match(r"data: expected (the whole of record \d+ at byte \d+|records that fit together), got", str(result))
             refused += 1
-        else:  # a bit of the head that gunzip does not look at
+        else:  # a bit of the header that gunzip ignores
             assert same(contents(result), expected)
     assert refused > 190
-    for size in (0, 31):  # what would lead nowhere
+    for size in (0, 31):  # indices out of range
         with pytest.raises(StorageError, match=r"^data: expected the whole of a member with record 0 at byte 0, got another"):
             tfrecord_gz.offsets(data[:16] + size.to_bytes(4, "little") + data[20:])
     for cut in (1, len(data) // 2, len(data) - 1):
@@ -288,11 +288,11 @@ def test_damaged_gzip_is_refused() -> None:
         tfrecord_gz.offsets(data + b"more")
 
 
-# --- What is made up --------------------------------------------------------------------------------------------------
+# --- Forged records ---------------------------------------------------------------------------------------------------
 
 
 def edited(record: bytes, change: Callable[[Any], Any]) -> bytes:
-    """Return a record whose features were changed, correct in everything else."""
+    """Return a record with changed features, correct in everything else."""
     example = Example.FromString(record[12:-4])
     change(example.features.feature)
     return framed(example.SerializeToString())
@@ -341,7 +341,7 @@ CHANGES: list[Callable[[Any], Any]] = [
 ]
 
 
-def test_features_that_are_made_up_are_refused() -> None:
+def test_forged_features_are_refused() -> None:
     record = split(tfrecord.encode(simple()))[5]
     assert len(tfrecord.decode(edited(record, lambda feature: None))) == 1
     for number, change in enumerate(CHANGES):
@@ -356,7 +356,7 @@ def test_features_that_are_made_up_are_refused() -> None:
             tfrecord.decode(edited(record, lambda feature, names=names: feature["games"].bytes_list.value.append(names)))
 
 
-def test_records_of_different_games_do_not_mix() -> None:
+def test_records_of_different_games_are_not_mixed() -> None:
     for other in ("smaller", "teams", "memory"):
         data = tfrecord.encode(games_of("two players")[0].slice(0, 3)) + tfrecord.encode(games_of(other)[0].slice(0, 3))
         if other == "smaller":
@@ -366,7 +366,7 @@ def test_records_of_different_games_do_not_mix() -> None:
                 tfrecord.decode(data)
 
 
-def test_too_much_is_refused_before_it_costs_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excessive_sizes_are_refused_before_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
     data = tfrecord.encode(simple())
     monkeypatch.setattr(tfrecord, "MAX_BYTES", 4 * len(split(data)[0]))
     with pytest.raises(
@@ -375,7 +375,7 @@ def test_too_much_is_refused_before_it_costs_memory(monkeypatch: pytest.MonkeyPa
         tfrecord.decode(data)
 
 
-def test_what_has_no_place_in_a_record_is_refused() -> None:
+def test_values_that_do_not_fit_a_record_are_refused() -> None:
     batch = simple()
     with pytest.raises(ConfigError, match=r"^metadata: expected what JSON takes, got"):
         tfrecord.encode(replace(batch, metadata={"any": {1, 2}}))
@@ -385,12 +385,12 @@ def test_what_has_no_place_in_a_record_is_refused() -> None:
         tfrecord.encode(replace(batch, dense=words))
 
 
-def test_pieces_have_the_names_that_are_read() -> None:
+def test_written_pieces_have_the_names_that_are_read() -> None:
     batch = standalone_records.closed(simple())
     assert sorted(standalone_records.fields_of(batch)) == sorted(standalone_records.FIELDS)
 
 
-def test_a_record_holds_no_piece_twice() -> None:
+def test_record_holds_no_piece_twice() -> None:
     game = games_of("two players")[0]
     record = Example.FromString(split(tfrecord.encode(game))[20][12:-4]).features.feature
     board = 4 + game.boards.tiles[:1].nbytes + game.boards.entries.itemsize
@@ -399,7 +399,7 @@ def test_a_record_holds_no_piece_twice() -> None:
     assert len(record["grounds"].bytes_list.value[0]) == ground
 
 
-def test_features_lie_in_an_order_of_their_own() -> None:
+def test_features_have_a_fixed_order() -> None:
     """Else the same batch would give other bytes in another process."""
     for record in split(tfrecord.encode(simple())):
         assert record[12:-4] == Example.FromString(record[12:-4]).SerializeToString(deterministic=True)

@@ -1,4 +1,4 @@
-"""The durable log: numbers without gaps, readers that go on under everything, retention that takes nothing too early."""
+"""Tests ExperienceLog: numbers without gaps, readers that follow it, locks and retention."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from generals_env.recorders.log.chunk_rows import MAX_EXPERIENCES
 
 
 @pytest.mark.parametrize("durability", ["commit", "normal"])
-def test_batches_come_back_in_order_and_numbered_by_the_log(tmp_path: Path, durability: str) -> None:
+def test_batches_are_read_back_in_order_with_numbers_of_the_log(tmp_path: Path, durability: str) -> None:
     written: list[ExperienceBatch] = []
     count = 0
     for opening in range(3):
@@ -69,7 +69,7 @@ def test_large_batches_become_several_chunks_in_one_transaction(tmp_path: Path, 
     assert numbers(found) == list(range(len(large)))
 
 
-def test_a_slice_takes_only_its_own_boards_along(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_slice_stores_only_its_own_boards(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     large = ExperienceBatch.concat(parts)
     with opened(tmp_path) as log:
         log.write(large.slice(5, 8))
@@ -78,7 +78,7 @@ def test_a_slice_takes_only_its_own_boards_along(tmp_path: Path, parts: list[Exp
     assert same(contents(found), contents(numbered(large.select(np.arange(5, 8)), 0)))
 
 
-def test_filters_give_what_picking_by_hand_gives(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_filters_equal_selection_by_hand(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     rng = np.random.default_rng(1)
     with opened(tmp_path, segment_bytes=4000) as log:
         last = fill(log, parts, len(parts))
@@ -86,7 +86,7 @@ def test_filters_give_what_picking_by_hand_gives(tmp_path: Path, parts: list[Exp
         assert len(everything) == last + 1
         for _ in range(40):
             after = int(rng.integers(-1, last + 2))
-            names = None if rng.random() < 0.4 else {"game 1", "nobody"}
+            names = None if rng.random() < 0.4 else {"game 1", "unknown"}
             players = None if rng.random() < 0.4 else [int(rng.integers(2))]
             turn = None if rng.random() < 0.4 else int(rng.integers(70))
             wanted = everything.sequence > after
@@ -102,19 +102,19 @@ def test_filters_give_what_picking_by_hand_gives(tmp_path: Path, parts: list[Exp
                 assert same(contents(ExperienceBatch.concat(found)), contents(everything.select(wanted)))
 
 
-def test_chunks_that_cannot_match_are_not_handed_out(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_chunks_that_cannot_match_are_not_returned(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     with opened(tmp_path) as log:
         last = fill(log, parts, len(parts))
         with log.reader(game_ids=["game 2"]) as reader:
             first = reader.chunk()
             assert first is not None
             assert first.first >= last // 3
-        with log.reader(game_ids=["nobody"]) as reader:
+        with log.reader(game_ids=["unknown"]) as reader:
             assert reader.chunk() is None
             assert reader.position == last
 
 
-def test_batches_that_nobody_could_read_again_are_refused(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_batches_that_could_not_be_read_back_are_refused(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     batch = parts[0]
     astray = batch.rows.copy()
     astray["state_index"] = 10_000
@@ -127,7 +127,7 @@ def test_batches_that_nobody_could_read_again_are_refused(tmp_path: Path, parts:
         assert numbers(log.read()) == list(range(PART))
 
 
-def test_threads_that_write_at_the_same_time_lose_nothing(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_concurrent_writers_lose_nothing(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     answers: list[list[int]] = [[] for _ in range(4)]
     with opened(tmp_path, durability="commit", segment_bytes=30_000) as log:
 
@@ -147,7 +147,7 @@ def test_threads_that_write_at_the_same_time_lose_nothing(tmp_path: Path, parts:
             assert same(contents(found[number]), contents(numbered(part, number - PART + 1)))
 
 
-def test_what_makes_no_sense_is_refused(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_bad_arguments_are_refused(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     wrong: list[dict[str, Any]] = [
         {"durability": "maybe"},
         {"mode": "w"},
@@ -187,7 +187,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, parts: list[ExperienceBa
 # --- Several at once --------------------------------------------------------------------------------------------------
 
 
-def test_a_second_writer_is_refused_and_the_next_is_not(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_second_writer_is_refused_until_the_first_closes(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     with opened(tmp_path) as log:
         fill(log, parts, 3)
         with pytest.raises(StorageError, match=r"^log: expected .* to have no other writer"):
@@ -235,7 +235,7 @@ with ExperienceLog(folder, "normal", segment_bytes=9000, min_free_bytes=0) as lo
 """
 
 
-def test_readers_follow_a_writer_in_another_process_and_stop_when_told(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_readers_follow_writer_in_another_process_until_stopped(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     import pickle
 
     (tmp_path / "parts").write_bytes(pickle.dumps(parts))
@@ -256,7 +256,7 @@ def test_readers_follow_a_writer_in_another_process_and_stop_when_told(tmp_path:
         assert same(contents(batch), contents(numbered(parts[k % len(parts)], k * PART)))
 
 
-def test_a_reader_of_the_same_log_wakes_with_the_commit(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_reader_of_same_log_wakes_with_commit(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     with opened(tmp_path) as log, log.reader() as reader:
         assert reader.poll(0.01) is None
         threading.Timer(0.1, log.write, (parts[0],)).start()
@@ -268,7 +268,7 @@ def test_a_reader_of_the_same_log_wakes_with_the_commit(tmp_path: Path, parts: l
         assert numbers(log.read(follow=True, stop=stop)) == list(range(PART))
 
 
-def test_a_stalled_reader_holds_nothing_up(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_stalled_reader_blocks_no_other(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     large = ExperienceBatch.concat(parts)
     with opened(tmp_path, segment_bytes=3_000_000, max_bytes=7_000_000) as log:
         log.write(large)
@@ -284,23 +284,23 @@ def test_a_stalled_reader_holds_nothing_up(tmp_path: Path, parts: list[Experienc
             logs = [path.stat().st_size for path in tmp_path.glob("*-wal")]
             largest = max([largest, *logs])
             assert written < 5000
-        assert largest < 6_000_000  # SQLite begins anew after 4 MB
+        assert largest < 6_000_000  # SQLite restarts its WAL after 4 MB
         assert len(list(tmp_path.glob("*-wal"))) <= 1
         oldest, last = log.first, log.last
         for reader in stalled[:2]:
             found = []
             while (batch := reader.poll()) is not None:
                 found += numbers([batch])
-            # The rest of the segment that is gone is still to be read where it was open; what lay between is told.
+            # An open reader still reads the rest of the removed segment; the gap after it is reported.
             assert found == [*range(len(large), len(large) + len(found) - (last - oldest + 1)), *range(oldest, last + 1)]
             assert reader.missed == last + 1 - len(large) - len(found)
             assert reader.damaged == 0
 
 
-# --- What is kept -----------------------------------------------------------------------------------------------------
+# --- Retention --------------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_segments_go_and_readers_are_told_how_many_they_missed(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_oldest_segments_are_removed_and_readers_get_count_of_missed(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     with opened(tmp_path, segment_bytes=4000, max_bytes=60_000) as log:
         last = fill(log, parts, 100)
         first = log.first
@@ -314,11 +314,11 @@ def test_the_oldest_segments_go_and_readers_are_told_how_many_they_missed(tmp_pa
             assert reader.missed == first
         assert log.verify().ok
     with opened(tmp_path, max_bytes=1) as log:
-        assert len(segments(tmp_path)) == 1  # which tells what number comes next
+        assert len(segments(tmp_path)) == 1  # which holds the next number
         assert log.write(parts[0]) == last + PART
 
 
-def test_age_counts_by_the_clock_that_was_given(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_age_is_measured_by_given_clock(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     now = [1000.0]
     with opened(tmp_path, segment_bytes=1, max_age=60, clock=lambda: now[0]) as log:
         fill(log, parts, 3)
@@ -331,7 +331,7 @@ def test_age_counts_by_the_clock_that_was_given(tmp_path: Path, parts: list[Expe
         assert numbers(log.read()) == list(range(3 * PART, 5 * PART))
 
 
-def test_what_a_consumer_has_yet_to_read_stays(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_unread_experiences_of_consumer_are_kept(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     options: dict[str, Any] = {"segment_bytes": 1, "max_bytes": 20_000}
     with opened(tmp_path, **options) as log:
         log.write(parts[0])
@@ -356,7 +356,7 @@ def test_what_a_consumer_has_yet_to_read_stays(tmp_path: Path, parts: list[Exper
         assert log.first > 8 * PART + 1
 
 
-def test_any_string_is_a_name_and_no_two_are_one(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_any_string_is_a_distinct_consumer_name(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     names = ["a", "A", "a.json", "../a", "", ".", "..", "a/b", "a\\b", "a_b", "nul\0", "ä" * 300, "\udc80", "con", "a ", "a:b"]
     with opened(tmp_path) as log:
         fill(log, parts, 2)
@@ -373,7 +373,7 @@ def test_any_string_is_a_name_and_no_two_are_one(tmp_path: Path, parts: list[Exp
 # --- Disks ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_others_need_of_the_disk_is_left_to_them(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+def test_reserved_disk_space_is_left_free(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     with opened(tmp_path, min_free_bytes=2**60) as log:
         with pytest.raises(StorageError, match=r"^min_free_bytes: expected 1152921504606846976 free at .*, got \d+"):
             log.write(parts[0])
@@ -399,7 +399,7 @@ server:/x on /Volumes/nfs (nfs)
 """
 
 
-def test_networks_are_told_from_disks() -> None:
+def test_network_filesystems_are_distinguished_from_disks() -> None:
     mounts = linux_mounts(LINUX)
     places = {"/home/a": "nfs4", "/home": "nfs4", "/home/my disk/a": None, "/homes": None, "/": None, "/mnt/far/a": None}
     places |= {"/mnt/windows": "9p", "/proc/1": None}
@@ -414,7 +414,7 @@ def test_networks_are_told_from_disks() -> None:
     ]
 
 
-def test_this_folder_is_on_a_disk(tmp_path: Path) -> None:
+def test_temporary_folder_is_on_a_disk(tmp_path: Path) -> None:
     assert network_kind(tmp_path) is None
 
 
@@ -436,8 +436,8 @@ print(sum(map(len, log.read())), log.last, log.verify().ok)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes somebody else")
-def test_folders_that_cannot_be_written_can_be_read(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_unwritable_folders_can_be_read(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     folder = tmp_path / "log"
     let_others_through(folder)
     command = [sys.executable, "-c", READ_ONLY, str(folder)]

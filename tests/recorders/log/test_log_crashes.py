@@ -1,4 +1,4 @@
-"""The log survives what kills its writer, and a full or forbidden disk: what was acknowledged is there, once and in order."""
+"""Tests ExperienceLog after kills, on full disks and in read-only folders: acknowledged batches stay, once and in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from generals_env.recorders.experience import ExperienceBatch
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork and no kill -9")
 
-ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes somebody else")
+ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
 
 #: Kills its children while they write; they print the last number of every batch that was acknowledged.
 KILLED = """
@@ -57,7 +57,7 @@ for attempt in range(rounds):
 
 @POSIX
 @pytest.mark.parametrize("durability", ["commit", "normal"])
-def test_what_was_acknowledged_survives_kill_9(durability: str, parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_kill_9(durability: str, parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (tmp_path / "parts").write_bytes(pickle.dumps(parts))
     expected = [encode_batch(part) for part in parts]
     folder = tmp_path / "log"
@@ -71,7 +71,7 @@ def test_what_was_acknowledged_survives_kill_9(durability: str, parts: list[Expe
         with opened(folder, mode="r").reader() as reader:
             goes_on, chunk = True, None
             while goes_on or chunk is not None:
-                goes_on = listener.is_alive()  # before the look: what was written in between is seen the next time
+                goes_on = listener.is_alive()  # before the read: later writes are seen the next time
                 chunk = reader.chunk(0.1)
                 if chunk is not None:
                     followed.append(chunk.first)
@@ -85,7 +85,7 @@ def test_what_was_acknowledged_survives_kill_9(durability: str, parts: list[Expe
     assert followed == list(range(0, len(followed) * PART, PART))
     assert len(followed) * PART > acknowledged[-1]
     with opened(folder) as log:
-        # Killed after the write, before SQLite could tell other processes of it: nobody saw that chunk until now.
+        # Killed after the write, before SQLite could tell other processes of it: no reader saw that chunk until now.
         unseen = log.last + 1 - len(followed) * PART
         assert unseen in (0, PART)
         assert acknowledged[-1] <= log.last
@@ -108,7 +108,7 @@ with open(name, "rb") as file:
 log = ExperienceLog(folder, min_free_bytes=0)
 for k in range(5):
     log.write(parts[k])
-log.commit("somebody", 3)
+log.commit("consumer", 3)
 for limit in (0, 20_000, 60_000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     last, failed = log.last, 0
@@ -122,10 +122,10 @@ for limit in (0, 20_000, 60_000):
             break
     assert failed == 3, limit
     try:
-        log.commit("somebody", 4)
+        log.commit("consumer", 4)
     except StorageError:
         pass
-    assert log.position("somebody") in (3, 4)
+    assert log.position("consumer") in (3, 4)
     assert sum(map(len, log.read())) == last + 1
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert log.write(parts[0]) == last + len(parts[0])
@@ -136,9 +136,7 @@ print(log.last, log.verify().ok)
 
 
 @POSIX
-def test_a_full_disk_takes_nothing_by_halves_and_writing_goes_on_when_there_is_room(
-    parts: list[ExperienceBatch], tmp_path: Path
-) -> None:
+def test_full_disk_refuses_whole_batches_and_writing_continues_with_room(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (tmp_path / "parts").write_bytes(pickle.dumps(parts))
     command = [sys.executable, "-c", FULL, str(tmp_path / "log"), str(tmp_path / "parts")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -186,9 +184,7 @@ print(log.last, log.verify().ok)
 
 
 @ROOT
-def test_a_folder_that_may_no_longer_be_written_takes_nothing_until_it_may(
-    parts: list[ExperienceBatch], tmp_path: Path
-) -> None:
+def test_unwritable_folder_refuses_batches_until_it_is_writable(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (tmp_path / "parts").write_bytes(pickle.dumps(parts))
     folder = tmp_path / "log"
     folder.mkdir()
@@ -226,16 +222,14 @@ print(log.last, log.verify().ok)
 
 
 @POSIX
-def test_a_forked_process_cannot_write_to_the_log_of_its_parent(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_forked_process_cannot_write_to_log_of_parent(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (tmp_path / "parts").write_bytes(pickle.dumps(parts))
     command = [sys.executable, "-c", FORKED, str(tmp_path / "log"), str(tmp_path / "parts")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0, [str(2 * PART - 1), "True"]), done.stderr
 
 
-def test_a_signal_while_a_segment_is_made_leaves_a_segment_that_can_be_written(
-    parts: list[ExperienceBatch], tmp_path: Path
-) -> None:
+def test_signal_during_new_segment_leaves_a_writable_segment(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     """A deferred signal keeps the frame it came to, which once kept SQLite's connection and the new table in its WAL file."""
 
     def interrupt(frame: FrameType, event: str, argument: object) -> None:

@@ -1,4 +1,4 @@
-"""Damage to a log: every changed byte is told with its place, and what is intact is still read, and kept by a repair."""
+"""Tests damage to a log: every changed byte is reported with its place, and a repair keeps intact chunks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def whole(parts: list[ExperienceBatch], tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("whole") / "log"
     with opened(folder, segment_bytes=6_000) as log:
         fill(log, parts, COUNT)
-        log.commit("somebody", 100)
+        log.commit("consumer", 100)
     assert len(segments(folder)) > 2
     return folder
 
@@ -41,7 +41,7 @@ def flipped(path: Path, place: int) -> None:
 
 
 def check(folder: Path, parts: list[ExperienceBatch], least: int, end: int = COUNT * PART) -> list[int]:
-    """Check that what is read over damage is true and that all else below ``end`` is told as lost; return the numbers read."""
+    """Check that experiences read around damage are correct and others below ``end`` reported lost; return the numbers."""
     log = opened(folder, mode="r")
     with log.reader(on_damage="skip") as reader:
         found: list[int] = []
@@ -58,7 +58,7 @@ def check(folder: Path, parts: list[ExperienceBatch], least: int, end: int = COU
     return found
 
 
-def test_a_changed_byte_is_found_wherever_it_is(whole: Path, parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_changed_byte_is_found_anywhere(whole: Path, parts: list[ExperienceBatch], tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     lost = 0
     for path in sorted(path for path in whole.rglob("*") if path.is_file() and path.suffix in (".db", ".json")):
@@ -72,7 +72,7 @@ def test_a_changed_byte_is_found_wherever_it_is(whole: Path, parts: list[Experie
             flipped(damaged, int(place))
             report = opened(folder, mode="r").verify()
             assert damaged in {damage.path for damage in report.damage}, (path, place)
-            # One page has at most some chunks on it.
+            # One page holds only a few chunks.
             found = check(folder, parts, least=(COUNT - 8) * PART)
             assert report.count == len(found), (path, place)
             lost += len(found) < COUNT * PART
@@ -99,7 +99,7 @@ def overwritten(path: Path) -> None:
 DAMAGES: list[Callable[[Path], None]] = [truncated, emptied, overwritten, Path.unlink]
 
 
-def test_a_schema_that_is_not_text_is_told_as_damage(whole: Path, parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_schema_that_is_not_text_is_reported_as_damage(whole: Path, parts: list[ExperienceBatch], tmp_path: Path) -> None:
     """SQLite's error repeats the schema, and Python's ``sqlite3`` raises ``UnicodeDecodeError`` where it is not UTF-8."""
     for ends in (True, False):  # sealed segments, and those of a writer that was killed
         folder = Path(shutil.copytree(whole, tmp_path / f"log{ends}"))
@@ -122,7 +122,7 @@ def test_a_schema_that_is_not_text_is_told_as_damage(whole: Path, parts: list[Ex
 
 @pytest.mark.parametrize("which", [0, 1, -1])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_repair_keeps_what_is_intact_and_writes_down_what_is_lost(
+def test_repair_keeps_intact_chunks_and_records_lost_ones(
     whole: Path, parts: list[ExperienceBatch], tmp_path: Path, which: int, damage: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "log"
@@ -161,7 +161,7 @@ def test_a_repair_keeps_what_is_intact_and_writes_down_what_is_lost(
     assert gone or damage is overwritten
 
 
-def test_an_open_log_is_repaired_and_written_on(whole: Path, parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_open_log_is_repaired_and_written_on(whole: Path, parts: list[ExperienceBatch], tmp_path: Path) -> None:
     folder = tmp_path / "log"
     shutil.copytree(whole, folder)
     consumer = next((folder / "consumers").iterdir())
@@ -179,7 +179,7 @@ def test_an_open_log_is_repaired_and_written_on(whole: Path, parts: list[Experie
         assert numbers(log.read(COUNT * PART - 1)) == list(range(COUNT * PART, (COUNT + 2) * PART))
 
 
-def test_a_damaged_log_of_a_crash_is_not_written_to_before_it_is_repaired(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_log_damaged_by_crash_refuses_writes_before_repair(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     source, folder = tmp_path / "source", tmp_path / "log"
     with opened(source) as log:
         fill(log, parts, 20)
@@ -205,7 +205,7 @@ def test_a_damaged_log_of_a_crash_is_not_written_to_before_it_is_repaired(parts:
             assert same(contents(batch), contents(numbered(parts[first // PART % len(parts)], first)))
 
 
-def test_a_torn_tail_is_no_damage(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_torn_tail_is_not_damage(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     source, folder = tmp_path / "source", tmp_path / "log"
     with opened(source) as log:
         fill(log, parts, 5)

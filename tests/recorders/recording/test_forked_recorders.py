@@ -1,4 +1,4 @@
-"""A forked child leaves alone what its parent has open: it writes nothing again, and is told so where it tries."""
+"""Tests recorders, logs and servers in a forked child: it writes nothing again and gets errors when it tries to."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ BEGINNING = """
 import gc, multiprocessing, os, sys, threading
 import generals_env
 from generals_env import StateError, StorageError
-from generals_env.recorders import (
-    DatasetWriter, DeduplicatingSink, ExperienceBatch, ExperienceLog, ExperienceRecorder, MultiSink, ReplayBuffer, RetryingSink,
-    SpillBuffer, ValidatingSink, open_dataset,
-)
+from generals_env.recorders import DatasetWriter, DeduplicatingSink, ExperienceBatch, ExperienceLog, ExperienceRecorder, MultiSink, ReplayBuffer, RetryingSink, SpillBuffer, ValidatingSink, open_dataset
 folder = sys.argv[1]
 
 def forked(function):
@@ -46,14 +43,14 @@ def step(env, turns=5):
 
 
 def run_program(program: str, *arguments: object) -> str:
-    """Run a program in a process of its own, and return what it prints."""
+    """Run a program in its own process and return its output."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", BEGINNING + textwrap.dedent(program)]
     done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-# --- How a child ends -------------------------------------------------------------------------------------------------
+# --- Ends of the child ------------------------------------------------------------------------------------------------
 
 RECORD = """
 kind = sys.argv[2]
@@ -112,13 +109,13 @@ for place in places:
 
 
 @pytest.mark.parametrize("kind", ["npz", "games", "log", "spill", "several", "retried", "checked"])
-def test_fork_writes_nothing_again_however_the_child_ends(kind: str, tmp_path: Path) -> None:
+def test_fork_writes_nothing_twice_however_the_child_ends(kind: str, tmp_path: Path) -> None:
     lines = run_program(RECORD, tmp_path / "records", kind).splitlines()
     assert len(lines) == (2 if kind == "several" else 1)
     assert all(line.startswith("True") for line in lines), lines
 
 
-# --- What a child is told ---------------------------------------------------------------------------------------------
+# --- Errors in the child ----------------------------------------------------------------------------------------------
 
 REFUSED = """
 import warnings
@@ -202,7 +199,7 @@ print("done")
 """
 
 
-def test_fork_child_is_refused_what_belongs_to_its_parent(tmp_path: Path) -> None:
+def test_fork_child_cannot_use_objects_of_its_parent(tmp_path: Path) -> None:
     assert run_program(REFUSED, tmp_path) == "done\n"
 
 
@@ -231,7 +228,7 @@ print(subprocess.run([sys.executable, "-c", other, folder], capture_output=True,
 """
 
 
-def test_fork_child_does_not_let_go_of_locks(tmp_path: Path) -> None:
+def test_fork_child_does_not_release_locks(tmp_path: Path) -> None:
     assert run_program(LOCKED, tmp_path) == "['locked', 'locked']\n"
 
 
@@ -262,7 +259,7 @@ print(log.verify().ok, sum(map(len, log.read())) == last + 1 > 0)
 """
 
 
-def test_fork_while_threads_write_leaves_the_log_whole(tmp_path: Path) -> None:
+def test_fork_while_threads_write_leaves_log_whole(tmp_path: Path) -> None:
     assert run_program(COMMITTING, tmp_path) == "True True\n"
 
 
@@ -298,7 +295,7 @@ def test_fork_child_leaves_server_and_consumer_to_its_parent(tmp_path: Path) -> 
     assert run_program(SERVED, tmp_path) == "done 40\n"
 
 
-# --- What goes on working ---------------------------------------------------------------------------------------------
+# --- Uses that still work in the child --------------------------------------------------------------------------------
 
 UNRECORDED = """
 with recorded(folder) as env:
@@ -335,7 +332,7 @@ def test_fork_child_plays_unrecorded_and_reads_files(tmp_path: Path) -> None:
     assert run_program(UNRECORDED, tmp_path) == f"[0, 0, 0] 1 [({64 * 200}, {8 * 64})]\n"
 
 
-def test_fork_owner_of_a_copy_is_the_process_that_makes_it() -> None:
+def test_fork_owner_of_copy_is_the_process_that_makes_it() -> None:
     owner = Owner()
     owner.process -= 1
     assert not owner.is_here

@@ -1,4 +1,4 @@
-"""Recording: nothing is missed, nothing is made up, and what stands on disk is whole."""
+"""Tests ExperienceRecorder on PettingZoo environments: complete and exact records, and whole files on disk."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_columns(batches: Memory, log: list[tuple[Any, ...]]) -> None:
-    """Check that batches hold what the log says, bit for bit."""
+    """Check that batches equal the logged results bit for bit."""
     columns = list(zip(*log, strict=True))
     for name, told in zip(
         ("player_id", "turn", "action", "illegal", "reward", "terminated", "truncated"), columns, strict=False
@@ -67,7 +67,7 @@ def check_columns(batches: Memory, log: list[tuple[Any, ...]]) -> None:
 
 
 @pytest.mark.parametrize("players", [2, 3])
-def test_the_recorder_passes_the_tests_of_the_environment(players: int, tmp_path: Path) -> None:
+def test_recorder_passes_tests_of_environment(players: int, tmp_path: Path) -> None:
     options = {"players": players, "height": 5, "width": 6}
     numbers = iter(range(9))
 
@@ -102,7 +102,7 @@ COMPOSITIONS: list[Callable[[Any], Any]] = [
 ]
 
 
-def test_the_recorder_composes_with_wrappers_in_any_order() -> None:
+def test_recorder_composes_with_wrappers_in_any_order() -> None:
     first = Memory()
     for compose in COMPOSITIONS:
         batches = Memory()
@@ -119,13 +119,13 @@ def test_the_recorder_composes_with_wrappers_in_any_order() -> None:
 @faces
 @pytest.mark.parametrize("options", KINDS, ids=lambda options: f"{options['players']} players")
 @pytest.mark.usefixtures("small_chunks")
-def test_records_are_what_the_environment_told_and_the_engine_plays_them_again(face: Any, options: dict[str, Any]) -> None:
+def test_records_equal_environment_results_and_replay_in_engine(face: Any, options: dict[str, Any]) -> None:
     batches = Memory()
     env = ExperienceRecorder(face(max_turns=90, **options), batches, run_id="run")
     rng = np.random.default_rng(4)
     began = time.time_ns()
     log: list[tuple[Any, ...]] = []
-    ends: list[list[int]] = []  # whose last experience each game holds
+    ends: list[list[int]] = []  # players with a last experience in each game
 
     def go_on(turns: int = 1000) -> None:
         players = [env.unwrapped.index[agent] for agent in env.agents]
@@ -156,7 +156,7 @@ def test_records_are_what_the_environment_told_and_the_engine_plays_them_again(f
     assert [sorted(batches.column("player_id")[last & (games == game)]) for game in dict.fromkeys(games)] == ends
 
 
-def test_a_free_for_all_has_one_terminal_experience_for_each_player() -> None:
+def test_free_for_all_has_one_terminal_experience_for_each_player() -> None:
     batches = Memory()
     env = ExperienceRecorder(generals_env.make(map=RAID), batches)
     env.reset()
@@ -174,7 +174,7 @@ def test_a_free_for_all_has_one_terminal_experience_for_each_player() -> None:
     assert len(batch.boards.tiles) == 9
 
 
-def test_arrays_to_write_to_can_be_given(tmp_path: Path) -> None:
+def test_output_arrays_can_be_given(tmp_path: Path) -> None:
     batch = npz.decode(recorded_file(tmp_path).read_bytes())
     for name in ("states", "next_states", "action_masks", "next_action_masks"):
         plain = getattr(batch, name)()
@@ -183,7 +183,7 @@ def test_arrays_to_write_to_can_be_given(tmp_path: Path) -> None:
         assert same(out, plain)
 
 
-def test_chunks_break_games_and_lose_nothing() -> None:
+def test_chunks_split_games_and_lose_nothing() -> None:
     batches = Memory()
     with ExperienceRecorder(generals_env.parallel_env(height=4, width=5, max_turns=1500), batches) as env:
         for seed in range(8):
@@ -196,7 +196,7 @@ def test_chunks_break_games_and_lose_nothing() -> None:
         assert same(unpack(batch.boards, [-1 % len(batch.boards.tiles)]), unpack(following.boards, [0]))
 
 
-def test_closing_early_and_flushing_keep_what_there_was(tmp_path: Path) -> None:
+def test_early_close_and_flush_keep_recorded_turns(tmp_path: Path) -> None:
     env: Any = ExperienceRecorder(generals_env.make(map=DUEL), tmp_path)
     env.reset()
     play(env, "- - A00r")
@@ -209,7 +209,7 @@ def test_closing_early_and_flushing_keep_what_there_was(tmp_path: Path) -> None:
     env.reset()
     play(env, "- -")
     assert env.experiences == 10
-    again = ExperienceRecorder(generals_env.make(map=DUEL), tmp_path)  # adds to what is there
+    again = ExperienceRecorder(generals_env.make(map=DUEL), tmp_path)  # adds to existing files
     again.reset()
     play(again, "-")
     again.close()
@@ -226,7 +226,7 @@ def test_two_recorders_may_write_to_one_folder_at_a_time(tmp_path: Path) -> None
     assert sorted(batch.game_ids for batch in open_dataset(tmp_path)) == [("one-000000",), ("two-000000",)]
 
 
-def test_a_forgotten_recorder_keeps_what_there_was(tmp_path: Path) -> None:
+def test_garbage_collected_recorder_keeps_recorded_turns(tmp_path: Path) -> None:
     env = ExperienceRecorder(generals_env.parallel_env(map=DUEL), tmp_path)
     env.reset()
     idle(env, 3)
@@ -241,7 +241,7 @@ def run_script(script: str, folder: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize(("end", "status"), [("", 0), ("raise SystemExit(3)", 3)])
-def test_a_process_that_ends_keeps_what_there_was(end: str, status: int, tmp_path: Path) -> None:
+def test_ended_process_keeps_recorded_turns(end: str, status: int, tmp_path: Path) -> None:
     script = f"""
 import sys, generals_env
 from support import helpers
@@ -256,7 +256,7 @@ helpers.idle(env, 5)
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_process_that_ends_keeps_what_several_threads_encode(form: str, tmp_path: Path) -> None:
+def test_ended_process_keeps_turns_encoded_by_several_threads(form: str, tmp_path: Path) -> None:
     """At the end of a program pools take no more work; so many boards are divided among threads."""
     script = f"""
 import os, sys, generals_env
@@ -270,7 +270,7 @@ env.play(40, ("random", "random"))
     assert sum(map(len, open_dataset(tmp_path))) == 16 * 40 * 2
 
 
-def test_a_killed_writer_leaves_only_whole_files(tmp_path: Path) -> None:
+def test_killed_writer_leaves_only_whole_files(tmp_path: Path) -> None:
     script = """
 import sys, generals_env
 from support import helpers
@@ -316,7 +316,7 @@ def test_files_open_without_pickle(tmp_path: Path) -> None:
         assert archive["game_ids"].dtype.kind == "U"
 
 
-def test_the_same_game_gives_the_same_bytes_whatever_was_in_memory(tmp_path: Path) -> None:
+def test_same_game_gives_same_bytes_despite_former_memory_contents(tmp_path: Path) -> None:
     contents = []
     for fill in (1, 2):
         junk = [np.full(size, fill, np.uint8) for size in range(1000, 200_000, 1000)]
@@ -394,12 +394,12 @@ def test_foreign_files_are_refused(what: str, tmp_path: Path) -> None:
 
 
 @faces
-def test_a_collector_hears_of_every_turn_once_and_of_every_game_end_once(face: Any) -> None:
+def test_collector_gets_every_turn_once_and_every_end_once(face: Any) -> None:
     env, listener = face(map=RAID, max_turns=30), Listener()
     env.add_collector(listener)
     env.reset()
     env.reset()
-    play(env, "A01r+B00l - A00r A01r A02r A00u")  # illegal ones, too, and a player who is out
+    play(env, "A01r+B00l - A00r A01r A02r A00u")  # illegal ones, too, and an eliminated player
     assert [turn.boards.games["turn"].tolist() for turn in listener.turns] == [[turn, turn + 1] for turn in range(6)]
     assert [turn.continues for turn in listener.turns] == [False] + [True] * 5
     assert [turn.illegal.tolist()[:2] for turn in listener.turns[:2]] == [[True, True], [False, False]]
@@ -424,7 +424,7 @@ def test_a_collector_hears_of_every_turn_once_and_of_every_game_end_once(face: A
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_recorded_replays_play_again_in_the_engine(tmp_path: Path) -> None:
+def test_recorded_replays_play_again_in_engine(tmp_path: Path) -> None:
     paths = sorted(DATA.glob("*.json.gz"))
     assert {"B5--zeFUe.json.gz", "cqivEp6Ad.json.gz"} <= {path.name for path in paths}
     batches = Memory()
@@ -444,7 +444,7 @@ def test_recorded_replays_play_again_in_the_engine(tmp_path: Path) -> None:
         assert 0 < moved.sum() <= len(game.moves)
 
 
-def test_replays_that_cannot_be_recorded_stop_it_or_are_skipped(tmp_path: Path) -> None:
+def test_unrecordable_replays_stop_the_recording_or_are_skipped(tmp_path: Path) -> None:
     bad, good = tmp_path / "bad.json", DATA / "B5--zeFUe.json.gz"
     bad.write_text("{}")
     with pytest.raises(generals_env.ReplayError, match=r"bad\.json: version: expected a whole number"):

@@ -1,4 +1,4 @@
-"""record_replays beside its slow oracle, one turn of one game at a time; what its batches keep, and how it ends."""
+"""Tests ``record_replays`` against turn-by-turn recording of one game at a time: batches, memory, errors and stops."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from generals_env.recorders.recording import human_replays
 from generals_env.recorders.recording.game_collector import GameCollector
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
-#: Weights that tell every kind of reward apart.
+#: Weights that make every kind of reward distinguishable.
 WEIGHTS = RewardConfig(0.3, -0.2, 0.01, -0.02, 2, -3, 10, -11, 0.7, -0.6, 0.05)
 
-#: Where a sequence number and a time stand among the facts of an experience.
+#: Positions of the sequence number and the time among the facts of an experience.
 GAME, SEQUENCE, STAMP = 0, 2, 3
 
 NUMBERS = st.integers(0, 24)
@@ -48,7 +48,7 @@ def told(batches: Iterable[ExperienceBatch]) -> Facts:
 
 
 def turn_by_turn(games: Iterable[replay.Replay], reward: RewardConfig | None = None) -> Facts:
-    """Return what recording one turn after another gives."""
+    """Return the batches of turn-by-turn recording."""
     batches = Memory()
     journal = TurnBatcher(batches)
     collector = GameCollector(journal)
@@ -85,7 +85,7 @@ def variants() -> Iterator[dict[str, Any]]:
     yield teams | {"teams": [3, 3, 3, 3]}
     duel = fields_of("duel")
     yield duel | {"afks": [[0, 41], [0, 41]]}
-    yield duel | {"afks": [[0, 41], [1, 41]]}  # nobody is left
+    yield duel | {"afks": [[0, 41], [1, 41]]}  # no player is left
     yield duel | {"moves": duel["moves"][:7]}
     yield duel | {"moves": [], "afks": [[0, 500]]}
     yield duel | {"moves": [move[:4] + [max(move[4] - 40, 0)] for move in duel["moves"]]}  # queues
@@ -97,7 +97,7 @@ def variants() -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("reward", [None, WEIGHTS], ids=["default", "all weights"])
-def test_games_are_recorded_as_one_turn_after_another_gives_them(reward: RewardConfig | None) -> None:
+def test_games_equal_turn_by_turn_recording(reward: RewardConfig | None) -> None:
     paths = sorted(DATA.glob("*.json.gz"))
     assert len(paths) > 7
     batches = Memory()
@@ -107,7 +107,7 @@ def test_games_are_recorded_as_one_turn_after_another_gives_them(reward: RewardC
     assert result.experiences == sum(map(len, batches)) == check_batches(batches)
 
 
-def test_games_of_all_rules_are_recorded_as_one_turn_after_another_gives_them(tmp_path: Path) -> None:
+def test_games_of_all_rules_equal_turn_by_turn_recording(tmp_path: Path) -> None:
     games = list(variants())
     batches = Memory()
     assert record_replays(written(tmp_path, games), batches, WEIGHTS).games == len(games)
@@ -123,7 +123,7 @@ def test_games_of_all_rules_are_recorded_as_one_turn_after_another_gives_them(tm
     afks=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 90)), max_size=4),
     armies=st.lists(st.integers(-50, 2), min_size=5, max_size=5),
 )
-def test_random_moves_are_recorded_as_one_turn_after_another_gives_them(
+def test_random_moves_equal_turn_by_turn_recording(
     tmp_path_factory: pytest.TempPathFactory,
     version: int,
     modifiers: list[int],
@@ -154,7 +154,7 @@ def test_random_moves_are_recorded_as_one_turn_after_another_gives_them(
     assert told(batches) == turn_by_turn([replay.from_dict(game)], WEIGHTS)
 
 
-def test_games_of_people_beside_the_checkout_are_recorded_alike(shared: Path, tmp_path: Path) -> None:
+def test_human_games_of_ground_truth_equal_turn_by_turn_recording(shared: Path, tmp_path: Path) -> None:
     games = [case["replay"] for pack in sorted(CONFORMANCE.glob("packs_1v1/*.gz")) for case in load(pack)][::5]
     games += [load(path) for path in sorted(CONFORMANCE.glob("replays/*.gz"))[::8]]
     games += [case["replay"] for path in sorted(CONFORMANCE.glob("synthetic/*.gz")) for case in load(path)][::7]
@@ -165,7 +165,7 @@ def test_games_of_people_beside_the_checkout_are_recorded_alike(shared: Path, tm
     assert told(batches) == turn_by_turn(wanted)
 
 
-def test_a_game_is_a_batch_unless_it_is_larger_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_game_is_one_batch_unless_it_exceeds_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = sorted(DATA.glob("*.json.gz"))
     whole = Memory()
     record_replays(paths, whole)
@@ -179,7 +179,7 @@ def test_a_game_is_a_batch_unless_it_is_larger_than_that(monkeypatch: pytest.Mon
     assert told(parts) == told(whole)
 
 
-def test_recording_again_gives_the_same_in_the_same_order(tmp_path: Path) -> None:
+def test_repeated_recording_gives_same_batches_in_same_order(tmp_path: Path) -> None:
     paths = sorted(DATA.glob("*.json.gz")) * 3
     runs = []
     for _ in range(2):
@@ -190,7 +190,7 @@ def test_recording_again_gives_the_same_in_the_same_order(tmp_path: Path) -> Non
     assert [fact[SEQUENCE] for fact in runs[0]] == list(range(len(runs[0])))
 
 
-def test_games_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_games_with_same_name_get_distinct_ids(tmp_path: Path) -> None:
     game = fields_of("duel") | {"moves": [], "afks": [[0, 3]]}
     ids = ["a", "a", "a-2", "a", "", None]
     batches = Memory()
@@ -198,14 +198,14 @@ def test_games_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert [batch.game_ids[0] for batch in batches] == ["a", "a-2", "a-2-2", "a-3", "004.json", "005.json"]
 
 
-def test_times_are_those_at_which_games_began() -> None:
+def test_times_are_starts_of_games() -> None:
     batches = Memory()
     record_replays(sorted(DATA.glob("*.json.gz")), batches)
     assert all((batch.collected_at == batch.collected_at[0]).all() for batch in batches)
     assert (np.diff([batch.collected_at[0] for batch in batches]) >= 0).all()
 
 
-# --- What batches keep --------------------------------------------------------------------------------------------
+# --- Memory of batches --------------------------------------------------------------------------------------------
 
 
 def kept_alive(batches: Iterable[ExperienceBatch]) -> int:
@@ -224,14 +224,14 @@ def said(batches: Iterable[ExperienceBatch]) -> int:
     return sum(batch.nbytes for batch in batches)
 
 
-def test_batches_of_replays_keep_no_more_than_they_say() -> None:
+def test_batches_of_replays_hold_no_more_memory_than_reported() -> None:
     batches = Memory()
     record_replays([*DATA.glob("*.json.gz")] * 2, batches)
     assert kept_alive(batches) <= 1.5 * said(batches)
 
 
 @pytest.mark.parametrize("kind", ["parallel", "aec", "vector", "played", "single", "memory"])
-def test_batches_of_recorders_keep_no_more_than_they_say(kind: str) -> None:
+def test_batches_of_recorders_hold_no_more_memory_than_reported(kind: str) -> None:
     batches = Memory()
     options: dict[str, Any] = {"height": 8, "width": 8, "max_turns": 70}
     if kind in ("parallel", "aec"):
@@ -261,7 +261,7 @@ def test_batches_of_recorders_keep_no_more_than_they_say(kind: str) -> None:
     assert kept_alive(batches) <= 1.5 * said(batches)
 
 
-# --- How it ends --------------------------------------------------------------------------------------------------
+# --- End of the recording -----------------------------------------------------------------------------------------
 
 
 def workers() -> set[threading.Thread]:
@@ -285,7 +285,7 @@ class Interrupting(Memory):
 
 
 @pytest.mark.parametrize("error", [None, StorageError("sink: full")], ids=["Ctrl-C", "a full sink"])
-def test_what_is_stopped_has_recorded_whole_games_and_leaves_no_threads(error: BaseException | None, tmp_path: Path) -> None:
+def test_stopped_recording_has_whole_games_and_leaves_no_threads(error: BaseException | None, tmp_path: Path) -> None:
     game = fields_of("three")
     before, sink = workers(), Interrupting(error)
     with pytest.raises(KeyboardInterrupt if error is None else StorageError):
@@ -298,7 +298,7 @@ def test_what_is_stopped_has_recorded_whole_games_and_leaves_no_threads(error: B
         assert sorted(batch.player_id[ended].tolist()) == [0, 1, 2]
 
 
-def test_games_before_a_bad_one_are_recorded_and_none_behind_it(tmp_path: Path) -> None:
+def test_games_before_a_bad_one_are_recorded_and_none_after_it(tmp_path: Path) -> None:
     game = fields_of("duel") | {"moves": [], "afks": [[0, 3]]}
     paths = written(tmp_path, [game | {"id": str(number)} for number in range(40)])
     paths[20].write_text(json.dumps(game | {"lookouts": [5]}))
@@ -313,9 +313,7 @@ def test_games_before_a_bad_one_are_recorded_and_none_behind_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_AHEAD", 7), ("AHEAD_BYTES", 1)])
-def test_games_that_wait_for_the_sink_are_bounded(
-    limit: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_games_that_wait_for_sink_are_bounded(limit: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     game = fields_of("three")
     paths = written(tmp_path, [game | {"id": str(number)} for number in range(60)])
     begun: list[str | Path] = []
@@ -354,7 +352,7 @@ def test_files_of_many_shapes_are_written_one_after_another(tmp_path: Path) -> N
         for batch in batches:
             writer.write(batch)
             files, before = writer.stats().files - before, writer.stats().files
-            assert files <= 2  # what is full, and the largest one besides
+            assert files <= 2  # full batches, and the largest single one
         pending = writer.stats().pending
         assert sum(batch.nbytes for batch in batches[-20:]) > 4 * most
         assert 0 < pending < sum(map(len, batches[-20:]))

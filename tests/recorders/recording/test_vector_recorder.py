@@ -1,4 +1,4 @@
-"""Recording many games at once, and one for one learner: what was shown is what records tell, whatever stands in between."""
+"""Tests ExperienceRecorder on vector, single-player and SB3 environments, with any wrappers in between."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_player, "PLAY_GAME_TURNS", 64)
 
 
-# --- What an environment tells, as experiences -------------------------------------------------------------------------
+# --- Experiences from results of an environment ------------------------------------------------------------------------
 
 
 class Log:
-    """Steps an environment and keeps an experience a row, as it was told of; arrays have axes of games and players in front."""
+    """Steps an environment and keeps one experience per row from its results; arrays have leading axes of games and players."""
 
     def __init__(self, env: Any, players: int, seat: int, mode: AutoresetMode = SAME_STEP) -> None:
         self.env = env
@@ -76,12 +76,12 @@ class Log:
             self.going[which] = True
 
     def split(self, views: Any) -> dict[str, np.ndarray]:
-        """Return what is shown with an axis of players."""
+        """Return observations with an axis of players."""
         views = views if isinstance(views, dict) else {"observation": views}
         return {name: (array if self.shared else array[:, None]).copy() for name, array in views.items()}
 
     def take(self, actions: np.ndarray, result: tuple[Any, ...]) -> None:
-        """Take what a step of a vector environment gave; ``actions`` (B, players shown)."""
+        """Take the result of a step of a vector environment; ``actions`` (B, players shown)."""
         views, rewards, terminated, truncated, infos = result
         now = self.split(views)
         after = {name: array.copy() for name, array in now.items()}
@@ -122,7 +122,7 @@ class Log:
         assert batches.column("terminated").tolist() == list(columns[5])
         assert batches.column("truncated").tolist() == list(columns[6])
         assert same(batches.column("states"), np.stack([view["observation"] for view in columns[7]]))
-        # What an eliminated player of a running game sees is zero.
+        # Observations of eliminated players in running games are zero.
         out = np.array([not view["observation"].any() for view in columns[8]])
         following = np.stack([view["observation"] for view in columns[8]])
         assert same(batches.column("next_states")[~out], following[~out])
@@ -175,7 +175,7 @@ def games_of(batches: Memory) -> dict[str, ExperienceBatch]:
 @pytest.mark.parametrize("mode", [SAME_STEP, NEXT_STEP, DISABLED], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("face", ["all", "one"])
-def test_records_are_what_steps_told(kind: str, face: str, mode: AutoresetMode) -> None:
+def test_records_equal_results_of_steps(kind: str, face: str, mode: AutoresetMode) -> None:
     batches = Memory()
     env: Any = ExperienceRecorder(vector(kind, face, autoreset_mode=mode), batches, run_id="run")
     assert {ExperienceRecorder, VectorWrapper} <= set(type(env).__mro__)
@@ -198,7 +198,7 @@ def test_records_are_what_steps_told(kind: str, face: str, mode: AutoresetMode) 
 
 
 def check_ends(batches: Memory, left: int, learners: int) -> None:
-    """Check that each player has one last experience in each game, but for at most ``left`` games that were left."""
+    """Check that each player has one last experience in each game, except in at most ``left`` abandoned games."""
     unfinished = 0
     for game in games_of(batches).values():
         ends = np.flatnonzero(game.terminated | game.truncated)
@@ -208,7 +208,7 @@ def check_ends(batches: Memory, left: int, learners: int) -> None:
     assert unfinished <= left
 
 
-def test_recorded_games_are_those_of_parallel_environments() -> None:
+def test_recorded_games_equal_parallel_environments() -> None:
     options = {**KINDS["3 players on drawn sizes"], "reward": RewardConfig.original()}
     batches = Memory()
     env: Any = ExperienceRecorder(generals_env.make_vec(3, **options), batches)
@@ -239,7 +239,7 @@ def test_recorded_games_are_those_of_parallel_environments() -> None:
 
 @pytest.mark.parametrize("mode", [SAME_STEP, NEXT_STEP], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("opponents", [False, True])
-def test_a_game_that_the_learner_lost_ends_there(mode: AutoresetMode, opponents: bool) -> None:
+def test_game_lost_by_learner_ends_there(mode: AutoresetMode, opponents: bool) -> None:
     moves = iter([128, 128, 3, 7])  # player_0 marches to the right and takes a general in turn 3
 
     def conquer(views: Any) -> np.ndarray:
@@ -262,7 +262,7 @@ def test_a_game_that_the_learner_lost_ends_there(mode: AutoresetMode, opponents:
     assert not second.terminated.any()
 
 
-def test_opponents_are_recorded_where_they_are_asked_for() -> None:
+def test_opponents_are_recorded_on_request() -> None:
     one, everybody = Memory(), Memory()
     for batches, opponents in ((one, False), (everybody, True)):
         env: Any = ExperienceRecorder(
@@ -290,7 +290,7 @@ CROWD = ["expander", "random", "expander", "random"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_play_is_the_same_recorded_and_not_and_on_any_number_of_threads(kind: str) -> None:
+def test_play_is_equal_with_and_without_recorder_on_any_number_of_threads(kind: str) -> None:
     policies = CROWD[: KINDS[kind].get("players", 2)]
     control = generals_env.make_vec(40, **KINDS[kind])
     control.reset(seed=2)
@@ -320,7 +320,7 @@ def batch_column(batches: Memory, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("wrap", [lambda env: env, lambda env: FrameStack(FogMemory(env), 3)], ids=["bare", "remembering"])
-def test_turns_played_and_stepped_are_one_record(wrap: Callable[[Any], Any]) -> None:
+def test_played_and_stepped_turns_make_one_record(wrap: Callable[[Any], Any]) -> None:
     batches, control = Memory(), Memory()
     env: Any = ExperienceRecorder(wrap(generals_env.make_vec(9, **SMALL)), batches, run_id="run")
     twin: Any = ExperienceRecorder(wrap(generals_env.make_vec(9, **SMALL)), control, run_id="run")
@@ -356,7 +356,7 @@ def number_of_game(batches: Memory) -> np.ndarray:
     return np.array([order[first[name]] for name in whole.game_id])
 
 
-def test_a_sink_that_refuses_a_batch_gets_it_again() -> None:
+def test_sink_that_refuses_batch_gets_it_again() -> None:
     class Full(Memory):
         room = 3
 
@@ -383,7 +383,7 @@ def test_a_sink_that_refuses_a_batch_gets_it_again() -> None:
     assert check_batches(batches) == env.experiences
 
 
-def test_playing_behind_the_recorder_begins_games_anew() -> None:
+def test_play_bypassing_recorder_starts_new_games() -> None:
     batches = Memory()
     env: Any = ExperienceRecorder(generals_env.make_vec(2, map=DUEL), batches)
     env.reset(seed=1)
@@ -398,7 +398,7 @@ def test_playing_behind_the_recorder_begins_games_anew() -> None:
 # --- One game, SB3 --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")  # a wrapper is what is to be checked
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")  # the wrapper itself is under test
 def test_checkers_pass() -> None:
     def single() -> Any:
         return ExperienceRecorder(GeneralsSingle(**SMALL), batches)
@@ -450,7 +450,7 @@ class Foreign(gymnasium.vector.VectorWrapper):
 
 
 class Mirrored(Foreign):
-    """Does not say so: the space stays what it was."""
+    """A wrapper that changes observations but not the space."""
 
     def changed(self, views: Any) -> Any:
         return {**views, "observation": views["observation"][..., ::-1].copy()}
@@ -484,7 +484,7 @@ def halved(env: Any) -> Any:
 
 @pytest.mark.parametrize("face", ["all", "one"])
 @pytest.mark.parametrize("name", OWN)
-def test_recipes_make_what_was_shown_by_vector_environments(name: str, face: str) -> None:
+def test_recipes_reproduce_observations_of_vector_environments(name: str, face: str) -> None:
     wrap, recipe = OWN[name]
     batches = Memory()
     env: Any = ExperienceRecorder(wrap(vector("2 players", face)), batches)
@@ -500,7 +500,7 @@ def test_recipes_make_what_was_shown_by_vector_environments(name: str, face: str
 @pytest.mark.parametrize("copies", [True, False])
 @pytest.mark.parametrize("face", ["all", "one"])
 @pytest.mark.parametrize("wrap", [halved, Mirrored, lambda env: halved(FrameStack(env, 2))], ids=["scaled", "hidden", "over"])
-def test_what_other_wrappers_show_is_kept_as_it_was(wrap: Wrap, face: str, copies: bool) -> None:
+def test_observations_of_foreign_wrappers_are_kept(wrap: Wrap, face: str, copies: bool) -> None:
     batches = Memory()
     env: Any = ExperienceRecorder(wrap(vector("3 players on drawn sizes", face, copy=copies)), batches)
     log = log_of(env, face)
@@ -515,7 +515,7 @@ def test_what_other_wrappers_show_is_kept_as_it_was(wrap: Wrap, face: str, copie
 
 
 @pytest.mark.parametrize("mode", [NEXT_STEP, DISABLED], ids=lambda mode: mode.name)
-def test_dense_observations_follow_the_autoreset_mode(mode: AutoresetMode) -> None:
+def test_dense_observations_follow_autoreset_mode(mode: AutoresetMode) -> None:
     batches = Memory()
     env: Any = ExperienceRecorder(halved(vector("2 players", "one", autoreset_mode=mode)), batches)
     log = log_of(env, "one", mode)
@@ -534,7 +534,7 @@ SINGLE: dict[str, Wrap] = {
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_records_of_one_game_are_what_was_shown(name: str) -> None:
+def test_records_of_one_game_equal_its_observations(name: str) -> None:
     batches = Memory()
     env: Any = ExperienceRecorder(SINGLE[name](GeneralsSingle("expander", player=1, **SMALL)), batches)
     rows: list[tuple[Any, ...]] = []
@@ -575,7 +575,7 @@ SB3: dict[str, tuple[Wrap, bool]] = {
 
 
 @pytest.mark.parametrize("name", SB3)
-def test_records_of_sb3_are_what_was_shown(name: str) -> None:
+def test_records_of_sb3_equal_its_observations(name: str) -> None:
     wrap, dense = SB3[name]
     batches = Memory()
     env: Any = ExperienceRecorder(wrap(GeneralsSingleVector(3, "expander", **SMALL)), batches)
@@ -603,7 +603,7 @@ def log_of_sb3(env: Any) -> Log:
     return Log(env, 2, 0)
 
 
-def test_turned_games_are_recorded_as_they_lie() -> None:
+def test_turned_games_are_recorded_unturned() -> None:
     batches = Memory()
     env: Any = ExperienceRecorder(RandomSymmetry(generals_env.make_vec(3, **SMALL), seed=1), batches)
     views, _ = env.reset(seed=1)
@@ -623,7 +623,7 @@ def test_turned_games_are_recorded_as_they_lie() -> None:
 # --- The recorder itself --------------------------------------------------------------------------------------------------
 
 
-def test_a_disabled_recorder_only_passes_on(tmp_path: Path) -> None:
+def test_disabled_recorder_only_passes_on(tmp_path: Path) -> None:
     faces: list[tuple[Any, Any]] = [
         (generals_env.make(**SMALL), lambda env: env.game.collectors),
         (generals_env.parallel_env(**SMALL), lambda env: env.game.collectors),
@@ -646,7 +646,7 @@ def test_a_disabled_recorder_only_passes_on(tmp_path: Path) -> None:
         off.close()
 
 
-def test_metadata_says_where_experience_comes_from(tmp_path: Path) -> None:
+def test_metadata_names_origin_of_experience(tmp_path: Path) -> None:
     config = {**KINDS["4 players in teams"], "reward": RewardConfig.original(), "rules": "v13"}
     env: Any = ExperienceRecorder(generals_env.make_vec(3, **config), tmp_path, policies=["a", "b", "a", None])
     env.reset(seed=[1, 2, 3])
@@ -683,7 +683,7 @@ def particulars_of(env: Any, act: Callable[[Any], Any]) -> dict[str, Any]:
     return dict(batches[0].metadata)
 
 
-def test_recording_begins_in_the_middle_of_games_and_ends_with_the_recorder(tmp_path: Path) -> None:
+def test_recording_starts_amid_games_and_ends_with_recorder(tmp_path: Path) -> None:
     venv = generals_env.make_vec(3, **SMALL)
     venv.reset(seed=1)
     for _ in range(4):
@@ -702,7 +702,7 @@ def test_recording_begins_in_the_middle_of_games_and_ends_with_the_recorder(tmp_
     assert batches[0].turn.min() == 4
 
 
-def test_sinks_that_keep_batches_and_such_that_do_not_get_the_same() -> None:
+def test_sinks_that_keep_batches_and_sinks_that_do_not_get_the_same() -> None:
     class Copies(Memory):
         def write(self, batch: ExperienceBatch) -> None:
             super().write(batch.select(np.arange(len(batch))))
@@ -738,7 +738,7 @@ def test_foreign_environments_are_refused() -> None:
         env.play(5, ["random", "random"])
 
 
-def test_recorders_import_stable_baselines_only_when_it_is_used() -> None:
+def test_recorders_import_stable_baselines_only_when_used() -> None:
     script = """
 import sys, generals_env
 from generals_env.recorders import ExperienceRecorder

@@ -1,4 +1,4 @@
-"""Experience that comes twice passes once; what is remembered is bounded, and the oldest goes first."""
+"""Tests DeduplicatingSink: repeats are dropped, and its memory is bounded and forgets the oldest first."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ids(batches: list[ExperienceBatch]) -> list[tuple[str, int, int]]:
 
 
 class Oracle(OrderedDict[int, None]):
-    """What the set is to be, slowly."""
+    """The reference implementation of the set, slow and obvious."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Oracle(OrderedDict[int, None]):
         return new
 
 
-# Few different low bits, so that many searches meet, at the end of the table, too; and few words, so that they come again.
+# Few different low bits cause collisions, at the end of the table, too; few different words cause repeats.
 WORDS = st.lists(
     st.builds(lambda high, low: (high << 32 | low % 2**32) or 1, st.integers(0, 9), st.sampled_from([0, 1, 2, 3, -1, -2])),
     max_size=40,
@@ -69,7 +69,7 @@ WORDS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(capacity=st.integers(1, 24), rounds=st.lists(st.tuples(WORDS, st.booleans()), max_size=12))
-def test_the_set_is_what_an_ordered_dict_is(capacity: int, rounds: list[tuple[list[int], bool]]) -> None:
+def test_set_equals_ordered_dict(capacity: int, rounds: list[tuple[list[int], bool]]) -> None:
     members, oracle = empty_hash_set(capacity), Oracle(capacity)
     for words, undone in rounds:
         array = np.array(words, np.uint64)
@@ -91,13 +91,13 @@ def test_the_set_is_what_an_ordered_dict_is(capacity: int, rounds: list[tuple[li
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 3, 1000, 1024, 1025])
-def test_the_table_is_at_most_half_full(capacity: int) -> None:
+def test_hash_table_is_at_most_half_full(capacity: int) -> None:
     size = len(empty_hash_set(capacity).table)
     assert 2 * capacity <= size <= 4 * capacity
     assert size & (size - 1) == 0
 
 
-def test_a_long_run_of_random_numbers() -> None:
+def test_long_run_of_random_numbers_keeps_set_correct() -> None:
     rng = np.random.default_rng(0)
     members, oracle = empty_hash_set(500), Oracle(500)
     for _ in range(40):
@@ -126,7 +126,7 @@ def test_hashes_differ_as_ids_do(batch: ExperienceBatch) -> None:
     assert len(experience_hashes(batch.slice(0, 0))) == 0
 
 
-def test_hashes_are_the_same_in_every_process(batch: ExperienceBatch) -> None:
+def test_hashes_are_equal_in_every_process(batch: ExperienceBatch) -> None:
     script = """
 import numpy as np, generals_env, test_deduplication as here
 from support import helpers
@@ -147,7 +147,7 @@ print(*here.experience_hashes(here.ExperienceBatch.concat(batches))[:20].tolist(
 # --- The sink -----------------------------------------------------------------------------------------------------
 
 
-def test_new_batches_pass_untouched_and_repeats_are_dropped(batch: ExperienceBatch) -> None:
+def test_new_batches_pass_unchanged_and_repeats_are_dropped(batch: ExperienceBatch) -> None:
     out = Memory()
     sink = DeduplicatingSink(out)
     first, second = batch.slice(0, 50), batch.slice(30, 90)
@@ -164,7 +164,7 @@ def test_new_batches_pass_untouched_and_repeats_are_dropped(batch: ExperienceBat
     assert (sink.passed, sink.repeats) == (90, 70)
 
 
-def test_repeats_within_a_batch_are_dropped(batch: ExperienceBatch) -> None:
+def test_repeats_within_batch_are_dropped(batch: ExperienceBatch) -> None:
     out = Memory()
     sink = DeduplicatingSink(out)
     sink.write(batch.select([3, 4, 3, 5, 4, 3]))
@@ -172,7 +172,7 @@ def test_repeats_within_a_batch_are_dropped(batch: ExperienceBatch) -> None:
     assert (sink.passed, sink.repeats) == (3, 3)
 
 
-def test_what_is_remembered_is_bounded_and_the_oldest_goes_first(batch: ExperienceBatch) -> None:
+def test_memory_is_bounded_and_forgets_oldest_first(batch: ExperienceBatch) -> None:
     out = Memory()
     sink = DeduplicatingSink(out, capacity=40)
     sink.write(batch.slice(0, 50))
@@ -183,7 +183,7 @@ def test_what_is_remembered_is_bounded_and_the_oldest_goes_first(batch: Experien
     assert (sink.passed, sink.repeats) == (60, 40)
 
 
-def test_another_one_goes_on_from_what_was_remembered(batch: ExperienceBatch) -> None:
+def test_second_deduplicator_continues_from_remembered_ids(batch: ExperienceBatch) -> None:
     sink = DeduplicatingSink(Memory())
     sink.write(batch.slice(0, 50))
     out = Memory()
@@ -193,7 +193,7 @@ def test_another_one_goes_on_from_what_was_remembered(batch: ExperienceBatch) ->
     assert (following.passed, following.repeats) == (10, 10)
 
 
-def test_what_the_next_sink_refuses_may_come_again(batch: ExperienceBatch) -> None:
+def test_experiences_refused_by_next_sink_may_be_written_again(batch: ExperienceBatch) -> None:
     class Full(Memory):
         full = True
 
@@ -218,7 +218,7 @@ def test_what_the_next_sink_refuses_may_come_again(batch: ExperienceBatch) -> No
     assert ids(out) == ids([batch.slice(0, 80)])
 
 
-def test_many_threads_write_and_each_experience_passes_once(batch: ExperienceBatch) -> None:
+def test_concurrent_writes_pass_each_experience_once(batch: ExperienceBatch) -> None:
     out = Memory()
     sink = DeduplicatingSink(out)
     pieces = [batch.slice(low, low + 17) for low in range(0, len(batch), 17)]
@@ -248,7 +248,7 @@ def test_human_games_recorded_twice_are_kept_once() -> None:
     assert len(ids(out)) == len(set(ids(out))) == told.experiences > 4000
 
 
-def test_flush_and_close_are_handed_on(batch: ExperienceBatch) -> None:
+def test_flush_and_close_are_passed_on(batch: ExperienceBatch) -> None:
     out = Memory()
     sink = DeduplicatingSink(out)
     sink.flush()

@@ -1,4 +1,4 @@
-"""Several sinks at once: a result for each, and none that is slow or fails is in the way of others."""
+"""Tests MultiSink: one result per sink, and slow or failing sinks do not block others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def batches() -> list[ExperienceBatch]:
     return recorded(3)
 
 
-def test_everything_goes_everywhere_and_each_tells_what_came_of_it(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_all_sinks_get_all_batches_and_report_results(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     log, buffer = ExperienceLog(tmp_path / "log"), ReplayBuffer(1000)
     with DatasetWriter(tmp_path / "files", "games") as writer:
         sink = MultiSink([tmp_path / "npz", log, buffer, writer])
@@ -91,7 +91,7 @@ def test_everything_goes_everywhere_and_each_tells_what_came_of_it(batches: list
     assert sink.errors == [None] * 4
 
 
-def test_recorders_take_several_places(tmp_path: Path) -> None:
+def test_recorders_accept_several_places(tmp_path: Path) -> None:
     memory = Memory()
     with ExperienceRecorder(generals_env.parallel_env(height=6, width=6), [tmp_path / "a", str(tmp_path / "b"), memory]) as env:
         env.reset(seed=1)
@@ -119,7 +119,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill() ends the process there")
-def test_a_program_that_ends_in_an_interrupted_close_waits_for_the_sinks(tmp_path: Path) -> None:
+def test_program_end_in_interrupted_close_waits_for_sinks(tmp_path: Path) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
@@ -130,7 +130,7 @@ def numbers(sink: Memory) -> list[int]:
     return [int(number) for batch in sink for number in batch.sequence]
 
 
-def test_what_one_sink_refuses_is_given_to_it_alone_and_in_order(batches: list[ExperienceBatch]) -> None:
+def test_batch_refused_by_one_sink_is_given_to_it_alone_and_in_order(batches: list[ExperienceBatch]) -> None:
     sick, well = Sick(2), Memory()
     sink = MultiSink([sick, well])
     results = [sink.write(batch) for batch in batches[:2]]
@@ -138,14 +138,14 @@ def test_what_one_sink_refuses_is_given_to_it_alone_and_in_order(batches: list[E
     assert sink.waiting == [sum(map(len, batches[:2])), 0]
     assert "expected to be well" in str(sink.errors[0])
     assert (len(sick), len(well)) == (0, 2)
-    assert sink.write(batches[2]) == [None, None]  # what waited comes first
+    assert sink.write(batches[2]) == [None, None]  # queued batches first
     assert sink.waiting == sink.lost == [0, 0]
     sink.close()
     assert numbers(sick) == numbers(well) == [int(number) for batch in batches[:3] for number in batch.sequence]
 
 
 @pytest.mark.parametrize("policy", ["all", "any"])
-def test_recorder_gives_each_place_each_experience_once_through_an_outage(policy: str, tmp_path: Path) -> None:
+def test_recorder_gives_each_place_each_experience_once_through_outage(policy: str, tmp_path: Path) -> None:
     sick = Sick(9)
     places = [MultiSink([Sick(3), sick], policy), ExperienceLog(tmp_path / "log", min_free_bytes=0), tmp_path / "files"]
     sink = MultiSink(places, policy, overflow="block")  # a disk may be slower than games
@@ -167,7 +167,7 @@ def test_recorder_gives_each_place_each_experience_once_through_an_outage(policy
         assert len(found) == total
 
 
-def test_with_all_flush_and_close_tell_of_what_a_sink_has_not_taken(batches: list[ExperienceBatch]) -> None:
+def test_all_policy_flush_and_close_report_untaken_batches(batches: list[ExperienceBatch]) -> None:
     sick, well = Sick(), Memory()
     sink = MultiSink([sick, well])
     sink.write(batches[0])
@@ -183,7 +183,7 @@ def test_with_all_flush_and_close_tell_of_what_a_sink_has_not_taken(batches: lis
     assert len(well) == 2
 
 
-def test_close_gives_a_sink_some_chances(batches: list[ExperienceBatch]) -> None:
+def test_close_gives_sink_some_chances(batches: list[ExperienceBatch]) -> None:
     sick = Sick(4)
     sink = MultiSink([sick, Memory()])
     sink.write(batches[0])
@@ -192,7 +192,7 @@ def test_close_gives_a_sink_some_chances(batches: list[ExperienceBatch]) -> None
     assert sink.lost == [0, 0]
 
 
-def test_a_sink_that_refuses_is_tried_again_though_nothing_is_written(batches: list[ExperienceBatch]) -> None:
+def test_refusing_sink_is_retried_without_new_writes(batches: list[ExperienceBatch]) -> None:
     sick = Sick(1)
     taken = threading.Event()
     sick.append = lambda batch: (Memory.append(sick, batch), taken.set())  # type: ignore[assignment, method-assign]
@@ -202,7 +202,7 @@ def test_a_sink_that_refuses_is_tried_again_though_nothing_is_written(batches: l
     sink.close()
 
 
-def test_with_any_one_that_succeeds_is_enough(batches: list[ExperienceBatch]) -> None:
+def test_any_policy_needs_one_successful_sink(batches: list[ExperienceBatch]) -> None:
     sick, well = Sick(), Memory()
     sink = MultiSink([sick, well], policy="any")
     for batch in batches[:4]:
@@ -217,7 +217,7 @@ def test_with_any_one_that_succeeds_is_enough(batches: list[ExperienceBatch]) ->
         both.flush()
 
 
-def test_with_any_a_slow_sink_holds_nobody_up_and_misses_the_oldest_when_too_much_waits(batches: list[ExperienceBatch]) -> None:
+def test_any_policy_slow_sink_blocks_no_other_and_misses_oldest(batches: list[ExperienceBatch]) -> None:
     slow, fast = Slow(), Memory()
     sink = MultiSink([slow, fast], policy="any", max_waiting=3)
     results = [sink.write(batches[0])]
@@ -235,7 +235,7 @@ def test_with_any_a_slow_sink_holds_nobody_up_and_misses_the_oldest_when_too_muc
 
 
 @pytest.mark.parametrize("limit", [{"max_waiting": 2}, {"max_waiting_bytes": 1}])
-def test_without_room_write_raises_and_no_sink_takes_the_batch(batches: list[ExperienceBatch], limit: dict[str, Any]) -> None:
+def test_full_queue_raises_and_no_sink_gets_the_batch(batches: list[ExperienceBatch], limit: dict[str, Any]) -> None:
     sick, well = Sick(), Memory()
     sink = MultiSink([sick, well], **limit)
     room = limit.get("max_waiting", 1)
@@ -252,7 +252,7 @@ def test_without_room_write_raises_and_no_sink_takes_the_batch(batches: list[Exp
     assert len(well) == room + 1
 
 
-def test_without_room_write_waits_or_gives_up_the_oldest(batches: list[ExperienceBatch]) -> None:
+def test_full_queue_waits_or_drops_the_oldest(batches: list[ExperienceBatch]) -> None:
     sick = Sick()
     sink = MultiSink([sick, Memory()], max_waiting=1, overflow="drop_oldest")
     for batch in batches[:3]:
@@ -275,7 +275,7 @@ def test_without_room_write_waits_or_gives_up_the_oldest(batches: list[Experienc
     assert sink.lost == [0, 0]
 
 
-def test_a_batch_that_a_sink_can_never_take_is_not_in_the_way(batches: list[ExperienceBatch]) -> None:
+def test_batch_that_sink_can_never_accept_does_not_block_others(batches: list[ExperienceBatch]) -> None:
     buffer, well = ReplayBuffer(1000), Memory()
     sink = MultiSink([buffer, well])
     sink.write(batches[0])
@@ -285,12 +285,12 @@ def test_a_batch_that_a_sink_can_never_take_is_not_in_the_way(batches: list[Expe
     assert (len(buffer), sink.lost, sink.waiting) == (74, [len(four[0]), 0], [0, 0])
     with pytest.raises(StorageError, match=r"flush: .* got ReplayBuffer: batch: .* \(37 experiences can never be taken\)"):
         sink.flush()
-    sink.flush()  # it was told
+    sink.flush()  # it got the report
     sink.close()
     assert len(well) == 3
 
 
-def test_a_sink_that_tries_again_around_several_gives_nothing_twice(batches: list[ExperienceBatch]) -> None:
+def test_retrying_sink_around_several_gives_nothing_twice(batches: list[ExperienceBatch]) -> None:
     sick, well = Sick(3), Memory()
     sink = RetryingSink(MultiSink([sick, RetryingSink(well), well]), Retry(first_wait=0))
     for batch in batches[:4]:
@@ -300,7 +300,7 @@ def test_a_sink_that_tries_again_around_several_gives_nothing_twice(batches: lis
     assert len(well) == 8
 
 
-def test_threads_that_write_at_once_give_all_sinks_one_order(batches: list[ExperienceBatch]) -> None:
+def test_concurrent_writers_give_all_sinks_one_order(batches: list[ExperienceBatch]) -> None:
     sinks = [Memory(), Sick(5), Memory()]
     sink = MultiSink(sinks)
     threads = [threading.Thread(target=lambda: [sink.write(batch) for batch in batches]) for _ in range(4)]
@@ -313,7 +313,7 @@ def test_threads_that_write_at_once_give_all_sinks_one_order(batches: list[Exper
     assert len(sinks[0]) == 4 * len(batches)
 
 
-def test_places_and_arguments_are_checked_before_anything_is_written(tmp_path: Path) -> None:
+def test_places_and_arguments_are_checked_before_any_write(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     opened = Memory()
     with pytest.raises(StorageError, match="sink: expected a folder that can be written"):

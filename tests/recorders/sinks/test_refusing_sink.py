@@ -1,4 +1,4 @@
-"""A sink that refuses for a while, or for ever: what it refuses waits in bounded memory, and comes again or is counted."""
+"""Tests recorders whose sink refuses batches: bounded queues, retries in order, and counts of dropped batches."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pass_parallel(env: Any) -> None:
 def pass_single(env: Any) -> None:
     try:
         env.step(288)
-    except StateError:  # the call that ended the game has raised what the sink did
+    except StateError:  # the call that ended the game has raised the error of the sink
         env.reset()
 
 
@@ -76,7 +76,7 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_refusing_sink_stops_the_game_before_memory_grows_and_gets_everything_in_the_end(kind: str) -> None:
+def test_refusing_sink_stops_game_before_memory_grows_and_later_gets_all(kind: str) -> None:
     make, turn = KINDS[kind]
     gate = Gate()
     env = ExperienceRecorder(make(), gate, max_waiting_bytes=LIMIT)
@@ -116,7 +116,7 @@ def held(env: Any) -> int:
     return sum(held_bytes(waiting.batch) for waiting in batcher.delivery.batches)
 
 
-def test_refused_batches_are_told_each_time_and_come_once_and_in_order() -> None:
+def test_refused_batches_are_reported_each_time_and_arrive_once_in_order() -> None:
     gate = Gate()
     env = ExperienceRecorder(generals_env.make_vec(8, **SIZE), gate)
     env.reset(seed=1)
@@ -133,7 +133,7 @@ def test_refused_batches_are_told_each_time_and_come_once_and_in_order() -> None
     env.close()
 
 
-def test_overflow_drop_oldest_plays_on_and_counts_what_it_gives_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_overflow_drop_oldest_plays_on_and_counts_dropped_batches(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     env = ExperienceRecorder(generals_env.make_vec(16, **SIZE), gate, overflow="drop_oldest", max_waiting_bytes=LIMIT)
     env.reset(seed=1)
@@ -150,7 +150,7 @@ def test_overflow_drop_oldest_plays_on_and_counts_what_it_gives_up(caplog: pytes
     assert kept == list(range(env.dropped, env.experiences))
 
 
-def test_overflow_block_plays_on_until_too_much_waits_and_then_waits_for_the_sink() -> None:
+def test_overflow_block_plays_on_until_queue_is_full_then_waits_for_sink() -> None:
     gate = Gate()
     env = ExperienceRecorder(generals_env.make_vec(16, **SIZE), gate, overflow="block", max_waiting_bytes=LIMIT)
     env.reset(seed=1)
@@ -166,7 +166,7 @@ def test_overflow_block_plays_on_until_too_much_waits_and_then_waits_for_the_sin
     assert gate.column("sequence").tolist() == list(range(env.experiences))
 
 
-def test_closing_counts_what_the_sink_refuses_and_lets_go_of_it() -> None:
+def test_close_counts_refused_batches_and_releases_them() -> None:
     gate = Gate()
     env = ExperienceRecorder(generals_env.parallel_env(**SIZE), gate)
     env.reset(seed=1)
@@ -180,7 +180,7 @@ def test_closing_counts_what_the_sink_refuses_and_lets_go_of_it() -> None:
     env.close()
 
 
-def test_second_recorder_hears_of_a_turn_though_the_sink_of_the_first_refuses() -> None:
+def test_second_recorder_gets_turn_though_sink_of_first_refuses() -> None:
     gate, memory = Gate(), Memory()
     inner = ExperienceRecorder(generals_env.parallel_env(**SIZE), gate)
     env = ExperienceRecorder(inner, memory)

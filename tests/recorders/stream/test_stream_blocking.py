@@ -1,4 +1,4 @@
-"""Buffers that drop nothing, under a server: what all consumers have taken makes room, and nothing waits for ever."""
+"""Tests blocking buffers under a server: experiences that all consumers have read make room for writers."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ GAMES = [renamed(GAME, f"{number}", 0) for number in range(4)]
 PARTS = [part for game in GAMES for part in cut(game, 35)]
 TOTAL = sum(map(len, PARTS))
 
-LIMIT = 120.0  # seconds after which something that is to come has not come
+LIMIT = 120.0  # seconds after which an expected event counts as missing
 
 
 class Task(threading.Thread):
-    """A thread whose result, or error, is asked for."""
+    """A thread with a result or an error."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -52,7 +52,7 @@ class Task(threading.Thread):
     def run(self) -> None:
         try:
             self.result = self.function()
-        except Exception as error:  # the test looks at it
+        except Exception as error:  # the test checks it
             self.error = error
 
     def get(self) -> Any:
@@ -68,7 +68,7 @@ def writing(buffer: ReplayBuffer, batches: list[ExperienceBatch]) -> Task:
 
 
 def blocked(buffer: ReplayBuffer, count: int) -> Callable[[], bool]:
-    """Return what tells whether a writer waits in a buffer that holds so many."""
+    """Return a function that checks whether a writer waits in a buffer of this size."""
     return lambda: buffer._waiting > 0 and len(buffer) == count
 
 
@@ -111,7 +111,7 @@ FORMS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("store", ["boards", "zstd", "games"])
 @pytest.mark.parametrize("number", range(len(FORMS)))
-def test_writer_goes_on_when_the_consumer_has_what_is_in_its_way(store: str, number: int) -> None:
+def test_writer_continues_after_consumer_read_oldest_experiences(store: str, number: int) -> None:
     buffer = ReplayBuffer(50, overflow="block", store=store)
     with server_of(buffer) as server:
         reader = reading(server.address, TOTAL, **FORMS[number])
@@ -135,7 +135,7 @@ def test_single_records_make_room_too() -> None:
 
 
 @pytest.mark.parametrize("limit", [{"capacity": 50}, {"max_bytes": 60_000}])
-def test_priorities_of_experiences_that_made_room_are_gone(limit: dict[str, int]) -> None:
+def test_priorities_of_evicted_experiences_are_gone(limit: dict[str, int]) -> None:
     buffer = PrioritizedReplayBuffer(**limit, overflow="block", seed=1)
     with server_of(buffer) as server:
         reader = reading(server.address, TOTAL)
@@ -148,7 +148,7 @@ def test_priorities_of_experiences_that_made_room_are_gone(limit: dict[str, int]
         assert len(set(drawn.keys.tolist())) == len(buffer)
 
 
-def test_nothing_makes_room_before_a_consumer_came_and_then_it_gets_all() -> None:
+def test_full_buffer_keeps_all_until_first_consumer_gets_them() -> None:
     buffer = ReplayBuffer(50, overflow="block")
     writer = writing(buffer, PARTS)
     wait_until(blocked(buffer, 50))
@@ -159,16 +159,16 @@ def test_nothing_makes_room_before_a_consumer_came_and_then_it_gets_all() -> Non
         assert reader.get() == (EVERYTHING, 0)
 
 
-def test_slowest_consumer_decides_and_none_misses_anything() -> None:
+def test_slowest_consumer_decides_and_no_consumer_misses_any() -> None:
     buffer = ReplayBuffer(100, overflow="block")
     with server_of(buffer) as server:
         slow, quick = reading(server.address, TOTAL, batch_size=1), reading(server.address, TOTAL)
-        wait_until(lambda: len(server.streams) == 2)  # one that comes later gets what is held then
+        wait_until(lambda: len(server.streams) == 2)  # a later consumer gets the experiences held by then
         writing(buffer, PARTS).get()
         assert (slow.get(), quick.get()) == ((EVERYTHING, 0), (EVERYTHING, 0))
 
 
-def test_consumer_that_does_not_read_holds_the_writer_until_it_leaves() -> None:
+def test_consumer_that_does_not_read_holds_writer_until_it_leaves() -> None:
     buffer = ReplayBuffer(100, overflow="block")
     long = [renamed(GAME, f"long {number}", 0) for number in range(200)]
     total = sum(map(len, long))
@@ -191,7 +191,7 @@ def test_consumer_that_does_not_read_holds_the_writer_until_it_leaves() -> None:
         assert (len(rows), missed) == (total, 0)
 
 
-def test_what_a_consumer_took_before_it_left_makes_room_later() -> None:
+def test_experiences_read_before_consumer_left_make_room_later() -> None:
     buffer = ReplayBuffer(60, overflow="block")
     buffer.write(GAMES[0].slice(0, 60))
     with server_of(buffer) as server:
@@ -199,12 +199,12 @@ def test_what_a_consumer_took_before_it_left_makes_room_later() -> None:
         writing(buffer, [GAMES[0].slice(60, 120)]).get()
         assert buffer.span == (60, 120)
         writer = writing(buffer, [GAMES[1].slice(0, 1)])
-        wait_until(blocked(buffer, 60))  # nobody has any of these
+        wait_until(blocked(buffer, 60))  # no consumer has any of these
         assert len(reading(server.address, 1000, follow=False).get()[0]) == 60
         writer.get()
 
 
-def test_consumer_of_new_experience_does_not_wait_for_a_full_buffer() -> None:
+def test_consumer_of_new_experience_does_not_wait_for_full_buffer() -> None:
     buffer = ReplayBuffer(60, overflow="block")
     buffer.write(GAMES[0].slice(0, 60))
     with server_of(buffer) as server:
@@ -214,7 +214,7 @@ def test_consumer_of_new_experience_does_not_wait_for_a_full_buffer() -> None:
 
 
 @pytest.mark.parametrize("store", ["boards", "zstd", "games"])
-def test_buffer_that_raises_takes_more_when_consumers_have_what_it_holds(store: str) -> None:
+def test_raising_buffer_accepts_more_after_consumers_read_its_contents(store: str) -> None:
     buffer = ReplayBuffer(60, overflow="raise", store=store)
     with server_of(buffer) as server:
         for number in range(4):
@@ -230,7 +230,7 @@ def test_buffer_that_raises_takes_more_when_consumers_have_what_it_holds(store: 
 # --- Submissions ------------------------------------------------------------------------------------------------------
 
 
-def test_submission_does_not_wait_for_ever_and_is_taken_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submission_waits_limited_time_and_is_accepted_whole_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffer_source, "PATIENCE", 0.1)
     buffer = ReplayBuffer(100, overflow="block")
     with server_of(buffer) as server, grpc.insecure_channel(server.address) as channel:
@@ -246,7 +246,7 @@ def test_submission_does_not_wait_for_ever_and_is_taken_whole_or_not_at_all(monk
         assert len(reading(server.address, 1000, follow=False).get()[0]) == 80
         assert stub.SubmitExperiences(second, timeout=LIMIT).accepted == 80
         assert buffer.span == (60, 160)
-        monkeypatch.setattr(buffer_source, "PATIENCE", 1e9)  # what can never fit does not wait at all
+        monkeypatch.setattr(buffer_source, "PATIENCE", 1e9)  # a batch that can never fit does not wait
         with pytest.raises(grpc.RpcError) as caught:
             stub.SubmitExperiences(pb.SubmitExperiencesRequest(experiences=records_of(GAMES[2])), timeout=LIMIT)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -255,7 +255,7 @@ def test_submission_does_not_wait_for_ever_and_is_taken_whole_or_not_at_all(monk
 # --- Ends -------------------------------------------------------------------------------------------------------------
 
 
-def test_close_wakes_a_writer_that_waits_under_a_server() -> None:
+def test_close_wakes_writer_that_waits_under_server() -> None:
     buffer = ReplayBuffer(50, overflow="block")
     with server_of(buffer) as server:
         writer = writing(buffer, PARTS)
@@ -266,8 +266,8 @@ def test_close_wakes_a_writer_that_waits_under_a_server() -> None:
         assert len(reading(server.address, 1000, follow=False).get()[0]) == 50
 
 
-def test_recorder_over_a_buffer_that_blocks_closes_after_its_server() -> None:
-    """What the recorder writes at last, games that are cut off, finds the room that consumers made before."""
+def test_recorder_over_blocking_buffer_closes_after_its_server() -> None:
+    """The last batch of the recorder (truncated games) fits into the room that consumers made before."""
     buffer = ReplayBuffer(100, overflow="block")
 
     def run() -> int:
@@ -282,7 +282,7 @@ def test_recorder_over_a_buffer_that_blocks_closes_after_its_server() -> None:
     assert Task(run).get() == 400
 
 
-def test_writer_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_writer_names_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("generals_env.recorders.buffers.replay_buffer.PATIENCE", 0.0)
     buffer = ReplayBuffer(50, overflow="block")
     writer = writing(buffer, PARTS[:2])
@@ -295,7 +295,7 @@ def test_writer_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, caplog: 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself SIGINT there")
 @pytest.mark.parametrize("puts_off", [False, True])
 @pytest.mark.parametrize("keep", [1.0, 0.6])
-def test_interrupt_ends_the_wait_and_the_same_batch_goes_on_behind_what_was_taken(puts_off: bool, keep: float) -> None:
+def test_interrupt_ends_wait_and_same_batch_continues_after_accepted_part(puts_off: bool, keep: float) -> None:
     buffer = ReplayBuffer(50, overflow="block", keep_probability=keep, seed=1)
 
     def interrupt() -> None:

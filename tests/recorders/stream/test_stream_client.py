@@ -1,4 +1,4 @@
-"""What is built on the consumer: readers in the background, caches, shares; and servers that mean no good."""
+"""Tests background readers, caches, asynchronous streams and shards on top of the consumer, and malicious servers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def server(tmp_path: Path, batches: list[ExperienceBatch]) -> Iterator[ServerPro
 
 
 def names(parts: Any) -> list[tuple[str, int, int]]:
-    """Return what tells experiences apart, in order."""
+    """Return the distinguishing facts of experiences, in order."""
     return [
         name
         for batch in parts
@@ -65,9 +65,7 @@ def names(parts: Any) -> list[tuple[str, int, int]]:
 # --- In the background ------------------------------------------------------------------------------------------------
 
 
-def test_a_sink_that_blocks_lets_the_reader_wait_and_loses_nothing(
-    server: ServerProcess, batches: list[ExperienceBatch]
-) -> None:
+def test_blocking_sink_holds_reader_and_loses_nothing(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     total = sum(map(len, batches))
     buffer = ReplayBuffer(50, overflow="block")
     reader = read_into(ExperienceConsumer(server.address), buffer, batch_size=20, follow=False)
@@ -84,7 +82,7 @@ def test_a_sink_that_blocks_lets_the_reader_wait_and_loses_nothing(
     assert reader.position.next_sequence == total
 
 
-def test_a_reader_ends_when_it_is_told_to(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+def test_reader_ends_when_stopped(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     total = sum(map(len, batches))
     memory = Memory()
     reader = read_into(ExperienceConsumer(server.address), memory)  # follows for ever
@@ -98,7 +96,7 @@ def test_a_reader_ends_when_it_is_told_to(server: ServerProcess, batches: list[E
     assert (memory.flushed, memory.closed) == (0, 0)
 
 
-def test_a_sink_that_never_has_room_is_told_by_stop(batches: list[ExperienceBatch]) -> None:
+def test_stop_reports_sink_that_never_has_room(batches: list[ExperienceBatch]) -> None:
     buffer = ReplayBuffer(50, overflow="block")
     reader = BackgroundReader(batches, buffer)
     while len(buffer) < 50:
@@ -115,7 +113,7 @@ def test_a_sink_that_never_has_room_is_told_by_stop(batches: list[ExperienceBatc
 # --- A cache ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_cache_has_what_came_and_goes_on_behind_it(
+def test_cache_keeps_received_experiences_and_continues_after_them(
     server: ServerProcess, batches: list[ExperienceBatch], tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(1)
@@ -136,7 +134,7 @@ def test_a_cache_has_what_came_and_goes_on_behind_it(
         assert list(cached(consumer, log, follow=False)) == []
         with pytest.raises(ConfigError, match="resume: expected to go on where the log ends"):
             cached(consumer, log, resume=Position("a", 1))
-        log.write(batches[0])  # by somebody else
+        log.write(batches[0])  # by another writer
         with pytest.raises(StorageError, match=rf"log: expected the cache of a stream, got experience {log.last} of none"):
             cached(consumer, log)
 
@@ -154,7 +152,7 @@ for batch in cached(consumer, log, batch_size=7, max_batch_wait_ms=1):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
-def test_killed_programs_and_servers_make_neither_gaps_nor_repeats_in_a_cache(tmp_path: Path) -> None:
+def test_killed_programs_and_servers_cause_no_gaps_or_repeats_in_cache(tmp_path: Path) -> None:
     """Ten programs after one another that keep a stream, each killed while it does; every third time the server is, too."""
     log: dict[str, Any] = {"folder": str(tmp_path / "source"), "durability": "normal"}
     folder = tmp_path / "cache"
@@ -188,7 +186,7 @@ def test_killed_programs_and_servers_make_neither_gaps_nor_repeats_in_a_cache(tm
 # --- asyncio -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_is_read_beside_other_tasks(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+def test_stream_is_read_beside_other_tasks(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     async def read() -> list[ExperienceBatch]:
         return [batch async for batch in stream_async(ExperienceConsumer(server.address), batch_size=10, follow=False)]
 
@@ -200,12 +198,12 @@ def test_a_stream_is_read_beside_other_tasks(server: ServerProcess, batches: lis
     ] * 2
 
 
-def test_a_task_that_waits_for_experience_can_be_cancelled(server: ServerProcess) -> None:
+def test_task_waiting_for_experience_can_be_cancelled(server: ServerProcess) -> None:
     consumer = ExperienceConsumer(server.address)
 
     async def wait() -> None:
         async for _ in stream_async(consumer, start="now"):
-            raise AssertionError("nobody plays")
+            raise AssertionError("no game is running")
 
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(wait(), 0.5))
@@ -214,7 +212,7 @@ def test_a_task_that_waits_for_experience_can_be_cancelled(server: ServerProcess
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_shares_together_are_the_stream(shards: int, server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+def test_shards_together_are_the_stream(shards: int, server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     consumer = ShardedConsumer(server.address, shards)
     found = list(consumer.stream_experiences(batch_size=10, follow=False))
     assert sorted(names(found)) == sorted(names(batches))
@@ -224,7 +222,7 @@ def test_shares_together_are_the_stream(shards: int, server: ServerProcess, batc
     assert len({tuple(batch.game_ids) for batch in found}) > shards > 0
 
 
-def test_shares_go_on_from_their_positions(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+def test_shards_continue_from_their_positions(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     consumer = ShardedConsumer(server.address, 3)
     rng = random.Random(1)
     found: list[ExperienceBatch] = []
@@ -241,10 +239,10 @@ def test_shares_go_on_from_their_positions(server: ServerProcess, batches: list[
         ShardedConsumer(server.address, 0)
 
 
-def test_errors_of_a_share_are_raised(server: ServerProcess) -> None:
-    nobody = ShardedConsumer("127.0.0.1:1", 2, retry=Retry(tries=2, first_wait=0.01))
+def test_errors_of_shard_are_raised(server: ServerProcess) -> None:
+    unreachable = ShardedConsumer("127.0.0.1:1", 2, retry=Retry(tries=2, first_wait=0.01))
     with pytest.raises(StorageError, match="expected a stream of experience, got UNAVAILABLE"):
-        list(nobody.stream_experiences())
+        list(unreachable.stream_experiences())
     before = threading.active_count()
     consumer = ShardedConsumer(server.address, 3)
     stream = consumer.stream_experiences(batch_size=10)
@@ -257,7 +255,7 @@ def test_errors_of_a_share_are_raised(server: ServerProcess) -> None:
 # --- Records ----------------------------------------------------------------------------------------------------------
 
 
-def test_records_tell_the_same_as_boards(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+def test_records_equal_boards(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     whole = ExperienceBatch.concat(batches)
     with ExperienceConsumer(server.address) as consumer:
         for size in (None, 50):
@@ -269,12 +267,12 @@ def test_records_tell_the_same_as_boards(server: ServerProcess, batches: list[Ex
         assert consumer.position == Position(consumer.stats().stream_id, len(whole))
 
 
-# --- Servers that mean no good ----------------------------------------------------------------------------------------
+# --- Malicious servers ------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def hostile(answer: Callable[[], Iterator[bytes]]) -> Iterator[str]:
-    """Serve whatever a function yields as the messages of a stream, and give the address."""
+    """Serve the messages that a function yields as a stream, and yield the address."""
 
     def handle(request: bytes, context: Any) -> Iterator[bytes]:
         yield from answer()
@@ -315,7 +313,7 @@ def bomb(size: int) -> bytes:
         (message(experiences=[pb.Experience(game_id="one")]), "experiences: expected valid ones, got '': state: expected"),
     ],
 )
-def test_messages_that_are_none_are_refused_and_take_no_memory(content: bytes, text: str) -> None:
+def test_invalid_messages_are_refused_and_take_no_memory(content: bytes, text: str) -> None:
     with hostile(lambda: iter([content])) as address:
         consumer = ExperienceConsumer(address, retry=Retry(tries=2, first_wait=0.01))
         tracemalloc.start()
@@ -326,8 +324,8 @@ def test_messages_that_are_none_are_refused_and_take_no_memory(content: bytes, t
         consumer.close()
 
 
-def test_random_bytes_never_get_through(batches: list[ExperienceBatch]) -> None:
-    """Messages with some bytes changed are refused, or are as they were but for what stands beside the experiences."""
+def test_random_bytes_are_always_refused(batches: list[ExperienceBatch]) -> None:
+    """Messages with changed bytes are refused, or differ only in fields beside the experiences."""
     rng = np.random.default_rng(1)
     sound = message(packed=encode_batch(batches[0]), next_sequence=37)
     contents: list[bytes] = []
@@ -348,8 +346,8 @@ def test_random_bytes_never_get_through(batches: list[ExperienceBatch]) -> None:
         assert refused > 40
 
 
-def test_a_server_that_repeats_itself_is_not_believed(batches: list[ExperienceBatch]) -> None:
-    """What was received is not handed out again, even if the server sends it again."""
+def test_repeating_server_is_refused(batches: list[ExperienceBatch]) -> None:
+    """Received experiences are not returned again, even if the server sends them again."""
     count = len(batches[0])
     first = message(packed=encode_batch(batches[0]), next_sequence=count)
     with hostile(lambda: iter([first, first, first])) as address, ExperienceConsumer(address) as consumer:
@@ -357,7 +355,7 @@ def test_a_server_that_repeats_itself_is_not_believed(batches: list[ExperienceBa
         assert names(found) == names(batches[:1])
 
 
-def test_a_bomb_in_a_stream_of_records_takes_no_memory() -> None:
+def test_compression_bomb_in_record_stream_takes_no_memory() -> None:
     data = zstandard.ZstdCompressor().compress((2**31 - 1).to_bytes(4, "little") + bytes(2**29))
     tracemalloc.start()
     with pytest.raises(StorageError, match="data: expected experience 0 of a stream, got expected at most 10000000 bytes"):

@@ -1,4 +1,4 @@
-"""The guide's stream of records: uint32 lengths and messages in zstd, back to the last bit; damage is told."""
+"""Tests the zstd stream of length-prefixed records that the guide describes: exact round trips and reports of damage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def batches() -> list[ExperienceBatch]:
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_records_come_back_as_they_were(full: bool, batches: list[ExperienceBatch]) -> None:
+def test_decompressed_records_equal_originals(full: bool, batches: list[ExperienceBatch]) -> None:
     data = compress_experiences(batches, full_actions=full)
     messages = list(decompress_experiences(data))
     whole = ExperienceBatch.concat(batches)
@@ -42,7 +42,7 @@ def test_records_come_back_as_they_were(full: bool, batches: list[ExperienceBatc
     assert len(data) < sum(message.ByteSize() for message in messages) / 20
 
 
-def test_the_layout_is_the_one_of_the_guide(batches: list[ExperienceBatch]) -> None:
+def test_layout_equals_that_of_guide(batches: list[ExperienceBatch]) -> None:
     data = zstandard.ZstdDecompressor().decompressobj().decompress(compress_experiences(batches[:1]))
     at, found = 0, []
     while at < len(data):
@@ -53,7 +53,7 @@ def test_the_layout_is_the_one_of_the_guide(batches: list[ExperienceBatch]) -> N
     assert list(decompress_experiences(compress_experiences([]))) == []
 
 
-def test_damage_is_told_with_the_number_of_the_record(batches: list[ExperienceBatch]) -> None:
+def test_damage_is_reported_with_number_of_record(batches: list[ExperienceBatch]) -> None:
     data = compress_experiences(batches[:1])
     rng = np.random.default_rng(0)
     whole = list(decompress_experiences(data))
@@ -75,7 +75,7 @@ def test_damage_is_told_with_the_number_of_the_record(batches: list[ExperienceBa
 @pytest.mark.parametrize(
     "content", [struct.pack("<I", 2**31), struct.pack("<I", 100) + b"abc", b"\1\0", struct.pack("<I", 3) + b"\xff\xff\xff"]
 )
-def test_made_up_streams_are_refused_before_they_cost_memory(content: bytes) -> None:
+def test_forged_streams_are_refused_before_allocation(content: bytes) -> None:
     with pytest.raises(StorageError, match="data: expected experience 0 of a stream, got"):
         list(decompress_experiences(zstandard.compress(content)))
     with pytest.raises(StorageError, match="data: expected experience 0"):

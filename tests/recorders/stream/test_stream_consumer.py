@@ -1,4 +1,4 @@
-"""The consumer gets every experience once and in order, whatever breaks between it and the server."""
+"""Tests ExperienceConsumer: every experience once and in order, despite killed servers and clients."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def numbers(parts: Any) -> list[int]:
     return [number for batch in parts for number in batch.sequence.tolist()]
 
 
-def test_everything_comes_once_in_order_as_it_was(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+def test_all_experiences_are_received_once_in_order_and_unchanged(
+    server: ServerProcess, batches: list[ExperienceBatch]
+) -> None:
     whole = ExperienceBatch.concat(batches)
     with ExperienceConsumer(server.address) as consumer:
         for size in (None, 1, 32, 100, 5000):
@@ -63,7 +65,7 @@ def test_everything_comes_once_in_order_as_it_was(server: ServerProcess, batches
         assert consumer.missed == consumer.restarts == consumer.reconnects == 0
 
 
-def test_a_stream_begins_at_any_number(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+def test_stream_starts_at_any_number(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     total = sum(map(len, batches))
     with ExperienceConsumer(server.address) as consumer:
         for first in (0, 1, np.int64(50), total - 1, total):
@@ -91,7 +93,7 @@ def test_filters_choose_exactly_and_take_nothing_from_others(server: ServerProce
         assert sum(bool(share) for share in shares) > 1
 
 
-def test_following_sees_games_that_begin_later(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
+def test_follow_mode_receives_games_that_start_later(server: ServerProcess, batches: list[ExperienceBatch]) -> None:
     whole = ExperienceBatch.concat(batches)
     later = recorded(2, "later")
     found: list[ExperienceBatch] = []
@@ -112,7 +114,7 @@ def test_following_sees_games_that_begin_later(server: ServerProcess, batches: l
         assert set(found[0].game_ids) <= {name for batch in later for name in batch.game_ids}
 
 
-def test_a_position_leads_back_from_anywhere(server: ServerProcess, batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_position_resumes_from_anywhere(server: ServerProcess, batches: list[ExperienceBatch], tmp_path: Path) -> None:
     total = sum(map(len, batches))
     path = tmp_path / "position.json"
     assert Position.load(path) is None
@@ -134,7 +136,7 @@ def test_a_position_leads_back_from_anywhere(server: ServerProcess, batches: lis
         Position.load(path)
 
 
-def test_a_buffer_that_is_too_small_says_how_many_were_lost(batches: list[ExperienceBatch]) -> None:
+def test_too_small_buffer_reports_number_of_lost(batches: list[ExperienceBatch]) -> None:
     total = sum(map(len, batches))
     with ServerProcess(buffer={"capacity": 100}) as server:
         for batch in batches:
@@ -149,7 +151,7 @@ def test_a_buffer_that_is_too_small_says_how_many_were_lost(batches: list[Experi
             assert consumer.missed == total - 110
 
 
-def test_a_server_that_lost_its_memory_is_noticed(batches: list[ExperienceBatch]) -> None:
+def test_server_that_lost_its_memory_is_detected(batches: list[ExperienceBatch]) -> None:
     with ServerProcess(buffer={"capacity": 1000}) as server, ExperienceConsumer(server.address, retry=SOON) as consumer:
         server.write(batches[0])
         stream = consumer.stream_experiences(batch_size=None)
@@ -202,7 +204,7 @@ class Refusing(Memory):
         self.append(batch)
 
 
-def test_a_reader_in_the_background_fills_any_sink_and_its_errors_are_seen(
+def test_background_reader_fills_any_sink_and_its_errors_are_raised(
     server: ServerProcess, batches: list[ExperienceBatch]
 ) -> None:
     total = sum(map(len, batches))
@@ -228,7 +230,7 @@ def test_a_reader_in_the_background_fills_any_sink_and_its_errors_are_seen(
 # --- Killed at any moment ---------------------------------------------------------------------------------------------
 
 
-def test_killed_servers_make_neither_gaps_nor_repeats(tmp_path: Path) -> None:
+def test_killed_servers_cause_no_gaps_or_repeats(tmp_path: Path) -> None:
     """25 servers over one log, each killed while it records and serves, one consumer that follows them all."""
     log: dict[str, Any] = {"folder": str(tmp_path), "durability": "normal"}
     server = ServerProcess(log=log)
@@ -282,8 +284,8 @@ with open(out, "ab", buffering=0) as file:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
-def test_killed_clients_go_on_where_they_were(tmp_path: Path) -> None:
-    """25 clients, each killed while it reads. What it had written down, but not its position yet, comes once more."""
+def test_killed_clients_continue_where_they_were(tmp_path: Path) -> None:
+    """25 clients, each killed while it reads. Experiences written before the saved position was updated arrive once more."""
     out, path = tmp_path / "out.txt", tmp_path / "position.json"
     with ServerProcess(log={"folder": str(tmp_path / "log"), "durability": "normal"}) as server:
         server.play(num_envs=2, pause=0.002, height=6, width=6)
@@ -302,13 +304,13 @@ def test_killed_clients_go_on_where_they_were(tmp_path: Path) -> None:
     assert set(range(max(found))) <= set(found) | {max(found)}  # no gap
     back = steps[steps != 1]
     assert len(back) <= 25
-    assert ((back <= 0) & (back >= -7)).all()  # at most the batch that was not acknowledged
+    assert ((back <= 0) & (back >= -7)).all()  # at most the unacknowledged batch
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_is_told(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_bad_arguments_are_refused(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     with ServerProcess(log={"folder": str(tmp_path)}) as server:
         with ExperienceConsumer(server.address) as consumer:
             for options, text in (
@@ -324,7 +326,7 @@ def test_what_cannot_be_is_told(batches: list[ExperienceBatch], tmp_path: Path) 
             with pytest.raises(StorageError, match="OUT_OF_RANGE: from_sequence: expected at most 0, got 5"):
                 list(consumer.stream_experiences(start=5, follow=False))
             with pytest.raises(StorageError, match="NOT_FOUND: game_ids"):
-                list(consumer.stream_experiences(game_ids=["nobody"], follow=False))
+                list(consumer.stream_experiences(game_ids=["unknown"], follow=False))
         with pytest.raises(StateError, match="expected an open consumer"):
             consumer.stream_experiences()
     for options, text in (
@@ -335,10 +337,10 @@ def test_what_cannot_be_is_told(batches: list[ExperienceBatch], tmp_path: Path) 
     ):
         with pytest.raises(ConfigError, match=text):
             ExperienceConsumer("127.0.0.1:1", **options)  # type: ignore[arg-type]
-    nobody = ExperienceConsumer("127.0.0.1:1", retry=Retry(tries=3, first_wait=0.01))
+    unreachable = ExperienceConsumer("127.0.0.1:1", retry=Retry(tries=3, first_wait=0.01))
     with pytest.raises(StorageError, match=r"127\.0\.0\.1:1: expected a stream of experience, got UNAVAILABLE"):
-        list(nobody.stream_experiences())
-    assert nobody.reconnects == 2
+        list(unreachable.stream_experiences())
+    assert unreachable.reconnects == 2
     with pytest.raises(StorageError, match=r"127\.0\.0\.1:1: expected an answer, got UNAVAILABLE"):
-        nobody.stats()
-    nobody.close()
+        unreachable.stats()
+    unreachable.close()

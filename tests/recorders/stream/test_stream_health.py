@@ -1,4 +1,4 @@
-"""Whether the server can do its work, told to whoever asks, and how it ends."""
+"""Tests the health service of the server, and how the server stops."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wait_for_health(channel: grpc.Channel, status: int) -> None:
     wait_until(lambda: stub.Check(health_pb2.HealthCheckRequest()).status == status)
 
 
-def test_health_follows_whether_the_log_can_be_written(tmp_path: Path) -> None:
+def test_health_follows_whether_log_can_be_written(tmp_path: Path) -> None:
     log = {"folder": str(tmp_path), "min_free_bytes": 2**60}
     with ServerProcess(log=log) as server, grpc.insecure_channel(server.address) as channel:
         wait_for_health(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -40,7 +40,7 @@ def test_health_follows_whether_the_log_can_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["buffer", "log"])
-def test_health_tells_when_the_source_is_closed(kind: str, tmp_path: Path) -> None:
+def test_health_reports_closed_source(kind: str, tmp_path: Path) -> None:
     with ServerProcess(**source(kind, tmp_path)) as server, grpc.insecure_channel(server.address) as channel:
         server.write(GAMES[0])
         wait_for_health(channel, health_pb2.HealthCheckResponse.SERVING)
@@ -49,7 +49,7 @@ def test_health_tells_when_the_source_is_closed(kind: str, tmp_path: Path) -> No
         assert len(list(ExperienceServiceStub(channel).StreamExperiences(ask()))) == 120
 
 
-def test_health_comes_back_when_the_trouble_is_over(tmp_path: Path) -> None:
+def test_health_recovers_when_trouble_is_over(tmp_path: Path) -> None:
     log = ExperienceLog(tmp_path)
     with ExperienceServer(log, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
         told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
@@ -65,12 +65,12 @@ def test_health_comes_back_when_the_trouble_is_over(tmp_path: Path) -> None:
 
 
 def until(told: Iterator[health_pb2.HealthCheckResponse], status: int) -> None:
-    """Wait until a server tells this status; on a busy machine a healthy one seems to be stuck now and then."""
+    """Wait until a server reports this status; on a busy machine a healthy one may seem stuck at times."""
     while next(told).status != status:
         pass
 
 
-def test_health_tells_when_the_storage_is_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_reports_stuck_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PATIENCE", 0.2)
     log = ExperienceLog(tmp_path)
     with ExperienceServer(log, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
@@ -78,7 +78,7 @@ def test_health_tells_when_the_storage_is_stuck(tmp_path: Path, monkeypatch: pyt
         told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         until(told, health_pb2.HealthCheckResponse.SERVING)
         other = sqlite3.connect(next(tmp_path.glob("segment_*.db")), isolation_level=None)
-        other.execute("begin immediate")  # whoever writes waits for this to end
+        other.execute("begin immediate")  # other writers wait for this to end
         until(told, health_pb2.HealthCheckResponse.NOT_SERVING)
         assert len(list(ExperienceServiceStub(channel).StreamExperiences(ask()))) == 120
         other.execute("rollback")
@@ -89,7 +89,7 @@ def test_health_tells_when_the_storage_is_stuck(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
-def test_a_server_that_is_asked_to_end_flushes_and_tells_everybody(tmp_path: Path) -> None:
+def test_terminated_server_flushes_and_informs_all_consumers(tmp_path: Path) -> None:
     with ServerProcess(log={"folder": str(tmp_path), "durability": "normal"}) as server, called(server) as stub:
         stream = stub.StreamExperiences(ask(follow=True))
         server.write(GAMES[0])
@@ -101,7 +101,7 @@ def test_a_server_that_is_asked_to_end_flushes_and_tells_everybody(tmp_path: Pat
         assert log.last == 119
 
 
-def test_a_log_that_another_process_writes_is_served_to_be_read(tmp_path: Path) -> None:
+def test_log_written_by_another_process_is_served_read_only(tmp_path: Path) -> None:
     with ExperienceLog(tmp_path) as log:
         log.write(GAMES[0])
         with ServerProcess(log={"folder": str(tmp_path), "mode": "r"}) as server, called(server) as stub:
@@ -115,7 +115,7 @@ def test_a_log_that_another_process_writes_is_served_to_be_read(tmp_path: Path) 
             assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
-def test_a_server_in_the_process_that_plays_starts_and_stops_once_and_leaves_no_thread() -> None:
+def test_server_in_playing_process_starts_and_stops_once_without_threads() -> None:
     before = threading.active_count()
     buffer = ReplayBuffer(1000)
     with ExperienceServer(buffer, "localhost:0") as server:

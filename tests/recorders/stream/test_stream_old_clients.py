@@ -1,4 +1,4 @@
-"""What a client of the original service is sent and what becomes of what it submits."""
+"""Tests clients of the original service: the messages they receive and the experiences they submit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def old_record(record: Any) -> Any:
 # --- Actions ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_action_indexes_a_table_of_the_originals_actions() -> None:
+def test_every_action_indexes_a_table_of_originals_actions() -> None:
     rows = GAME.rows.copy()
     rows["action"][::3] = 8 * 42  # a pass
     batch = replace(GAME, rows=rows)
@@ -79,7 +79,7 @@ def test_every_action_indexes_a_table_of_the_originals_actions() -> None:
 
 
 @pytest.mark.parametrize("action", [0, -1, 8 * 42])
-def test_a_pass_that_is_submitted_comes_back_as_a_pass(action: int) -> None:
+def test_submitted_pass_is_read_back_as_pass(action: int) -> None:
     record = records_of(GAME)[0]
     record.metadata.clear()
     record.action, record.metadata["pass"] = action, "1"
@@ -95,7 +95,7 @@ def test_a_pass_that_is_submitted_comes_back_as_a_pass(action: int) -> None:
 # --- Sizes of messages ------------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_says_nothing_gets_messages_that_grpc_lets_it_take() -> None:
+def test_client_without_options_gets_messages_within_grpc_default() -> None:
     game = record_game(1, 150, height=20, width=20)
     assert len(game) == 300  # 9 MB as records
     with served(filled(game)) as (stub, ours):
@@ -113,7 +113,7 @@ def test_a_client_that_says_nothing_gets_messages_that_grpc_lets_it_take() -> No
         assert caught.value.details().startswith("max_message_bytes: expected ")
 
 
-def test_a_client_that_takes_more_gets_larger_messages() -> None:
+def test_client_with_higher_limit_gets_larger_messages() -> None:
     game = record_game(1, 150, height=20, width=20)
     with ExperienceServer(filled(game), "127.0.0.1:0") as server:
         options = [("grpc.max_receive_message_length", 10_000_000)]
@@ -121,13 +121,13 @@ def test_a_client_that_takes_more_gets_larger_messages() -> None:
             request = pb.StreamExperiencesRequest(batch_size=1000, max_message_bytes=10_000_000)
             (batch,) = ExperienceServiceStub(channel).StreamExperienceBatches(request)
         assert GRPC_DEFAULT < batch.ByteSize() < 10_000_000
-        for most in (10_000_000, 2**18):  # what the consumer of the package takes, it says
+        for most in (10_000_000, 2**18):  # the consumer of the package sends its limit
             with ExperienceConsumer(server.address, max_message_bytes=most) as consumer:
                 parts = list(consumer.stream_experiences(batch_size=300, follow=False, packed=False))
             assert same(parts[0].states(), game.states())
 
 
-def test_statistics_of_too_many_games_for_a_message_are_refused_unless_the_client_takes_more() -> None:
+def test_statistics_too_large_for_client_limit_are_refused() -> None:
     count = 17_000
     rows = np.repeat(GAME.rows[:1], count)
     rows["game"] = np.arange(count)
@@ -141,7 +141,7 @@ def test_statistics_of_too_many_games_for_a_message_are_refused_unless_the_clien
             assert consumer.stats().total_games == count
 
 
-def test_a_submission_of_ours_is_split_to_fit_into_messages() -> None:
+def test_client_splits_submission_to_fit_message_limit() -> None:
     buffer = ReplayBuffer(1000)
     game = record_game(1, 150, height=20, width=20)
     assert len(encode_batch(game)) > 1024
@@ -189,7 +189,7 @@ print("both")
 
 
 @pytest.mark.parametrize("order", ["original first", "ours first"])
-def test_generated_code_of_the_original_and_ours_work_in_one_process(order: str) -> None:
+def test_generated_code_of_original_and_ours_work_in_one_process(order: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", BOTH, order],
         cwd=TESTS,
@@ -235,7 +235,7 @@ def ends(record: Any) -> None:
     record.done = True
 
 
-#: What a client may write into a whole move, and the name of the field that refuses it; "" where it is kept.
+#: Values that a client may write into a move, and the name of the refused field; "" where the value is kept.
 FIELDS: list[tuple[str, Callable[[Any], None]]] = [
     ("", put(experience_id="")),
     ("", put(game_id="another game", experience_id="")),
@@ -261,9 +261,7 @@ FIELDS: list[tuple[str, Callable[[Any], None]]] = [
 
 @pytest.mark.parametrize("kind", ["buffer", "log"])
 @pytest.mark.parametrize("number", range(len(FIELDS)))
-def test_what_is_submitted_comes_back_the_same_or_is_refused_by_the_name_of_the_field(
-    number: int, kind: str, tmp_path: Path
-) -> None:
+def test_submitted_field_is_read_back_unchanged_or_refused_by_name(number: int, kind: str, tmp_path: Path) -> None:
     refused, change = FIELDS[number]
     row = int(np.flatnonzero((GAME.action > 0) & (GAME.action < 4 * 42) & ~GAME.terminated & ~GAME.truncated)[0])
     record = old_record(records_of(GAME)[row])
@@ -283,7 +281,7 @@ def test_what_is_submitted_comes_back_the_same_or_is_refused_by_the_name_of_the_
     assert [old_record(one) for one in back] == [record]
 
 
-def test_a_record_that_cannot_be_kept_does_not_take_others_with_it() -> None:
+def test_refused_record_does_not_affect_others() -> None:
     records = [old_record(record) for record in records_of(GAME)[:5]]
     records[1].metadata["policy"] = "mine"
     records[3].experience_id = "another"
@@ -319,7 +317,7 @@ def test_experiences_of_another_board_size_are_refused_and_change_nothing(size: 
     assert buffer.snapshot().shape == (6, 7)
 
 
-def test_a_call_with_packed_boards_of_two_sizes_keeps_those_of_the_first(tmp_path: Path) -> None:
+def test_call_with_packed_boards_of_two_sizes_keeps_those_of_first(tmp_path: Path) -> None:
     other = record_game(5, 4, height=8, width=8)
     with ExperienceLog(tmp_path) as log, served(log) as (stub, ours):
         answer = ours.SubmitExperiences(pb.SubmitExperiencesRequest(packed=[encode_batch(GAME), encode_batch(other)]))
@@ -328,7 +326,7 @@ def test_a_call_with_packed_boards_of_two_sizes_keeps_those_of_the_first(tmp_pat
     assert {tuple(record.state.shape) for record in back} == {(9, 6, 7)}
 
 
-def test_a_log_keeps_each_board_size_as_it_came(tmp_path: Path) -> None:
+def test_log_keeps_each_board_size_as_received(tmp_path: Path) -> None:
     other = record_game(5, 4, height=8, width=8)
     sent = [*records_of(GAME), *records_of(other)]
     with ExperienceLog(tmp_path) as log, served(log) as (stub, ours):
@@ -343,7 +341,7 @@ def test_a_log_keeps_each_board_size_as_it_came(tmp_path: Path) -> None:
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_number_without_resume_and_packed_single_experiences_are_refused() -> None:
+def test_number_without_resume_and_packed_single_experiences_are_refused() -> None:
     with served(filled(GAME)) as (_, ours):
         for method, fields, text in (
             (

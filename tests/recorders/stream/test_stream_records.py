@@ -1,4 +1,4 @@
-"""Experiences as records on the wire, and records back to experiences."""
+"""Tests conversion of experiences to records of the protocol and back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from generals_env.recorders.stream.protocol.record_encoder import (
 
 
 @pytest.mark.parametrize("full_actions", [False, True])
-def test_b2_records_hold_the_very_tensors_masks_and_columns(full_actions: bool) -> None:
+@pytest.mark.checklist("B2")
+def test_records_hold_exact_tensors_masks_and_columns(full_actions: bool) -> None:
     happened: Counter[str] = Counter()
     for seed in range(60):
         batch = odd_batch(np.random.default_rng(seed))
@@ -75,11 +76,11 @@ def test_b2_records_hold_the_very_tensors_masks_and_columns(full_actions: bool) 
     assert min(happened["whole"], happened["half"], happened["dense"]) > 5
 
 
-def test_few_tensors_are_there_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensors_are_built_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client may ask for 1,000 experiences of boards of any size; 300 of these are 90 MB of tensors."""
     batch = record_game(1, 150, height=64, width=64)
     assert len(batch) == 300
-    batch.states()  # whatever is compiled is not to be counted
+    batch.states()  # compiles kernels, which must not be counted
     tracemalloc.start()
     try:
         count = sum(1 for _ in encode_records(batch, False))
@@ -93,7 +94,7 @@ def test_few_tensors_are_there_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
         assert list(encode_records(some, True)) == expected
 
 
-def test_a_pass_is_an_index_that_a_client_of_the_original_can_use() -> None:
+def test_pass_is_an_index_usable_by_original_client() -> None:
     batch = games_of("two players")[0]
     rows = batch.rows.copy()
     rows["action"] = 8 * 42
@@ -101,7 +102,8 @@ def test_a_pass_is_an_index_that_a_client_of_the_original_can_use() -> None:
     assert (record.action, record.metadata["pass"]) == (0, "1")
 
 
-def test_b1_a_client_of_the_original_reads_every_field() -> None:
+@pytest.mark.checklist("B1")
+def test_original_client_reads_every_field() -> None:
     batch = games_of("two players")[0]
     message = pb.ExperienceBatch(batch_id=7, stream_id="abc", next_sequence=9, missed=3, packed=b"x")
     message.metadata["compression"] = "none"
@@ -117,7 +119,7 @@ def test_b1_a_client_of_the_original_reads_every_field() -> None:
         assert len(record.action_mask) == 4 * 42
 
 
-def test_numbers_and_heads_are_those_of_protobuf() -> None:
+def test_varints_and_field_tags_equal_those_of_protobuf() -> None:
     for number in (0, 1, 127, 128, 300, 2**21, 2**31 - 1):
         message = pb.ExperienceBatch(next_sequence=number)
         assert (message.SerializeToString()[2:] or b"\0") == encode_varint(number)
@@ -127,13 +129,14 @@ def test_numbers_and_heads_are_those_of_protobuf() -> None:
     assert len(whole) == len(tensor_header(5, (9, 200, 300))) + 4 * 9 * 200 * 300
 
 
-def test_h16_records_are_split_by_bytes_and_none_is_lost() -> None:
+@pytest.mark.checklist("H16")
+def test_records_are_split_by_bytes_and_none_is_lost() -> None:
     records = [bytes([number]) * (10 * number) for number in range(60)]
     groups = list(split_by_size(records, 1000))
     assert [record for group in groups for record in group] == records
     assert all(len(append_records(pb.ExperienceBatch(), group)) <= 1000 for group in groups)
     assert 15 < len(groups) < 60
-    assert list(split_by_size([b"x" * 5000], 1000)) == [[b"x" * 5000]]  # whoever asks has to look at the size of one
+    assert list(split_by_size([b"x" * 5000], 1000)) == [[b"x" * 5000]]  # the caller checks the size of a single one
     assert list(split_by_size([], 1000)) == []
 
 
@@ -142,8 +145,8 @@ def test_h16_records_are_split_by_bytes_and_none_is_lost() -> None:
 
 @pytest.mark.parametrize("full_actions", [False, True])
 @pytest.mark.parametrize("kind", ["two players", "padded torus", "eight players", "wide armies", "one seat"])
-def test_submitted_records_come_back_bit_for_bit(kind: str, full_actions: bool) -> None:
-    if kind == "padded torus":  # what a torus shows no plain board does: whatever differs is refused
+def test_submitted_records_are_read_back_bit_for_bit(kind: str, full_actions: bool) -> None:
+    if kind == "padded torus":  # plain boards cannot have the tensors of a torus: any difference is refused
         batch = games_of(kind)[0]
         result, kept, reasons = decode_records(records_of(batch, full_actions), batch)
         assert len(kept) + len(reasons) == len(batch)
@@ -165,7 +168,7 @@ def test_submitted_records_come_back_bit_for_bit(kind: str, full_actions: bool) 
         assert result.game_id.tolist() == sent.game_id.tolist()
 
 
-def test_the_originals_own_tensors_are_accepted(shared: Path) -> None:
+def test_originals_own_tensors_are_accepted(shared: Path) -> None:
     accepted: Counter[bool] = Counter()
     with gzip.open(shared / "golden" / "transitions.jsonl.gz", "rt") as lines:
         for line in list(lines)[::10]:
@@ -230,7 +233,8 @@ WRONG: list[tuple[str, Callable[[pb.Experience], Any]]] = [
 
 
 @pytest.mark.parametrize("number", range(len(WRONG)))
-def test_b4_records_that_are_wrong_are_refused_with_the_reason_and_the_others_are_not(number: int) -> None:
+@pytest.mark.checklist("B4")
+def test_invalid_records_are_refused_with_reason_and_others_are_not(number: int) -> None:
     reason, change = WRONG[number]
     batch = record_game(3, 30, height=6, width=7)
     row = int(np.flatnonzero(batch.action < 168)[0])
@@ -252,13 +256,13 @@ def test_boards_of_another_size_in_one_call_are_refused() -> None:
     assert reasons[2] == "state: expected shape [9, 6, 7], as others of this call, got [9, 5, 5]"
 
 
-def test_nothing_sound_gives_no_batch() -> None:
+def test_call_without_valid_records_gives_no_batch() -> None:
     assert decode_records([], None) == (None, [], {})
     result, kept, reasons = decode_records([pb.Experience()], None)
     assert (result, kept, list(reasons)) == (None, [], [0])
 
 
-def test_fields_are_counted_as_protobuf_does() -> None:
+def test_fields_are_counted_as_in_protobuf() -> None:
     data = pb.SubmitExperiencesRequest(experiences=[pb.Experience()] * 5, packed=[b"abc"]).SerializeToString()
     check_fields(data, 6)
     with pytest.raises(ConfigError, match="expected at most 5 fields, got more"):
@@ -271,7 +275,7 @@ def test_fields_are_counted_as_protobuf_does() -> None:
 # --- Generated code ---------------------------------------------------------------------------------------------------
 
 
-def test_generated_code_is_that_of_the_proto(tmp_path: Path) -> None:
+def test_generated_code_equals_that_of_proto(tmp_path: Path) -> None:
     protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools makes the code")
     root = ROOT
     place = "generals_env/recorders/stream/protocol"
@@ -288,7 +292,7 @@ def test_generated_code_is_that_of_the_proto(tmp_path: Path) -> None:
         assert text == (root / place / path.name).read_text(), path.name
 
 
-def test_the_committed_messages_hold_those_of_the_original() -> None:
+def test_committed_messages_contain_those_of_original() -> None:
     for name, old in old_messages().items():
         fields = {field.number: field for field in getattr(pb, name).DESCRIPTOR.fields}
         for field in old.DESCRIPTOR.fields:

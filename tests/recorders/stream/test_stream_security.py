@@ -1,4 +1,4 @@
-"""What a server refuses: strangers, floods, and messages that are none."""
+"""Tests that the server refuses untrusted clients, too frequent calls and invalid messages."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ class Authority:
         return paths
 
 
-# --- Who may call -----------------------------------------------------------------------------------------------------
+# --- Authorisation ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1", "192.168.1.1:50051"])
-def test_other_addresses_than_loopback_need_tls(address: str) -> None:
+def test_addresses_other_than_loopback_need_tls(address: str) -> None:
     with pytest.raises(ConfigError, match=r"^address: expected localhost, 127\.0\.0\.1 or \[::1\] without certificate and key"):
         ExperienceServer(ReplayBuffer(10), address)
 
@@ -106,7 +106,7 @@ def test_addresses_are_a_host_and_a_port(address: Any) -> None:
         ExperienceServer(ReplayBuffer(10), address)
 
 
-def test_options_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_impossible_options_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"certificate": tmp_path / "text"}, "certificate, key: expected both, got one"),
@@ -126,7 +126,7 @@ def test_options_that_cannot_be_are_refused(tmp_path: Path) -> None:
             Limits(**{name: -1})
 
 
-def test_tls_keeps_out_whoever_does_not_trust_or_is_not_trusted(tmp_path: Path) -> None:
+def test_tls_refuses_untrusting_and_untrusted_clients(tmp_path: Path) -> None:
     ours, others = Authority(tmp_path, "ours"), Authority(tmp_path, "others")
     certificate, key = ours.issue("server")
     clients = {name: authority.issue(name) for name, authority in (("friend", ours), ("stranger", others))}
@@ -149,7 +149,7 @@ def test_tls_keeps_out_whoever_does_not_trust_or_is_not_trusted(tmp_path: Path) 
             )
 
 
-def test_a_token_is_asked_of_every_call_but_the_check_of_health() -> None:
+def test_token_is_required_by_every_call_except_health_check() -> None:
     with (
         ServerProcess(buffer={"capacity": 100}, token="sesame open") as server,
         grpc.insecure_channel(server.address) as channel,
@@ -178,7 +178,7 @@ def test_a_token_is_asked_of_every_call_but_the_check_of_health() -> None:
         assert refusal(lambda: health.Watch(health_pb2.HealthCheckRequest()))[0] == grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_who_calls_too_often_is_refused_for_a_while() -> None:
+def test_too_frequent_caller_is_refused_for_a_while() -> None:
     with (
         ServerProcess(buffer={"capacity": 100}, limits={"max_requests_per_second": 5}) as server,
         grpc.insecure_channel(server.address) as channel,
@@ -192,7 +192,7 @@ def test_who_calls_too_often_is_refused_for_a_while() -> None:
         wait_until(lambda: refusal(lambda: stub.GetExperienceStats(STATS))[0] == grpc.StatusCode.OK)
 
 
-def test_the_rate_counts_each_address_and_remembers_a_bounded_number() -> None:
+def test_rate_counts_each_address_and_remembers_a_bounded_number() -> None:
     guard = AuthInterceptor(None, 1)
     assert [guard._allow("ipv4:1.2.3.4:5") for _ in range(4)] == [True, True, False, False]
     assert not guard._allow("ipv4:1.2.3.4:6")
@@ -219,7 +219,7 @@ def raw(channel: grpc.Channel, method: str, data: bytes) -> tuple[grpc.StatusCod
     return refusal(lambda: kind(f"/{SERVICE}/{method}")(data, timeout=PATIENCE))
 
 
-def test_bytes_at_random_get_a_status_and_change_nothing(server: ServerProcess) -> None:
+def test_random_bytes_get_a_status_and_change_nothing(server: ServerProcess) -> None:
     rng = np.random.default_rng(1)
     sound = [
         pb.StreamExperiencesRequest(game_ids=["game-1"], batch_size=5, max_batch_wait_ms=3, min_turn=1).SerializeToString(),
@@ -243,7 +243,7 @@ def test_bytes_at_random_get_a_status_and_change_nothing(server: ServerProcess) 
                     except Exception:  # bytes at random are none
                         request.Clear()
                     if request.follow:
-                        continue  # it would go on for ever
+                        continue  # it would never end
                 code, text = raw(channel, method, bytes(data))
                 assert "Exception" not in text
                 codes[code.name] = codes.get(code.name, 0) + 1
@@ -251,7 +251,7 @@ def test_bytes_at_random_get_a_status_and_change_nothing(server: ServerProcess) 
     assert min(codes["OK"], codes["INVALID_ARGUMENT"]) > 50
 
 
-def test_packed_batches_that_are_made_up_are_refused(server: ServerProcess) -> None:
+def test_forged_packed_batches_are_refused(server: ServerProcess) -> None:
     batch = simple()
     with grpc.insecure_channel(server.address) as channel:
         codes = [
@@ -265,7 +265,7 @@ def test_packed_batches_that_are_made_up_are_refused(server: ServerProcess) -> N
     assert set(codes) == {grpc.StatusCode.INVALID_ARGUMENT}
 
 
-def test_messages_that_would_become_large_cost_little_memory(server: ServerProcess) -> None:
+def test_messages_that_would_expand_cost_little_memory(server: ServerProcess) -> None:
     empty_record = b"\x0a\x00"
     bomb = zstandard.compress(bytes(2**28))
     liar = bytearray(zstandard.compress(bytes(1000)))
@@ -299,7 +299,7 @@ def test_messages_that_would_become_large_cost_little_memory(server: ServerProce
     assert server.memory() - before < 200e6
 
 
-def test_the_server_still_gives_what_was_there(server: ServerProcess) -> None:
+def test_server_still_serves_its_experiences(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
         records = list(ExperienceServiceStub(channel).StreamExperiences(pb.StreamExperiencesRequest()))
     expected = records_of(GAME)
@@ -323,7 +323,7 @@ def serving(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
-def test_the_command_serves_a_log_until_it_is_asked_to_end(tmp_path: Path) -> None:
+def test_command_serves_log_until_terminated(tmp_path: Path) -> None:
     with ExperienceLog(tmp_path) as log:
         log.write(GAME)
     arguments = ("--log", str(tmp_path), "--address", "localhost:0", "--token-env", "TOKEN", "--max-connections", "1")
@@ -347,7 +347,7 @@ def test_the_command_serves_a_log_until_it_is_asked_to_end(tmp_path: Path) -> No
         assert process.stdout.read() == "stopped\n"
 
 
-def test_the_command_says_what_is_wrong_with_its_options(tmp_path: Path) -> None:
+def test_command_reports_wrong_options(tmp_path: Path) -> None:
     wrong = [
         ([], "log, buffer: expected one of the two, got both or neither"),
         (["--buffer", "10", "--token-env", "NO_SUCH_NAME"], "token-env: expected NO_SUCH_NAME in the environment"),

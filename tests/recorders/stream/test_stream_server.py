@@ -1,4 +1,4 @@
-"""The server, started in a process of its own, and asked by plain gRPC."""
+"""Tests the server in its own process with plain gRPC calls."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from generals_env.recorders.stream.server.statistics import Statistics
 
 @pytest.fixture(scope="module", params=["buffer", "log"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with four games, which nobody writes to."""
+    """A server with four games and no writer."""
     with ServerProcess(**source(request.param, tmp_path_factory.mktemp("server"))) as process:
         for part in cut(ALL, 50):
             process.write(part)
@@ -77,7 +77,8 @@ def numbered(rows: Any = None) -> ExperienceBatch:
 # --- History ----------------------------------------------------------------------------------------------------------
 
 
-def test_b3_h1_h8_h9_all_history_comes_in_order_and_then_the_stream_ends(stub: ExperienceServiceStub) -> None:
+@pytest.mark.checklist("B3", "H1", "H8", "H9")
+def test_all_history_is_streamed_in_order_and_then_stream_ends(stub: ExperienceServiceStub) -> None:
     single = list(stub.StreamExperiences(ask()))
     assert single == records_of(numbered())
     batches = list(stub.StreamExperienceBatches(ask(full_actions=True)))
@@ -90,7 +91,8 @@ def test_b3_h1_h8_h9_all_history_comes_in_order_and_then_the_stream_ends(stub: E
 
 
 @pytest.mark.parametrize("size", [1, 7, 32, 333, 1000])
-def test_h6_h17_batches_have_the_size_that_was_asked_for(stub: ExperienceServiceStub, size: int) -> None:
+@pytest.mark.checklist("H6", "H17")
+def test_batches_have_requested_size(stub: ExperienceServiceStub, size: int) -> None:
     for encoding in (pb.RECORDS, pb.PACKED):
         batches = list(stub.StreamExperienceBatches(ask(batch_size=size, encoding=encoding)))
         sizes = [len(decode_batch(one.packed)) if one.packed else len(one.experiences) for one in batches]
@@ -113,7 +115,8 @@ FILTERS: list[tuple[dict[str, Any], Any]] = [
 
 
 @pytest.mark.parametrize("number", range(len(FILTERS)))
-def test_h3_h4_h5_h18_filters_are_exact_in_every_form(stub: ExperienceServiceStub, number: int) -> None:
+@pytest.mark.checklist("H3", "H4", "H5", "H18")
+def test_filters_are_exact_in_every_form(stub: ExperienceServiceStub, number: int) -> None:
     fields, flags = FILTERS[number]
     wanted = numbered(np.flatnonzero(flags(ALL)))
     assert list(stub.StreamExperiences(ask(**fields))) == records_of(wanted)
@@ -124,7 +127,8 @@ def test_h3_h4_h5_h18_filters_are_exact_in_every_form(stub: ExperienceServiceStu
         assert [fact for batch in packed for fact in facts(batch)] == (facts(wanted) if len(wanted) else [])
 
 
-def test_h18_shards_are_all_games_and_each_once(stub: ExperienceServiceStub) -> None:
+@pytest.mark.checklist("H18")
+def test_shards_cover_all_games_once(stub: ExperienceServiceStub) -> None:
     parts = [unpacked(stub.StreamExperienceBatches(ask(encoding=pb.PACKED, shard=k, shards=3))) for k in range(3)]
     found = [int(number) for part in parts for batch in part for number in batch.sequence]
     assert sorted(found) == list(range(480))
@@ -133,7 +137,8 @@ def test_h18_shards_are_all_games_and_each_once(stub: ExperienceServiceStub) -> 
 
 
 @pytest.mark.parametrize("first", [0, 1, 50, 77, 479, 480])
-def test_h9_h12_a_stream_resumes_at_any_number_without_gap_or_repeat(stub: ExperienceServiceStub, first: int) -> None:
+@pytest.mark.checklist("H9", "H12")
+def test_stream_resumes_at_any_number_without_gap_or_repeat(stub: ExperienceServiceStub, first: int) -> None:
     stream_id = stub.GetExperienceStats(pb.GetExperienceStatsRequest()).stream_id
     again = {"resume": True, "from_sequence": first, "stream_id": stream_id}
     expected = list(range(first, 480))
@@ -142,7 +147,8 @@ def test_h9_h12_a_stream_resumes_at_any_number_without_gap_or_repeat(stub: Exper
     assert [int(number) for batch in packed for number in batch.sequence] == expected
 
 
-def test_h12_whoever_stops_after_any_message_goes_on_with_the_very_next_experience(stub: ExperienceServiceStub) -> None:
+@pytest.mark.checklist("H12")
+def test_consumer_stopped_after_any_message_resumes_at_next_experience(stub: ExperienceServiceStub) -> None:
     for fields in ({}, {"player_ids": [1]}, {"encoding": pb.PACKED}, {"encoding": pb.PACKED, "min_turn": 30}):
         whole = [
             len(unpacked([one])[0]) if one.packed else len(one.experiences)
@@ -183,7 +189,8 @@ INVALID: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("number", range(len(INVALID)))
-def test_h2_what_cannot_be_asked_for_is_refused_by_name(stub: ExperienceServiceStub, number: int) -> None:
+@pytest.mark.checklist("H2")
+def test_invalid_requests_are_refused_by_name(stub: ExperienceServiceStub, number: int) -> None:
     for call in (stub.StreamExperiences, stub.StreamExperienceBatches):
         code, text = status_of(call(ask(**INVALID[number])))
         assert code == grpc.StatusCode.INVALID_ARGUMENT
@@ -191,15 +198,17 @@ def test_h2_what_cannot_be_asked_for_is_refused_by_name(stub: ExperienceServiceS
         assert "expected" in text
 
 
-def test_h2_h3_unknown_games_are_told_when_nothing_more_can_come(stub: ExperienceServiceStub) -> None:
-    code, text = status_of(stub.StreamExperiences(ask(game_ids=["game-1", "nobody", "knows"])))
+@pytest.mark.checklist("H2", "H3")
+def test_unknown_games_are_reported_when_no_more_can_arrive(stub: ExperienceServiceStub) -> None:
+    code, text = status_of(stub.StreamExperiences(ask(game_ids=["game-1", "unknown", "missing"])))
     assert (code, text) == (
         grpc.StatusCode.NOT_FOUND,
-        "game_ids: expected games with experiences, got ['knows', 'nobody']: use follow to wait for them",
+        "game_ids: expected games with experiences, got ['missing', 'unknown']: use follow to wait for them",
     )
 
 
-def test_h12_numbers_of_another_stream_are_refused(stub: ExperienceServiceStub) -> None:
+@pytest.mark.checklist("H12")
+def test_numbers_of_another_stream_are_refused(stub: ExperienceServiceStub) -> None:
     code, text = status_of(stub.StreamExperiences(ask(resume=True, stream_id="other")))
     assert code == grpc.StatusCode.FAILED_PRECONDITION
     assert text.startswith("stream_id: expected '")
@@ -213,7 +222,8 @@ def test_h12_numbers_of_another_stream_are_refused(stub: ExperienceServiceStub) 
 # --- Other calls ------------------------------------------------------------------------------------------------------
 
 
-def test_b5_statistics_are_true_of_all_and_of_some_games(stub: ExperienceServiceStub) -> None:
+@pytest.mark.checklist("B5")
+def test_statistics_are_correct_for_all_and_for_some_games(stub: ExperienceServiceStub) -> None:
     for names in ([], ["game-2", "game-0", "unknown"]):
         told = stub.GetExperienceStats(pb.GetExperienceStatsRequest(game_ids=names))
         batch = ALL.select(np.isin(ALL.game_id, names)) if names else ALL
@@ -232,8 +242,9 @@ def test_b5_statistics_are_true_of_all_and_of_some_games(stub: ExperienceService
 
 
 @pytest.mark.parametrize("block", [50, 65_536])
-def test_b5_statistics_stay_true_while_games_come_and_go(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a plain count of what a small buffer holds, over blocks that are summed up, joined and cut."""
+@pytest.mark.checklist("B5")
+def test_statistics_stay_correct_while_games_are_added_and_removed(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare with a plain count over a small buffer, with blocks that are summed, joined and cut."""
     monkeypatch.setattr("generals_env.recorders.stream.server.statistics.BLOCK", block)
     rng = np.random.default_rng(1)
     buffer = ReplayBuffer(700)
@@ -256,7 +267,8 @@ def test_b5_statistics_stay_true_while_games_come_and_go(block: int, monkeypatch
         assert statistics.games() == set(games)
 
 
-def test_b5_an_answer_that_would_be_too_large_is_refused_with_what_to_do() -> None:
+@pytest.mark.checklist("B5")
+def test_too_large_answer_is_refused_with_advice() -> None:
     with ServerProcess(buffer={"capacity": 100_000}, limits={"max_message_bytes": 2**16}) as server, called(server) as stub:
         one = GAMES[0].slice(0, 1).compact()
         for part in range(8):
@@ -272,7 +284,8 @@ def test_b5_an_answer_that_would_be_too_large_is_refused_with_what_to_do() -> No
         assert stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True)).next_sequence == 1600
 
 
-def test_b6_reflection_tells_enough_to_call_the_server_and_health_is_there(server: ServerProcess) -> None:
+@pytest.mark.checklist("B6")
+def test_reflection_describes_server_and_health_is_served(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
         reflect = reflection_pb2_grpc.ServerReflectionStub(channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -296,7 +309,8 @@ def test_b6_reflection_tells_enough_to_call_the_server_and_health_is_there(serve
             assert status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_b1_a_client_of_the_original_is_served(server: ServerProcess) -> None:
+@pytest.mark.checklist("B1")
+def test_original_client_is_served(server: ServerProcess) -> None:
     old = old_messages()
     with grpc.insecure_channel(server.address) as channel:
         call = channel.unary_stream(
@@ -318,7 +332,8 @@ def test_b1_a_client_of_the_original_is_served(server: ServerProcess) -> None:
                 assert record.metadata.get("half", "") == ("1" if 168 <= move < 336 else "")
 
 
-def test_h13_compression_is_told_with_its_ratio(stub: ExperienceServiceStub) -> None:
+@pytest.mark.checklist("H13")
+def test_compression_is_reported_with_its_ratio(stub: ExperienceServiceStub) -> None:
     plain, squeezed, packed = (
         list(stub.StreamExperienceBatches(ask(**fields)))
         for fields in ({}, {"enable_compression": True}, {"encoding": pb.PACKED})
@@ -333,7 +348,7 @@ def test_h13_compression_is_told_with_its_ratio(stub: ExperienceServiceStub) -> 
     assert [float(one.metadata["ratio"]) for one in packed] == pytest.approx(
         [plain / small for plain, small in sizes], rel=0.01
     )
-    # Of all together: what others have asked for may have left a small piece between large ones.
+    # In total: requests of other tests may have left a small piece between large ones.
     assert sum(plain for plain, _ in sizes) > 4 * sum(small for _, small in sizes)
 
 
@@ -341,7 +356,8 @@ def test_h13_compression_is_told_with_its_ratio(stub: ExperienceServiceStub) -> 
 
 
 @pytest.mark.parametrize("kind", ["buffer", "log"])
-def test_h7_games_that_start_later_are_followed_and_a_stop_ends_the_stream(kind: str, tmp_path: Path) -> None:
+@pytest.mark.checklist("H7")
+def test_games_that_start_later_are_followed_and_stop_ends_the_stream(kind: str, tmp_path: Path) -> None:
     with ServerProcess(**source(kind, tmp_path)) as server, called(server) as stub:
         server.write(GAMES[0])
         wait = {"follow": True, "max_batch_wait_ms": 20}
@@ -381,7 +397,8 @@ def test_h7_games_that_start_later_are_followed_and_a_stop_ends_the_stream(kind:
     assert sorted(found) == sorted(map(list, expected))
 
 
-def test_h7_a_consumer_that_leaves_gives_its_place_back(server: ServerProcess, stub: ExperienceServiceStub) -> None:
+@pytest.mark.checklist("H7")
+def test_leaving_consumer_frees_its_slot(server: ServerProcess, stub: ExperienceServiceStub) -> None:
     call = stub.StreamExperiences(ask(follow=True, start=pb.NOW))
     while not stub.GetExperienceStats(pb.GetExperienceStatsRequest()).consumers:
         time.sleep(0.01)
@@ -391,7 +408,8 @@ def test_h7_a_consumer_that_leaves_gives_its_place_back(server: ServerProcess, s
 
 
 @pytest.mark.parametrize("encoding", [pb.RECORDS, pb.PACKED])
-def test_h15_an_incomplete_batch_goes_out_when_its_oldest_has_waited(tmp_path: Path, encoding: int) -> None:
+@pytest.mark.checklist("H15")
+def test_incomplete_batch_is_sent_when_its_oldest_has_waited(tmp_path: Path, encoding: int) -> None:
     with ServerProcess(buffer={"capacity": 1000}) as server, called(server) as stub:
         size = 0 if encoding == pb.PACKED else 1000
         slow = stub.StreamExperienceBatches(ask(follow=True, batch_size=size, max_batch_wait_ms=700, encoding=encoding))
@@ -406,7 +424,8 @@ def test_h15_an_incomplete_batch_goes_out_when_its_oldest_has_waited(tmp_path: P
         quick.cancel()
 
 
-def test_h19_an_idle_stream_goes_on_when_something_comes(tmp_path: Path) -> None:
+@pytest.mark.checklist("H19")
+def test_idle_stream_continues_with_new_experience(tmp_path: Path) -> None:
     with ServerProcess(log={"folder": str(tmp_path)}) as server, called(server) as stub:
         stream = stub.StreamExperiences(ask(follow=True))
         while not stub.GetExperienceStats(pb.GetExperienceStatsRequest()).consumers:
@@ -417,7 +436,8 @@ def test_h19_an_idle_stream_goes_on_when_something_comes(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["buffer", "log"])
-def test_h4_h11_every_consumer_gets_everything(kind: str, tmp_path: Path) -> None:
+@pytest.mark.checklist("H4", "H11")
+def test_every_consumer_gets_all_experiences(kind: str, tmp_path: Path) -> None:
     with ServerProcess(**source(kind, tmp_path)) as server, called(server) as stub:
 
         def read(number: int) -> list[int]:
@@ -443,7 +463,8 @@ def test_h4_h11_every_consumer_gets_everything(kind: str, tmp_path: Path) -> Non
 # --- Loss and limits --------------------------------------------------------------------------------------------------
 
 
-def test_h10_a_consumer_that_falls_behind_a_buffer_is_told_how_many_it_lost() -> None:
+@pytest.mark.checklist("H10")
+def test_consumer_behind_buffer_gets_number_of_lost_experiences() -> None:
     with ServerProcess(buffer={"capacity": 100}, limits={"cache_bytes": 0}) as server, called(server) as stub:
         server.write(ALL)
         for fields in ({}, {"encoding": pb.PACKED}, {"encoding": pb.PACKED, "player_ids": [0]}):
@@ -453,16 +474,17 @@ def test_h10_a_consumer_that_falls_behind_a_buffer_is_told_how_many_it_lost() ->
         single = list(stub.StreamExperiences(ask(resume=True, from_sequence=77)))
         assert [record.sequence for record in single] == list(range(380, 480))
         assert [record.metadata.get("missed") for record in single] == ["303"] + [None] * 99
-        assert next(stub.StreamExperienceBatches(ask())).missed == 0  # nobody asked for those
+        assert next(stub.StreamExperienceBatches(ask())).missed == 0  # the request did not ask for those
         server.tell("clear")
         again = ask(resume=True, from_sequence=77)
-        assert list(stub.StreamExperienceBatches(again)) == []  # nothing is there to be told with
+        assert list(stub.StreamExperienceBatches(again)) == []  # no message is left that could report it
         server.write(GAMES[0].slice(0, 5).compact())
         assert [(message.missed, message.next_sequence) for message in stub.StreamExperienceBatches(again)] == [(403, 485)]
 
 
 @pytest.mark.parametrize("kind", ["buffer", "log"])
-def test_h10_it_is_told_how_far_each_consumer_lags_behind(kind: str, tmp_path: Path) -> None:
+@pytest.mark.checklist("H10")
+def test_lag_of_each_consumer_is_reported(kind: str, tmp_path: Path) -> None:
     with ServerProcess(**source(kind, tmp_path)) as server, called(server) as stub:
 
         def lags() -> list[tuple[int, int]]:
@@ -489,7 +511,8 @@ def test_h10_it_is_told_how_far_each_consumer_lags_behind(kind: str, tmp_path: P
             time.sleep(0.01)
 
 
-def test_h10_what_a_log_has_thrown_away_is_told(tmp_path: Path) -> None:
+@pytest.mark.checklist("H10")
+def test_experiences_removed_by_log_are_reported(tmp_path: Path) -> None:
     log = {"folder": str(tmp_path), "segment_bytes": 1, "max_bytes": 60_000}
     with ServerProcess(log=log) as server, called(server) as stub:
         for turn in range(20):
@@ -511,7 +534,8 @@ def test_h10_what_a_log_has_thrown_away_is_told(tmp_path: Path) -> None:
         )
 
 
-def test_h10_a_consumer_that_does_not_read_costs_bounded_memory() -> None:
+@pytest.mark.checklist("H10")
+def test_consumer_that_does_not_read_costs_bounded_memory() -> None:
     with ServerProcess(buffer={"capacity": 20_000}) as server, called(server) as stub:
         server.play(400, num_envs=16)
         before = server.memory()
@@ -527,7 +551,8 @@ def test_h10_a_consumer_that_does_not_read_costs_bounded_memory() -> None:
             call.cancel()
 
 
-def test_h14_one_stream_too_many_is_refused_and_the_others_go_on() -> None:
+@pytest.mark.checklist("H14")
+def test_stream_beyond_limit_is_refused_and_others_continue() -> None:
     with ServerProcess(buffer={"capacity": 1000}) as server, called(server) as stub:
         server.write(GAMES[0])
         streams = [stub.StreamExperiences(ask(follow=True)) for _ in range(100)]
@@ -547,7 +572,8 @@ def test_h14_one_stream_too_many_is_refused_and_the_others_go_on() -> None:
             stream.cancel()
 
 
-def test_h16_no_message_is_larger_than_the_limit() -> None:
+@pytest.mark.checklist("H16")
+def test_messages_stay_within_the_limit() -> None:
     with ServerProcess(buffer={"capacity": 10_000}, limits={"max_message_bytes": 200_000}) as server, called(server) as stub:
         server.play(40, num_envs=8)
         for fields in ({"batch_size": 1000}, {"encoding": pb.PACKED}, {"encoding": pb.PACKED, "min_turn": 1}):
@@ -567,7 +593,8 @@ def test_h16_no_message_is_larger_than_the_limit() -> None:
 
 
 @pytest.mark.parametrize("kind", ["buffer", "log"])
-def test_b4_submissions_are_routed_by_game_and_repeats_and_wrong_ones_are_refused(kind: str, tmp_path: Path) -> None:
+@pytest.mark.checklist("B4")
+def test_submissions_are_routed_by_game_and_repeats_are_refused(kind: str, tmp_path: Path) -> None:
     with ServerProcess(**source(kind, tmp_path)) as server, called(server) as stub:
         server.write(GAMES[0])
         records = records_of(ExperienceBatch.concat([GAMES[1], GAMES[2]]), full_actions=True)
@@ -597,7 +624,8 @@ def test_b4_submissions_are_routed_by_game_and_repeats_and_wrong_ones_are_refuse
         assert (submit(stub).accepted, submit(stub, packed=[b"rubbish"] * 0).rejected) == (0, 0)
 
 
-def test_i14_what_was_answered_is_there_after_a_kill_and_known_again(tmp_path: Path) -> None:
+@pytest.mark.checklist("I14")
+def test_acknowledged_submissions_survive_kill_and_are_recognised(tmp_path: Path) -> None:
     with ServerProcess(log={"folder": str(tmp_path)}) as server, called(server) as stub:
         assert submit(stub, experiences=records_of(GAMES[0])).accepted == 120
         stream_id = stub.GetExperienceStats(pb.GetExperienceStatsRequest()).stream_id
@@ -609,7 +637,8 @@ def test_i14_what_was_answered_is_there_after_a_kill_and_known_again(tmp_path: P
         assert (answer.accepted, answer.rejected) == (0, 120)
 
 
-def test_b4_a_full_buffer_takes_nothing_of_a_call() -> None:
+@pytest.mark.checklist("B4")
+def test_full_buffer_accepts_nothing_of_a_call() -> None:
     with ServerProcess(buffer={"capacity": 200, "overflow": "raise"}) as server, called(server) as stub:
         assert submit(stub, experiences=records_of(GAMES[0])).accepted == 120
         for _ in range(2):  # refused ones are not remembered as repeats

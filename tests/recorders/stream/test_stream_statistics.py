@@ -1,4 +1,4 @@
-"""What ``GetExperienceStats`` tells: that of a plain count, for work that what has changed decides, not what is kept."""
+"""Tests ``GetExperienceStats``: results equal a plain count, and the cost depends on changes, not on stored experiences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPED = replace(GAME, recipe=Recipe(shaping=(Shaping(0.9, land=1.5),)))
 
 
 def check(statistics: Statistics, held: ExperienceBatch, some: frozenset[str] = frozenset()) -> None:
-    """Compare an answer with a plain count of what is held."""
+    """Compare an answer with a plain count of the held experiences."""
     games = Counter(held.game_id.tolist())
     mine = held.select(np.isin(held.game_id, list(some))) if some else held
     told = statistics.answer(some)
@@ -42,7 +42,7 @@ def check(statistics: Statistics, held: ExperienceBatch, some: frozenset[str] = 
 
 
 class Counting(ReplayBuffer):
-    """A buffer that counts the experiences that it hands out."""
+    """A buffer that counts the experiences that it returns."""
 
     handed_out = 0
 
@@ -57,7 +57,7 @@ class Counting(ReplayBuffer):
         return found
 
 
-def test_statistics_of_a_full_buffer_read_each_experience_twice_at_most() -> None:
+def test_statistics_of_full_buffer_read_each_experience_at_most_twice() -> None:
     buffer = Counting(3000)
     statistics = Statistics(BufferSource(buffer, 0))
     for number in range(25):
@@ -75,7 +75,7 @@ def test_statistics_of_a_full_buffer_read_each_experience_twice_at_most() -> Non
 @pytest.mark.parametrize("store", ["boards", "zstd", "games"])
 @pytest.mark.parametrize("block", [7, 100, 2**14])
 @pytest.mark.parametrize("kind", ["plain", "shaped", "eight players"])
-def test_statistics_are_those_of_a_plain_count(store: str, block: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_equal_plain_count(store: str, block: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("generals_env.recorders.stream.server.statistics.BLOCK", block)
     game = {"plain": GAME, "shaped": SHAPED, "eight players": games_of("eight players", 1)[0]}[kind]
     rng = np.random.default_rng(1)
@@ -91,7 +91,7 @@ def test_statistics_are_those_of_a_plain_count(store: str, block: int, kind: str
             check(statistics, held, frozenset(list(held.game_ids)[::2]) if turn % 3 == 0 else frozenset())
 
 
-def test_statistics_follow_what_makes_room_for_consumers() -> None:
+def test_statistics_follow_eviction_for_consumers() -> None:
     buffer = ReplayBuffer(100, overflow="block")
     statistics = Statistics(BufferSource(buffer, 0))
     for number in range(20):
@@ -101,7 +101,7 @@ def test_statistics_follow_what_makes_room_for_consumers() -> None:
     assert buffer.stats().removed > 1000
 
 
-def test_statistics_of_a_log_follow_its_retention(tmp_path: Path) -> None:
+def test_statistics_of_log_follow_its_retention(tmp_path: Path) -> None:
     with ExperienceLog(tmp_path, segment_bytes=1, max_bytes=60_000) as log:
         statistics = Statistics(LogSource(log))
         for number in range(30):
@@ -110,7 +110,7 @@ def test_statistics_of_a_log_follow_its_retention(tmp_path: Path) -> None:
         assert log.first > 0
 
 
-def test_statistics_forget_games_that_are_gone() -> None:
+def test_statistics_forget_removed_games() -> None:
     buffer = ReplayBuffer(300)
     statistics = Statistics(BufferSource(buffer, 0))
     one = GAME.slice(0, 1).compact()
@@ -125,7 +125,7 @@ def test_statistics_forget_games_that_are_gone() -> None:
 
 @pytest.mark.parametrize("store", ["boards", "zstd", "games"])
 @pytest.mark.parametrize("kind", ["two players", "eight players", "teams", "one seat"])
-def test_columns_of_a_buffer_are_those_of_its_experiences(store: str, kind: str) -> None:
+def test_columns_of_buffer_equal_those_of_its_experiences(store: str, kind: str) -> None:
     buffer = ReplayBuffer(400, store=store)
     assert buffer.columns(0, 10) is None
     for game in games_of(kind, 3):

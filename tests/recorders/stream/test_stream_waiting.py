@@ -1,4 +1,4 @@
-"""How long a server lets experiences wait, and what becomes of connections on which nothing happens."""
+"""Tests how long the server delays incomplete batches, and how it treats idle and dead connections."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ GAME = record_game(1, 60, height=6, width=7)
 
 
 class Played(ReplayBuffer):
-    """A buffer whose time passes only while a reader waits for experience; what is due by then is written.
+    """A buffer with a clock that advances only while a reader waits; batches due by then are written.
 
     Attributes:
         now: Seconds.
-        due: When to write what; the last comes first.
+        due: Times and batches to write, in reverse order.
     """
 
     def __init__(self, *due: tuple[float, ExperienceBatch]) -> None:
@@ -49,7 +49,7 @@ class Played(ReplayBuffer):
 
     def passing(self, seconds: float, look: Callable[[], Any]) -> Any:
         """Let time pass until ``look`` finds something, and return it; None if it finds nothing in so many seconds."""
-        end = self.now + max(seconds, 1e-5)  # no clock stands still
+        end = self.now + max(seconds, 1e-5)  # the clock always advances
         while True:
             while self.due and 1000 + self.due[-1][0] <= self.now:
                 self.write(self.due.pop()[1])
@@ -82,7 +82,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("asked", "wait"), [({}, 0.1), ({"max_batch_wait_ms": 20}, 0.02), ({"max_batch_wait_ms": 700}, 0.7)])
-def test_incomplete_batch_goes_out_when_its_oldest_has_waited_as_long_as_asked(
+def test_incomplete_batch_is_sent_after_requested_wait_of_its_oldest(
     kind: str, asked: dict[str, int], wait: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, third = (GAME.slice(low, low + 10).compact() for low in (0, 10, 20))
@@ -114,7 +114,7 @@ def sooner(options: Any, **other: int) -> tuple[tuple[str, int], ...]:
 
 @pytest.fixture
 def relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ReplayBuffer, ExperienceServer, TcpProxy]]:
-    """Return a buffer, its server, and a relay to it; both ends look after each other every second."""
+    """Return a buffer, its server, and a relay to it; both ends ping each other every second."""
     monkeypatch.setattr(server, "KEEPALIVE", sooner(server.KEEPALIVE))
     monkeypatch.setattr(channel, "KEEPALIVE", sooner(channel.KEEPALIVE))
     buffer = ReplayBuffer(1000)
@@ -122,13 +122,13 @@ def relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ReplayBuffer, Exper
         yield buffer, serving, proxy
 
 
-def test_who_is_gone_is_known_within_40_seconds() -> None:
+def test_vanished_peer_is_detected_within_40_seconds() -> None:
     for options in map(dict, (server.KEEPALIVE, channel.KEEPALIVE)):
         for name in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
             assert options["grpc.keepalive_time_ms"] + options[name] <= 40_000
 
 
-def test_idle_connection_is_looked_after_from_both_ends_and_lives(
+def test_idle_connection_is_checked_from_both_ends_and_lives(
     relay: tuple[ReplayBuffer, ExperienceServer, TcpProxy],
 ) -> None:
     buffer, _, proxy = relay
@@ -149,7 +149,7 @@ def test_idle_connection_is_looked_after_from_both_ends_and_lives(
         assert (consumer.reconnects, proxy.connections) == (0, 1)
 
 
-def test_consumer_whose_machine_is_gone_gives_its_place_back(
+def test_vanished_consumer_frees_its_slot(
     relay: tuple[ReplayBuffer, ExperienceServer, TcpProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffer, serving, proxy = relay
@@ -166,7 +166,7 @@ def test_consumer_whose_machine_is_gone_gives_its_place_back(
         wait_until(lambda: consumers() == 0)
 
 
-def test_consumer_goes_on_elsewhere_when_the_machine_of_its_server_is_gone(
+def test_consumer_switches_server_when_machine_of_first_vanishes(
     relay: tuple[ReplayBuffer, ExperienceServer, TcpProxy],
 ) -> None:
     buffer, _, proxy = relay

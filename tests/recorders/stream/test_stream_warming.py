@@ -1,4 +1,4 @@
-"""What a server needs is compiled before it answers, and health does not wait for what a buffer is busy with."""
+"""Tests that a server compiles its kernels before it answers, and that health does not wait for a busy buffer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from generals_env.recorders import ExperienceServer, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.stream.server import health, warm_up
 
-#: A process that lists what kernels are compiled for before and after a server was used in all ways, over the source named.
+#: A process that lists compiled signatures before and after all calls of a server over the named source.
 USED = """
 import gc, sys
 from pathlib import Path
@@ -77,7 +77,7 @@ source.close()
 
 
 @pytest.mark.parametrize("kind", ["boards", "zstd", "games", "priorities", "log"])
-def test_kernels_of_a_server_are_compiled_before_it_answers(kind: str, tmp_path: Path) -> None:
+def test_server_compiles_its_kernels_before_it_answers(kind: str, tmp_path: Path) -> None:
     (tmp_path / "game").write_bytes(encode_batch(record_game(3, 20, height=6, width=7)))
     (tmp_path / "other").write_bytes(encode_batch(record_game(4, 20, height=6, width=7)))
     done = subprocess.run(
@@ -90,7 +90,7 @@ def test_kernels_of_a_server_are_compiled_before_it_answers(kind: str, tmp_path:
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
-def test_health_of_a_buffer_that_is_busy_is_serving(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_of_busy_buffer_is_serving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PATIENCE", 0.05)
     monkeypatch.setattr(health, "INTERVAL", 0.01)
     looks: list[int] = []
@@ -116,7 +116,7 @@ def counted(function: Callable[[health.HealthMonitor], None], calls: list[int]) 
     return call
 
 
-def test_health_of_an_empty_buffer_tells_that_it_is_closed() -> None:
+def test_health_of_empty_buffer_reports_its_close() -> None:
     buffer = ReplayBuffer(100)
     with ExperienceServer(buffer, "127.0.0.1:0") as server, grpc.insecure_channel(server.address) as channel:
         told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=120)
@@ -126,7 +126,7 @@ def test_health_of_an_empty_buffer_tells_that_it_is_closed() -> None:
         told.cancel()
 
 
-def test_server_that_compiles_for_long_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_server_that_compiles_for_long_logs_it(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     with warm_up.warn_if_slow():
         pass
     assert not caplog.records

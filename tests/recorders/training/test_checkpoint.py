@@ -1,4 +1,4 @@
-"""A trainer's file: a changed bit is noticed, a file that does not fit changes nothing, and files of earlier versions load."""
+"""Tests checkpoints: damage is detected, files that do not fit change nothing, and earlier versions load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trainer(path: Path, seed: int = 1) -> DistributedTrainer:
 
 
 def arrays(content: Any) -> Any:
-    """Return a checkpoint's content as what ``same`` compares."""
+    """Return the contents of a checkpoint for ``same``."""
     if isinstance(content, torch.Tensor):
         return content.numpy()
     if isinstance(content, dict):
@@ -67,7 +67,7 @@ def test_checkpoint_with_any_flipped_bit_is_refused(saved: Path) -> None:
             pytest.fail(f"bit {bit} gave {load_checkpoint(saved)}")
 
 
-def test_checkpoint_cut_short_or_longer_or_foreign_is_refused(saved: Path) -> None:
+def test_checkpoint_truncated_extended_or_foreign_is_refused(saved: Path) -> None:
     data = saved.read_bytes()
     cuts = [data[:length] for length in (0, 1, 21, 22, len(data) // 2, *range(len(data) - 100, len(data)))]
     for content in (*cuts, data + b"\0", data + data, b"PK\x05\x06" + bytes(18), b"<html></html>", bytes(5000)):
@@ -76,7 +76,7 @@ def test_checkpoint_cut_short_or_longer_or_foreign_is_refused(saved: Path) -> No
             load_checkpoint(saved)
 
 
-def test_refused_checkpoint_leaves_weights_and_random_numbers_alone(saved: Path) -> None:
+def test_refused_checkpoint_leaves_weights_and_random_state_unchanged(saved: Path) -> None:
     data = bytearray(saved.read_bytes())
     data[len(data) // 2] ^= 1
     saved.write_bytes(data)
@@ -137,8 +137,8 @@ def test_checkpoint_is_a_file_that_torch_loads(saved: Path) -> None:
     assert same(arrays(torch.load(saved, weights_only=True)), arrays(load_checkpoint(saved)))
 
 
-def test_checkpoint_of_an_earlier_version_loads_and_damage_to_it_is_noticed(saved: Path) -> None:
-    """Earlier versions wrote what ``torch.save`` gives; zip archives hold a checksum of each part."""
+def test_checkpoint_of_earlier_version_loads_and_its_damage_is_detected(saved: Path) -> None:
+    """Earlier versions wrote files of ``torch.save``; zip archives hold a checksum of each part."""
     content = load_checkpoint(saved)
     torch.save(content, saved)
     data = saved.read_bytes()
@@ -152,6 +152,6 @@ def test_checkpoint_of_an_earlier_version_loads_and_damage_to_it_is_noticed(save
             found = load_checkpoint(saved)
         except StorageError:
             noticed += 1
-        else:  # padding, or what readers do not look at
+        else:  # padding, or bytes that readers ignore
             assert same(arrays(found), arrays(content)), bit
     assert noticed > 200

@@ -1,4 +1,4 @@
-"""The offline path: a run writes a dataset, and later another process learns from it, with no server between them."""
+"""Tests offline learning: one process writes a dataset, and a later one learns from it without a server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ print(len(losses))
 
 
 @pytest.mark.parametrize("form", ["npz", "parquet", "games"])
-def test_a_model_learns_to_play_as_a_recorded_player_did(form: str, tmp_path: Path) -> None:
+def test_model_learns_moves_of_recorded_player(form: str, tmp_path: Path) -> None:
     for script, arguments in ((RUN, [form]), (LEARN, [])):
         command = [sys.executable, "-c", script, str(tmp_path / "run"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)

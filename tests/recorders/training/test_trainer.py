@@ -1,4 +1,4 @@
-"""The trainer learns from whatever gives batches, and neither its own death nor that of the server makes it begin anew."""
+"""Tests DistributedTrainer: loss, sources, priorities, checkpoints, and recovery from killed trainers and servers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def keys(batch: ExperienceBatch) -> list[tuple[str, int, int]]:
 # --- The loss ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_loss_is_that_of_masked_double_q_learning(batches: list[ExperienceBatch]) -> None:
+def test_loss_equals_masked_double_q_learning(batches: list[ExperienceBatch]) -> None:
     """Once more, one experience at a time, in plain Python."""
     whole = ExperienceBatch.concat(batches)
     ends = np.flatnonzero(whole.terminated | whole.truncated)
@@ -103,7 +103,7 @@ def test_the_loss_is_that_of_masked_double_q_learning(batches: list[ExperienceBa
     assert all(part.grad is None for part in target.parameters())
 
 
-def test_a_network_values_each_move_where_its_tile_is(batches: list[ExperienceBatch]) -> None:
+def test_network_values_each_move_at_its_tile(batches: list[ExperienceBatch]) -> None:
     """Boards that are shifted by a tile have moves of shifted values."""
     model = QNetwork((9, 8, 8), channels=8, blocks=0)
     states = torch.zeros(1, 9, 8, 8)
@@ -121,7 +121,7 @@ def test_a_network_values_each_move_where_its_tile_is(batches: list[ExperienceBa
 # --- Learning ---------------------------------------------------------------------------------------------------------
 
 
-def test_values_become_what_they_should_be(batches: list[ExperienceBatch]) -> None:
+def test_values_converge_to_expected_ones(batches: list[ExperienceBatch]) -> None:
     whole = ExperienceBatch.concat(batches)
     rows = whole.rows.copy()
     rows["reward"] = np.where(whole.action >= 4 * 42, 1.0, -1.0)  # half moves are good
@@ -138,7 +138,7 @@ def test_values_become_what_they_should_be(batches: list[ExperienceBatch]) -> No
     assert (after["step"], after["buffer"], after["received"]) == (151, len(whole), len(whole))
 
 
-def test_streams_and_datasets_teach_the_same(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_streams_and_datasets_train_the_same(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     whole = sorted(keys(ExperienceBatch.concat(batches)))
     with DatasetWriter(tmp_path / "files") as writer:
         for batch in batches:
@@ -158,7 +158,7 @@ def test_streams_and_datasets_teach_the_same(batches: list[ExperienceBatch], tmp
             assert all(np.isfinite(number) for number in found.values())
 
 
-def test_the_target_follows_the_model_at_a_distance(batches: list[ExperienceBatch]) -> None:
+def test_target_network_follows_model_with_delay(batches: list[ExperienceBatch]) -> None:
     with DistributedTrainer(batches, network(), config=replace(SMALL, target_every=4)) as trainer:
         start = {name: part.clone() for name, part in trainer.model.state_dict().items()}
         trainer.train(3)
@@ -168,7 +168,7 @@ def test_the_target_follows_the_model_at_a_distance(batches: list[ExperienceBatc
         assert equal(trainer.target.state_dict(), trainer.model.state_dict())
 
 
-def test_experiences_that_surprise_are_drawn_more_often(batches: list[ExperienceBatch]) -> None:
+def test_surprising_experiences_are_drawn_more_often(batches: list[ExperienceBatch]) -> None:
     whole = ExperienceBatch.concat(batches)
     rows = whole.rows.copy()
     rows["reward"] = 0
@@ -181,7 +181,7 @@ def test_experiences_that_surprise_are_drawn_more_often(batches: list[Experience
     assert drawn.weights[drawn.batch.reward == 50].max() < drawn.weights[drawn.batch.reward == 0].min()
 
 
-def test_reading_waits_for_learning_where_it_is_told_to(batches: list[ExperienceBatch]) -> None:
+def test_reader_waits_for_learner_on_request(batches: list[ExperienceBatch]) -> None:
     seen: list[int] = []
 
     def source() -> Iterator[ExperienceBatch]:
@@ -199,7 +199,7 @@ def test_reading_waits_for_learning_where_it_is_told_to(batches: list[Experience
         trainer.train(1)  # without it, nothing waits
 
 
-def test_a_paced_sink_passes_everything_on(batches: list[ExperienceBatch]) -> None:
+def test_paced_sink_passes_all_batches_on(batches: list[ExperienceBatch]) -> None:
     memory = Memory()
     sink = PacedSink(memory, 2.0, ahead=1)
     sink.write(batches[0])
@@ -221,7 +221,7 @@ def test_a_paced_sink_passes_everything_on(batches: list[ExperienceBatch]) -> No
 # --- Checkpoints ------------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_has_all_that_was_learned(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_checkpoint_has_whole_training_state(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     path = tmp_path / "deep" / "trainer.pt"
     with DistributedTrainer(batches, network(), config=SMALL, checkpoint=path) as trainer:
         trainer.train(7)
@@ -256,7 +256,7 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_checkpoints_that_are_damaged_or_of_others_are_refused(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_damaged_or_foreign_checkpoints_are_refused(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     path, sprung = tmp_path / "trainer.pt", tmp_path / "sprung"
     assert load_checkpoint(path) is None
     with DistributedTrainer(batches, network(), config=SMALL, checkpoint=path) as trainer:
@@ -303,7 +303,7 @@ with DistributedTrainer(address, QNetwork((9, 6, 6), 4, 0), config=config, check
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
-def test_a_killed_trainer_and_a_killed_server_go_on(tmp_path: Path) -> None:
+def test_killed_trainer_and_killed_server_continue(tmp_path: Path) -> None:
     """Three trainers after one another, each killed; the server of the second one dies under it."""
     log: dict[str, Any] = {"folder": str(tmp_path / "log"), "durability": "normal"}
     path = tmp_path / "trainer.pt"
@@ -315,7 +315,7 @@ def test_a_killed_trainer_and_a_killed_server_go_on(tmp_path: Path) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trainer:
             assert trainer.stdout is not None
             begun, held = json.loads(trainer.stdout.readline())
-            assert begun >= steps - 2  # what the last line told of had been saved before
+            assert begun >= steps - 2  # the step in the last line had been saved before
             assert held >= 200
             for _ in range(3):
                 steps, held = json.loads(trainer.stdout.readline())
@@ -335,7 +335,7 @@ def test_a_killed_trainer_and_a_killed_server_go_on(tmp_path: Path) -> None:
     server.kill()
 
 
-def test_a_trainer_that_goes_on_has_each_experience_once(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_resumed_trainer_has_each_experience_once(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     total = sum(map(len, batches))
     path = tmp_path / "trainer.pt"
     config = replace(SMALL, capacity=150)
@@ -358,7 +358,7 @@ def test_a_trainer_that_goes_on_has_each_experience_once(batches: list[Experienc
             assert again.train(1)["missed"] == 0
 
 
-def test_a_server_may_be_away_for_a_while(batches: list[ExperienceBatch], tmp_path: Path) -> None:
+def test_server_may_be_away_for_a_while(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     log = {"folder": str(tmp_path)}
     with ServerProcess(log=log) as server:
         for batch in batches[:4]:
@@ -367,7 +367,7 @@ def test_a_server_may_be_away_for_a_while(batches: list[ExperienceBatch], tmp_pa
         with DistributedTrainer(consumer, network(), config=SMALL) as trainer:
             trainer.train(1)
             server.kill()
-            trainer.train(3)  # it has enough to go on with
+            trainer.train(3)  # it has enough to continue
             with ServerProcess(log=log, address=server.address) as back:
                 for batch in batches[4:]:
                     back.write(batch)
@@ -386,7 +386,7 @@ def failing(batches: list[ExperienceBatch]) -> Iterator[ExperienceBatch]:
     raise StorageError("file: expected one that is whole, got half of it")
 
 
-def test_what_goes_wrong_while_reading_is_raised_by_train(batches: list[ExperienceBatch]) -> None:
+def test_reader_errors_are_raised_by_train(batches: list[ExperienceBatch]) -> None:
     trainer = DistributedTrainer(failing(batches), network(), config=SMALL)
     with pytest.raises(StorageError, match="file: expected one that is whole"):
         trainer.train(10**6)
@@ -395,13 +395,13 @@ def test_what_goes_wrong_while_reading_is_raised_by_train(batches: list[Experien
     short = DistributedTrainer(batches[:1], network(), config=SMALL)
     with pytest.raises(StateError, match=f"source: expected 100 experiences, got the end after {len(batches[0])}"):
         short.train(1)
-    nobody = ExperienceConsumer("127.0.0.1:1", retry=Retry(tries=2, first_wait=0.01))
-    lonely = DistributedTrainer(nobody, network(), config=SMALL)
+    unreachable = ExperienceConsumer("127.0.0.1:1", retry=Retry(tries=2, first_wait=0.01))
+    lonely = DistributedTrainer(unreachable, network(), config=SMALL)
     with pytest.raises(StorageError, match="expected a stream of experience, got UNAVAILABLE"):
         lonely.train(1)
 
 
-def test_a_loss_that_is_no_number_is_told_before_it_does_harm(batches: list[ExperienceBatch]) -> None:
+def test_non_finite_loss_is_reported_before_update(batches: list[ExperienceBatch]) -> None:
     whole = ExperienceBatch.concat(batches)
     rows = whole.rows.copy()
     rows["reward"] = np.inf
@@ -412,7 +412,7 @@ def test_a_loss_that_is_no_number_is_told_before_it_does_harm(batches: list[Expe
         assert equal(trainer.model.state_dict(), start)
 
 
-def test_arguments_that_make_no_sense_are_refused(batches: list[ExperienceBatch]) -> None:
+def test_bad_arguments_are_refused(batches: list[ExperienceBatch]) -> None:
     for name, value in (
         ("capacity", 0),
         ("min_size", 100_001),
@@ -451,7 +451,7 @@ def test_arguments_that_make_no_sense_are_refused(batches: list[ExperienceBatch]
 # --- The example ------------------------------------------------------------------------------------------------------
 
 
-def test_the_example_starts_three_processes_and_learns_from_the_stream(tmp_path: Path) -> None:
+def test_example_starts_three_processes_and_learns_from_stream(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
