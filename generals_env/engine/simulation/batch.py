@@ -22,8 +22,9 @@ from generals_env.engine.observations.incremental import (
 )
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
 from generals_env.engine.policies.bitboard import GIVEN
-from generals_env.engine.simulation.batch_kernel import WINS, Outcome, run_boards
+from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import Span, joined
+from generals_env.engine.simulation.outcome import WINS, Outcome
 
 __all__ = ["Batch"]
 
