@@ -1,4 +1,4 @@
-"""Plays turns of many games: the kernel that one thread runs over its share of the boards."""
+"""Plays turns of many games: ``run_boards``, the kernel that each thread runs over its share of the boards."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import inlined, kernel
-from generals_env.engine.observations.incremental import Observations, TileSets, team_visibility
+from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.reference import SCOREBOARD
+from generals_env.engine.observations.tile_codes import team_visibility
+from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.packing import PackedBoards
 from generals_env.engine.packed.recording import Recording, begin_game
 from generals_env.engine.policies.bitboard import GIVEN
@@ -57,7 +59,7 @@ def run_board(
     records: bool,
     now: int,
 ) -> bool:
-    """Do to one board what ``run_boards`` says; return False if no fair map was found."""
+    """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
     counts_all = views.observations.shape[2] > SCOREBOARD or counts_armies(weights)
     turn = 0
     while True:
@@ -101,13 +103,13 @@ def run_boards(
     movable: npt.NDArray[np.uint64],
     seen: npt.NDArray[np.uint64],
     built: npt.NDArray[np.uint64],
-    ground: npt.NDArray[np.uint64],
+    passable: npt.NDArray[np.uint64],
     exits: npt.NDArray[np.uint8],
     growing: npt.NDArray[np.int16],
     scores: npt.NDArray[np.int64],
     observations: npt.NDArray[np.float32],
     masks: npt.NDArray[np.int8],
-    shown: npt.NDArray[np.uint8],
+    tile_codes: npt.NDArray[np.uint8],
     actions: npt.NDArray[np.int64],
     active: npt.NDArray[np.bool_],
     illegal: npt.NDArray[np.bool_],
@@ -149,18 +151,18 @@ def run_boards(
     records: bool,
     now: int,
 ) -> int:
-    """Do all that can be done to boards ``low`` to ``high``: begin games, choose actions, play turns, write them down.
+    """Begin games, choose actions, play turns and record them on boards ``low`` to ``high``.
 
-    The fields of ``Boards``, ``TileSets``, ``Observations``, ``Outcome``, ``Boards`` to begin with and ``Recording`` come one
-    by one, in this order: numba takes a NamedTuple in twice as slowly. Of the boards to begin with game b takes board b modulo
-    their number; there are none for random maps. A recording that is not written to is an empty one.
+    The fields of ``Boards``, ``TileSets``, ``Observations``, ``Outcome``, the template ``Boards`` and ``Recording`` are passed
+    one by one, in this order: numba takes twice as long to unpack a NamedTuple. Game b begins with template board b modulo
+    their number; random maps have no template. Pass an empty recording if ``records`` is False.
 
-    One kernel, since each further one would compile all that lies below it once more. A board plays all its turns before
-    the next one begins: what it needs stays in the cache.
+    It is one kernel because each further kernel would compile the functions below it again. A board plays all its turns
+    before the next board begins, so its data stays in the cache.
 
     Args:
-        owner: (B, H*W) int8, the first of these fields.
-        army: And so on.
+        owner: (B, H*W) int8, see ``Boards``.
+        army: See ``Boards``.
         terrain: See ``Boards``.
         board_players: See there.
         board_games: See there.
@@ -168,13 +170,13 @@ def run_boards(
         movable: See there.
         seen: See there.
         built: See there.
-        ground: See there.
+        passable: See there.
         exits: See there.
         growing: See there.
         scores: See there.
         observations: See ``Observations``.
         masks: See there.
-        shown: See there.
+        tile_codes: See there.
         actions: See ``Outcome``.
         active: See there.
         illegal: See there.
@@ -196,32 +198,32 @@ def run_boards(
         packed_armies: See there.
         packed_memory: See there.
         experiences: See ``Recording``.
-        recorded: Its counts.
+        recorded: See ``Recording.counts``.
         present: See there.
         current: See there.
         places: See there.
         rng: (B,) uint64, generators of maps.
         policy_rng: (B, P) uint64, generators of policies.
-        policies: (P,) int64, codes; ``GIVEN`` for those whose actions stand in ``outcome``.
+        policies: (P,) int64, codes; ``GIVEN`` for players whose actions are in ``outcome``.
         sizes: (4,) int64, see ``generate_map``.
         densities: (3,) float64, see there.
         weights: (11,) float64, see ``rewards.WEIGHTS``.
-        fresh: (B,) bool, which games to begin anew before anything else.
+        fresh: (B,) bool, True for boards that begin a new game first.
         low: First board.
-        high: First board not to be played.
-        turns: How many turns to play; with 0, policies still choose their actions.
+        high: One more than the last board.
+        turns: Number of turns to play; with 0, policies still choose their actions.
         max_turns: Turn at which games are cut off.
-        restarts: Whether a game that ends is followed by a new one at once.
+        restarts: Whether a new game begins as soon as one ends.
         teams: Whether some players are friends.
-        records: Whether turns are written down in the recording.
-        now: What they are dated, nanoseconds UTC.
+        records: Whether to write turns to the recording.
+        now: Time of the turns, nanoseconds UTC.
 
     Returns:
-        -1, or the first board for which no fair map was found; nothing was done after that.
+        -1, or the first board for which no fair map was found; no board after it was played.
     """
     boards = Boards(owner, army, terrain, board_players, board_games)
-    sets = TileSets(land, movable, seen, built, ground, exits, growing, scores)
-    views = Observations(observations, masks, shown)
+    sets = TileSets(land, movable, seen, built, passable, exits, growing, scores)
+    views = Observations(observations, masks, tile_codes)
     outcome = Outcome(actions, active, illegal, illegal_count, rewards, terminated, truncated, counts)
     template = Boards(template_owner, template_army, template_terrain, template_players, template_games)
     packed = PackedBoards(
@@ -253,7 +255,7 @@ def run_boards(
     )
     for tile in range(tiles):
         scratch.row_of[tile] = tile // (tiles // height)
-    team_visibility(boards, 0, scratch.looks)
+    team_visibility(boards, 0, scratch.owner_codes)
     given = True
     for player in range(players):
         given = given and policies[player] == GIVEN

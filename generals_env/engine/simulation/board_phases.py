@@ -13,19 +13,9 @@ import numpy.typing as npt
 from generals_env.engine.bitboards import Rows
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.observations.incremental import (
-    Observations,
-    TileSets,
-    blank_view,
-    enter_board,
-    follow_board,
-    list_growing,
-    mark,
-    mark_all,
-    mark_row,
-    show_scores,
-)
+from generals_env.engine.observations.incremental import Observations, blank_view, enter_board, follow_board, show_scores
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
+from generals_env.engine.observations.tile_sets import TileSets, index_growing_tiles, mark, mark_all, mark_row
 from generals_env.engine.packed.recording import NOBODY, Recording, record_board
 from generals_env.engine.policies.bitboard import GIVEN, choose_action
 from generals_env.engine.rules.map_generator import draw_map
@@ -48,15 +38,15 @@ __all__ = [
 
 
 class Scratch(NamedTuple):
-    """Room for one board's turn, one a thread: an allocation in a kernel costs as much as a move."""
+    """Work arrays for one board's turn, one set a thread: an allocation in a kernel costs as much as a move."""
 
     start: npt.NDArray[np.int32]  # (P,)
     end: npt.NDArray[np.int32]  # (P,)
     half: npt.NDArray[np.int32]  # (P,)
     order: npt.NDArray[np.int32]  # (P,)
     homes: npt.NDArray[np.int64]  # (P,) generals before the turn
-    lives: npt.NDArray[np.bool_]  # (P,) who was alive before it
-    shows: npt.NDArray[np.bool_]  # (P,) whose tensors are kept
+    lives: npt.NDArray[np.bool_]  # (P,) True for players alive before the turn
+    shows: npt.NDArray[np.bool_]  # (P,) True for players whose tensors are kept up to date
     result: npt.NDArray[np.int8]  # (P,)
     tally: npt.NDArray[np.int64]  # (P, 7)
     changed: npt.NDArray[np.uint64]  # (P,)
@@ -64,7 +54,7 @@ class Scratch(NamedTuple):
     changes: npt.NDArray[np.uint64]  # (H,)
     candidates: npt.NDArray[np.int32]  # (4*H*W,)
     lines: npt.NDArray[np.uint64]  # (4, H + 2)
-    looks: npt.NDArray[np.int64]  # (P, P + 6)
+    owner_codes: npt.NDArray[np.int64]  # (P, P + 6) see ``team_visibility``
     row_of: npt.NDArray[np.int16]  # (H*W,) row of each tile
     seats: npt.NDArray[np.int64]  # (P,)
     distance: npt.NDArray[np.int32]  # (P + 3, H*W)
@@ -117,7 +107,7 @@ def choose_actions(
     policy_rng: npt.NDArray[np.uint64],
     teams: bool,
 ) -> None:
-    """Choose the actions of the players that a built-in policy plays for; those of ``GIVEN`` stand in ``outcome`` already."""
+    """Choose the actions of players with a built-in policy; those of ``GIVEN`` are in ``outcome`` already."""
     for player in range(boards.players.shape[1]):
         if policies[player] != GIVEN:
             outcome.actions[b, player] = choose_action(
@@ -136,7 +126,7 @@ def choose_actions(
 
 @inlined
 def stand_still(b: int, outcome: Outcome) -> bool:
-    """Return whether the game of board ``b`` has ended for all players; the turn then gives them nothing."""
+    """Return whether the game of board ``b`` has ended for all players; if so, set the results of the turn to zero."""
     players = outcome.active.shape[1]
     playing = False
     for player in range(players):
@@ -152,7 +142,7 @@ def stand_still(b: int, outcome: Outcome) -> bool:
 
 @inlined
 def grow_marked(boards: Boards, b: int, sets: TileSets, dirty: Rows, row_of: npt.NDArray[np.int16]) -> None:
-    """Do what ``rules.grow`` does, and mark what grew."""
+    """Grow generals, cities and land as ``rules.turn.grow`` does, and mark the tiles that grew."""
     turn = boards.games[b]["turn"]
     width = boards.games[b]["width"]
     if turn % 2:
@@ -163,7 +153,7 @@ def grow_marked(boards: Boards, b: int, sets: TileSets, dirty: Rows, row_of: npt
         home = np.int64(boards.players[b, player]["general"])
         if home >= 0:
             mark(dirty, home, width, row_of)
-        if land_grows:  # what changed hands in this turn is marked already
+        if land_grows:  # tiles that changed hands in this turn are marked already
             for row in range(sets.land.shape[2]):
                 mark_row(dirty, row, sets.land[b, player, row])
     if land_grows:
@@ -181,10 +171,11 @@ def grow_marked(boards: Boards, b: int, sets: TileSets, dirty: Rows, row_of: npt
 def play_board(
     boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int
 ) -> tuple[bool, bool, bool]:
-    """Play one turn of a board, marking what it touches, and judge it.
+    """Play the moves of one turn, mark the tiles that it touches, and find whose game ends.
 
     Returns:
-        Whether something rare happened, whether the game is cut off, and whether it goes on for anybody.
+        Whether a general or a life changed, so that any tile may differ; whether the game is cut off; whether it goes on for
+        any player.
     """
     players = boards.players.shape[1]
     width = boards.games[b]["width"]
@@ -202,12 +193,12 @@ def play_board(
             mark(dirty, np.int64(scratch.start[player]), width, scratch.row_of)
             mark(dirty, np.int64(scratch.end[player]), width, scratch.row_of)
     apply_moves(boards, b, scratch.start, scratch.end, scratch.half, scratch.order)
-    # Whatever is rare and may change many tiles shows in a general or a life. A captured general is a city, and grows.
+    # An event that changes many tiles also changes a general or a life. A captured general becomes a city, which grows.
     rare = False
     for player in range(players):
         rare = rare or scratch.homes[player] != boards.players[b, player]["general"]
     if rare:
-        list_growing(boards, b, sets)
+        index_growing_tiles(boards, b, sets)
     boards.games[b]["turn"] += 1
     grow_marked(boards, b, sets, dirty, scratch.row_of)
     end_by_idling(boards, b)
@@ -231,7 +222,7 @@ def play_board(
 
 @subroutine
 def count_changes(boards: Boards, b: int, sets: TileSets, tally: npt.NDArray[np.int64]) -> None:
-    """Count land and armies, and write how they changed into the tally (see ``rewards.weigh_tally``)."""
+    """Count land and armies, and write their changes into the tally (see ``rewards.weigh_tally``)."""
     players = boards.players.shape[1]
     for player in range(players):
         tally[player, 0] = -sets.scores[b, player, 0]
@@ -269,7 +260,7 @@ def follow_turn(
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        scratch: Holds the tiles that the turn changed.
+        scratch: With the dirty tiles, which are none afterwards.
         teams: Whether some players are friends.
         sweeps: See ``follow_board``.
         counts_all: Whether land and armies are counted.
@@ -289,7 +280,7 @@ def follow_turn(
         scratch.shows,
         teams,
         sweeps,
-        scratch.looks,
+        scratch.owner_codes,
         scratch.tally,
     )
     if counts_all:
@@ -315,22 +306,22 @@ def judge_board(
     rare: bool,
     now: int,
 ) -> None:
-    """Pay the rewards of the turn, record it, count it, and end the game of each player who is out.
+    """Write the rewards of the turn, record it, count it, and deactivate players whose game ended.
 
     Args:
         boards: The boards.
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        outcome: What the turn gives the players.
-        scratch: Holds the tally of the turn; zero afterwards.
+        outcome: Results of the turn.
+        scratch: With the tally of the turn, which is zero afterwards.
         weights: (11,) float64, see ``rewards.WEIGHTS``.
         scored: Whether the tally or the result may differ from zero.
         goes_on: Whether the game goes on for any player.
-        recording: Where the turn is recorded.
-        records: Whether it is.
-        rare: Whether the turn may have changed any tile, see ``play_board``.
-        now: Its date, nanoseconds UTC.
+        recording: Recording to write the turn to.
+        records: Whether to write it.
+        rare: See ``play_board``.
+        now: Time of the turn, nanoseconds UTC.
     """
     players = boards.players.shape[1]
     if scored:

@@ -14,18 +14,18 @@ TURNS, GAMES, DRAWS, TRUNCATED, ILLEGAL, WINS = range(6)
 
 
 class Outcome(NamedTuple):
-    """What a turn brought the players of B games.
+    """The actions of a turn and its result for the players of B games.
 
     Attributes:
         actions: (B, P) int64, in and out: indices within range; those that are not legal are replaced by the pass.
-        active: (B, P) bool, whose game has not ended.
-        illegal: (B, P) bool, whose action was not legal.
+        active: (B, P) bool, True until the player's game ends.
+        illegal: (B, P) bool, True for an action that was not legal.
         illegal_count: (B, P) int64, illegal actions in this game.
         rewards: (B, P) float32.
-        terminated: (B, P) bool, whose game ended with this turn.
-        truncated: (B, P) bool, whose game was cut off after it.
-        counts: (B, 5 + P) int64, sums over what was played: turns, games, draws, truncated games, illegal actions, and wins
-            of each player.
+        terminated: (B, P) bool, True if the player's game ended with this turn.
+        truncated: (B, P) bool, True if the game was cut off after this turn.
+        counts: (B, 5 + P) int64, sums since they were last set to zero: turns, games, draws, truncated games, illegal
+            actions, and wins of each player.
     """
 
     actions: npt.NDArray[np.int64]
