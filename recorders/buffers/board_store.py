@@ -12,7 +12,7 @@ import numpy.typing as npt
 from generals_env.engine.packed.gather import gather
 from generals_env.engine.packed.packing import ENTRY, PackedBoards, empty_packed
 from generals_env.engine.packed.recording import EXPERIENCE
-from generals_env.engine.storage.board_pool import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, TABLE_NAMES
+from generals_env.engine.storage.board_pool import FREE_BOARDS, FREE_GAMES, FREE_GROUNDS, FREE_WIDE, SHORT_OF
 from generals_env.engine.storage.experience_ring import Ring, drop, follow, put, release, take
 from generals_env.errors import StateError
 from generals_env.recorders.buffers.game_ids import GameIdTable
@@ -106,7 +106,7 @@ class BoardStore(GameIdTable):
         try:
             while done < len(rows):
                 done, short = put(self.ring, rows, boards, games, self.depth, drops, places, ground_places, done)
-                drops = done < len(rows) and not self._grow(TABLE_NAMES[short], 1)
+                drops = done < len(rows) and not self._grow(SHORT_OF[short], 1)
                 if drops:  # a table that cannot grow any more is made do with
                     if alone == done:
                         raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes")

@@ -13,7 +13,7 @@ from generals_env.concurrency.threads import divided
 from generals_env.engine.boards import GAME, PLAYER, Boards
 from generals_env.engine.packed.packing import PackedBoards, empty_packed
 from generals_env.engine.packed.recording import EXPERIENCE
-from generals_env.engine.storage.board_pool import FREE_GAMES, TABLE_NAMES
+from generals_env.engine.storage.board_pool import FREE_GAMES, SHORT_OF
 from generals_env.engine.storage.game_segments import (
     FREE_SEGMENTS,
     KEPT,
@@ -165,7 +165,7 @@ class GameStore(GameIdTable):
             while done < len(batch):
                 alone = drops and self.first == self.next
                 done, short = put_turns(self.segments, batch.rows, batch.boards, games, keeps, self.depth, drops, done)
-                drops = done < len(batch) and not self._grow(TABLE_NAMES[short], 1)
+                drops = done < len(batch) and not self._grow(SHORT_OF[short], 1)
                 if drops and alone:
                     raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes")
         finally:

@@ -24,7 +24,7 @@ __all__ = [
     "FREE_GROUNDS",
     "FREE_WIDE",
     "NEXT",
-    "TABLE_NAMES",
+    "SHORT_OF",
     "BoardTables",
     "add_board",
     "place_ground",
@@ -37,8 +37,8 @@ FIRST, NEXT, FREE_GAMES, FREED_GAMES = range(4)
 # Columns of ``BoardTables.free``.
 FREE_BOARDS, FREE_GROUNDS, FREE_WIDE = range(3)
 
-#: Names of the tables, by the number that a kernel returns when a table is full; it returns 0 when none is.
-TABLE_NAMES = ("", "boards", "grounds", "armies", "games", "segments")
+#: Tables that may be used up, by the number with which a kernel says so; 0 says that none is.
+SHORT_OF = ("", "boards", "grounds", "armies", "games", "segments")
 
 
 class BoardTables(NamedTuple):
@@ -98,7 +98,7 @@ def place_ground(tables: BoardTables, boards: PackedBoards, ground: int, known: 
 
 @inlined
 def shortage(tables: BoardTables, boards: PackedBoards, row: int) -> int:
-    """Return 0 if there is room for board ``row`` beside its ground, else what there is no room for, see ``TABLE_NAMES``."""
+    """Return 0 if there is room for board ``row`` beside its ground, else what there is no room for, see ``SHORT_OF``."""
     if tables.free[FREE_BOARDS] == 0:
         return 1
     return 3 if boards.entries[row]["wide"] >= 0 and tables.free[FREE_WIDE] == 0 else 0

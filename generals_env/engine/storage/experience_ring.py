@@ -121,7 +121,7 @@ def place_board(
     """Bring board ``row`` and ``depth - 1`` boards before it into the tables, held once by the call.
 
     Returns:
-        0, or what there is no room for, see ``TABLE_NAMES``.
+        0, or what there is no room for, see ``SHORT_OF``.
     """
     tables = ring.tables
     later = np.int64(-1)  # the board after the one at hand
@@ -177,7 +177,7 @@ def put(
         low: Where to begin.
 
     Returns:
-        Where it stopped, n if all are written, and what there was no room for, see ``TABLE_NAMES``.
+        Where it stopped, n if all are written, and what there was no room for, see ``SHORT_OF``.
     """
     state = ring.state
     slots = ring.experiences.shape[0]

@@ -174,7 +174,7 @@ def drop_turns(segments: Segments, count: int, depth: int) -> None:
 
 @inlined
 def add_row(segments: Segments, boards: PackedBoards, row: int, game: int) -> int:
-    """Bring a board into the tables and return its row; minus what there is no room for, see ``TABLE_NAMES``."""
+    """Bring a board into the tables and return its row; minus what there is no room for, see ``SHORT_OF``."""
     short = shortage(segments.tables, boards, row)
     if short:
         return -short
@@ -210,7 +210,7 @@ def add_frames(segments: Segments, boards: PackedBoards, row: int, game: int, de
 
 @inlined
 def open_segment(segments: Segments, boards: PackedBoards, row: int, game: int, goes_on: bool, depth: int) -> int:
-    """Begin a segment with board ``row`` and return 0, or what there is no room for, see ``TABLE_NAMES``.
+    """Begin a segment with board ``row`` and return 0, or what there is no room for, see ``SHORT_OF``.
 
     Unless it goes on from the game's segment before it, it has the boards that its frames need for itself.
     """
@@ -267,7 +267,7 @@ def put_turns(
         low: Where to begin.
 
     Returns:
-        Where it stopped, n if all are written, and what there was no room for: see ``TABLE_NAMES``, 5 for segments.
+        Where it stopped, n if all are written, and what there was no room for: see ``SHORT_OF``, 5 for segments.
     """
     state = segments.state
     slots = segments.where.shape[0]
