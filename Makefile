@@ -1,11 +1,13 @@
 # Everything below sets up .venv first; `make demo` and `make test` are all a new checkout needs.
-PYTHON ?= python3
+# Recipes are the same on Windows, run by the shell that comes with Git.
+WINDOWS := $(filter Windows_NT,$(OS))
+PYTHON ?= $(if $(WINDOWS),python,python3)
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(WINDOWS),Scripts,bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test check lint spelling words types layers benchmark build clean
 
 demo: $(VENV)/.installed
 	$(BIN)/generals-env demo
@@ -13,19 +15,35 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-check: $(VENV)/.installed-dev
+check: lint spelling types layers
+
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+spelling: $(VENV)/.installed-dev
+	$(BIN)/codespell
+
+words: $(VENV)/.installed-dev
+	$(BIN)/python tools/check_words.py
+
+types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 benchmark: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks env engine buffers storage stream
 
-$(VENV)/bin/python:
+# An sdist in dist/, and a wheel that is built from this sdist.
+build: $(VENV)/.installed-dev
+	$(BIN)/python -m build --no-isolation
+
+$(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(PIP) install --quiet --editable . --constraint constraints.txt
 	touch $@
 

@@ -26,6 +26,7 @@ from generals_env.errors import (
     StateError,
     StorageError,
 )
+from generals_env.import_aliases import find_former_modules
 from generals_env.version import __version__
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ __all__ = [
     "make_vec",
     "parallel_env",
 ]
+
+find_former_modules()
 
 # Before 1.27 PettingZoo has no registries; all else that is used of it is there from 1.25 on.
 if all(hasattr(pettingzoo, name) for name in ("aec_registry", "parallel_registry", "register")):

@@ -119,6 +119,6 @@ if __name__ == "generals_env.recorders":
             return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 else:
-    from generals_env.checkout import alias_package
+    from generals_env.import_aliases import alias_package
 
     alias_package(__name__, "generals_env.recorders")

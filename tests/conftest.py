@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ground_truth import CONFORMANCE, MISSING, SHARED, found
+from support.ground_truth import CONFORMANCE, MISSING, SHARED, found
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from generals_env.cli.app import main
 
+__all__: list[str] = []
+
 main()

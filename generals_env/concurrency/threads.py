@@ -41,8 +41,20 @@ def divided(run: Callable[[int, int], Any], count: int, least: int) -> list[Any]
     others: list[Future[Any]] = []
     try:
         for low, high in pairwise(edges[1:]):
-            others.append(_pools[process].submit(run, low, high))
+            others.append(begun(_pools[process], run, low, high))
         first = run(0, edges[1])
     finally:  # no thread works on after an exception: what it writes to may be put to another use
         rest = joined(others)
     return [first, *rest]
+
+
+def begun(pool: ThreadPoolExecutor, run: Callable[[int, int], Any], low: int, high: int) -> Future[Any]:
+    """Let the pool do a part; do it here where it takes no more, as at the end of the program, when recorders are closed."""
+    try:
+        return pool.submit(run, low, high)
+    except RuntimeError as error:
+        if "cannot schedule" not in str(error):  # no thread can be made, and the part may be done by another one
+            raise
+        done: Future[Any] = Future()
+        done.set_result(run(low, high))
+        return done

@@ -5,6 +5,9 @@ layer, and forking after OpenMP kills the child. ``kernel_cache`` keeps compiled
 
 A function that Python calls is a ``kernel``; one that only kernels call is a ``subroutine``, compiled without the wrappers for
 Python and C and cached with its callers. That halves the time of the first compilation.
+
+Each decorator sets ``_nrt`` and ``forceinline``: if they are left open, numba 0.68 takes them from the caller for which it
+compiles a function first, and all later callers get that code: the speed of kernels would depend on the order of calls.
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ def kernel(function: Function) -> Function:
 
     Without a folder that only this user can write to, each process compiles anew, which takes some seconds.
     """
-    compiled: Any = compile_with(**OPTIONS)(function)
-    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # made at run time
-        compiled._cache = KernelCache(function)  # as ``cache=True`` sets numba's own, which misses edited callees
+    compiled: Any = compile_with(_nrt=True, forceinline=False, **OPTIONS)(function)
+    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # it is made at run time
+        compiled._cache = KernelCache(function)  # as ``cache=True`` does with numba's own, which misses edited callees
     return compiled
 
 
@@ -43,7 +46,7 @@ def subroutine(function: Function) -> Function:
     """
     # Without numba's runtime (_nrt) arrays are not reference-counted: the counters are shared by all threads, and
     # counting them atomically made a turn of a batch ten times slower. Numba refuses to compile an allocation then.
-    compiled: Function = compile_with(no_cpython_wrapper=True, _nrt=False, **OPTIONS)(function)
+    compiled: Function = compile_with(no_cpython_wrapper=True, forceinline=False, _nrt=False, **OPTIONS)(function)
     return compiled
 
 

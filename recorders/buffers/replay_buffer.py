@@ -27,6 +27,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.collate import in_common
 from generals_env.recorders.experience.counted_columns import Columns, columns_of
 from generals_env.recorders.experience.tensors import Tensors
+from generals_env.recorders.formats.folder_use import local_folder
 from generals_env.seeding import seed_state
 
 __all__ = [
@@ -679,7 +680,7 @@ class ReplayBuffer:
 
         with self._changed:
             store = self._required()
-            save_buffer(Path(path), store.between(store.first, store.next), self._saved())
+            save_buffer(local_folder("path", path), store.between(store.first, store.next), self._saved())
 
     def load(self, path: str | Path) -> None:
         """Write the experiences of a folder that ``save`` made to the buffer, as ``write`` does, but all of them.
@@ -691,7 +692,7 @@ class ReplayBuffer:
         """
         from generals_env.recorders.buffers.save_load import load_buffer
 
-        batches, arrays = load_buffer(Path(path))
+        batches, arrays = load_buffer(local_folder("path", path))
         with self._changed:
             for batch in batches:
                 self._write(batch, 1.0)  # it was thinned out when it was collected

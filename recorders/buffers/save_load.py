@@ -66,7 +66,8 @@ def load_buffer(folder: Path) -> tuple[list[ExperienceBatch], dict[str, npt.NDAr
     except Exception as error:
         # A damaged file can make zlib, zipfile and numpy raise nearly anything.
         raise StorageError(f"path: expected a folder that save() wrote, got {str(folder)!r} ({error})") from error
-    batches = [file.whole() for file in files_in(LocalStore(folder))[0]]
+    files = [file for file in files_in(LocalStore(folder))[0] if "/" not in file.name]  # others may lie in folders below
+    batches = [file.whole() for file in files]
     found = sum(map(len, batches))
     if count != found:
         raise StorageError(f"path: expected {count} experiences in {str(folder)!r}, got {found}")

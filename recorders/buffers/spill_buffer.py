@@ -23,7 +23,7 @@ from generals_env.recorders.buffers.spill_files import Segment, decode, encode, 
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.atomic_files import UNFINISHED, Unfinished, make_folder, unfinished_file
 from generals_env.recorders.filesystem.file_lock import FileLock
-from generals_env.recorders.formats.folder_use import QUEUE, QUEUE_LOCK, refuse_other_uses
+from generals_env.recorders.formats.folder_use import QUEUE, QUEUE_LOCK, local_folder, refuse_other_uses
 
 __all__ = ["SpillBuffer", "SpillStats"]
 
@@ -146,7 +146,7 @@ class SpillBuffer(NotCopied):
         self._closed = False
         self._owner = Owner()
         try:
-            self._folder = Path(folder)
+            self._folder = local_folder("folder", folder)
             refuse_other_uses(self._folder, QUEUE, "folder")
             make_folder(self._folder)
             finalize(self, locked(self._folder).close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,6 +154,21 @@ def indexed_folders(store: FileStore) -> set[str]:
     return {folder_of(file.name) for file in store.files(hidden=True) if file.name.rpartition("/")[2] in INDEXES}
 
 
+def set_aside(store: FileStore, name: str) -> None:
+    """Give a file a name that is not seen, and that nothing has unless it is a copy which a killed repair has made."""
+    content = store.read(name)
+    folder, _, last = name.rpartition("/")
+    for number in count():
+        aside = inside(folder, f"{ASIDE}{last}{f'.{number}' if number else ''}")
+        try:
+            store.create(aside, content)
+        except FileExistsError:
+            if store.read(aside) != content:
+                continue
+        break
+    store.delete(name)
+
+
 def repair_dataset(place: str | Path | FileStore, track: Track = iter) -> DatasetReport:
     """Set damaged files aside, so that all others are read, make indexes anew and remove leftovers; return what was wrong.
 
@@ -175,11 +191,9 @@ def repair_dataset(place: str | Path | FileStore, track: Track = iter) -> Datase
     files, _ = files_in(store)
     folders = set()
     for file in files:
-        folder, _, name = file.name.rpartition("/")
-        folders.add(folder)
+        folders.add(folder_of(file.name))
         if file.place in damaged:
-            store.create(f"{folder}/{ASIDE}{name}" if folder else f"{ASIDE}{name}", store.read(file.name))
-            store.delete(file.name)
+            set_aside(store, file.name)
     for folder in sorted(folders | indexed_folders(store)):
         mend_index(store, folder)
     return report

@@ -213,7 +213,10 @@ class LocalStore:
         """Make the folders of a file, but not the store's own: where that is gone, a disk may be."""
         if not self.folder.is_dir():
             raise StorageError(f"sink: expected to write to {self.url!r}, got a folder that is gone")
-        make_folder(path.parent)
+        try:
+            make_folder(path.parent)
+        except FileExistsError as error:  # which would tell callers that there is a file of the name that they chose
+            raise StorageError(f"sink: expected a folder, got {str(path.parent)!r}, which is none") from error
 
     @contextmanager
     def _telling(self, name: str) -> Iterator[None]:

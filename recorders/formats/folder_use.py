@@ -22,7 +22,7 @@ from generals_env.recorders.formats.file_names import INDEXES, parsed_name
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["DATASET", "LOG", "QUEUE", "SAVED", "Use", "refuse_mixed", "refuse_other_uses", "uses_of"]
+__all__ = ["DATASET", "LOG", "QUEUE", "SAVED", "Use", "local_folder", "refuse_mixed", "refuse_other_uses", "uses_of"]
 
 LOG = "a log"
 DATASET = "files of experience"
@@ -41,6 +41,20 @@ SEGMENT = re.compile(r"segment_\d{20}\.(db|json)")
 SPILL = re.compile(r"\d{18}-\d+-[0-9a-f]{8}\.spill")
 LOG_LOCK, QUEUE_LOCK, DATASET_LOCK = "writer.lock", ".lock", ".dataset.lock"
 SAVED_ARRAYS = "buffer.npz"
+
+
+def local_folder(argument: str, place: str | Path) -> Path:
+    """Return the path of a folder; ``Path`` alone would make a folder called ``s3:`` of a URL.
+
+    Raises:
+        StorageError: If it is a URL.
+    """
+    if isinstance(place, str) and "://" in place:
+        raise StorageError(
+            f"{argument}: expected a folder of this machine, got the URL {place!r}: choose a folder, or write files of "
+            "experience to the URL with DatasetWriter"
+        )
+    return Path(place)
 
 
 def uses_of(folder: Path) -> dict[str, str]:

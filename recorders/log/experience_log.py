@@ -19,7 +19,7 @@ from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.atomic_files import make_folder
 from generals_env.recorders.filesystem.disk_space import network_kind
-from generals_env.recorders.formats.folder_use import LOG, refuse_other_uses
+from generals_env.recorders.formats.folder_use import LOG, local_folder, refuse_other_uses
 from generals_env.recorders.log.chunk_rows import split_into_chunks
 from generals_env.recorders.log.consumer_offsets import ConsumerOffsets
 from generals_env.recorders.log.reader import LogReader
@@ -91,7 +91,7 @@ class ExperienceLog(NotCopied, ClosingSink):
             raise ConfigError(f"max_age: expected seconds above 0, or None, got {max_age!r}")
         check_flag("drop_unread", drop_unread)
         try:
-            self.folder = Path(folder)
+            self.folder = local_folder("folder", folder)
             refuse_other_uses(self.folder, LOG, "folder", reading=mode == "r")
             if mode == "a":
                 make_folder(self.folder)

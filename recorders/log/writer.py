@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -259,8 +259,9 @@ class LogWriter:
         try:
             append(current.connection, chunks)
         except BaseException as error:
-            # An interrupt may have come after the commit.
-            self.next = max(self.next, last_in(current.connection) + 1)
+            with suppress(sqlite3.Error):  # then the error of the append is the one to tell
+                # An interrupt may have come after the commit.
+                self.next = max(self.next, last_in(current.connection) + 1)
             if isinstance(error, sqlite3.Error):
                 raise StorageError(f"log: expected to write to {str(current.path)!r}, got {error}") from error
             raise

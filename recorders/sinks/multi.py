@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
@@ -195,6 +196,8 @@ class MultiSink(NotCopied, ClosingSink):
     def close(self) -> None:
         """Give each sink what waits for it, some times if it refuses, and close it, also if others fail.
 
+        Ctrl-C ends the wait for the sinks, not what they do: at the end of the program they are waited for once more.
+
         Raises:
             StorageError: As in ``flush``, and each time ``close`` is called again. What was not taken is lost.
         """
@@ -204,7 +207,11 @@ class MultiSink(NotCopied, ClosingSink):
             self._closed = True
             with self._writing:
                 self._closing = [branch.close() for branch in self._branches]
-        finish(self._closing)
+        try:
+            finish(self._closing)
+        except BaseException:  # Ctrl-C ends the wait; the threads go on, but would end with the program
+            atexit.register(finish_here, self._owner, self._closing)
+            raise
         self._raise_failures("close", self._closing)
 
     def _raise_failures(self, verb: str, futures: Futures) -> None:
@@ -225,6 +232,12 @@ def finish(futures: Futures) -> None:
     while not all(future.done() for future in futures):
         raise_pending()
         wait(futures, SLICE)
+
+
+def finish_here(owner: Owner, futures: Futures) -> None:
+    """Wait until all is done, unless this is a process that was forked off: it has none of the threads."""
+    if owner.is_here:
+        finish(futures)
 
 
 def open_sink(sink: AnySink) -> Sink:

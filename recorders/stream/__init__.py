@@ -1,6 +1,6 @@
-"""Experience over gRPC: ``server`` sends and takes it, ``client`` reads it, ``protocol`` holds the messages of both.
+"""Streams experience over gRPC: ``server`` sends and accepts it, ``client`` receives it, ``protocol`` has the messages of both.
 
-``ShardedConsumer``, ``cached`` and ``stream_async`` are imported when they are asked for: they need the extra ``stream``.
+``ShardedConsumer``, ``cached`` and ``stream_async`` are imported lazily: they need the extra ``stream``.
 """
 
 from __future__ import annotations

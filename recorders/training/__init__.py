@@ -1,1 +1,1 @@
-"""Learning by double Q-learning from what was recorded."""
+"""Trains networks by double Q-learning on recorded experience."""

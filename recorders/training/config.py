@@ -1,4 +1,4 @@
-"""How a trainer learns: all of its numbers, checked, in one place."""
+"""Defines and validates the hyperparameters of a trainer."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["TrainerConfig"]
 @pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class TrainerConfig:
-    """The numbers of a ``DistributedTrainer``.
+    """Hyperparameters of a ``DistributedTrainer``.
 
     Attributes:
-        capacity: Experiences that the replay buffer holds.
-        min_size: How many it has to hold before the first step.
+        capacity: Capacity of the replay buffer, in experiences.
+        min_size: Experiences that it must hold before the first step.
         batch_size: Experiences of a step.
-        learning_rate: Of Adam.
-        gamma: Discount of a turn.
-        n_step: Turns that an experience spans.
-        alpha: How much priorities count, 0 for not at all.
-        beta: How far weights make up for priorities at first...
-        beta_steps: ... and after how many steps entirely.
-        target_every: Steps after which the target network becomes what the model is.
-        max_gradient: The norm to which gradients are cut.
-        augment: Whether each experience is shown in a random one of the board's symmetries.
-        replay_ratio: How often an experience is drawn on average, at the least: reading waits for that. None lets it never
-            wait, and what is not drawn soon is overwritten. For datasets that are larger than the buffer.
-        seed: Of what is drawn; random without.
+        learning_rate: Learning rate of Adam.
+        gamma: Discount per turn.
+        n_step: Turns of an n-step return.
+        alpha: Exponent of priorities; 0 for uniform sampling.
+        beta: Initial exponent of importance weights...
+        beta_steps: ... and the number of steps in which it rises to 1.
+        target_every: Steps between updates of the target network.
+        max_gradient: Norm to which gradients are clipped.
+        augment: Whether each experience is transformed by a random symmetry of the board.
+        replay_ratio: Minimum average number of draws of each experience: reading waits for them. None to read without waiting,
+            so that old experiences may be overwritten before they are drawn. For datasets larger than the buffer.
+        seed: Seed of sampling; None for a random one.
     """
 
     capacity: int = 100_000
@@ -50,21 +50,21 @@ class TrainerConfig:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        """Check all values.
+        """Validate all values.
 
         Raises:
-            ConfigError: If one is not what it should be.
+            ConfigError: If one is invalid.
         """
         make_plain(self)
         for name in ("capacity", "batch_size", "n_step", "beta_steps", "target_every"):
             check_integer(name, getattr(self, name), 1, 2**40)
         check_integer("min_size", self.min_size, 1, self.capacity)
-        for name, most in (("gamma", 1.0), ("beta", 1.0)):
-            if not is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= most:
+        for name in ("gamma", "beta"):
+            if not is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)!r}")
         for name in ("learning_rate", "max_gradient", *(("replay_ratio",) if self.replay_ratio is not None else ())):
             if not is_number(getattr(self, name)) or not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)!r}")
+                raise ConfigError(f"{name}: expected a finite number above 0, got {getattr(self, name)!r}")
         check_flag("augment", self.augment)
         if self.seed is not None:
             check_integer("seed", self.seed, 0, 2**62)

@@ -1,8 +1,8 @@
-"""The loss of double Q-learning with masks.
+"""Computes the loss of double Q-learning (double DQN) with action masks.
 
-Van Hasselt, Guez and Silver, "Deep Reinforcement Learning with Double Q-learning", AAAI 2016. The best next action is looked
-for among those that the player can choose in the next state: of 3,201 actions at 20x20 all but a few are illegal, and the
-largest of values that nothing has ever corrected would be learned from.
+Van Hasselt, Guez and Silver, "Deep Reinforcement Learning with Double Q-learning", AAAI 2016. The best next action is chosen
+among the legal ones of the next state: of 3,201 actions on a 20x20 board few are legal; the values of illegal ones are never
+trained, so their maximum must not become a target.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["Loss", "double_dqn_loss"]
 
 
 class Loss(NamedTuple):
-    """What ``double_dqn_loss`` returns.
+    """Result of ``double_dqn_loss``.
 
     Attributes:
-        loss: () float32, to go backward from.
-        errors: (n,) float32, how far off each value is: new priorities, when made positive.
-        values: (n,) float32, of the actions taken.
+        loss: () float32, to call ``backward`` on.
+        errors: (n,) float32, temporal-difference errors; their absolute values are the new priorities.
+        values: (n,) float32, values of the actions taken.
     """
 
     loss: Tensor
@@ -39,17 +39,17 @@ def double_dqn_loss(
     """Return the loss of n experiences.
 
     Args:
-        model: Learns; from states (n, C, H, W) to values of actions (n, 8*H*W + 1).
-        target: Values next states, and lags behind.
-        batch: The experiences. Those that were truncated had a future, those that terminated had none.
+        model: The network to train, from states (n, C, H, W) to values of actions (n, 8*H*W + 1).
+        target: The target network.
+        batch: The experiences. The next state counts for truncated ones, not for terminated ones.
         weights: (n,) float32, importance weights.
-        gamma: Discount of a turn.
+        gamma: Discount per turn.
     """
     values = model(batch.states).gather(1, batch.actions[:, None])[:, 0]
     with torch.no_grad():
         best = model(batch.next_states).masked_fill(batch.next_action_masks == 0, -torch.inf).argmax(1)
         future = target(batch.next_states).gather(1, best[:, None])[:, 0]
         discounts = torch.where(batch.terminated, 0.0, gamma**batch.steps)
-        goals = batch.rewards + discounts * future
-    losses = functional.smooth_l1_loss(values, goals, reduction="none")
-    return Loss((weights * losses).mean(), (goals - values).detach(), values.detach())
+        targets = batch.rewards + discounts * future
+    losses = functional.smooth_l1_loss(values, targets, reduction="none")
+    return Loss((weights * losses).mean(), (targets - values).detach(), values.detach())

@@ -1,4 +1,4 @@
-"""A small network that values every action on a board."""
+"""Defines a small dueling convolutional Q-network for boards of any size."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ except ModuleNotFoundError as error:
 
 __all__ = ["QNetwork"]
 
-SCALE = 1000.0  # of armies: an observation of 1 is an army of so many
+SCALE = 1000.0  # army of an observation of 1
 
 
 class Residual(nn.Module):
-    """Two convolutions with what the whole board looks like, and a way around them."""
+    """Residual block: two convolutions, and pooled features of the whole board added to each tile."""
 
     def __init__(self, channels: int) -> None:
-        """Set the layers up."""
+        """Create the layers."""
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
@@ -32,32 +32,32 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the shape of ``x``."""
-        inner = torch.relu(self.first(x) + self.whole(pooled(x))[:, :, None, None])
+        inner = torch.relu(self.first(x) + self.whole(pool_features(x))[:, :, None, None])
         return torch.relu(x + self.second(inner))
 
 
 @pickled_as("generals_env.recorders")
 class QNetwork(nn.Module):
-    """From states (n, C, H, W) float32 to values of the actions (n, 8*H*W + 1) float32, for boards of any size.
+    """Maps states (n, C, H, W) float32 to action values (n, 8*H*W + 1) float32, for boards of any size.
 
-    What an action is worth is what the board is worth and an advantage: Wang et al., "Dueling Network Architectures for Deep
-    Reinforcement Learning", ICML 2016. The advantage of a move is made where its tile is.
+    The value of an action is the value of the state plus an advantage: Wang et al., "Dueling Network Architectures for Deep
+    Reinforcement Learning", ICML 2016. The advantages of moves are computed by a convolution, at their tiles.
     """
 
     def __init__(self, state_shape: Sequence[int], channels: int = 32, blocks: int = 2) -> None:
-        """Set the layers up.
+        """Create the layers.
 
         Args:
-            state_shape: Of one state, such as (9, 20, 20).
-            channels: Features of a tile.
-            blocks: How many residual blocks.
+            state_shape: Shape of one state, for example (9, 20, 20).
+            channels: Features per tile.
+            blocks: Number of residual blocks.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument is invalid.
         """
         super().__init__()
         if len(state_shape) != 3:
-            raise ConfigError(f"state_shape: expected (C, H, W), got {tuple(state_shape)}")
+            raise ConfigError(f"state_shape: expected (C, H, W), got {tuple(state_shape)}: pass the shape of one observation")
         check_integer("channels", channels, 1, 4096)
         check_integer("blocks", blocks, 0, 1000)
         first = nn.Conv2d(int(state_shape[0]), channels, 3, padding=1)
@@ -69,16 +69,16 @@ class QNetwork(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the values, in the order of the actions."""
-        # One man more is seen where armies are small; 0 and 1, the flags, stay what they are.
+        # A logarithmic scale resolves small armies; flags of 0 and 1 are unchanged.
         x = torch.log1p(SCALE * states.clamp(min=0)) / math.log1p(SCALE)
         features = self.features(x.contiguous(memory_format=torch.channels_last))
-        board = pooled(features)
+        board = pool_features(features)
         moves = self.moves(features).unflatten(1, (2, 4)).permute(0, 1, 3, 4, 2)  # half, row, column, direction
         advantages = torch.cat([moves.flatten(1), self.passing(board)], dim=1)
         values: Tensor = self.value(board) + advantages - advantages.mean(1, keepdim=True)
         return values
 
 
-def pooled(features: Tensor) -> Tensor:
-    """Return the mean and the largest of every feature, (n, 2 * channels)."""
+def pool_features(features: Tensor) -> Tensor:
+    """Return the mean and the maximum of each feature over the board, (n, 2 * channels)."""
     return torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)

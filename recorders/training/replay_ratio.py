@@ -1,4 +1,4 @@
-"""Experience no faster than it is learned from."""
+"""Limits the rate of writes to a buffer by the number of draws from it, to keep a replay ratio."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["PacedSink"]
 
 
 class PacedSink:
-    """Lets whoever writes wait until what was written before has been drawn often enough."""
+    """Sink that blocks writers until earlier experiences have been drawn often enough."""
 
     def __init__(self, sink: Sink, ratio: float, ahead: int) -> None:
         """Write to ``sink``.
 
         Args:
-            sink: Where to.
-            ratio: How often an experience is to be drawn before further ones are taken, on average.
-            ahead: How many may be there undrawn.
+            sink: Where to write.
+            ratio: Minimum average number of draws per experience.
+            ahead: How many experiences are written without waiting for draws.
         """
         self._sink, self._ratio, self._ahead = sink, ratio, ahead
         self._changed = threading.Condition()
@@ -29,26 +29,26 @@ class PacedSink:
         self._owner = Owner()
 
     def write(self, batch: ExperienceBatch) -> None:
-        """Take a batch, when it is time."""
-        self._owner.check("sink")  # before the lock: a thread of the parent may hold it for ever
+        """Write a batch, after earlier ones were drawn often enough."""
+        self._owner.check("sink")  # before the lock: after a fork, a thread of the parent may hold it for ever
         with self._changed:
             self._changed.wait_for(lambda: self._released or (self._written - self._ahead) * self._ratio < self._drawn)
             self._written += len(batch)
         try:
             self._sink.write(batch)
-        except BaseException:  # it has not been taken, and is counted when it comes again
+        except BaseException:  # not written: it is counted when it is written again
             with self._changed:
                 self._written -= len(batch)
             raise
 
-    def drew(self, count: int) -> None:
-        """Say that so many experiences have been drawn."""
+    def count_draws(self, count: int) -> None:
+        """Count experiences that have been drawn."""
         with self._changed:
             self._drawn += count
             self._changed.notify_all()
 
     def release(self) -> None:
-        """Let nobody wait any more."""
+        """Let all writers continue, now and later."""
         with self._changed:
             self._released = True
             self._changed.notify_all()
@@ -58,6 +58,6 @@ class PacedSink:
         self._sink.flush()
 
     def close(self) -> None:
-        """Close the sink; a forked child leaves that to its parent."""
+        """Close the sink; in a forked child do nothing."""
         if self._owner.is_here:
             self._sink.close()

@@ -1,4 +1,4 @@
-"""Learning from experience that others collect: on the same machine or anywhere, now or long ago."""
+"""Trains a network by double DQN with prioritized replay, on a stream, a dataset or other batches."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 __all__ = ["DistributedTrainer"]
 
-#: Version of the checkpoints.
+#: Version of the format of checkpoints.
 FORMAT = 1
 
-LOOK = 0.02  # seconds between looks at whether there is enough to begin with
+POLL = 0.02  # seconds between checks whether the buffer has enough to start
 
 
 @pickled_as("generals_env.recorders")
 class DistributedTrainer(NotCopied):
     """Trains a network by double Q-learning on a stream, a dataset, or any batches.
 
-    A thread reads experience into a ``PrioritizedReplayBuffer`` while ``train`` draws from it. With ``checkpoint`` all that
-    was learned, and the place in the stream, is in one file, written at once by ``save``; a trainer that finds it there goes on
-    from it, whatever ended the one before. Experiences that its buffer held are read again first, as many as the server keeps.
+    A thread reads experience into a ``PrioritizedReplayBuffer`` while ``train`` draws from it. With ``checkpoint``, ``save``
+    writes the networks, the optimizer and the position in the stream atomically to one file; a new trainer with this file
+    continues from it. It first reads again the experiences that the buffer held, as far as the server still has them.
 
     Example:
         >>> model = QNetwork((9, 8, 8))  # doctest: +SKIP
@@ -55,11 +55,11 @@ class DistributedTrainer(NotCopied):
         ...         trainer.save()
 
     Attributes:
-        model: Learns.
-        target: Values next states.
-        buffer: What is drawn from.
-        config: The numbers.
-        step: Steps taken, those before a crash that a checkpoint tells of among them.
+        model: The network that is trained.
+        target: The target network.
+        buffer: The replay buffer.
+        config: The hyperparameters.
+        step: Steps taken, including those before the checkpoint that was loaded.
     """
 
     _instead = "copy its model, or save a checkpoint and make another DistributedTrainer of it"
@@ -73,22 +73,22 @@ class DistributedTrainer(NotCopied):
         checkpoint: str | Path | None = None,
         device: Any = "cpu",
     ) -> None:
-        """Set the trainer up; reading begins with ``train``.
+        """Create the trainer; reading begins with ``train``.
 
         Args:
-            source: The address of a server, a consumer, which ``close`` closes, or batches, as ``open_dataset`` gives them.
-            model: From states (n, C, H, W) float32 to values of all actions (n, 8*H*W + 1) float32; ``QNetwork`` is one.
-            config: The numbers: a ``TrainerConfig``, or a mapping of its fields.
-            checkpoint: File to go on from, if it is there, and to save to.
-            device: As torch names it.
+            source: The address of a server; a consumer, which ``close`` closes; or batches, for example of ``open_dataset``.
+            model: Maps states (n, C, H, W) float32 to action values (n, 8*H*W + 1) float32, as ``QNetwork`` does.
+            config: The hyperparameters: a ``TrainerConfig``, or a mapping of its fields.
+            checkpoint: File to continue from, if it exists, and to save to.
+            device: A torch device or its name.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
-            ImportError: If ``source`` is an address, without gRPC (``pip install "generals_env[stream]"``).
-            StorageError: If the checkpoint is damaged, or of another model.
+            ConfigError: If an argument is invalid.
+            ImportError: If ``source`` is an address and gRPC is not installed (``pip install "generals_env[stream]"``).
+            StorageError: If the checkpoint is damaged, or does not fit the model.
         """
         if not isinstance(model, nn.Module):
-            raise ConfigError(f"model: expected a torch module, got {type(model).__name__}")
+            raise ConfigError(f"model: expected a torch module, got {type(model).__name__}: pass a QNetwork, for example")
         self.config = as_config("config", TrainerConfig, config, TrainerConfig())
         self.device = torch.device(device)
         self.model = model.to(self.device)
@@ -99,13 +99,13 @@ class DistributedTrainer(NotCopied):
         self._resume: tuple[str, int] | None = None
         if self._checkpoint is not None:
             self._load(self._checkpoint)
-        numbers = self.config
-        seed = None if numbers.seed is None else numbers.seed + self.step  # or the same would be drawn again
-        self.buffer = PrioritizedReplayBuffer(numbers.capacity, alpha=numbers.alpha, seed=seed)
+        config = self.config
+        seed = None if config.seed is None else config.seed + self.step  # else a resumed trainer would repeat its draws
+        self.buffer = PrioritizedReplayBuffer(config.capacity, alpha=config.alpha, seed=seed)
         self._paced: PacedSink | None = None
-        if numbers.replay_ratio is not None:
-            self._paced = PacedSink(self.buffer, numbers.replay_ratio, numbers.min_size)
-        self._consumer, self._batches = opened(source)
+        if config.replay_ratio is not None:
+            self._paced = PacedSink(self.buffer, config.replay_ratio, config.min_size)
+        self._consumer, self._batches = open_source(source)
         self._reading: BackgroundReader | None = None
         self._closed = False
         self._owner = Owner()
@@ -113,70 +113,75 @@ class DistributedTrainer(NotCopied):
     # --- Learning -------------------------------------------------------------------------------------------------
 
     def train(self, steps: int) -> dict[str, float]:
-        """Take steps, as soon as the buffer holds enough; return how they went.
+        """Take steps, once the buffer holds ``min_size`` experiences; return metrics.
 
         Returns:
-            ``step``; means of ``loss``, ``error`` (absolute, of values), ``value`` and ``gradient`` (its norm before it is cut)
-            over the steps; ``steps_per_second``; ``received`` and ``buffer``, in experiences; of a stream, what the consumer
-            counts: ``missed``, ``restarts`` and ``reconnects``.
+            ``step``; means over the steps of ``loss``, ``error`` (absolute TD error), ``value`` and ``gradient`` (norm before
+            clipping); ``steps_per_second``; ``received`` and ``buffer``, in experiences; and for a stream ``missed``,
+            ``restarts`` and ``reconnects`` of the consumer.
 
         Raises:
-            ConfigError: If ``steps`` is not a positive integer, or batches cannot be in one buffer.
-            StateError: After ``close``, in a process that was forked off the one that made the trainer, if the source ends
-                before there is enough, or the loss is no number any more.
-            StorageError: If the source cannot be read; all that reading raises is raised here.
+            ConfigError: If ``steps`` is not a positive integer, or the source has batches that one buffer cannot hold together.
+            StateError: After ``close``, in a process forked off the one that created the trainer, if the source ends before
+                ``min_size`` experiences, or the loss is not finite.
+            StorageError: If the source cannot be read. Other errors of reading are raised here unchanged.
         """
         check_integer("steps", steps, 1, 2**40)
         self._owner.check("trainer")
         if self._closed:
-            raise StateError("train: expected an open trainer, got one that is closed")
-        reading = self._reading = self._reading or self._begin()
+            raise StateError("train: expected an open trainer, got one that is closed: make another with its checkpoint")
+        reading = self._reading = self._reading or self._start_reading()
         while len(self.buffer) < self.config.min_size:
-            running = reading.running  # before the look at errors: what ends in between is seen the next time
+            running = reading.running  # asked before the errors: a reader that fails in between is seen in the next round
             reading.check()
             if not running and len(self.buffer) < self.config.min_size:
-                raise StateError(f"source: expected {self.config.min_size} experiences, got the end after {len(self.buffer)}")
-            time.sleep(LOOK)
+                raise StateError(
+                    f"source: expected {self.config.min_size} experiences, got the end after {len(self.buffer)}: lower min_size"
+                )
+            time.sleep(POLL)
         began = time.monotonic()
         sums = torch.zeros(4, device=self.device)
         for _ in range(steps):
             reading.check()
-            with deferred():  # Ctrl-C comes between two steps
+            with deferred():  # Ctrl-C takes effect between two steps
                 sums += self._learn()
         loss, error, value, gradient = (sums / steps).tolist()
-        found = {"step": self.step, "loss": loss, "error": error, "value": value, "gradient": gradient}
-        found["steps_per_second"] = steps / (time.monotonic() - began)
-        found |= {"received": reading.experiences, "buffer": len(self.buffer)}
+        metrics = {"step": self.step, "loss": loss, "error": error, "value": value, "gradient": gradient}
+        metrics["steps_per_second"] = steps / (time.monotonic() - began)
+        metrics |= {"received": reading.experiences, "buffer": len(self.buffer)}
         if self._consumer is not None:
-            found |= {name: getattr(self._consumer, name) for name in ("missed", "restarts", "reconnects")}
-        return found
+            metrics |= {name: getattr(self._consumer, name) for name in ("missed", "restarts", "reconnects")}
+        return metrics
 
     def _learn(self) -> torch.Tensor:
-        """Take one step; return loss, error, value and gradient."""
-        numbers = self.config
-        beta = numbers.beta + (1 - numbers.beta) * min(self.step / numbers.beta_steps, 1.0)
+        """Take one step; return its loss, error, value and gradient."""
+        config = self.config
+        beta = config.beta + (1 - config.beta) * min(self.step / config.beta_steps, 1.0)
         drawn = self.buffer.sample(
-            numbers.batch_size, beta=beta, n_step=numbers.n_step, gamma=numbers.gamma, augment=numbers.augment
+            config.batch_size, beta=beta, n_step=config.n_step, gamma=config.gamma, augment=config.augment
         )
         weights = torch.from_numpy(drawn.weights).to(self.device)
-        found = double_dqn_loss(self.model, self.target, drawn.batch.to_torch(self.device), weights, numbers.gamma)
-        if not torch.isfinite(found.loss):
-            raise StateError(f"loss: expected a number, got {found.loss.item()} in step {self.step}; the model is as it was")
+        result = double_dqn_loss(self.model, self.target, drawn.batch.to_torch(self.device), weights, config.gamma)
+        if not torch.isfinite(result.loss):
+            raise StateError(
+                f"loss: expected a number, got {result.loss.item()} in step {self.step}; the model is unchanged:"
+                " lower learning_rate, or check the rewards"
+            )
         self.optimizer.zero_grad()
-        found.loss.backward()  # type: ignore[no-untyped-call]
-        gradient = nn.utils.clip_grad_norm_(self.model.parameters(), numbers.max_gradient)
+        result.loss.backward()  # type: ignore[no-untyped-call]
+        gradient = nn.utils.clip_grad_norm_(self.model.parameters(), config.max_gradient)
         self.optimizer.step()
-        errors = found.errors.abs()
+        errors = result.errors.abs()
         self.buffer.update_priorities(drawn.keys, errors.cpu().numpy())
         if self._paced is not None:
-            self._paced.drew(numbers.batch_size)
+            self._paced.count_draws(config.batch_size)
         self.step += 1
-        if self.step % numbers.target_every == 0:
+        if self.step % config.target_every == 0:
             self.target.load_state_dict(self.model.state_dict())
-        return torch.stack([found.loss.detach(), errors.mean(), found.values.mean(), gradient.detach()])
+        return torch.stack([result.loss.detach(), errors.mean(), result.values.mean(), gradient.detach()])
 
-    def _begin(self) -> BackgroundReader:
-        """Begin to read."""
+    def _start_reading(self) -> BackgroundReader:
+        """Start the thread that reads the source into the buffer."""
         sink = self._paced or self.buffer
         if self._consumer is None:
             return BackgroundReader(self._batches, sink, interrupt=self._interrupt)
@@ -188,7 +193,7 @@ class DistributedTrainer(NotCopied):
         return BackgroundReader(batches, sink, position=lambda: consumer.position, interrupt=self._interrupt)
 
     def _interrupt(self) -> None:
-        """Let the thread that reads find an end."""
+        """End all waits of the thread that reads."""
         if self._paced is not None:
             self._paced.release()
         if self._consumer is not None:
@@ -197,16 +202,16 @@ class DistributedTrainer(NotCopied):
     # --- Checkpoints ----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the checkpoint; until it is whole, the one before stays.
+        """Write the checkpoint; the previous one stays until the new one is complete.
 
         Raises:
-            StateError: Without a file to save to, or in a process that was forked off the one that made the trainer.
+            StateError: Without a file to save to, or in a process forked off the one that created the trainer.
             StorageError: If it cannot be written.
         """
         self._owner.check("trainer")
         if self._checkpoint is None:
-            raise StateError("save: expected a trainer with a checkpoint, got one without")
-        place = self._place()
+            raise StateError("save: expected a trainer with a checkpoint, got one without: pass checkpoint when it is made")
+        position = self._resume_position()
         content = {
             "format": FORMAT,
             "step": self.step,
@@ -214,63 +219,63 @@ class DistributedTrainer(NotCopied):
             "target": self.target.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
-            "stream_id": None if place is None else place[0],
-            "from_sequence": None if place is None else place[1],
+            "stream_id": None if position is None else position[0],
+            "from_sequence": None if position is None else position[1],
         }
         save_checkpoint(self._checkpoint, content)
 
-    def _place(self) -> tuple[str, int] | None:
-        """Return where in the stream another trainer is to begin, so that its buffer holds what this one does."""
+    def _resume_position(self) -> tuple[str, int] | None:
+        """Return the stream id and sequence from which a resumed trainer refills its buffer."""
         position = None if self._reading is None else self._reading.position
         if position is None:
             return self._resume
         return position.stream_id, max(position.next_sequence - len(self.buffer), 0)
 
     def _load(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one. Copies take it first: if one cannot, nothing of the trainer has changed."""
+        """Load a checkpoint, if the file exists; first into copies, so that a failure leaves the trainer unchanged."""
         content = load_checkpoint(path)
         if content is None:
             return
         try:
             if content["format"] != FORMAT:
-                raise ValueError(f"expected format {FORMAT}, got {content['format']}")  # noqa: TRY301 - told with the others
+                raise ValueError(f"expected format {FORMAT}, got {content['format']}")  # noqa: TRY301 - reported with the others
             step, resume = int(content["step"]), None
             if content["stream_id"] is not None:
                 resume = str(content["stream_id"]), int(content["from_sequence"])
             model, target = copy.deepcopy(self.model), copy.deepcopy(self.target)
-            self._take(content, model, target, torch.optim.Adam(model.parameters()), torch.Generator())
+            self._load_state(content, model, target, torch.optim.Adam(model.parameters()), torch.Generator())
         except Exception as error:
-            # What is in a file of somebody else's can make torch raise nearly anything.
+            # torch raises many types of errors for content that does not fit.
             raise StorageError(
                 f"checkpoint: expected one of this model, got {str(path)!r} ({error}); "
-                "give the model that it was saved with, or another path to begin anew"
+                "pass the model that it was saved with, or another path to begin anew"
             ) from error
-        self._take(content, self.model, self.target, self.optimizer, torch.default_generator)
+        self._load_state(content, self.model, self.target, self.optimizer, torch.default_generator)
         self.step, self._resume = step, resume
 
     @staticmethod
-    def _take(
+    def _load_state(
         content: dict[str, Any], model: nn.Module, target: nn.Module, optimizer: torch.optim.Optimizer, random: torch.Generator
     ) -> None:
-        """Put what a checkpoint holds into these; raise nearly anything if it does not fit."""
+        """Load the content of a checkpoint into these; raise an error of any type if it does not fit."""
         model.load_state_dict(content["model"])
         target.load_state_dict(content["target"])
         optimizer.load_state_dict(content["optimizer"])
-        for weights, state in optimizer.state.items():  # which torch does not look at
+        for weights, state in optimizer.state.items():  # torch does not check these shapes
             for name, value in state.items():
                 if name != "step" and value.shape != weights.shape:
                     raise ValueError(f"{name} of the optimizer: expected shape {(*weights.shape,)}, got {(*value.shape,)}")
         random.set_state(content["random"])
 
-    # --- The end --------------------------------------------------------------------------------------------------
+    # --- Closing --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop reading, and close the consumer; what was learned since the last ``save`` is not saved.
+        """Stop reading, and close the consumer; does not save.
 
-        A forked child leaves that to its parent.
+        In a forked child this only marks the trainer as closed.
 
         Raises:
-            Exception: What reading has raised, as it was.
+            Exception: The error that reading has raised, unchanged.
         """
         self._closed = True
         if not self._owner.is_here:
@@ -284,17 +289,17 @@ class DistributedTrainer(NotCopied):
         return self
 
     def __exit__(self, *details: object) -> None:
-        """Close it."""
+        """Close the trainer."""
         self.close()
 
 
-def opened(
+def open_source(
     source: str | ExperienceConsumer | Iterable[ExperienceBatch],
 ) -> tuple[ExperienceConsumer | None, Iterable[ExperienceBatch]]:
-    """Return the consumer, or the batches, that a source stands for.
+    """Return the consumer and no batches, or None and the batches, of a source.
 
     Raises:
-        ConfigError: If it is nothing of the kind.
+        ConfigError: If the source is not an address, a consumer or batches.
     """
     if not isinstance(source, str) and isinstance(source, Iterable):
         return None, source
@@ -304,4 +309,6 @@ def opened(
         return ExperienceConsumer(source), ()
     if isinstance(source, ExperienceConsumer):
         return source, ()
-    raise ConfigError(f"source: expected an address, a consumer or batches, got {type(source).__name__}")
+    raise ConfigError(
+        f"source: expected an address, a consumer or batches, got {type(source).__name__}: pass open_dataset(path), for example"
+    )

@@ -114,7 +114,8 @@ def write_tiles(boards: Boards, b: int, packed: PackedBoards, row: int) -> bool:
     return bool(least < -limit or most >= limit)
 
 
-@subroutine
+# A call would make ``put`` count references to all arrays of a ring for each board: that costs more than half its speed.
+@inlined
 def same_ground(
     terrain: npt.NDArray[np.int8],
     players: npt.NDArray[np.void],

@@ -1,1 +1,1 @@
-"""Clients of the stream: consumers that resume, shard, cache and read in the background."""
+"""Contains the clients: consumers that resume, read several shards, cache in a log, and read in the background."""

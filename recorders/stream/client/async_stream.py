@@ -1,4 +1,4 @@
-"""A stream for programs that run on ``asyncio``."""
+"""Wraps a stream as an asynchronous generator for ``asyncio``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["stream_async"]
 
 
 async def stream_async(consumer: ExperienceConsumer, **options: Any) -> AsyncIterator[ExperienceBatch]:
-    """Yield experiences in batches, waiting for them in a thread of its own; the consumer is closed at the end.
+    """Yield experiences in batches, received in a thread; close the consumer at the end.
 
     Example:
         >>> async for batch in stream_async(ExperienceConsumer("127.0.0.1:50051"), batch_size=256):  # doctest: +SKIP
         ...     print(len(batch))
 
     Args:
-        consumer: Where from. However the stream is left, cancelled too, that ends the wait.
-        **options: Of ``ExperienceConsumer.stream_experiences``.
+        consumer: Where to receive. It is closed however the generator ends, on cancellation, too.
+        **options: Arguments of ``ExperienceConsumer.stream_experiences``.
 
     Raises:
         OptionError: If an option is unknown.

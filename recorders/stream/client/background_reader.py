@@ -1,4 +1,4 @@
-"""A thread that moves experience from where it comes to where it is to go, while the program does something else."""
+"""Reads batches from a stream into a sink in a background thread."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["BackgroundReader", "read_into"]
 
 @pickled_as("generals_env.recorders")
 class BackgroundReader(NotCopied):
-    """Writes batches into a sink in a thread of its own; what goes wrong there is raised by ``check`` and ``join``.
+    """Writes batches into a sink in a background thread; ``check`` and ``join`` raise the errors of the thread.
 
-    A sink that blocks lets it wait, and the source with it. The sink stays open.
+    While the sink blocks, nothing is read from the source. The sink is not closed.
 
     Attributes:
         experiences: How many were written.
-        position: Where in the stream the last one of them ends; None if nobody tells.
+        position: Position in the stream after the last one; None if the source has none.
     """
 
-    _instead = "begin another with read_into(consumer, sink)"
+    _instead = "start another with read_into(consumer, sink)"
 
     def __init__(
         self,
@@ -39,80 +39,82 @@ class BackgroundReader(NotCopied):
         position: Callable[[], Position | None] = lambda: None,
         interrupt: Callable[[], Any] = lambda: None,
     ) -> None:
-        """Begin.
+        """Start the thread.
 
         Args:
-            batches: What to write.
-            sink: Where to.
-            position: Tells where in its stream the batch ends that came last.
-            interrupt: Makes ``batches`` end, from another thread, if it would wait for more.
+            batches: The batches to write.
+            sink: Where to write them.
+            position: Returns the position in the stream after the last batch.
+            interrupt: Called by ``stop`` from another thread: must end the iteration over ``batches`` if it waits.
         """
-        self._batches, self._sink, self._tell, self._interrupt = batches, sink, position, interrupt
+        self._batches, self._sink, self._get_position, self._interrupt = batches, sink, position, interrupt
         self.experiences = 0
         self.position = position()
         self._error: BaseException | None = None
         self._stopping = threading.Event()
-        # A daemon: a sink that nobody empties would keep the program from ending.
+        # A daemon: else a sink that blocks for ever would keep the program from ending.
         self._thread = threading.Thread(target=self._run, name="reading experience", daemon=True)
         self._thread.start()
 
     @property
     def running(self) -> bool:
-        """Whether there may be more to come."""
+        """Whether the thread still runs."""
         return self._thread.is_alive()
 
     def check(self) -> None:
-        """Raise what has gone wrong, if something has.
+        """Raise the error of the thread, if there was one.
 
         Raises:
-            Exception: What reading or writing raised, as it was.
+            Exception: The error that reading or writing raised, unchanged.
         """
         if self._error is not None:
             raise self._error
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end, and return whether it came; errors as ``check``.
+        """Wait for the thread to end, and return whether it did; errors as ``check``.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Maximum seconds to wait.
         """
         self._thread.join(timeout)
         self.check()
         return not self.running
 
     def stop(self, timeout: float = 30.0) -> None:
-        """End after the batch that is being written; errors as ``check``.
+        """End after the current batch is written; errors as ``check``.
 
         Raises:
-            StateError: If the sink takes longer than ``timeout`` seconds for that batch, or blocks: it is to be closed first.
+            StateError: If writing that batch takes longer than ``timeout`` seconds; close a sink that blocks first.
         """
         self._stopping.set()
         self._interrupt()
         if not self.join(timeout):
-            raise StateError(f"stop: expected the sink to take a batch in {timeout:g} s, got {type(self._sink).__name__} busy")
+            raise StateError(
+                f"stop: expected the sink to take a batch in {timeout:g} s, got {type(self._sink).__name__} busy: close it"
+            )
 
     def _run(self) -> None:
         try:
             for batch in self._batches:
                 self._sink.write(batch)
-                self.position = self._tell()
+                self.position = self._get_position()
                 self.experiences += len(batch)
                 if self._stopping.is_set():
                     return
-        except BaseException as error:  # whatever it is, the caller gets it
+        except BaseException as error:  # raised again by ``check``
             self._error = error
 
 
 def read_into(consumer: ExperienceConsumer, sink: Sink, **options: Any) -> BackgroundReader:
-    """Write a stream into any sink, in the background.
+    """Write a stream into a sink in the background.
 
     Args:
-        consumer: Where from; ``stop`` closes it.
-        sink: Where to.
-        **options: Of ``ExperienceConsumer.stream_experiences``; batches come as they are by default.
+        consumer: Where to read; ``stop`` closes it.
+        sink: Where to write.
+        **options: Arguments of ``ExperienceConsumer.stream_experiences``; ``batch_size`` is None by default.
 
     Raises:
-        ConfigError: If an option is not what it should be.
+        ConfigError: If an option is invalid.
         OptionError: If an option is unknown.
     """
     check_options(read_into, options, keywords(consumer.stream_experiences))

@@ -1,4 +1,4 @@
-"""The other end of a stream: experiences of a server, each once and in order, whatever happens between the two."""
+"""Receives experience from a server, each once and in order, with automatic reconnection; and submits experience to it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.stream.client.channel import Access, open_channel
-from generals_env.recorders.stream.client.message_decoder import unpacked
+from generals_env.recorders.stream.client.message_decoder import decode_message
 from generals_env.recorders.stream.client.position import Position
-from generals_env.recorders.stream.client.rebatch import rechunked
+from generals_env.recorders.stream.client.rebatch import rebatch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
@@ -34,20 +34,20 @@ logger = logging.getLogger(__name__)
 
 STARTS = {"oldest": pb.OLDEST, "now": pb.NOW}
 
-SMALL = 1024  # bytes that all but the experiences take in a request, at the most
+REQUEST_OVERHEAD = 1024  # maximum bytes of a request besides its experiences
 
-#: What may be over by itself: the server is away, or was stopped while it answered.
-PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+#: Errors worth a retry: the server is unreachable, or was stopped while it answered.
+TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What became of experiences that were submitted.
+    """Result of a submission.
 
     Attributes:
-        accepted: How many were taken.
-        rejected: How many were not.
-        errors: Why, each with the id of its experience.
+        accepted: How many experiences were written.
+        rejected: How many were rejected.
+        errors: The reason for each rejected one, with its id.
     """
 
     accepted: int
@@ -59,10 +59,10 @@ class Submitted:
 class ExperienceConsumer(NotCopied):
     """Receives experience from a server, in order, each once.
 
-    Where the connection breaks, or the server goes away and comes back, it connects again and goes on behind the last
-    experience: without a gap or a repeat, as long as the server has what comes next. A server over a log always has; one over a
-    buffer forgets all when it ends: then the consumer says so in the log of the program, counts it in ``restarts``, and goes on
-    with the oldest experience of the new stream.
+    When the connection breaks or the server restarts, the consumer reconnects and continues after the last experience, without
+    gap or repeat as long as the server still holds the next one. A server over a log does. A server over a buffer loses its
+    experiences when it ends: then the consumer logs a warning, counts it in ``restarts``, and continues with the oldest
+    experience of the new stream.
 
     Example:
         >>> with ExperienceConsumer("127.0.0.1:50051") as consumer:  # doctest: +SKIP
@@ -70,11 +70,11 @@ class ExperienceConsumer(NotCopied):
         ...         states = batch.states()
 
     Attributes:
-        address: Of the server.
-        position: Behind the last experience that was handed out; None before the first message.
-        missed: Experiences that the server did not keep long enough.
-        restarts: How often the stream was another one after a new connection.
-        reconnects: How often a new connection was made.
+        address: Host and port of the server.
+        position: Position after the last experience that was yielded; None before the first message.
+        missed: Experiences that the server dropped before they were sent.
+        restarts: How often the server had a new stream after a reconnection.
+        reconnects: How often the connection was tried again.
     """
 
     _instead = "make another ExperienceConsumer of its address, and give its position as resume"
@@ -90,20 +90,19 @@ class ExperienceConsumer(NotCopied):
         retry: Retry | Mapping[str, Any] | None = None,
         max_message_bytes: int = 10_000_000,
     ) -> None:
-        """Prepare to connect; the first call does.
+        """Prepare to connect; the first call connects.
 
         Args:
             address: Host and port.
-            token: Sent with every call.
-            root_certificates: File in PEM with certificates that vouch for the server: makes the connection TLS.
-            certificate: File in PEM with the client's own certificate, for servers that ask for one.
-            key: File in PEM with its key.
-            retry: How often, and when, a connection is tried again in a row without anything received. By default about two
-                minutes.
-            max_message_bytes: Larger messages are refused.
+            token: Token sent with every call.
+            root_certificates: PEM file with CA certificates for the server; enables TLS.
+            certificate: PEM file with the certificate of the client, for servers that require one.
+            key: PEM file with its private key.
+            retry: How often, and after which waits, to reconnect while nothing is received; by default for about two minutes.
+            max_message_bytes: Maximum size of a message.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument is invalid.
         """
         check_integer("max_message_bytes", max_message_bytes, 2**16, 2**30)
         self.address = address
@@ -136,34 +135,35 @@ class ExperienceConsumer(NotCopied):
         shards: int = 1,
         packed: bool = True,
     ) -> Iterator[ExperienceBatch]:
-        """Yield experiences in batches; their ``sequence`` is their number in the stream.
+        """Yield experiences in batches; the column ``sequence`` is their index in the stream.
 
         Args:
-            game_ids: Only of these games.
-            player_ids: Only of these players.
-            batch_size: Experiences of each batch but the last; None for batches as they come, which is the fastest.
-            follow: Whether to go on with what is recorded later, for ever; else the end is that of what is there now.
-            min_turn: Only from this turn on.
-            start: ``"oldest"`` that is kept, ``"now"``, or the number of the first experience.
-            resume: Where to go on instead, as ``position`` was.
-            max_batch_wait_ms: How long the server may wait for more before it sends what it has.
-            shard: Only games of this share...
-            shards: ... of so many.
-            packed: Whether experiences come as boards. Else they come as the tensors of ``Experience``, of the standard
-                observation only, which is much slower, and boards are made of what the player saw.
+            game_ids: Only experiences of these games.
+            player_ids: Only experiences of these players.
+            batch_size: Experiences of each batch but the last; None for batches as they arrive, which is the fastest.
+            follow: Whether to go on for ever with experiences that are recorded later; else the stream ends with those that
+                the server holds now.
+            min_turn: Only experiences from this turn on.
+            start: ``"oldest"`` experience that the server holds, ``"now"``, or the sequence of the first experience.
+            resume: A former ``position`` to continue from, instead of ``start``.
+            max_batch_wait_ms: Maximum time that the server waits for more experiences before it sends a smaller batch.
+            shard: Only games of the shard with this index...
+            shards: ... of this number of shards.
+            packed: Whether experiences are sent as boards. Else they are sent as tensors in messages ``Experience``: only
+                standard observations, much slower, and boards are reconstructed from what the player saw.
 
         Raises:
-            ConfigError: If an argument is not what it should be, or the server says so.
-            StateError: After ``close``, or in a process that was forked off the one that made the consumer.
-            StorageError: If the server cannot be reached, refuses, or sends what is none of its messages.
+            ConfigError: If an argument is invalid.
+            StateError: After ``close``, or in a process forked off the one that created the consumer.
+            StorageError: If the server cannot be reached, rejects the call, or sends a malformed message.
         """
         self._owner.check("consumer")
         if self._closed.is_set():
-            raise StateError("stream_experiences: expected an open consumer, got one that is closed")
+            raise StateError("stream_experiences: expected an open consumer, got one that is closed: make another")
         if batch_size is not None:
             check_integer("batch_size", batch_size, 1, 2**31)
         if isinstance(start, str) and start not in STARTS:
-            raise ConfigError(f"start: expected one of {', '.join(STARTS)}, or a number, got {start!r}")
+            raise ConfigError(f"start: expected one of {', '.join(STARTS)}, or a sequence, got {start!r}")
         if not isinstance(start, str):
             check_integer("start", start, 0, 2**62)
         check_integer("max_batch_wait_ms", max_batch_wait_ms, 0, 600_000)
@@ -186,122 +186,125 @@ class ExperienceConsumer(NotCopied):
             max_message_bytes=self._access.max_message_bytes,
         )
         self.position = None if resume is None else as_config("resume", Position, resume)
-        return self._handed_out(self._received(request), batch_size)
+        return self._yield_batches(self._receive(request), batch_size)
 
-    def _handed_out(
-        self, parts: Iterator[tuple[ExperienceBatch | None, Position]], size: int | None
+    def _yield_batches(
+        self, received: Iterator[tuple[ExperienceBatch | None, Position]], size: int | None
     ) -> Iterator[ExperienceBatch]:
-        """Yield what was received, and keep the position behind it."""
+        """Yield batches of ``size``, or as received for None, and update ``position``."""
         if size is None:
-            for batch, position in parts:
+            for batch, position in received:
                 self.position = position
                 if batch is not None:
                     yield batch
             return
-        for batch, position in rechunked(parts, size):
+        for batch, position in rebatch(received, size):
             self.position = position
             yield batch
 
-    def _received(self, request: pb.StreamExperiencesRequest) -> Iterator[tuple[ExperienceBatch | None, Position]]:
-        """Yield the experiences of messages, each with the position behind them, over as many connections as it takes."""
-        at = self.position
+    def _receive(self, request: pb.StreamExperiencesRequest) -> Iterator[tuple[ExperienceBatch | None, Position]]:
+        """Yield the experiences of each message with the position after them; reconnect as often as needed."""
+        position = self.position
         failures = 0
         while not self._closed.is_set():
             self._owner.check("consumer")
-            if at is not None:
-                request.resume, request.from_sequence, request.stream_id = True, at.next_sequence, at.stream_id
+            if position is not None:
+                request.resume, request.from_sequence, request.stream_id = True, position.next_sequence, position.stream_id
             call = self._stub.StreamExperienceBatches(request, metadata=self._access.metadata)
             self._calls.add(call)
             try:
                 for message in call:
                     failures = 0
                     self.missed += message.missed
-                    batch = unpacked(message, request.from_sequence if at is None else at.next_sequence)
-                    at = Position(message.stream_id, message.next_sequence)
-                    yield batch, at
+                    batch = decode_message(message, request.from_sequence if position is None else position.next_sequence)
+                    position = Position(message.stream_id, message.next_sequence)
+                    yield batch, position
             except grpc.RpcError as error:
                 if self._closed.is_set():
                     return
-                at, failures = self._after(error, at, request, failures)
+                position, failures = self._wait_to_retry(error, position, request, failures)
             else:
                 return
             finally:
                 self._calls.discard(call)
                 call.cancel()
 
-    def _after(
-        self, error: Any, at: Position | None, request: pb.StreamExperiencesRequest, failures: int
+    def _wait_to_retry(
+        self, error: Any, position: Position | None, request: pb.StreamExperiencesRequest, failures: int
     ) -> tuple[Position | None, int]:
-        """Wait until there is a point in another try, and return where it begins; raise if there is none."""
+        """Wait before the next try, and return its position and the count of failures; raise if no retry can help."""
         code, text = error.code(), error.details()
-        if code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE) and at is not None:
-            logger.warning("%s has another stream than %s: %s; going on with its oldest", self.address, at, text)
+        if code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE) and position is not None:
+            logger.warning(
+                "%s has another stream than %s: %s; continuing with its oldest experience", self.address, position, text
+            )
             self.restarts += 1
             request.resume, request.from_sequence, request.stream_id, request.start = False, 0, "", pb.OLDEST
             return None, failures
         failures += 1
-        if code not in PASSING or failures >= self.retry.tries:
+        if code not in TRANSIENT or failures >= self.retry.tries:
             kind = ConfigError if code == grpc.StatusCode.INVALID_ARGUMENT else StorageError
-            raise kind(f"{self.address}: expected a stream of experience, got {code.name}: {text}") from error
+            raise kind(f"{self.address}: expected a stream of experience, got {code.name}: {text}{advice(code)}") from error
         self.reconnects += 1
         wait = min(self.retry.first_wait * 2 ** (failures - 1), self.retry.most_wait)
         logger.warning("%s: %s: %s; trying again in %.1f s", self.address, code.name, text, wait)
         self._closed.wait(wait * (1 + np.random.default_rng().random() / 2))
-        return at, failures
+        return position, failures
 
     # --- Other calls ----------------------------------------------------------------------------------------------
 
     def submit(self, batch: ExperienceBatch) -> Submitted:
-        """Send experiences to the server, and return what became of them; those taken are safe as its source makes them.
+        """Send experiences to the server; those accepted are as durable as its source makes them.
 
         Raises:
-            StorageError: If the server cannot be reached, or takes nothing now.
+            StorageError: If the server cannot be reached, or rejects the call.
         """
         accepted, rejected, errors = 0, 0, []
         for low in range(0, len(batch), MAX_EXPERIENCES):
-            for data in self._packed(batch.slice(low, low + MAX_EXPERIENCES)):
-                answer = self._called(self._stub.SubmitExperiences, pb.SubmitExperiencesRequest(packed=[data]))
+            for data in self._split_encoded(batch.slice(low, low + MAX_EXPERIENCES)):
+                answer = self._call(self._stub.SubmitExperiences, pb.SubmitExperiencesRequest(packed=[data]))
                 accepted, rejected = accepted + answer.accepted, rejected + answer.rejected
                 errors += answer.errors
         return Submitted(accepted, rejected, tuple(errors))
 
-    def _packed(self, batch: ExperienceBatch) -> Iterator[bytes]:
-        """Yield a batch packed, in as many parts as it takes for each to fit into a message."""
+    def _split_encoded(self, batch: ExperienceBatch) -> Iterator[bytes]:
+        """Yield a batch encoded, split until each half fits into a message."""
         data = encode_batch(batch.compact())
         middle = len(batch) // 2
-        if not middle or len(data) + SMALL <= self._access.max_message_bytes:
+        if not middle or len(data) + REQUEST_OVERHEAD <= self._access.max_message_bytes:
             yield data
             return
-        yield from self._packed(batch.slice(0, middle))
-        yield from self._packed(batch.slice(middle, len(batch)))
+        yield from self._split_encoded(batch.slice(0, middle))
+        yield from self._split_encoded(batch.slice(middle, len(batch)))
 
     def stats(self, game_ids: Sequence[str] = (), place_only: bool = False) -> pb.GetExperienceStatsResponse:
-        """Return what the server keeps, of all games or of some.
+        """Return statistics of the experiences that the server holds.
 
         Args:
-            game_ids: Which; all without.
-            place_only: Leave out whatever the server would have to read its experiences for: what is left are the numbers that
-                it keeps, and how far each consumer lags behind.
+            game_ids: Games to count; all if empty.
+            place_only: Return only the span of sequences and the lag of each consumer, for which the server reads nothing.
 
         Raises:
-            StorageError: If the server cannot be reached, or refuses.
+            StorageError: If the server cannot be reached, or rejects the call.
         """
         request = pb.GetExperienceStatsRequest(
             game_ids=game_ids, place_only=place_only, max_message_bytes=self._access.max_message_bytes
         )
-        answer: pb.GetExperienceStatsResponse = self._called(self._stub.GetExperienceStats, request)
+        answer: pb.GetExperienceStatsResponse = self._call(self._stub.GetExperienceStats, request)
         return answer
 
-    def _called(self, method: Callable[..., Any], request: Any) -> Any:
+    def _call(self, method: Callable[..., Any], request: Any) -> Any:
         self._owner.check("consumer")
         try:
             return method(request, metadata=self._access.metadata, timeout=60.0)
         except grpc.RpcError as error:
             code: Any = error.code()
-            raise StorageError(f"{self.address}: expected an answer, got {code.name}: {error.details()}") from error
+            raise StorageError(
+                f"{self.address}: expected an answer, got {code.name}: {error.details()}{advice(code)}"
+            ) from error
 
     def close(self) -> None:
-        """End all streams, from any thread; a forked child leaves its parent's alone."""
+        """End all streams and disconnect; can be called from any thread. In a forked child it does not touch the connection."""
         self._closed.set()
         if not self._owner.is_here:
             return
@@ -314,5 +317,12 @@ class ExperienceConsumer(NotCopied):
         return self
 
     def __exit__(self, *details: object) -> None:
-        """Close it."""
+        """Close the consumer."""
         self.close()
+
+
+def advice(code: grpc.StatusCode) -> str:
+    """Return what to do about a status, to be appended to an error; empty where the server's text says it."""
+    if code in TRANSIENT:
+        return ": check the address and that the server runs, or raise retry.tries"
+    return ": pass the token of the server" if code == grpc.StatusCode.UNAUTHENTICATED else ""

@@ -1,7 +1,7 @@
-"""A stream kept in a log of this machine: what has come once is there, whatever becomes of the server, the line or the program.
+"""Caches a stream in a local log, so that each experience is received once, also across crashes of client or server.
 
-The place in the stream is written with the experiences, in the same transaction. So after a crash of either the log holds each
-experience once, and the stream goes on right behind the last one.
+The position in the stream is written with the experiences, in the same transaction. So after a crash the log holds each
+experience once, and the stream continues after the last one.
 """
 
 from __future__ import annotations
@@ -18,55 +18,60 @@ from generals_env.recorders.stream.client.consumer import ExperienceConsumer, Po
 
 __all__ = ["cached", "cached_position"]
 
-#: Where in the metadata of a batch the position behind it is.
-KEY = "stream_position"
+#: Key of the metadata of a batch that holds the position after it.
+METADATA_KEY = "stream_position"
 
 
 def cached(consumer: ExperienceConsumer, log: ExperienceLog, **options: Any) -> Iterator[ExperienceBatch]:
-    """Yield a stream, each batch after the log has committed it; begin behind the last experience of the log.
+    """Yield a stream from after the last experience of the log on, each batch after the log has committed it.
 
-    A log is the cache of one stream, with the same filters each time, and nobody else writes to it. Its own numbers differ from
-    those of the stream. ``log.read()`` gives all that has come so far, without the server.
+    Use a log for one stream, with the same filters each time, and without other writers. Sequences in the log differ from those
+    in the stream. ``log.read()`` returns all cached experiences, without the server.
 
     Args:
-        consumer: Where from.
-        log: Where to, opened to be written.
-        **options: Of ``ExperienceConsumer.stream_experiences``; batches come as they are by default.
+        consumer: Where to receive.
+        log: Where to write, opened for writing.
+        **options: Arguments of ``ExperienceConsumer.stream_experiences``; ``batch_size`` is None by default.
 
     Raises:
-        ConfigError: If an option is not what it should be.
+        ConfigError: If an option is invalid.
         OptionError: If an option is unknown.
-        StorageError: If the log cannot be written, or its last experiences are of no stream, or as ``stream_experiences``.
+        StorageError: If the log cannot be written, or its last experiences are not from a stream; and as
+            ``stream_experiences``.
     """
     if "resume" in options:
-        raise ConfigError(f"resume: expected to go on where the log ends, got {options['resume']}")
+        raise ConfigError(f"resume: expected to go on where the log ends, got {options['resume']}: leave it out")
     check_options(cached, options, (name for name in keywords(consumer.stream_experiences) if name != "resume"))
     batches = consumer.stream_experiences(**{"batch_size": None, **options}, resume=cached_position(log))
-    return written(consumer, log, batches)
+    return write_and_yield(consumer, log, batches)
 
 
-def written(consumer: ExperienceConsumer, log: ExperienceLog, batches: Iterator[ExperienceBatch]) -> Iterator[ExperienceBatch]:
-    """Yield batches after each has been written with the position behind it."""
+def write_and_yield(
+    consumer: ExperienceConsumer, log: ExperienceLog, batches: Iterator[ExperienceBatch]
+) -> Iterator[ExperienceBatch]:
+    """Write each batch with the position after it, then yield it."""
     for batch in batches:
         position = consumer.position
         if position is not None:
-            log.write(replace(batch, metadata={**batch.metadata, KEY: asdict(position)}))
+            log.write(replace(batch, metadata={**batch.metadata, METADATA_KEY: asdict(position)}))
         yield batch
 
 
 def cached_position(log: ExperienceLog) -> Position | None:
-    """Return the position behind the last experience of a log that ``cached`` wrote, None if it has none yet.
+    """Return the position after the last experience of a log that ``cached`` wrote, None if the log is empty.
 
     Raises:
-        StorageError: If the last experience is not there any more, is damaged, or is of no stream.
+        StorageError: If the last experience was removed, is damaged, or is not from a stream.
     """
     last = log.last
     if last < 0:
         return None
     for batch in log.read(last - 1):
         try:
-            place = batch.metadata[KEY]
-            return Position(str(place["stream_id"]), int(place["next_sequence"]))
+            position = batch.metadata[METADATA_KEY]
+            return Position(str(position["stream_id"]), int(position["next_sequence"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(f"log: expected the cache of a stream, got experience {last} of none in {log.folder}") from error
-    raise StorageError(f"log: expected experience {last}, the last one, got none in {log.folder}")
+            raise StorageError(
+                f"log: expected the cache of a stream, got experience {last} of none in {log.folder}: use another folder"
+            ) from error
+    raise StorageError(f"log: expected experience {last}, the last one, got none in {log.folder}: use another folder")

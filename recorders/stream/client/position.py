@@ -1,4 +1,4 @@
-"""Where a consumer is in a stream, and how it finds its way back after a crash."""
+"""Defines the position of a consumer in a stream, and saves it to a file to resume after a crash."""
 
 from __future__ import annotations
 
@@ -15,36 +15,38 @@ __all__ = ["Position"]
 @pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Position:
-    """Where a consumer is in a stream.
+    """Position of a consumer in a stream.
 
     Attributes:
-        stream_id: Which stream.
-        next_sequence: Number of the next experience.
+        stream_id: Identifies the stream.
+        next_sequence: Sequence of the next experience.
     """
 
     stream_id: str
     next_sequence: int
 
     def save(self, path: str | Path) -> None:
-        """Write it to a file, at once and safe from a crash.
+        """Write the position to a file, atomically and durably.
 
         Raises:
-            StorageError: If it cannot be written. What was there before is still there.
+            StorageError: If the file cannot be written; the previous file is unchanged.
         """
         try:
             write_checked(Path(path), asdict(self))
         except OSError as error:
-            raise StorageError(f"path: expected to write to {str(path)!r}, got {error}") from error
+            raise StorageError(f"path: expected a writable file, got {str(path)!r} ({error}): pass another path") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Position | None:
-        """Return what ``save`` wrote, None if there is no such file.
+        """Return the position in a file that ``save`` wrote, None if there is no such file.
 
         Raises:
-            StorageError: If it is damaged.
+            StorageError: If the file is damaged.
         """
         try:
             fields = read_checked(Path(path))
             return None if fields is None else cls(str(fields["stream_id"]), int(fields["next_sequence"]))
         except (OSError, ValueError, KeyError, TypeError) as error:  # a StorageError is an OSError
-            raise StorageError(f"path: expected the position of a consumer, got {str(path)!r} ({error})") from error
+            raise StorageError(
+                f"path: expected the position of a consumer, got {str(path)!r} ({error}): remove the file to start anew"
+            ) from error

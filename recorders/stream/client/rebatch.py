@@ -1,4 +1,4 @@
-"""Batches as they come, cut and put together to one size, with the place in the stream behind each."""
+"""Rebatches a stream: splits and concatenates batches to one size, and tracks the position after each."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from dataclasses import replace
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.client.position import Position
 
-__all__ = ["rechunked"]
+__all__ = ["rebatch"]
 
 
-def rechunked(
-    parts: Iterator[tuple[ExperienceBatch | None, Position]], size: int
+def rebatch(
+    received: Iterator[tuple[ExperienceBatch | None, Position]], size: int
 ) -> Iterator[tuple[ExperienceBatch, Position]]:
-    """Yield batches of ``size`` experiences, the last one smaller, each with the position behind its last experience.
+    """Yield batches of ``size`` experiences, the last one smaller, each with the position after its last experience.
 
-    Where batches cannot be put together (another number of players, another recipe, another stream), one ends early.
+    Where batches cannot be concatenated (number of players, recipe or stream differ), a smaller batch is yielded.
 
     Args:
-        parts: Batches, or None, with the position behind each.
+        received: Batches, or None, each with the position after it.
         size: Experiences of a batch.
     """
-    pool: list[ExperienceBatch] = []
+    pending: list[ExperienceBatch] = []
     count = 0
-    place: Position | None = None
-    for batch, behind in parts:
-        if pool and place is not None and (behind.stream_id != place.stream_id or (batch and kind(batch) != kind(pool[0]))):
-            yield ExperienceBatch.concat(pool), place
-            pool, count = [], 0
-        place = behind
+    position: Position | None = None
+    for batch, after in received:
+        fits = not pending or not batch or kind_of(batch) == kind_of(pending[0])
+        if pending and position is not None and not (fits and after.stream_id == position.stream_id):
+            yield ExperienceBatch.concat(pending), position
+            pending, count = [], 0
+        position = after
         if batch is None:
             continue
-        pool.append(batch)
+        pending.append(batch)
         count += len(batch)
         if count < size:
             continue
-        whole = pool[0] if len(pool) == 1 else ExperienceBatch.concat(pool)
+        whole = pending[0] if len(pending) == 1 else ExperienceBatch.concat(pending)
         low = 0
         while count - low >= size:
             part = whole.slice(low, low + size).compact()
             low += size
-            yield part, place if low == count else replace(place, next_sequence=int(part.sequence[-1]) + 1)
+            yield part, position if low == count else replace(position, next_sequence=int(part.sequence[-1]) + 1)
         rest = whole.slice(low, count)
-        pool, count = ([rest.compact()] if len(rest) else []), len(rest)
-    if pool and place is not None:
-        yield ExperienceBatch.concat(pool), place
+        pending, count = ([rest.compact()] if len(rest) else []), len(rest)
+    if pending and position is not None:
+        yield ExperienceBatch.concat(pending), position
 
 
-def kind(batch: ExperienceBatch) -> tuple[object, ...]:
-    """Return what batches have in common that can be put together."""
+def kind_of(batch: ExperienceBatch) -> tuple[object, ...]:
+    """Return the properties that batches must share to be concatenated."""
     dense = batch.dense and (batch.dense.observations.dtype, batch.state_shape)
     return batch.players, batch.recipe, dense

@@ -1,4 +1,4 @@
-"""One stream over several connections, each with its share of the games: for lines on which one connection is too slow."""
+"""Receives one stream over several connections, one shard of the games each: for networks where one is too slow."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from generals_env.recorders.stream.client.consumer import ExperienceConsumer, Po
 
 __all__ = ["ShardedConsumer"]
 
-TICK = 0.05  # seconds between looks at whether it is over
+TICK = 0.05  # seconds between checks for the end
 
-AHEAD = 2  # batches of each connection that may wait to be taken
+AHEAD = 2  # batches per connection that are received ahead
 
-#: What each connection may be told, and each stream.
-OF_CONSUMER = tuple(name for name in keywords(ExperienceConsumer) if name != "address")
-OF_STREAM = tuple(name for name in keywords(ExperienceConsumer.stream_experiences) if name not in ("resume", "shard", "shards"))
+#: Options that are passed on to each consumer, and to each stream.
+CONSUMER_OPTIONS = tuple(name for name in keywords(ExperienceConsumer) if name != "address")
+STREAM_OPTIONS = tuple(
+    name for name in keywords(ExperienceConsumer.stream_experiences) if name not in ("resume", "shard", "shards")
+)
 
-Arrived = Queue[tuple[int, ExperienceBatch, Position | None]]
+ReceivedQueue = Queue[tuple[int, ExperienceBatch, Position | None]]
 
 
 class ShardedConsumer(NotCopied):
-    """Receives the experiences of all games, each once; those of a game in order, games in any.
+    """Receives the experiences of all games, each once; in order within a game, in any order between games.
 
     Attributes:
-        positions: Behind the last experience of each share that was handed out; to be given back as ``resume``.
+        positions: Position after the last yielded experience of each shard; pass it as ``resume`` to continue.
     """
 
     _instead = "make another ShardedConsumer of the same address, and give its positions as resume"
@@ -41,64 +43,67 @@ class ShardedConsumer(NotCopied):
 
         Args:
             address: Host and port.
-            shards: How many connections.
-            **options: Of ``ExperienceConsumer``.
+            shards: Number of connections.
+            **options: Arguments of ``ExperienceConsumer``.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument is invalid.
             OptionError: If an option is unknown.
         """
         check_integer("shards", shards, 1, 64)
-        check_options(ShardedConsumer, options, OF_CONSUMER)
+        check_options(ShardedConsumer, options, CONSUMER_OPTIONS)
         self._address, self._options = address, options
         self._consumers = [ExperienceConsumer(address, **options) for _ in range(shards)]
         self.positions: list[Position | None] = [None] * shards
 
     @property
     def missed(self) -> int:
-        """Experiences that the server did not keep long enough, since the last stream began."""
+        """Experiences of the current stream that the server dropped before they were sent."""
         return sum(consumer.missed for consumer in self._consumers)
 
     def stream_experiences(
         self, *, resume: Sequence[Position | None] | None = None, **options: Any
     ) -> Iterator[ExperienceBatch]:
-        """Yield experiences in batches, each of one share.
+        """Yield experiences in batches, each of one shard.
 
         Args:
-            resume: Where each share is to go on, as ``positions`` was; with as many shards as then.
-            **options: Of ``ExperienceConsumer.stream_experiences``, but ``shard`` and ``shards``.
+            resume: Former ``positions`` to continue from; the number of shards must be the same.
+            **options: Arguments of ``ExperienceConsumer.stream_experiences`` other than ``shard`` and ``shards``.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
+            ConfigError: If an argument is invalid.
             OptionError: If an option is unknown.
-            StorageError: As ``ExperienceConsumer.stream_experiences``, for any of the shares.
+            StorageError: As ``ExperienceConsumer.stream_experiences``, for any shard.
         """
-        check_options(ShardedConsumer.stream_experiences, options, OF_STREAM)
+        check_options(ShardedConsumer.stream_experiences, options, STREAM_OPTIONS)
         shards = len(self.positions)
-        places: list[Position | None] = [None] * shards if resume is None else list(resume)
-        if len(places) != shards:
-            raise ConfigError(f"resume: expected a position for each of {shards} shards, got {len(places)}")
+        positions: list[Position | None] = [None] * shards if resume is None else list(resume)
+        if len(positions) != shards:
+            raise ConfigError(
+                f"resume: expected a position for each of {shards} shards, got {len(positions)}: pass positions as they were"
+            )
         self.close()
         self._consumers = [ExperienceConsumer(self._address, **self._options) for _ in range(shards)]
-        self.positions = places
-        return self._merged(options)
+        self.positions = positions
+        return self._merge(options)
 
-    def _merged(self, options: dict[str, Any]) -> Iterator[ExperienceBatch]:
-        """Yield what comes over any connection, and keep the position of its share."""
-        arrived: Arrived = Queue(AHEAD * len(self._consumers))
-        over = threading.Event()
+    def _merge(self, options: dict[str, Any]) -> Iterator[ExperienceBatch]:
+        """Yield batches of all connections as they arrive, and update the position of their shard."""
+        queue: ReceivedQueue = Queue(AHEAD * len(self._consumers))
+        stopping = threading.Event()
         readers = []
         try:
             for shard, consumer in enumerate(self._consumers):
-                lane = Lane(arrived, shard, consumer, over)
-                share = {"resume": self.positions[shard], "shard": shard, "shards": len(self.positions)}
-                readers.append(read_into(consumer, lane, **options, **share))
+                sink = QueueSink(queue, shard, consumer, stopping)
+                shard_options = {"resume": self.positions[shard], "shard": shard, "shards": len(self.positions)}
+                readers.append(read_into(consumer, sink, **options, **shard_options))
             while True:
-                running = any(reader.running for reader in readers)  # before the look at what has come
+                # Asked before the queue, so that batches of a reader that ends in between are still taken.
+                running = any(reader.running for reader in readers)
                 for reader in readers:
                     reader.check()
                 try:
-                    shard, batch, position = arrived.get(timeout=TICK)
+                    shard, batch, position = queue.get(timeout=TICK)
                 except Empty:
                     if running:
                         continue
@@ -106,33 +111,33 @@ class ShardedConsumer(NotCopied):
                 self.positions[shard] = position
                 yield batch
         finally:
-            over.set()
-            self.close()  # whatever waits, in either direction, ends by that
+            stopping.set()
+            self.close()  # ends all waits of the readers, for the server or for the queue
 
     def close(self) -> None:
-        """End the stream, from any thread."""
+        """End the stream; can be called from any thread."""
         for consumer in self._consumers:
             consumer.close()
 
 
-class Lane:
-    """A sink that hands on what comes over one connection, and waits while nobody takes it."""
+class QueueSink:
+    """Sink that puts the batches of one connection into a shared queue, and blocks while it is full."""
 
-    def __init__(self, arrived: Arrived, shard: int, consumer: ExperienceConsumer, over: threading.Event) -> None:
-        self._arrived, self._shard, self._consumer, self._over = arrived, shard, consumer, over
+    def __init__(self, queue: ReceivedQueue, shard: int, consumer: ExperienceConsumer, stopping: threading.Event) -> None:
+        self._queue, self._shard, self._consumer, self._stopping = queue, shard, consumer, stopping
 
     def write(self, batch: ExperienceBatch) -> None:
-        """Hand a batch on."""
-        arrival = self._shard, batch, self._consumer.position
-        while not self._over.is_set():
+        """Put a batch into the queue, with its shard and position."""
+        item = self._shard, batch, self._consumer.position
+        while not self._stopping.is_set():
             try:
-                self._arrived.put(arrival, timeout=TICK)
+                self._queue.put(item, timeout=TICK)
             except Full:
                 continue
             return
 
     def flush(self) -> None:
-        """Do nothing: there is no other place."""
+        """Do nothing: batches are in memory only."""
 
     def close(self) -> None:
         """Do nothing."""

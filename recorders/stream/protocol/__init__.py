@@ -1,1 +1,1 @@
-"""The messages of the stream: generated code, and experiences to records and back."""
+"""Contains the protobuf messages of the stream, and the conversion of experiences to records and back."""

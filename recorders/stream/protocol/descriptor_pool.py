@@ -1,7 +1,7 @@
-"""The descriptor pool of ``experience.proto``.
+"""Provides a separate protobuf descriptor pool for ``experience.proto``.
 
-Protobuf keeps generated code of a process in one pool, where a name may stand for one message only. The generated code of the
-original server has our names: with a pool of our own both can be imported in one process, in either order.
+By default all generated code of a process shares one pool, in which each message name must be unique. The generated code of the
+original server uses the same names: with a separate pool both can be imported in one process, in either order.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ POOL.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
 
 
 def Default() -> DescriptorPool:  # noqa: N802 - generated code calls it by this name
-    """Return the pool, in place of the function of protobuf of the same name."""
+    """Return the pool; replaces protobuf's function of the same name."""
     return POOL

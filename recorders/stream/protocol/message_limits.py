@@ -1,8 +1,8 @@
-"""Limits of the messages of the stream."""
+"""Defines limits of messages that client and server share."""
 
 from __future__ import annotations
 
 __all__ = ["MAX_EXPERIENCES"]
 
 
-MAX_EXPERIENCES = 1000  # of a batch that is sent or submitted
+MAX_EXPERIENCES = 1000  # maximum number in a batch of records or a submission

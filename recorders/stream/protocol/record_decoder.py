@@ -1,6 +1,6 @@
-"""Records back to boards: a board as the player saw it, of which the same tensors and masks can be made again.
+"""Decodes protobuf records into a batch: reconstructs boards that give the same tensors and masks.
 
-What the player did not see is plain land there. In the original a general and a city look alike: both become cities.
+Tiles that the player did not see become plain land. In the observation a general and a city look alike: both become cities.
 """
 
 from __future__ import annotations
@@ -13,16 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.config import MAX_SIZE
-from generals_env.engine.boards import (
-    CITY,
-    MAX_PLAYERS,
-    MOUNTAIN,
-    NEUTRAL,
-    OWNER_MOUNTAIN,
-    PLAIN,
-    Boards,
-    empty_boards,
-)
+from generals_env.engine.boards import CITY, MAX_PLAYERS, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAIN, Boards, empty_boards
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.packed.packing import pack
 from generals_env.errors import ConfigError
@@ -30,81 +21,89 @@ from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense import Dense
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
-__all__ = ["batch_of_records", "check_game_id"]
+__all__ = ["check_game_id", "decode_records"]
 
 CHANNELS = len(LAYOUTS["standard"])
 
-MAX_NAME = 256  # characters of the id of a game
+MAX_NAME = 256  # characters of a game id
 
-MAX_SECONDS = 2**33  # since 1970: in nanoseconds that is the largest number
+MAX_SECONDS = 2**33  # since 1970: in nanoseconds still an int64
 
-MAX_STEPS = 2**15 - 1  # turns of an experience: a column of 16 bits holds them
+MAX_STEPS = 2**15 - 1  # turns of an experience: the column has 16 bits
 
 Floats = npt.NDArray[np.float32]
 
 Flags = npt.NDArray[np.bool_]
 
 
-def batch_of_records(
+def decode_records(
     records: Sequence[pb.Experience], like: ExperienceBatch | None
 ) -> tuple[ExperienceBatch | None, list[int], dict[int, str]]:
-    """Return records as a batch.
+    """Decode records into a batch.
 
     Args:
-        records: The records, in the layout of the original or of the package.
-        like: What the batch has to be like, in the size of its boards, too; None for nothing. Where boards do not show what the
-            player saw, tensors are kept beside them (the original at times shows more than it should); but not if ``like`` has
-            none.
+        records: The records, with actions and masks in the layout of the original or of the package.
+        like: A batch whose number of players, board size and observations the records must have; None for no requirement.
+            Where reconstructed boards do not give the tensors of the records (the original sometimes shows more than it
+            should), the tensors are stored beside the boards, unless ``like`` has no dense observations.
 
     Returns:
-        The batch, None if no record is sound; which record each experience is; and what is wrong with the others.
+        The batch, None if no record is valid; the index of the record of each experience; and an error for each of the others.
     """
     reasons: dict[int, str] = {}
     kept: list[int] = []
     table = np.zeros(len(records), EXPERIENCE)
     tensors: list[tuple[Floats, Floats]] = []
     masks: list[tuple[Flags, Flags]] = []
-    seats = like.players if like else max([2, *(record.player_id + 1 for record in records if record.player_id < MAX_PLAYERS)])
-    for number, record in enumerate(records):
+    players = like.players if like else players_in(records)
+    for index, record in enumerate(records):
         try:
-            state, following = tensor("state", record.state), tensor("next_state", record.next_state)
+            state, following = parse_tensor("state", record.state), parse_tensor("next_state", record.next_state)
             if like is not None:
                 check_size(like, state)
             shape = tensors[0][0].shape if tensors else state.shape
             check_shapes(shape, {"state": state, "next_state": following})
-            fill_row(table[len(kept)], record, seats, state[0].size)
+            fill_row(table[len(kept)], record, players, state[0].size)
         except ConfigError as error:
-            reasons[number] = str(error)
+            reasons[index] = str(error)
             continue
         tensors.append((state, following))
         masks.append((np.array(record.action_mask, np.bool_), np.array(record.next_action_mask, np.bool_)))
-        kept.append(number)
+        kept.append(index)
     if not kept:
         return None, kept, reasons
-    names = list(dict.fromkeys(records[number].game_id for number in kept))
+    names = list(dict.fromkeys(records[index].game_id for index in kept))
     table = table[: len(kept)]
-    table["game"] = [names.index(records[number].game_id) for number in kept]
+    table["game"] = [names.index(records[index].game_id) for index in kept]
     table["state_index"], table["next_state_index"] = 2 * np.arange(len(kept)), 2 * np.arange(len(kept)) + 1
-    turns = np.array([records[number].turn for number in kept])
-    views = np.array(tensors).reshape(2 * len(kept), *tensors[0][0].shape)
-    moments = np.stack([turns, turns + table["steps"]], axis=1).ravel()
-    boards = boards_of(views, np.repeat(table["player_id"], 2), moments, seats)
+    turns = np.array([records[index].turn for index in kept])
+    observations = np.array(tensors).reshape(2 * len(kept), *tensors[0][0].shape)
+    board_turns = np.stack([turns, turns + table["steps"]], axis=1).ravel()
+    boards = reconstruct_boards(observations, np.repeat(table["player_id"], 2), board_turns, players)
     mark_dead(boards, masks, table["player_id"])
-    height, width = views.shape[2:]
+    height, width = observations.shape[2:]
     batch = ExperienceBatch(tuple(names), table, pack(boards), (height, width))
-    unlike = [*unlike_views(batch.states(), views[0::2]), *unlike_views(batch.next_states(), views[1::2])]
-    wrong = wrong_actions(batch, masks, [records[number].action for number in kept])
+    differing = [*differing_rows(batch.states(), observations[0::2]), *differing_rows(batch.next_states(), observations[1::2])]
+    wrong = check_actions(batch, masks, [records[index].action for index in kept])
     if like is not None and like.dense is None:
-        wrong |= dict.fromkeys(unlike, "state, next_state: expected what a player can see on a board, got something else")
-    elif unlike or like is not None:
-        batch = replace(batch, dense=Dense(views, table["state_index"].copy(), table["next_state_index"].copy()))
+        wrong |= dict.fromkeys(
+            differing,
+            "state, next_state: expected what a player can see on a board, got something else: send standard observations",
+        )
+    elif differing or like is not None:
+        batch = replace(batch, dense=Dense(observations, table["state_index"].copy(), table["next_state_index"].copy()))
     reasons |= {kept[row]: reason for row, reason in wrong.items()}
-    sound = [row for row in range(len(kept)) if row not in wrong]
-    return (batch.select(np.array(sound, np.int64)) if sound else None), [kept[row] for row in sound], reasons
+    valid = [row for row in range(len(kept)) if row not in wrong]
+    return (batch.select(np.array(valid, np.int64)) if valid else None), [kept[row] for row in valid], reasons
 
 
-def tensor(name: str, state: pb.TensorState) -> Floats:
-    """Return a tensor of the wire, (9, H, W) float32."""
+def players_in(records: Sequence[pb.Experience]) -> int:
+    """Return the number of players of the game, at least 2, from the ids of the records."""
+    return max([2, *(record.player_id + 1 for record in records if record.player_id < MAX_PLAYERS)])
+
+
+def parse_tensor(name: str, state: pb.TensorState) -> Floats:
+    """Convert a ``TensorState`` to an array, (9, H, W) float32."""
     shape = tuple(state.shape[:4])
     if len(shape) != 3 or shape[0] != CHANNELS or not all(1 <= side <= MAX_SIZE for side in shape[1:]):
         raise ConfigError(f"{name}: expected shape [{CHANNELS}, H, W] with sides up to {MAX_SIZE}, got {list(shape)}")
@@ -112,33 +111,36 @@ def tensor(name: str, state: pb.TensorState) -> Floats:
         raise ConfigError(f"{name}: expected {shape[0] * shape[1] * shape[2]} numbers, got {len(state.data)}")
     array = np.array(state.data, np.float32).reshape(shape)
     if not np.isfinite(array).all():
-        raise ConfigError(f"{name}: expected finite numbers, got others")
+        raise ConfigError(f"{name}: expected finite numbers, got infinite ones or NaN")
     return array
 
 
 def check_size(like: ExperienceBatch, state: Floats) -> None:
-    """Raise ``ConfigError`` unless a tensor is of boards as large as those that are there, and can be kept beside them."""
+    """Raise ``ConfigError`` unless a tensor has the board size and the observation format of the source."""
     if state.shape[1:] != like.shape:
         (height, width), (own_height, own_width) = like.shape, state.shape[1:]
-        raise ConfigError(f"state: expected boards of {height}x{width}, as the source has, got {own_height}x{own_width}")
+        raise ConfigError(
+            f"state: expected boards of {height}x{width}, as the source has,"
+            f" got {own_height}x{own_width}: use a server for each size"
+        )
     if like.dense is not None:
         kept = like.dense.observations
         if kept.shape[1:] != state.shape or kept.dtype != np.float32:
             raise ConfigError(
                 f"state: expected observations of {kept.dtype}, {list(kept.shape[1:])}, as the source has,"
-                f" got float32, {list(state.shape)}"
+                f" got float32, {list(state.shape)}: submit packed batches"
             )
 
 
 def check_shapes(shape: tuple[int, ...], tensors: dict[str, Floats]) -> None:
-    """Raise ``ConfigError`` unless all have this shape: a call is written as one batch."""
+    """Raise ``ConfigError`` unless all tensors have this shape: a call is written as one batch."""
     for name, array in tensors.items():
         if array.shape != shape:
             raise ConfigError(f"{name}: expected shape {list(shape)}, as others of this call, got {list(array.shape)}")
 
 
 def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> None:
-    """Write the columns of a record into a row of zeros, all of them or none."""
+    """Validate the columns of a record, then write them into a row of zeros."""
     check_game_id(record.game_id)
     if not 0 <= record.player_id < players:
         raise ConfigError(f"player_id: expected 0 to {players - 1}, got {record.player_id}")
@@ -150,21 +152,23 @@ def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> N
     if not np.isfinite(record.reward):
         raise ConfigError(f"reward: expected a finite number, got {record.reward}")
     if not 0 <= record.collected_at.seconds < MAX_SECONDS or not 0 <= record.collected_at.nanos < 10**9:
-        raise ConfigError(f"collected_at: expected a time after 1970, got {record.collected_at.seconds} s")
+        raise ConfigError(
+            f"collected_at: expected a time after 1970, got {record.collected_at.seconds} s: leave it out for the current time"
+        )
     if record.done != (record.terminated or record.truncated) and (record.terminated or record.truncated):
-        raise ConfigError("done: expected it with terminated and truncated, got it without")
+        raise ConfigError("done: expected it with terminated and truncated, got it without: set it")
     row["action"] = action_of(record, tiles)
     row["player_id"], row["reward"] = record.player_id, record.reward
     row["truncated"] = record.truncated
     row["terminated"] = record.terminated or (record.done and not record.truncated)
     row["illegal"] = flag_of(record, "illegal")
     row["steps"] = steps
-    told = record.collected_at.seconds * 10**9 + record.collected_at.nanos
-    row["collected_at"] = told if record.HasField("collected_at") else time.time_ns()
+    nanoseconds = record.collected_at.seconds * 10**9 + record.collected_at.nanos
+    row["collected_at"] = nanoseconds if record.HasField("collected_at") else time.time_ns()
 
 
 def action_of(record: pb.Experience, tiles: int) -> int:
-    """Return the index of a record's action in the package's layout."""
+    """Return the action index of a record in the layout of the package."""
     action: int = record.action
     half, passes = flag_of(record, "half"), flag_of(record, "pass")
     if passes and (half or action not in (-1, 0, 8 * tiles)):
@@ -177,7 +181,7 @@ def action_of(record: pb.Experience, tiles: int) -> int:
 
 
 def flag_of(record: pb.Experience, name: str) -> bool:
-    """Return whether the metadata of a record has a flag; raise ``ConfigError`` if it has another value than 1."""
+    """Return whether a flag is set in the metadata of a record; raise ``ConfigError`` for values other than 1."""
     value = record.metadata.get(name, "")
     if value not in ("", "1"):
         raise ConfigError(f"metadata: expected {name!r} to be '1' or left out, got {value[:80]!r}")
@@ -185,7 +189,7 @@ def flag_of(record: pb.Experience, name: str) -> bool:
 
 
 def steps_of(record: pb.Experience) -> int:
-    """Return how many turns a record spans; raise ``ConfigError`` if its metadata tells no such number."""
+    """Return how many turns a record spans, from its metadata; raise ``ConfigError`` for an invalid number."""
     value = record.metadata.get("steps", "1")
     if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAX_STEPS)) and 1 <= int(value) <= MAX_STEPS):
         raise ConfigError(f"metadata: expected 'steps' from 1 to {MAX_STEPS}, got {value[:80]!r}")
@@ -193,26 +197,26 @@ def steps_of(record: pb.Experience) -> int:
 
 
 def check_game_id(name: str) -> None:
-    """Raise ``ConfigError`` unless a game can have this id."""
+    """Raise ``ConfigError`` unless this is a valid game id."""
     if not 1 <= len(name) <= MAX_NAME or "\0" in name:
-        raise ConfigError(f"game_id: expected 1 to {MAX_NAME} characters, none of them null, got {name[:80]!r}")
+        raise ConfigError(f"game_id: expected 1 to {MAX_NAME} characters without null characters, got {name[:80]!r}")
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(f"game_id: expected text, got {name[:80]!r}") from error
+        raise ConfigError(f"game_id: expected text that can be encoded as UTF-8, got {name[:80]!r}") from error
 
 
-def boards_of(views: Floats, player: npt.NDArray[np.int8], turn: npt.NDArray[np.int64], players: int) -> Boards:
-    """Return boards on which each player sees what is in his view.
+def reconstruct_boards(observations: Floats, player: npt.NDArray[np.int8], turn: npt.NDArray[np.int64], players: int) -> Boards:
+    """Reconstruct boards on which each player sees the given observation.
 
     Args:
-        views: (n, 9, H, W) float32, finite.
+        observations: (n, 9, H, W) float32, finite.
         player: (n,) int8.
         turn: (n,) int64.
-        players: How many a game has.
+        players: Number of players of a game.
     """
-    count, _, height, width = views.shape
-    planes = views.reshape(count, CHANNELS, height * width)
+    count, _, height, width = observations.shape
+    planes = observations.reshape(count, CHANNELS, height * width)
     boards = empty_boards(count, height, width, players)
     own, enemy, city, mountain = (planes[:, channel] == 1 for channel in (2, 3, 5, 6))
     boards.owner[:] = np.where(mountain, OWNER_MOUNTAIN, NEUTRAL)
@@ -227,32 +231,34 @@ def boards_of(views: Floats, player: npt.NDArray[np.int8], turn: npt.NDArray[np.
 
 
 def mark_dead(boards: Boards, masks: Sequence[tuple[Flags, Flags]], player: npt.NDArray[np.int8]) -> None:
-    """Mark players as dead who have an army and no move, on the boards before and after each record: they surrendered."""
+    """Mark players without a legal move as dead, on the boards before and after each record: they surrendered."""
     tiles = boards.owner.shape[1]
     for row, both in enumerate(masks):
         for after, mask in enumerate(both):
             boards.players[2 * row + after, player[row]]["alive"] = not len(mask) or mask[: 4 * tiles].any()
 
 
-def unlike_views(made: Floats, told: Floats) -> list[int]:
-    """Return which tensors differ."""
-    differs = (made != told).reshape(len(made), -1).any(axis=1)
+def differing_rows(made: Floats, expected: Floats) -> list[int]:
+    """Return the rows whose tensors differ."""
+    differs = (made != expected).reshape(len(made), -1).any(axis=1)
     rows: list[int] = np.flatnonzero(differs).tolist()
     return rows
 
 
-def wrong_actions(batch: ExperienceBatch, masks: Sequence[tuple[Flags, Flags]], told: Sequence[int]) -> dict[int, str]:
-    """Return which experiences have another mask than their records, or an action that is not in it, and what is wrong."""
+def check_actions(batch: ExperienceBatch, masks: Sequence[tuple[Flags, Flags]], actions: Sequence[int]) -> dict[int, str]:
+    """Return an error for each experience whose mask differs from its record's, or whose action is not in the mask."""
     wrong: dict[int, str] = {}
     made = {"action_mask": batch.action_masks(), "next_action_mask": batch.next_action_masks()}
     legal = made["action_mask"]
     whole = legal.shape[1]
     for row, both in enumerate(masks):
-        for (name, own), mask in zip(made.items(), both, strict=True):
+        for (name, computed), mask in zip(made.items(), both, strict=True):
             if len(mask) not in (0, whole // 2, whole):
                 wrong.setdefault(row, f"{name}: expected {whole // 2} or {whole} entries, got {len(mask)}")
-            elif (own[row, : len(mask)] != mask).any():
-                wrong.setdefault(row, f"{name}: expected that of the state, got another")
+            elif (computed[row, : len(mask)] != mask).any():
+                wrong.setdefault(
+                    row, f"{name}: expected that of the state, got another: compute it from the tensor, or leave it empty"
+                )
         if not legal[row, batch.action[row]]:
-            wrong.setdefault(row, f"action: expected one of the mask, got {told[row]}")
+            wrong.setdefault(row, f"action: expected one of the mask, got {actions[row]}: send -1 for a pass")
     return wrong

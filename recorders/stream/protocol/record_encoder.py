@@ -1,7 +1,7 @@
-"""Experiences as messages of one record each, for clients of the original.
+"""Encodes experiences as protobuf records, one message ``Experience`` each, as clients of the original expect.
 
-What is small is written by protobuf. Tensors and masks, 30 kB at 20x20, are put behind it as the kernels made them: on the wire
-a packed list of floats is the bytes of the array, and protobuf takes the fields of a message in any order.
+Protobuf serializes the scalar fields. Tensors and masks (30 kB on 20x20 boards) are appended as raw bytes of the arrays: so
+protobuf encodes packed lists of floats and bools, and it accepts the fields of a message in any order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
-__all__ = ["record_bytes", "records_within", "with_records"]
+__all__ = ["append_records", "encode_records", "split_by_size"]
 
 STATE, NEXT_STATE, MASK, NEXT_MASK = (
     pb.Experience.DESCRIPTOR.fields_by_name[name].number for name in ("state", "next_state", "action_mask", "next_action_mask")
@@ -25,13 +25,13 @@ SHAPE, DATA = (pb.TensorState.DESCRIPTOR.fields_by_name[name].number for name in
 
 RECORD = pb.ExperienceBatch.DESCRIPTOR.fields_by_name["experiences"].number
 
-BYTES = 2  # the wire type of whatever tells its length
+BYTES = 2  # wire type of length-delimited fields
 
-BLOCK_BYTES = 2**20  # of tensors and masks that are there at a time
+BLOCK_BYTES = 2**20  # size of tensors and masks that are computed at a time
 
 
-def varint(number: int) -> bytes:
-    """Return a number as protobuf writes it."""
+def encode_varint(number: int) -> bytes:
+    """Encode a number as a protobuf varint."""
     parts = bytearray()
     while number > 127:
         parts.append(number & 127 | 128)
@@ -40,53 +40,57 @@ def varint(number: int) -> bytes:
     return bytes(parts)
 
 
-def head(field: int, length: int) -> bytes:
-    """Return what stands before ``length`` bytes of a field."""
-    return varint(field << 3 | BYTES) + varint(length)
+def field_header(field: int, length: int) -> bytes:
+    """Return the tag and length that precede the bytes of a field."""
+    return encode_varint(field << 3 | BYTES) + encode_varint(length)
 
 
-def tensor_head(field: int, shape: tuple[int, ...]) -> bytes:
-    """Return what stands before the bytes of a tensor of a shape, float32."""
-    sizes = b"".join(map(varint, shape))
+def tensor_header(field: int, shape: tuple[int, ...]) -> bytes:
+    """Return the bytes of a ``TensorState`` field that precede its float32 data."""
+    sizes = b"".join(map(encode_varint, shape))
     size = 4 * int(np.prod(shape, dtype=np.int64))
-    inner = head(SHAPE, len(sizes)) + sizes + head(DATA, size)
-    return head(field, len(inner) + size) + inner
+    inner = field_header(SHAPE, len(sizes)) + sizes + field_header(DATA, size)
+    return field_header(field, len(inner) + size) + inner
 
 
-def record_bytes(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]:
-    """Yield each experience of a batch as an ``Experience``.
+def encode_records(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]:
+    """Yield each experience of a batch as a serialized ``Experience``.
 
     Args:
-        batch: The experiences; ``sequence`` is their number in the stream.
+        batch: The experiences; the column ``sequence`` is their index in the stream.
         full_actions: Whether actions and masks have 8*H*W + 1 entries, and the mask after the turn is sent, too. Else they have
-            4*H*W, as those of the original: a half move is told as the whole one with metadata ``half``, a pass as 0 with
-            metadata ``pass``. The original gives 0, too, for an action that moves nothing; no index of it is negative.
+            4*H*W entries, as in the original: a half move is sent as the whole move with metadata ``half``, a pass as action 0
+            with metadata ``pass``. The original, too, sends 0 for an action without a move; it has no negative index.
     """
     tiles = batch.shape[0] * batch.shape[1]
     width = 8 * tiles + 1 if full_actions else 4 * tiles
-    heads = [tensor_head(field, batch.state_shape) for field in (STATE, NEXT_STATE)] + [head(MASK, width)]
+    headers = [tensor_header(field, batch.state_shape) for field in (STATE, NEXT_STATE)] + [field_header(MASK, width)]
     if full_actions:
-        heads.append(head(NEXT_MASK, width))
+        headers.append(field_header(NEXT_MASK, width))
     block = max(BLOCK_BYTES // (8 * int(np.prod(batch.state_shape, dtype=np.int64)) + 2 * width), 1)
     for low in range(0, len(batch), block):
         part = batch.slice(low, low + block)
-        arrays: list[npt.NDArray[Any]] = [floats(part.states()), floats(part.next_states()), part.action_masks()[:, :width]]
+        arrays: list[npt.NDArray[Any]] = [
+            as_wire_floats(part.states()),
+            as_wire_floats(part.next_states()),
+            part.action_masks()[:, :width],
+        ]
         if full_actions:
             arrays.append(part.next_action_masks())
-        for row, small in enumerate(small_records(part, full_actions)):
-            parts = [small]
-            for before, array in zip(heads, arrays, strict=True):
+        for row, scalars in enumerate(encode_scalars(part, full_actions)):
+            parts = [scalars]
+            for before, array in zip(headers, arrays, strict=True):
                 parts += (before, array[row].tobytes())
             yield b"".join(parts)
 
 
-def floats(states: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return states as the wire has them."""
+def as_wire_floats(states: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return states as contiguous little-endian float32."""
     return np.ascontiguousarray(states, "<f4")
 
 
-def small_records(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]:
-    """Yield all of each experience but its tensors and masks."""
+def encode_scalars(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]:
+    """Yield the scalar fields of each experience, serialized."""
     tiles = batch.shape[0] * batch.shape[1]
     columns = (batch.game, batch.player_id, batch.turn, batch.action, batch.rewards(), batch.terminated, batch.truncated)
     more = (batch.collected_at, batch.sequence, batch.illegal, batch.steps)
@@ -109,7 +113,7 @@ def small_records(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]
         record.collected_at.seconds, record.collected_at.nanos = divmod(collected_at, 10**9)
         if action == 8 * tiles and not full_actions:
             record.action = 0
-            record.metadata["pass"] = "1"  # noqa: S105 - of a turn
+            record.metadata["pass"] = "1"  # noqa: S105 - not a password
         elif action >= 4 * tiles and not full_actions:
             record.action = action - 4 * tiles
             record.metadata["half"] = "1"
@@ -120,21 +124,21 @@ def small_records(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes]
         yield record.SerializeToString()
 
 
-def with_records(message: pb.ExperienceBatch, records: Iterable[bytes]) -> bytes:
-    """Return a message with these records in it."""
+def append_records(message: pb.ExperienceBatch, records: Iterable[bytes]) -> bytes:
+    """Serialize a message with these serialized records in it."""
     parts = [message.SerializeToString()]
     for record in records:
-        parts += (head(RECORD, len(record)), record)
+        parts += (field_header(RECORD, len(record)), record)
     return b"".join(parts)
 
 
-def records_within(records: Iterable[bytes], most_bytes: int) -> Iterator[list[bytes]]:
-    """Yield records, as many at a time as go into a message together."""
+def split_by_size(records: Iterable[bytes], max_bytes: int) -> Iterator[list[bytes]]:
+    """Yield groups of records that fit into a message; a larger record gets a group of its own."""
     group: list[bytes] = []
     size = 0
     for record in records:
         needed = len(record) + 10
-        if group and size + needed > most_bytes:
+        if group and size + needed > max_bytes:
             yield group
             group, size = [], 0
         group.append(record)

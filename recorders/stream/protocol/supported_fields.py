@@ -1,28 +1,31 @@
-"""Which fields of a submitted record can be kept: the others are refused by name, never dropped in silence."""
+"""Checks that each field of a submitted record can be stored; others are rejected by name instead of being dropped."""
 
 from __future__ import annotations
 
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
-__all__ = ["name_of", "not_kept"]
+__all__ = ["record_id", "unsupported_field"]
 
-#: Keys of a record's metadata that columns of an experience hold, and ``missed``, which tells of the stream that it came from.
-KEPT = ("half", "illegal", "missed", "pass", "steps")
+#: Keys of a record's metadata with a column of ``EXPERIENCE``, and ``missed``, which a stream adds to its records.
+SUPPORTED_METADATA = ("half", "illegal", "missed", "pass", "steps")
 
 
-def name_of(record: pb.Experience) -> str:
-    """Return the id that a record gets."""
+def record_id(record: pb.Experience) -> str:
+    """Return the id of a record, made of game, player and turn."""
     return f"{record.game_id}-{record.player_id}-{record.turn}"
 
 
-def not_kept(record: pb.Experience) -> str | None:
-    """Return why a field of a record cannot be kept, None if all can."""
-    if record.experience_id not in ("", name_of(record)):
+def unsupported_field(record: pb.Experience) -> str | None:
+    """Return an error if a field of a record cannot be stored, None if all can."""
+    if record.experience_id not in ("", record_id(record)):
         return (
-            f"experience_id: expected none, or {name_of(record)[:200]!r} (game, player and turn), got"
-            f" {record.experience_id[:200]!r}; ids of other forms are not kept"
+            f"experience_id: expected none, or {record_id(record)[:200]!r} (game, player and turn), got"
+            f" {record.experience_id[:200]!r}; ids of other forms are not stored: leave it empty"
         )
-    others = sorted(set(record.metadata) - set(KEPT))
+    others = sorted(set(record.metadata) - set(SUPPORTED_METADATA))
     if others:
-        return f"metadata: expected no keys but {', '.join(KEPT)}, got {others!r:.200}; others are not kept"
+        return (
+            f"metadata: expected no keys but {', '.join(SUPPORTED_METADATA)}, got {others!r:.200};"
+            " others are not stored: leave them out"
+        )
     return None

@@ -1,1 +1,1 @@
-"""The gRPC server of experience: sources, subscriptions, submissions, statistics, health, security."""
+"""Contains the gRPC server: sources, subscriptions, submissions, statistics, health and security."""

@@ -1,4 +1,4 @@
-"""A replay buffer as a feed."""
+"""Adapts a replay buffer to the interface that the server reads from and writes to."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from generals_env.errors import StateError
 from generals_env.recorders.buffers.replay_buffer import NoRoomError, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.counted_columns import Columns
-from generals_env.recorders.stream.server.encoded_cache import PIECE, EncodedRangeCache
+from generals_env.recorders.stream.server.encoded_range_cache import RANGE_SIZE, EncodedRangeCache
+from generals_env.recorders.stream.server.experience_source import EncodedRange, SourceCursor, StreamFilter
 from generals_env.recorders.stream.server.grpc_status import CallRejectedError
-from generals_env.recorders.stream.server.source import EncodedRange, SourceCursor, StreamFilter
 
 __all__ = ["BufferSource"]
 
-READ = 2**16  # columns that are read together, while the buffer is locked
+READ = 2**16  # rows of columns that are read at once, while the buffer is locked
 
-PATIENCE = 10.0  # seconds that a submission waits for room
+PATIENCE = 10.0  # seconds that a submission waits for free capacity
 
 
 class BufferSource:
-    """A replay buffer as a feed; its numbers begin anew with the buffer. See ``ExperienceSource``."""
+    """A replay buffer as an ``ExperienceSource``; a new buffer starts at sequence 0 under a new stream id."""
 
     def __init__(self, buffer: ReplayBuffer, cache_bytes: int) -> None:
-        """ExperienceSource from a buffer, and keep ``cache_bytes`` of it packed."""
+        """Read from a buffer, and cache up to ``cache_bytes`` of encoded ranges."""
         self.stream_id = uuid.uuid4().hex
         self.writable = True
         self._buffer = buffer
-        self._pieces = EncodedRangeCache(buffer, cache_bytes)
+        self._cache = EncodedRangeCache(buffer, cache_bytes)
 
     @property
     def like(self) -> ExperienceBatch | None:
@@ -43,9 +43,9 @@ class BufferSource:
         """See ``ExperienceSource``."""
         return self._buffer.span
 
-    def cursor(self, first: int, wanted: StreamFilter, consumer: bool = False) -> SourceCursor:
-        """See ``ExperienceSource``. A buffer that drops nothing keeps what a consumer has not taken yet."""
-        return BufferSourceCursor(self._buffer, self._pieces, first, wanted, consumer)
+    def cursor(self, first: int, stream_filter: StreamFilter, consumer: bool = False) -> SourceCursor:
+        """See ``ExperienceSource``. A buffer that blocks or raises when full keeps what a consumer has not acknowledged."""
+        return BufferSourceCursor(self._buffer, self._cache, first, stream_filter, consumer)
 
     def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
         """See ``ExperienceSource``."""
@@ -56,7 +56,7 @@ class BufferSource:
                 first += len(part)
 
     def write(self, batch: ExperienceBatch) -> None:
-        """See ``ExperienceSource``. Where the buffer is to block until there is room, this waits for a while."""
+        """See ``ExperienceSource``. A buffer with ``overflow="block"`` makes this wait up to ``PATIENCE`` seconds."""
         try:
             self._buffer.offer(batch, PATIENCE)
         except NoRoomError as error:
@@ -71,54 +71,54 @@ class BufferSource:
         self._buffer.warm(batch)
 
     def check(self) -> None:
-        """See ``ExperienceSource``. This takes no lock: what the buffer is busy with, compiling for one, is no trouble."""
+        """See ``ExperienceSource``. Takes no lock, so a buffer that is busy (compiling, for example) counts as healthy."""
         if self._buffer.closed:
-            raise StateError("source: expected an open buffer, got one that is closed")
+            raise StateError("source: expected an open buffer, got one that is closed: start a server over an open buffer")
 
 
 class BufferSourceCursor:
-    """A place in a buffer; see ``SourceCursor``."""
+    """Position in a buffer; see ``SourceCursor``."""
 
     def __init__(
-        self, buffer: ReplayBuffer, pieces: EncodedRangeCache, first: int, wanted: StreamFilter, consumer: bool
+        self, buffer: ReplayBuffer, cache: EncodedRangeCache, first: int, stream_filter: StreamFilter, consumer: bool
     ) -> None:
         self.position = first
         self.missed = 0
-        self._buffer, self._pieces, self._wanted, self._consumer = buffer, pieces, wanted, consumer
+        self._buffer, self._cache, self._filter, self._consumer = buffer, cache, stream_filter, consumer
         self._since: float | None = None  # when the experience at ``position`` was first seen
-        self.settle()
+        self.acknowledge()
 
-    def batch(self, seconds: float) -> ExperienceBatch | None:
+    def read_batch(self, seconds: float) -> ExperienceBatch | None:
         """See ``SourceCursor``."""
-        self.settle()
-        batch = self._buffer.read(self.position, PIECE, seconds)
+        self.acknowledge()
+        batch = self._buffer.read(self.position, RANGE_SIZE, seconds)
         if batch is None:
             return None
         self._move(int(batch.sequence[0]), int(batch.sequence[-1]) + 1)
-        return self._wanted.apply(batch)
+        return self._filter.apply(batch)
 
-    def piece(self, seconds: float, wait: float) -> EncodedRange | None:
+    def read_range(self, seconds: float, wait: float) -> EncodedRange | None:
         """See ``SourceCursor``."""
-        self.settle()
+        self.acknowledge()
         if self._since is None:
             if not self._buffer.await_number(self.position, seconds):
                 return None
             self._since = time.monotonic()
         left = self._since + wait - time.monotonic()
-        full = self._buffer.await_number(self.position + PIECE - 1, min(left, seconds), until_full=True)
+        full = self._buffer.await_number(self.position + RANGE_SIZE - 1, min(left, seconds), until_full=True)
         if not full and time.monotonic() < self._since + wait:
             return None
         self._since = None
-        piece = self._pieces.at(self.position)
-        if piece is not None:
-            self._move(piece.first, piece.next)
-        return piece
+        encoded = self._cache.range_at(self.position)
+        if encoded is not None:
+            self._move(encoded.first, encoded.next)
+        return encoded
 
     def _move(self, first: int, following: int) -> None:
         self.missed += max(first - self.position, 0)
         self.position = following
 
-    def settle(self) -> None:
+    def acknowledge(self) -> None:
         """See ``SourceCursor``."""
         if self._consumer:
             self._buffer.took(self, self.position)

@@ -1,4 +1,4 @@
-"""Experiences summed up by game and player, and games counted while there are experiences of them."""
+"""Sums up experiences by game and player, and gives each game an integer index while it has experiences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.recorders.experience.counted_columns import Columns
 
-__all__ = ["GameTotals", "Rows", "grouped"]
+__all__ = ["GameTotals", "Rows", "merge_rows"]
 
 ROW = np.dtype(
     [
@@ -19,92 +19,94 @@ ROW = np.dtype(
         ("player", np.int8),
         ("count", np.int64),
         ("reward", np.float64),
-        ("least", np.float32),
-        ("most", np.float32),
+        ("min_reward", np.float32),
+        ("max_reward", np.float32),
         ("oldest", np.int64),
         ("newest", np.int64),
     ]
 )
 
-#: Sums of experiences: ``game``, a number of a ``GameTotals``; ``player``; ``count``; ``reward``, the sum; ``least``, ``most`` of
-#: rewards; ``oldest`` and ``newest``, in ns since 1970.
+#: Sums of experiences: ``game``, a number of a ``GameTotals``; ``player``; ``count``; ``reward``, the sum; ``least`` and
+#: ``most`` of rewards; ``oldest`` and ``newest``, in ns since 1970.
+#: Sums of experiences: ``game``, an index of ``GameTotals``; ``player``; ``count``; ``reward``, the sum of rewards;
+#: ``min_reward`` and ``max_reward``; ``oldest`` and ``newest``, in ns since 1970.
 Rows = npt.NDArray[np.void]
 
-#: How each column of two rows becomes that of one.
-TOGETHER = {
+#: The ufunc that merges each column of rows with the same game and player.
+MERGE = {
     "count": np.add,
     "reward": np.add,
-    "least": np.minimum,
-    "most": np.maximum,
+    "min_reward": np.minimum,
+    "max_reward": np.maximum,
     "oldest": np.minimum,
     "newest": np.maximum,
 }
 
-SMALL = 64  # games that there is room for at first
+INITIAL_GAMES = 64  # games in the first table
 
 
 class GameTotals:
-    """How many experiences of each game and player there are, and numbers for games that there are any of.
+    """Counts of experiences by game and player, and the index of each game that has any.
 
     Attributes:
-        counts: (M, P) int64, by number of the game and player; rows of numbers that no game has are zero.
+        counts: (M, P) int64, by index of the game and player; rows of unused indices are zero.
     """
 
     def __init__(self) -> None:
-        """Count nothing yet."""
-        self.counts = np.zeros((SMALL, MAX_PLAYERS), np.int64)
-        self._numbers: dict[str, int] = {}
-        self._names: list[str] = [""] * SMALL
-        self._free = list(range(SMALL))
+        """Start with no games."""
+        self.counts = np.zeros((INITIAL_GAMES, MAX_PLAYERS), np.int64)
+        self._indices: dict[str, int] = {}
+        self._ids: list[str] = [""] * INITIAL_GAMES
+        self._free = list(range(INITIAL_GAMES))
 
     @property
     def games(self) -> frozenset[str]:
-        """The ids of all games."""
-        return frozenset(self._numbers)
+        """The ids of all games that have experiences."""
+        return frozenset(self._indices)
 
-    def numbers_of(self, games: Collection[str]) -> npt.NDArray[np.int32]:
-        """Return the numbers of those games that there are."""
-        return np.array([self._numbers[game] for game in games if game in self._numbers], np.int32)
+    def indices_of(self, games: Collection[str]) -> npt.NDArray[np.int32]:
+        """Return the indices of games; ids without experiences are left out."""
+        return np.array([self._indices[game] for game in games if game in self._indices], np.int32)
 
-    def names_of(self, numbers: npt.NDArray[np.int64]) -> list[str]:
-        """Return the ids of games by their numbers."""
-        return [self._names[number] for number in numbers.tolist()]
+    def ids_of(self, indices: npt.NDArray[np.int64]) -> list[str]:
+        """Return the ids of games by their indices."""
+        return [self._ids[index] for index in indices.tolist()]
 
     def add(self, columns: Columns) -> Rows:
-        """Count experiences, and return a row for each, in their order."""
-        numbers = np.zeros(len(columns.game_ids), np.int32)
-        for place in np.unique(columns.game).tolist():
-            numbers[place] = self._number(columns.game_ids[place])
+        """Add experiences to the counts, and return one row for each, in their order."""
+        indices = np.zeros(len(columns.game_ids), np.int32)
+        for game in np.unique(columns.game).tolist():
+            indices[game] = self._index_of(columns.game_ids[game])
         rows = np.empty(len(columns), ROW)
-        rows["game"], rows["player"], rows["count"] = numbers[columns.game], columns.player_id, 1
-        rows["reward"] = rows["least"] = rows["most"] = columns.rewards
+        rows["game"], rows["player"], rows["count"] = indices[columns.game], columns.player_id, 1
+        rows["reward"] = rows["min_reward"] = rows["max_reward"] = columns.rewards
         rows["oldest"] = rows["newest"] = columns.collected_at
         np.add.at(self.counts, (rows["game"], rows["player"]), 1)
         return rows
 
     def remove(self, rows: Rows) -> None:
-        """Count the experiences of these rows no more, and forget games that there are none of then."""
+        """Subtract the experiences of these rows, and free the indices of games that have none left."""
         np.subtract.at(self.counts, (rows["game"], rows["player"]), rows["count"])
-        for number in np.unique(rows["game"]).tolist():
-            if not self.counts[number].any():
-                del self._numbers[self._names[number]]
-                self._free.append(number)
+        for index in np.unique(rows["game"]).tolist():
+            if not self.counts[index].any():
+                del self._indices[self._ids[index]]
+                self._free.append(index)
 
-    def _number(self, game: str) -> int:
-        number = self._numbers.get(game)
-        if number is None:
+    def _index_of(self, game: str) -> int:
+        index = self._indices.get(game)
+        if index is None:
             if not self._free:
-                known = len(self._names)
+                count = len(self._ids)
                 self.counts = np.concatenate([self.counts, np.zeros_like(self.counts)])
-                self._names += [""] * known
-                self._free = list(range(known, 2 * known))
-            number = self._numbers[game] = self._free.pop()
-            self._names[number] = game
-        return number
+                self._ids += [""] * count
+                self._free = list(range(count, 2 * count))
+            index = self._indices[game] = self._free.pop()
+            self._ids[index] = game
+        return index
 
 
-def grouped(rows: Rows) -> Rows:
-    """Return rows of the same game and player as one."""
+def merge_rows(rows: Rows) -> Rows:
+    """Merge rows of the same game and player into one each."""
     if not len(rows):
         return rows
     keys: npt.NDArray[Any] = rows["game"].astype(np.int64) << 8 | rows["player"]
@@ -112,6 +114,6 @@ def grouped(rows: Rows) -> Rows:
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
     rows = rows[order]
     table: Rows = rows[starts]
-    for name, ufunc in TOGETHER.items():
+    for name, ufunc in MERGE.items():
         table[name] = ufunc.reduceat(rows[name], starts)
     return table

@@ -1,4 +1,4 @@
-"""What goes wrong in a call, as gRPC says it: a code and a text, never a stack."""
+"""Maps exceptions to gRPC status codes, so that a client gets a code and a text, never a traceback."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import grpc
 
 from generals_env.errors import ConfigError, StateError, StorageError
 
-__all__ = ["CallRejectedError", "answering"]
+__all__ = ["CallRejectedError", "abort_on_error"]
 
 
 class CallRejectedError(StateError):
-    """A call that is not answered, and why.
+    """Ends a call with a given status code.
 
     Attributes:
-        code: The status.
+        code: The status code that the client gets.
     """
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
@@ -25,8 +25,8 @@ class CallRejectedError(StateError):
 
 
 @contextmanager
-def answering(context: grpc.ServicerContext) -> Iterator[None]:
-    """End the call with the status that an error stands for."""
+def abort_on_error(context: grpc.ServicerContext) -> Iterator[None]:
+    """Abort the call with the matching status code if the block raises an error of the package."""
     try:
         yield
     except CallRejectedError as error:

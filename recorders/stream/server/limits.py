@@ -1,4 +1,4 @@
-"""How much a server lets others take."""
+"""Defines the limits that a server imposes on its clients."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from generals_env.pickling import pickled_as
 
 __all__ = ["DEFAULT_MESSAGE_BYTES", "Limits"]
 
-DEFAULT_MESSAGE_BYTES = 2**22  # that gRPC lets a client take which does not say otherwise
+DEFAULT_MESSAGE_BYTES = 2**22  # gRPC's default limit for received messages, for clients that do not send theirs
 
 
 @pickled_as("generals_env.recorders")
 @dataclass(frozen=True)
 class Limits:
-    """What a server allows; more is answered with ``RESOURCE_EXHAUSTED``.
+    """Limits of an ``ExperienceServer``; requests beyond them get ``RESOURCE_EXHAUSTED``.
 
     Attributes:
-        max_connections: Streams at the same time.
-        max_message_bytes: Of a message in either direction. A client is sent at most what it says that it takes, and 4 MiB if
-            it does not say.
-        max_requests_per_second: Of one address, streams and calls alike; twice as many at once after a rest.
-        max_unpacked_bytes: Of a packed batch that is submitted, decompressed.
-        cache_bytes: Packed pieces of a buffer that are kept for other consumers.
-        remembered: Ids of experiences that are known again when they are submitted once more.
+        max_connections: Maximum number of concurrent streams.
+        max_message_bytes: Maximum size of a message in either direction. A client gets messages up to the size in its request,
+            4 MiB by default.
+        max_requests_per_second: Maximum rate of one address, streams and calls together; bursts of twice as many are allowed.
+        max_unpacked_bytes: Maximum decompressed size of a submitted packed batch.
+        cache_bytes: Size of the cache of encoded ranges of a buffer.
+        remembered: How many ids of experiences are kept to detect repeated submissions.
     """
 
     max_connections: int = 100
@@ -35,24 +35,24 @@ class Limits:
     remembered: int = 1_000_000
 
     def __post_init__(self) -> None:
-        """Check the values.
+        """Validate the values.
 
         Raises:
-            ConfigError: If one is no integer, or out of range.
+            ConfigError: If one is not an integer or out of range.
         """
         make_plain(self)
-        least = {"max_message_bytes": 2**16, "cache_bytes": 0}
+        minimum = {"max_message_bytes": 2**16, "cache_bytes": 0}
         for field in fields(self):
-            check_integer(field.name, getattr(self, field.name), least.get(field.name, 1), 2**30)
+            check_integer(field.name, getattr(self, field.name), minimum.get(field.name, 1), 2**30)
 
     def message_bytes(self, taken: int) -> int:
-        """Return the most bytes of a message to a client.
+        """Return the maximum size of a message to a client.
 
         Args:
-            taken: What its request says it takes; 0 if it does not.
+            taken: The client's own limit from its request; 0 for gRPC's default.
 
         Raises:
-            ConfigError: If it says less than 64 KiB.
+            ConfigError: If the client's limit is below 64 KiB.
         """
         if taken:
             check_integer("max_message_bytes", taken, 2**16, 2**31 - 1)

@@ -1,4 +1,4 @@
-"""A durable log as a feed."""
+"""Adapts a durable log to the interface that the server reads from and writes to."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from generals_env.recorders.experience.counted_columns import Columns, columns_o
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog
-from generals_env.recorders.stream.server.source import EncodedRange, SourceCursor, StreamFilter
+from generals_env.recorders.stream.server.experience_source import EncodedRange, SourceCursor, StreamFilter
 
 __all__ = ["LogSource"]
 
-IDENTITY = "stream.json"
+IDENTITY_FILE = "stream.json"
 
-LOCK = "stream.lock"
+LOCK_FILE = "stream.lock"
 
 
 class LogSource:
-    """A log as a feed; its numbers stay what they are for as long as the folder is there. See ``ExperienceSource``."""
+    """A log as an ``ExperienceSource``; the folder holds the stream id, so sequences stay valid across restarts."""
 
     def __init__(self, log: ExperienceLog) -> None:
-        """ExperienceSource from a log.
+        """Read from a log.
 
         Raises:
-            StorageError: If the file with the log's identity can be neither read nor made.
+            StorageError: If the file with the stream id can be neither read nor created.
         """
         self.stream_id = identity_of(log.folder)
         self._log = log
         try:
-            log.write(NOTHING)
+            log.write(EMPTY_BATCH)
             self.writable = True
         except StateError:
             self.writable = False
         except StorageError:
-            self.writable = True  # not now, says ``check``
+            self.writable = True  # not at the moment: ``check`` reports it
 
     @property
     def like(self) -> ExperienceBatch | None:
@@ -55,15 +55,15 @@ class LogSource:
         following = self._log.last + 1
         return min(self._log.first, following), following
 
-    def cursor(self, first: int, wanted: StreamFilter, consumer: bool = False) -> SourceCursor:
+    def cursor(self, first: int, stream_filter: StreamFilter, consumer: bool = False) -> SourceCursor:
         """See ``ExperienceSource``."""
-        return LogSourceCursor(self._log, first, wanted)
+        return LogSourceCursor(self._log, first, stream_filter)
 
     def columns(self, first: int, following: int) -> Iterator[tuple[int, Columns]]:
         """See ``ExperienceSource``."""
         cursor = self.cursor(first, StreamFilter())
         try:
-            while cursor.position < following and (batch := cursor.batch(0)) is not None:
+            while cursor.position < following and (batch := cursor.read_batch(0)) is not None:
                 flags = (batch.sequence >= first) & (batch.sequence < following)
                 batch = batch if flags.all() else batch.select(flags)
                 if len(batch):
@@ -83,19 +83,21 @@ class LogSource:
         """See ``ExperienceSource``. A log has no kernels of its own."""
 
     def check(self) -> None:
-        """See ``ExperienceSource``. A write of nothing meets whatever would stop another."""
+        """See ``ExperienceSource``. Writing an empty batch fails for the same reasons as any other write."""
         _ = self.span
         if self.writable:
-            self._log.write(NOTHING)
+            self._log.write(EMPTY_BATCH)
 
 
 class LogSourceCursor:
-    """A place in a log; see ``SourceCursor``."""
+    """Position in a log; see ``SourceCursor``."""
 
-    def __init__(self, log: ExperienceLog, first: int, wanted: StreamFilter) -> None:
-        chosen = wanted.selection
-        self._wanted = wanted
-        self._reader = log.reader(first - 1, game_ids=chosen.game_ids, player_ids=chosen.player_ids, min_turn=chosen.min_turn)
+    def __init__(self, log: ExperienceLog, first: int, stream_filter: StreamFilter) -> None:
+        selection = stream_filter.selection
+        self._filter = stream_filter
+        self._reader = log.reader(
+            first - 1, game_ids=selection.game_ids, player_ids=selection.player_ids, min_turn=selection.min_turn
+        )
 
     @property
     def position(self) -> int:
@@ -107,18 +109,18 @@ class LogSourceCursor:
         """See ``SourceCursor``."""
         return self._reader.missed
 
-    def batch(self, seconds: float) -> ExperienceBatch | None:
+    def read_batch(self, seconds: float) -> ExperienceBatch | None:
         """See ``SourceCursor``."""
         batch = self._reader.poll(seconds)
-        return None if batch is None else self._wanted.apply(batch)
+        return None if batch is None else self._filter.apply(batch)
 
-    def piece(self, seconds: float, wait: float) -> EncodedRange | None:
-        """See ``SourceCursor``. Chunks are handed out as they are stored: none waits for more."""
+    def read_range(self, seconds: float, wait: float) -> EncodedRange | None:
+        """See ``SourceCursor``. Returns a chunk as it is stored, without waiting for more."""
         chunk = self._reader.chunk(seconds)
         return None if chunk is None else EncodedRange(chunk.first, chunk.count, chunk.data)
 
-    def settle(self) -> None:
-        """See ``SourceCursor``. A log keeps experiences however far consumers are."""
+    def acknowledge(self) -> None:
+        """See ``SourceCursor``. Does nothing: a log keeps experiences independently of consumers."""
 
     def close(self) -> None:
         """See ``SourceCursor``."""
@@ -126,19 +128,21 @@ class LogSourceCursor:
 
 
 def identity_of(folder: Path) -> str:
-    """Return what the log in a folder is known by, in this and every later process."""
-    lock = FileLock(folder / LOCK, timeout=10)
+    """Return the stream id of the log in a folder; create it in a file there the first time."""
+    lock = FileLock(folder / LOCK_FILE, timeout=10)
     try:
-        content = read_checked(folder / IDENTITY)
+        content = read_checked(folder / IDENTITY_FILE)
         if content is None:
             content = {"stream_id": uuid.uuid4().hex}
-            write_checked(folder / IDENTITY, content)
+            write_checked(folder / IDENTITY_FILE, content)
     except OSError as error:
-        raise StorageError(f"{folder / IDENTITY}: expected a file that can be written, got {error}") from error
+        raise StorageError(
+            f"{folder / IDENTITY_FILE}: expected a readable and writable file, got {error}: check the permissions of the folder"
+        ) from error
     finally:
         lock.close()
     return str(content["stream_id"])
 
 
-#: A batch without experiences.
-NOTHING = ExperienceBatch((), np.zeros(0, EXPERIENCE), pack(empty_boards(0, 4, 4, 2)), (4, 4))
+#: An empty batch.
+EMPTY_BATCH = ExperienceBatch((), np.zeros(0, EXPERIENCE), pack(empty_boards(0, 4, 4, 2)), (4, 4))

@@ -1,4 +1,4 @@
-"""What is read for a consumer, put together for messages: full ones, or such as have waited long enough."""
+"""Batches the experiences read for a consumer into messages: full ones, or smaller ones after a maximum wait."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.stream.server.source import SourceCursor
+from generals_env.recorders.stream.server.experience_source import SourceCursor
 
-__all__ = ["TICK", "MessagePart", "gathered"]
+__all__ = ["TICK", "MessagePart", "batch_messages"]
 
-TICK = 0.05  # seconds between looks at whether the consumer or the server has left
+TICK = 0.05  # seconds between checks whether the consumer has left or the server stops
 
 
 @dataclass
 class MessagePart:
-    """What goes into a message.
+    """Content of a message.
 
     Attributes:
-        batches: The experiences, none of them empty.
-        next: Number after the last experience that was dealt with.
-        missed: How many before them were not kept any more.
+        batches: The experiences; no batch is empty.
+        next: Sequence after the last experience that was read for this message, filtered out or not.
+        missed: How many experiences before these were dropped by the source before they were read.
     """
 
     batches: list[ExperienceBatch]
@@ -31,44 +31,44 @@ class MessagePart:
 
 
 @dataclass
-class Waiting:
-    """Experiences that were read together."""
+class PendingBatch:
+    """A batch that waits in the queue."""
 
     batch: ExperienceBatch
     since: float
-    next: int  # number after the last that was looked at for them, wanted or not
+    next: int  # sequence after the last one read with it, filtered out or not
 
 
-class Queue:
-    """Experiences that wait for a message."""
+class BatchQueue:
+    """Queue of batches that wait to be sent."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._waiting: deque[Waiting] = deque()
+        self._pending: deque[PendingBatch] = deque()
 
     def add(self, batch: ExperienceBatch, following: int) -> None:
-        """Put experiences behind the others."""
+        """Append a batch, read up to sequence ``following``."""
         if len(batch):
-            self._waiting.append(Waiting(batch, time.monotonic(), following))
+            self._pending.append(PendingBatch(batch, time.monotonic(), following))
             self.count += len(batch)
-        elif self._waiting:
-            self._waiting[-1].next = following
+        elif self._pending:
+            self._pending[-1].next = following
 
     @property
     def age(self) -> float:
-        """Seconds that the oldest has waited; 0 without any."""
-        return time.monotonic() - self._waiting[0].since if self._waiting else 0.0
+        """Seconds that the oldest batch has waited; 0 if the queue is empty."""
+        return time.monotonic() - self._pending[0].since if self._pending else 0.0
 
     def take(self, size: int) -> tuple[list[ExperienceBatch], int]:
-        """Return at most ``size`` experiences, and the number after them."""
+        """Remove and return at most ``size`` experiences, and the sequence after them."""
         batches: list[ExperienceBatch] = []
         following = 0
-        while size and self._waiting:
-            first = self._waiting[0]
+        while size and self._pending:
+            first = self._pending[0]
             batch = first.batch
             if len(batch) <= size:
                 following = first.next
-                self._waiting.popleft()
+                self._pending.popleft()
             else:
                 first.batch = batch.slice(size, len(batch))
                 batch = batch.slice(0, size)
@@ -79,42 +79,42 @@ class Queue:
         return batches, following
 
 
-def gathered(cursor: SourceCursor, size: int, wait: float, end: Callable[[], int | None]) -> Iterator[MessagePart]:
-    """Yield experiences as they are to be sent.
+def batch_messages(cursor: SourceCursor, size: int, wait: float, end: Callable[[], int | None]) -> Iterator[MessagePart]:
+    """Yield the content of each message.
 
     Args:
-        cursor: Where they are read.
-        size: The most of a message.
+        cursor: Where experiences are read.
+        size: Maximum number of experiences of a message.
         wait: Seconds after which fewer are sent.
-        end: Tells the number to stop before, None as long as there is none.
+        end: Returns the sequence to stop before, None to go on.
     """
-    queue = Queue()
-    known = owed = 0  # of those missed: seen so far, and yet to be told
+    queue = BatchQueue()
+    counted = unreported = 0  # missed experiences: counted so far, and not yet in a message
     while True:
-        last = end()
+        stop = end()
         left = wait - queue.age if queue.count else TICK
-        done = last is not None and cursor.position >= last
-        batch = None if done else cursor.batch(0 if last is not None else min(max(left, 0.0), TICK))
-        done = done or (batch is None and last is not None)
-        gap, known = cursor.missed - known, cursor.missed
-        if gap:  # what came before it goes before it
-            for part in parts(queue, size, everything=True):
-                part.missed, owed = owed, 0
+        done = stop is not None and cursor.position >= stop
+        batch = None if done else cursor.read_batch(0 if stop is not None else min(max(left, 0.0), TICK))
+        done = done or (batch is None and stop is not None)
+        gap, counted = cursor.missed - counted, cursor.missed
+        if gap:  # experiences read before the gap are sent before it is reported
+            for part in full_messages(queue, size, everything=True):
+                part.missed, unreported = unreported, 0
                 yield part
-            owed += gap
+            unreported += gap
         if batch is not None:
             queue.add(batch, cursor.position)
-        for part in parts(queue, size, everything=done or queue.age >= wait):
-            part.missed, owed = owed, 0
+        for part in full_messages(queue, size, everything=done or queue.age >= wait):
+            part.missed, unreported = unreported, 0
             yield part
         if done:
-            if owed:
-                yield MessagePart([], cursor.position, owed)
+            if unreported:
+                yield MessagePart([], cursor.position, unreported)
             return
 
 
-def parts(queue: Queue, size: int, everything: bool) -> Iterator[MessagePart]:
-    """Yield what is full, or everything."""
+def full_messages(queue: BatchQueue, size: int, everything: bool) -> Iterator[MessagePart]:
+    """Yield full messages; with ``everything`` the rest, too."""
     while queue.count >= size or (everything and queue.count):
         batches, following = queue.take(size)
         yield MessagePart(batches, following, 0)

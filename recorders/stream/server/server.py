@@ -1,4 +1,4 @@
-"""The server: a buffer or a log for trainers anywhere."""
+"""Runs the gRPC server that streams experience from a buffer or a log to trainers, and accepts submissions."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.server.buffer_source import BufferSource
+from generals_env.recorders.stream.server.experience_source import ExperienceSource
 from generals_env.recorders.stream.server.health import HealthMonitor
 from generals_env.recorders.stream.server.limits import Limits
 from generals_env.recorders.stream.server.log_source import LogSource
-from generals_env.recorders.stream.server.security import AuthInterceptor, checked_address, credentials_of
+from generals_env.recorders.stream.server.security import AuthInterceptor, check_address, load_credentials
 from generals_env.recorders.stream.server.service import SERVICE, Service
-from generals_env.recorders.stream.server.source import ExperienceSource
 from generals_env.recorders.stream.server.stream_sender import StreamStatus
-from generals_env.recorders.stream.server.warm_up import said_if_long, sample, warm
+from generals_env.recorders.stream.server.warm_up import sample_batch, warm_up, warn_if_slow
 
 __all__ = ["ExperienceServer"]
 
-CALLS = 16  # threads for what is no stream, and for telling those that are too many
+UNARY_THREADS = 16  # threads for unary calls, and for rejecting streams above the limit
 
 KEEPALIVE = (
-    ("grpc.keepalive_time_ms", 30_000),  # a consumer whose machine is gone leaves its place within 40 s
+    ("grpc.keepalive_time_ms", 30_000),  # a consumer whose machine is unreachable frees its slot within 40 s
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),  # a minute, otherwise, whatever the line above says
+    ("grpc.http2.ping_timeout_ms", 10_000),  # else a minute, regardless of the line above
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -49,10 +49,10 @@ KEEPALIVE = (
 class ExperienceServer(NotCopied):
     """Serves ``generals.experience.v1``, reflection and ``grpc.health.v1`` over a buffer or a log.
 
-    It runs in threads beside whatever fills the source, or alone. Whoever made the source closes it, after the server has
-    stopped; so a recorder, which closes what it writes to, is left last. A buffer that blocks when it is full goes on when all
-    consumers that are connected have taken the oldest experiences, or when it is drained; it waits while there are none.
-    Submissions wait for room for ten seconds.
+    It runs in threads of the process that holds the source. It does not close the source: close it after the server has
+    stopped, so leave a recorder, which closes its sink, last. A full buffer with ``overflow="block"`` continues when all
+    connected consumers have received its oldest experiences, or when it is drained; without consumers it waits. Submissions
+    wait up to ten seconds for free capacity.
 
     Example:
         >>> buffer = ReplayBuffer(1_000_000)  # doctest: +SKIP
@@ -73,32 +73,32 @@ class ExperienceServer(NotCopied):
         token: str | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
     ) -> None:
-        """Set the server up; it answers from ``start`` on.
+        """Create the server; it answers after ``start``.
 
         Args:
-            source: What is served, and what submissions are written to.
-            address: Host and port; with port 0 the system chooses one. Others than this machine need TLS.
-            certificate: File in PEM with the certificate of the server.
-            key: File in PEM with its key.
-            client_ca: File in PEM with certificates that vouch for clients; each has to show one then.
-            token: What every call but ``Check`` of health has to bring as ``authorization: Bearer <token>``.
-            limits: How much others may take: ``Limits``, or a mapping of its fields.
+            source: The buffer or log to serve; submissions are written to it.
+            address: Host and port; with port 0 the system chooses one. Addresses other than loopback need TLS.
+            certificate: PEM file with the certificate of the server.
+            key: PEM file with its private key.
+            client_ca: PEM file with CA certificates for clients; if given, each client must present a certificate.
+            token: Every call but ``Check`` of health must send it as ``authorization: Bearer <token>``.
+            limits: Limits of the server: ``Limits``, or a mapping of its fields.
 
         Raises:
-            ConfigError: If an argument is not what it should be, or nobody can listen at the address.
+            ConfigError: If an argument is invalid, or the server cannot listen at the address.
             StorageError: If the log cannot be read.
         """
         self.limits = as_config("limits", Limits, limits, Limits())
-        credentials = credentials_of(certificate, key, client_ca)
-        checked_address(address, credentials is not None)
+        credentials = load_credentials(certificate, key, client_ca)
+        check_address(address, credentials is not None)
         if token is not None and not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
-            raise ConfigError("token: expected printable ASCII, got something else")
-        self._feed = feed_of(source, self.limits)
+            raise ConfigError("token: expected printable ASCII, got something else: use one of secrets.token_urlsafe()")
+        self._source = as_experience_source(source, self.limits)
         self._stopping = threading.Event()
         self._owner = Owner()
         self._state = "new"
         self._changing = threading.Lock()
-        threads = self.limits.max_connections + CALLS
+        threads = self.limits.max_connections + UNARY_THREADS
         self._pool = ThreadPoolExecutor(threads, "stream")
         self._server = grpc.server(
             self._pool,
@@ -106,60 +106,62 @@ class ExperienceServer(NotCopied):
             maximum_concurrent_rpcs=threads,
             options=(
                 *KEEPALIVE,
-                ("grpc.so_reuseport", 0),  # else two servers share a port, and clients meet either
+                ("grpc.so_reuseport", 0),  # else two servers can share a port, and clients reach either
                 ("grpc.max_send_message_length", self.limits.max_message_bytes),
                 ("grpc.max_receive_message_length", self.limits.max_message_bytes),
             ),
         )
-        self._service = Service(self._feed, self.limits, self._stopping)
+        self._service = Service(self._source, self.limits, self._stopping)
         self._server.add_generic_rpc_handlers((self._service.handlers,))
         servicer = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server, described())
-        self._watch = HealthMonitor(self._feed, servicer, self._stopping)
+        reflection.enable_server_reflection(names, self._server, service_descriptors())
+        self._health = HealthMonitor(self._source, servicer, self._stopping)
         try:
             if credentials is None:
                 self.port = self._server.add_insecure_port(address)
             else:
                 self.port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise ConfigError(f"address: expected one that is free, got {address!r} ({error})") from error
+            raise ConfigError(
+                f"address: expected one that is free, got {address!r} ({error}): use port 0 for any free port"
+            ) from error
         self.address = f"{address.rpartition(':')[0]}:{self.port}"
 
     def start(self) -> Self:
-        """Begin to answer, once all kernels are compiled: the first time that takes a minute, and the program's log says so.
+        """Compile all kernels (about a minute the first time, with a warning in the program's log), then answer calls.
 
         Raises:
-            StateError: If it did before, or in a process that was forked off the one that made the server.
+            StateError: If it was started before, or in a process forked off the one that created the server.
         """
         self._owner.check("server")
-        with said_if_long():
-            batch = sample()
-            warm(batch)
-            self._feed.warm(batch)
+        with warn_if_slow():
+            batch = sample_batch()
+            warm_up(batch)
+            self._source.warm(batch)
         with self._changing:
             if self._state != "new":
-                raise StateError(f"start: expected a new server, got one that is {self._state}")
+                raise StateError(f"start: expected a new server, got one that is {self._state}: make another ExperienceServer")
             self._state = "started"
-        self._watch.start()
+        self._health.start()
         self._server.start()
         return self
 
     def stop(self, grace: float = 5.0) -> None:
-        """Send what is there, end every stream with ``UNAVAILABLE``, flush the source, and answer no more.
+        """Send the remaining experiences, end every stream with ``UNAVAILABLE``, flush the source, and stop answering.
 
-        In a forked child this does nothing: it has none of the server's threads, and its parent's goes on.
+        In a forked child this does nothing: the server's threads run in the parent only.
 
         Args:
-            grace: Seconds that consumers have to take what is there.
+            grace: Seconds that consumers have to receive the remaining experiences.
 
         Raises:
-            ConfigError: If ``grace`` is no number of seconds.
+            ConfigError: If ``grace`` is not a number of seconds.
             StorageError: If the source cannot be flushed.
         """
         if not is_number(grace) or grace < 0:
-            raise ConfigError(f"grace: expected seconds, got {grace!r}")
+            raise ConfigError(f"grace: expected a number of seconds from 0, got {grace!r}")
         if not self._owner.is_here:
             return
         with self._changing:
@@ -168,35 +170,35 @@ class ExperienceServer(NotCopied):
             return
         self._stopping.set()
         if before == "started":
-            self._watch.join()
+            self._health.join()
         self._server.stop(grace).wait()
-        self._pool.shutdown(wait=False)  # a submission may wait for room in a buffer for some seconds more
-        self._feed.flush()
+        self._pool.shutdown(wait=False)  # a submission may still wait for capacity of a buffer
+        self._source.flush()
 
     @property
     def streams(self) -> list[StreamStatus]:
-        """How far each consumer is, and how far it lags behind."""
+        """The position of each consumer, and how far it lags behind."""
         return self._service.streams
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the server is stopped, but not longer than that; return whether it is.
+        """Wait until the server is stopped, at most ``seconds``; return whether it is.
 
         Raises:
-            StateError: In a process that was forked off the one that made the server.
+            StateError: In a process forked off the one that created the server.
         """
         self._owner.check("server")
         return not self._server.wait_for_termination(seconds)
 
     def __enter__(self) -> Self:
-        """Start it, if it is not."""
+        """Start the server unless it was started."""
         return self.start() if self._state == "new" else self
 
     def __exit__(self, *details: object) -> None:
-        """Stop it."""
+        """Stop the server."""
         self.stop()
 
 
-def described() -> DescriptorPool:
+def service_descriptors() -> DescriptorPool:
     """Return the descriptors of all services of the server, for reflection."""
     pool = DescriptorPool()
     for file in (timestamp_pb2.DESCRIPTOR, pb.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR):
@@ -204,14 +206,14 @@ def described() -> DescriptorPool:
     return pool
 
 
-def feed_of(source: ReplayBuffer | ExperienceLog, limits: Limits) -> ExperienceSource:
-    """Return what a source is read by.
+def as_experience_source(source: ReplayBuffer | ExperienceLog, limits: Limits) -> ExperienceSource:
+    """Return the adapter of a buffer or a log.
 
     Raises:
-        ConfigError: If it is neither a buffer nor a log.
+        ConfigError: If the source is neither.
     """
     if isinstance(source, ReplayBuffer):
         return BufferSource(source, limits.cache_bytes)
     if isinstance(source, ExperienceLog):
         return LogSource(source)
-    raise ConfigError(f"source: expected a ReplayBuffer or an ExperienceLog, got {type(source).__name__}")
+    raise ConfigError(f"source: expected a ReplayBuffer or an ExperienceLog, got {type(source).__name__}: open the log first")

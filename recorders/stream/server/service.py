@@ -1,4 +1,4 @@
-"""The calls of ``ExperienceService``, from bytes to bytes."""
+"""Implements the calls of the gRPC service ``ExperienceService``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import grpc
 
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError, answering
+from generals_env.recorders.stream.protocol.message_parser import parse_message
+from generals_env.recorders.stream.server.experience_source import ExperienceSource
+from generals_env.recorders.stream.server.grpc_status import CallRejectedError, abort_on_error
 from generals_env.recorders.stream.server.limits import Limits
-from generals_env.recorders.stream.server.message_parser import parsed
-from generals_env.recorders.stream.server.source import ExperienceSource
 from generals_env.recorders.stream.server.statistics import Statistics
-from generals_env.recorders.stream.server.stream_sender import Stream, StreamStatus
+from generals_env.recorders.stream.server.stream_sender import StreamSender, StreamStatus
 from generals_env.recorders.stream.server.submissions import Submissions
 from generals_env.recorders.stream.server.subscription import MAX_FIELDS, Subscription
 
@@ -25,20 +25,20 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ExperienceService"].full_name
 
 
 class Service:
-    """Answers the four calls. gRPC hands requests over as bytes, so that those that are none get a proper status."""
+    """Answers the four calls. Requests arrive as bytes, so that malformed ones get a proper status."""
 
-    def __init__(self, feed: ExperienceSource, limits: Limits, stopping: threading.Event) -> None:
-        """Answer from a feed until ``stopping`` is set."""
-        self._feed, self._limits, self._stopping = feed, limits, stopping
-        self._statistics = Statistics(feed)
-        self._submissions = Submissions(feed, limits)
+    def __init__(self, source: ExperienceSource, limits: Limits, stopping: threading.Event) -> None:
+        """Answer from a source until ``stopping`` is set."""
+        self._source, self._limits, self._stopping = source, limits, stopping
+        self._statistics = Statistics(source)
+        self._submissions = Submissions(source, limits)
         self._changing = threading.Lock()
         self._consumers = 0
-        self._streams: set[Stream] = set()  # those of the consumers whose requests were sound
+        self._streams: set[StreamSender] = set()  # of consumers whose requests were valid
 
     @property
     def handlers(self) -> grpc.GenericRpcHandler:
-        """What gRPC calls."""
+        """The handlers to register with gRPC."""
         streams = (self.StreamExperiences, self.StreamExperienceBatches)
         calls = (self.SubmitExperiences, self.GetExperienceStats)
         methods = {method.__name__: grpc.unary_stream_rpc_method_handler(method) for method in streams}
@@ -47,68 +47,71 @@ class Service:
 
     @property
     def streams(self) -> list[StreamStatus]:
-        """How far each consumer is."""
+        """The position of each consumer."""
         with self._changing:
             streams = list(self._streams)
         return [stream.status for stream in streams]
 
     def StreamExperiences(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:  # noqa: N802 - of the wire
-        """Send experiences one by one."""
-        return self._stream(data, context, Stream.records, batches=False)
+        """Stream one experience a message."""
+        return self._stream(data, context, StreamSender.records, batches=False)
 
     def StreamExperienceBatches(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:  # noqa: N802 - of the wire
-        """Send experiences many at a time."""
-        return self._stream(data, context, Stream.batches, batches=True)
+        """Stream batches of experiences."""
+        return self._stream(data, context, StreamSender.batches, batches=True)
 
     def _stream(
-        self, data: bytes, context: grpc.ServicerContext, messages: Callable[[Stream], Iterator[bytes]], *, batches: bool
+        self, data: bytes, context: grpc.ServicerContext, messages: Callable[[StreamSender], Iterator[bytes]], *, batches: bool
     ) -> Iterator[bytes]:
-        with answering(context), self._consumer():
-            request = parsed(pb.StreamExperiencesRequest, data, MAX_FIELDS)
-            subscription = Subscription.of(request, self._feed, batches)
-            if subscription.wanted.selection.game_ids and not subscription.follow:
-                self._require_games(subscription.wanted.selection.game_ids)
+        with abort_on_error(context), self._consumer():
+            request = parse_message(pb.StreamExperiencesRequest, data, MAX_FIELDS)
+            subscription = Subscription.of(request, self._source, batches)
+            if subscription.stream_filter.selection.game_ids and not subscription.follow:
+                self._require_games(subscription.stream_filter.selection.game_ids)
             if subscription.compress and not subscription.packed:
                 context.set_compression(grpc.Compression.Gzip)
-            most_bytes = self._limits.message_bytes(request.max_message_bytes)
-            stream = Stream(self._feed, subscription, most_bytes, context.peer(), context.is_active, self._stopping)
-            with self._known(stream):
+            max_bytes = self._limits.message_bytes(request.max_message_bytes)
+            stream = StreamSender(self._source, subscription, max_bytes, context.peer(), context.is_active, self._stopping)
+            with self._registered(stream):
                 yield from messages(stream)
 
     def SubmitExperiences(self, data: bytes, context: grpc.ServicerContext) -> bytes:  # noqa: N802 - of the wire
-        """Take experiences; the answer comes when they are where they are to stay."""
-        with answering(context):
-            return encoded(self._submissions.take(data))
+        """Write submitted experiences to the source; answer when it holds them durably."""
+        with abort_on_error(context):
+            return serialize(self._submissions.submit(data))
         raise AssertionError("the call has been ended")
 
     def GetExperienceStats(self, data: bytes, context: grpc.ServicerContext) -> bytes:  # noqa: N802 - of the wire
-        """Tell what is kept."""
-        with answering(context):
-            request = parsed(pb.GetExperienceStatsRequest, data, MAX_FIELDS)
-            most_bytes = self._limits.message_bytes(request.max_message_bytes)
+        """Return statistics of the experiences that the source holds."""
+        with abort_on_error(context):
+            request = parse_message(pb.GetExperienceStatsRequest, data, MAX_FIELDS)
+            max_bytes = self._limits.message_bytes(request.max_message_bytes)
             statistics = self._statistics
-            answer = statistics.place() if request.place_only else statistics.answer(frozenset(request.game_ids))
+            answer = statistics.position() if request.place_only else statistics.answer(frozenset(request.game_ids))
             answer.consumers = self._consumers
             answer.streams.extend(pb.StreamStatus(**status._asdict()) for status in self.streams)
-            data = encoded(answer)
-            if len(data) > most_bytes:
+            data = serialize(answer)
+            if len(data) > max_bytes:
                 raise CallRejectedError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    f"game_ids: expected some of the games, got all {answer.total_games}: too many for an answer",
+                    f"game_ids: expected some of the games, got all {answer.total_games}: too many for an answer, name fewer",
                 )
             return data
         raise AssertionError("the call has been ended")
 
     @contextmanager
     def _consumer(self) -> Iterator[None]:
-        """Count a consumer while it is there."""
+        """Count a consumer while the block runs."""
         with self._changing:
             if self._stopping.is_set():
-                raise CallRejectedError(grpc.StatusCode.UNAVAILABLE, "server: expected to go on, got a request to stop")
-            if self._consumers >= self._limits.max_connections:
-                most = self._limits.max_connections
                 raise CallRejectedError(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED, f"max_connections: expected {most} streams, got one more"
+                    grpc.StatusCode.UNAVAILABLE, "server: expected to go on, got a request to stop: connect again later"
+                )
+            if self._consumers >= self._limits.max_connections:
+                limit = self._limits.max_connections
+                raise CallRejectedError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"max_connections: expected at most {limit} streams, got one more: retry later",
                 )
             self._consumers += 1
         try:
@@ -118,8 +121,8 @@ class Service:
                 self._consumers -= 1
 
     @contextmanager
-    def _known(self, stream: Stream) -> Iterator[None]:
-        """Let a stream be among those that are told of."""
+    def _registered(self, stream: StreamSender) -> Iterator[None]:
+        """List a stream in ``streams`` while the block runs."""
         with self._changing:
             self._streams.add(stream)
         try:
@@ -131,10 +134,13 @@ class Service:
     def _require_games(self, game_ids: frozenset[str]) -> None:
         unknown = sorted(game_ids - self._statistics.games())
         if unknown:
-            raise CallRejectedError(grpc.StatusCode.NOT_FOUND, f"game_ids: expected games that are kept, got {unknown!r:.200}")
+            raise CallRejectedError(
+                grpc.StatusCode.NOT_FOUND,
+                f"game_ids: expected games with experiences, got {unknown!r:.200}: use follow to wait for them",
+            )
 
 
-def encoded(message: Any) -> bytes:
-    """Return a message as bytes."""
+def serialize(message: Any) -> bytes:
+    """Return a message as bytes, typed."""
     data: bytes = message.SerializeToString()
     return data

@@ -1,4 +1,4 @@
-"""What is kept, counted without a look at all of it: sums go on as experiences come and go."""
+"""Keeps statistics of the experiences that a source holds, updated incrementally as they are added and dropped."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.server.game_totals import GameTotals, Rows, grouped
-from generals_env.recorders.stream.server.source import ExperienceSource
+from generals_env.recorders.stream.server.experience_source import ExperienceSource
+from generals_env.recorders.stream.server.game_totals import GameTotals, Rows, merge_rows
 
 __all__ = ["Statistics"]
 
@@ -20,172 +20,172 @@ BLOCK = 2**14  # experiences that are summed up together
 
 
 class Totals(NamedTuple):
-    """What some experiences add up to, of all games and players."""
+    """Sums over experiences of all games and players."""
 
     reward: float
-    least: float
-    most: float
+    min_reward: float
+    max_reward: float
     oldest: int
     newest: int
 
 
 @dataclass
 class Block:
-    """Experiences ``first`` to ``next - 1``, summed up.
+    """Sums over the experiences ``first`` to ``next - 1``.
 
     Attributes:
-        first: Number of the first.
-        next: Number after the last.
-        rows: Their sums by game and player; or a row for each, once the oldest of the block are gone.
-        totals: What they add up to.
-        single: Whether there is a row for each.
+        first: Sequence of the first.
+        next: Sequence after the last.
+        rows: Sums by game and player; or one row per experience, once the oldest of the block were dropped.
+        totals: Sums over all rows.
+        ungrouped: Whether there is one row per experience.
     """
 
     first: int
     next: int
     rows: Rows
     totals: Totals
-    single: bool
+    ungrouped: bool
 
 
 class Statistics:
-    """What a feed keeps, by game and player.
+    """Statistics of a source, by game and player.
 
-    A call reads what came since the last one, the first call everything. When the oldest experiences go, the block that they
-    are of is read once more, one by one; then it gets shorter without being read again. So a call takes as long as what has
-    changed.
+    A call reads only the experiences added since the last call. When the oldest experiences are dropped, their block is read
+    once more with one row per experience; from then on rows are cut off without reading. So the cost of a call depends on what
+    has changed, not on what is held.
     """
 
-    def __init__(self, feed: ExperienceSource) -> None:
-        """Read nothing yet."""
-        self._feed = feed
+    def __init__(self, source: ExperienceSource) -> None:
+        """Prepare to read; the first call reads everything."""
+        self._source = source
         self._blocks: deque[Block] = deque()
-        self._tally = GameTotals()  # of all blocks
+        self._game_totals = GameTotals()  # of all blocks
         self._lock = threading.Lock()
 
     def games(self) -> frozenset[str]:
-        """Return the ids of all games of which experiences are kept.
+        """Return the ids of all games that have experiences.
 
         Raises:
-            StorageError: If the feed cannot be read.
+            StorageError: If the source cannot be read.
         """
         with self._lock:
-            self._go_on()
-            return self._tally.games
+            self._update()
+            return self._game_totals.games
 
     def answer(self, game_ids: frozenset[str]) -> pb.GetExperienceStatsResponse:
-        """Return what is kept of these games, of all if none is named.
+        """Return the statistics of these games, of all games if none is named.
 
         Raises:
-            StorageError: If the feed cannot be read.
+            StorageError: If the source cannot be read.
         """
         with self._lock:
-            answer = self.place(self._go_on())
-            tally = self._tally
+            answer = self.position(self._update())
+            game_totals = self._game_totals
             if game_ids:
-                numbers = tally.numbers_of(game_ids)
-                tables = [block.rows[np.isin(block.rows["game"], numbers)] for block in self._blocks]
-                counts = np.zeros_like(tally.counts)
+                indices = game_totals.indices_of(game_ids)
+                tables = [block.rows[np.isin(block.rows["game"], indices)] for block in self._blocks]
+                counts = np.zeros_like(game_totals.counts)
                 for rows in tables:
                     np.add.at(counts, (rows["game"], rows["player"]), rows["count"])
-                totals = in_all(totals_of(rows) for rows in tables if len(rows))
+                totals = merge_totals(sum_rows(rows) for rows in tables if len(rows))
             else:
-                counts, totals = tally.counts, in_all(block.totals for block in self._blocks)
+                counts, totals = game_totals.counts, merge_totals(block.totals for block in self._blocks)
             per_game, per_player = counts.sum(axis=1), counts.sum(axis=0)
             games = np.flatnonzero(per_game)
             if totals is None:
                 return answer
             answer.total_experiences, answer.total_games = int(per_game.sum()), len(games)
-            answer.experiences_per_game.update(zip(tally.names_of(games), per_game[games].tolist(), strict=True))
+            answer.experiences_per_game.update(zip(game_totals.ids_of(games), per_game[games].tolist(), strict=True))
             players = np.flatnonzero(per_player)
             answer.experiences_per_player.update(zip(players.tolist(), per_player[players].tolist(), strict=True))
             answer.average_reward = totals.reward / answer.total_experiences
-            answer.min_reward, answer.max_reward = totals.least, totals.most
+            answer.min_reward, answer.max_reward = totals.min_reward, totals.max_reward
             answer.oldest_experience.FromNanoseconds(totals.oldest)
             answer.newest_experience.FromNanoseconds(totals.newest)
             return answer
 
-    def place(self, span: tuple[int, int] | None = None) -> pb.GetExperienceStatsResponse:
-        """Return what is known without reading: which stream it is, and which numbers are kept."""
-        first, following = self._feed.span if span is None else span
-        return pb.GetExperienceStatsResponse(stream_id=self._feed.stream_id, first_sequence=first, next_sequence=following)
+    def position(self, span: tuple[int, int] | None = None) -> pb.GetExperienceStatsResponse:
+        """Return the fields that need no reading: the stream id, and the span of sequences."""
+        first, following = self._source.span if span is None else span
+        return pb.GetExperienceStatsResponse(stream_id=self._source.stream_id, first_sequence=first, next_sequence=following)
 
-    # --- As experiences come and go -------------------------------------------------------------------------------
+    # --- Incremental updates --------------------------------------------------------------------------------------
 
-    def _go_on(self) -> tuple[int, int]:
-        """Count what is kept now, and return the span of it."""
-        first, following = self._feed.span
-        self._forget(first)
+    def _update(self) -> tuple[int, int]:
+        """Update the sums to what the source holds now, and return its span."""
+        first, following = self._source.span
+        self._drop_before(first)
         last = self._blocks[-1].next if self._blocks else first
         for low in range(max(first, last), following, BLOCK):
             for block in self._read(low, min(low + BLOCK, following)):
                 self._append(block)
         return (self._blocks[0].first, self._blocks[-1].next) if self._blocks else (first, following)
 
-    def _forget(self, first: int) -> None:
-        """Count no more what lies before a number."""
+    def _drop_before(self, first: int) -> None:
+        """Subtract the experiences before a sequence."""
         while self._blocks and self._blocks[0].next <= first:
-            self._tally.remove(self._blocks.popleft().rows)
+            self._game_totals.remove(self._blocks.popleft().rows)
         if not self._blocks or self._blocks[0].first >= first:
             return
         block = self._blocks[0]
-        if block.single:
-            gone = first - block.first
-            self._tally.remove(block.rows[:gone])
-            block.first, block.rows = first, block.rows[gone:]
-            block.totals = totals_of(block.rows)
+        if block.ungrouped:
+            dropped = first - block.first
+            self._game_totals.remove(block.rows[:dropped])
+            block.first, block.rows = first, block.rows[dropped:]
+            block.totals = sum_rows(block.rows)
         else:
-            rest = list(self._read(first, block.next))
+            remaining = list(self._read(first, block.next))
             self._blocks.popleft()
-            self._blocks.extendleft(reversed(rest))
-            self._tally.remove(block.rows)
+            self._blocks.extendleft(reversed(remaining))
+            self._game_totals.remove(block.rows)
 
     def _append(self, block: Block) -> None:
-        """Put a block behind the others, or into the last one if both are small: many would make every call slow."""
+        """Append a block, merged with the last one if both are small: many blocks would slow every call down."""
         last = self._blocks[-1] if self._blocks else None
-        if last is not None and not last.single and last.next == block.first and block.next - last.first <= BLOCK:
+        if last is not None and not last.ungrouped and last.next == block.first and block.next - last.first <= BLOCK:
             block.first, block.rows = last.first, np.concatenate([last.rows, block.rows])
             self._blocks.pop()
-        block.rows, block.single = grouped(block.rows), False
-        block.totals = totals_of(block.rows)
+        block.rows, block.ungrouped = merge_rows(block.rows), False
+        block.totals = sum_rows(block.rows)
         self._blocks.append(block)
 
     def _read(self, first: int, following: int) -> Iterator[Block]:
-        """Yield what there is of a range of numbers, counted, in blocks without holes."""
-        found = list(self._feed.columns(first, following))  # all of it or, on an error, nothing
+        """Count the held experiences of a range of sequences, and yield them in blocks without gaps."""
+        found = list(self._source.columns(first, following))  # all before counting, so that an error changes nothing
         tables: list[Rows] = []
         start = following = found[0][0] if found else first
-        for number, columns in found:
-            if number != following:
-                yield single(start, following, tables)
-                tables, start = [], number
-            tables.append(self._tally.add(columns))
-            following = number + len(columns)
+        for sequence, columns in found:
+            if sequence != following:
+                yield ungrouped_block(start, following, tables)
+                tables, start = [], sequence
+            tables.append(self._game_totals.add(columns))
+            following = sequence + len(columns)
         if tables:
-            yield single(start, following, tables)
+            yield ungrouped_block(start, following, tables)
 
 
-def single(first: int, following: int, tables: list[Rows]) -> Block:
-    """Return a block with a row for each experience."""
+def ungrouped_block(first: int, following: int, tables: list[Rows]) -> Block:
+    """Return a block with one row per experience."""
     rows = np.concatenate(tables)
-    return Block(first, following, rows, totals_of(rows), single=True)
+    return Block(first, following, rows, sum_rows(rows), ungrouped=True)
 
 
-def totals_of(rows: Rows) -> Totals:
-    """Return what rows add up to; there is at least one."""
+def sum_rows(rows: Rows) -> Totals:
+    """Sum up rows; there must be at least one."""
     return Totals(
         float(rows["reward"].sum()),
-        float(rows["least"].min()),
-        float(rows["most"].max()),
+        float(rows["min_reward"].min()),
+        float(rows["max_reward"].max()),
         int(rows["oldest"].min()),
         int(rows["newest"].max()),
     )
 
 
-def in_all(parts: Iterable[Totals]) -> Totals | None:
-    """Return what all parts together add up to, None if there are none."""
-    columns = list(zip(*parts, strict=True))
+def merge_totals(totals: Iterable[Totals]) -> Totals | None:
+    """Merge totals; return None if there are none."""
+    columns = list(zip(*totals, strict=True))
     if not columns:
         return None
-    reward, least, most, oldest, newest = columns
-    return Totals(sum(reward), min(least), max(most), min(oldest), max(newest))
+    reward, min_reward, max_reward, oldest, newest = columns
+    return Totals(sum(reward), min(min_reward), max(max_reward), min(oldest), max(newest))

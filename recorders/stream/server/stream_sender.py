@@ -1,4 +1,7 @@
-"""The messages of a stream, each made when the consumer has taken the one before: so none can pile up."""
+"""Sends a stream: reads experiences for one consumer and encodes them as messages.
+
+Each message is made when gRPC asks for it, after the consumer has received the one before, so messages do not pile up.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,27 @@ from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.protocol.record_encoder import record_bytes, records_within, with_records
+from generals_env.recorders.stream.protocol.record_encoder import append_records, encode_records, split_by_size
+from generals_env.recorders.stream.server.experience_source import ExperienceSource, SourceCursor
 from generals_env.recorders.stream.server.grpc_status import CallRejectedError
-from generals_env.recorders.stream.server.message_batcher import TICK, MessagePart, gathered
-from generals_env.recorders.stream.server.source import ExperienceSource, SourceCursor
+from generals_env.recorders.stream.server.message_batcher import TICK, MessagePart, batch_messages
 from generals_env.recorders.stream.server.subscription import Subscription
 
-__all__ = ["Stream", "StreamStatus"]
+__all__ = ["StreamSender", "StreamStatus"]
 
-SMALL = 4096  # bytes that all but the experiences take in a message, at the most
+MESSAGE_OVERHEAD = 4096  # maximum bytes of a message besides its experiences
 
-BLOCK = 64  # records that are made together where each is a message
+BLOCK = 64  # records that are encoded together where each is a message of its own
 
 
 class StreamStatus(NamedTuple):
-    """How far a consumer is.
+    """Position of a consumer.
 
     Attributes:
-        peer: Its address, as gRPC tells it.
-        next_sequence: Number of the next experience that is read for it.
-        lag: How many are there from that one on, wanted by it or not.
-        missed: How many were not kept any more when their turn came.
+        peer: Its address, in gRPC's format.
+        next_sequence: Sequence of the next experience to read for it.
+        lag: How many experiences the source has from there on, filtered out or not.
+        missed: How many experiences the source had dropped before they were read.
     """
 
     peer: str
@@ -45,12 +48,12 @@ class StreamStatus(NamedTuple):
     missed: int
 
 
-class Stream:
-    """What one consumer is sent."""
+class StreamSender:
+    """The stream of one consumer."""
 
     def __init__(
         self,
-        feed: ExperienceSource,
+        source: ExperienceSource,
         subscription: Subscription,
         max_message_bytes: int,
         peer: str,
@@ -60,132 +63,133 @@ class Stream:
         """Prepare a stream.
 
         Args:
-            feed: What to read.
-            subscription: What is wanted of it.
-            max_message_bytes: Of a message.
+            source: Where to read.
+            subscription: The validated request.
+            max_message_bytes: Maximum size of a message.
             peer: Address of the consumer.
-            active: Tells whether the consumer is still there.
-            stopping: Set when the server is to end: what is there by then is sent, and no more.
+            active: Returns whether the consumer is still connected.
+            stopping: Set when the server stops: experiences held by then are sent, later ones are not.
         """
-        self._feed, self._subscription = feed, subscription
-        self._most_bytes = max_message_bytes - SMALL
+        self._source, self._subscription = source, subscription
+        self._max_bytes = max_message_bytes - MESSAGE_OVERHEAD
         self._peer, self._active, self._stopping = peer, active, stopping
-        self._last = None if subscription.follow else feed.span[1]
-        self._reading: SourceCursor | None = None
-        self._number = 0  # of the next message
+        self._stop = None if subscription.follow else source.span[1]
+        self._reader: SourceCursor | None = None
+        self._batch_id = 0  # of the next message
         self._ratio: float | None = None
 
     def records(self) -> Iterator[bytes]:
-        """Yield one experience a message."""
+        """Yield messages with one experience each."""
         with self._cursor() as cursor:
-            for part in gathered(cursor, BLOCK, 0.0, self._end):
+            for part in batch_messages(cursor, BLOCK, 0.0, self._end):
                 missed = part.missed
                 for batch in part.batches:
-                    for record in record_bytes(batch, self._subscription.full_actions):
+                    for record in encode_records(batch, self._subscription.full_actions):
                         self._check_size(record)
-                        yield record + lost(missed) if missed else record
+                        yield record + missed_suffix(missed) if missed else record
                         missed = 0
 
     def batches(self) -> Iterator[bytes]:
-        """Yield many experiences a message."""
-        wanted = self._subscription
+        """Yield messages with batches of experiences."""
+        subscription = self._subscription
         with self._cursor() as cursor:
-            if not wanted.size:
-                yield from self._pieces(cursor)
+            if not subscription.size:
+                yield from self._ranges(cursor)
                 return
-            for part in gathered(cursor, wanted.size, wanted.wait, self._end):
-                yield from self._packed(part) if wanted.packed else self._recorded(part)
+            for part in batch_messages(cursor, subscription.size, subscription.wait, self._end):
+                yield from self._packed_messages(part) if subscription.packed else self._record_messages(part)
 
     @property
     def status(self) -> StreamStatus:
-        """How far the consumer is."""
-        cursor = self._reading
-        place, missed = (self._subscription.first, 0) if cursor is None else (cursor.position, cursor.missed)
-        return StreamStatus(self._peer, place, max(self._feed.span[1] - place, 0), missed)
+        """The position of the consumer."""
+        cursor = self._reader
+        position, missed = (self._subscription.first, 0) if cursor is None else (cursor.position, cursor.missed)
+        return StreamStatus(self._peer, position, max(self._source.span[1] - position, 0), missed)
 
     # --- Reading --------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _cursor(self) -> Iterator[SourceCursor]:
-        """Hand out a cursor, and end as the stream has to end."""
-        cursor = self._reading = self._feed.cursor(self._subscription.first, self._subscription.wanted, consumer=True)
+        """Open a cursor for the block; afterwards acknowledge, close, and raise the final status of the stream."""
+        cursor = self._reader = self._source.cursor(self._subscription.first, self._subscription.stream_filter, consumer=True)
         try:
             yield cursor
             if self._active():
-                cursor.settle()
+                cursor.acknowledge()
         except StorageError as error:
             raise CallRejectedError(StatusCode.DATA_LOSS, str(error)) from error
         finally:
             cursor.close()
         if self._stopping.is_set():
             raise CallRejectedError(
-                StatusCode.UNAVAILABLE, "server: expected to go on, got a request to stop; all so far was sent"
+                StatusCode.UNAVAILABLE,
+                "server: expected to go on, got a request to stop; all so far was sent: connect again later",
             )
 
     def _end(self) -> int | None:
-        """Return the number to stop before, None as long as there is none."""
+        """Return the sequence to stop before, None to go on."""
         if not self._active():
             return 0
-        if self._last is None and self._stopping.is_set():
-            self._last = self._feed.span[1]
-        return self._last
+        if self._stop is None and self._stopping.is_set():
+            self._stop = self._source.span[1]
+        return self._stop
 
-    def _pieces(self, cursor: SourceCursor) -> Iterator[bytes]:
-        """Yield pieces as they are stored."""
-        told = 0
+    def _ranges(self, cursor: SourceCursor) -> Iterator[bytes]:
+        """Yield a message for each range as it is stored."""
+        reported = 0
         while True:
             end = self._end()
             if end is not None and cursor.position >= end:
                 return
-            piece = cursor.piece(0 if end is not None else TICK, 0 if end is not None else self._subscription.wait)
-            if piece is None and end is not None:
+            encoded = cursor.read_range(0 if end is not None else TICK, 0 if end is not None else self._subscription.wait)
+            if encoded is None and end is not None:
                 return
-            if piece is None:
+            if encoded is None:
                 continue
-            missed, told = cursor.missed - told, cursor.missed
-            if len(piece.data) > self._most_bytes:
-                yield from self._packed(MessagePart([piece.batch()], piece.next, missed))
+            missed, reported = cursor.missed - reported, cursor.missed
+            if len(encoded.data) > self._max_bytes:
+                yield from self._packed_messages(MessagePart([encoded.batch()], encoded.next, missed))
             else:
-                yield self._message(piece.next, missed, "zstd", packed=piece.data, first_sequence=piece.first)
+                yield self._message(encoded.next, missed, "zstd", packed=encoded.data, first_sequence=encoded.first)
 
     # --- Messages -------------------------------------------------------------------------------------------------
 
-    def _packed(self, part: MessagePart) -> Iterator[bytes]:
-        """Yield a part as boards, in as many messages as it takes."""
+    def _packed_messages(self, part: MessagePart) -> Iterator[bytes]:
+        """Yield a part as packed boards, split into as many messages as needed."""
         missed = part.missed
-        together = alike(part.batches)
-        for group in together:
+        groups = group_by_kind(part.batches)
+        for group in groups:
             batch = ExperienceBatch.concat(group).compact()
-            last = group is together[-1]
-            for first, following, data in self._encoded(batch, part.next if last else int(batch.sequence[-1]) + 1):
+            last = group is groups[-1]
+            for first, following, data in self._split_encoded(batch, part.next if last else int(batch.sequence[-1]) + 1):
                 yield self._message(following, missed, "zstd", packed=data, first_sequence=first)
                 missed = 0
         if missed:
             yield self._message(part.next, missed, "zstd")
 
-    def _encoded(self, batch: ExperienceBatch, following: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield a batch as bytes that fit into a message, each with its first number and the one after it."""
+    def _split_encoded(self, batch: ExperienceBatch, following: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield a batch as encoded halves that fit into a message, each with its first sequence and the one after it."""
         data = encode_batch(batch)
-        if len(data) <= self._most_bytes:
+        if len(data) <= self._max_bytes:
             yield int(batch.sequence[0]), following, data
             return
         middle = len(batch) // 2
         if not middle:
             self._check_size(data)
         low, high = batch.slice(0, middle).compact(), batch.slice(middle, len(batch)).compact()
-        yield from self._encoded(low, int(low.sequence[-1]) + 1)
-        yield from self._encoded(high, following)
+        yield from self._split_encoded(low, int(low.sequence[-1]) + 1)
+        yield from self._split_encoded(high, following)
 
-    def _recorded(self, part: MessagePart) -> Iterator[bytes]:
-        """Yield a part as records, in as many messages as it takes."""
+    def _record_messages(self, part: MessagePart) -> Iterator[bytes]:
+        """Yield a part as records, split into as many messages as needed."""
         missed = part.missed
-        numbers = iter([number for batch in part.batches for number in batch.sequence.tolist()])
-        made = (record for batch in part.batches for record in record_bytes(batch, self._subscription.full_actions))
+        sequences = iter([sequence for batch in part.batches for sequence in batch.sequence.tolist()])
+        made = (record for batch in part.batches for record in encode_records(batch, self._subscription.full_actions))
         left = sum(map(len, part.batches))
-        for group in records_within(made, self._most_bytes):
+        for group in split_by_size(made, self._max_bytes):
             for record in group:
                 self._check_size(record)
-                following = next(numbers) + 1
+                following = next(sequences) + 1
             left -= len(group)
             yield self._message(following if left else part.next, missed, records=group)
             missed = 0
@@ -195,46 +199,46 @@ class Stream:
     def _message(
         self, following: int, missed: int, compression: str = "none", records: Sequence[bytes] = (), **fields: Any
     ) -> bytes:
-        """Return a batch as a message, with what it tells about itself."""
+        """Return a serialized ``ExperienceBatch`` with its header fields and metadata."""
         message = pb.ExperienceBatch(
-            batch_id=self._number, stream_id=self._feed.stream_id, next_sequence=following, missed=missed, **fields
+            batch_id=self._batch_id, stream_id=self._source.stream_id, next_sequence=following, missed=missed, **fields
         )
         message.created_at.FromNanoseconds(time.time_ns())
-        self._number += 1
+        self._batch_id += 1
         ratio = 1.0
         if message.packed:
             ratio = zstandard.frame_content_size(message.packed) / len(message.packed)
         elif self._subscription.compress:
             compression = "gzip"
-            if self._ratio is None and records:  # gRPC does it later and tells nobody
+            if self._ratio is None and records:  # gRPC compresses later and does not report the ratio: measure it once
                 plain = b"".join(records)
                 self._ratio = len(plain) / len(zlib.compress(plain))
             ratio = self._ratio or 1.0
         message.metadata["compression"] = compression
         message.metadata["ratio"] = f"{ratio:.3g}"
-        return with_records(message, records)
+        return append_records(message, records)
 
     def _check_size(self, data: bytes) -> None:
-        if len(data) > self._most_bytes:
+        if len(data) > self._max_bytes:
             raise CallRejectedError(
                 StatusCode.RESOURCE_EXHAUSTED,
-                f"max_message_bytes: expected room for an experience of {len(data)} bytes, got {self._most_bytes}",
+                f"max_message_bytes: expected room for an experience of {len(data)} bytes, got {self._max_bytes}: raise it",
             )
 
 
-def alike(batches: Sequence[ExperienceBatch]) -> list[list[ExperienceBatch]]:
-    """Return batches in groups of neighbours that can be one batch without a change."""
+def group_by_kind(batches: Sequence[ExperienceBatch]) -> list[list[ExperienceBatch]]:
+    """Group consecutive batches that can be concatenated without padding or loss of metadata."""
     groups: list[list[ExperienceBatch]] = []
     for batch in batches:
-        if groups and all(trait(batch) == trait(groups[-1][-1]) for trait in TRAITS):
+        if groups and all(get(batch) == get(groups[-1][-1]) for get in KIND):
             groups[-1].append(batch)
         else:
             groups.append([batch])
     return groups
 
 
-#: What batches have in common that can be put together.
-TRAITS: tuple[Callable[[ExperienceBatch], Any], ...] = (
+#: Properties that batches of a group must share.
+KIND: tuple[Callable[[ExperienceBatch], Any], ...] = (
     lambda batch: batch.shape,
     lambda batch: batch.players,
     lambda batch: batch.recipe,
@@ -243,7 +247,7 @@ TRAITS: tuple[Callable[[ExperienceBatch], Any], ...] = (
 )
 
 
-def lost(missed: int) -> bytes:
-    """Return what tells of lost experiences, to be put behind a record."""
+def missed_suffix(missed: int) -> bytes:
+    """Return the bytes that, appended to a serialized record, set its metadata ``missed``."""
     data: bytes = pb.Experience(metadata={"missed": str(missed)}).SerializeToString()
     return data

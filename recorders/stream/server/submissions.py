@@ -1,4 +1,4 @@
-"""Experiences that others bring: checked, known again, and written in one batch."""
+"""Handles submitted experiences: decodes, validates and deduplicates them, and writes them to the source in one batch."""
 
 from __future__ import annotations
 
@@ -19,121 +19,128 @@ from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.validation import Reason, validate
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
-from generals_env.recorders.stream.protocol.record_decoder import batch_of_records, check_game_id
-from generals_env.recorders.stream.protocol.supported_fields import name_of, not_kept
+from generals_env.recorders.stream.protocol.message_parser import parse_message
+from generals_env.recorders.stream.protocol.record_decoder import check_game_id, decode_records
+from generals_env.recorders.stream.protocol.supported_fields import record_id, unsupported_field
+from generals_env.recorders.stream.server.experience_source import ExperienceSource, StreamFilter
 from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 from generals_env.recorders.stream.server.limits import Limits
-from generals_env.recorders.stream.server.message_parser import parsed
-from generals_env.recorders.stream.server.source import ExperienceSource, StreamFilter
 
 __all__ = ["Submissions"]
 
-BUSY = 10.0  # seconds to wait for submissions of others
+BUSY_WAIT = 10.0  # seconds to wait for other submissions
 
 Flags = npt.NDArray[np.bool_]
 
 
 class Submissions:
-    """Takes experiences, one call after another.
+    """Writes submitted experiences, one call at a time.
 
-    Each is known by game, player and turn. What was in the source when the first call came is known, too; what is written to
-    the source by others after that is not.
+    Duplicates are detected by game, player and turn, among submissions and the experiences that the source held at the first
+    call; not among experiences that other writers add to the source afterwards.
     """
 
-    def __init__(self, feed: ExperienceSource, limits: Limits) -> None:
-        """Write to a feed."""
-        self._feed, self._limits = feed, limits
-        self._members = empty_hash_set(limits.remembered)
-        self._has_looked = False
-        self._taking = threading.Lock()
+    def __init__(self, source: ExperienceSource, limits: Limits) -> None:
+        """Write to a source."""
+        self._source, self._limits = source, limits
+        self._known_ids = empty_hash_set(limits.remembered)
+        self._ids_loaded = False
+        self._writing = threading.Lock()
 
-    def take(self, data: bytes) -> pb.SubmitExperiencesResponse:
-        """Write what a ``SubmitExperiencesRequest`` brings, and return what became of it.
+    def submit(self, data: bytes) -> pb.SubmitExperiencesResponse:
+        """Write the experiences of a serialized ``SubmitExperiencesRequest``, and return which were accepted.
 
         Raises:
-            ConfigError: If it does not fit what is there.
-            CallRejectedError: If there is too much of it, no room for it, or nothing can be written. Nothing has been taken.
-            StorageError: If it cannot be written. Nothing has been taken.
+            ConfigError: If they do not fit the experiences of the source. As for the other errors, nothing was written.
+            CallRejectedError: If there are too many, the source is full, or it is read-only.
+            StorageError: If they cannot be written.
         """
-        request = parsed(pb.SubmitExperiencesRequest, data, MAX_EXPERIENCES)
-        if not self._feed.writable:
-            raise CallRejectedError(StatusCode.FAILED_PRECONDITION, "source: expected one that can be written, got one to read")
-        if request.experiences and request.packed:
-            raise ConfigError("packed: expected it in place of experiences, got both")
-        if not self._taking.acquire(timeout=BUSY):
+        request = parse_message(pb.SubmitExperiencesRequest, data, MAX_EXPERIENCES)
+        if not self._source.writable:
             raise CallRejectedError(
-                StatusCode.RESOURCE_EXHAUSTED, f"submissions: expected to be done in {BUSY:g} s, got no turn"
+                StatusCode.FAILED_PRECONDITION,
+                "source: expected one that can be written, got one to read: submit to the server over the log's writer",
+            )
+        if request.experiences and request.packed:
+            raise ConfigError("packed: expected it in place of experiences, got both: use two requests")
+        if not self._writing.acquire(timeout=BUSY_WAIT):
+            raise CallRejectedError(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"submissions: expected earlier ones to end in {BUSY_WAIT:g} s, got one that goes on: retry later",
             )
         try:
-            self._look()
+            self._load_ids()
             if request.packed:
-                batch, reasons = self._packed(list(request.packed))
-                names = None if batch is None else names_of(batch)
+                batch, reasons = self._decode_packed(list(request.packed))
+                ids = None if batch is None else experience_ids(batch)
             else:
-                batch, names, reasons = self._records(request.experiences)
+                batch, ids, reasons = self._decode_submitted(request.experiences)
             accepted = 0
-            if batch is not None and names is not None:
+            if batch is not None and ids is not None:
                 new = self._write(batch)
                 accepted = int(new.sum())
-                reasons += [f"{names[row][:200]}: expected a new experience, got a repeat" for row in np.flatnonzero(~new)]
+                reasons += [f"{ids[row][:200]}: expected a new experience, got a repeat" for row in np.flatnonzero(~new)]
         finally:
-            self._taking.release()
+            self._writing.release()
         return pb.SubmitExperiencesResponse(accepted=accepted, rejected=len(reasons), errors=reasons)
 
     def _write(self, batch: ExperienceBatch) -> Flags:
-        """Write what is new of a batch, and return which experiences are."""
+        """Write the new experiences of a batch, and return which are new."""
         hashes = experience_hashes(batch)
         new, forgotten = np.empty(len(batch), np.bool_), np.empty(len(batch), np.uint64)
-        count = add_new(self._members, hashes, new, forgotten)
+        count = add_new(self._known_ids, hashes, new, forgotten)
         try:
             if count:
-                self._feed.write(batch if new.all() else batch.select(new))
+                self._source.write(batch if new.all() else batch.select(new))
         except BaseException:
-            forget_newest(self._members, count, forgotten[:count])
+            forget_newest(self._known_ids, count, forgotten[:count])
             raise
         return new
 
-    def _look(self) -> None:
-        """Get to know what is there."""
-        if self._has_looked:
+    def _load_ids(self) -> None:
+        """Load the ids of the experiences that the source holds, once."""
+        if self._ids_loaded:
             return
-        first, following = self._feed.span
-        cursor = self._feed.cursor(max(first, following - self._limits.remembered), StreamFilter())
+        first, following = self._source.span
+        cursor = self._source.cursor(max(first, following - self._limits.remembered), StreamFilter())
         try:
-            while cursor.position < following and (batch := cursor.batch(0)) is not None:
+            while cursor.position < following and (batch := cursor.read_batch(0)) is not None:
                 add_new(
-                    self._members, experience_hashes(batch), np.empty(len(batch), np.bool_), np.empty(len(batch), np.uint64)
+                    self._known_ids, experience_hashes(batch), np.empty(len(batch), np.bool_), np.empty(len(batch), np.uint64)
                 )
         finally:
             cursor.close()
-        self._has_looked = True
+        self._ids_loaded = True
 
-    def _records(self, records: Sequence[pb.Experience]) -> tuple[ExperienceBatch | None, list[str], list[str]]:
-        """Return the sound ones of records together, their ids, and what is wrong with the others."""
-        told = [record.experience_id or name_of(record) for record in records]
-        batch, sound, refused = batch_of_records(records, self._feed.like)
-        refused |= {number: reason for number in sound if (reason := not_kept(records[number])) is not None}
-        reasons = [f"{told[number][:200]}: {reason}" for number, reason in sorted(refused.items())]
-        rows = [row for row, number in enumerate(sound) if number not in refused]
+    def _decode_submitted(self, records: Sequence[pb.Experience]) -> tuple[ExperienceBatch | None, list[str], list[str]]:
+        """Return the valid records as a batch, their ids, and an error for each of the others."""
+        ids = [record.experience_id or record_id(record) for record in records]
+        batch, valid, rejected = decode_records(records, self._source.like)
+        rejected |= {index: reason for index in valid if (reason := unsupported_field(records[index])) is not None}
+        reasons = [f"{ids[index][:200]}: {reason}" for index, reason in sorted(rejected.items())]
+        rows = [row for row, index in enumerate(valid) if index not in rejected]
         if batch is not None and len(rows) < len(batch):
             batch = batch.select(np.array(rows, np.int64)) if rows else None
-        return batch, [told[sound[row]] for row in rows], reasons
+        return batch, [ids[valid[row]] for row in rows], reasons
 
-    def _packed(self, pieces: list[bytes]) -> tuple[ExperienceBatch | None, list[str]]:
-        """Return the sound experiences of packed batches together, and what is wrong with the others."""
+    def _decode_packed(self, encoded_batches: list[bytes]) -> tuple[ExperienceBatch | None, list[str]]:
+        """Return the valid experiences of packed batches as one batch, and an error for each of the others."""
         batches: list[ExperienceBatch] = []
         reasons: list[str] = []
-        count, like = 0, self._feed.like
-        for piece in pieces:
-            batch = self._unpacked(piece)
+        count, like = 0, self._source.like
+        for encoded in encoded_batches:
+            batch = self._decode_one(encoded)
             count += len(batch)
             if count > MAX_EXPERIENCES:
-                raise ConfigError(f"packed: expected at most {MAX_EXPERIENCES} experiences, got more")
+                raise ConfigError(f"packed: expected at most {MAX_EXPERIENCES} experiences, got more: split the request")
             like = batch if like is None and len(batch) else like
-            if like is not None and batch.shape != like.shape:  # together, the smaller ones would be padded
+            if like is not None and batch.shape != like.shape:  # concatenated, the smaller ones would be padded
                 (height, width), (own_height, own_width) = like.shape, batch.shape
-                told = f"packed: expected boards of {height}x{width}, as there are, got {own_height}x{own_width}"
-                reasons += [f"{name}: {told}" for name in names_of(batch)]
+                reason = (
+                    f"packed: expected boards of {height}x{width}, as the source or the first batch has,"
+                    f" got {own_height}x{own_width}: use a server for each size"
+                )
+                reasons += [f"{name}: {reason}" for name in experience_ids(batch)]
             elif len(batch):
                 batches.append(batch)
         if not batches:
@@ -141,31 +148,37 @@ class Submissions:
         batch = ExperienceBatch.concat(batches)
         found = validate(batch)
         reasons += [
-            f"{name}: {Reason(reason).label}" for name, reason in zip(names_of(batch), found.reasons, strict=True) if reason
+            f"{name}: {Reason(reason).label}"
+            for name, reason in zip(experience_ids(batch), found.reasons, strict=True)
+            if reason
         ]
         return (batch.select(found.good) if found.good.any() else None), reasons
 
-    def _unpacked(self, piece: bytes) -> ExperienceBatch:
-        """Return a packed batch; raise ``ConfigError`` if it is none, or too large for others to make records of it."""
+    def _decode_one(self, encoded: bytes) -> ExperienceBatch:
+        """Decode a packed batch; raise ``ConfigError`` if it is malformed, or too large to be sent as records."""
         try:
-            size = zstandard.frame_content_size(piece)
+            size = zstandard.frame_content_size(encoded)
             if size > self._limits.max_unpacked_bytes:
-                raise ConfigError(f"packed: expected at most {self._limits.max_unpacked_bytes} bytes unpacked, got {size}")
-            batch = decode_batch(piece)
+                raise ConfigError(
+                    f"packed: expected at most {self._limits.max_unpacked_bytes} bytes unpacked, got {size}: split it"
+                )
+            batch = decode_batch(encoded)
         except (StorageError, zstandard.ZstdError) as error:
-            raise ConfigError(f"packed: expected batches of the codec, got {error}") from error
+            raise ConfigError(f"packed: expected batches of the codec, got {error}: encode them with encode_batch") from error
         if max(batch.shape) > MAX_SIZE:
             raise ConfigError(f"packed: expected boards of sides up to {MAX_SIZE}, got {batch.shape}")
         if batch.dense is not None and batch.dense.observations.dtype.kind not in "biuf":
             raise ConfigError(f"packed: expected observations of numbers, got {batch.dense.observations.dtype}")
         if 8 * int(np.prod(batch.state_shape, dtype=np.float64)) > self._limits.max_message_bytes:
-            raise ConfigError(f"packed: expected states that fit into a message, got shape {batch.state_shape}")
+            raise ConfigError(
+                f"packed: expected states that fit into a message, got shape {batch.state_shape}: raise max_message_bytes"
+            )
         for name in batch.game_ids:
             check_game_id(name)
         return batch
 
 
-def names_of(batch: ExperienceBatch) -> list[str]:
-    """Return the ids of experiences on the wire."""
+def experience_ids(batch: ExperienceBatch) -> list[str]:
+    """Return the ids of experiences in the form of ``Experience.experience_id``."""
     columns = (batch.game.tolist(), batch.player_id.tolist(), batch.turn.tolist())
     return [f"{batch.game_ids[game]}-{player}-{turn}" for game, player, turn in zip(*columns, strict=True)]

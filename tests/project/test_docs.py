@@ -1,0 +1,114 @@
+"""The snippets in the README and the docs run, links lead somewhere, and the example does what it says."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.helpers import PATIENCE
+from support.paths import ROOT
+
+import generals_env
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = {
+    f"{page.name}-{number}": code
+    for page in PAGES
+    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
+}
+FILES = {code.split()[1]: code for code in BLOCKS.values() if re.match(r"# \w+\.py\n", code)}  # to be saved under their names
+SNIPPETS = [pytest.param(code, id=name) for name, code in BLOCKS.items() if code not in FILES.values()]
+
+
+#: What snippets show the use of, and the package does not need.
+OTHERS = ("datasets", "duckdb", "pandas", "polars")
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when ``datasets`` is loaded
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_snippets_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in re.findall(r"^import (\w+)$", code, re.MULTILINE):
+        if module in OTHERS:
+            pytest.importorskip(module, reason=f"{module} is not installed: pip install generals_env[dev]")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "snippet", "exec"), {"DATA": ROOT / "tests" / "data", "__name__": "__main__"})
+    assert len(SNIPPETS) >= 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a way to send Ctrl-C to one process")
+def test_server_and_trainer_run_in_two_terminals(tmp_path: Path) -> None:
+    assert set(FILES) == {"serve.py", "learn.py"}
+    assert all("127.0.0.1:50051" in code for code in FILES.values())
+    (tmp_path / "serve.py").write_text(FILES["serve.py"].replace(":50051", ":0"))  # any port: others run beside this
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # on a busy machine torch's threads wait for each other most of the time
+    options: dict[str, Any] = {
+        "env": alone,
+        "cwd": tmp_path,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background is started to ignore it
+    with subprocess.Popen([sys.executable, "serve.py"], **options) as server:
+        signal.signal(signal.SIGINT, before)
+        try:
+            assert server.stdout is not None
+            told = re.fullmatch(r"serving at 127\.0\.0\.1(:\d+)\n", server.stdout.readline())
+            assert told is not None
+            (tmp_path / "learn.py").write_text(FILES["learn.py"].replace(":50051", told[1]))
+            for first in (20, 220):  # started again, it goes on
+                learned = subprocess.run([sys.executable, "learn.py"], **options, timeout=PATIENCE, check=False)
+                assert learned.returncode == 0, learned.stderr
+                assert re.findall(r"^step (\d+): loss [\d.]+, [\d,]+ exp", learned.stdout, re.MULTILINE) == [
+                    str(step) for step in range(first, first + 200, 20)
+                ]
+            server.send_signal(signal.SIGINT)
+            _, errors = server.communicate(timeout=PATIENCE)
+        finally:
+            server.kill()
+    assert (server.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_commands_in_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z]+)", text)) <= targets
+    assert {"demo", "test"} <= targets
+
+
+def test_doctests_of_the_package() -> None:
+    assert doctest.testmod(generals_env).failed == 0
+
+
+def test_quickstart_plays_records_and_reads(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "examples" / "quickstart.py", "--games", "2", "--size", "8", "--max-turns", "100"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "q")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+        env=dict(os.environ),
+    )
+    assert "experiences of 2 games" in done.stdout
+    assert "every action legal: True" in done.stdout
+
+
+def test_the_benchmark_names_its_areas() -> None:
+    done = subprocess.run([sys.executable, "-m", "benchmarks"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "areas: env, engine, buffers, storage, stream" in done.stderr
