@@ -50,9 +50,9 @@ FORMER_MODULES = {
 
 #: Former module and name: the module and the name now, where a name changed or went to another module than the rest.
 FORMER_NAMES = {
-    ("generals_env.engine.batch", "Outcome"): "generals_env.engine.simulation.batch_kernel:Outcome",
-    ("generals_env.engine.batch", "Scratch"): "generals_env.engine.simulation.batch_kernel:Scratch",
-    ("generals_env.engine.incremental", "Sets"): "generals_env.engine.observations.incremental:TileSets",
+    ("generals_env.engine.batch", "Outcome"): "generals_env.engine.simulation.outcome:Outcome",
+    ("generals_env.engine.batch", "Scratch"): "generals_env.engine.simulation.board_phases:Scratch",
+    ("generals_env.engine.incremental", "Sets"): "generals_env.engine.observations.tile_sets:TileSets",
     ("generals_env.engine.incremental", "Views"): "generals_env.engine.observations.incremental:Observations",
     ("generals_env.recorders.compressed_store", "Chunk"): "generals_env.recorders.buffers.zstd_store:ZstdChunk",
     ("generals_env.recorders.compressed_store", "CompressedStore"): "generals_env.recorders.buffers.zstd_store:ZstdStore",

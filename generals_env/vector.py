@@ -20,7 +20,7 @@ from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
 from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.rules.map_generator import ATTEMPTS
 from generals_env.engine.simulation.batch import Batch
-from generals_env.engine.simulation.batch_kernel import Outcome
+from generals_env.engine.simulation.outcome import Outcome
 from generals_env.errors import ConfigError, StateError
 from generals_env.opponents import POLICIES
 from generals_env.pickling import CopiedWhole

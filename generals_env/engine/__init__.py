@@ -1,6 +1,6 @@
-"""The game as numba kernels over arrays; knows no RL library and imports nothing of ours but the version."""
+"""Plays the game in numba kernels over arrays; imports no RL library, and of this package only the version."""
 
-# Hashed before any other module of the engine is imported: the hash must be of the sources that run.
+# Import source_hash first: it must hash the sources before other modules of the engine are loaded from them.
 from generals_env.engine.kernel_cache import source_hash
 
 __all__ = ["source_hash"]

@@ -1,4 +1,4 @@
-"""TileSets of tiles as bits: one 64-bit word a row of the board, bit c for column c."""
+"""Operates on sets of tiles as bits: one 64-bit word a row of the board, bit c for column c."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SUM = np.uint64(0x0101010101010101)
 
 @inlined
 def bit_at(column: int) -> np.uint64:
-    """Return the word with this bit alone."""
+    """Return the word with only this bit set."""
     return np.uint64(ONE << np.uint64(column))
 
 
@@ -54,7 +54,7 @@ def all_below(columns: int) -> np.uint64:
 
 @inlined
 def count_bits(word: np.uint64) -> int:
-    """Return how many bits are set (LLVM makes one instruction of it)."""
+    """Return the number of bits set (LLVM compiles it to one instruction)."""
     word = word - ((word >> np.uint64(1)) & PAIRS)
     word = (word & NIBBLES) + ((word >> np.uint64(2)) & NIBBLES)
     word = (word + (word >> np.uint64(4))) & BYTES
@@ -69,7 +69,7 @@ def lowest_bit(word: np.uint64) -> int:
 
 @inlined
 def count_all(rows: Rows) -> int:
-    """Return how many tiles are in the set."""
+    """Return the number of tiles in the set."""
     total = 0
     for row in range(rows.shape[0]):
         total += count_bits(rows[row])

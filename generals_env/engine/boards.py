@@ -1,9 +1,9 @@
-"""What the state of a game is, written down once: ``Boards``, a struct of arrays over B boards.
+"""Defines the state of games, ``Boards``: a struct of arrays over B boards, and the codes in it.
 
-Everything else (tensors, masks, scores, rewards) is a function of it. Recorders store exactly these arrays; ``copy``,
-pickling and slicing work as on any NamedTuple of arrays, with the JIT on or off.
+Tensors, masks, scores and rewards are functions of this state. Recorders store exactly these arrays; ``copy``, pickling and
+slicing work as on any NamedTuple of arrays, with the JIT on or off.
 
-Tiles are numbered ``row * W + column`` on the padded board of ``H`` rows and ``W`` columns. A board smaller than that
+Tiles are numbered ``row * W + column`` on the padded board of ``H`` rows and ``W`` columns. A smaller board
 lies in the upper left corner; the rest is mountain.
 """
 
@@ -66,7 +66,7 @@ LIVE_VERSION = 18
 SURRENDER_TURNS = 50
 
 
-#: What a game holds for each player.
+#: State of each player of a game.
 #:
 #: - general: tile of the general, -1 once lost.
 #: - surrendered: turn of the surrender, -1 if none; the land turns over ``SURRENDER_TURNS`` later.
@@ -74,14 +74,14 @@ SURRENDER_TURNS = 50
 #: - alive: whether the player is in the game.
 PLAYER = np.dtype([("general", np.int32), ("surrendered", np.int32), ("team", np.int8), ("alive", np.bool_)], align=True)
 
-#: What a game holds once.
+#: State of a game.
 #:
-#: - turn: updates played so far; one is half of what the site displays as a turn.
+#: - turn: updates played so far; the site displays two updates as one turn.
 #: - last_move: turn of the last executed move (rule 27).
 #: - height, width: of the arrays, H and W, padding included.
 #: - rows, columns: of the board, without padding.
 #: - version: replay version whose rules hold.
-#: - modifiers: bits of the modifiers in force.
+#: - modifiers: bits of the active modifiers.
 #: - fog: whether players see only what is next to their land.
 #:
 #: Wide integers, so that arithmetic with them has one type and every kernel is compiled once.
@@ -104,7 +104,7 @@ GAME = np.dtype(
 class Boards(NamedTuple):
     """B boards of H x W tiles and P players.
 
-    Five arrays and no more: what a kernel call costs grows with their number. Records are read and written as
+    There are only five arrays because the cost of a kernel call grows with their number. Records are read and written as
     ``boards.players[b, p]["alive"]``, which works compiled and interpreted alike.
 
     Attributes:
@@ -145,12 +145,12 @@ def empty_boards(count: int, height: int, width: int, players: int, version: int
 
 
 def copy_boards(boards: Boards, index: slice | npt.NDArray[np.integer] = slice(None)) -> Boards:
-    """Return a copy of the boards that ``index`` picks along the first axis (all of them by default)."""
+    """Return a copy of the boards that ``index`` selects along the first axis (default: all)."""
     return Boards._make(field[index].copy() for field in boards)
 
 
 def put_boards(boards: Boards, b: int | slice, others: Boards, i: int | slice) -> None:
-    """Copy board ``i`` of ``others`` over board ``b`` of ``boards``; slices for several."""
+    """Copy board ``i`` of ``others`` over board ``b`` of ``boards``; slices copy several."""
     boards.owner[b] = others.owner[i]
     boards.army[b] = others.army[i]
     boards.terrain[b] = others.terrain[i]

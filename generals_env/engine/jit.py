@@ -1,13 +1,13 @@
-"""How the kernels are compiled.
+"""Compiles functions with numba: the decorators ``kernel``, ``subroutine`` and ``inlined``.
 
-``nogil`` lets a thread pool cut a batch. ``parallel=True`` is not used: from Python threads it aborts on numba's workqueue
-layer, and forking after OpenMP kills the child. ``kernel_cache.py`` keeps compiled code between processes.
+``nogil`` lets a thread pool divide a batch. ``parallel=True`` is not used: from Python threads it aborts on numba's workqueue
+layer, and forking after OpenMP kills the child. ``kernel_cache`` keeps compiled code between processes.
 
-Only what Python calls is a ``kernel``; what only kernels call is a ``subroutine``, compiled without the wrappers for Python
-and C and cached with its callers. That halves the time of the first compilation.
+A function that Python calls is a ``kernel``; one that only kernels call is a ``subroutine``, compiled without the wrappers for
+Python and C and cached with its callers. That halves the time of the first compilation.
 
-Each decorator sets ``_nrt`` and ``forceinline``: where they are left open, numba 0.68 takes them from the caller for which it
-compiles a function first, and all later callers get that code. Kernels would then be kept fast or slow by the order of calls.
+Each decorator sets ``_nrt`` and ``forceinline``: if they are left open, numba 0.68 takes them from the caller for which it
+compiles a function first, and all later callers get that code: the speed of kernels would depend on the order of calls.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["inlined", "kernel", "subroutine"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# numba's own annotations leave some options out.
+# The annotations of numba lack some options.
 compile_with: Any = numba.njit
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
 def kernel(function: Function) -> Function:
-    """Compile ``function`` with numba on its first call, once for each signature, or load what an earlier process compiled.
+    """Compile ``function`` with numba on its first call, once for each signature, or load it from the cache.
 
-    Where no folder can be written that belongs to this user alone, each process compiles anew: that costs seconds but works.
+    Without a folder that only this user can write to, each process compiles anew, which takes some seconds.
     """
     compiled: Any = compile_with(_nrt=True, forceinline=False, **OPTIONS)(function)
     if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # it is made at run time
@@ -40,9 +40,9 @@ def kernel(function: Function) -> Function:
 
 
 def subroutine(function: Function) -> Function:
-    """Compile ``function`` for kernels to call. It allocates nothing: its caller owns all arrays.
+    """Compile ``function`` for kernels to call. It must not allocate: its caller owns all arrays.
 
-    Python must not call it (that would crash) but for ``function.py_func``, its uncompiled self.
+    Python must not call it (that would crash), except as ``function.py_func``, which is not compiled.
     """
     # Without numba's runtime (_nrt) arrays are not reference-counted: the counters are shared by all threads, and
     # counting them atomically made a turn of a batch ten times slower. Numba refuses to compile an allocation then.
@@ -51,9 +51,9 @@ def subroutine(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Compile ``function`` into each of its callers: for small ones, and for large ones that are called in one place.
+    """Compile ``function`` into each of its callers: for small functions, and for large ones that have one call.
 
-    A ``Boards`` and the like are some hundred words, which a call copies: more than what most calls do with them.
+    ``Boards`` and similar arguments are some hundred words, which a call copies: that often costs more than the call itself.
     """
     compiled: Function = compile_with(no_cpython_wrapper=True, forceinline=True, _nrt=False, **OPTIONS)(function)
     return compiled

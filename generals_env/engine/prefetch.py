@@ -1,7 +1,7 @@
-"""Asking the processor for memory before it is needed.
+"""Prefetches memory: asks the processor for cache lines before a kernel needs them.
 
-A thousand games do not fit into a cache. The lines that a turn writes lie far apart, and which ones it will be is known from
-the actions: asked for two boards ahead, they are there when their turn comes.
+A thousand games do not fit into a cache. The lines that a turn writes are far apart, and the actions determine which they are:
+prefetched two boards ahead, they are in the cache when the turn is played.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["fetch"]
 
 
 @intrinsic
-def fetch_compiled(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - numba passes it
-    """Ask for the cache line of an element; LLVM's prefetch, for writing, to stay."""
+def fetch_compiled(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - numba passes the context
+    """Prefetch the cache line of an element with LLVM's intrinsic, for writing and with high locality."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
@@ -38,8 +38,8 @@ def fetch_compiled(typing_context: Any, array: Any, index: Any) -> Any:  # noqa:
 
 
 def fetch_nothing(array: Any, index: Any) -> None:
-    """Do nothing: the interpreter has no use for cache lines."""
+    """Do nothing: without the JIT a prefetch is useless."""
 
 
-DISABLED: bool = numba.config.DISABLE_JIT  # type: ignore[attr-defined]  # it is made at run time
+DISABLED: bool = numba.config.DISABLE_JIT  # type: ignore[attr-defined]  # made at run time
 fetch: Any = fetch_nothing if DISABLED else fetch_compiled

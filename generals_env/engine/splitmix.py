@@ -1,4 +1,4 @@
-"""SplitMix64 in a kernel: one 64-bit state a board, so that a game does not depend on its neighbours or on threads.
+"""Generates random numbers with SplitMix64, one 64-bit state a board: a game does not depend on its neighbours or on threads.
 
 Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 """

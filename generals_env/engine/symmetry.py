@@ -1,4 +1,4 @@
-"""The eight symmetries of the square, acting on observations, action masks, actions and boards alike.
+"""Transforms observations, action masks, actions and boards by the eight symmetries of the square.
 
 Symmetry ``s`` turns rows upside down if bit 0 is set, then columns left to right if bit 1 is set, then exchanges rows and
 columns if bit 2 is set. The first four keep the shape of a board; the other four make H x W tiles of W x H:
@@ -16,12 +16,12 @@ index  name                       tile (row, column) goes to
 7      transpose, other diagonal  (W-1-column, H-1-row)
 =====  =========================  =========================
 
-A board smaller than its arrays is turned within its extent and stays in the upper left corner; its padding stays below and
-right of it (and is exchanged with it by the last four).
+A board smaller than its arrays is transformed within its extent and stays in the upper left corner; its padding stays below
+and right of it (the last four exchange its height and width, too).
 
 The game has these symmetries: ``advance`` and ``action_mask`` commute with them, on padded boards and with the Torus
 modifier, too. Sight has one exception: on a padded board without Torus a player sees the padding next to his land at the
-lower and right edges, and nothing beyond the other two; there only the board's own tiles are seen alike.
+lower and right edges, and nothing beyond the other two; there only the tiles of the board itself are seen alike.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ Extents = npt.NDArray[np.int64]
 
 SYMMETRIES = 8
 
-#: How many symmetries, the first ones, keep the shape of a board that is not square.
+#: The number of symmetries, the first ones, that keep the shape of a board that is not square.
 KEEP_SHAPE = 4
 
 
 def exchanged(flips: int) -> int:
-    """Return the flips that do after a transposition what ``flips`` do before it."""
+    """Return the flips after a transposition that equal ``flips`` before it."""
     return flips >> 1 | (flips & 1) << 1
 
 
 def composed(second: int, first: int) -> int:
-    """Return the symmetry that does what ``first`` and then ``second`` do."""
+    """Return the symmetry that equals ``first``, then ``second``."""
     flips = exchanged(second & 3) if first & 4 else second & 3
     return (first ^ second) & 4 | (first & 3) ^ flips
 
 
-#: ``COMPOSITION[second, first]``, (8, 8) int64: doing ``first``, then ``second``.
+#: ``COMPOSITION[second, first]``, (8, 8) int64: the symmetry that equals ``first``, then ``second``.
 COMPOSITION = np.array([[composed(second, first) for first in range(SYMMETRIES)] for second in range(SYMMETRIES)], np.int64)
 
 #: (8,) int64: the symmetry that undoes each.
@@ -79,7 +79,7 @@ INVERSE = np.argmin(COMPOSITION, axis=0).astype(np.int64)
 
 
 def turned_direction(symmetry: int, direction: int) -> int:
-    """Return what becomes of a direction (0-3: up, down, left, right)."""
+    """Return the image of a direction (0-3: up, down, left, right)."""
     if direction < 2:
         direction ^= symmetry & 1
     else:
@@ -96,7 +96,7 @@ TURNED_DIRECTIONS = np.array([[turned_direction(s, d) for d in range(4)] for s i
 
 @subroutine
 def image(symmetry: int, tile: int, height: int, width: int, rows: int, columns: int) -> int:
-    """Return where ``tile`` of a board of ``rows`` x ``columns`` in arrays of ``height`` x ``width`` goes."""
+    """Return the image of ``tile`` on a board of ``rows`` x ``columns`` in arrays of ``height`` x ``width``."""
     row = tile // width
     column = tile - row * width
     if row < rows and column < columns:
@@ -109,7 +109,7 @@ def image(symmetry: int, tile: int, height: int, width: int, rows: int, columns:
 
 @subroutine
 def action_image(symmetry: int, action: int, height: int, width: int, rows: int, columns: int) -> int:
-    """Return what becomes of an action index; the pass stays the pass."""
+    """Return the image of an action index; the pass stays the pass."""
     plane = 4 * height * width
     if action == 2 * plane:
         return action
@@ -128,7 +128,7 @@ def turn_planes(
     width: int,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Turn planes of tiles.
+    """Transform planes of tiles.
 
     Args:
         planes: (n, K, H*W) float32.
@@ -151,7 +151,7 @@ def turn_planes(
 def turn_masks(
     masks: npt.NDArray[np.int8], symmetries: Symmetries, extents: Extents, height: int, width: int, out: npt.NDArray[np.int8]
 ) -> None:
-    """Turn action masks: (n, K, 8*H*W + 1) int8 both; the rest as in ``turn_planes``."""
+    """Transform action masks: (n, K, 8*H*W + 1) int8 both; the rest as in ``turn_planes``."""
     plane = 4 * height * width
     for i in range(masks.shape[0]):
         up = TURNED_DIRECTIONS[symmetries[i], 0]
@@ -181,7 +181,7 @@ def turn_actions(
     width: int,
     out: npt.NDArray[np.int64],
 ) -> None:
-    """Turn action indices: (n, K) int64 both; the rest as in ``turn_planes``."""
+    """Transform action indices: (n, K) int64 both; the rest as in ``turn_planes``."""
     for i in range(actions.shape[0]):
         for k in range(actions.shape[1]):
             out[i, k] = action_image(symmetries[i], actions[i, k], height, width, extents[i, 0], extents[i, 1])
@@ -189,7 +189,7 @@ def turn_actions(
 
 @kernel
 def turn_boards(boards: Boards, symmetries: Symmetries, out: Boards) -> None:
-    """Turn boards; ``out`` is a copy of them to begin with."""
+    """Transform boards; ``out`` must be a copy of them."""
     for b in range(symmetries.shape[0]):
         symmetry = symmetries[b]
         game = boards.games[b]
@@ -212,13 +212,13 @@ def turn_boards(boards: Boards, symmetries: Symmetries, out: Boards) -> None:
 
 @kernel
 def draw_symmetries(rng: RandomState, which: npt.NDArray[np.bool_], count: int, out: Symmetries) -> None:
-    """Draw one of the first ``count`` symmetries for each row of ``which``, with the row's own generator.
+    """Draw one of the first ``count`` symmetries for each True row of ``which``, with the generator of the row.
 
     Args:
         rng: (n,) uint64.
         which: (n,) bool.
         count: 1 to 8.
-        out: (n,) int64; other rows are left alone.
+        out: (n,) int64; other rows stay as they are.
     """
     for i in range(which.shape[0]):
         if which[i]:
@@ -231,18 +231,18 @@ def draw_symmetries(rng: RandomState, which: npt.NDArray[np.bool_], count: int, 
 def transform_observations(
     observations: npt.NDArray[np.float32], symmetry: Any, extents: Extents | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return observations turned.
+    """Return transformed observations.
 
     Args:
         observations: (n, ..., H, W) float32.
         symmetry: (n,) integers from 0 to 7, or one for all rows.
-        extents: (n, 2) int64, rows and columns of the boards without padding; None where there is none.
+        extents: (n, 2) int64, rows and columns of the boards without padding; None for boards without padding.
 
     Returns:
         (n, ..., H, W) float32, or (n, ..., W, H) by the symmetries from 4 on.
 
     Raises:
-        ValueError: If a symmetry or an extent is none, or boards that are not square would get two shapes.
+        ValueError: If a symmetry or an extent is out of range, or boards that are not square would get two shapes.
     """
     height, width = observations.shape[-2:]
     symmetries, sizes, turned = checked(symmetry, len(observations), (height, width), extents)
@@ -255,7 +255,7 @@ def transform_observations(
 def transform_masks(
     masks: npt.NDArray[np.int8], symmetry: Any, shape: tuple[int, int], extents: Extents | None = None
 ) -> npt.NDArray[np.int8]:
-    """Return action masks turned.
+    """Return transformed action masks.
 
     Args:
         masks: (n, ..., 8*H*W + 1) int8.
@@ -264,12 +264,15 @@ def transform_masks(
         extents: As in ``transform_observations``.
 
     Raises:
-        ValueError: As there, or if the masks are not of that shape.
+        ValueError: As in ``transform_observations``, or if the masks do not fit ``shape``.
     """
     symmetries, sizes, _ = checked(symmetry, len(masks), shape, extents)
     actions = 8 * shape[0] * shape[1] + 1
     if masks.shape[-1] != actions:
-        raise ValueError(f"masks: expected (n, ..., {actions}) for boards of {shape[0]}x{shape[1]}, got {masks.shape}")
+        raise ValueError(
+            f"masks: expected (n, ..., {actions}) for boards of {shape[0]}x{shape[1]}, got {masks.shape}: "
+            "pass the height and width of their boards as shape"
+        )
     rows = np.ascontiguousarray(masks, np.int8).reshape(-1, math.prod(masks.shape[1:-1]), actions)
     out = np.empty_like(rows)
     turn_masks(rows, symmetries, sizes, *shape, out)
@@ -279,7 +282,7 @@ def transform_masks(
 def transform_actions(
     actions: npt.NDArray[np.integer[Any]], symmetry: Any, shape: tuple[int, int], extents: Extents | None = None
 ) -> npt.NDArray[np.int64]:
-    """Return action indices turned; (n, ...) integers and int64, the rest as in ``transform_masks``."""
+    """Return transformed action indices: (n, ...) integers to int64; the rest as in ``transform_masks``."""
     symmetries, sizes, _ = checked(symmetry, len(actions), shape, extents)
     rows = np.ascontiguousarray(actions, np.int64).reshape(-1, math.prod(actions.shape[1:]))
     out = np.empty_like(rows)
@@ -288,7 +291,7 @@ def transform_actions(
 
 
 def transform_boards(boards: Boards, symmetry: Any) -> Boards:
-    """Return boards turned, height and width exchanged by the symmetries from 4 on; errors as in ``transform_observations``."""
+    """Return transformed boards; symmetries from 4 on exchange height and width. Errors as in ``transform_observations``."""
     game = boards.games[0]
     symmetries, _, _ = checked(symmetry, len(boards.games), (int(game["height"]), int(game["width"])), None)
     out = copy_boards(boards)
@@ -297,7 +300,7 @@ def transform_boards(boards: Boards, symmetry: Any) -> Boards:
 
 
 def transform_extents(extents: Extents, symmetry: Any) -> Extents:
-    """Return what becomes of rows and columns, (n, 2) int64."""
+    """Return the extents of transformed boards, (n, 2) int64."""
     transposed = (np.asarray(symmetry) & 4 != 0)[..., None]
     return np.where(transposed, extents[:, ::-1], extents)
 
@@ -305,7 +308,7 @@ def transform_extents(extents: Extents, symmetry: Any) -> Extents:
 def checked(
     symmetry: Any, count: int, shape: tuple[int, int], extents: Extents | None
 ) -> tuple[Symmetries, Extents, tuple[int, int]]:
-    """Return symmetries and extents of every row, and the shape that comes out of it."""
+    """Return validated symmetries and extents of every row, and the shape of the transformed boards."""
     given = np.asarray(symmetry)
     if given.dtype.kind not in "iu" or given.shape not in ((), (count,)) or ((given < 0) | (given >= SYMMETRIES)).any():
         raise ValueError(f"symmetry: expected integers from 0 to 7, one or {count}, got {symmetry!r:.200}")
@@ -314,11 +317,14 @@ def checked(
     if extents is None:
         extents = np.broadcast_to(np.array(shape, np.int64), (count, 2))
     elif extents.shape != (count, 2) or (extents < 1).any() or (extents > shape).any():
-        raise ValueError(f"extents: expected ({count}, 2) rows and columns within {height}x{width}, got {extents!r:.200}")
+        raise ValueError(
+            f"extents: expected ({count}, 2) rows and columns within {height}x{width}, got {extents!r:.200}: "
+            "pass None for boards without padding"
+        )
     transposed = symmetries & 4 != 0
     if height != width and transposed.any() and not transposed.all():
         raise ValueError(
             f"symmetry: expected all below 4 or all from 4 on, as a board of {height}x{width} is not square, "
-            f"got {symmetry!r:.200}"
+            f"got {symmetry!r:.200}: use those below {KEEP_SHAPE} to keep the shape"
         )
     return symmetries, np.ascontiguousarray(extents, np.int64), (width, height) if transposed.any() else shape

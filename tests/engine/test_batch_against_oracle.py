@@ -69,7 +69,7 @@ def assert_follows(batch: Batch, happened: Counter[str]) -> None:
         tensors, masks = rewritten(boards, b, channels)
         over = not batch.outcome.active[b].any()
         for player in range(boards.players.shape[1]):
-            gone = not batch.outcome.active[b, player] and (not over or not batch.views.shown[b, player].any())
+            gone = not batch.outcome.active[b, player] and (not over or not batch.views.tile_codes[b, player].any())
             if gone:
                 tensors[player] = 0
                 assert not masks[player, :-1].any()

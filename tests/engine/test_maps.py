@@ -49,7 +49,7 @@ def check_map(boards: Boards, players: int, rows: int, columns: int) -> None:
     assert len(walks[0]) == ground, "some ground cannot be reached"
     around_cities = steps_from(terrain, seats[0], {PLAIN, GENERAL})
     assert len(around_cities) == ground - int((terrain == CITY).sum()), "some ground lies behind a city"
-    apart = maps.least_distance.py_func(rows, columns, players)
+    apart = maps.min_distance.py_func(rows, columns, players)
     assert all(walks[a][seats[b]] >= apart for a in range(players) for b in range(a))
     radius = max(apart // 2, 2)
     rooms = [sum(steps <= radius for steps in walk.values()) for walk in walks]

@@ -1,6 +1,7 @@
-"""Writes compiled kernels to files, and reads them back only when they are what was written.
+"""Writes compiled kernels to files, and reads them back after a check of permissions and checksum.
 
-Damage, and files that cannot be written, cost time and nothing else: one warning in each process names the folder.
+Damaged files, and files that cannot be written, only cost time: kernels are compiled again, and one warning in each process
+names the folder.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ CHECKSUM_BYTES = 32
 
 
 class CacheFiles:
-    """The files of one folder: a checksum, then the content."""
+    """Reads and writes the files of one folder; each is a checksum followed by the content."""
 
     def __init__(self, folder: Path) -> None:
-        """Use ``folder``, which ``find_folder`` has checked, and remove those beside it that are no longer used."""
+        """Use ``folder``, which ``find_folder`` has checked, and remove unused folders beside it."""
         self.folder = folder
         self.warned = False
         self.marked = time.time()
@@ -32,7 +33,7 @@ class CacheFiles:
         remove_unused(folder)
 
     def read(self, name: str) -> bytes | None:
-        """Return what was written under ``name``; None where nothing was, or where it cannot be trusted and is dropped."""
+        """Return the content of file ``name``; None if it does not exist, or is damaged or unsafe and therefore dropped."""
         try:
             with (self.folder / name).open("rb") as file:
                 if not is_safe(os.fstat(file.fileno())):
@@ -52,11 +53,11 @@ class CacheFiles:
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Keep ``content`` under ``name``: all of it, or what was there before."""
+        """Write ``content`` to file ``name`` atomically."""
         try:
             make_folder(self.folder)  # it may have been removed since
             if not os.access(self.folder, os.W_OK):
-                return  # for reading only, on purpose
+                return  # a read-only folder, prepared by an administrator
             handle, unfinished = tempfile.mkstemp(dir=self.folder, prefix=f"{name}.", suffix=UNFINISHED_SUFFIX)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -71,8 +72,8 @@ class CacheFiles:
         self.mark()
 
     def drop(self, name: str, reason: str) -> None:
-        """Remove a file that cannot be used, and say so."""
-        with contextlib.suppress(OSError):  # the warning comes all the same
+        """Remove a file that cannot be used, and warn."""
+        with contextlib.suppress(OSError):  # warn even if it cannot be removed
             (self.folder / name).unlink()
         self.warn(f"{name} cannot be used ({reason}): it is compiled again")
 

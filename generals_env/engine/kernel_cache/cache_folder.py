@@ -1,7 +1,7 @@
 """Finds a folder for compiled kernels that only this user can write to, and removes such folders when they are no longer used.
 
 A folder is named by what its kernels were compiled from, so environments and checkouts with the same engine share it, and it is
-never stale. Loading a kernel unpickles and executes it: what another user could have written is not used.
+never stale. Loading a kernel unpickles and executes it: files that another user could have written are not used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ __all__ = [
 FOLDER_NAME = re.compile(r"[^/]+-[0-9a-f]{16}")
 KERNEL_SUFFIX, UNFINISHED_SUFFIX = ".nbc", ".tmp"
 
-#: Marks a folder as ours, and as one that backups leave out (https://bford.info/cachedir/); its time says when it was used.
+#: Marks a folder as written by this package and as excluded from backups (https://bford.info/cachedir/); its modification time
+#: is that of the last use.
 TAG_NAME = "CACHEDIR.TAG"
 TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # Kernels of generals_env, compiled by numba. This folder may be deleted at any time, and is when unused for 30 days.
@@ -47,14 +48,13 @@ OTHERS_CAN_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def find_folder(name: str) -> Path | None:
-    """Return the folder ``name`` for compiled kernels, made if needed.
+    """Return the folder ``name`` for compiled kernels, created if needed.
 
-    It lies in ``NUMBA_CACHE_DIR`` where that is set, otherwise in the user's cache folder; where it can be neither, in the
-    ``__pycache__`` of the engine. A folder that can only be read, such as one prepared by the administrator, is the last
-    choice.
+    Its parent is ``NUMBA_CACHE_DIR`` if set, otherwise the user's cache folder; if that cannot be used, the ``__pycache__`` of
+    the engine. A read-only folder, for example one prepared by an administrator, is the last choice.
 
     Returns:
-        The folder; None where there is none that can be used.
+        The folder, or None if none can be used.
     """
     readable = None
     for place in places():
@@ -67,7 +67,7 @@ def find_folder(name: str) -> Path | None:
 
 
 def places() -> Iterator[Path]:
-    """Yield the folders in which the folder may lie, best first."""
+    """Yield candidates for the parent folder, best first."""
     numba_folder: str = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # it is made at run time
     if numba_folder:
         yield Path(numba_folder).absolute() / "generals_env"
@@ -79,7 +79,7 @@ def places() -> Iterator[Path]:
 
 
 def user_cache_folder() -> Path | None:
-    """Return the folder where this user's programs keep caches, which need not exist; None where the user has none."""
+    """Return the folder where this user's programs keep caches, which need not exist; None if the user has none."""
     try:
         if sys.platform == "darwin":
             return Path.home() / "Library" / "Caches"
@@ -92,10 +92,10 @@ def user_cache_folder() -> Path | None:
 
 
 def is_private(folder: Path) -> bool:
-    """Return whether ``folder`` lies in this user's own part of the file system.
+    """Return whether ``folder`` is, or would be created, in a folder of this user.
 
-    It does not when HOME is a shared temporary folder, or when the administrator's programs run with a user's HOME: they would
-    leave files there that this user cannot replace.
+    False if HOME is a shared temporary folder, or if the administrator runs programs with a user's HOME: they would leave files
+    there that the user cannot replace.
     """
     if not hasattr(os, "geteuid"):
         return True
@@ -107,7 +107,7 @@ def is_private(folder: Path) -> bool:
 
 
 def prepare_folder(folder: Path) -> bool:
-    """Make ``folder`` if needed, empty it if others could write to it, and return whether kernels can be read from it."""
+    """Create ``folder`` if needed, empty it if others could write to it, and return whether kernels can be read from it."""
     try:
         make_folder(folder)
         if folder.is_symlink():
@@ -115,7 +115,7 @@ def prepare_folder(folder: Path) -> bool:
         status = folder.stat()
         if is_own(status) and (status.st_mode & OTHERS_CAN_WRITE or not os.access(folder, os.R_OK | os.X_OK)):
             folder.chmod(0o755)
-            if is_safe(folder.stat()):  # a file system without permissions forgets the call
+            if is_safe(folder.stat()):  # a file system without permissions ignores chmod
                 remove_files(folder)
                 warnings.warn(
                     f"the folder of compiled kernels {folder}: expected the permissions 755, got "
@@ -124,12 +124,12 @@ def prepare_folder(folder: Path) -> bool:
                     stacklevel=2,
                 )
         return is_safe(folder.stat()) and os.access(folder, os.R_OK | os.X_OK)
-    except OSError:  # this place cannot be used; there may be others
+    except OSError:  # the caller tries the next candidate
         return False
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and those above it, unless it exists."""
+    """Create ``folder`` and its parents unless they exist."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
 
 
@@ -141,12 +141,12 @@ def is_own(status: os.stat_result) -> bool:
 def is_safe(status: os.stat_result) -> bool:
     """Return whether only this user or the administrator can have written a file or folder."""
     if not hasattr(os, "geteuid"):
-        return True  # on Windows others cannot write to a user's folders, and modes say nothing
+        return True  # on Windows others cannot write to a user's folders, and modes carry no permissions
     return (is_own(status) or status.st_uid == 0) and not status.st_mode & OTHERS_CAN_WRITE
 
 
 def mark_used(folder: Path) -> None:
-    """Note that ``folder`` is used; for two callers at once, too. A folder that this user cannot write to stays as it is."""
+    """Record that ``folder`` is used; safe for two callers at once. A folder that this user cannot write to stays as it is."""
     tag = folder / TAG_NAME
     with contextlib.suppress(OSError):
         if not tag.exists() or tag.read_bytes() != TAG or is_older(tag, DAY):
@@ -154,13 +154,13 @@ def mark_used(folder: Path) -> None:
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove the folders beside ``folder`` that are ours and were not used for 30 days, and what killed processes left.
+    """Remove folders of this package beside ``folder`` unused for 30 days, and unfinished files of killed processes.
 
-    A process that begins to use a folder while it is removed compiles again what is missing.
+    A process that begins to use a folder while it is removed compiles the missing kernels again.
     """
     try:
         others = [path for path in folder.parent.iterdir() if FOLDER_NAME.fullmatch(path.name)]
-    except OSError:  # not this user's, made for reading only
+    except OSError:  # a read-only folder of another user
         return
     for other in others:
         with contextlib.suppress(OSError):  # another process removes it as well, uses it again, or owns it
@@ -177,12 +177,12 @@ def remove_unused(folder: Path) -> None:
 
 
 def remove_files(folder: Path) -> None:
-    """Remove what this package wrote into ``folder``: the tag last, so that a removal cut short goes on the next time."""
+    """Remove the files of this package in ``folder``, the tag last, so that the next call continues an interrupted removal."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name == TAG_NAME):
         if path.suffix in (KERNEL_SUFFIX, UNFINISHED_SUFFIX) or path.name == TAG_NAME:
             path.unlink(missing_ok=True)
 
 
 def is_older(path: Path, seconds: float) -> bool:
-    """Return whether ``path`` was last changed longer ago than that."""
+    """Return whether ``path`` was last changed more than ``seconds`` ago."""
     return time.time() - path.stat().st_mtime > seconds

@@ -1,7 +1,7 @@
-"""Keeps compiled kernels between processes, for exactly the sources from which they were compiled.
+"""Replaces numba's cache of compiled kernels by one that is keyed by all sources of the engine.
 
-Numba's own cache (0.68) looks at the file of a kernel, not at those of the functions that it calls, nor at the settings with
-which it compiles: after an upgrade it would play old rules. It also loads whatever bytes it finds.
+The key of numba's own cache (0.68) has the file of a kernel, but neither the files of the functions that it calls nor the
+settings of the compiler: after an upgrade it would play old rules. It also loads damaged files without a check.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from generals_env.version import __version__
 
 __all__ = ["KernelCache"]
 
-#: Numba's settings that change the compiled code; what it knows of the processor is a part of ``magic_tuple``.
+#: Numba's settings that change the compiled code; the processor's features are part of ``magic_tuple``.
 SETTINGS = (
     "BOUNDSCHECK",
     "DEBUGINFO_DEFAULT",
@@ -45,7 +45,7 @@ SETTINGS = (
 
 @functools.cache
 def cache_files() -> CacheFiles | None:
-    """Return the files of this process's kernels; None where there is no folder for them, or their sources are not known."""
+    """Return the files of this process's kernels; None without a usable folder or a hash of the sources."""
     if SOURCES is None:
         return None
     python = sys.implementation.cache_tag, getattr(sys, "abiflags", "")
@@ -55,13 +55,13 @@ def cache_files() -> CacheFiles | None:
 
 
 class KernelCache(NullCache):
-    """The compiled code of one kernel, a file for each signature. Numba asks for it, and hands over what it compiled.
+    """Loads and saves the compiled code of one kernel, a file for each signature.
 
-    Numba calls it under its lock, one thread at a time.
+    Numba calls the methods under its lock, one thread at a time.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        """Serve a function of a module of the engine, one without a closure."""
+        """Cache a module-level function of the engine."""
         self.function = function
 
     @property
@@ -71,7 +71,7 @@ class KernelCache(NullCache):
         return str(files.folder) if files else None
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """Return the code for a signature; None where it must be compiled."""
+        """Return the code for a signature; None if it must be compiled."""
         files = cache_files()
         if files is None:
             return None
@@ -84,12 +84,12 @@ class KernelCache(NullCache):
         try:
             stored_key, parts = pickle.loads(content)  # noqa: S301 - only this user can have written it, and it is undamaged
             return CompileResult._rebuild(target_context, *parts) if stored_key == key else None
-        except Exception as error:  # pickles and machine code of another library can fail in any way
+        except Exception as error:  # unpickling and linking can raise any exception
             files.drop(name, repr(error))
             return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep the code for a signature, unless it holds addresses of this process or its sources have changed meanwhile."""
+        """Save the code for a signature, unless it holds addresses of this process or the sources changed meanwhile."""
         files = cache_files()
         if files is None or result.lifted or result.library.has_dynamic_globals or hash_sources() != SOURCES:
             return
@@ -97,9 +97,9 @@ class KernelCache(NullCache):
         files.write(self.file_name(key), dumps((key, result._reduce())))
 
     def key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        """Return all that makes the code differ, but for what the folder's name holds."""
+        """Return the key of the code: all that it depends on, except what the folder's name is hashed from."""
         function = self.function
-        # A process that runs while its sources are replaced may import a newer function than ``SOURCES`` tells of.
+        # A process that runs while its sources are replaced may import a newer function than ``SOURCES`` was hashed from.
         bytecode = hashlib.sha256(function.__code__.co_code).hexdigest()
         settings = tuple(repr(getattr(numba.config, name, None)) for name in SETTINGS)
         return (function.__module__, function.__qualname__, bytecode, signature, codegen.magic_tuple(), settings)

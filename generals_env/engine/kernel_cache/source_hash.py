@@ -1,4 +1,4 @@
-"""A hash of everything that kernels are compiled from."""
+"""Hashes the source files of the engine, from which kernels are compiled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENGINE = Path(__file__).resolve().parent.parent
 
 
 def source_files() -> list[Path]:
-    """Return the files of the engine; none where they cannot be found, as in some frozen programs."""
+    """Return the files of the engine; empty if they cannot be found, for example in some frozen programs."""
     if ENGINE.is_dir():
         modules = [
             path for path in ENGINE.rglob("*.py*") if path.suffix in (".py", ".pyc") and path.parent.name != "__pycache__"
@@ -24,7 +24,7 @@ def source_files() -> list[Path]:
 
 
 def hash_sources() -> str | None:
-    """Return a hash of the names and contents of all files of the engine; None where they cannot be read."""
+    """Return a hash of the names and contents of all files of the engine; None if they cannot be read."""
     digest = hashlib.sha256()
     try:
         files = source_files()
@@ -33,10 +33,10 @@ def hash_sources() -> str | None:
             name = path.relative_to(ENGINE).as_posix() if path.is_relative_to(ENGINE) else ""
             digest.update(f"{name} {len(content)}\n".encode())
             digest.update(content)
-    except OSError:  # being replaced at this very moment
+    except OSError:  # for example while an installer replaces them
         return None
     return digest.hexdigest() if files else None
 
 
-#: Taken before anything else of the engine is imported: a file that is edited later may or may not be what runs.
+#: Computed before other modules of the engine are imported: a file that is edited later may differ from the code that runs.
 SOURCES = hash_sources()

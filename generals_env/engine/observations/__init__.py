@@ -1,1 +1,1 @@
-"""What players observe: tensors, masks, fog memory and potentials."""
+"""Computes what players observe: tensors, masks, fog memory and potentials."""

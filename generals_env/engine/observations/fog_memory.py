@@ -1,4 +1,4 @@
-"""What a player remembers of tiles that fog hides now."""
+"""Adds planes to an observation that remember tiles which fog hides now."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["FULL_MEMORY", "MEMORY", "remember"]
 #: Planes of memory, in order; a tile that was never seen is zero in all of them, one in sight is remembered as it is.
 #:
 #: - seen: 1 where the tile was ever in sight.
-#: - last_own, last_enemy, last_neutral: whose it was when last seen.
-#: - last_army: the army that stood there, scaled as in the observation. The standard layout does not tell that of neutral
+#: - last_own, last_enemy, last_neutral: its owner when last seen.
+#: - last_army: the army that stood there, scaled as in the observation. The standard layout has no army of neutral
 #:   tiles, so there it is 0.
-#: - last_city_or_general, last_mountain: what it was.
+#: - last_city_or_general, last_mountain: its kind when last seen.
 MEMORY = ("seen", "last_own", "last_enemy", "last_neutral", "last_army", "last_city_or_general", "last_mountain")
 
-#: Planes of memory over the full layout, which tells cities from generals.
+#: Planes of memory for the full layout, which distinguishes cities from generals.
 FULL_MEMORY = (*MEMORY, "last_city", "last_enemy_general")
 
 
@@ -27,11 +27,11 @@ FULL_MEMORY = (*MEMORY, "last_city", "last_enemy_general")
 def remember(observations: npt.NDArray[np.float32], begun: npt.NDArray[np.bool_], out: npt.NDArray[np.float32]) -> None:
     """Copy observations, and bring the planes of memory behind them up to date.
 
-    An observation that is all zero, as that of an eliminated player, empties the memory.
+    An observation of zeros only, as an eliminated player gets, clears the memory.
 
     Args:
         observations: (n, 9, H*W) or (n, 21, H*W) float32, the standard or the full layout.
-        begun: (n,) bool, whose game is new: nothing was seen before.
+        begun: (n,) bool, True if the game is new: the memory starts empty.
         out: (n, 9 + 7, H*W) or (n, 21 + 9, H*W) float32, in and out: the observation, then ``MEMORY`` or ``FULL_MEMORY``.
     """
     channels = observations.shape[1]

@@ -1,9 +1,8 @@
-"""Tensors and masks kept up to date: after a turn only what it changed is written.
+"""Keeps the tensors and masks of B boards up to date: after a turn only what it changed is written.
 
 Beside each board lie sets of tiles as bits (``TileSets``) and, for each player and tile, a code of what his tensor shows
-(``Observations.shown``). Code that changes a board marks the tiles it touched (``dirty`` rows); marking too many costs time,
-never correctness. ``follow_board`` then brings sets, masks and tensors up to date. What results equals ``sight.observe`` and
-``sight.action_mask`` bit for bit.
+(``Observations.tile_codes``). ``follow_board`` brings sets, masks and tensors up to date with the tiles that a turn touched.
+They equal ``reference.observe`` and ``reference.action_mask`` bit for bit.
 """
 
 from __future__ import annotations
@@ -13,152 +12,35 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at, has_bit, lowest_bit, spread
-from generals_env.engine.boards import (
-    CITY,
-    GENERAL,
-    LOOKOUT,
-    MOUNTAIN,
-    NEUTRAL,
-    OBSERVATORY,
-    OWNER_OBSERVATORY,
-    SWAMP,
-    TORUS,
-    Boards,
-)
+from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at, has_bit, lowest_bit
+from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.observations.reference import ARMY_SCALE, SCOREBOARD, write_scoreboard
+from generals_env.engine.observations.reference import write_scoreboard
+from generals_env.engine.observations.tile_codes import BLANK, write_tile
+from generals_env.engine.observations.tile_sets import TileSets, follow_sight, index_growing_tiles, mark_all, widen
 from generals_env.engine.rules.moves import may_enter, neighbour
 from generals_env.engine.rules.rewards import tally_capture
 
-__all__ = [
-    "Observations",
-    "TileSets",
-    "blank_view",
-    "enter_board",
-    "follow_board",
-    "list_growing",
-    "mark",
-    "mark_all",
-    "mark_row",
-    "show_scores",
-    "team_visibility",
-]
-
-
-class TileSets(NamedTuple):
-    """What is known of B boards beside their state, so that a turn need not look for it.
-
-    Attributes:
-        land: (B, P, H) uint64, tiles of each player, one bit a column.
-        movable: (B, P, H) uint64, tiles from which he has a legal move.
-        seen: (B, P, H) uint64, tiles he sees.
-        built: (B, H) uint64, cities and generals.
-        ground: (B, H) uint64, tiles that can be entered.
-        exits: (B, H*W) uint8, bit d is set if the neighbour in direction d can be entered at all.
-        growing: (B, H*W + 1) int16, how many cities and swamps there are, then their tiles.
-        scores: (B, P, 2) int64, land and army of each player, kept only where somebody asks for them.
-    """
-
-    land: npt.NDArray[np.uint64]
-    movable: npt.NDArray[np.uint64]
-    seen: npt.NDArray[np.uint64]
-    built: npt.NDArray[np.uint64]
-    ground: npt.NDArray[np.uint64]
-    exits: npt.NDArray[np.uint8]
-    growing: npt.NDArray[np.int16]
-    scores: npt.NDArray[np.int64]
+__all__ = ["Observations", "blank_view", "enter_board", "follow_board", "show_scores"]
 
 
 class Observations(NamedTuple):
-    """What the players of B boards see and may do.
+    """Observations and action masks of the players of B boards.
 
     Attributes:
         observations: (B, P, C, H*W) float32, C = 9 or 21.
         masks: (B, P, 8*H*W + 1) int8.
-        shown: (B, P, H*W) uint8, which code each tile of a tensor stands at.
+        tile_codes: (B, P, H*W) uint8, the code of each tile as the tensor shows it now.
     """
 
     observations: npt.NDArray[np.float32]
     masks: npt.NDArray[np.int8]
-    shown: npt.NDArray[np.uint8]
-
-
-# Codes of a tile as a player sees it. To the last three, 1 is added for a city, 2 for a general.
-BLANK, FOG, FOG_OBSTACLE, SEEN_MOUNTAIN, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 0, 1, 2, 3, 4, 7, 10
-
-#: Channels that are 1 at each code, as bits; a row for the standard and one for the full layout.
-CHANNELS_AT = np.array(
-    [
-        [sum(1 << c for c in channels if full or c < 9) for channels in (
-            (), (8,), (8, 13), (6, 7),
-            (4, 7), (4, 5, 7, 10), (4, 5, 7),
-            (2, 7), (2, 5, 7, 10), (2, 5, 7, 11),
-            (3, 7), (3, 5, 7, 10), (3, 5, 7, 12),
-        )]
-        for full in (False, True)
-    ],
-    np.uint64,
-)  # fmt: skip
-
-#: The channel that holds the army at each code, -1 for none.
-ARMY_AT = np.array([[-1] * 4 + [neutral] * 3 + [0] * 3 + [1] * 3 for neutral in (-1, 9)], np.int64)
-
-
-@inlined
-def mark(dirty: Rows, tile: int, width: int, row_of: npt.NDArray[np.int16]) -> None:
-    """Mark a tile as touched; ``row_of`` (H*W,) spares a division."""
-    row = np.int64(row_of[tile])
-    mark_row(dirty, row, bit_at(tile - row * width))
-
-
-#: What is added to the code of a tile in sight, and the code of a tile in fog, by terrain.
-BUILT_AT = np.array([{GENERAL: 2, CITY: 1}.get(kind, 0) for kind in range(8)], np.int64)
-FOG_AT = np.array([FOG_OBSTACLE if kind in (CITY, MOUNTAIN, LOOKOUT, OBSERVATORY) else FOG for kind in range(8)], np.int64)
-
-
-@subroutine
-def team_visibility(boards: Boards, b: int, looks: npt.NDArray[np.int64]) -> None:
-    """Write with which code a player sees a tile of each owner; teams do not change.
-
-    Args:
-        boards: The boards.
-        b: Which of them.
-        looks: (P, P + 6) int64, out: one row a player, one column an owner code, the lowest first.
-    """
-    players = looks.shape[0]
-    for player in range(players):
-        for column in range(looks.shape[1]):
-            holder = column + OWNER_OBSERVATORY
-            code = SEEN_MOUNTAIN
-            if holder == NEUTRAL:
-                code = SEEN_NEUTRAL
-            elif holder >= 0:
-                friend = boards.players[b, holder]["team"] == boards.players[b, player]["team"]
-                code = SEEN_OWN if friend else SEEN_ENEMY
-            looks[player, column] = code
-
-
-@inlined
-def mark_row(dirty: Rows, row: int, word: np.uint64) -> None:
-    """Mark tiles of a row as touched."""
-    if word != NOTHING:
-        dirty[row] |= word
-        dirty[dirty.shape[0] - 1] |= bit_at(row)
-
-
-@inlined
-def mark_all(dirty: Rows, width: int) -> None:
-    """Mark every tile as touched."""
-    height = dirty.shape[0] - 1
-    for row in range(height):
-        dirty[row] = all_below(width)
-    dirty[height] = all_below(height)
+    tile_codes: npt.NDArray[np.uint8]
 
 
 @inlined
 def legal_directions(boards: Boards, b: int, player: int, tile: int, row: int, column: int, exits: int) -> int:
-    """Return in which directions ``player`` may move from his ``tile``, as bits 0-3, where there are teams."""
+    """Return in which directions ``player`` may move from his ``tile``, as bits 0-3; for games with teams."""
     game = boards.games[b]
     wraps = game["modifiers"] & TORUS != 0
     army = boards.army[b, tile]
@@ -173,7 +55,7 @@ def legal_directions(boards: Boards, b: int, player: int, tile: int, row: int, c
 
 @inlined
 def write_mask(mask: npt.NDArray[np.int8], tile: int, directions: int) -> None:
-    """Write the eight entries of a tile."""
+    """Write the eight entries of a tile, four whole and four half moves, from ``directions`` as bits 0-3."""
     # Bit d moves to byte d; LLVM then writes four bytes at once.
     four = np.uint32(directions * 0x204081 & 0x01010101)
     first = 4 * tile
@@ -203,7 +85,7 @@ def own_tile(
             directions = 0
     bit = bit_at(column)
     was = sets.movable[b, player, row] & bit != NOTHING
-    if teams or was != (directions != 0):  # without teams all of a tile's moves come and go together
+    if teams or was != (directions != 0):  # without teams all moves of a tile become legal together
         write_mask(mask, tile, directions)
     if was != (directions != 0):
         sets.movable[b, player, row] ^= bit
@@ -228,10 +110,10 @@ def follow_land(
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        dirty: (H + 1,) uint64, the tiles to look at.
+        dirty: (H + 1,) uint64, the touched tiles.
         homes: (P,) int64, generals before the turn.
         teams: Whether some players are friends.
-        changed: (P,) uint64, out: in which rows each player's land changed.
+        changed: (P,) uint64, in and out: bits of the rows in which each player's land changed.
         tally: (P, 7) int64, in and out: captures of cities and generals are counted.
 
     Returns:
@@ -276,101 +158,6 @@ def follow_land(
     return captured
 
 
-@inlined
-def land_of_team(boards: Boards, b: int, sets: TileSets, player: int, row: int, teams: bool) -> np.uint64:
-    """Return the tiles of a row that belong to ``player`` or his team-mates."""
-    word = sets.land[b, player, row]
-    if teams:
-        for other in range(boards.players.shape[1]):
-            if boards.players[b, other]["team"] == boards.players[b, player]["team"]:
-                word |= sets.land[b, other, row]
-    return word
-
-
-@inlined
-def follow_sight(boards: Boards, b: int, sets: TileSets, player: int, rows: np.uint64, teams: bool, changes: Rows) -> np.uint64:
-    """Bring what ``player`` sees up to date; return in which rows it may have changed.
-
-    Args:
-        boards: The boards.
-        b: Which of them.
-        sets: TileSets of the boards.
-        player: Whose sight.
-        rows: In which rows land of his team changed.
-        teams: Whether some players are friends.
-        changes: (H,) uint64, out: tiles that came into sight or went out of it, only in the rows returned.
-    """
-    game = boards.games[b]
-    if rows == NOTHING or not game["fog"]:
-        return NOTHING
-    wraps = game["modifiers"] & TORUS != 0
-    height = np.int64(game["rows"] if wraps else game["height"])
-    columns = np.int64(game["columns"] if wraps else game["width"])
-    near = rows | spread(rows & all_below(height), height, wraps)
-    left = near
-    while left != NOTHING:
-        row = lowest_bit(left)
-        left &= left - ONE
-        word = NOTHING
-        if row < height:  # on a torus nobody sees the padding
-            word = land_of_team(boards, b, sets, player, row, teams)
-            if row > 0:
-                word |= land_of_team(boards, b, sets, player, row - 1, teams)
-            elif wraps:
-                word |= land_of_team(boards, b, sets, player, height - 1, teams)
-            if row < height - 1:
-                word |= land_of_team(boards, b, sets, player, row + 1, teams)
-            elif wraps:
-                word |= land_of_team(boards, b, sets, player, 0, teams)
-            word = spread(word, columns, wraps)
-        changes[row] = word ^ sets.seen[b, player, row]
-        sets.seen[b, player, row] = word
-    return near
-
-
-@inlined
-def show_tile(
-    boards: Boards,
-    b: int,
-    tile: int,
-    seen: bool,
-    looks: npt.NDArray[np.int64],
-    shown: npt.NDArray[np.uint8],
-    tensor: npt.NDArray[np.float32],
-) -> None:
-    """Write of one tile what differs from what the tensor shows.
-
-    Args:
-        boards: The boards.
-        b: Which of them.
-        tile: The tile.
-        seen: Whether the player sees it.
-        looks: (P + 6,) int64, the player's row of ``team_visibility``.
-        shown: (H*W,) uint8, in and out: codes.
-        tensor: (C, H*W) float32, in and out.
-    """
-    layout = 1 if tensor.shape[0] > SCOREBOARD else 0
-    # Tables, not branches: what a tile is, no processor foresees.
-    kind = np.int64(boards.terrain[b, tile])
-    code = looks[boards.owner[b, tile] - OWNER_OBSERVATORY] + BUILT_AT[kind] if seen else FOG_AT[kind]
-    old = np.int64(shown[tile])
-    plane = ARMY_AT[layout, code]
-    if old != code:
-        shown[tile] = np.uint8(code)
-        on = CHANNELS_AT[layout, code]
-        change = on ^ CHANNELS_AT[layout, old]
-        while change != NOTHING:
-            channel = lowest_bit(change)
-            change &= change - ONE
-            tensor[channel, tile] = np.float32(1) if has_bit(on, channel) else np.float32(0)
-        before = ARMY_AT[layout, old]
-        if before >= 0 and before != plane:
-            tensor[before, tile] = np.float32(0)
-    if plane >= 0:
-        army = np.float32(boards.army[b, tile]) / ARMY_SCALE
-        tensor[plane, tile] = max(min(army, np.float32(1)), np.float32(0))
-
-
 @subroutine
 def show_scores(boards: Boards, b: int, sets: TileSets, views: Observations, active: npt.NDArray[np.bool_]) -> None:
     """Write the channels of the full layout that are the same on every tile."""
@@ -381,7 +168,7 @@ def show_scores(boards: Boards, b: int, sets: TileSets, views: Observations, act
 
 @subroutine
 def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None:
-    """Show a player who is out of the game nothing, and let him only pass."""
+    """Set the tensor of an eliminated player to zero, and allow him only the pass."""
     tensor = views.observations[b, player]
     for channel in range(tensor.shape[0]):
         for tile in range(tensor.shape[1]):
@@ -391,7 +178,7 @@ def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None
         mask[action] = np.int8(0)
     mask[mask.shape[0] - 1] = np.int8(1)
     for tile in range(tensor.shape[1]):
-        views.shown[b, player, tile] = np.uint8(BLANK)
+        views.tile_codes[b, player, tile] = np.uint8(BLANK)
     for row in range(sets.seen.shape[2]):
         sets.movable[b, player, row] = NOTHING
 
@@ -409,25 +196,25 @@ def follow_board(
     shows: npt.NDArray[np.bool_],
     teams: bool,
     sweeps: bool,
-    looks: npt.NDArray[np.int64],
+    owner_codes: npt.NDArray[np.int64],
     tally: npt.NDArray[np.int64],
 ) -> bool:
-    """Bring sets, masks and tensors of a board up to date with the dirty tiles, and forget these.
+    """Bring sets, masks and tensors of a board up to date with the dirty tiles, and clear the marks.
 
     Args:
         boards: The boards.
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        dirty: (H + 1,) uint64, in and out: the tiles touched since the last call; none afterwards.
+        dirty: (H + 1,) uint64, in and out: the tiles touched since the last call; zero afterwards.
         changes: (H,) uint64, scratch.
         changed: (P,) uint64, scratch.
         homes: (P,) int64, generals before the turn.
-        shows: (P,) bool, whose tensors are kept.
+        shows: (P,) bool, True for players whose tensors are kept up to date.
         teams: Whether some players are friends.
-        sweeps: Whether to find anew what everybody sees, not only around land that changed, and to look into the fog, where
-            a city may have come to be.
-        looks: (P, P + 6) int64, see ``team_visibility``.
+        sweeps: Whether to compute the sight of all players anew, not only around land that changed, and to update tiles in
+            fog, where a city may be new.
+        owner_codes: (P, P + 6) int64, see ``team_visibility``.
         tally: (P, 7) int64, see ``follow_land``.
 
     Returns:
@@ -438,7 +225,7 @@ def follow_board(
     width = boards.games[b]["width"]
     for player in range(players):
         changed[player] = all_below(height) if sweeps else NOTHING
-    if teams:  # what a team-mate holds next to a tile decides on its moves
+    if teams:  # the moves of a tile depend on team-mates' tiles next to it
         widen(boards, b, dirty, changes)
     captured = follow_land(boards, b, sets, views, dirty, homes, teams, changed, tally)
     for player in range(players):
@@ -451,7 +238,7 @@ def follow_board(
                     rows |= changed[other]
         near = follow_sight(boards, b, sets, player, rows, teams, changes)
         tensor = views.observations[b, player]
-        shown = views.shown[b, player]
+        tile_codes = views.tile_codes[b, player]
         rows = near | dirty[height]
         while rows != NOTHING:
             row = lowest_bit(rows)
@@ -463,7 +250,7 @@ def follow_board(
             while word != NOTHING:
                 column = lowest_bit(word)
                 word &= word - ONE
-                show_tile(boards, b, row * width + column, has_bit(seen, column), looks[player], shown, tensor)
+                write_tile(boards, b, row * width + column, has_bit(seen, column), owner_codes[player], tile_codes, tensor)
     rows = dirty[height]
     while rows != NOTHING:
         dirty[lowest_bit(rows)] = NOTHING
@@ -473,68 +260,28 @@ def follow_board(
 
 
 @subroutine
-def widen(boards: Boards, b: int, dirty: Rows, scratch: Rows) -> None:
-    """Mark the neighbours of dirty tiles, too."""
-    game = boards.games[b]
-    wraps = game["modifiers"] & TORUS != 0
-    height = np.int64(game["rows"] if wraps else game["height"])
-    columns = np.int64(game["columns"] if wraps else game["width"])
-    for row in range(height):
-        scratch[row] = dirty[row]
-    for row in range(height):
-        word = spread(scratch[row], columns, wraps)
-        if row > 0:
-            word |= scratch[row - 1]
-        elif wraps:
-            word |= scratch[height - 1]
-        if row < height - 1:
-            word |= scratch[row + 1]
-        elif wraps:
-            word |= scratch[0]
-        mark_row(dirty, row, word)
-
-
-@subroutine
-def list_growing(boards: Boards, b: int, sets: TileSets) -> None:
-    """List the cities and swamps, and mark what is built, as the terrain stands now."""
-    width = boards.games[b]["width"]
-    count = 0
-    for row in range(boards.games[b]["height"]):
-        word = NOTHING
-        for column in range(width):
-            kind = boards.terrain[b, row * width + column]
-            if kind == CITY or kind == SWAMP:  # noqa: PLR1714, SIM109 - a membership test compiles slowly
-                count += 1
-                sets.growing[b, count] = row * width + column
-            if kind == CITY or kind == GENERAL:  # noqa: PLR1714, SIM109
-                word |= bit_at(column)
-        sets.built[b, row] = word
-    sets.growing[b, 0] = count
-
-
-@subroutine
 def enter_board(boards: Boards, b: int, sets: TileSets, views: Observations, dirty: Rows, homes: npt.NDArray[np.int64]) -> None:
-    """Find what a board that was put there is made of, so that ``follow_board`` can show it, sweeping.
+    """Compute the sets of a board that was replaced, so that ``follow_board`` with ``sweeps`` brings the rest up to date.
 
-    What the views showed before may be anything that ``Observations.shown`` tells truly.
+    The tensors may show any earlier board, as long as ``Observations.tile_codes`` agrees with them.
 
     Args:
         boards: The boards.
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        dirty: (H + 1,) uint64, out: everything.
-        homes: (P,) int64, out: no general.
+        dirty: (H + 1,) uint64, out: all tiles.
+        homes: (P,) int64, out: -1, no general.
     """
     game = boards.games[b]
     width = game["width"]
     wraps = game["modifiers"] & TORUS != 0
     for row in range(game["height"]):
-        sets.ground[b, row] = NOTHING
+        sets.passable[b, row] = NOTHING
         for column in range(width):
             tile = row * width + column
             if boards.owner[b, tile] >= NEUTRAL:
-                sets.ground[b, row] |= bit_at(column)
+                sets.passable[b, row] |= bit_at(column)
             exits = 0
             if row < game["rows"] and column < game["columns"]:
                 for direction in range(4):
@@ -542,7 +289,7 @@ def enter_board(boards: Boards, b: int, sets: TileSets, views: Observations, dir
                     if target >= 0 and boards.owner[b, target] >= NEUTRAL:
                         exits |= 1 << direction
             sets.exits[b, tile] = np.uint8(exits)
-    list_growing(boards, b, sets)
+    index_growing_tiles(boards, b, sets)
     for player in range(homes.shape[0]):
         mask = views.masks[b, player]
         for row in range(game["height"]):

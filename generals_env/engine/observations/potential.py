@@ -1,4 +1,4 @@
-"""How well a player stands, as a function of the board alone."""
+"""Computes the potential of each player, a score of his position, for reward shaping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from generals_env.engine.jit import kernel
 
 __all__ = ["FEATURES", "potentials"]
 
-#: What is counted, in the order of the ``weights`` argument of ``potentials``. Generals are no cities.
+#: Features, in the order of the ``weights`` argument of ``potentials``. Generals do not count as cities.
 FEATURES = ("land", "army", "cities")
 
 
@@ -18,8 +18,9 @@ FEATURES = ("land", "army", "cities")
 def potentials(boards: Boards, weights: npt.NDArray[np.float64], out: npt.NDArray[np.float32]) -> None:
     """Write every player's potential on every board.
 
-    It is the sum over ``FEATURES`` of ``weight * (own - enemy) / (own + enemy)``, of what a player's team and all others
-    hold; a feature that nobody has counts nothing. So it lies within plus and minus the sum of the absolute weights.
+    It is the sum over ``FEATURES`` of ``weight * (own - enemy) / (own + enemy)``, where own is the sum over the player's team
+    and enemy the sum over all others; a feature that both lack adds 0. So it lies within plus and minus the sum of the
+    absolute weights.
 
     Args:
         boards: The boards.

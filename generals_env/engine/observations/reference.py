@@ -1,4 +1,7 @@
-"""What a player sees: fog, channels, the action mask. This is the full rewrite, the oracle of faster paths."""
+"""Computes fog, observation channels and the action mask from a board.
+
+It writes all tiles anew. Tests compare the faster ``observations.incremental`` with it.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,10 @@ CHANNELS = (
     "fog",
 )
 
-#: Names of the channels of the ``"full"`` layout: the nine, and what else the live game shows a player.
+#: Names of the channels of the ``"full"`` layout: the nine, and others that the live game shows a player.
 #:
 #: - neutral_army: of visible neutral tiles (cities), scaled as the others.
-#: - city, own_general, enemy_general: what channel 5 does not tell apart; "own" includes team-mates.
+#: - city, own_general, enemy_general: the kinds that channel 5 combines; "own" includes team-mates.
 #: - obstacle_in_fog: mountains, cities, lookouts and observatories out of sight, as the site draws them.
 #: - own_land, enemy_land: share of the board's tiles; own_total, enemy_total: armies over ``TOTAL_SCALE``, capped at 1. All
 #:   of the team's, and all enemies' together.
@@ -76,10 +79,10 @@ TURN_SCALE = np.float32(1000)
 
 @kernel
 def visible_to(boards: Boards, b: int, out: npt.NDArray[np.uint32]) -> None:
-    """Write who sees each tile: bit p is set if player p does (rule 29).
+    """Write which players see each tile: bit p is set if player p does (rule 29).
 
     A tile is seen from its 3x3 neighbourhood by its owner and all of his team, dead or alive; with the Torus modifier
-    neighbourhoods wrap. Without fog everybody sees everything.
+    neighbourhoods wrap. Without fog all players see all tiles.
 
     Args:
         boards: The boards.
@@ -143,7 +146,7 @@ def write_scoreboard(boards: Boards, b: int, player: int, scores: npt.NDArray[np
     Args:
         boards: The boards.
         b: Which of them.
-        player: Whose view.
+        player: The player who observes.
         scores: (P, 2) int64 from ``count_scores``.
         out: (21, H*W) float32.
     """
@@ -193,7 +196,7 @@ def observe(boards: Boards, b: int, player: int, visible: npt.NDArray[np.uint32]
     Args:
         boards: The boards.
         b: Which of them.
-        player: Whose view.
+        player: The player who observes.
         visible: (H*W,) uint32 from ``visible_to``.
         out: (9, H*W) or (21, H*W) float32, the standard or the full layout.
     """
@@ -251,7 +254,7 @@ def action_mask(boards: Boards, b: int, player: int, out: npt.NDArray[np.int8]) 
     Args:
         boards: The boards.
         b: Which of them.
-        player: Whose actions.
+        player: The player who acts.
         out: (8*H*W + 1,) int8: all-but-one moves, half moves, pass (always legal).
     """
     tiles = boards.owner.shape[1]

@@ -1,1 +1,1 @@
-"""Built-in opponents as kernels."""
+"""Chooses the actions of the built-in opponents."""

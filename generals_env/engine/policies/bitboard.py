@@ -1,6 +1,7 @@
-"""The built-in opponents for many games at once: what ``engine.policies`` chooses, found in sets of tiles.
+"""Chooses actions of the built-in opponents for many games at once, from sets of tiles as bits.
 
-A player sees all that lies next to his land, and the policies look no further: board and observation tell them the same.
+The actions equal those of ``policies.reference``. A player sees all tiles next to his land, and the policies consider no
+others: board and observation give them the same facts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from generals_env.engine.bitboards import NOTHING, ONE, count_all, count_bits, has_bit, lowest_bit, tile_at
 from generals_env.engine.boards import NEUTRAL, Boards
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.observations.incremental import TileSets
+from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.policies.reference import ENEMY_BUILT, ENEMY_TILE, NEUTRAL_CITY, NO_CAPTURE, draw_tile
 from generals_env.engine.rules.map_generator import CITY_ARMY
 from generals_env.engine.rules.moves import neighbour
@@ -19,7 +20,7 @@ from generals_env.engine.splitmix import RandomState, next_bits, random_below
 
 __all__ = ["EXPANDER", "GIVEN", "RANDOM", "choose_action"]
 
-# Codes of policies; a player whose actions are given has none.
+# Codes of policies; ``GIVEN`` for a player whose actions the caller gives.
 GIVEN, RANDOM, EXPANDER = -1, 0, 1
 
 MAX_SHOWN = 1000  # an observation shows no larger army
@@ -29,7 +30,7 @@ MAX_SHOWN = 1000  # an observation shows no larger army
 def choose_random(
     sets: TileSets, mask: npt.NDArray[np.int8], b: int, player: int, width: int, teams: bool, rng: RandomState
 ) -> int:
-    """Return what ``policies.random_action`` chooses."""
+    """Return the choice of ``reference.random_action``."""
     movable = sets.movable[b, player]
     plane = 4 * sets.exits.shape[1]
     total = count_all(movable)
@@ -39,7 +40,7 @@ def choose_random(
         bits = next_bits(rng, player)
         tile = tile_at(movable, draw_tile(bits, total), width)
         direction = np.int64(bits & np.uint64(3))
-        # Without teams the mask says no more than the exits, which are nearer in memory.
+        # Without teams mask and exits agree, and the exits are nearer in memory.
         legal = mask[4 * tile + direction] != 0 if teams else (sets.exits[b, tile] >> direction) & 1 != 0
         if legal:
             return 4 * tile + direction + (plane if bits & np.uint64(4) != NOTHING else 0)
@@ -47,15 +48,15 @@ def choose_random(
 
 @inlined
 def look_around(boards: Boards, b: int, sets: TileSets, player: int, teams: bool, lines: npt.NDArray[np.uint64]) -> None:
-    """Write which tiles can send somebody, which are empty land, and which are held by enemies or are free cities.
+    """Write which tiles can send an army, which are empty land, and which are held by enemies or are neutral cities.
 
     Args:
         boards: The boards.
         b: Which of them.
         sets: TileSets of the boards.
-        player: Who looks.
+        player: The player who acts.
         teams: Whether some players are friends.
-        lines: (4, H + 2) uint64, out: sources, easy targets, hard targets; the first and last entry are empty.
+        lines: (4, H + 2) uint64, out: sources, free targets, contested targets; the first and last entry are empty.
     """
     width = boards.games[b]["width"]
     for row in range(lines.shape[1] - 2):
@@ -68,7 +69,7 @@ def look_around(boards: Boards, b: int, sets: TileSets, player: int, teams: bool
                 taken |= land
                 if not teams or boards.players[b, other]["team"] != boards.players[b, player]["team"]:
                     enemies |= land
-        if teams:  # a tile with one man may have a move, but sends nobody
+        if teams:  # a tile with an army of 1 may have a move, but sends no army
             left = source
             while left != NOTHING:
                 bit = left & (~left + ONE)
@@ -77,13 +78,13 @@ def look_around(boards: Boards, b: int, sets: TileSets, player: int, teams: bool
                 left ^= bit
         built = sets.built[b, row]
         lines[0, row + 1] = source
-        lines[1, row + 1] = sets.ground[b, row] & ~(taken | built)
+        lines[1, row + 1] = sets.passable[b, row] & ~(taken | built)
         lines[2, row + 1] = enemies | (built & ~taken)
 
 
 @inlined
-def hard_value(boards: Boards, b: int, sets: TileSets, army: int, target: int, row: int, column: int) -> int:
-    """Return what taking a hard target with ``army - 1`` men is worth, ``NO_CAPTURE`` if it holds out."""
+def contested_value(boards: Boards, b: int, sets: TileSets, army: int, target: int, row: int, column: int) -> int:
+    """Return what capturing a contested target with ``army - 1`` is worth; ``NO_CAPTURE`` if it is too strong."""
     if boards.owner[b, target] == NEUTRAL:
         return NEUTRAL_CITY if army - 1 > CITY_ARMY[1] else NO_CAPTURE
     if army - 1 <= min(boards.army[b, target], MAX_SHOWN):
@@ -95,9 +96,9 @@ def hard_value(boards: Boards, b: int, sets: TileSets, army: int, target: int, r
 def choose_contested(
     boards: Boards, b: int, sets: TileSets, lines: npt.NDArray[np.uint64], candidates: npt.NDArray[np.int32]
 ) -> int:
-    """List the captures of the best kind among enemies and cities, in the order of actions; return how many they are."""
+    """List the captures of the best kind among enemies and cities, in the order of actions; return their number."""
     width = boards.games[b]["width"]
-    best = NEUTRAL_CITY  # empty land is not looked at here
+    best = NEUTRAL_CITY  # empty land is not considered here
     ties = 0
     for row in range(lines.shape[1] - 2):
         source = lines[0, row + 1]
@@ -124,7 +125,7 @@ def choose_contested(
                     line, target, end_row, end_column = right, tile + 1, row, column + 1
                 if not has_bit(line, column):
                     continue
-                value = hard_value(boards, b, sets, army, target, end_row, end_column)
+                value = contested_value(boards, b, sets, army, target, end_row, end_column)
                 if value > best:
                     best = value
                     ties = 0
@@ -173,7 +174,7 @@ def choose_free(lines: npt.NDArray[np.uint64], width: int, rng: RandomState, i: 
 
 @subroutine
 def steps_ahead(boards: Boards, b: int, sets: TileSets, player: int, row: int, column: int, direction: int) -> int:
-    """Return what ``policies.steps_to_frontier`` returns."""
+    """Return the result of ``reference.steps_to_frontier``, from sets of tiles."""
     game = boards.games[b]
     width = game["width"]
     height = game["height"]
@@ -262,7 +263,7 @@ def choose_action(
         b: Which of them.
         sets: TileSets of the boards.
         mask: (8*H*W + 1,) int8, of the player.
-        player: Who acts.
+        player: The player who acts.
         policy: ``RANDOM`` or ``EXPANDER``.
         teams: Whether some players are friends.
         rng: (P,) uint64, a generator for each player.

@@ -1,7 +1,7 @@
-"""Built-in opponents as kernels: from an observation and its action mask to an action. Legal by construction.
+"""Chooses actions of the built-in opponents from an observation and its action mask.
 
-``engine.policies.bitboard`` has the same policies for many games at once, from sets of tiles; with the same generator they
-choose the same actions.
+``policies.bitboard`` has the same policies for many games at once, on sets of tiles; with the same generator they choose the
+same actions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Mask = npt.NDArray[np.int8]
 Observation = npt.NDArray[np.float32]
 
 # Values of a capture to the expander.
-ENEMY_BUILT = 4  # the nine channels do not tell generals from cities
+ENEMY_BUILT = 4  # the nine channels do not distinguish generals from cities
 ENEMY_TILE = 3
 NEUTRAL_CITY = 2
 NEUTRAL_TILE = 1
@@ -44,14 +44,14 @@ def draw_tile(bits: np.uint64, tiles: int) -> int:
 
 @kernel
 def random_action(mask: Mask, rng: RandomState, b: int) -> int:
-    """Return a uniform choice among the legal moves, whole and half; the pass only where there is none.
+    """Return a uniform choice among the legal moves, whole and half; the pass only if there is none.
 
-    A tile with a move, a direction and a half are drawn until they are legal: every legal move is as likely as any other.
+    A tile with a move, a direction and a half are drawn until they are legal: all legal moves are equally likely.
 
     Args:
         mask: (8*H*W + 1,) int8.
         rng: (B,) uint64, generators.
-        b: Which of them to use.
+        b: Index of the generator to use.
     """
     last = mask.shape[0] - 1
     plane = last // 2
@@ -76,7 +76,7 @@ def random_action(mask: Mask, rng: RandomState, b: int) -> int:
 
 @inlined
 def capture_value(observation: Observation, army: int, target: int) -> int:
-    """Return what taking ``target`` with ``army`` men is worth, ``NO_CAPTURE`` if it is own, a mountain, or holds out."""
+    """Return what taking ``target`` with ``army`` is worth; ``NO_CAPTURE`` if it is own, a mountain, or too strong."""
     built = observation[5, target] > 0
     if observation[3, target] > 0:
         if army <= int(observation[1, target] * np.float32(1000) + np.float32(0.5)):
@@ -84,14 +84,14 @@ def capture_value(observation: Observation, army: int, target: int) -> int:
         return ENEMY_BUILT if built else ENEMY_TILE
     if observation[4, target] == 0:
         return NO_CAPTURE
-    if built:  # the army of a neutral city is not in the channels: it never had more than this
+    if built:  # the channels lack the army of a neutral city: it never exceeds this
         return NEUTRAL_CITY if army > CITY_ARMY[1] else NO_CAPTURE
     return NEUTRAL_TILE
 
 
 @subroutine
 def steps_to_frontier(observation: Observation, height: int, width: int, tile: int, direction: int) -> int:
-    """Return how many steps straight ahead the own land ends at a tile to take; a large number if it never does."""
+    """Return after how many steps straight ahead own land ends at a tile to capture; a large number if it does not."""
     ahead = tile
     steps = 0
     while True:
@@ -101,7 +101,7 @@ def steps_to_frontier(observation: Observation, height: int, width: int, tile: i
         if ahead < 0:
             return height * width
         if observation[3, ahead] > 0:
-            return steps // 2  # rather towards an enemy
+            return steps // 2  # prefer the direction of an enemy
         if observation[4, ahead] > 0:  # a neutral city blocks the way until it can be taken
             return height * width if observation[5, ahead] > 0 else steps
         if observation[2, ahead] == 0:
@@ -114,7 +114,7 @@ def value_of(observation: Observation, mask: Mask, tile: int, direction: int, ar
     if not mask[4 * tile + direction]:
         return NO_CAPTURE
     row = tile // width
-    # On a torus the other side is not looked at.
+    # On a torus moves across the edge are not considered.
     target = neighbour(row, tile - row * width, direction, width, observation.shape[1] // width, width, False)
     if target < 0:
         return NO_CAPTURE
@@ -125,8 +125,8 @@ def value_of(observation: Observation, mask: Mask, tile: int, direction: int, ar
 def expander_action(observation: Observation, mask: Mask, height: int, width: int, rng: RandomState, b: int) -> int:
     """Return the expander's move: the best capture in reach, else its largest army towards the frontier.
 
-    Captures rank: what an enemy built, an enemy's tile, a neutral city, empty land; among equals chance decides. It always
-    sends all but one.
+    Captures rank: an enemy's city or general, an enemy's tile, a neutral city, empty land; ties are broken at random. It
+    always sends all but one.
 
     Args:
         observation: (9, H*W) or (21, H*W) float32.
@@ -134,7 +134,7 @@ def expander_action(observation: Observation, mask: Mask, height: int, width: in
         height: H.
         width: W.
         rng: (B,) uint64, generators.
-        b: Which of them to use.
+        b: Index of the generator to use.
     """
     tiles = height * width
     passing = mask.shape[0] - 1

@@ -1,1 +1,1 @@
-"""The rules of the game: maps, moves, one turn, rewards."""
+"""Implements the rules of the game: maps, moves, one turn, rewards."""

@@ -1,15 +1,16 @@
-"""Random maps like those of the live game, always connected and fair.
+"""Generates random maps like those of the live game, always connected and fair.
 
-What a map promises (distances are walked, around mountains, cities counting as ground):
+Guarantees of a map (distances are in steps around mountains; cities count as ground):
 
-- the share of mountains is the one asked for; every tile that is no mountain can be reached from every other, and all
+- the share of mountains is the one asked for; every tile without a mountain can be reached from every other, and all
   but the cities without crossing a city;
-- generals are at least ``least_distance`` steps apart;
+- generals are at least ``min_distance`` steps apart;
 - the ground within ``room_radius`` steps of a general differs between players by at most ``ROOM_TOLERANCE`` of the largest;
-- every player has the same number of cities within that radius, and the same number that are nearer to him than to anybody.
+- every player has the same number of cities within that radius, and the same number that are nearer to him than to any other
+  player.
 
 Live 1v1 maps were measured for comparison: 17-26% mountains, 10-11 cities, generals 15-35 steps apart on boards of 18-23,
-and ground that differs by up to 80%: they are no fairer than chance, these are.
+and ground that differs by up to 80%: they are as unfair as chance makes them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from generals_env.engine.boards import CITY, GENERAL, MOUNTAIN, NEUTRAL, OWNER_M
 from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.splitmix import RandomState, random_below, random_float
 
-__all__ = ["ATTEMPTS", "CITY_ARMY", "ROOM_TOLERANCE", "draw_map", "generate_map", "least_distance", "room_radius"]
+__all__ = ["ATTEMPTS", "CITY_ARMY", "ROOM_TOLERANCE", "draw_map", "generate_map", "min_distance", "room_radius"]
 
 #: Armies of new cities, both ends included (ladder games).
 CITY_ARMY = (40, 50)
@@ -33,13 +34,13 @@ ROOM_TOLERANCE = 0.25
 #: Maps drawn before ``generate_map`` gives up.
 ATTEMPTS = 2000
 
-SEATS_TRIED = 12  # places tried for one general before the map is drawn again
-OPEN_SHARE = 0.75  # least share of the ground that must hang together before pockets are filled
+SEATS_TRIED = 12  # tiles tried for one general before the map is drawn again
+OPEN_SHARE = 0.75  # minimum share of the ground that must be connected before pockets are filled
 
 
 @subroutine
-def least_distance(rows: int, columns: int, players: int) -> int:
-    """Return the least number of steps between two generals: 15 for two players on 20x20."""
+def min_distance(rows: int, columns: int, players: int) -> int:
+    """Return the minimum number of steps between two generals: 15 for two players on 20x20."""
     if players == 2:
         return max(int(0.75 * np.sqrt(rows * columns)), 2)
     return max(int(0.9 * np.sqrt(rows * columns / players)), 2)
@@ -47,13 +48,13 @@ def least_distance(rows: int, columns: int, players: int) -> int:
 
 @subroutine
 def room_radius(rows: int, columns: int, players: int) -> int:
-    """Return how many steps around a general count as his own ground."""
-    return max(least_distance(rows, columns, players) // 2, 2)
+    """Return within how many steps of a general ground counts as his."""
+    return max(min_distance(rows, columns, players) // 2, 2)
 
 
 @subroutine
 def mark_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int, lines: npt.NDArray[np.uint64]) -> None:
-    """Write into the first of ``lines`` (see ``walk``) where one can walk."""
+    """Write the tiles without mountains into the first of ``lines`` (see ``walk``)."""
     for row in range(rows):
         word = NOTHING
         for column in range(columns):
@@ -64,8 +65,8 @@ def mark_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: i
 
 @subroutine
 def flood(width: int, rows: int, origin: int, lines: npt.NDArray[np.uint64]) -> int:
-    """Write into the second of ``lines`` (see ``walk``) what can be reached from ``origin``; return how many tiles it is."""
-    for row in range(lines.shape[1]):  # all that is counted in the end
+    """Write the tiles reachable from ``origin`` into the second of ``lines`` (see ``walk``); return their number."""
+    for row in range(lines.shape[1]):  # all rows are counted in the end
         lines[1, row] = NOTHING
     lines[1, origin // width + 1] = bit_at(origin % width)
     grows = True
@@ -97,17 +98,17 @@ def walk(
 ) -> int:
     """Return how many tiles lie within ``limit`` steps from ``origin``.
 
-    A step moves all tiles at the edge of what was reached at once: they are bits of words, one word a row.
+    A step extends all tiles at the edge of the reached area at once: they are bits of words, one word a row.
 
     Args:
-        width: Of the arrays.
-        rows: Of the board.
+        width: Width of the arrays.
+        rows: Rows of the board.
         origin: Tile to begin at.
-        limit: Most steps.
-        writes: Whether to write the distances, too.
+        limit: Maximum number of steps.
+        writes: Whether to write the distances as well.
         distance: (H*W,) int32, out: steps from the origin, -1 for tiles further away.
-        lines: (4, H + 2) uint64: where one can walk, and scratch; row r of the board is entry r + 1, and what lies around the
-            board is empty.
+        lines: (4, H + 2) uint64: tiles without mountains, then three rows of scratch; row r of the board is entry r + 1, and
+            entries around the board are empty.
     """
     if writes:
         for tile in range(distance.shape[0]):
@@ -146,7 +147,7 @@ def walk(
 
 @subroutine
 def random_tile(rng: RandomState, b: int, width: int, rows: int, columns: int) -> int:
-    """Return a tile of the board, uniformly."""
+    """Draw a tile of the board uniformly."""
     k = random_below(rng, b, rows * columns)
     return k // columns * width + k % columns
 
@@ -162,7 +163,7 @@ def is_ground(terrain: npt.NDArray[np.int8], width: int, rows: int, columns: int
 
 @subroutine
 def place_mountains(boards: Boards, b: int, rng: RandomState, wanted: int, lines: npt.NDArray[np.uint64]) -> bool:
-    """Scatter ``wanted`` mountains so that the rest hangs together; return whether it worked out."""
+    """Scatter ``wanted`` mountains so that the ground is connected; return False if that failed."""
     terrain = boards.terrain[b]
     width = boards.games[b]["width"]
     rows = boards.games[b]["rows"]
@@ -186,11 +187,11 @@ def place_mountains(boards: Boards, b: int, rng: RandomState, wanted: int, lines
         return False
     if reached == ground:
         return True
-    for row in range(rows):  # fill what cannot be reached ...
+    for row in range(rows):  # fill tiles that cannot be reached ...
         for column in range(columns):
             if not has_bit(lines[1, row + 1], column):
                 terrain[row * width + column] = MOUNTAIN
-    while reached < ground:  # ... and open as many tiles beside what can
+    while reached < ground:  # ... and open as many tiles beside those that can
         tile = random_tile(rng, b, width, rows, columns)
         row = tile // width
         column = tile % width
@@ -215,7 +216,7 @@ def place_generals(
     distance: npt.NDArray[np.int32],
     lines: npt.NDArray[np.uint64],
 ) -> bool:
-    """Find a seat for each general, far from the others and with as much ground; return whether it worked out.
+    """Find a seat for each general, far from the others and with as much ground; return False if that failed.
 
     Args:
         boards: The boards.
@@ -230,7 +231,7 @@ def place_generals(
     rows = boards.games[b]["rows"]
     columns = boards.games[b]["columns"]
     players = seats.shape[0]
-    apart = least_distance(rows, columns, players)
+    apart = min_distance(rows, columns, players)
     radius = room_radius(rows, columns, players)
     smallest = rows * columns
     largest = 0
@@ -292,11 +293,11 @@ def place_city(
     rng: RandomState,
     territory: npt.NDArray[np.int32],
     nearest: npt.NDArray[np.int32],
-    whose: int,
+    territory_of: int,
     low: int,
     high: int,
 ) -> int:
-    """Put a city in the territory of ``whose``, ``low`` to ``high`` steps from the nearest general; -1 if it cannot be."""
+    """Put a city in a territory, ``low`` to ``high`` steps from the nearest general; return its tile, -1 if that failed."""
     terrain = boards.terrain[b]
     width = boards.games[b]["width"]
     rows = boards.games[b]["rows"]
@@ -305,7 +306,7 @@ def place_city(
         tile = random_tile(rng, b, width, rows, columns)
         if (
             terrain[tile] == PLAIN
-            and territory[tile] == whose
+            and territory[tile] == territory_of
             and low <= nearest[tile] <= high
             and keeps_ground_whole(terrain, width, rows, columns, tile)
         ):
@@ -320,13 +321,13 @@ def place_cities(
 ) -> None:
     """Place about ``wanted`` cities in rounds that give each player one, a third of the rounds close by.
 
-    What does not divide goes onto contested ground; a round that finds no place for somebody is taken back.
+    The remainder goes onto contested ground; a round without a tile for each player is undone.
 
     Args:
         boards: The boards.
         b: Which of them.
         rng: Generators.
-        wanted: How many cities.
+        wanted: Number of cities.
         distance: (P + 3, H*W) int32, steps from each seat; the last rows are scratch.
         placed: (P,) int32, scratch.
     """
@@ -367,7 +368,7 @@ def place_cities(
 
 @subroutine
 def populate(boards: Boards, b: int, rng: RandomState, seats: npt.NDArray[np.int64]) -> None:
-    """Set owners, armies and counters of a new game on the terrain that stands."""
+    """Set owners, armies and counters of a new game on the terrain."""
     terrain = boards.terrain[b]
     for tile in range(terrain.shape[0]):
         boards.owner[b, tile] = OWNER_MOUNTAIN if terrain[tile] == MOUNTAIN else NEUTRAL
@@ -375,7 +376,7 @@ def populate(boards: Boards, b: int, rng: RandomState, seats: npt.NDArray[np.int
         if terrain[tile] == CITY:
             boards.army[b, tile] = CITY_ARMY[0] + random_below(rng, b, CITY_ARMY[1] - CITY_ARMY[0] + 1)
     players = seats.shape[0]
-    for player in range(players):  # who sits where is a matter of chance, not of the order of drawing
+    for player in range(players):  # seats are assigned at random, not in the order of drawing
         other = player + random_below(rng, b, players - player)
         seat = seats[other]
         seats[other] = seats[player]
@@ -401,7 +402,7 @@ def draw_map(
     distance: npt.NDArray[np.int32],
     lines: npt.NDArray[np.uint64],
 ) -> bool:
-    """Do what ``generate_map`` does, in given scratch: (P,) int64, (P + 3, H*W) int32, (4, H + 2) uint64."""
+    """Draw a map as ``generate_map`` does, with given scratch: (P,) int64, (P + 3, H*W) int32, (4, H + 2) uint64."""
     rows = sizes[0] + random_below(rng, b, sizes[1] - sizes[0] + 1)
     columns = sizes[2] + random_below(rng, b, sizes[3] - sizes[2] + 1)
     boards.games[b]["rows"] = rows
@@ -432,11 +433,11 @@ def generate_map(
         boards: The boards; team, version and modifiers stay.
         b: Which of them.
         rng: (B,) uint64, generators, one a board.
-        sizes: (4,) int64: least and most rows, least and most columns.
-        densities: (3,) float64: least and most mountains, cities, as shares of the tiles.
+        sizes: (4,) int64: minimum and maximum rows, minimum and maximum columns.
+        densities: (3,) float64: minimum and maximum mountains, and cities, as shares of the tiles.
 
     Returns:
-        False if ``ATTEMPTS`` maps did not hold what a map promises; the board is then not to be used.
+        False if none of ``ATTEMPTS`` maps met the guarantees; the board must not be used then.
     """
     players = boards.players.shape[1]
     tiles = boards.owner.shape[1]

@@ -1,4 +1,4 @@
-"""Who moves first: the base orders, the sorting of 2025, and who waits for whom (rules 15 to 18)."""
+"""Orders the moves of a turn: base orders, the sorting of 2025, and moves that wait for others (rules 15 to 18)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def waits_for(boards: Boards, b: int, player: int, other: int, start: Tiles, end
 
 @inlined
 def order_moves(boards: Boards, b: int, start: Tiles, end: Tiles, order: Tiles) -> int:
-    """Fill ``order`` with the players who move, first to last, and return how many they are (rules 15-18)."""
+    """Write the players who move into ``order``, first to last, and return their number (rules 15-18)."""
     players = start.shape[0]
     version = boards.games[b]["version"]
     count = 0
@@ -73,7 +73,7 @@ def order_moves(boards: Boards, b: int, start: Tiles, end: Tiles, order: Tiles) 
             j -= 1
         order[j] = player
     for i in range(count):
-        pick = i  # in a cycle, everybody waiting, the first one goes
+        pick = i  # in a cycle, where all wait, the first one goes
         for j in range(i, count):
             waits = False
             for k in range(i, count):

@@ -1,4 +1,4 @@
-"""Which moves there are: neighbours, validity, queues, and what an action index stands for (rules 6 to 8)."""
+"""Translates action indices and queued moves into valid moves: neighbours, validity, queues (rules 6 to 8)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def move_target(boards: Boards, b: int, tile: int, direction: int) -> int:
 
 @subroutine
 def direction_of(boards: Boards, b: int, start: int, end: int) -> int:
-    """Return the direction in which ``end`` lies next to ``start``, -1 if it does not."""
+    """Return the direction from ``start`` to its neighbour ``end``, -1 if it is no neighbour."""
     for direction in range(4):
         if move_target(boards, b, start, direction) == end:
             return direction
@@ -69,12 +69,12 @@ def move_action(boards: Boards, b: int, start: int, end: int, half: int) -> int:
 
 @inlined
 def may_enter(army: int, player: int, holder: int, players: npt.NDArray[np.void]) -> bool:
-    """Return whether ``army`` men of ``player`` may set out to a tile with owner code ``holder`` (rule 8)."""
+    """Return whether an ``army`` of ``player`` may move to a tile with owner code ``holder`` (rule 8)."""
     if holder < NEUTRAL:  # mountain, lookout, observatory
         return False
     if army > 1:
         return True
-    # An army of 1 sends nobody, but hands a team-mate's tile over.
+    # An army of 1 sends no army, but takes over a team-mate's tile.
     return bool(army == 1 and holder >= 0 and holder != player and players[holder]["team"] == players[player]["team"])
 
 
@@ -90,7 +90,7 @@ def can_move(boards: Boards, b: int, player: int, start: int, end: int) -> bool:
 def take_actions(
     boards: Boards, b: int, actions: Actions, start: Tiles, end: Tiles, half: Tiles, illegal: npt.NDArray[np.bool_]
 ) -> None:
-    """Turn one action index for each player into moves; what is not legal becomes a pass and is flagged.
+    """Translate one action index for each player into moves; illegal actions become a pass and are flagged.
 
     Args:
         boards: The boards.
@@ -114,7 +114,7 @@ def take_actions(
         if split:
             action -= plane
         tile = action // 4
-        # Only an owned tile is asked for its neighbours: the padding lies outside the extent.
+        # Only owned tiles have their neighbours computed: padding lies outside the extent.
         target = move_target(boards, b, tile, action % 4) if boards.owner[b, tile] == player else -1
         if target >= 0 and can_move(boards, b, player, tile, target):
             start[player] = tile
@@ -135,8 +135,8 @@ def select_queued(
         boards: The boards.
         b: Which of them.
         moves: (M, 5) int32, player, start, end, half, turn: all queues in one, in file order.
-        heads: (P,) int32, in and out: the first row that each player has not used up.
-        buffered: Rows below this have been queued.
+        heads: (P,) int32, in and out: the first row that each player has not consumed.
+        buffered: Number of rows that have been queued.
         start: (P,) int32, out: tile moved from, -1 without a move.
         end: (P,) int32, out.
         half: (P,) int32, out.

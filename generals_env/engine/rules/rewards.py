@@ -1,4 +1,4 @@
-"""What a turn was worth to each player, and for whom it was the last."""
+"""Computes the rewards of a turn, and which players' games it ended."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ WEIGHTS = (
 def judge_turn(
     boards: Boards, b: int, active: npt.NDArray[np.bool_], ended: npt.NDArray[np.bool_], result: npt.NDArray[np.int8]
 ) -> None:
-    """Write whose game ended with the turn just played, and how.
+    """Write which players' games ended with the turn just played, and their results.
 
     A team wins and loses together: a player's game ends when no member of his team lives, or when the game is over.
 
     Args:
         boards: The boards, after the turn.
         b: Which of them.
-        active: (P,) bool, whose game had not ended before the turn.
+        active: (P,) bool, True for players whose game had not ended before the turn.
         ended: (P,) bool, out.
-        result: (P,) int8, out: 1 win, -1 loss, 0 neither. Nobody wins or loses a game that ends with nobody alive.
+        result: (P,) int8, out: 1 win, -1 loss, 0 neither. A game that ends with no player alive is a draw.
     """
     players = active.shape[0]
     over = is_over(boards, b)
-    anybody = False
+    any_alive = False
     for player in range(players):
-        anybody = anybody or boards.players[b, player]["alive"]
+        any_alive = any_alive or boards.players[b, player]["alive"]
     for player in range(players):
         lives = False
         for other in range(players):
@@ -54,7 +54,7 @@ def judge_turn(
                 lives = True
         ended[player] = active[player] and (over or not lives)
         result[player] = 0
-        if ended[player] and anybody:
+        if ended[player] and any_alive:
             result[player] = 1 if lives else -1
 
 
@@ -69,11 +69,11 @@ def counts_armies(weights: npt.NDArray[np.float64]) -> bool:
 
 @subroutine
 def tally_capture(members: npt.NDArray[np.void], old: int, new: int, general: bool, tally: npt.NDArray[np.int64]) -> None:
-    """Count a city or general that passed from ``old`` to ``new``; what team-mates hand each other counts for nothing.
+    """Count a city or general that passed from ``old`` to ``new``; transfers between team-mates do not count.
 
     Args:
         members: (P,) records of the players.
-        old: Owner before the turn, negative for nobody.
+        old: Owner before the turn, negative for none.
         new: Owner after it.
         general: Whether it was a general before the turn.
         tally: (P, 7) int64, see ``weigh_tally``.
@@ -103,7 +103,7 @@ def weigh_tally(
         tally: (P, 7) int64: change of land, change of army, army now, cities won and lost, generals won and lost.
         active: (P,) bool; others get 0.
         result: (P,) int8 from ``judge_turn``.
-        weights: (11,) float64, see ``WEIGHTS``. Those of losses are negative where a loss is to hurt.
+        weights: (11,) float64, see ``WEIGHTS``. Those of losses are negative to punish a loss.
         rewards: (P,) float32, out.
     """
     players = active.shape[0]
@@ -145,8 +145,8 @@ def score_turn(
 
     Args:
         boards: The boards.
-        before: Which one stood before the turn.
-        after: Which one came of it.
+        before: Row of the board before the turn.
+        after: Row of the board after it.
         active: (P,) bool; others get 0.
         result: (P,) int8 from ``judge_turn``.
         weights: (11,) float64, see ``WEIGHTS``.
@@ -159,7 +159,7 @@ def score_turn(
         old = boards.owner[before, tile]
         new = boards.owner[after, tile]
         if not counts and old == new:
-            continue  # nobody asks for land and armies
+            continue  # the weights ignore land and armies
         if old >= 0:
             tally[old, 0] -= 1
             tally[old, 1] -= boards.army[before, tile]

@@ -1,7 +1,7 @@
-"""One turn of the game: combat, capture, trades, surrender, growth, end.
+"""Plays one turn of the game: combat, capture, trades, surrender, growth, end.
 
 Numbers in comments, "rule n", are those of the numbered specification in ``docs/rules.md``. All functions work on board ``b``
-of a ``Boards`` in place; none allocates on the heap but for a few bytes a turn.
+of a ``Boards`` in place; they allocate at most a few bytes a turn on the heap.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TURN_LIMIT = 50000  # rule 27
 
 @inlined
 def sent_army(army: int, half: int) -> int:
-    """Return how many of ``army`` leave their tile (rule 10)."""
+    """Return the part of ``army`` that leaves its tile (rule 10)."""
     if half:
         return army // 2
     return max(army - 1, 0)
@@ -77,7 +77,7 @@ def capture_general(boards: Boards, b: int, captor: int, old: int, tile: int) ->
 def trade_partner(
     boards: Boards, b: int, player: int, start: Tiles, end: Tiles, half: Tiles, order: Tiles, position: int, count: int
 ) -> int:
-    """Return where in ``order`` the one stands who trades generals with ``player``; -1 if nobody does (rule 19).
+    """Return the position in ``order`` of the player who trades generals with ``player``; -1 if there is none (rule 19).
 
     ``player`` moves at ``position``; the rival's own move must come later in this turn.
     """
@@ -99,7 +99,7 @@ def trade_partner(
     counter = sent_army(army[start[rival]], half[rival])
     if boards.games[b]["modifiers"] & DEFENSELESS:
         return later if attack > 0 and counter > 0 else -1
-    # Who moves out of his general leaves only the reserve behind.
+    # A player who moves out of his general leaves only the rest of the army there.
     guard = army[end[player]] - (counter if start[rival] == end[player] else 0)
     home_guard = army[end[rival]] - (attack if start[player] == end[rival] else 0)
     return later if attack > guard and counter > home_guard else -1
@@ -199,7 +199,7 @@ def kill(boards: Boards, b: int, player: int) -> None:
 
 @kernel
 def neutralise(boards: Boards, b: int, player: int) -> None:
-    """Turn the land of a player who left over to a team-mate, or to nobody (rule 21). Nothing if he was captured."""
+    """Give the land of a player who left to a team-mate, or make it neutral (rule 21). No effect if he was captured."""
     home = boards.players[b, player]["general"]
     if home < 0:
         return
@@ -222,7 +222,7 @@ def neutralise(boards: Boards, b: int, player: int) -> None:
 
 @subroutine
 def neutralise_due(boards: Boards, b: int) -> None:
-    """Turn over the land of all who surrendered 50 turns ago."""
+    """Call ``neutralise`` for players who surrendered 50 turns ago."""
     for player in range(boards.players.shape[1]):
         left = boards.players[b, player]["surrendered"]
         if left >= 0 and boards.games[b]["turn"] >= left + SURRENDER_TURNS and boards.players[b, player]["general"] >= 0:
@@ -234,7 +234,7 @@ def neutralise_due(boards: Boards, b: int) -> None:
 
 @inlined
 def grow_generals(boards: Boards, b: int) -> None:
-    """Add a man to every general (rule 12)."""
+    """Add 1 to the army of every general (rule 12)."""
     for player in range(boards.players.shape[1]):
         home = boards.players[b, player]["general"]
         if home >= 0:
@@ -278,12 +278,12 @@ def grow(boards: Boards, b: int) -> None:
 
 @subroutine
 def end_by_idling(boards: Boards, b: int) -> None:
-    """Kill all but the strongest when nobody moves any more (rule 27)."""
+    """Kill all players but the strongest when no player has moved for too long (rule 27)."""
     turn = boards.games[b]["turn"]
     if turn - boards.games[b]["last_move"] <= IDLE_LIMIT and turn <= TURN_LIMIT:
         return
     best = -1
-    most = np.int64(-1)
+    max_strength = np.int64(-1)
     for player in range(boards.players.shape[1]):
         if not boards.players[b, player]["alive"]:
             continue
@@ -291,16 +291,16 @@ def end_by_idling(boards: Boards, b: int) -> None:
         for tile in range(boards.owner.shape[1]):
             if boards.owner[b, tile] == player:
                 strength += (np.int64(boards.army[b, tile]) << 16) + 1
-        if strength > most:
+        if strength > max_strength:
             best = player
-            most = strength
+            max_strength = strength
     for player in range(boards.players.shape[1]):
         boards.players[b, player]["alive"] = boards.players[b, player]["alive"] and player == best
 
 
 @subroutine
 def finish_turn(boards: Boards, b: int) -> None:
-    """Count the turn, grow, and end a game in which nobody moves (rules 12-14, 27)."""
+    """Count the turn, grow, and end an idle game (rules 12-14, 27)."""
     boards.games[b]["turn"] += 1
     grow(boards, b)
     end_by_idling(boards, b)
@@ -320,7 +320,7 @@ def is_over(boards: Boards, b: int) -> bool:
 
 @kernel
 def winner(boards: Boards, b: int) -> int:
-    """Return the first living player of the team that is left, -1 if the game goes on or nobody is left (rule 28)."""
+    """Return the first living player of the team that is left, -1 if the game goes on or no player is left (rule 28)."""
     if is_over(boards, b):
         for player in range(boards.players.shape[1]):
             if boards.players[b, player]["alive"]:
@@ -330,13 +330,13 @@ def winner(boards: Boards, b: int) -> int:
 
 @kernel
 def advance(boards: Boards, b: int, actions: Actions, illegal: npt.NDArray[np.bool_]) -> None:
-    """Play one turn of board ``b``: land that turns over, the players' actions, growth, end.
+    """Play one turn of board ``b``: land of players who left, actions, growth, end.
 
     Args:
         boards: The boards.
         b: Which of them.
         actions: (P,) int64, in and out: action indices within range; those that are not legal are replaced by the pass.
-        illegal: (P,) bool, out: whose action was not legal.
+        illegal: (P,) bool, out: True for an action that was not legal.
     """
     players = actions.shape[0]
     start = np.empty(players, np.int32)

@@ -1,1 +1,1 @@
-"""Turns of one game and of many games at once."""
+"""Plays turns of one game and of many games at once."""

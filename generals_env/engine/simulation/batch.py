@@ -1,4 +1,4 @@
-"""Many games at once: boards, views and random states in arrays, played by kernels on a pool of threads.
+"""Plays a batch of games: boards, observations and random states in arrays, kernels on a pool of threads.
 
 A game depends on its own board, its own generators and its players' actions, never on its neighbours: results do not depend
 on the number of threads, nor on the number of games.
@@ -16,27 +16,26 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards, empty_boards
-from generals_env.engine.observations.incremental import (
-    Observations,
-    TileSets,
-)
+from generals_env.engine.observations.incremental import Observations
+from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
 from generals_env.engine.policies.bitboard import GIVEN
-from generals_env.engine.simulation.batch_kernel import WINS, Outcome, run_boards
+from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import Span, joined
+from generals_env.engine.simulation.outcome import WINS, Outcome
 
 __all__ = ["Batch"]
 
-MIN_TURNS = 256  # of a thread: waking one takes as long as some hundred turns
-GLANCE = 0.02  # seconds between two looks whether to pause, of a thread that waits for the others
+MIN_TURNS = 256  # of a thread: waking a thread takes as long as some hundred turns
+GLANCE = 0.02  # seconds between two calls of ``asked`` while the calling thread waits for the others
 
 
 class Batch:
-    """B games of P players with their views.
+    """B games of P players with their observations and masks.
 
     Attributes:
         boards: The boards.
-        outcome: Actions to come, and what the last turn brought.
+        outcome: Actions of the next turn, and results of the last one.
         views: Observations and masks.
     """
 
@@ -51,17 +50,17 @@ class Batch:
         channels: int = 9,
         threads: int = 1,
     ) -> None:
-        """Set the arrays up; ``reset`` begins the games.
+        """Allocate the arrays; ``reset`` begins the games.
 
         Args:
-            boards: The boards; they are played in place.
+            boards: The boards; games are played on them in place.
             weights: (11,) float64, see ``rewards.WEIGHTS``.
             max_turns: Turn at which games are cut off.
             sizes: (4,) int64, see ``generate_map``.
             densities: (3,) float64, see there.
             template: Boards to begin with, instead of random maps.
-            channels: Of an observation, 9 or 21.
-            threads: How many play.
+            channels: Channels of an observation, 9 or 21.
+            threads: Number of threads that play.
         """
         count, players = boards.players.shape
         tiles = boards.owner.shape[1]
@@ -73,7 +72,7 @@ class Batch:
             movable=np.zeros((count, players, height), np.uint64),
             seen=np.zeros((count, players, height), np.uint64),
             built=np.zeros((count, height), np.uint64),
-            ground=np.zeros((count, height), np.uint64),
+            passable=np.zeros((count, height), np.uint64),
             exits=np.zeros((count, tiles), np.uint8),
             growing=np.zeros((count, tiles + 1), np.int16),
             scores=np.zeros((count, players, 2), np.int64),
@@ -81,7 +80,7 @@ class Batch:
         self.views = Observations(
             observations=zeros((count, players, channels, tiles), np.float32),
             masks=zeros((count, players, 8 * tiles + 1), np.int8),
-            shown=np.zeros((count, players, tiles), np.uint8),
+            tile_codes=np.zeros((count, players, tiles), np.uint8),
         )
         self.outcome = Outcome(
             actions=np.zeros((count, players), np.int64),
@@ -119,7 +118,7 @@ class Batch:
         return self._run(which, self._given, 0, False)
 
     def step(self) -> None:
-        """Play one turn of every game that goes on, with the actions that stand in ``outcome``."""
+        """Play one turn of every game that has not ended, with the actions in ``outcome``."""
         self._run(self._none, self._given, 1, False)
 
     def act(self, policies: npt.NDArray[np.int64]) -> None:
@@ -134,15 +133,15 @@ class Batch:
         asked: Callable[[], bool] = bool,
         pause: Callable[[], None] = lambda: None,
     ) -> npt.NDArray[np.int64]:
-        """Play turns with built-in policies, beginning the games ``fresh`` (B,) picks, and a new one after each that ends.
+        """Play turns with built-in policies; games in ``fresh`` begin first, and a new game follows each that ends.
 
         Args:
-            turns: How many.
+            turns: Number of turns of each game.
             policies: (P,) int64, codes as in ``run_boards``.
-            fresh: (B,) bool, in and out: a game that has begun is no more in it.
-            asked: Whether to pause; looked at every few hundredths of a second.
-            pause: Called then, when no thread plays and every game stands between two turns. What it raises ends the play
-                there: some games have played more turns than others.
+            fresh: (B,) bool, in and out: True for games to begin; set to False once they have begun.
+            asked: Returns whether to pause; called every few hundredths of a second.
+            pause: Called for a pause, while no thread plays and every game is between two turns. An exception of it ends the
+                play there: some games have played more turns than others.
 
         Returns:
             Sums over all games, see ``Outcome.counts``; empty if a fair map was not found.
@@ -162,7 +161,7 @@ class Batch:
         return self.sums()
 
     def _advance(self, spans: list[Span], run: Callable[[int, int, int], int], asked: Callable[[], bool]) -> None:
-        """Play spans of games, the first one on this thread, until they end or it is asked to pause."""
+        """Play spans of games, the first one on this thread, until they end or ``asked`` returns True."""
         stops = False
 
         def play(span: Span) -> None:
@@ -183,7 +182,7 @@ class Batch:
             joined(parts)
 
     def sums(self) -> npt.NDArray[np.int64]:
-        """Return what was counted, over all games."""
+        """Return the sums of ``outcome.counts`` over all games."""
         total: npt.NDArray[np.int64] = self.outcome.counts.sum(axis=0)
         return total
 
@@ -197,16 +196,16 @@ class Batch:
         recording: Recording,
         now: int,
     ) -> bool:
-        """Play games ``low`` to ``high`` on this thread and write them down; what is counted is added to what was.
+        """Play and record games ``low`` to ``high`` on this thread; their counts are added to ``outcome.counts``.
 
         Args:
             low: First game.
-            high: First game not to be played.
-            turns: How many turns.
+            high: One more than the last game.
+            turns: Number of turns of each game.
             policies: See ``play``.
             fresh: See ``play``.
-            recording: Where to, with room for two boards a turn and game.
-            now: What turns are dated, nanoseconds UTC.
+            recording: Recording to write to, with room for two boards a turn and game.
+            now: Time of the turns, nanoseconds UTC.
 
         Returns:
             False if a fair map was not found.
@@ -214,7 +213,7 @@ class Batch:
         return self._run_some(recording, low, high, turns, policies, fresh, True, True, now) < 0
 
     def edges(self, turns: int) -> list[int]:
-        """Return 0, where each but the first thread begins when ``turns`` turns are to be played, and B."""
+        """Return the first game of each thread when ``turns`` turns are to be played, and B at the end."""
         count = len(self.rng)
         threads = max(min(self.threads, count * max(turns, 1) // MIN_TURNS), 1)
         return [count * k // threads for k in range(threads + 1)]
@@ -272,20 +271,20 @@ class Batch:
         )
 
     def _threads(self) -> ThreadPoolExecutor:
-        # A fork has none of its parent's threads.
+        # A forked process has no threads of its parent.
         if self._pool is None or self._process != os.getpid():
             self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="generals_env")
             self._process = os.getpid()
         return self._pool
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Shut the threads down."""
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown()
         self._pool = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle everything but the threads."""
+        """Return the state without the threads, for copy and pickle."""
         return {**self.__dict__, "_pool": None}
 
 

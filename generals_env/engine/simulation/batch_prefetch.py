@@ -7,7 +7,8 @@ from typing import Any
 from generals_env.engine.bitboards import has_bit
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import subroutine
-from generals_env.engine.observations.incremental import Observations, TileSets
+from generals_env.engine.observations.incremental import Observations
+from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.prefetch import fetch
 
 __all__ = ["prefetch_turn"]
@@ -15,7 +16,7 @@ __all__ = ["prefetch_turn"]
 
 @subroutine
 def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, actions: Any) -> None:
-    """Ask for what the next turn of board ``b`` will write.
+    """Prefetch the memory that the next turn of board ``b`` will write.
 
     Args:
         boards: The boards.
@@ -39,7 +40,7 @@ def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, a
         for tile in (start, end):
             fetch(boards.owner, (b, tile))
             fetch(boards.army, (b, tile))
-            fetch(views.shown, (b, player, tile))
+            fetch(views.tile_codes, (b, player, tile))
             fetch(views.observations, (b, player, 0, tile))
             for half in range(2):
                 fetch(views.masks, (b, player, 4 * (half * tiles + tile)))

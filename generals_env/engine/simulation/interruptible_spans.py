@@ -1,4 +1,4 @@
-"""Long work on many games in short pieces, so that it can be stopped between two of them."""
+"""Divides long play of many games into short slices, so that it can be interrupted between two of them."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ import numpy.typing as npt
 
 __all__ = ["Span", "joined"]
 
-#: Turns of games in the first piece: some milliseconds.
+#: Turns of games in the first slice: some milliseconds.
 FIRST_TURNS = 4096
 
-#: Turns of a game played on end at the least: its board stays in the cache meanwhile.
+#: Minimum turns of a game played in one go: its board stays in the cache meanwhile.
 MIN_STRETCH = 128
 
-#: Seconds that a piece is to take. Calling a kernel takes some microseconds; stopping takes as long as a piece.
+#: Seconds that a slice should take. A kernel call costs some microseconds; an interrupt waits for the end of a slice.
 MIN_SECONDS, MAX_SECONDS = 0.01, 0.02
 
-#: From the first game, the game behind the last and turns to the first board without a fair map, or -1.
+#: Takes the first game, one more than the last game, and turns; returns the first board without a fair map, or -1.
 Run = Callable[[int, int, int], int]
 
 
 class Span:
-    """Games ``low`` to ``high`` on the way through the turns that they are to play.
+    """Progress of games ``low`` to ``high`` through a number of turns.
 
     Attributes:
-        left: Turns that the games from ``at`` on still have to play; the others are a stretch further.
+        left: Turns still to be played; games already played in the current pass have one stretch less to play.
         fair: Whether all boards had a fair map so far.
     """
 
     def __init__(self, low: int, high: int, turns: int, fresh: npt.NDArray[np.bool_]) -> None:
-        """Begin before the first turn; games of ``fresh`` (B,) begin anew, and are no more in it then."""
+        """Start before the first turn; games that are True in ``fresh`` (B,) begin anew and are then set to False."""
         self.left = turns
         self.fair = True
         self._low, self._high, self._at = low, high, low
         self._fresh = fresh
-        self._most = FIRST_TURNS  # turns of games in a piece
-        self._stretch = 0  # turns of a game in a piece
+        self._max_turns = FIRST_TURNS  # maximum turns of games in a slice
+        self._stretch = 0  # turns of a game in a slice
 
     def advance(self, run: Run) -> None:
-        """Play a piece of it with ``run``."""
+        """Play the next slice with ``run``."""
         low, high = self._at, self._high
         if low == self._low:
-            self._stretch = min(self.left, max(self._most // (high - low), MIN_STRETCH))
-        high = min(high, low + max(self._most // self._stretch, 1))
+            self._stretch = min(self.left, max(self._max_turns // (high - low), MIN_STRETCH))
+        high = min(high, low + max(self._max_turns // self._stretch, 1))
         began = perf_counter()
         self.fair = run(low, high, self._stretch) < 0
         took = perf_counter() - began
@@ -56,9 +56,9 @@ class Span:
             return
         self._fresh[low:high] = False
         if took < MIN_SECONDS:
-            self._most *= 2
+            self._max_turns *= 2
         elif took > MAX_SECONDS:
-            self._most = max(self._most // 2, MIN_STRETCH)
+            self._max_turns = max(self._max_turns // 2, MIN_STRETCH)
         self._at = high
         if high == self._high:
             self._at = self._low
@@ -66,7 +66,7 @@ class Span:
 
 
 def joined(parts: list[Future[Any]]) -> list[Any]:
-    """Return what calls in other threads gave; no exception leaves, of these calls or a signal, while one of them runs."""
+    """Wait for calls in other threads and return their results; exceptions, also of signals, are raised when all have ended."""
     try:
         wait(parts)
     except BaseException:

@@ -1,4 +1,4 @@
-"""A recorded game played again and written down, in one call from Python."""
+"""Plays a recorded game from its moves and writes its turns to a recording, in one call from Python."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def record_moves(
     recording: Recording,
     now: int,
 ) -> bool:
-    """Play a recorded game, and write its turns down until it ends or the recording has no room for another turn.
+    """Play a recorded game and record its turns until it ends or the recording has no room for another turn.
 
-    The turns are those of ``Replay.collect``, which plays one at a time. To go on, call again with the same arrays and an
+    The turns equal those of ``Replay.collect``, which plays one at a time. To continue, call again with the same arrays and an
     empty recording: it begins with the board before the next turn.
 
     Args:
         boards: Two boards; row ``AFTER`` is played on.
         moves: (M, 5) int32, see ``select_queued``.
-        queued_by: (M,) int32, the turn from which each of them waits in a queue; never less than that of the one before.
+        queued_by: (M,) int32, the turn at which each move enters its queue, in ascending order.
         events: (E, 2) int32, player and turn of each surrender or time-out, in file order.
         last: Turn at which the game is cut off.
         weights: (11,) float64, see ``score_turn``.
         heads: (P,) int32, in and out, see ``select_queued``.
-        used: (2,) int64, in and out: how many moves have been queued, how many events have happened.
-        active: (P,) bool, in and out: whose game has not ended.
-        recording: Where to, of one game.
-        now: Nanoseconds UTC.
+        used: (2,) int64, in and out: number of moves queued and of events applied.
+        active: (P,) bool, in and out: True until the player's game ends.
+        recording: Recording of one game to write to.
+        now: Time of the turns, nanoseconds UTC.
 
     Returns:
         Whether the game has ended.
@@ -55,10 +55,10 @@ def record_moves(
     terminated = np.zeros(players, np.bool_)
     truncated = np.zeros(players, np.bool_)
     illegal = np.zeros(players, np.bool_)
-    # A turn brings two boards where one was changed before it.
+    # A turn adds two boards if an event changed the board before it.
     while recording.counts[BOARDS] + 2 <= recording.packed.tiles.shape[0]:
         turn = boards.games[AFTER]["turn"]
-        # With nobody alive a game runs on (rule 28), but then no player experiences it.
+        # With no player alive a game continues (rule 28), but no player has an experience of it.
         if not active.any() or winner(boards, AFTER) >= 0 or turn >= last:
             return True
         while used[1] < events.shape[0] and events[used[1], 1] <= turn:
@@ -68,7 +68,7 @@ def record_moves(
             else:
                 neutralise(boards, AFTER, player)
             used[1] += 1
-            recording.present[0] = -1  # the board before this turn is not the one after the last
+            recording.present[0] = -1  # the event changed the board since the last turn
         while used[0] < moves.shape[0] and queued_by[used[0]] <= turn:
             used[0] += 1
         replay_turn(boards, BEFORE, AFTER, moves, heads, used[0], active, weights, actions, terminated, rewards)

@@ -1,7 +1,7 @@
-"""One turn of one game with all that an environment has to say about it, in one call from Python.
+"""Plays one turn of one game and writes observations, masks and rewards, in one call from Python.
 
-Crossing from Python into a kernel costs some microseconds, most of them for the many arrays of ``Boards``; so the board
-before the turn and the board after it are rows 0 and 1 of the same ``Boards``.
+A kernel call costs some microseconds, mainly for the arrays of ``Boards``: so the board before the turn and the board after it
+are rows 0 and 1 of the same ``Boards``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ BEFORE, AFTER = 0, 1
 
 
 @subroutine
-def copy_row(boards: Boards, source: int, target: int) -> None:
+def copy_board(boards: Boards, source: int, target: int) -> None:
     """Copy board ``source`` over board ``target``."""
-    # Loops, not slices: an assignment of arrays compiles into a check of shapes with all that its message needs.
+    # Loops, not slices: an assignment of arrays compiles into a check of shapes and its error message.
     for tile in range(boards.owner.shape[1]):
         boards.owner[target, tile] = boards.owner[source, tile]
         boards.army[target, tile] = boards.army[source, tile]
@@ -36,7 +36,7 @@ def copy_row(boards: Boards, source: int, target: int) -> None:
 
 @kernel
 def view_board(boards: Boards, b: int, observations: npt.NDArray[np.float32], masks: npt.NDArray[np.int8]) -> None:
-    """Write what every player of board ``b`` observes and may do.
+    """Write observation and action mask of every player of board ``b``.
 
     Args:
         boards: The boards.
@@ -71,31 +71,32 @@ def play_turn(
     observations: npt.NDArray[np.float32],
     masks: npt.NDArray[np.int8],
 ) -> bool:
-    """Keep a copy of the board, play one turn on it, and write what follows for the players.
+    """Copy the board, play one turn on it, and write the results for the players.
 
-    The fields of the boards come one by one, as in ``play_turn(*boards, ...)``: numba takes a NamedTuple in twice as slowly.
+    The fields of the boards are passed one by one, as in ``play_turn(*boards, ...)``: numba takes twice as long to unpack a
+    NamedTuple.
 
     Args:
-        owner: Field of ``Boards``, as the next four.
+        owner: See ``Boards``.
         army: See there.
         terrain: See there.
         players: See there.
         games: See there.
-        before: Where the copy goes.
-        after: Which board to play on.
+        before: Row of the copy.
+        after: Row of the board to play on.
         actions: (P,) int64, in and out, see ``advance``.
-        active: (P,) bool, whose game has not ended.
+        active: (P,) bool, True for players whose game has not ended.
         weights: (11,) float64, see ``score_turn``.
-        max_turns: Turn at which the games that go on are cut off.
+        max_turns: Turn at which the game is cut off.
         illegal: (P,) bool, out.
-        terminated: (P,) bool, out: whose game ended with this turn.
-        truncated: (P,) bool, out: whose game is cut off after it.
+        terminated: (P,) bool, out: True if the player's game ended with this turn.
+        truncated: (P,) bool, out: True if it is cut off after this turn.
         rewards: (P,) float32, out.
         observations: (P, 9, H*W) or (P, 21, H*W) float32, out.
         masks: (P, 8*H*W + 1) int8, out.
 
     Returns:
-        Whether there is anything to tell but the views: an illegal action, an end, a reward.
+        Whether any player has an illegal action, an end or a reward.
     """
     boards = Boards(owner, army, terrain, players, games)
     start = np.empty(active.shape[0], np.int32)
@@ -103,8 +104,8 @@ def play_turn(
     half = np.empty(active.shape[0], np.int32)
     order = np.empty(active.shape[0], np.int32)
     result = np.empty(active.shape[0], np.int8)
-    copy_row(boards, after, before)
-    # The steps of ``advance``, not a call of it: each level of calls compiles all that lies below it once more.
+    copy_board(boards, after, before)
+    # The steps of ``advance``, not a call of it: each level of calls compiles the functions below it again.
     take_actions(boards, after, actions, start, end, half, illegal)
     neutralise_due(boards, after)
     apply_moves(boards, after, start, end, half, order)
@@ -134,16 +135,16 @@ def replay_turn(
     terminated: npt.NDArray[np.bool_],
     rewards: npt.NDArray[np.float32],
 ) -> None:
-    """Keep a copy of the board and play one turn of queued moves on it.
+    """Copy the board and play one turn of queued moves on it.
 
     Args:
         boards: The boards.
-        before: Where the copy goes.
-        after: Which board to play on.
+        before: Row of the copy.
+        after: Row of the board to play on.
         moves: (M, 5) int32, see ``select_queued``.
         heads: (P,) int32, in and out, see ``select_queued``.
-        buffered: Rows of ``moves`` below this have been queued.
-        active: (P,) bool, whose game has not ended.
+        buffered: Number of rows of ``moves`` that have been queued.
+        active: (P,) bool, True for players whose game has not ended.
         weights: (11,) float64, see ``score_turn``.
         actions: (P,) int64, out: the moves as action indices.
         terminated: (P,) bool, out.
@@ -155,7 +156,7 @@ def replay_turn(
     half = np.empty(players, np.int32)
     order = np.empty(players, np.int32)
     result = np.empty(players, np.int8)
-    copy_row(boards, after, before)
+    copy_board(boards, after, before)
     select_queued(boards, after, moves, heads, buffered, start, end, half)
     for player in range(players):
         actions[player] = move_action(boards, after, start[player], end[player], half[player])

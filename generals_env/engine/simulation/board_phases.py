@@ -1,0 +1,371 @@
+"""Plays one turn of one board in four phases: choose the actions, play the moves, follow the changes, judge the result.
+
+``begin_board`` puts a new game on the board, in place of the first two phases.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.bitboards import Rows
+from generals_env.engine.boards import Boards
+from generals_env.engine.jit import inlined, subroutine
+from generals_env.engine.observations.incremental import Observations, blank_view, enter_board, follow_board, show_scores
+from generals_env.engine.observations.reference import SCOREBOARD, count_scores
+from generals_env.engine.observations.tile_sets import TileSets, index_growing_tiles, mark, mark_all, mark_row
+from generals_env.engine.packed.recording import NOBODY, Recording, record_board
+from generals_env.engine.policies.bitboard import GIVEN, choose_action
+from generals_env.engine.rules.map_generator import draw_map
+from generals_env.engine.rules.moves import take_actions
+from generals_env.engine.rules.rewards import judge_turn, weigh_tally
+from generals_env.engine.rules.turn import LAND_TURNS, apply_moves, end_by_idling, grow_generals, grow_tile, neutralise_due
+from generals_env.engine.simulation.outcome import DRAWS, GAMES, ILLEGAL, TRUNCATED, TURNS, WINS, Outcome
+
+__all__ = [
+    "Scratch",
+    "begin_board",
+    "choose_actions",
+    "clear",
+    "end_game",
+    "follow_turn",
+    "judge_board",
+    "play_board",
+    "stand_still",
+]
+
+
+class Scratch(NamedTuple):
+    """Work arrays for one board's turn, one set a thread: an allocation in a kernel costs as much as a move."""
+
+    start: npt.NDArray[np.int32]  # (P,)
+    end: npt.NDArray[np.int32]  # (P,)
+    half: npt.NDArray[np.int32]  # (P,)
+    order: npt.NDArray[np.int32]  # (P,)
+    homes: npt.NDArray[np.int64]  # (P,) generals before the turn
+    lives: npt.NDArray[np.bool_]  # (P,) True for players alive before the turn
+    shows: npt.NDArray[np.bool_]  # (P,) True for players whose tensors are kept up to date
+    result: npt.NDArray[np.int8]  # (P,)
+    tally: npt.NDArray[np.int64]  # (P, 7)
+    changed: npt.NDArray[np.uint64]  # (P,)
+    dirty: npt.NDArray[np.uint64]  # (H + 1,)
+    changes: npt.NDArray[np.uint64]  # (H,)
+    candidates: npt.NDArray[np.int32]  # (4*H*W,)
+    lines: npt.NDArray[np.uint64]  # (4, H + 2)
+    owner_codes: npt.NDArray[np.int64]  # (P, P + 6) see ``team_visibility``
+    row_of: npt.NDArray[np.int16]  # (H*W,) row of each tile
+    seats: npt.NDArray[np.int64]  # (P,)
+    distance: npt.NDArray[np.int32]  # (P + 3, H*W)
+
+
+@subroutine
+def begin_board(
+    boards: Boards,
+    b: int,
+    sets: TileSets,
+    views: Observations,
+    outcome: Outcome,
+    scratch: Scratch,
+    template: Boards,
+    rng: npt.NDArray[np.uint64],
+    sizes: npt.NDArray[np.int64],
+    densities: npt.NDArray[np.float64],
+) -> bool:
+    """Begin a new game on board ``b``; return False if no fair map was found."""
+    if template.owner.shape[0] == 0:
+        if not draw_map(boards, b, rng, sizes, densities, scratch.seats, scratch.distance, scratch.lines):
+            return False
+    else:
+        which = b % template.owner.shape[0]
+        for tile in range(boards.owner.shape[1]):
+            boards.owner[b, tile] = template.owner[which, tile]
+            boards.army[b, tile] = template.army[which, tile]
+            boards.terrain[b, tile] = template.terrain[which, tile]
+        for player in range(boards.players.shape[1]):
+            boards.players[b, player] = template.players[which, player]
+        boards.games[b] = template.games[which]
+    for player in range(boards.players.shape[1]):
+        scratch.shows[player] = True
+        outcome.active[b, player] = True
+        outcome.illegal[b, player] = False
+        outcome.illegal_count[b, player] = 0
+    enter_board(boards, b, sets, views, scratch.dirty, scratch.homes)
+    return True
+
+
+@inlined
+def choose_actions(
+    boards: Boards,
+    b: int,
+    sets: TileSets,
+    views: Observations,
+    outcome: Outcome,
+    scratch: Scratch,
+    policies: npt.NDArray[np.int64],
+    policy_rng: npt.NDArray[np.uint64],
+    teams: bool,
+) -> None:
+    """Choose the actions of players with a built-in policy; those of ``GIVEN`` are in ``outcome`` already."""
+    for player in range(boards.players.shape[1]):
+        if policies[player] != GIVEN:
+            outcome.actions[b, player] = choose_action(
+                boards,
+                b,
+                sets,
+                views.masks[b, player],
+                player,
+                policies[player],
+                teams,
+                policy_rng[b],
+                scratch.candidates,
+                scratch.lines,
+            )
+
+
+@inlined
+def stand_still(b: int, outcome: Outcome) -> bool:
+    """Return whether the game of board ``b`` has ended for all players; if so, set the results of the turn to zero."""
+    players = outcome.active.shape[1]
+    playing = False
+    for player in range(players):
+        playing = playing or outcome.active[b, player]
+    if not playing:
+        for player in range(players):
+            outcome.rewards[b, player] = np.float32(0)
+            outcome.terminated[b, player] = False
+            outcome.truncated[b, player] = False
+            outcome.illegal[b, player] = False
+    return not playing
+
+
+@inlined
+def grow_marked(boards: Boards, b: int, sets: TileSets, dirty: Rows, row_of: npt.NDArray[np.int16]) -> None:
+    """Grow generals, cities and land as ``rules.turn.grow`` does, and mark the tiles that grew."""
+    turn = boards.games[b]["turn"]
+    width = boards.games[b]["width"]
+    if turn % 2:
+        return
+    land_grows = turn % LAND_TURNS == 0
+    grow_generals(boards, b)
+    for player in range(boards.players.shape[1]):
+        home = np.int64(boards.players[b, player]["general"])
+        if home >= 0:
+            mark(dirty, home, width, row_of)
+        if land_grows:  # tiles that changed hands in this turn are marked already
+            for row in range(sets.land.shape[2]):
+                mark_row(dirty, row, sets.land[b, player, row])
+    if land_grows:
+        for tile in range(boards.owner.shape[1]):
+            grow_tile(boards, b, tile, True)
+    for k in range(sets.growing[b, 0]):
+        tile = np.int64(sets.growing[b, k + 1])
+        if boards.owner[b, tile] >= 0 or boards.games[b]["version"] < 6:
+            if not land_grows:
+                grow_tile(boards, b, tile, False)
+            mark(dirty, tile, width, row_of)
+
+
+@inlined
+def play_board(
+    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int
+) -> tuple[bool, bool, bool]:
+    """Play the moves of one turn, mark the tiles that it touches, and find whose game ends.
+
+    Returns:
+        Whether a general or a life changed, so that any tile may differ; whether the game is cut off; whether it goes on for
+        any player.
+    """
+    players = boards.players.shape[1]
+    width = boards.games[b]["width"]
+    dirty = scratch.dirty
+    due = False
+    for player in range(players):
+        scratch.homes[player] = boards.players[b, player]["general"]
+        scratch.lives[player] = boards.players[b, player]["alive"]
+        due = due or boards.players[b, player]["surrendered"] >= 0
+    take_actions(boards, b, outcome.actions[b], scratch.start, scratch.end, scratch.half, outcome.illegal[b])
+    if due:
+        neutralise_due(boards, b)
+    for player in range(players):
+        if scratch.start[player] >= 0:
+            mark(dirty, np.int64(scratch.start[player]), width, scratch.row_of)
+            mark(dirty, np.int64(scratch.end[player]), width, scratch.row_of)
+    apply_moves(boards, b, scratch.start, scratch.end, scratch.half, scratch.order)
+    # An event that changes many tiles also changes a general or a life. A captured general becomes a city, which grows.
+    rare = False
+    for player in range(players):
+        rare = rare or scratch.homes[player] != boards.players[b, player]["general"]
+    if rare:
+        index_growing_tiles(boards, b, sets)
+    boards.games[b]["turn"] += 1
+    grow_marked(boards, b, sets, dirty, scratch.row_of)
+    end_by_idling(boards, b)
+    for player in range(players):
+        rare = rare or scratch.lives[player] != boards.players[b, player]["alive"]
+        scratch.result[player] = 0
+        outcome.terminated[b, player] = False
+    if rare:
+        mark_all(dirty, width)
+        judge_turn(boards, b, outcome.active[b], outcome.terminated[b], scratch.result)
+    over = boards.games[b]["turn"] >= max_turns
+    goes_on = False
+    for player in range(players):
+        plays = outcome.active[b, player] and not outcome.terminated[b, player]
+        outcome.truncated[b, player] = over and plays
+        goes_on = goes_on or (plays and not over)
+    for player in range(players):
+        scratch.shows[player] = outcome.active[b, player] and not (outcome.terminated[b, player] and goes_on)
+    return rare, over, goes_on
+
+
+@subroutine
+def count_changes(boards: Boards, b: int, sets: TileSets, tally: npt.NDArray[np.int64]) -> None:
+    """Count land and armies, and write their changes into the tally (see ``rewards.weigh_tally``)."""
+    players = boards.players.shape[1]
+    for player in range(players):
+        tally[player, 0] = -sets.scores[b, player, 0]
+        tally[player, 1] = -sets.scores[b, player, 1]
+    count_scores(boards, b, sets.scores[b])
+    for player in range(players):
+        tally[player, 0] += sets.scores[b, player, 0]
+        tally[player, 1] += sets.scores[b, player, 1]
+        tally[player, 2] = sets.scores[b, player, 1]
+
+
+@subroutine
+def clear(tally: npt.NDArray[np.int64]) -> None:
+    """Set a tally to zero."""
+    for player in range(tally.shape[0]):
+        for k in range(tally.shape[1]):
+            tally[player, k] = 0
+
+
+@inlined
+def follow_turn(
+    boards: Boards,
+    b: int,
+    sets: TileSets,
+    views: Observations,
+    scratch: Scratch,
+    teams: bool,
+    sweeps: bool,
+    counts_all: bool,
+) -> bool:
+    """Bring sets, masks, tensors and scores up to date with the turn.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        sets: TileSets of the boards.
+        views: Observations of the boards.
+        scratch: With the dirty tiles, which are none afterwards.
+        teams: Whether some players are friends.
+        sweeps: See ``follow_board``.
+        counts_all: Whether land and armies are counted.
+
+    Returns:
+        Whether a city or a general changed hands.
+    """
+    captured = follow_board(
+        boards,
+        b,
+        sets,
+        views,
+        scratch.dirty,
+        scratch.changes,
+        scratch.changed,
+        scratch.homes,
+        scratch.shows,
+        teams,
+        sweeps,
+        scratch.owner_codes,
+        scratch.tally,
+    )
+    if counts_all:
+        count_changes(boards, b, sets, scratch.tally)
+    if views.observations.shape[2] > SCOREBOARD:
+        show_scores(boards, b, sets, views, scratch.shows)
+    return captured
+
+
+@inlined
+def judge_board(
+    boards: Boards,
+    b: int,
+    sets: TileSets,
+    views: Observations,
+    outcome: Outcome,
+    scratch: Scratch,
+    weights: npt.NDArray[np.float64],
+    scored: bool,
+    goes_on: bool,
+    recording: Recording,
+    records: bool,
+    rare: bool,
+    now: int,
+) -> None:
+    """Write the rewards of the turn, record it, count it, and deactivate players whose game ended.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        sets: TileSets of the boards.
+        views: Observations of the boards.
+        outcome: Results of the turn.
+        scratch: With the tally of the turn, which is zero afterwards.
+        weights: (11,) float64, see ``rewards.WEIGHTS``.
+        scored: Whether the tally or the result may differ from zero.
+        goes_on: Whether the game goes on for any player.
+        recording: Recording to write the turn to.
+        records: Whether to write it.
+        rare: See ``play_board``.
+        now: Time of the turn, nanoseconds UTC.
+    """
+    players = boards.players.shape[1]
+    if scored:
+        weigh_tally(boards.players[b], scratch.tally, outcome.active[b], scratch.result, weights, outcome.rewards[b])
+        clear(scratch.tally)
+    else:
+        for player in range(players):
+            outcome.rewards[b, player] = np.float32(0)
+    if records:
+        record_board(
+            recording,
+            boards,
+            b,
+            b,
+            outcome.actions[b],
+            outcome.active[b],
+            outcome.illegal[b],
+            outcome.rewards[b],
+            outcome.terminated[b],
+            outcome.truncated[b],
+            not rare,
+            NOBODY,
+            now,
+        )
+    outcome.counts[b, TURNS] += 1
+    for player in range(players):
+        if outcome.illegal[b, player]:
+            outcome.counts[b, ILLEGAL] += 1
+            outcome.illegal_count[b, player] += 1
+        if outcome.terminated[b, player] and goes_on:
+            blank_view(sets, views, b, player)
+        ended = outcome.terminated[b, player] or outcome.truncated[b, player]
+        outcome.active[b, player] = outcome.active[b, player] and not ended
+
+
+@subroutine
+def end_game(b: int, outcome: Outcome, result: npt.NDArray[np.int8], over: bool) -> None:
+    """Count a game that ended."""
+    counts = outcome.counts[b]
+    counts[GAMES] += 1
+    won = False
+    for player in range(result.shape[0]):
+        if result[player] > 0:
+            counts[WINS + player] += 1
+            won = True
+    if not won:
+        counts[TRUNCATED if over else DRAWS] += 1
