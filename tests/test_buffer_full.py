@@ -12,9 +12,9 @@ from helpers import PATIENCE, wait_until
 from recorded import cut, facts, games_of, interleaved, record_game, spread
 
 from generals_env import StateError
-from generals_env.recorders.buffers.growable_tables import allocated
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
+from generals_env.recorders.buffers.stores.growable_tables import allocated
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 

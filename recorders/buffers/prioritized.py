@@ -12,7 +12,7 @@ from generals_env.engine.storage.sum_tree import draw_slots, set_priorities
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
-from generals_env.recorders.buffers.store import Keys, Store
+from generals_env.recorders.buffers.stores.store import Keys, Store
 from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["PrioritizedReplayBuffer", "PrioritizedSample"]

@@ -20,9 +20,9 @@ from generals_env.engine.packed.packing import ENTRY
 from generals_env.engine.packed.recording import EXPERIENCE
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import pickled_as
-from generals_env.recorders.buffers.growable_tables import row_bytes
 from generals_env.recorders.buffers.reader_positions import Readers
-from generals_env.recorders.buffers.store import Keys, Store
+from generals_env.recorders.buffers.stores.growable_tables import row_bytes
+from generals_env.recorders.buffers.stores.store import Keys, Store
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.collate import in_common
 from generals_env.recorders.experience.counted_columns import Columns, columns_of
@@ -396,14 +396,14 @@ class ReplayBuffer:
 
     def _store_of(self, like: ExperienceBatch, capacity: int, most: int | None, first: int) -> Store:
         if self._kind == "zstd":
-            from generals_env.recorders.buffers.zstd_store import ZstdStore
+            from generals_env.recorders.buffers.stores.zstd_store import ZstdStore
 
             return ZstdStore(like, capacity, most, first)
         if self._kind == "games":
-            from generals_env.recorders.buffers.game_store import GameStore
+            from generals_env.recorders.buffers.stores.game_store import GameStore
 
             return GameStore(like, capacity, most, first)
-        from generals_env.recorders.buffers.board_store import BoardStore
+        from generals_env.recorders.buffers.stores.board_store import BoardStore
 
         return BoardStore(like, capacity, most, first)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.storage.board_pool import FIRST
-from generals_env.recorders.buffers.board_store import BoardStore
+from generals_env.engine.storage.game_table import FIRST
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
-from generals_env.recorders.buffers.store import Store
+from generals_env.recorders.buffers.stores.board_store import BoardStore
+from generals_env.recorders.buffers.stores.store import Store
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from generals_env.engine.jit import inlined, kernel
 from generals_env.engine.packed.packing import Counts, PackedBoards, empty_packed, trimmed
 
-__all__ = ["copy_armies", "copy_ground", "copy_row", "gather"]
+__all__ = ["copy_armies", "copy_ground", "copy_packed_row", "gather"]
 
 
 @inlined
@@ -32,7 +32,7 @@ def copy_armies(packed: PackedBoards, wide: int, out: PackedBoards, to: int) -> 
 
 
 @inlined
-def copy_row(packed: PackedBoards, row: int, out: PackedBoards, to: int) -> None:
+def copy_packed_row(packed: PackedBoards, row: int, out: PackedBoards, to: int) -> None:
     """Copy tiles, entry and memory of a board; ground, wide armies and previous board are still those of ``packed``."""
     old, new = packed.tiles[row], out.tiles[to]
     for tile in range(new.shape[0]):
@@ -66,7 +66,7 @@ def gather_rows(
     """
     for i in range(index.shape[0]):
         row = index[i]
-        copy_row(packed, row, out, i)
+        copy_packed_row(packed, row, out, i)
         ground = np.int64(packed.entries[row]["ground"])
         if grounds[ground] < 0:
             grounds[ground] = counts[0]
