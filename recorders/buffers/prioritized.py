@@ -93,8 +93,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         super()._drop(store, count)
         self._set(store, np.arange(first, store.first), 0.0)
 
-    def _fitting(self, batch: ExperienceBatch) -> Store:
-        store = super()._fitting(batch)
+    def _store_for(self, batch: ExperienceBatch) -> Store:
+        store = super()._store_for(batch)
         self._fit_trees(store)
         return store
 
@@ -188,7 +188,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         if not is_number(beta) or not 0 <= beta <= 1:
             raise ConfigError(f"beta: expected a number from 0 to 1, got {beta!r:.80}")
         with self._changed:
-            store = self._required()
+            store = self._require_stored()
             slots = np.empty(n, np.int64)
             if self._sums[1] > 0:
                 draw_slots(self._sums, (np.arange(n) + self._rng.random(n)) / n, slots)
@@ -197,14 +197,14 @@ class PrioritizedReplayBuffer(ReplayBuffer):
                 weights = (self._least[1] / priorities) ** beta  # (N P(i))**-beta over the largest of these
             else:  # without epsilon, all of them may be 0
                 keys, weights = self._draw(store, n), np.ones(n)
-            batch = self._taken(keys, out, n_step, gamma)
+            batch = self._take(keys, out, n_step, gamma)
             symmetries = self._symmetries(batch) if augment else None
         if symmetries is not None:
             batch = batch.turned(symmetries)
         return PrioritizedSample(batch, keys, weights.astype(np.float32))
 
     def _saved(self) -> dict[str, npt.NDArray[Any]]:
-        store = self._required()
+        store = self._require_stored()
         leaves = self._sums[len(self._sums) // 2 :]
         keys = np.arange(store.first, store.next)
         return {"priorities": leaves[keys % store.capacity], "largest": np.array(self._largest)}

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.storage.game_table import FIRST
+from generals_env.recorders.buffers.buffer_base import OWN_ATTRIBUTES, fitted
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.buffers.stores.board_store import BoardStore
 from generals_env.recorders.buffers.stores.store import Store
@@ -34,13 +35,13 @@ class TurnBuffer(ReplayBuffer):
         if not kept.any():
             return
         with self._changed:
-            store = self._fitting(batch)
-            self._put(store, batch if batch.shape == store.like.shape else batch.padded(*store.like.shape), kept)
+            store = self._store_for(batch)
+            self._put(store, fitted(batch, store), kept)
 
     def at(self, places: Index, n_step: int = 1, gamma: float = 0.99) -> ExperienceBatch:
         """Return experiences by their places, (n,), the oldest being 0, that span ``n_step`` turns."""
         with self._changed:
-            return self._taken(self._required().first + places, None, n_step, gamma)
+            return self._take(self._require_stored().first + places, None, n_step, gamma)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle experiences compressed; games that are to be played again lie as they are."""
@@ -48,7 +49,7 @@ class TurnBuffer(ReplayBuffer):
             store = self._store
             if store is None or self.plays_again:
                 return super().__getstate__()
-            state = {name: value for name, value in self.__dict__.items() if name not in ("_changed", "_store")}
+            state = {name: value for name, value in self.__dict__.items() if name not in (*OWN_ATTRIBUTES, "_store")}
             batches = list(store.between(store.first, store.next)) if len(self) else []
             saved = store.like.metadata, [encode_batch(batch) for batch in batches]
             return copy.deepcopy(state) | {"_store": None, "_next": store.first, "saved": saved}

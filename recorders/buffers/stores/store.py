@@ -53,7 +53,7 @@ class Store(Protocol):
         """Drop the oldest experiences."""
 
     def take(self, keys: Keys, out: ExperienceBatch | None = None) -> ExperienceBatch:
-        """Return experiences with boards of their own, in the arrays of ``out`` if it is the result of a call for as many keys."""
+        """Return experiences with boards of their own; reuse the arrays of ``out``, the result of a call for as many keys."""
 
     def follow(self, keys: Keys, turns: int) -> Keys:
         """Return for each key the keys of the same player's next turns, itself first, (n, turns); -1 after the last."""
