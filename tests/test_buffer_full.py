@@ -84,7 +84,7 @@ def test_who_waits_for_room_is_told_of_the_close(store: str) -> None:
     buffer.close()
     writer.join(PATIENCE)
     assert not writer.is_alive()
-    assert [str(error) for error in errors] == ["write: expected an open buffer, got one that is closed"]
+    assert [str(error) for error in errors] == ["write: expected an open buffer, got one that is closed: make another buffer"]
     with pytest.raises(StateError, match="write: expected an open buffer"):
         buffer.write(game)
     assert facts(buffer.snapshot()) == facts(game)[20:40]

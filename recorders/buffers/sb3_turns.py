@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
-from generals_env.engine.packed.recording import NOBODY
+from generals_env.engine.packed.recording import ALL_PLAYERS
 from generals_env.engine.simulation.batch_kernel import Outcome
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffers.sb3_store import TurnBuffer
@@ -40,7 +40,7 @@ class Turns:
         self.games = games
         self.checked = False
         # To play a game again takes everybody's actions.
-        seat = NOBODY if boards.plays_again else games.player
+        seat = ALL_PLAYERS if boards.plays_again else games.player
         self.journal = TurnBatcher(self, games.num_envs, None, seat, recipe, metadata)
         self.journal.owner = None  # all is in memory: a forked child goes on with its copies of buffer and games
         self._ended: npt.NDArray[np.bool_] | None = None  # by the turn that was played and not added yet

@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorWrapper
 
 from generals_env.concurrency.guard import Guard
-from generals_env.engine.packed.recording import NOBODY
+from generals_env.engine.packed.recording import ALL_PLAYERS
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder
@@ -57,7 +57,7 @@ class GamesRecorder(ExperienceRecorder):
         self._observed = inspect_wrappers(self.env, config)
         self._opponents = opponents
         self._checked = self._observed.dense or self._observed.turned  # whether what is shown is what was derived
-        seat = games.player if isinstance(games, GeneralsSingleVector) and not opponents else NOBODY
+        seat = games.player if isinstance(games, GeneralsSingleVector) and not opponents else ALL_PLAYERS
         self._require_seat(self._observed)
         recipe = plain_recipe(self._observed.recipe) if self._observed.dense else self._observed.recipe
         metadata = recording_metadata(config, self._observed, policies)
@@ -102,7 +102,7 @@ class GamesRecorder(ExperienceRecorder):
     def _compare(self, journal: TurnBatcher, observations: Any) -> None:
         """Keep observations as they are shown if they are not what the recipe makes of the boards."""
         games = self._games()
-        learner = games.player if isinstance(games, GeneralsSingleVector) else NOBODY
+        learner = games.player if isinstance(games, GeneralsSingleVector) else ALL_PLAYERS
         derived = initial_observations(games.batch.boards, journal.recipe, learner)
         shown = tensor_of(observations)
         if derived.dtype == shown.dtype and np.array_equal(derived, shown):

@@ -8,7 +8,7 @@ from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
 from generals_env.concurrency.guard import Guard
-from generals_env.engine.packed.recording import NOBODY
+from generals_env.engine.packed.recording import ALL_PLAYERS
 from generals_env.errors import ConfigError
 from generals_env.face import PettingZooBase
 from generals_env.recorders.experience.sink import AnySink
@@ -43,7 +43,7 @@ class FaceRecorder(ExperienceRecorder):
         config = self._config()
         observed = inspect_wrappers(self.env, config)
         metadata = recording_metadata(config, observed, policies)
-        return TurnBatcher(open_sink(sink), 1, run_id, NOBODY, observed.recipe, metadata)
+        return TurnBatcher(open_sink(sink), 1, run_id, ALL_PLAYERS, observed.recipe, metadata)
 
     def _attach(self, journal: TurnBatcher) -> None:
         self.collector = GameCollector(journal)

@@ -20,12 +20,12 @@ from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.gather import gather_rows
 from generals_env.engine.packed.packing import first_rows, trimmed
 from generals_env.engine.packed.recording import (
+    ALL_PLAYERS,
     BOARDS,
     ENDED,
     EXPERIENCES,
     GAMES,
     GROUNDS,
-    NOBODY,
     WIDE,
     Recording,
     begin_games,
@@ -110,7 +110,7 @@ class TurnBatcher:
         sink: Sink,
         games: int = 1,
         run_id: str | None = None,
-        seat: int = NOBODY,
+        seat: int = ALL_PLAYERS,
         recipe: Recipe | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -120,7 +120,7 @@ class TurnBatcher:
             sink: Where to.
             games: B.
             run_id: Games are called after it, ``<run_id>-000000`` and so on; a random one without.
-            seat: Whose experience alone to write down, or ``NOBODY``.
+            seat: Whose experience alone to write down, or ``ALL_PLAYERS``.
             recipe: How observations are made of boards.
             metadata: Goes into every batch.
         """

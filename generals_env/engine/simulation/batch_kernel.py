@@ -25,7 +25,7 @@ from generals_env.engine.observations.incremental import (
 )
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
 from generals_env.engine.packed.packing import PackedBoards
-from generals_env.engine.packed.recording import NOBODY, Recording, begin_game, record_board
+from generals_env.engine.packed.recording import ALL_PLAYERS, Recording, begin_game, record_board
 from generals_env.engine.policies.bitboard import GIVEN, choose_action
 from generals_env.engine.rules.map_generator import draw_map
 from generals_env.engine.rules.moves import take_actions
@@ -354,7 +354,7 @@ def run_board(
                 outcome.terminated[b],
                 outcome.truncated[b],
                 not rare,
-                NOBODY,
+                ALL_PLAYERS,
                 now,
             )
         outcome.counts[b, TURNS] += 1

@@ -91,7 +91,9 @@ class GameStore(TableStore):
             ConfigError: If observations are dense: they cannot be resimulated.
         """
         if like.dense is not None:
-            raise ConfigError("store: expected 'boards' for observations that wrappers of others made, got 'games'")
+            raise ConfigError(
+                "store: expected 'boards' or 'zstd' for dense observations, got 'games', which cannot resimulate them: use 'boards'"
+            )
         super().__init__(like, capacity, max_bytes)
         tiles, players = like.boards.tiles.shape[1], like.players
         turns = (SMALL, TURNS, players)
@@ -155,7 +157,7 @@ class GameStore(TableStore):
                 done, short = put_turns(self.segments, batch.rows, batch.boards, games, keeps, self.depth, drops, done)
                 drops = done < len(batch) and not self._grow(TABLE_NAMES[short], 1)
                 if drops and alone:
-                    raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes")
+                    raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes: give it more")
         finally:
             self._name_games(batch.game_ids, games)
 
