@@ -169,7 +169,7 @@ def test_trajectories_are_one_players_turns_and_each_is_as_likely(store: str) ->
     assert set(firsts.tolist()) == set(starts)
     counts = np.bincount(np.searchsorted(np.sort(starts), firsts))
     check_even(counts, np.full(len(starts), len(firsts) / len(starts)))
-    with pytest.raises(StateError, match="sample_trajectories: expected a course of 71 turns, got none"):
+    with pytest.raises(StateError, match="sample_trajectories: expected a trajectory of 71 turns, got none"):
         buffer.sample_trajectories(1, 71)
 
 

@@ -151,7 +151,7 @@ class BufferBase:
                 at = f"{height}x{width}"
                 raise NoRoomError(
                     f"write: expected room for {len(self)} experiences at {at}, got too few max_bytes: "
-                    "drain() the buffer, or give it more max_bytes"
+                    "drain() the buffer, or raise max_bytes"
                 )
             store = self._store = larger
         return store

@@ -174,7 +174,7 @@ class OverflowWriter(BufferBase):
                 return store, following
             if not self._release(store, len(batch) - done):
                 if not len(self):
-                    raise StateError(f"max_bytes: expected room for an experience, got {self._max_bytes} bytes: give it more")
+                    raise StateError(f"max_bytes: expected room for an experience, got {self._max_bytes} bytes: raise it")
                 raise self._full(store, batch)
 
     def _fitting_slice(self, store: Store, batch: ExperienceBatch, done: int) -> ExperienceBatch:

@@ -36,18 +36,18 @@ class RandomSampler(BufferBase):
         gamma: float = 0.99,
         augment: bool = False,
     ) -> ExperienceBatch | Tensors:
-        """Draw experiences, each as likely as any other, one may come twice.
+        """Sample experiences uniformly, with replacement.
 
         Args:
-            n: How many.
-            out: What an earlier call gave, to be written over; or ``Tensors`` (in pinned memory, if they are made so) to be
-                filled and returned.
-            n_step: How many turns an experience is to span; see ``ExperienceBatch.n_step``.
-            gamma: Discount of the rewards summed, with ``n_step``.
-            augment: Whether to show each in a random one of the board's symmetries (of those that keep its shape).
+            n: Number of experiences.
+            out: The batch of an earlier call, whose arrays are reused; or ``Tensors`` (in pinned memory, if they were made
+                so) to be filled and returned.
+            n_step: Number of turns that an experience spans; see ``ExperienceBatch.n_step``.
+            gamma: Discount factor of the summed rewards, with ``n_step``.
+            augment: Whether to transform each by a random symmetry of the board (one that keeps its shape).
 
         Raises:
-            ConfigError: If an argument has a value it cannot have.
+            ConfigError: If an argument has an invalid value.
             StateError: If the buffer is empty.
         """
         positive("n", n)
@@ -73,25 +73,25 @@ class RandomSampler(BufferBase):
         store = self._require_stored()
         if positive("n_step", n_step) == 1:
             return store.take(keys, out=out)
-        course = store.follow(keys, n_step)
-        present = course >= 0
-        flat = store.take(course[present])
-        # The turns of each experience stand together, its first one before the others.
+        chain = store.follow(keys, n_step)
+        present = chain >= 0
+        flat = store.take(chain[present])
+        # The turns of each experience are next to each other, its first one before the others.
         firsts = np.concatenate([[0], np.cumsum(present.sum(axis=1))[:-1]])
         games = np.repeat(np.arange(len(keys), dtype=np.int32), present.sum(axis=1))
         numbered = flat.rows.copy()
-        numbered["game"] = games  # an experience drawn twice is two courses
+        numbered["game"] = games  # an experience sampled twice gets two games
         names = tuple(flat.game_ids[game] for game in flat.game[firsts])
         return replace(flat, rows=numbered, game_ids=names).n_step(n_step, gamma).select(firsts)
 
     def sample_trajectories(self, n: int, length: int) -> ExperienceBatch:
-        """Draw courses of ``length`` turns of one player, one after another: (n * length,) experiences.
+        """Sample n trajectories, each ``length`` consecutive turns of one player: (n * length,) experiences.
 
-        Every experience that is followed by that many is as likely to be the first as any other.
+        The first experience is uniform among all that are followed by enough turns.
 
         Raises:
             ConfigError: If an argument is not a positive integer.
-            StateError: If the buffer holds no such course.
+            StateError: If the buffer holds no such trajectory.
         """
         positive("n", n)
         positive("length", length)
@@ -100,13 +100,15 @@ class RandomSampler(BufferBase):
             found: list[Keys] = []
             missing, tries = n, 0
             while missing > 0:
-                courses = store.follow(self._draw(store, 2 * missing), length)
-                whole = courses[courses[:, -1] >= 0][:missing]
+                trajectories = store.follow(self._draw(store, 2 * missing), length)
+                whole = trajectories[trajectories[:, -1] >= 0][:missing]
                 found.append(whole)
                 missing -= len(whole)
                 tries += 1
-                if tries == 100 and missing == n:  # look at all of them before giving up
+                if tries == 100 and missing == n:  # check all experiences before giving up
                     everything = np.arange(store.first, store.next)
                     if not (store.follow(everything, length)[:, -1] >= 0).any():
-                        raise StateError(f"sample_trajectories: expected a course of {length} turns, got none")
+                        raise StateError(
+                            f"sample_trajectories: expected a trajectory of {length} turns, got none: pass a smaller length"
+                        )
             return store.take(np.concatenate(found).ravel())

@@ -104,7 +104,7 @@ class BoardStore(TableStore):
                 drops = done < len(rows) and not self._grow(TABLE_NAMES[short], 1)
                 if drops:  # the table is at its limit: drop the oldest experiences instead
                     if alone == done:
-                        raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes: give it more")
+                        raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes: raise it")
                     release_placed_boards(self.ring, places)
                     places[:] = ground_places[:] = -1
                     alone = done if self.first == self.next else -1

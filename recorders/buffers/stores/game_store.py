@@ -92,7 +92,7 @@ class GameStore(TableStore):
         """
         if like.dense is not None:
             raise ConfigError(
-                "store: expected 'boards' or 'zstd' for dense observations, got 'games', which cannot resimulate them: use 'boards'"
+                "store: expected 'boards' or 'zstd' for dense observations, got 'games', which cannot make them: use 'boards'"
             )
         super().__init__(like, capacity, max_bytes)
         tiles, players = like.boards.tiles.shape[1], like.players
@@ -157,7 +157,7 @@ class GameStore(TableStore):
                 done, short = put_turns(self.segments, batch.rows, batch.boards, games, keeps, self.depth, drops, done)
                 drops = done < len(batch) and not self._grow(TABLE_NAMES[short], 1)
                 if drops and alone:
-                    raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes: give it more")
+                    raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes: raise it")
         finally:
             self._name_games(batch.game_ids, games)
 
