@@ -31,6 +31,8 @@ def check(buffer: ReplayBuffer, oracle: Oracle) -> None:
         return
     assert stats.nbytes > 0
     assert (stats.min_reward, stats.max_reward) == (rewards.min(), rewards.max())
+    with pytest.deprecated_call(match="use (min|max)_reward"):
+        assert (stats.least_reward, stats.most_reward) == (rewards.min(), rewards.max())
     assert stats.mean_reward == pytest.approx(rewards.mean(dtype=np.float64), abs=1e-9)
     held = buffer.snapshot()
     assert facts(held) == oracle.facts(held.shape)
