@@ -1,4 +1,4 @@
-"""Prioritized experience replay: Schaul, Quan, Antonoglou and Silver, "Prioritized Experience Replay", ICLR 2016."""
+"""Samples experiences in proportion to priorities: Schaul et al., "Prioritized Experience Replay", ICLR 2016."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from generals_env.engine.storage.sum_tree import draw_slots, set_priorities
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
-from generals_env.recorders.buffers.store import Keys, Store
+from generals_env.recorders.buffers.stores.store import Keys, Store
 from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["PrioritizedReplayBuffer", "PrioritizedSample"]
 
 
-#: No priority may be larger, to the power of alpha.
-MOST = 1e290
+#: Maximum priority to the power of alpha: sums of priorities must stay finite.
+MAX_SCALED = 1e290
 
 
 @pickled_as("generals_env.recorders")
 class PrioritizedSample(NamedTuple):
-    """What ``PrioritizedReplayBuffer.sample`` draws.
+    """Result of ``PrioritizedReplayBuffer.sample``.
 
     Attributes:
         batch: n experiences.
         keys: (n,) int64, for ``update_priorities``.
-        weights: (n,) float32, importance weights, the largest of all in the buffer being 1.
+        weights: (n,) float32, importance sampling weights; the largest in the buffer is 1.
     """
 
     batch: ExperienceBatch
@@ -39,37 +39,37 @@ class PrioritizedSample(NamedTuple):
 
 @pickled_as("generals_env.recorders")
 class PrioritizedReplayBuffer(ReplayBuffer):
-    """A replay buffer that draws an experience with probability ``priority**alpha / sum(priority**alpha)``.
+    """A replay buffer that samples an experience with probability ``priority**alpha / sum(priority**alpha)``.
 
-    New experiences have the largest priority that was ever given, so that each is seen once soon. A key names one experience
-    for ever: when it has made room for another, an update by its key changes nothing.
+    New experiences get the largest priority given so far, so that each is soon sampled once. A key is never reused: once its
+    experience was dropped, an update with the key changes nothing.
     """
 
-    _beside = 64  # two trees, of up to twice as many leaves as there is room for experiences, and as many nodes above them
+    _beside = 64  # two trees, of up to twice as many leaves as the capacity, and as many inner nodes
 
     def __init__(self, capacity: int | None = None, *, alpha: float = 0.6, epsilon: float = 1e-6, **options: Any) -> None:
         """Set the buffer up.
 
         Args:
-            capacity: The most experiences to keep.
-            alpha: How much priorities count, 0 for not at all.
-            epsilon: Is added to every priority, so that each experience may be drawn.
-            **options: Those of ``ReplayBuffer``.
+            capacity: Maximum number of experiences.
+            alpha: Exponent of priorities, 0 for uniform sampling.
+            epsilon: Added to every priority, so that each experience may be sampled.
+            **options: Further arguments of ``ReplayBuffer``.
 
         Raises:
-            ConfigError: If an argument has a value it cannot have.
+            ConfigError: If an argument has an invalid value.
             OptionError: If an option is unknown.
         """
         check_options(PrioritizedReplayBuffer, options, keywords(ReplayBuffer))
         super().__init__(capacity, **options)
-        for name, value, least in (("alpha", alpha, 0.0), ("epsilon", epsilon, 0.0)):
-            if not is_number(value) or not least <= value < np.inf:
-                raise ConfigError(f"{name}: expected a number of at least {least:g}, got {value!r:.80}")
+        for name, value in (("alpha", alpha), ("epsilon", epsilon)):
+            if not is_number(value) or not 0 <= value < np.inf:
+                raise ConfigError(f"{name}: expected a number of at least 0, got {value!r:.80}")
         self.alpha = float(alpha)
         self.epsilon = float(epsilon)
         self._largest = 1.0  # priority**alpha of new experiences
         self._sums = self._least = np.zeros(2)
-        self._leaves: Store | None = None  # the store that the trees are of
+        self._leaves: Store | None = None  # the store that the trees belong to
 
     # --- Writing --------------------------------------------------------------------------------------------------
 
@@ -84,8 +84,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     def warm(self, batch: ExperienceBatch) -> None:
         """See ``ReplayBuffer.warm``."""
         super().warm(batch)
-        sums, least, slots = np.zeros(8), np.full(8, np.inf), np.zeros(1, np.int64)
-        set_priorities(sums, least, slots, np.ones(1))
+        sums, minima, slots = np.zeros(8), np.full(8, np.inf), np.zeros(1, np.int64)
+        set_priorities(sums, minima, slots, np.ones(1))
         draw_slots(sums, np.zeros(1), slots)
 
     def _drop(self, store: Store, count: int) -> None:
@@ -93,20 +93,20 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         super()._drop(store, count)
         self._set(store, np.arange(first, store.first), 0.0)
 
-    def _fitting(self, batch: ExperienceBatch) -> Store:
-        store = super()._fitting(batch)
+    def _store_for(self, batch: ExperienceBatch) -> Store:
+        store = super()._store_for(batch)
         self._fit_trees(store)
         return store
 
     def clear(self) -> None:
-        """Forget all experiences and give their memory back."""
+        """Remove all experiences and free their memory."""
         with self._changed:
             super().clear()
             self._leaves = None
             self._sums = self._least = np.zeros(2)
 
     def _fit_trees(self, store: Store) -> None:
-        """Make trees for a store that has taken the place of another."""
+        """Make trees for a store that has replaced another one."""
         if self._leaves is store:
             return
         old, sums = self._leaves, self._sums
@@ -123,17 +123,17 @@ class PrioritizedReplayBuffer(ReplayBuffer):
             set_priorities(self._sums, self._least, keys % store.capacity, priorities)
 
     def update_priorities(self, keys: Keys, priorities: npt.NDArray[Any]) -> int:
-        """Give experiences other priorities, such as the size of their temporal difference errors.
+        """Set priorities of experiences, usually the absolute values of their temporal difference errors.
 
         Args:
             keys: (n,) integers from ``sample``.
             priorities: (n,) numbers of at least 0; ``epsilon`` is added.
 
         Returns:
-            How many were stale: their experiences had been dropped.
+            Number of stale keys: their experiences had been dropped.
 
         Raises:
-            ConfigError: If shapes do not fit, or a priority is negative or not finite; then nothing was changed.
+            ConfigError: If shapes differ, or a priority is negative or not finite; then nothing was changed.
         """
         names, values = np.asarray(keys), np.asarray(priorities, np.float64)
         if names.ndim != 1 or names.dtype.kind not in "iu" or values.shape != names.shape:
@@ -142,8 +142,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
             raise ConfigError(f"priorities: expected finite numbers of at least 0, got {priorities!r:.200}")
         with np.errstate(over="ignore"):
             scaled = (values + self.epsilon) ** self.alpha
-        if (scaled > MOST).any():  # sums of them are to be numbers, too
-            raise ConfigError(f"priorities: expected at most {MOST} to the power of alpha, got {priorities!r:.200}")
+        if (scaled > MAX_SCALED).any():  # sums of them must be finite, too
+            raise ConfigError(f"priorities: expected at most {MAX_SCALED} to the power of alpha, got {priorities!r:.200}")
         with self._changed:
             store = self._store
             if store is None or store is not self._leaves:
@@ -158,7 +158,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
 
     # --- Drawing --------------------------------------------------------------------------------------------------
 
-    def sample(  # type: ignore[override]  # weights and keys come with it
+    def sample(  # type: ignore[override]  # returns weights and keys, too
         self,
         n: int,
         out: ExperienceBatch | None = None,
@@ -168,18 +168,18 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         gamma: float = 0.99,
         augment: bool = False,
     ) -> PrioritizedSample:
-        """Draw experiences, one from each of n equal parts of the sum of priorities.
+        """Sample experiences, one from each of n equal sections of the sum of priorities.
 
         Args:
-            n: How many.
-            out: The batch that an earlier call gave, to be written over.
-            beta: How far the weights make up for the priorities, 1 for entirely.
-            n_step: See ``ReplayBuffer.sample``, as the next two.
-            gamma: See there.
-            augment: See there.
+            n: Number of experiences.
+            out: The batch of an earlier call, whose arrays are reused.
+            beta: How far the weights compensate for the priorities, 1 for fully.
+            n_step: See ``ReplayBuffer.sample``.
+            gamma: Likewise.
+            augment: Likewise.
 
         Raises:
-            ConfigError: If an argument has a value it cannot have.
+            ConfigError: If an argument has an invalid value.
             StateError: If the buffer is empty.
         """
         positive("n", n)
@@ -188,23 +188,23 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         if not is_number(beta) or not 0 <= beta <= 1:
             raise ConfigError(f"beta: expected a number from 0 to 1, got {beta!r:.80}")
         with self._changed:
-            store = self._required()
+            store = self._require_stored()
             slots = np.empty(n, np.int64)
             if self._sums[1] > 0:
                 draw_slots(self._sums, (np.arange(n) + self._rng.random(n)) / n, slots)
                 keys = store.first + (slots - store.first) % store.capacity
                 priorities = self._sums[len(self._sums) // 2 + slots]
                 weights = (self._least[1] / priorities) ** beta  # (N P(i))**-beta over the largest of these
-            else:  # without epsilon, all of them may be 0
+            else:  # without epsilon, all priorities may be 0
                 keys, weights = self._draw(store, n), np.ones(n)
-            batch = self._taken(keys, out, n_step, gamma)
+            batch = self._take(keys, out, n_step, gamma)
             symmetries = self._symmetries(batch) if augment else None
         if symmetries is not None:
             batch = batch.turned(symmetries)
         return PrioritizedSample(batch, keys, weights.astype(np.float32))
 
     def _saved(self) -> dict[str, npt.NDArray[Any]]:
-        store = self._required()
+        store = self._require_stored()
         leaves = self._sums[len(self._sums) // 2 :]
         keys = np.arange(store.first, store.next)
         return {"priorities": leaves[keys % store.capacity], "largest": np.array(self._largest)}

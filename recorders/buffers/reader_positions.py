@@ -1,41 +1,41 @@
-"""How far those have come who read a buffer in order: what all of them have may make room in a buffer that drops nothing."""
+"""Keeps the positions of readers that read a buffer in order: what all of them have taken may be dropped."""
 
 from __future__ import annotations
 
-__all__ = ["Readers"]
+__all__ = ["ReaderPositions"]
 
 
-class Readers:
-    """The places of readers, by the numbers of a buffer; for one thread at a time.
+class ReaderPositions:
+    """The key up to which each reader has taken experiences; not thread-safe.
 
-    What was once taken by all readers that were there stays taken when the last of them leaves.
+    What all readers had taken at one time counts as taken after the last of them has left, too.
     """
 
     def __init__(self) -> None:
-        """Know no reader: nothing is taken."""
-        self._places: dict[object, int] = {}
+        """Begin without readers: nothing is taken."""
+        self._positions: dict[object, int] = {}
         self._taken = 0
 
-    def move(self, reader: object, number: int) -> None:
-        """Take note that a reader has, or does not want, whatever comes before a number."""
-        self._places[reader] = number
-        self._note()
+    def move(self, reader: object, key: int) -> None:
+        """Set the key before which a reader has taken, or does not want, all experiences; add the reader if it is new."""
+        self._positions[reader] = key
+        self._update()
 
     def leave(self, reader: object) -> None:
-        """Forget a reader."""
-        self._places.pop(reader, None)
-        self._note()
+        """Remove a reader."""
+        self._positions.pop(reader, None)
+        self._update()
 
     @property
     def count(self) -> int:
-        """How many there are."""
-        return len(self._places)
+        """Number of readers."""
+        return len(self._positions)
 
     @property
     def taken(self) -> int:
-        """Number before which every reader has everything; 0 as long as there was none."""
-        return min(self._taken, *self._places.values()) if self._places else self._taken
+        """Key before which every reader has taken everything; 0 if there was never a reader."""
+        return min(self._taken, *self._positions.values()) if self._positions else self._taken
 
-    def _note(self) -> None:
-        if self._places:
-            self._taken = max(self._taken, min(self._places.values()))
+    def _update(self) -> None:
+        if self._positions:
+            self._taken = max(self._taken, min(self._positions.values()))

@@ -1,4 +1,4 @@
-"""Buffers in folders: files of experience, and beside them what a buffer knows of them."""
+"""Saves the experiences of a buffer to a folder of files, with further arrays, and loads them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from generals_env.recorders.formats.npz import SUFFIX, encode
 
 __all__ = ["load_buffer", "save_buffer"]
 
-#: Experiences in a file.
+#: Maximum number of experiences of a file.
 FILE_EXPERIENCES = 65_536
 
-#: What lies beside the experiences.
+#: File of the further arrays.
 EXTRA = "buffer.npz"
 
 
 def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[str, npt.NDArray[Any]]) -> None:
-    """Write batches and arrays to a new folder; it appears when it is whole.
+    """Write batches and arrays to a new folder, which appears when it is complete.
 
     Raises:
-        StorageError: If it cannot be written, or is there.
+        StorageError: If the folder exists or cannot be written.
     """
     if folder.exists():
-        raise StorageError(f"path: expected a folder that is not there yet, got {str(folder)!r}")
+        raise StorageError(f"path: expected a folder that is not there yet, got {str(folder)!r}: pass another one")
     remove(leftovers_beside(folder))
     try:
         make_folder(folder.parent)
@@ -43,18 +43,18 @@ def save_buffer(folder: Path, batches: Iterable[ExperienceBatch], arrays: dict[s
             for batch in batches:
                 count += len(batch)
                 for low in range(0, len(batch), FILE_EXPERIENCES):
-                    part = batch.slice(low, low + FILE_EXPERIENCES)
-                    content = encode(part if len(part) == len(batch) else part.compact())
+                    rows = batch.slice(low, low + FILE_EXPERIENCES)
+                    content = encode(rows if len(rows) == len(batch) else rows.compact())
                     store.create(f"experiences_{files:06d}{SUFFIX}", content)
                     files += 1
             extra = {"experiences": np.array(count), **arrays}
-            replace_file(unfinished / EXTRA, lambda file: np.savez(file, **extra))  # type: ignore[arg-type]  # takes them for allow_pickle
+            replace_file(unfinished / EXTRA, lambda file: np.savez(file, **extra))  # type: ignore[arg-type]  # mypy takes the arrays for allow_pickle
     except OSError as error:
         raise StorageError(f"path: expected to write to {str(folder)!r}, got {error}") from error
 
 
 def load_buffer(folder: Path) -> tuple[list[ExperienceBatch], dict[str, npt.NDArray[Any]]]:
-    """Return what ``save_buffer`` wrote.
+    """Return the batches and arrays that ``save_buffer`` wrote.
 
     Raises:
         StorageError: If it cannot be read, or is damaged.
@@ -64,11 +64,13 @@ def load_buffer(folder: Path) -> tuple[list[ExperienceBatch], dict[str, npt.NDAr
             arrays = {name: archive[name] for name in archive.files}
         count = int(arrays.pop("experiences"))
     except Exception as error:
-        # A damaged file can make zlib, zipfile and numpy raise nearly anything.
+        # For damaged files zlib, zipfile and numpy raise almost any exception.
         raise StorageError(f"path: expected a folder that save() wrote, got {str(folder)!r} ({error})") from error
     files = [file for file in files_in(LocalStore(folder))[0] if "/" not in file.name]  # others may lie in folders below
     batches = [file.whole() for file in files]
     found = sum(map(len, batches))
     if count != found:
-        raise StorageError(f"path: expected {count} experiences in {str(folder)!r}, got {found}")
+        raise StorageError(
+            f"path: expected {count} experiences in {str(folder)!r}, got {found}: a file is missing or does not belong there"
+        )
     return batches, arrays

@@ -1,6 +1,6 @@
-"""Replay for Stable-Baselines3's DQN from packed boards: a transition takes a board, not four tensors.
+"""Implements a replay buffer for Stable-Baselines3 over packed boards: a transition takes one board instead of four tensors.
 
-The buffer hears of boards from the environment, and of everything else from ``add``, as SB3's own does.
+The boards come from the environment, everything else from ``add``, as in SB3's own buffers.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ Seen = Mapping[str, Array]
 
 @pickled_as("generals_env.recorders")
 class BoardReplayBuffer(DictReplayBuffer):
-    """A replay buffer for SB3 whose transitions are kept as boards: 0.9 kB each at 20x20, where tensors take 70.
+    """A replay buffer for SB3 that stores transitions as boards: 0.9 kB each at 20x20, where tensors take 70.
 
-    Give it to any algorithm of SB3 that keeps transitions, and tell it which environment is trained in::
+    Pass it to any off-policy algorithm of SB3, and call ``set_env`` with the training environment::
 
         env = VecMonitor(SB3VecEnv(gymnasium.make_vec("generals_env/Generals-v0", num_envs=8)))
         model = DQN("MultiInputPolicy", env, replay_buffer_class=BoardReplayBuffer)
         model.replay_buffer.set_env(env)
 
-    What ``sample`` gives is, bit for bit, what ``DictReplayBuffer`` would have given, for the same draws of numpy's global
-    generator, but:
+    For the same state of numpy's global generator ``sample`` returns, bit for bit, what ``DictReplayBuffer`` would return, but:
 
-    - Where an illegal action was asked for, the pass that was executed is what is kept (see ``executed``).
-    - An eliminated player of a game that others go on with is shown zeros; here he sees what the board tells. A target does
-      not use it, the transition being done.
-    - Under ``VecNormalize`` SB3's own last observations of games have gone through two roundings.
+    - For an illegal action the pass that was executed is stored (see ``executed``).
+    - The environment shows an eliminated player zeros while others play on; here the observation is made of the board. Targets
+      do not use it, as the transition is done.
+    - With ``VecNormalize`` the last observations of games in SB3's own buffer were rounded twice.
 
-    The package's own ``FogMemory``, ``FrameStack`` and ``PotentialShaping`` are fine below, and so is ``VecNormalize``; what
-    other wrappers make of observations cannot be made of boards again. Unlike SB3's buffers for dicts it knows ``n_steps``.
+    The environment may be wrapped in this package's ``FogMemory``, ``FrameStack`` and ``PotentialShaping``, and in
+    ``VecNormalize``; observations of other wrappers cannot be made of boards. Unlike SB3's buffers for dicts it supports
+    ``n_steps``.
 
-    SB3's DQN does not mask: its targets take the best of all next actions. Masks are in the samples,
+    SB3's DQN does not mask: its targets take the maximum over all next actions. The samples contain the masks,
     ``next_observations["action_mask"]``.
 
     ``model.save_replay_buffer`` writes packed boards. After ``load_replay_buffer``, and after ``DQN.load``, call ``set_env``.
@@ -92,36 +92,36 @@ class BoardReplayBuffer(DictReplayBuffer):
         """Set the buffer up; the first seven arguments are SB3's.
 
         Args:
-            buffer_size: The most transitions to keep; divided among the environments and rounded down, as by SB3.
+            buffer_size: Maximum number of transitions; divided by ``n_envs`` and rounded down, as by SB3.
             observation_space: With ``"observation"`` (C, H, W) and ``"action_mask"`` (8*H*W + 1,).
-            action_space: As the environment has it.
-            device: Where samples go.
-            n_envs: How many games are played at once.
-            optimize_memory_usage: False: boards are kept once as it is.
-            handle_timeout_termination: Whether games that were cut off are not counted as done.
-            env: As in ``set_env``, which can be called later. SB3 writes ``replay_buffer_kwargs`` into a saved model, so with
+            action_space: That of the environment.
+            device: Device of the samples.
+            n_envs: Number of games played at the same time.
+            optimize_memory_usage: Must be False: boards are stored only once anyway.
+            handle_timeout_termination: Whether truncated games do not count as done.
+            env: As of ``set_env``, which can be called later. SB3 writes ``replay_buffer_kwargs`` into a saved model, so with
                 ``{"env": env}`` there it takes ``model.save(path, exclude=["replay_buffer_kwargs"])``.
-            store: As in ``ReplayBuffer``. ``"games"`` takes a tenth and draws more slowly; ``"zstd"`` is for ``fill``: what
-                was played comes in chunks as small as the turns between two calls of ``sample``.
-            max_bytes: The most bytes to take; the oldest transitions make room.
-            n_steps: How many turns a sampled transition spans; samples then have ``discounts``.
-            gamma: Discount of the rewards summed over them.
-            executed: Whether to keep the action that was executed, a pass where an illegal one was asked for, as all records
-                of this package do. With False it is the one asked for, as in SB3's own buffer: a policy that is not kept
-                from illegal actions learns only so that they are worth no more than a pass.
+            store: As of ``ReplayBuffer``. ``"games"`` takes a tenth of the memory and samples more slowly; ``"zstd"`` is for
+                ``fill``: turns of an environment would become chunks as small as the time between two calls of ``sample``.
+            max_bytes: Maximum memory; the oldest transitions are dropped for new ones.
+            n_steps: Number of turns that a sampled transition spans; samples then have ``discounts``.
+            gamma: Discount factor of the rewards summed over them.
+            executed: Whether to store the action that was executed, a pass for an illegal one, as all recorders of this
+                package do. With False the requested action is stored, as in SB3's own buffer: only so can a policy without
+                masks learn that illegal actions are worth no more than a pass.
 
         Raises:
-            ConfigError: If an argument has a value it cannot have.
+            ConfigError: If an argument has an invalid value.
         """
         if not isinstance(observation_space, spaces.Dict) or sorted(observation_space) != ["action_mask", "observation"]:
             raise ConfigError(
                 f"observation_space: expected a dict of observation and action_mask, got {observation_space!r:.200}"
             )
         if optimize_memory_usage:
-            raise ConfigError("optimize_memory_usage: expected False, as boards are kept once anyway, got True")
+            raise ConfigError("optimize_memory_usage: expected False, as boards are stored once anyway, got True: leave it out")
         if not is_number(gamma) or not 0 <= gamma <= 1:
             raise ConfigError(f"gamma: expected a number from 0 to 1, got {gamma!r:.80}")
-        # SB3's own classes would make room for all tensors.
+        # The constructors of SB3's classes would allocate all tensors.
         super(SB3ReplayBuffer, self).__init__(
             positive("buffer_size", buffer_size), observation_space, action_space, device, positive("n_envs", n_envs)
         )
@@ -137,30 +137,33 @@ class BoardReplayBuffer(DictReplayBuffer):
             self.set_env(env)
 
     def set_env(self, env: VecEnv) -> None:
-        """Take transitions from this environment from now on.
+        """Set the environment that the next transitions come from.
 
         Args:
-            env: An ``SB3VecEnv``, wrapped or not: the one that the model steps, or any that it wraps.
+            env: An ``SB3VecEnv``, wrapped or not: the one that the model steps, or one below it.
 
         Raises:
-            ConfigError: If it is another one, or wrappers of others change observations.
-            StateError: If its games have begun and observations go back to earlier turns, as ``FogMemory``'s do.
+            ConfigError: If it is no ``SB3VecEnv``, or wrappers from outside this package change observations.
+            StateError: If its games have begun and observations depend on earlier turns, as those of ``FogMemory`` do.
         """
         games = getattr(env.unwrapped, "games", None) if isinstance(env, VecEnv) else None
         if not isinstance(games, GeneralsSingleVector):
             raise ConfigError(f"env: expected an SB3VecEnv, wrapped or not, got {env!r:.200}")
         if games.num_envs != self.n_envs:
             raise ConfigError(f"env: expected {self.n_envs} games, got {games.num_envs}")
-        normalize = unwrap_vec_normalize(env)  # the buffer is given what lies below
+        normalize = unwrap_vec_normalize(env)  # SB3 passes the buffer unnormalised observations
         observed = inspect_wrappers(env if normalize is None else normalize.venv, games.config)
         if observed.dense or observed.turned:
             raise ConfigError(
-                f"env: expected observations that boards tell, got those of {', '.join(observed.wrappers)}; "
-                "DictReplayBuffer keeps them"
+                f"env: expected observations made of boards, got those of {', '.join(observed.wrappers)}: "
+                "use SB3's DictReplayBuffer"
             )
-        recipe = replace(observed.recipe, shaping=())  # rewards are kept as they come
+        recipe = replace(observed.recipe, shaping=())  # rewards are stored as ``add`` gets them
         if games.started and (recipe.memory or recipe.frames > 1):
-            raise StateError("set_env: expected games that have not begun, as observations go back in time, got some that have")
+            raise StateError(
+                "set_env: expected games that have not begun, as observations go back in time, got some that have: "
+                "call set_env before reset"
+            )
         self._require_fitting(recipe, games.config.shape)
         self._flush()
         turns = Turns(self._boards, games, recipe, recording_metadata(games.config, observed, None))
@@ -171,7 +174,7 @@ class BoardReplayBuffer(DictReplayBuffer):
 
     @property
     def boards(self) -> TurnBuffer:
-        """The transitions, as the ``ReplayBuffer`` of this package that they lie in."""
+        """The transitions, as a ``ReplayBuffer`` of this package."""
         self._flush()
         return self._boards
 
@@ -183,16 +186,16 @@ class BoardReplayBuffer(DictReplayBuffer):
 
     # --- Writing --------------------------------------------------------------------------------------------------
 
-    def add(  # type: ignore[override]  # SB3's own differ likewise
+    def add(  # type: ignore[override]  # SB3's own signatures differ likewise
         self, obs: Seen, next_obs: Seen, action: Array, reward: Array, done: Array, infos: list[dict[str, Any]]
     ) -> None:
-        """Take the turn that the environment has just played.
+        """Add the last turn of the environment.
 
-        Boards and ends come from there; of the arguments ``reward`` is kept (and ``action``, unless ``executed``).
+        Boards and ends of games come from there; of the arguments, ``reward`` is stored (and ``action``, unless ``executed``).
 
         Raises:
             ConfigError: If ``done`` or, in the first call, observations are not those of the environment.
-            StateError: Without an environment, or if it has played no turn since the last call.
+            StateError: Without an environment, or if it made no step since the last call.
         """
         turns = self._turns
         if turns is None:
@@ -207,7 +210,7 @@ class BoardReplayBuffer(DictReplayBuffer):
             self.pos = 0
 
     def _compare(self, turns: Turns, obs: Seen, next_obs: Seen) -> None:
-        """Find out, once, whether observations are what is made of the boards; see the class for those of ended games."""
+        """Check in the first call that observations equal those made of the boards, but for ended games."""
         self._flush()
         held = len(self._boards)
         batch = self._boards.at(np.arange(held - self.n_envs, held))
@@ -217,25 +220,28 @@ class BoardReplayBuffer(DictReplayBuffer):
         masks = ((told.action_masks, obs, "action_mask"), (told.next_action_masks, next_obs, "action_mask"))
         for derived, seen, name in pairs + masks:
             if not np.array_equal(derived[goes_on], np.asarray(seen[name])[goes_on]):
-                raise ConfigError(f'obs: expected "{name}" as the boards of env tell it, got something else')
+                raise ConfigError(
+                    f'obs: expected "{name}" as made of the boards of env, got another one: '
+                    "call set_env with the environment that the model steps"
+                )
         turns.checked = True
 
     def fill(self, batches: Iterable[ExperienceBatch], player: int | None = None) -> int:
-        """Take recorded experience, for learning from files.
+        """Write recorded experience, for learning from files.
 
-        Rewards are those that the learner was given then. Boards may be smaller than the space; they get mountains around.
+        Rewards are those of the recording, with its shaping. Boards smaller than the space are padded with mountains.
 
         Args:
-            batches: Such as ``open_dataset("runs/a")``.
-            player: Whose experiences alone to take; everybody's without.
+            batches: The experience, for example ``open_dataset("runs/a")``.
+            player: The only player whose experiences to write; None for all.
 
         Returns:
-            How many were taken; more than there is room for push out the oldest.
+            Number of experiences written; if they exceed ``buffer_size``, the oldest are dropped.
 
         Raises:
             ConfigError: If their observations are not, or cannot be made, those of ``observation_space``, or their games have
                 another number of players than those held.
-            StorageError: If a file cannot be read or is damaged; those before it were taken.
+            StorageError: If a file cannot be read or is damaged; the batches before it were written.
         """
         self._flush()
         taken = 0
@@ -251,9 +257,9 @@ class BoardReplayBuffer(DictReplayBuffer):
         return taken
 
     def _as_shown(self, batch: ExperienceBatch) -> ExperienceBatch:
-        """Return a batch whose observations are those of the space, with the shaping in its rewards."""
+        """Return a batch with observations as of ``observation_space``, and with the shaping in its rewards."""
         channels, *size = self.observation_space["observation"].shape or ()
-        fits = [recipe for recipe in looks(batch) if recipe.frames * recipe.channels == channels]
+        fits = [recipe for recipe in possible_recipes(batch) if recipe.frames * recipe.channels == channels]
         if batch.dense is not None or not fits or any(has > room for has, room in zip(batch.shape, size, strict=True)):
             raise ConfigError(
                 f"batches: expected observations of shape {(channels, *size)}, got {batch.state_shape} by {batch.recipe}"
@@ -263,24 +269,24 @@ class BoardReplayBuffer(DictReplayBuffer):
         return replace(batch, rows=rows, recipe=fits[0]).padded(*size)
 
     def _flush(self) -> None:
-        """Bring all turns to where they are drawn from."""
+        """Write all added turns to ``_boards``."""
         if self._turns is not None:
             self._turns.settle()
 
     def reset(self) -> None:
-        """Forget all transitions."""
+        """Remove all transitions."""
         self._flush()
         self._boards.clear()
         super().reset()
 
-    # --- Drawing --------------------------------------------------------------------------------------------------
+    # --- Sampling -------------------------------------------------------------------------------------------------
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # type: ignore[override]
-        """Draw transitions, each as likely as any other, with numpy's global generator, as SB3 does.
+        """Sample transitions uniformly with numpy's global generator, as SB3 does.
 
         Args:
-            batch_size: How many.
-            env: What normalises them, as SB3 hands it over.
+            batch_size: Number of transitions.
+            env: The normalisation, as SB3 passes it.
 
         Returns:
             ``observations`` and ``next_observations``, dicts of ``"observation"`` (n, C, H, W) float32 and ``"action_mask"``
@@ -295,20 +301,22 @@ class BoardReplayBuffer(DictReplayBuffer):
         held = len(self._boards)
         if held == 0 or held % self.n_envs == 0:
             return self._get_samples(np.random.randint(0, max(held // self.n_envs, 1), size=batch_size), env)  # noqa: NPY002
-        return self._drawn(np.random.randint(0, held, size=batch_size), env)  # noqa: NPY002 - SB3 seeds this generator
+        return self._at_positions(np.random.randint(0, held, size=batch_size), env)  # noqa: NPY002 - SB3 seeds this generator
 
     def _get_samples(self, batch_inds: Array, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # type: ignore[override]
-        """Return transitions of the turns ``batch_inds`` (n,), counted as in SB3's arrays, each of a random game."""
+        """Return transitions of turns ``batch_inds`` (n,), indices of SB3's arrays, each of a random game."""
         self._flush()
         games = np.random.randint(0, self.n_envs, size=len(batch_inds))  # noqa: NPY002 - SB3 seeds this generator
         ages = (batch_inds - self.pos) % (len(self._boards) // self.n_envs or 1) if self.full else batch_inds
-        return self._drawn(ages * self.n_envs + games, env)
+        return self._at_positions(ages * self.n_envs + games, env)
 
-    def _drawn(self, places: Index, env: VecNormalize | None) -> DictReplayBufferSamples:
-        """Return transitions by their places, 0 being that of the oldest."""
+    def _at_positions(self, positions: Index, env: VecNormalize | None) -> DictReplayBufferSamples:
+        """Return transitions by their positions; the oldest has position 0."""
         if env is not None and self.n_steps > 1 and env.norm_reward:
-            raise ConfigError(f"n_steps: expected 1 where VecNormalize has norm_reward, got {self.n_steps}")
-        tensors = self._boards.at(places, self.n_steps, self.gamma).to_torch("cpu" if env is not None else self.device)
+            raise ConfigError(
+                f"n_steps: expected 1 where VecNormalize has norm_reward, got {self.n_steps}: set norm_reward=False"
+            )
+        tensors = self._boards.at(positions, self.n_steps, self.gamma).to_torch("cpu" if env is not None else self.device)
         done = tensors.terminated if self.handle_timeout_termination else tensors.terminated | tensors.truncated
         rewards = tensors.rewards.reshape(-1, 1)
         if env is not None:
@@ -330,15 +338,15 @@ class BoardReplayBuffer(DictReplayBuffer):
         arrays: Any = self._normalize_obs({name: tensor.numpy() for name, tensor in seen.items()}, env)
         return {name: self.to_torch(array, copy=False) for name, array in arrays.items()}
 
-    # --- All of it ------------------------------------------------------------------------------------------------
+    # --- State ----------------------------------------------------------------------------------------------------
 
     def size(self) -> int:
-        """Return how many turns of all games are held, as SB3 counts."""
+        """Return the number of turns of all games in the buffer, as SB3 counts."""
         self._flush()
         return -(-len(self._boards) // self.n_envs)
 
     def stats(self) -> BufferStats:
-        """Return what is held, in how many bytes, and what became of the rest."""
+        """Return what the buffer holds and what became of the other experiences."""
         self._flush()
         return self._boards.stats()
 
@@ -348,6 +356,6 @@ class BoardReplayBuffer(DictReplayBuffer):
         return {**self.__dict__, "_turns": None}
 
 
-def looks(batch: ExperienceBatch) -> list[Recipe]:
-    """Return how a batch's observations can be made: as they were, or with the other layout."""
+def possible_recipes(batch: ExperienceBatch) -> list[Recipe]:
+    """Return the recipes by which a batch's observations can be made: its own, and with the other layouts."""
     return [replace(batch.recipe, layout=layout, shaping=()) for layout in (batch.recipe.layout, *LAYOUTS)]

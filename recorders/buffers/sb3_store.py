@@ -1,4 +1,4 @@
-"""The replay buffer below ``BoardReplayBuffer``: a transition of SB3 is an experience with a number."""
+"""Stores the transitions of ``BoardReplayBuffer`` as experiences, which it addresses by their position."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.storage.board_pool import FIRST
-from generals_env.recorders.buffers.board_store import BoardStore
+from generals_env.engine.storage.game_table import FIRST
+from generals_env.recorders.buffers.buffer_base import OWN_ATTRIBUTES, fitted
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
-from generals_env.recorders.buffers.store import Store
+from generals_env.recorders.buffers.stores.board_store import BoardStore
+from generals_env.recorders.buffers.stores.store import Store
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.stacked_frames import frames_back
@@ -23,39 +24,39 @@ Index = npt.NDArray[np.int64]
 
 
 class TurnBuffer(ReplayBuffer):
-    """A buffer whose experiences have places, the oldest being 0."""
+    """A replay buffer with access by position: the oldest experience has position 0."""
 
     @property
     def plays_again(self) -> bool:
-        """Whether games are kept as actions."""
+        """Whether games are stored as actions and resimulated."""
         return self._kind == "games"
 
     def write_kept(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_]) -> None:
-        """Take of a batch what is to be kept, (n,) bool; errors as in ``write``."""
+        """Write the experiences of a batch that are ``kept`` (n,); errors as of ``write``."""
         if not kept.any():
             return
         with self._changed:
-            store = self._fitting(batch)
-            self._put(store, batch if batch.shape == store.like.shape else batch.padded(*store.like.shape), kept)
+            store = self._store_for(batch)
+            self._put(store, fitted(batch, store), kept)
 
-    def at(self, places: Index, n_step: int = 1, gamma: float = 0.99) -> ExperienceBatch:
-        """Return experiences by their places, (n,), the oldest being 0, that span ``n_step`` turns."""
+    def at(self, positions: Index, n_step: int = 1, gamma: float = 0.99) -> ExperienceBatch:
+        """Return experiences by their positions (n,), each spanning ``n_step`` turns."""
         with self._changed:
-            return self._taken(self._required().first + places, None, n_step, gamma)
+            return self._take(self._require_stored().first + positions, None, n_step, gamma)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle experiences compressed; games that are to be played again lie as they are."""
+        """Pickle experiences compressed; a store that resimulates games is small and pickled as it is."""
         with self._changed:
             store = self._store
             if store is None or self.plays_again:
                 return super().__getstate__()
-            state = {name: value for name, value in self.__dict__.items() if name not in ("_changed", "_store")}
+            state = {name: value for name, value in self.__dict__.items() if name not in (*OWN_ATTRIBUTES, "_store")}
             batches = list(store.between(store.first, store.next)) if len(self) else []
             saved = store.like.metadata, [encode_batch(batch) for batch in batches]
             return copy.deepcopy(state) | {"_store": None, "_next": store.first, "saved": saved}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the experiences up again."""
+        """Write the pickled experiences again."""
         metadata, batches = state.pop("saved", ({}, []))
         super().__setstate__(state)
         for data in batches:
@@ -68,7 +69,7 @@ class TurnBuffer(ReplayBuffer):
 
 
 class LinkedBoardStore(BoardStore):
-    """A ``BoardStore`` that does not keep a board again with which a batch goes on where another ended."""
+    """A ``BoardStore`` that stores the last board of a batch only once if the next batch begins with it."""
 
     def _places(self, batch: ExperienceBatch, games: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         ring, boards, known = self.ring, batch.boards, self.ring.tables.packed

@@ -1,4 +1,4 @@
-"""A queue of experience between players and learners: in memory as far as that goes, then on disk, in order."""
+"""Queues batches between writers and readers, in memory up to a limit and beyond it on disk, in order."""
 
 from __future__ import annotations
 
@@ -19,46 +19,45 @@ from generals_env.concurrency.interrupts import deferred, raise_pending
 from generals_env.concurrency.process_owner import Owner, finalize
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.recorders.buffers.spill_files import Segment, decode, encode, segments_in
+from generals_env.recorders.buffers.spill_files import Segment, decode, encode, lock_folder, segments_in
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.filesystem.atomic_files import UNFINISHED, Unfinished, make_folder, unfinished_file
-from generals_env.recorders.filesystem.file_lock import FileLock
-from generals_env.recorders.formats.folder_use import QUEUE, QUEUE_LOCK, local_folder, refuse_other_uses
+from generals_env.recorders.formats.folder_use import QUEUE, local_folder, refuse_other_uses
 
 __all__ = ["SpillBuffer", "SpillStats"]
 
 logger = logging.getLogger(__name__)
 
-STEP = 10**6  # between numbers of segments: what lay before them in memory goes between
+STEP = 10**6  # gap between numbers of segments, for segments of experience that was in memory before them
 
-#: Where a segment goes that cannot be read; the next one takes its place.
+#: Name that an unreadable segment is moved to; the next one replaces it.
 DAMAGED = "damaged.spill"
 
 OVERFLOWS = ("block", "raise", "drop_oldest")
 
-GLANCE = 0.05  # seconds between two looks whether Ctrl-C was pressed
+POLL_SECONDS = 0.05  # between two checks for Ctrl-C
 
 Queue = deque[ExperienceBatch]
 
 
 @dataclass(frozen=True)
 class SpillStats:
-    """What became of experience; ``recovered + added == read + dropped + damaged + in_memory + on_disk``.
+    """Counts of experiences and bytes; ``recovered + added == read + dropped + damaged + in_memory + on_disk``.
 
     Attributes:
-        recovered: Experiences that lay in the folder at the beginning.
-        added: Written since.
-        read: Handed out.
-        dropped: Given up for newer ones.
-        damaged: Lost with segments that could not be read.
-        in_memory: Waiting there.
-        on_disk: Waiting there.
-        memory_bytes: Of all that is in memory.
-        disk_bytes: Of all segments.
-        segments: How many there are.
-        spilled: Experiences that were brought to disk so far.
-        damaged_segments: How many could not be read; the log has their names, and the last one lies in ``damaged.spill``.
+        recovered: Experiences in the folder when the buffer was made.
+        added: Experiences written since.
+        read: Experiences returned by ``read``.
+        dropped: Experiences dropped for newer ones.
+        damaged: Experiences lost with damaged segments.
+        in_memory: Experiences waiting in memory.
+        on_disk: Experiences waiting on disk.
+        memory_bytes: Bytes of all batches in memory.
+        disk_bytes: Bytes of all segments.
+        segments: Number of segments.
+        spilled: Experiences written to disk so far.
+        damaged_segments: Number of damaged segments; their names are logged, and the last one is kept as ``damaged.spill``.
     """
 
     recovered: int
@@ -77,27 +76,27 @@ class SpillStats:
 
 @pickled_as("generals_env.recorders")
 class SpillBuffer(NotCopied):
-    """A queue: what is written first is read first.
+    """A first-in, first-out queue of experience.
 
-    It has three parts, from the oldest to the newest experience::
+    It has three sections, from the oldest to the newest experience::
 
         read <-- head (memory) <-- segments (disk) <-- tail (memory) <-- write
 
-    As long as the head takes less than ``threshold`` of ``max_bytes``, there is nothing else. Beyond that, batches gather in
-    the tail, and go to disk as a segment when they are a tenth of ``max_bytes`` (half of what the threshold leaves). Segments
-    are read back one at a time, when the head is empty; once all have been, the queue is in memory only again. Memory is
-    that of the arrays, at most ``max_bytes`` and a batch.
+    While the head takes less than ``threshold`` of ``max_bytes``, the other two are empty. Beyond that, batches collect in the
+    tail, and are written to disk as a segment when they are a tenth of ``max_bytes`` (half of what the threshold leaves).
+    When the head is empty, segments are read back one at a time; after the last one the queue is in memory only again. The
+    memory of all arrays is at most ``max_bytes`` and a batch.
 
-    When ``max_disk_bytes`` do not suffice, ``write`` waits, raises, or gives up the oldest: first what lies in the head, then
-    the oldest segment, so what is left is always the newest without a hole.
+    When ``max_disk_bytes`` is reached, ``write`` waits, raises, or drops the oldest experiences: first the head, then the
+    oldest segment, so that the rest is always the newest without a gap.
 
-    A segment is whole or not there, and carries a checksum; it is deleted when the last of it is handed out. What a process
-    leaves in the folder, however it ends, the next one reads on, in order; what was in memory only is lost (``flush`` and
-    ``close`` bring it to disk), and the segment that was being read comes again from its beginning. One that is damaged
-    is logged by name, counted and skipped. Only one buffer may have a folder at a time, in one process: a forked child may
-    neither write nor read.
+    A segment is written completely or not at all, and has a checksum; it is deleted after its last experience was read. The
+    next buffer of the folder continues with its segments, in order, however the process ended; experiences in memory only are
+    lost (``flush`` and ``close`` write them to disk), and a segment that was being read is read from its beginning again. A
+    damaged segment is logged by name, counted and skipped. Only one buffer may use a folder at a time, in one process: a
+    forked child may neither write nor read.
 
-    Any number of threads may write and read. Batches come back as they went in, bit for bit.
+    Any number of threads may write and read. Batches are read as they were written, bit for bit.
     """
 
     _instead = "hand on what it holds, or make another SpillBuffer with a folder of its own"
@@ -110,19 +109,19 @@ class SpillBuffer(NotCopied):
         max_disk_bytes: int = 2**32,
         overflow: str = "block",
     ) -> None:
-        """Go on with what is in ``folder``, which is made if it is not there.
+        """Continue with the segments in ``folder``, which is made if it does not exist.
 
         Args:
-            folder: Where segments go.
-            max_bytes: Most memory to take.
-            threshold: Share of it above which new experience goes to disk, above 0 and below 1.
-            max_disk_bytes: Most bytes of all segments.
-            overflow: What a ``write`` does when there is no room: ``"block"`` waits for readers, ``"raise"`` takes nothing,
-                ``"drop_oldest"`` makes room.
+            folder: Folder of the segments.
+            max_bytes: Maximum memory.
+            threshold: Share of it above which new experience is written to disk, above 0 and below 1.
+            max_disk_bytes: Maximum size of all segments.
+            overflow: What ``write`` does without room: ``"block"`` waits for readers, ``"raise"`` refuses the batch,
+                ``"drop_oldest"`` drops the oldest experiences.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
-            StorageError: If the folder cannot be written, is used for something else, or another buffer has it.
+            ConfigError: If an argument has an invalid value.
+            StorageError: If the folder cannot be written, holds other data, or is used by another buffer.
         """
         check_integer("max_bytes", max_bytes, 1, 2**62)
         check_integer("max_disk_bytes", max_disk_bytes, 1, 2**62)
@@ -134,14 +133,14 @@ class SpillBuffer(NotCopied):
         self._memory_limit = int(max_bytes * threshold)
         self._segment_bytes = min((max_bytes - self._memory_limit) // 2, max_disk_bytes // 4)
         self._disk_limit = int(max_disk_bytes)
-        self._producing = threading.Lock()  # held by who writes, while waiting and encoding, too
-        self._changed = threading.Condition()  # held for moments, by all who touch what follows
+        self._producing = threading.Lock()  # held by the writer, also while it waits and encodes
+        self._changed = threading.Condition()  # held briefly for any access to the attributes below
         self._head, self._tail = Queue(), Queue()
-        self._taken = 0  # experiences of the first batch that have been handed out
+        self._taken = 0  # experiences of the first batch that were read
         self._memory_bytes = self._tail_bytes = 0
         self._loading = False  # whether a segment is being read
-        self._opened: Segment | None = None  # whose batches lie in the head
-        self._opened_batches = 0  # how many of them
+        self._opened: Segment | None = None  # its batches are in the head
+        self._opened_batches = 0  # number of its batches there
         self._added = self._read = self._dropped = self._damaged = self._in_memory = self._spilled = 0
         self._damaged_segments = 0
         self._closed = False
@@ -150,7 +149,7 @@ class SpillBuffer(NotCopied):
             self._folder = local_folder("folder", folder)
             refuse_other_uses(self._folder, QUEUE, "folder")
             make_folder(self._folder)
-            finalize(self, locked(self._folder).close)
+            finalize(self, lock_folder(self._folder).close)
             for unfinished in self._folder.glob(f".*{UNFINISHED}"):
                 unfinished.unlink()
             self._segments = deque(segments_in(self._folder))
@@ -163,13 +162,13 @@ class SpillBuffer(NotCopied):
         self._next = max((segment.number for segment in self._segments), default=0) + STEP
 
     def __len__(self) -> int:
-        """Return how many experiences are waiting."""
-        self._owner.check("spill buffer")  # before any lock: a thread of the parent may hold it for ever
+        """Return the number of waiting experiences."""
+        self._owner.check("spill buffer")  # before any lock: a thread of the parent may have held it at the fork
         with self._changed:
             return self._in_memory + self._on_disk
 
     def stats(self) -> SpillStats:
-        """Return all counts, of one moment."""
+        """Return all counts at one moment."""
         self._owner.check("spill buffer")
         with self._changed:
             counts = {item.name: getattr(self, f"_{item.name}") for item in fields(SpillStats) if item.name != "segments"}
@@ -178,13 +177,13 @@ class SpillBuffer(NotCopied):
     # --- Writing --------------------------------------------------------------------------------------------------
 
     def write(self, batch: ExperienceBatch) -> None:
-        """Take a batch; the arrays are the buffer's from now on.
+        """Write a batch; its arrays must not be changed afterwards.
 
         Raises:
-            ConfigError: If its metadata or game ids cannot be written as JSON, once it is to go to disk.
-            StateError: After ``close``, also while waiting, or in a process that was forked off the one that made the
-                buffer. The batch has not been taken.
-            StorageError: If there is no room and the buffer raises then, or the disk fails. The batch has not been taken.
+            ConfigError: If its metadata or game ids cannot be encoded as JSON, when it is written to disk.
+            StateError: After ``close``, also while waiting, or in a process forked from the one that made the buffer. The batch
+                was not written.
+            StorageError: If there is no room and ``overflow="raise"``, or the disk fails. The batch was not written.
         """
         self._owner.check("spill buffer")
         if not len(batch):
@@ -194,12 +193,12 @@ class SpillBuffer(NotCopied):
                 self._spill()
 
     def _take(self, batch: ExperienceBatch) -> bool:
-        """Take a batch if there is room in memory."""
+        """Add a batch if there is room in memory; return whether there was."""
         size = batch.nbytes
         with self._changed:
             self._check_open()
             if not self._segments and not self._loading and self._memory_bytes + size <= self._memory_limit:
-                self._head += self._tail  # readers have caught up
+                self._head += self._tail  # readers have read all segments
                 self._tail, self._tail_bytes = Queue(), 0
                 self._head.append(batch)
             elif self._tail and self._tail_bytes + size > self._segment_bytes:
@@ -214,7 +213,7 @@ class SpillBuffer(NotCopied):
             return True
 
     def _spill(self) -> None:
-        """Bring the tail to disk, unless readers come and take it."""
+        """Write the tail to disk, unless readers take it meanwhile."""
         with self._changed:
             tail = self._tail
             batches = tuple(tail)
@@ -226,8 +225,8 @@ class SpillBuffer(NotCopied):
                 self._check_open()
                 waits = self._overflow == "block" and (self._loading or self._opened is not None or len(self._segments) > 0)
                 if waits or (self._overflow == "drop_oldest" and self._loading):
-                    self._changed.wait(GLANCE)
-                    raise_pending()  # the batch has not been taken
+                    self._changed.wait(POLL_SECONDS)
+                    raise_pending()  # the batch was not added
                 elif self._overflow == "drop_oldest":
                     self._drop_oldest()
                 else:
@@ -242,15 +241,16 @@ class SpillBuffer(NotCopied):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StateError("write: expected an open buffer, got one that is closed")
+            raise StateError("write: expected an open buffer, got one that is closed: make another buffer")
 
     def _refuse(self, size: int) -> None:
         raise StorageError(
-            f"max_disk_bytes: expected room for {size} bytes more, got {self._disk_limit} with {self._disk_bytes} taken"
+            f"max_disk_bytes: expected room for {size} bytes more, got {self._disk_limit} with {self._disk_bytes} taken: "
+            "raise it, or read faster"
         )
 
     def _drop_oldest(self) -> None:
-        """Give up the head and the oldest segment; the tail, too, if there is no segment: it is larger than the disk may be."""
+        """Drop the head and the oldest segment; the tail, too, if there is no segment: it exceeds the limit of the disk."""
         if not self._segments and self._opened is None:
             self._head += self._tail
             self._tail, self._tail_bytes = Queue(), 0
@@ -266,7 +266,7 @@ class SpillBuffer(NotCopied):
 
     @contextmanager
     def _written(self, data: bytes) -> Iterator[Unfinished]:
-        """Lend a file with this content, safe from a crash, that has no name yet."""
+        """Yield a file with this content, synchronised to disk, that has no name yet."""
         with ExitStack() as stack:
             try:
                 unfinished = stack.enter_context(unfinished_file(self._folder, lambda file: file.write(data)))
@@ -277,7 +277,7 @@ class SpillBuffer(NotCopied):
     def _published(
         self, unfinished: Unfinished, number: int, data: bytes, batches: Sequence[ExperienceBatch], cut: int = 0
     ) -> Segment:
-        """Make a segment of a file: batches that were in memory, but for the first ``cut`` experiences, are on disk."""
+        """Name a file as a segment, and count its batches, without the first ``cut`` experiences, as on disk."""
         count, checksum = sum(map(len, batches)) - cut, zlib.crc32(data)
         path = self._folder / f"{number:018d}-{count}-{checksum:08x}.spill"
         try:
@@ -294,22 +294,22 @@ class SpillBuffer(NotCopied):
         return Segment(path, number, count, checksum, len(data))
 
     def flush(self) -> None:
-        """Bring to disk what is in memory only: what comes after a crash has it all. Readers read it back from there.
+        """Write to disk what is in memory only, so that a crash loses nothing; readers read it back from there.
 
         Raises:
-            StateError: In a process that was forked off the one that made the buffer.
-            StorageError: If the disk fails or may not take that much. What is not on disk then stays in memory, in order.
+            StateError: In a process forked from the one that made the buffer.
+            StorageError: If the disk fails or has no room. What is not on disk then stays in memory, in order.
         """
         self._owner.check("spill buffer")
         with self._producing, deferred(), self._changed:
             while self._loading:
-                self._changed.wait(GLANCE)
+                self._changed.wait(POLL_SECONDS)
                 raise_pending()
             if self._tail:
                 self._segments.append(self._flush_newest(self._tail, self._next, 0))
                 self._next += STEP
                 self._tail_bytes = 0
-            kept = self._opened_batches  # which are on disk already
+            kept = self._opened_batches  # are on disk already
             if len(self._head) > kept and not self._segments:
                 self._next += STEP
             following = self._segments[0].number if self._segments else self._next - STEP
@@ -318,7 +318,7 @@ class SpillBuffer(NotCopied):
                 self._segments.appendleft(self._flush_newest(self._head, following, kept))
 
     def _flush_newest(self, queue: Queue, number: int, kept: int) -> Segment:
-        """Bring the newest batches of a queue to disk, but not its first ``kept``: what fails leaves all in order."""
+        """Write the newest batches of a queue, but not its first ``kept``, to disk; after a failure the order is unchanged."""
         low = len(queue) - 1
         size = queue[low].nbytes
         while low > kept and size + queue[low - 1].nbytes <= self._segment_bytes:
@@ -338,10 +338,10 @@ class SpillBuffer(NotCopied):
         return segment
 
     def close(self) -> None:
-        """Bring everything to disk and take no more; what waits can still be read. A forked child leaves that to its parent.
+        """Write everything to disk and refuse further batches; waiting experiences can still be read. No-op in a forked child.
 
         Raises:
-            StorageError: As ``flush``; what is in memory can be read in this process.
+            StorageError: As ``flush``; experiences in memory can still be read in this process.
         """
         if not self._owner.is_here:
             return
@@ -357,48 +357,48 @@ class SpillBuffer(NotCopied):
     def read(self, n: int, timeout: float | None = 0) -> ExperienceBatch | None:
         """Return the oldest experiences, up to ``n`` of them, as one batch; None if there is none.
 
-        There may be fewer than n though more are waiting: where the next ones have another shape, number of players, recipe or
-        kind of dense observations. Metadata in which they differ is dropped, as by ``ExperienceBatch.concat``.
+        There may be fewer than n though more are waiting, if the next ones have another shape, number of players, recipe or
+        kind of dense observations. Metadata that differs is dropped, as by ``ExperienceBatch.concat``.
 
         Args:
-            n: At most how many.
-            timeout: Seconds to wait for the first, None for as long as the buffer is open.
+            n: Maximum number of experiences.
+            timeout: Seconds to wait for the first one; None waits until the buffer is closed.
 
         Raises:
-            ConfigError: If an argument is not what it should be.
-            StateError: In a process that was forked off the one that made the buffer.
-            StorageError: If the disk fails. What was to be read is tried again next time.
+            ConfigError: If an argument has an invalid value.
+            StateError: In a process forked from the one that made the buffer.
+            StorageError: If the disk fails. The next call tries again.
         """
         self._owner.check("spill buffer")
         check_integer("n", n, 1, 2**62)
         if timeout is not None and (not is_number(timeout) or not timeout >= 0):
             raise ConfigError(f"timeout: expected seconds from 0, or None, got {timeout!r}")
         deadline = None if timeout is None else time.monotonic() + timeout
-        parts: list[ExperienceBatch] = []
+        slices: list[ExperienceBatch] = []
         count = 0
         while count < n:
             try:
-                if not self._fill_head(None if parts else deadline, waits=not parts):
+                if not self._fill_head(None if slices else deadline, waits=not slices):
                     break
             except StorageError:
-                if not parts:
+                if not slices:
                     raise
-                break  # what was taken is handed out; the next read comes upon it again
+                break  # return what was read so far; the next call meets the error again
             with self._changed:
                 if not self._head:
-                    continue  # somebody else was faster
-                if parts and not fits(parts[0], self._head[0]):
+                    continue  # another thread has taken the batch
+                if slices and not fits(slices[0], self._head[0]):
                     break
                 batch, low = self._head[0], self._taken
                 taken = min(n - count, len(batch) - low)
                 self._take_out(taken)
                 self._read += taken
             count += taken
-            parts.append(batch if taken == len(batch) else batch.select(np.arange(low, low + taken)))
-        return ExperienceBatch.concat(parts) if len(parts) > 1 else (parts[0] if parts else None)
+            slices.append(batch if taken == len(batch) else batch.select(np.arange(low, low + taken)))
+        return ExperienceBatch.concat(slices) if len(slices) > 1 else (slices[0] if slices else None)
 
     def _fill_head(self, deadline: float | None, waits: bool) -> bool:
-        """Return whether there is something in the head, after bringing it there, or waiting for it."""
+        """Fill the head from the segments or the tail, or wait for a batch; return whether the head has one."""
         with self._changed:
             while not self._head:
                 if self._loading:
@@ -421,7 +421,7 @@ class SpillBuffer(NotCopied):
         return True
 
     def _load(self, segment: Segment) -> None:
-        """Bring a segment into the head, or skip it."""
+        """Read a segment into the head, or skip it if it is damaged."""
         batches: list[ExperienceBatch] = []
         failure: Exception | None = None
         try:
@@ -452,7 +452,7 @@ class SpillBuffer(NotCopied):
             self._changed.notify_all()
 
     def _take_out(self, count: int) -> None:
-        """Take the next ``count`` experiences out of the first batch of the head, and what is used up off the disk."""
+        """Remove the next ``count`` experiences from the first batch of the head, and delete a segment after its last one."""
         self._taken += count
         self._in_memory -= count
         if self._taken == len(self._head[0]):
@@ -465,7 +465,7 @@ class SpillBuffer(NotCopied):
             self._changed.notify_all()
 
     def _delete(self, segment: Segment, to: Path | None = None) -> None:
-        """Take a segment off the disk, or away under another name."""
+        """Delete a segment, or rename it."""
         self._disk_bytes -= segment.size
         try:
             if to is None:
@@ -473,18 +473,10 @@ class SpillBuffer(NotCopied):
             elif segment.path.exists():
                 segment.path.replace(to)
         except OSError as error:
-            logger.error("%s: could not be deleted: %s", segment.path, error)  # noqa: TRY400 - nothing is wrong here
+            logger.error("%s: could not be deleted: %s", segment.path, error)  # noqa: TRY400 - a traceback would tell nothing more
         self._changed.notify_all()
 
 
-def locked(folder: Path) -> FileLock:
-    """Return the lock of a folder, held; raise ``StorageError`` if another buffer holds it."""
-    try:
-        return FileLock(folder / QUEUE_LOCK)
-    except StorageError as error:
-        raise StorageError(f"folder: expected one that no other buffer has, got {str(folder)!r} ({error})") from error
-
-
 def fits(one: ExperienceBatch, other: ExperienceBatch) -> bool:
-    """Return whether two batches become one without a change to either."""
+    """Return whether two batches can be concatenated without padding or conversion."""
     return one.shape == other.shape and BatchKind.of(one).joins(BatchKind.of(other))

@@ -1,4 +1,4 @@
-"""The files of a spill: segments, each some batches, whose names tell what is in them and its checksum."""
+"""Encodes batches as the segment files of a spill buffer, whose names hold number, size and checksum, and decodes them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.filesystem.file_lock import FileLock
+from generals_env.recorders.formats.folder_use import QUEUE_LOCK
 
-__all__ = ["Segment", "decode", "encode", "segments_in"]
+__all__ = ["Segment", "decode", "encode", "lock_folder", "segments_in"]
 
-#: Number, experiences and CRC-32 of a segment.
+#: Number, number of experiences, and CRC-32 of a segment.
 SEGMENT_NAME = re.compile(r"(\d{18})-(\d+)-([0-9a-f]{8})\.spill")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A file of batches."""
+    """A file of batches.
+
+    Attributes:
+        path: The file.
+        number: Its position in the queue; numbers have gaps.
+        count: Number of experiences.
+        checksum: CRC-32 of the content.
+        size: Bytes.
+    """
 
     path: Path
     number: int
@@ -28,20 +39,31 @@ class Segment:
     size: int
 
 
+def lock_folder(folder: Path) -> FileLock:
+    """Return the lock of a folder, held; raise ``StorageError`` if another buffer holds it."""
+    try:
+        return FileLock(folder / QUEUE_LOCK)
+    except StorageError as error:
+        raise StorageError(
+            f"folder: expected one that no other buffer has, got {str(folder)!r} ({error}): "
+            "close that buffer, or use another folder"
+        ) from error
+
+
 def segments_in(folder: Path) -> list[Segment]:
     """Return the segments of a folder in order."""
     found = []
     for path in folder.iterdir():
-        parts = SEGMENT_NAME.fullmatch(path.name)
-        if parts:
-            found.append(Segment(path, int(parts[1]), int(parts[2]), int(parts[3], 16), path.stat().st_size))
+        match = SEGMENT_NAME.fullmatch(path.name)
+        if match:
+            found.append(Segment(path, int(match[1]), int(match[2]), int(match[3], 16), path.stat().st_size))
     return sorted(found, key=lambda segment: segment.number)
 
 
 def encode(batches: Sequence[ExperienceBatch]) -> bytes:
-    """Return batches as bytes, each with its length before it."""
-    parts = [encode_batch(batch) for batch in batches]
-    return b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    """Return batches as bytes, each after its length."""
+    encoded = [encode_batch(batch) for batch in batches]
+    return b"".join(len(data).to_bytes(8, "little") + data for data in encoded)
 
 
 def decode(data: bytes, segment: Segment) -> list[ExperienceBatch]:
@@ -52,5 +74,5 @@ def decode(data: bytes, segment: Segment) -> list[ExperienceBatch]:
     while at < len(data):
         start = at + 8
         at = start + int.from_bytes(data[at:start], "little")
-        batches.append(decode_batch(data[start:at], check=False))  # what was written comes back, be it as it may
+        batches.append(decode_batch(data[start:at], check=False))  # the checksum covers it: return what was written
     return batches

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import CITY, GENERAL, TORUS
 from generals_env.engine.observations.reference import ARMY_SCALE, LAYOUTS, SCOREBOARD, TOTAL_SCALE
 from generals_env.engine.packed.expand import FREE
-from generals_env.engine.packed.fog_memory import MINE, MOST, NOBODYS, OBSTACLE, SEEN, THEIRS
+from generals_env.engine.packed.fog_memory import MAX_ARMY, MINE, NEUTRAL, OBSTACLE, SEEN, THEIRS
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
@@ -242,7 +242,7 @@ def decode(packed: PackedBoards, rows: Index, shape: tuple[int, int], full: bool
     return Decoded(
         code=code,
         strength=(army >= 2).byte() + (army == 1).byte() * 2,
-        scaled=looked_up(thousandths, army.clamp(0, MOST)),
+        scaled=looked_up(thousandths, army.clamp(0, MAX_ARMY)),
         scores=scores,
         ground=upload(ground, device),
         turn=upload(entries["turn"].astype(np.int64), device),
@@ -383,7 +383,7 @@ def scoreboard(boards: Decoded, look: Look) -> Tensor:
         (others[:, 1] / scale).clamp(max=1),
         quotients[(alive & foe).sum(1), foe.sum(1)],
         rounds[turn % ROUND],
-        boards.thousandths[turn.clamp(max=MOST)],  # turns are scaled as armies are
+        boards.thousandths[turn.clamp(max=MAX_ARMY)],  # turns are scaled as armies are
     )
     return torch.stack(shares, 1)
 
@@ -394,8 +394,8 @@ def write_memory(known: Tensor, table: Tensor, full: bool, out: Tensor) -> None:
     seen, whose, built = value >= SEEN, value >> 13 & 3, value >> 11 & 3
     shown = seen & (whose != OBSTACLE)
     if not full:
-        shown &= whose != NOBODYS
-    planes = [seen, *(seen & (whose == one) for one in (MINE, THEIRS, NOBODYS)), shown, built != 0, seen & (whose == OBSTACLE)]
+        shown &= whose != NEUTRAL
+    planes = [seen, *(seen & (whose == one) for one in (MINE, THEIRS, NEUTRAL)), shown, built != 0, seen & (whose == OBSTACLE)]
     if full:
         planes += [built == 1, (built == 2) & (whose == THEIRS)]
     for plane, flags in enumerate(planes):

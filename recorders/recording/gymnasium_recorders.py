@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorWrapper
 
 from generals_env.concurrency.guard import Guard
-from generals_env.engine.packed.recording import NOBODY
+from generals_env.engine.packed.recording import ALL_PLAYERS
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
@@ -61,7 +61,7 @@ class GamesRecorder(ExperienceRecorder):
         self._opponents = opponents
         # Whether observations need not be compared with those that the recipe derives.
         self._checked = self._stack.dense or self._stack.turned
-        seat = games.player if isinstance(games, GeneralsSingleVector) and not opponents else NOBODY
+        seat = games.player if isinstance(games, GeneralsSingleVector) and not opponents else ALL_PLAYERS
         self._require_seat(self._stack)
         recipe = plain_recipe(self._stack.recipe) if self._stack.dense else self._stack.recipe
         metadata = recording_metadata(config, self._stack, policies)
@@ -108,7 +108,7 @@ class GamesRecorder(ExperienceRecorder):
     def _compare(self, batcher: TurnBatcher, observations: Any) -> None:
         """Record dense observations from now on if ``observations`` differ from those that the recipe makes of the boards."""
         games = self._games()
-        learner = games.player if isinstance(games, GeneralsSingleVector) else NOBODY
+        learner = games.player if isinstance(games, GeneralsSingleVector) else ALL_PLAYERS
         derived = initial_observations(games.batch.boards, batcher.recipe, learner)
         returned = tensor_of(observations)
         if derived.dtype == returned.dtype and np.array_equal(derived, returned):

@@ -8,7 +8,7 @@ from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
 from generals_env.concurrency.guard import Guard
-from generals_env.engine.packed.recording import NOBODY
+from generals_env.engine.packed.recording import ALL_PLAYERS
 from generals_env.face import PettingZooBase
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
@@ -42,7 +42,7 @@ class PettingZooRecorder(ExperienceRecorder):
         config = self._config()
         stack = inspect_wrappers(self.env, config)
         metadata = recording_metadata(config, stack, policies)
-        return TurnBatcher(open_sink(sink), 1, run_id, NOBODY, stack.recipe, metadata)
+        return TurnBatcher(open_sink(sink), 1, run_id, ALL_PLAYERS, stack.recipe, metadata)
 
     def _attach(self, batcher: TurnBatcher) -> None:
         self.collector = GameCollector(batcher)

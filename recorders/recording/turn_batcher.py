@@ -12,7 +12,12 @@ import numpy.typing as npt
 from generals_env.concurrency.interrupts import deferred
 from generals_env.concurrency.process_owner import Owner
 from generals_env.engine.boards import Boards
-from generals_env.engine.packed.recording import BOARDS, NOBODY, begin_games, record_turn
+from generals_env.engine.packed.recording import (
+    ALL_PLAYERS,
+    BOARDS,
+    begin_games,
+    record_turn,
+)
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.sink import Sink
 from generals_env.recorders.recording.game_range import GameRange
@@ -33,7 +38,7 @@ class TurnBatcher(RangeBatcher):
     Attributes:
         closed: Whether it records no more.
         owner: The process in which turns may be recorded; None for any, where everything stays in memory.
-        seat: The player whose experience alone is recorded, or ``NOBODY`` for all players.
+        seat: The player whose experience alone is recorded, or ``ALL_PLAYERS`` for all players.
     """
 
     def __init__(
@@ -41,7 +46,7 @@ class TurnBatcher(RangeBatcher):
         sink: Sink,
         games: int = 1,
         run_id: str | None = None,
-        seat: int = NOBODY,
+        seat: int = ALL_PLAYERS,
         recipe: Recipe | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -51,7 +56,7 @@ class TurnBatcher(RangeBatcher):
             sink: Takes the batches.
             games: B.
             run_id: Games are called ``<run_id>-000000`` and so on; a random id without.
-            seat: The player whose experience alone to record, or ``NOBODY`` for all players.
+            seat: The player whose experience alone to record, or ``ALL_PLAYERS`` for all players.
             recipe: How observations are made of boards.
             metadata: Goes into every batch.
         """

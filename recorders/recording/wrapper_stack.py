@@ -117,7 +117,7 @@ def initial_observations(boards: Boards, recipe: Recipe, seat: int) -> Any:
     Args:
         boards: The boards.
         recipe: How observations are made.
-        seat: Of which player, or ``NOBODY`` for all.
+        seat: Of which player, or ``ALL_PLAYERS`` for all.
 
     Returns:
         (B, P, C, H, W), or (B, C, H, W) for one player.

@@ -1,1 +1,1 @@
-"""Boards in two bytes a tile: packed, gathered, expanded to tensors, written while games are played."""
+"""Packed boards, two bytes a tile: packing, gathering, expansion to tensors, and recording of games."""

@@ -1,7 +1,7 @@
-"""From packed boards to what players observe and may do, a player and a board at a time, in loops that the compiler vectorises.
+"""Expands packed boards to observations and action masks, in loops that the compiler vectorises.
 
-Equal to ``sight.observe`` and ``sight.action_mask`` bit for bit, several times as fast. What is rare (boards that wrap, moves
-between team-mates, the full layout) is unpacked and left to these two.
+Equal to ``observe`` and ``action_mask`` of ``engine.observations.reference`` bit for bit, several times as fast. Rare cases
+(boards that wrap, moves between team-mates, the full layout) are unpacked and left to these two.
 """
 
 from __future__ import annotations
@@ -12,23 +12,33 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, GAME, GENERAL, PLAYER, TORUS, Boards
-from generals_env.engine.jit import kernel, subroutine
+from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.observations.reference import ARMY_SCALE, CHANNELS, FULL_CHANNELS, action_mask, observe, visible_to
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits, unpack_row
 
-__all__ = ["FREE", "Lines", "empty_lines", "expand_masks", "expand_views", "is_plain", "read_view", "room_for_one"]
+__all__ = [
+    "FREE",
+    "Lines",
+    "empty_lines",
+    "expand_masks",
+    "expand_views",
+    "is_plain",
+    "read_owners",
+    "read_seen",
+    "room_for_one",
+]
 
-#: The lowest code of a tile that is no obstacle, and of one that a player owns.
+#: The lowest owner code of a tile that is no obstacle, that of a neutral tile; the codes above it are those of players.
 FREE = OWNER_OFFSET - 1
 
 STANDARD, FULL = len(CHANNELS), len(FULL_CHANNELS)
 
 
 class Lines(NamedTuple):
-    """Room for one view. Before and behind the tiles of a ``framed`` array lies a row of zeros: nobody asks where it ends."""
+    """Working memory for one observation. A framed array has a row of zeros before and after its tiles."""
 
     code: npt.NDArray[np.uint8]  # (H*W,) owner + 6
-    seen: npt.NDArray[np.uint8]  # (H*W,) 1 on tiles in sight
+    seen: npt.NDArray[np.uint8]  # (H*W,) 1 on visible tiles
     scaled: npt.NDArray[np.float32]  # (H*W,) armies
     friend: npt.NDArray[np.uint8]  # framed, 1 on tiles of the player's team
     near: npt.NDArray[np.uint8]  # framed, 1 on tiles above, at and below these
@@ -46,7 +56,7 @@ def read_codes(packed: PackedBoards, row: int, code: npt.NDArray[np.uint8]) -> N
 
 @subroutine
 def find_seen(lines: Lines, width: int) -> None:
-    """Write which tiles lie in the 3x3 neighbourhood of friends."""
+    """Write which tiles lie in the 3x3 neighbourhood of the team's tiles."""
     frame = width + 1
     # Flat loops with tables for the edges, as loops over single rows are too short to be vectorised; and slices, as an index
     # that might be negative is not vectorised at all.
@@ -59,27 +69,38 @@ def find_seen(lines: Lines, width: int) -> None:
         lines.seen[tile] = near[tile] | (left[tile] & lines.not_first[tile]) | (right[tile] & lines.not_last[tile])
 
 
-@subroutine
-def read_view(packed: PackedBoards, row: int, player: int, width: int, lines: Lines) -> None:
-    """Write what the channels of a view are made of."""
+@inlined
+def read_owners(packed: PackedBoards, row: int, player: int, width: int, lines: Lines) -> None:
+    """Write the owner codes of a packed board, and which tiles belong to the player's team."""
     ground = np.int64(packed.entries[row]["ground"])
-    wide = np.int64(packed.entries[row]["wide"])
-    players = packed.players.shape[1]
-    shift = np.int32(code_bits(players))
-    friends = np.uint32(0)
-    for other in range(players):
+    team = np.uint32(0)
+    for other in range(packed.players.shape[1]):
         if packed.players[ground, other]["team"] == packed.players[ground, player]["team"]:
-            friends |= np.uint32(1) << np.uint32(other + OWNER_OFFSET)
+            team |= np.uint32(1) << np.uint32(other + OWNER_OFFSET)
     read_codes(packed, row, lines.code)
-    tiles = lines.code.shape[0]
     friend = lines.friend[width + 1 :]
-    for tile in range(tiles):
-        friend[tile] = np.uint8((friends >> np.uint32(lines.code[tile])) & np.uint32(1))
-    if packed.games[ground]["fog"]:
+    for tile in range(lines.code.shape[0]):
+        friend[tile] = np.uint8((team >> np.uint32(lines.code[tile])) & np.uint32(1))
+
+
+@inlined
+def read_seen(packed: PackedBoards, row: int, width: int, lines: Lines) -> None:
+    """Write which tiles the team sees, on a board that does not wrap, after ``read_owners``."""
+    if packed.games[np.int64(packed.entries[row]["ground"])]["fog"]:
         find_seen(lines, width)
     else:
-        for tile in range(tiles):
+        for tile in range(lines.seen.shape[0]):
             lines.seen[tile] = np.uint8(1)
+
+
+@subroutine
+def read_view(packed: PackedBoards, row: int, player: int, width: int, lines: Lines) -> None:
+    """Write what the channels of an observation are made of."""
+    wide = np.int64(packed.entries[row]["wide"])
+    shift = np.int32(code_bits(packed.players.shape[1]))
+    read_owners(packed, row, player, width, lines)
+    read_seen(packed, row, width, lines)
+    tiles = lines.code.shape[0]
     if wide < 0:
         for tile in range(tiles):
             army = np.float32(np.int32(packed.tiles[row, tile]) >> shift) / ARMY_SCALE
@@ -121,7 +142,7 @@ def write_view(terrain: npt.NDArray[np.int8], width: int, lines: Lines, out: npt
 
 @subroutine
 def write_moves(packed: PackedBoards, row: int, player: int, width: int, lines: Lines, words: npt.NDArray[np.uint32]) -> None:
-    """Write for each tile (H*W,) which of its four directions are legal, a byte each, where everybody plays for himself."""
+    """Write for each tile (H*W,) which of its four directions are legal, a byte each, for a player without team-mates."""
     ground = np.int64(packed.entries[row]["ground"])
     wide = np.int64(packed.entries[row]["wide"])
     shift = np.int32(code_bits(packed.players.shape[1]))
@@ -152,7 +173,7 @@ def write_moves(packed: PackedBoards, row: int, player: int, width: int, lines: 
 
 @kernel
 def empty_lines(tiles: int, width: int) -> Lines:
-    """Return room for a view, edges marked."""
+    """Return working memory for an observation, with the edges marked."""
     lines = Lines(
         np.zeros(tiles, np.uint8),
         np.zeros(tiles, np.uint8),
@@ -177,7 +198,7 @@ def is_plain(packed: PackedBoards, ground: int) -> bool:
 
 @subroutine
 def plays_alone(packed: PackedBoards, ground: int, player: int) -> bool:
-    """Return whether a player has no team-mate."""
+    """Return whether a player has no team-mates."""
     team = packed.players[ground, player]["team"]
     for other in range(packed.players.shape[1]):
         if other != player and packed.players[ground, other]["team"] == team:
@@ -197,7 +218,7 @@ def expand_views(
     first: int,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Write what ``player[i]`` observes of board ``index[i]``, for i from ``low`` to ``high``.
+    """Write the observation of ``player[i]`` on board ``index[i]``, for i from ``low`` to ``high``.
 
     Args:
         packed: The boards.
@@ -205,10 +226,10 @@ def expand_views(
         player: (n,) int8.
         height: H.
         low: First row.
-        high: First row not to be written.
+        high: End of the rows.
         full: Whether to write the full layout.
-        first: Where its first channel goes.
-        out: (n, C, H*W) float32, see ``sight.observe``.
+        first: Index of its first channel in ``out``.
+        out: (n, C, H*W) float32, see ``observations.reference.observe``.
     """
     tiles = packed.tiles.shape[1]
     width = tiles // height
@@ -238,7 +259,7 @@ def expand_masks(
     high: int,
     out: npt.NDArray[np.int8],
 ) -> None:
-    """Write what ``player[i]`` may do on board ``index[i]``, for i from ``low`` to ``high``.
+    """Write the action mask of ``player[i]`` on board ``index[i]``, for i from ``low`` to ``high``.
 
     Args:
         packed: The boards.
@@ -246,8 +267,8 @@ def expand_masks(
         player: (n,) int8.
         height: H.
         low: First row.
-        high: First row not to be written.
-        out: (n, 8*H*W + 1) int8, see ``sight.action_mask``.
+        high: End of the rows.
+        out: (n, 8*H*W + 1) int8, see ``observations.reference.action_mask``.
     """
     tiles = packed.tiles.shape[1]
     width = tiles // height

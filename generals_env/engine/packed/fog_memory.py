@@ -1,7 +1,7 @@
-"""What players remember of tiles, 16 bits a tile beside packed boards: the planes of ``engine.observations.fog_memory``.
+"""Packs what players remember under fog in 16 bits a tile, and expands it to the planes of ``engine.observations.fog_memory``.
 
-A remembered tile is 0 if it was never in sight. Else bit 15 is set, bits 13-14 say whose it was (``MINE``, ``THEIRS``,
-``NOBODYS``, ``OBSTACLE``), bits 11-12 what stood there (1 a city, 2 a general), bits 0-10 hold the army, cut to 0 to 1,000.
+A remembered tile is 0 if the player never saw it. Else bit 15 is set, bits 13-14 are its owner (``MINE``, ``THEIRS``,
+``NEUTRAL``, ``OBSTACLE``), bits 11-12 its building (1 a city, 2 a general), and bits 0-10 its army, clipped to 0 to 1,000.
 """
 
 from __future__ import annotations
@@ -12,57 +12,55 @@ import numpy.typing as npt
 from generals_env.engine.boards import CITY, GENERAL
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.observations.reference import ARMY_SCALE, visible_to
-from generals_env.engine.packed.expand import FREE, Lines, empty_lines, is_plain, read_view, room_for_one
+from generals_env.engine.packed.expand import FREE, Lines, empty_lines, is_plain, read_owners, read_seen, room_for_one
 from generals_env.engine.packed.packing import PackedBoards, code_bits, unpack_row
 
 __all__ = ["expand_memory", "recall_board", "recall_rows"]
 
-MINE, THEIRS, NOBODYS, OBSTACLE = range(4)
+MINE, THEIRS, NEUTRAL, OBSTACLE = range(4)
 SEEN = 1 << 15
-MOST = 1000  # no observation shows more
+MAX_ARMY = 1000  # the highest army that observations distinguish
 
 
 @subroutine
-def look_at(packed: PackedBoards, row: int, player: int, seen: npt.NDArray[np.uint8], friends: np.uint32) -> None:
-    """Write what ``player`` sees of a board into his memory of it; elsewhere stays what he remembers."""
+def remember_seen(packed: PackedBoards, row: int, player: int, width: int, lines: Lines) -> None:
+    """Write the tiles that ``player`` sees into their memory, after ``lines`` was filled; other tiles stay as remembered."""
     ground = np.int64(packed.entries[row]["ground"])
     wide = np.int64(packed.entries[row]["wide"])
     shift = code_bits(packed.players.shape[1])
-    low = (1 << shift) - 1
-    for tile in range(seen.shape[0]):
-        if not seen[tile]:
+    friend = lines.friend[width + 1 :]
+    for tile in range(lines.seen.shape[0]):
+        if not lines.seen[tile]:
             continue
-        value = np.int64(packed.tiles[row, tile])
-        code = value & low
-        army = np.int64(packed.armies[wide, tile]) if wide >= 0 else value >> shift
+        code = lines.code[tile]
         if code < FREE:
             packed.memory[row, player, tile] = np.uint16(SEEN | OBSTACLE << 13)
             continue
-        whose = NOBODYS
+        army = np.int64(packed.armies[wide, tile]) if wide >= 0 else np.int64(packed.tiles[row, tile]) >> shift
+        owner = NEUTRAL
         if code > FREE:
-            whose = MINE if (friends >> np.uint32(code)) & np.uint32(1) else THEIRS
+            owner = MINE if friend[tile] else THEIRS
         terrain = packed.terrain[ground, tile]
         built = 1 if terrain == CITY else (2 if terrain == GENERAL else 0)
-        shown = np.int64(min(max(army, 0), MOST))
-        packed.memory[row, player, tile] = np.uint16(SEEN | whose << 13 | built << 11 | shown)
+        shown = np.int64(min(max(army, 0), MAX_ARMY))
+        packed.memory[row, player, tile] = np.uint16(SEEN | owner << 13 | built << 11 | shown)
 
 
 @inlined
 def recall_board(packed: PackedBoards, row: int, width: int, lines: Lines, visible: npt.NDArray[np.uint32]) -> None:
-    """Write what every player remembers on a board, from its previous board and what he sees.
+    """Write what every player remembers on a board, from the memory of its previous board and what the player sees.
 
     Args:
         packed: The boards, with memory.
-        row: Which of them.
+        row: Row of the board.
         width: W.
-        lines: Scratch.
-        visible: (H*W,) uint32 from ``visible_to``; not looked at unless the board wraps.
+        lines: Working memory.
+        visible: (H*W,) uint32 from ``visible_to``; only read if the board wraps.
     """
     tiles = packed.tiles.shape[1]
     players = packed.players.shape[1]
-    ground = np.int64(packed.entries[row]["ground"])
     previous = np.int64(packed.entries[row]["previous"])
-    plain = is_plain(packed, ground)
+    plain = is_plain(packed, np.int64(packed.entries[row]["ground"]))
     for player in range(players):
         memory = packed.memory[row, player]
         if previous >= 0:
@@ -72,28 +70,25 @@ def recall_board(packed: PackedBoards, row: int, width: int, lines: Lines, visib
         else:
             for tile in range(tiles):
                 memory[tile] = np.uint16(0)
-        friends = np.uint32(0)
-        for other in range(players):
-            if packed.players[ground, other]["team"] == packed.players[ground, player]["team"]:
-                friends |= np.uint32(1) << np.uint32(other + FREE + 1)
+        read_owners(packed, row, player, width, lines)
         if plain:
-            read_view(packed, row, player, width, lines)
+            read_seen(packed, row, width, lines)
         else:
             for tile in range(tiles):
                 lines.seen[tile] = np.uint8((visible[tile] >> np.uint32(player)) & np.uint32(1))
-        look_at(packed, row, player, lines.seen, friends)
+        remember_seen(packed, row, player, width, lines)
 
 
 @kernel
 def recall_rows(packed: PackedBoards, height: int, low: int, high: int) -> None:
-    """Write what every player remembers on boards ``low`` to ``high``, from their previous boards and what they see.
+    """Write what every player remembers on boards ``low`` to ``high``, see ``recall_board``.
 
     Args:
-        packed: The boards; those before ``low`` have their memory, and previous boards come before their next ones. Where
-            there is no previous board, a player remembers nothing.
+        packed: The boards; those before ``low`` have their memory, and previous boards come before their next ones. On a
+            board without a previous board, players remember only what they see.
         height: H.
         low: First row.
-        high: First row not to be written.
+        high: End of the rows.
     """
     tiles = packed.tiles.shape[1]
     width = tiles // height
@@ -125,9 +120,9 @@ def expand_memory(
         index: (n,) int32.
         player: (n,) int8.
         low: First row.
-        high: First row not to be written.
+        high: End of the rows.
         full: Whether to write ``FULL_MEMORY``, else ``MEMORY``.
-        first: Where the first plane goes.
+        first: Index of the first plane in ``out``.
         out: (n, C, H*W) float32.
     """
     zero, one = np.float32(0), np.float32(1)
@@ -136,16 +131,16 @@ def expand_memory(
         for tile in range(known.shape[0]):
             value = np.int64(known[tile])
             seen = value >= SEEN
-            whose = (value >> 13) & 3
+            owner = (value >> 13) & 3
             built = (value >> 11) & 3
-            shows_army = seen and (full or whose != NOBODYS) and whose != OBSTACLE
+            shows_army = seen and (full or owner != NEUTRAL) and owner != OBSTACLE
             out[i, first, tile] = one if seen else zero
-            out[i, first + 1, tile] = one if seen and whose == MINE else zero
-            out[i, first + 2, tile] = one if seen and whose == THEIRS else zero
-            out[i, first + 3, tile] = one if seen and whose == NOBODYS else zero
+            out[i, first + 1, tile] = one if seen and owner == MINE else zero
+            out[i, first + 2, tile] = one if seen and owner == THEIRS else zero
+            out[i, first + 3, tile] = one if seen and owner == NEUTRAL else zero
             out[i, first + 4, tile] = np.float32(value & 0x7FF) / ARMY_SCALE if shows_army else zero
             out[i, first + 5, tile] = one if built else zero
-            out[i, first + 6, tile] = one if seen and whose == OBSTACLE else zero
+            out[i, first + 6, tile] = one if seen and owner == OBSTACLE else zero
             if full:
                 out[i, first + 7, tile] = one if built == 1 else zero
-                out[i, first + 8, tile] = one if built == 2 and whose == THEIRS else zero
+                out[i, first + 8, tile] = one if built == 2 and owner == THEIRS else zero

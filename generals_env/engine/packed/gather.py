@@ -1,4 +1,4 @@
-"""Boards picked out of packed boards, with their grounds, wide armies and what players remember."""
+"""Gathers rows of packed boards into new arrays, with their grounds, wide armies and what players remember."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from generals_env.engine.jit import inlined, kernel
 from generals_env.engine.packed.packing import Counts, PackedBoards, empty_packed, trimmed
 
-__all__ = ["copy_armies", "copy_ground", "copy_row", "gather"]
+__all__ = ["copy_armies", "copy_ground", "copy_packed_row", "gather"]
 
 
 @inlined
@@ -32,8 +32,8 @@ def copy_armies(packed: PackedBoards, wide: int, out: PackedBoards, to: int) -> 
 
 
 @inlined
-def copy_row(packed: PackedBoards, row: int, out: PackedBoards, to: int) -> None:
-    """Copy tiles, entry and memory of a board; ground, wide armies and previous board are still those of ``packed``."""
+def copy_packed_row(packed: PackedBoards, row: int, out: PackedBoards, to: int) -> None:
+    """Copy tiles, entry and memory of a board; the entry still refers to rows of ``packed``."""
     old, new = packed.tiles[row], out.tiles[to]
     for tile in range(new.shape[0]):
         new[tile] = old[tile]
@@ -59,14 +59,14 @@ def gather_rows(
     Args:
         packed: The boards.
         index: (n,) int64.
-        places: (N,) int32, where each row goes, -1 for those that are not copied.
-        grounds: (G,) int32, in and out: where each ground went, -1 for those that are not copied yet.
-        out: Where to; it has room for n boards and all grounds and wide armies of theirs.
-        counts: (2,) int64, in and out: how many grounds and rows of wide armies ``out`` has.
+        places: (N,) int32, the new row of each row, -1 for those that are not copied.
+        grounds: (G,) int32, in and out: the new row of each ground, -1 for those that are not copied yet.
+        out: Boards, out, with room for n boards and all their grounds and wide armies.
+        counts: (2,) int64, in and out: number of grounds and rows of wide armies in ``out``.
     """
     for i in range(index.shape[0]):
         row = index[i]
-        copy_row(packed, row, out, i)
+        copy_packed_row(packed, row, out, i)
         ground = np.int64(packed.entries[row]["ground"])
         if grounds[ground] < 0:
             grounds[ground] = counts[0]
@@ -83,15 +83,15 @@ def gather_rows(
 
 
 def gather(packed: PackedBoards, index: npt.NDArray[np.integer]) -> PackedBoards:
-    """Return the boards in rows ``index`` (n,), in new arrays; links to boards that are not among them are cut."""
+    """Return the boards in rows ``index`` (n,), in new arrays; ``previous`` of a board that is not among them becomes -1."""
     rows = np.ascontiguousarray(index, np.int64)
     places = np.full(len(packed.tiles), -1, np.int32)
     places[rows] = np.arange(len(rows))
     grounds = np.full(len(packed.games), -1, np.int32)
     tiles, players = packed.tiles.shape[1], packed.players.shape[1]
-    most = min(len(rows), len(packed.games)) if len(rows) else 0
+    grounds_bound = min(len(rows), len(packed.games))
     wide = int((packed.entries["wide"][rows] >= 0).sum())
-    out = empty_packed(len(rows), tiles, players, most, wide, remembers=len(packed.memory) > 0)
+    out = empty_packed(len(rows), tiles, players, grounds_bound, wide, remembers=len(packed.memory) > 0)
     counts = np.zeros(2, np.int64)
     gather_rows(packed, rows, places, grounds, out, counts)
     return trimmed(out, len(rows), *counts)

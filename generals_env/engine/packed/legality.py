@@ -1,6 +1,6 @@
-"""Whether an action is legal, asked of packed boards one action at a time: no mask is written.
+"""Checks the legality of single actions on packed boards, without writing action masks.
 
-Equal to ``sight.action_mask`` at the action's index.
+Equal to ``engine.observations.reference.action_mask`` at the index of the action.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def legal_actions(
     height: int,
     out: npt.NDArray[np.bool_],
 ) -> None:
-    """Write whether ``player[i]`` may do ``action[i]`` on board ``index[i]``.
+    """Write whether ``action[i]`` of ``player[i]`` is legal on board ``index[i]``.
 
     Args:
         packed: The boards.
         index: (n,) int32, in range.
         player: (n,) int8, in range.
-        action: (n,) int32; what is no index of the action space is not legal.
+        action: (n,) int32; a number outside the action space is not legal.
         height: H.
         out: (n,) bool.
     """
@@ -61,7 +61,7 @@ def legal_actions(
         rows, columns = game["rows"], game["columns"]
         row = tile // width
         column = tile - row * width
-        if row >= rows or column >= columns:  # the padding has no neighbours
+        if row >= rows or column >= columns:  # padding has no neighbours
             continue
         target = neighbour(row, column, move % 4, width, rows, columns, game["modifiers"] & TORUS != 0)
         if target < 0:

@@ -1,9 +1,9 @@
-"""Boards packed for keeping: two bytes a tile, and once a game what seldom changes; lossless for any army.
+"""Packs boards losslessly in two bytes a tile, and unpacks them.
 
-A tile is one 16-bit integer: the owner in the low bits, the army above them. Two players leave 13 bits for the army (-4,096
-to 4,095), up to ten 12, up to sixteen 11; a board with an army beyond that has a row of 32-bit armies beside it. Terrain,
-generals, teams, who is alive and the rules are the *ground* of a board, and boards that follow one another share it until a
-general falls or somebody leaves.
+A tile is one 16-bit integer: the owner in the low bits, the army above them. With two players 13 bits are left for the army
+(-4,096 to 4,095), with up to ten 12, with up to sixteen 11; a board with an army outside that range is *wide*: it has a row of
+32-bit armies. Terrain, generals, teams, living players and the rules are the *ground* of a board; consecutive boards share it
+until a general is captured or a player leaves.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ __all__ = [
     "unpack_row",
 ]
 
-#: What is kept of each board beside its tiles.
+#: Fields of each board beside its tiles.
 #:
 #: - ground: row of ``terrain``, ``players`` and ``games``.
-#: - previous: row of the board one turn before, -1 where a game begins or that board is not kept.
-#: - wide: row of ``armies`` if an army does not fit into the tile, else -1.
+#: - previous: row of the board one turn before, -1 where a game begins or that board is not stored.
+#: - wide: row of ``armies`` of a wide board, else -1.
 #: - turn, last_move: as in ``GAME``.
 ENTRY = np.dtype([(name, np.int32) for name in ("ground", "wide", "turn", "last_move", "previous")])
 
-#: What is added to an owner, so that the lowest becomes 0.
+#: Added to an owner, so that the lowest becomes 0.
 OWNER_OFFSET = -OWNER_OBSERVATORY
 
 
-#: How many times its own rows an array may keep alive.
+#: Maximum size of the array that a view keeps alive, in sizes of the view.
 MAX_KEPT = 1.25
 
-#: (2,) how many grounds and rows of wide armies there are.
+#: (2,) number of grounds and rows of wide armies in packed boards.
 Counts = npt.NDArray[np.int64]
 
 
@@ -64,7 +64,7 @@ class PackedBoards(NamedTuple):
         players: (G, P) records of ``PLAYER``.
         games: (G,) records of ``GAME``, turn and last_move 0.
         armies: (K, H*W) int32.
-        memory: (N, P, H*W) uint16, what each player remembers (see ``engine.packed.fog_memory``); (0, P, H*W) if not kept.
+        memory: (N, P, H*W) uint16, what each player remembers (see ``engine.packed.fog_memory``); (0, P, H*W) without memory.
     """
 
     tiles: npt.NDArray[np.int16]
@@ -77,7 +77,7 @@ class PackedBoards(NamedTuple):
 
 
 def bits_of(players: int) -> int:
-    """Return how many bits of a tile hold its owner."""
+    """Return the number of bits of a tile that hold its owner."""
     return 3 if players <= 2 else (4 if players <= 10 else 5)
 
 
@@ -87,7 +87,7 @@ code_bits = inlined(bits_of)  # for kernels
 def empty_packed(
     count: int, tiles: int, players: int, grounds: int = 0, wide: int = 0, remembers: bool = False
 ) -> PackedBoards:
-    """Return room for packed boards. Grounds and entries are zeros: records have padding, which is to be the same always."""
+    """Return room for packed boards. Grounds and entries are zeros, so that the padding of records is always the same."""
     return PackedBoards(
         tiles=np.empty((count, tiles), np.int16),
         entries=np.zeros(count, ENTRY),
@@ -101,17 +101,17 @@ def empty_packed(
 
 @inlined
 def write_tiles(boards: Boards, b: int, packed: PackedBoards, row: int) -> bool:
-    """Write the tiles of board ``b`` into row ``row``; return whether an army does not fit."""
+    """Write the tiles of board ``b`` to row ``row``; return whether the board is wide."""
     shift = code_bits(boards.players.shape[1])
-    least = np.int32(0)
-    most = np.int32(0)
+    lowest = np.int32(0)
+    highest = np.int32(0)
     for tile in range(boards.owner.shape[1]):
         army = boards.army[b, tile]
         packed.tiles[row, tile] = np.int16(army << shift | (boards.owner[b, tile] + OWNER_OFFSET))
-        least = min(least, army)
-        most = max(most, army)
+        lowest = min(lowest, army)
+        highest = max(highest, army)
     limit = 1 << (15 - shift)
-    return bool(least < -limit or most >= limit)
+    return bool(lowest < -limit or highest >= limit)
 
 
 # A call would make ``put`` count references to all arrays of a ring for each board: that costs more than half its speed.
@@ -158,7 +158,7 @@ def same_ground(
 
 @subroutine
 def write_ground(boards: Boards, b: int, packed: PackedBoards, ground: int) -> None:
-    """Write the ground of board ``b`` into row ``ground``."""
+    """Write the ground of board ``b`` to row ``ground``."""
     for tile in range(boards.terrain.shape[1]):
         packed.terrain[ground, tile] = boards.terrain[b, tile]
     for player in range(boards.players.shape[1]):
@@ -170,19 +170,19 @@ def write_ground(boards: Boards, b: int, packed: PackedBoards, ground: int) -> N
 
 @subroutine
 def pack_row(boards: Boards, b: int, packed: PackedBoards, row: int, ground: int, previous: int, counts: Counts) -> int:
-    """Pack board ``b`` into row ``row``.
+    """Pack board ``b`` to row ``row``.
 
     Args:
         boards: The boards.
-        b: Which of them.
-        packed: Where to; it has room for one more ground and one more row of wide armies.
-        row: Where to.
-        ground: One that is likely to fit, -1 if none is.
+        b: Row of the board.
+        packed: Packed boards, out, with room for one more ground and one more row of wide armies.
+        row: Row in ``packed``.
+        ground: Row of a ground that may be equal to the board's, -1 for none.
         previous: Row of the board one turn before, or -1.
-        counts: (2,) int64, in and out: how many grounds and rows of wide armies there are.
+        counts: (2,) int64, in and out: number of grounds and rows of wide armies.
 
     Returns:
-        The ground.
+        Row of its ground.
     """
     if ground < 0 or not same_ground(
         boards.terrain, boards.players, boards.games, b, packed.terrain, packed.players, packed.games, ground
@@ -205,12 +205,12 @@ def pack_row(boards: Boards, b: int, packed: PackedBoards, row: int, ground: int
 
 @kernel
 def pack_rows(boards: Boards, packed: PackedBoards, counts: Counts) -> None:
-    """Pack all boards, each with the ground of the one before it if that fits.
+    """Pack all boards; a board shares the ground of the board before it if it is equal.
 
     Args:
         boards: The boards.
-        packed: Where to; it has room for as many grounds and rows of wide armies as there are boards.
-        counts: (2,) int64, in and out: how many grounds and rows of wide armies there are.
+        packed: Packed boards, out, with room for as many grounds and rows of wide armies as there are boards.
+        counts: (2,) int64, in and out: number of grounds and rows of wide armies.
     """
     ground = -1
     for b in range(boards.owner.shape[0]):
@@ -247,7 +247,7 @@ def unpack_rows(packed: PackedBoards, index: npt.NDArray[np.int64], boards: Boar
 
 
 def pack(boards: Boards) -> PackedBoards:
-    """Return boards packed; neighbours that share a ground keep it once. What players remember is not known."""
+    """Return packed boards without memory; consecutive boards with equal grounds share one."""
     count, tiles = boards.owner.shape
     packed = empty_packed(count, tiles, boards.players.shape[1], count, count)
     counts = np.zeros(2, np.int64)
@@ -269,7 +269,7 @@ def trimmed(packed: PackedBoards, count: int, grounds: int, wide: int) -> Packed
 
 
 def first_rows(array: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    """Return the first rows: a view of most of an array, else a copy, as a view would keep all of the array alive."""
+    """Return the first rows: a view if they are most of the array, else a copy, as a view keeps the whole array alive."""
     view = array[:count]
     return view if MAX_KEPT * count >= len(array) else view.copy()
 
@@ -308,7 +308,7 @@ def packed_of(
     games: npt.NDArray[np.void],
     memory: npt.NDArray[np.uint16],
 ) -> PackedBoards:
-    """Return packed boards of planes as ``planes_of`` gives them; ``entries`` are copied, their ``wide`` is found anew."""
+    """Return packed boards of owners and armies as ``planes_of`` returns them; ``entries`` are copied, with a new ``wide``."""
     bits = bits_of(players.shape[1])
     limit = 1 << (15 - bits)
     narrow = (army.min(axis=1, initial=0) >= -limit) & (army.max(axis=1, initial=0) < limit)

@@ -1,4 +1,4 @@
-"""Turns written down as they are played: boards packed, an experience a player, in one kernel for one game or many."""
+"""Records turns as they are played: packs their boards and writes an experience for each player, for one game or many."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.packed.packing import PackedBoards, empty_packed, pack_row, write_tiles
 
 __all__ = [
+    "ALL_PLAYERS",
     "ENDED",
     "EXPERIENCE",
-    "NOBODY",
     "Flat",
     "Recording",
     "begin_game",
@@ -25,7 +25,7 @@ __all__ = [
     "record_turn",
 ]
 
-#: One experience: what one player lived through in one turn. See ``recorders.experience.ExperienceBatch``.
+#: An experience: one turn of one player. See ``recorders.experience.ExperienceBatch``.
 EXPERIENCE = np.dtype(
     [
         ("sequence", np.int64),
@@ -44,8 +44,8 @@ EXPERIENCE = np.dtype(
     align=True,
 )
 
-#: No player in particular.
-NOBODY = -1
+#: In place of a player: record the experiences of all players.
+ALL_PLAYERS = -1
 
 #: In place of the number of a game in ``Recording.current``.
 ENDED = -2
@@ -55,15 +55,15 @@ GROUNDS, WIDE, BOARDS, EXPERIENCES, GAMES = range(5)
 
 
 class Recording(NamedTuple):
-    """Room for what B games bring.
+    """Room for turns of B games.
 
     Attributes:
         packed: The boards.
         experiences: (N,) records of ``EXPERIENCE``; ``game`` counts the games of this recording.
         counts: (5,) int64: grounds, rows of wide armies, boards, experiences, games.
-        present: (B,) int32, row of each game's present board, -1 where it is not in ``packed``.
-        current: (B,) int32, number of each game in this recording, -1 where it is not in it, ``ENDED`` where it was.
-        places: (M,) int32, which of the B games each game of the recording is.
+        present: (B,) int32, row of each game's present board, -1 if it is not in ``packed``.
+        current: (B,) int32, number of each game in this recording, -1 if it is not in it, ``ENDED`` after its end.
+        places: (M,) int32, index among the B games of each game of the recording.
     """
 
     packed: PackedBoards
@@ -74,7 +74,7 @@ class Recording(NamedTuple):
     places: npt.NDArray[np.int32]
 
 
-#: The arrays of a recording, one by one, as kernels take them.
+#: The arrays of a recording as separate arguments of a kernel.
 Flat = tuple[
     npt.NDArray[np.int16],
     npt.NDArray[np.void],
@@ -96,7 +96,7 @@ def empty_recording(
 ) -> Recording:
     """Return room for ``boards`` boards and ``experiences`` experiences of ``begun`` games, ``games`` of them at once."""
     return Recording(
-        # Each board may stand on a ground of its own. Pages that nobody touches take no memory.
+        # Each board may have a ground of its own. Memory pages that are never written take no memory.
         empty_packed(boards, tiles, players, boards, boards, remembers),
         np.zeros(experiences, EXPERIENCE),
         np.zeros(5, np.int64),
@@ -108,7 +108,7 @@ def empty_recording(
 
 @inlined
 def add_board(recording: Recording, boards: Boards, b: int, game: int, previous: int, same: bool) -> None:
-    """Pack board ``b`` as the present one of ``game``; ``same`` if it is known to stand on the ground of the previous one."""
+    """Pack board ``b`` as the present one of ``game``; with ``same``, its ground equals that of the previous one."""
     packed, counts = recording.packed, recording.counts
     row = counts[BOARDS]
     counts[BOARDS] += 1
@@ -131,7 +131,7 @@ def add_board(recording: Recording, boards: Boards, b: int, game: int, previous:
 
 @subroutine
 def begin_game(recording: Recording, boards: Boards, b: int, game: int) -> None:
-    """Write down the board with which a game begins, or is gone on with, in this recording."""
+    """Record the board with which a game begins, or continues, in this recording."""
     if recording.current[game] < 0:
         recording.current[game] = recording.counts[GAMES]
         recording.places[recording.counts[GAMES]] = game
@@ -155,21 +155,21 @@ def record_board(
     seat: int,
     now: int,
 ) -> None:
-    """Write down a turn of ``game``, whose present board is known, and which led to board ``b``.
+    """Record a turn of ``game``, whose present board is in the recording, and which led to board ``b``.
 
     Args:
-        recording: Where to.
+        recording: The recording, out.
         boards: The boards, after the turn.
-        b: Which of them.
-        game: Which of the games.
-        actions: (P,) int64, of the game, as the next five.
-        active: Whose game had not ended before the turn.
-        illegal: Whose action was not legal.
-        rewards: What it brought.
-        terminated: Whose game ended with it.
-        truncated: Whose game was cut off after it.
-        same: Whether generals, lives and terrain are known to be what they were.
-        seat: Whose experience alone to write down, or ``NOBODY``.
+        b: Row of the board.
+        game: Index of the game.
+        actions: (P,) int64, one for each player, as the next five.
+        active: Whether the game had not ended for the player before the turn.
+        illegal: Whether the action was illegal.
+        rewards: Reward of the turn.
+        terminated: Whether the game ended for the player with the turn.
+        truncated: Whether the game was truncated after the turn.
+        same: Whether the caller knows that the ground is that of the present board.
+        seat: The only player whose experiences to record, or ``ALL_PLAYERS``.
         now: Nanoseconds UTC.
     """
     counts, rows = recording.counts, recording.experiences
@@ -202,7 +202,7 @@ def record_board(
 
 @kernel
 def begin_games(recording: Recording, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
-    """Write down the present boards of the games that ``which`` (B,) picks: what comes next begins with them."""
+    """Record the present boards of the games that ``which`` (B,) selects: their next turns begin with them."""
     for game in range(which.shape[0]):
         if which[game]:
             begin_game(recording, boards, game, game)
@@ -237,17 +237,17 @@ def record_turn(
     seat: int,
     now: int,
 ) -> int:
-    """Write down a turn of every game that somebody played (``seat``, if there is one); see ``record_board``.
+    """Record a turn of every game with an active player (``seat``, unless it is ``ALL_PLAYERS``); see ``record_board``.
 
-    Board ``first + i`` is that of game i. With ``first`` 1 there is one game with its board before and after the turn, and if
-    its present board is not known it begins with the one before. With ``first`` 0 there are boards after the turn only, and a
-    game whose present board is not known is left out.
+    Board ``first + i`` is that of game i. With ``first`` 1 there is one game with its boards before and after the turn, and if
+    its present board is not in the recording, the board before is recorded first. With ``first`` 0 there are boards after the
+    turn only, and a game whose present board is not in the recording is skipped.
 
-    The arrays of the recording and of the boards come one by one, as in ``record_turn(*flat(recording), *boards, ...)``: numba
-    takes a NamedTuple in twice as slowly.
+    The arrays of the recording and of the boards are separate arguments, as in ``record_turn(*flat(recording), *boards, ...)``:
+    numba takes twice as long to read a NamedTuple from Python.
 
     Returns:
-        How many boards there are in the recording.
+        Number of boards in the recording.
     """
     packed = PackedBoards(tiles, entries, grounds, ground_players, ground_games, armies, memory)
     recording = Recording(packed, experiences, counts, present, current, places)
@@ -281,5 +281,5 @@ def record_turn(
 
 
 def flat(recording: Recording) -> Flat:
-    """Return the arrays of a recording, one by one."""
+    """Return the arrays of a recording as separate arguments."""
     return *recording.packed, *recording[1:]

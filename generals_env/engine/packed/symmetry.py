@@ -1,4 +1,4 @@
-"""Packed boards in the eight symmetries of the square."""
+"""Transforms packed boards by the eight symmetries of the square."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["turn_packed"]
 
 @kernel
 def turn_packed(packed: PackedBoards, symmetries: Symmetries, height: int, width: int) -> None:
-    """Turn packed boards in place; each has a ground of its own.
+    """Transform packed boards in place; no two share a ground.
 
     Args:
         packed: N boards.

@@ -16,7 +16,7 @@ from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.incremental import Observations, blank_view, enter_board, follow_board, show_scores
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
 from generals_env.engine.observations.tile_sets import TileSets, index_growing_tiles, mark, mark_all, mark_row
-from generals_env.engine.packed.recording import NOBODY, Recording, record_board
+from generals_env.engine.packed.recording import ALL_PLAYERS, Recording, record_board
 from generals_env.engine.policies.bitboard import GIVEN, choose_action
 from generals_env.engine.rules.map_generator import draw_map
 from generals_env.engine.rules.moves import take_actions
@@ -343,7 +343,7 @@ def judge_board(
             outcome.terminated[b],
             outcome.truncated[b],
             not rare,
-            NOBODY,
+            ALL_PLAYERS,
             now,
         )
     outcome.counts[b, TURNS] += 1

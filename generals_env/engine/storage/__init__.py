@@ -1,1 +1,1 @@
-"""Arrays that hold recorded experience: rings, pools, segments, trees, sets."""
+"""Storage of experiences in compiled code: a ring of boards, segments of games, a sum tree and a hash set."""

@@ -1,8 +1,8 @@
-"""Games as the boards that playing does not lead to, and the actions from there on; played again when they are read.
+"""Classifies boards by whether resimulation leads to them, and rebuilds all boards from those that have to be kept.
 
-A board comes about in one of three ways. It is *played* if it has a board before it and playing what was done there leads to
-it, tile by tile. It is *repeated* if it is the board in front of it once more, as where a recording was cut in two. Every
-other board is *kept*. Boards are in an order in which those before them come first.
+A board has one of three origins. It is *played* if it has a previous board and executing the recorded actions there leads to
+it, tile by tile. It is *repeated* if it equals the board in the row before it, as where a recording was split. Every other
+board is *kept*. A previous board always comes in an earlier row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import numpy.typing as npt
 
 from generals_env.engine.jit import inlined, kernel
 from generals_env.engine.packed.packing import Counts, PackedBoards, pack_row, unpack_row
-from generals_env.engine.storage.resimulate import SimulationScratch, empty_table, list_growing, play_turn, same_board
+from generals_env.engine.storage.resimulate import (
+    SimulationScratch,
+    empty_scratch,
+    list_growing_tiles,
+    resimulate_turn,
+    same_board,
+)
 
 __all__ = ["KEPT", "PLAYED", "REPEATED", "classify_board_origins", "play_boards"]
 
@@ -20,23 +26,23 @@ KEPT, PLAYED, REPEATED = range(3)
 
 
 @inlined
-def take_orders(
+def read_actions(
     rows: npt.NDArray[np.void],
     ending: npt.NDArray[np.int64],
     first: npt.NDArray[np.int64],
     b: int,
     before: int,
-    table: SimulationScratch,
+    scratch: SimulationScratch,
 ) -> bool:
-    """Write on the table what was done to come to board ``b``; return False if not all of it was done on board ``before``."""
-    tiles, players = table.boards.owner.shape[1], table.actions.shape[0]
+    """Write the actions that led to board ``b`` to ``scratch``; return False if not all of them were for board ``before``."""
+    tiles, players = scratch.boards.owner.shape[1], scratch.actions.shape[0]
     for player in range(players):
-        table.actions[player] = 8 * tiles
+        scratch.actions[player] = 8 * tiles
     for k in range(first[b], first[b + 1]):
         row = ending[k]
         if rows[row]["state_index"] != before or rows[row]["steps"] != 1:
             return False
-        table.actions[rows[row]["player_id"]] = rows[row]["action"]
+        scratch.actions[rows[row]["player_id"]] = rows[row]["action"]
     return True
 
 
@@ -48,40 +54,40 @@ def classify_board_origins(
     first: npt.NDArray[np.int64],
     low: int,
     high: int,
-    ways: npt.NDArray[np.uint8],
+    origins: npt.NDArray[np.uint8],
 ) -> None:
-    """Tell in which way boards ``low`` to ``high`` come about.
+    """Write the origins of boards ``low`` to ``high``.
 
     Args:
-        packed: The boards. What players remember is not looked at.
+        packed: The boards. What players remember is ignored.
         rows: (n,) records of ``EXPERIENCE``.
-        ending: (n,) int64, rows in the order of the boards after them.
-        first: (N + 1,) int64, where in ``ending`` those of each board begin.
+        ending: (n,) int64, numbers of ``rows`` in the order of their next boards.
+        first: (N + 1,) int64, where in ``ending`` the rows of each board begin.
         low: First board.
-        high: First board not to look at.
-        ways: (N,) uint8, out.
+        high: End of the boards.
+        origins: (N,) uint8, out.
     """
-    table = empty_table(packed.tiles.shape[1], packed.players.shape[1])
-    two = table.boards
-    present = np.int64(-1)  # which board stands on the table
+    scratch = empty_scratch(packed.tiles.shape[1], packed.players.shape[1])
+    two = scratch.boards
+    present = np.int64(-1)  # row of the board in ``scratch``
     for b in range(low, high):
-        ways[b] = KEPT
+        origins[b] = KEPT
         unpack_row(packed, b, two, 1)
         before = np.int64(packed.entries[b]["previous"])
-        if 0 <= before < b and take_orders(rows, ending, first, b, before, table):
+        if 0 <= before < b and read_actions(rows, ending, first, b, before, scratch):
             if present != before:
                 unpack_row(packed, before, two, 0)
-                list_growing(two, 0, table.growing)
-            play_turn(two, 0, table)
+                list_growing_tiles(two, 0, scratch.growing)
+            resimulate_turn(two, 0, scratch)
             if same_board(two, 0, two, 1):
-                ways[b] = PLAYED
+                origins[b] = PLAYED
                 present = np.int64(b)
                 continue
         present = np.int64(-1)
         if b > 0:
             unpack_row(packed, b - 1, two, 0)
             if same_board(two, 0, two, 1):
-                ways[b] = REPEATED
+                origins[b] = REPEATED
 
 
 @kernel
@@ -90,41 +96,41 @@ def play_boards(
     rows: npt.NDArray[np.void],
     ending: npt.NDArray[np.int64],
     first: npt.NDArray[np.int64],
-    ways: npt.NDArray[np.uint8],
+    origins: npt.NDArray[np.uint8],
     previous: npt.NDArray[np.int32],
     out: PackedBoards,
     counts: Counts,
 ) -> bool:
-    """Write all boards, each in its way; what players remember is not written.
+    """Write all boards, each by its origin; what players remember is not written.
 
     Args:
         kept: The boards that are kept, in order.
-        rows: As in ``classify_board_origins``, as the next two.
+        rows: See ``classify_board_origins``, as for the next two.
         ending: (n,) int64.
         first: (N + 1,) int64.
-        ways: (N,) uint8; the first board is not repeated.
+        origins: (N,) uint8; the first board is not repeated.
         previous: (N,) int32, the board before each, -1 for none; lower than the board itself where that is played.
-        out: Where to.
-        counts: (2,) int64, in and out: how many grounds and rows of wide armies there are.
+        out: Boards, out.
+        counts: (2,) int64, in and out: number of grounds and rows of wide armies in ``out``.
 
     Returns:
-        Whether there was room for all grounds and wide armies; one of each stays free.
+        Whether there was room for all grounds and wide armies, with one row of each to spare.
     """
-    table = empty_table(out.tiles.shape[1], out.players.shape[1])
-    two = table.boards
+    scratch = empty_scratch(out.tiles.shape[1], out.players.shape[1])
+    two = scratch.boards
     place = np.int64(0)
-    for b in range(ways.shape[0]):  # the board in front stands on the table
+    for b in range(origins.shape[0]):  # ``scratch`` holds board ``b - 1``
         before = np.int64(previous[b])
-        if ways[b] == KEPT:
+        if origins[b] == KEPT:
             unpack_row(kept, place, two, 0)
-            list_growing(two, 0, table.growing)
+            list_growing_tiles(two, 0, scratch.growing)
             place += 1
-        elif ways[b] == PLAYED:
+        elif origins[b] == PLAYED:
             if before != b - 1:
                 unpack_row(out, before, two, 0)
-                list_growing(two, 0, table.growing)
-            take_orders(rows, ending, first, b, before, table)
-            play_turn(two, 0, table)
+                list_growing_tiles(two, 0, scratch.growing)
+            read_actions(rows, ending, first, b, before, scratch)
+            resimulate_turn(two, 0, scratch)
         likely = before if 0 <= before < b else np.int64(b - 1)
         ground = np.int64(out.entries[likely]["ground"]) if likely >= 0 else np.int64(-1)
         pack_row(two, 0, out, b, ground, before, counts)

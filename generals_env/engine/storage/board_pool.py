@@ -1,8 +1,8 @@
-"""Packed boards that many refer to, in tables whose rows are counted and used again.
+"""Pools packed boards in tables whose rows are reference-counted and reused.
 
-Boards are counted by who refers to them, grounds by the boards on them; a row of wide armies belongs to one board. What nobody
-refers to goes back on a stack of free rows, the last one freed being the first one taken, so that memory that was never
-touched stays untouched.
+A board's count is the number of references to it, a ground's count the number of boards on it; a row of wide armies belongs to
+one board. A row that nothing refers to goes on a stack of free rows. The row freed last is taken first, so that memory that was
+never touched stays untouched.
 """
 
 from __future__ import annotations
@@ -13,32 +13,34 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.jit import inlined
-from generals_env.engine.packed.gather import copy_armies, copy_ground, copy_row
+from generals_env.engine.packed.gather import copy_armies, copy_ground, copy_packed_row
 from generals_env.engine.packed.packing import PackedBoards, same_ground
 
 __all__ = [
-    "FIRST",
-    "FREED_GAMES",
     "FREE_BOARDS",
-    "FREE_GAMES",
     "FREE_GROUNDS",
     "FREE_WIDE",
-    "NEXT",
-    "SHORT_OF",
+    "NO_ARMIES",
+    "NO_BOARDS",
+    "NO_GAMES",
+    "NO_GROUNDS",
+    "NO_SEGMENTS",
+    "TABLE_NAMES",
     "BoardTables",
     "add_board",
     "place_ground",
     "release_row",
+    "shortage",
 ]
-
-#: Columns of the state of all that keeps experiences in tables: first and next key, entries of the stacks of games.
-FIRST, NEXT, FREE_GAMES, FREED_GAMES = range(4)
 
 # Columns of ``BoardTables.free``.
 FREE_BOARDS, FREE_GROUNDS, FREE_WIDE = range(3)
 
-#: Tables that may be used up, by the number with which a kernel says so; 0 says that none is.
-SHORT_OF = ("", "boards", "grounds", "armies", "games", "segments")
+#: Codes that kernels return for a table without a free row; 0 for none.
+NO_BOARDS, NO_GROUNDS, NO_ARMIES, NO_GAMES, NO_SEGMENTS = range(1, 6)
+
+#: Names of the tables by these codes.
+TABLE_NAMES = ("", "boards", "grounds", "armies", "games", "segments")
 
 
 class BoardTables(NamedTuple):
@@ -46,12 +48,12 @@ class BoardTables(NamedTuple):
 
     Attributes:
         packed: The boards.
-        board_refs: (R,) int32, how many refer to a board.
-        ground_refs: (G,) int32, how many boards stand on a ground.
+        board_refs: (R,) int32, number of references to a board.
+        ground_refs: (G,) int32, number of boards on a ground.
         free_boards: (R,) int32, stack of free rows.
         free_grounds: (G,) int32, likewise.
         free_wide: (K,) int32, likewise.
-        free: (3,) int64, how many entries each stack has.
+        free: (3,) int64, number of entries of each stack.
     """
 
     packed: PackedBoards
@@ -65,17 +67,17 @@ class BoardTables(NamedTuple):
 
 @inlined
 def place_ground(tables: BoardTables, boards: PackedBoards, ground: int, known: int, likely: int) -> int:
-    """Return where a ground of ``boards`` lies in the tables, brought there if it must be.
+    """Return the row of a ground of ``boards`` in the tables; copy it there if it is not there yet.
 
     Args:
         tables: The tables.
         boards: Where the ground comes from.
-        ground: Which of theirs.
-        known: Where it was brought before, -1 if it was not.
-        likely: A ground of the tables that may equal it, -1 for none.
+        ground: Its row in ``boards``.
+        known: Its row in the tables, -1 if it was not copied yet.
+        likely: A ground of the tables that may be equal to it, -1 for none.
 
     Returns:
-        Its row; -1 if there is no room.
+        Its row in the tables, -1 if no row is free.
     """
     if known >= 0 and tables.ground_refs[known] > 0:
         return known
@@ -98,22 +100,22 @@ def place_ground(tables: BoardTables, boards: PackedBoards, ground: int, known: 
 
 @inlined
 def shortage(tables: BoardTables, boards: PackedBoards, row: int) -> int:
-    """Return 0 if there is room for board ``row`` beside its ground, else what there is no room for, see ``SHORT_OF``."""
+    """Return 0 if the tables have room for board ``row`` without its ground, else the code of the full table."""
     if tables.free[FREE_BOARDS] == 0:
-        return 1
-    return 3 if boards.entries[row]["wide"] >= 0 and tables.free[FREE_WIDE] == 0 else 0
+        return NO_BOARDS
+    return NO_ARMIES if boards.entries[row]["wide"] >= 0 and tables.free[FREE_WIDE] == 0 else 0
 
 
 @inlined
 def add_board(tables: BoardTables, boards: PackedBoards, row: int, ground: int) -> int:
-    """Copy board ``row`` of ``boards``, standing on ground ``ground`` of the tables, to a free row, and return that.
+    """Copy board ``row`` of ``boards`` to a free row on ground ``ground`` of the tables, and return that row.
 
-    It is referred to once, and there is no board before it.
+    The copy has one reference and no previous board.
     """
     tables.free[FREE_BOARDS] -= 1
     place = np.int64(tables.free_boards[tables.free[FREE_BOARDS]])
     wide = np.int64(boards.entries[row]["wide"])
-    copy_row(boards, row, tables.packed, place)
+    copy_packed_row(boards, row, tables.packed, place)
     tables.packed.entries[place]["ground"] = ground
     tables.packed.entries[place]["previous"] = -1
     tables.ground_refs[ground] += 1
@@ -128,7 +130,7 @@ def add_board(tables: BoardTables, boards: PackedBoards, row: int, ground: int) 
 
 @inlined
 def release_row(tables: BoardTables, row: int) -> None:
-    """Let go of a board; free it if nobody else refers to it."""
+    """Remove one reference to a board; free its row if it was the last one."""
     tables.board_refs[row] -= 1
     if tables.board_refs[row] == 0:
         tables.free_boards[tables.free[FREE_BOARDS]] = row

@@ -1,7 +1,7 @@
-"""A ring of experiences over boards that they share: written, dropped and drawn in kernels.
+"""Stores experiences in a ring buffer over a pool of shared boards; kernels put, drop, follow and take them.
 
-An experience has a key, the count of those written before it; it lies in slot ``key % N``, and is there as long as
-``first <= key < next``: a stale key is told by that alone.
+The key of an experience is the number of experiences put before it. It lies in slot ``key % N`` and is stored while
+``first <= key < next``, so a stale key is recognised without looking it up.
 """
 
 from __future__ import annotations
@@ -12,40 +12,38 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.jit import inlined, kernel
-from generals_env.engine.packed.gather import copy_armies, copy_ground, copy_row
+from generals_env.engine.packed.gather import copy_armies, copy_ground, copy_packed_row
 from generals_env.engine.packed.packing import PackedBoards
 from generals_env.engine.prefetch import fetch
-from generals_env.engine.storage.board_pool import (
-    FIRST,
-    FREE_GAMES,
-    FREED_GAMES,
-    NEXT,
-    BoardTables,
-    add_board,
-    place_ground,
-    release_row,
-    shortage,
-)
+from generals_env.engine.storage.board_pool import NO_GAMES, BoardTables, release_row
+from generals_env.engine.storage.game_table import FIRST, NEXT, add_game_board, claim_game, release_game
 
-__all__ = ["Ring", "drop", "follow", "put", "release", "take"]
+__all__ = [
+    "Ring",
+    "drop_experiences",
+    "follow_experiences",
+    "put_experiences",
+    "release_placed_boards",
+    "take_experiences",
+]
 
-AHEAD = 8  # experiences between asking for memory and using it
+AHEAD = 8  # experiences between prefetching memory and reading it
 
 
 class Ring(NamedTuple):
-    """Room for N experiences of M games at once.
+    """Room for N experiences of at most M games.
 
     Attributes:
         experiences: (N,) records of ``EXPERIENCE``; ``game`` is a row of ``last``, the indices are rows of the tables.
         following: (N,) int64, key of the same player's next turn, -1 for none.
         tables: The boards.
-        game_refs: (M,) int32, how many experiences refer to a game.
-        game_ground: (M,) int32, ground that a game stood on last, -1 for none.
+        game_refs: (M,) int32, see ``GameTable``.
+        game_ground: (M,) int32, likewise.
         last: (M, P) int64, key of each player's last turn, -1 for none.
-        free_games: (M,) int32, stack of free rows.
-        freed_games: (M,) int32, games that nobody refers to any more, until they are forgotten by name, too.
-        listed: (M,) bool, whether a game stands in ``freed_games``.
-        state: (4,) int64, first and next key, and how many entries the two stacks have.
+        free_games: (M,) int32, see ``GameTable``.
+        freed_games: (M,) int32, likewise.
+        listed: (M,) bool, likewise.
+        state: (4,) int64, likewise.
     """
 
     experiences: npt.NDArray[np.void]
@@ -61,8 +59,8 @@ class Ring(NamedTuple):
 
 
 @inlined
-def release_board(tables: BoardTables, row: int, depth: int) -> None:
-    """Let go of a board and of ``depth - 1`` boards before it."""
+def release_boards(tables: BoardTables, row: int, depth: int) -> None:
+    """Remove one reference to a board and to the ``depth - 1`` boards before it."""
     for _ in range(depth):
         previous = np.int64(tables.packed.entries[row]["previous"])
         release_row(tables, row)
@@ -72,13 +70,16 @@ def release_board(tables: BoardTables, row: int, depth: int) -> None:
 
 
 @inlined
-def hold_board(tables: BoardTables, row: int, depth: int) -> None:
-    """Refer to a board and to ``depth - 1`` boards before it."""
+def hold_boards(tables: BoardTables, row: int, depth: int) -> None:
+    """Add one reference to a board and to the ``depth - 1`` boards before it."""
     for _ in range(depth):
         tables.board_refs[row] += 1
         row = np.int64(tables.packed.entries[row]["previous"])
         if row < 0:
             return
+
+
+# --- Dropping ---------------------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -89,27 +90,26 @@ def drop_first(ring: Ring, depth: int) -> None:
     slot = key % ring.experiences.shape[0]
     game = np.int64(ring.experiences[slot]["game"])
     player = np.int64(ring.experiences[slot]["player_id"])
-    release_board(ring.tables, np.int64(ring.experiences[slot]["state_index"]), depth)
-    release_board(ring.tables, np.int64(ring.experiences[slot]["next_state_index"]), depth)
+    release_boards(ring.tables, np.int64(ring.experiences[slot]["state_index"]), depth)
+    release_boards(ring.tables, np.int64(ring.experiences[slot]["next_state_index"]), depth)
     if ring.last[game, player] == key:
         ring.last[game, player] = -1
-    ring.game_refs[game] -= 1
-    if ring.game_refs[game] == 0 and not ring.listed[game]:
-        ring.listed[game] = True
-        ring.freed_games[state[FREED_GAMES]] = game
-        state[FREED_GAMES] += 1
+    release_game(ring, game)
     state[FIRST] += 1
 
 
 @kernel
-def drop(ring: Ring, count: int, depth: int) -> None:
+def drop_experiences(ring: Ring, count: int, depth: int) -> None:
     """Drop the ``count`` oldest experiences."""
     for _ in range(count):
         drop_first(ring, depth)
 
 
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+
 @inlined
-def place_board(
+def place_boards(
     ring: Ring,
     boards: PackedBoards,
     row: int,
@@ -118,26 +118,21 @@ def place_board(
     places: npt.NDArray[np.int32],
     ground_places: npt.NDArray[np.int32],
 ) -> int:
-    """Bring board ``row`` and ``depth - 1`` boards before it into the tables, held once by the call.
+    """Copy board ``row`` and the ``depth - 1`` boards before it to the tables, each with one reference until the release.
 
     Returns:
-        0, or what there is no room for, see ``SHORT_OF``.
+        0, or the code of the table that is full, see ``TABLE_NAMES``.
     """
     tables = ring.tables
-    later = np.int64(-1)  # the board after the one at hand
+    later = np.int64(-1)  # row of the board one turn after
     for _ in range(depth):
         place = np.int64(places[row])
         if place < 0:
-            short = shortage(tables, boards, row)
-            if short:
-                return short
             origin = np.int64(boards.entries[row]["ground"])
-            ground = place_ground(tables, boards, origin, np.int64(ground_places[origin]), np.int64(ring.game_ground[game]))
-            if ground < 0:
-                return 2
-            ground_places[origin] = ground
-            ring.game_ground[game] = ground
-            place = add_board(tables, boards, row, ground)
+            place = add_game_board(ring, boards, row, game, np.int64(ground_places[origin]))
+            if place < 0:
+                return -place
+            ground_places[origin] = tables.packed.entries[place]["ground"]
             places[row] = place
         if later >= 0:
             tables.packed.entries[later]["previous"] = place
@@ -148,8 +143,35 @@ def place_board(
     return 0
 
 
+@inlined
+def append_experience(ring: Ring, rows: npt.NDArray[np.void], i: int, game: int, before: int, after: int, depth: int) -> None:
+    """Write experience ``rows[i]``, from board ``before`` to board ``after`` of the tables, to the next slot."""
+    state = ring.state
+    slots = ring.experiences.shape[0]
+    key = state[NEXT]
+    slot = key % slots
+    ring.experiences[slot] = rows[i]
+    ring.experiences[slot]["game"] = game
+    ring.experiences[slot]["state_index"] = before
+    ring.experiences[slot]["next_state_index"] = after
+    ring.following[slot] = -1
+    hold_boards(ring.tables, before, depth)
+    hold_boards(ring.tables, after, depth)
+    ring.game_refs[game] += 1
+    player = np.int64(rows[i]["player_id"])
+    last = ring.last[game, player]
+    if last >= state[FIRST]:
+        old = last % slots
+        reached = np.int64(ring.experiences[old]["next_state_index"])
+        ended = ring.experiences[old]["terminated"] or ring.experiences[old]["truncated"]
+        if not ended and ring.tables.packed.entries[reached]["turn"] == ring.tables.packed.entries[before]["turn"]:
+            ring.following[old] = key
+    ring.last[game, player] = key
+    state[NEXT] += 1
+
+
 @kernel
-def put(
+def put_experiences(
     ring: Ring,
     rows: npt.NDArray[np.void],
     boards: PackedBoards,
@@ -166,18 +188,17 @@ def put(
         ring: The ring.
         rows: (n,) records of ``EXPERIENCE``.
         boards: Their boards.
-        games: (g,) int32, the ring's row of each of their games, -1 for one that has none: then a row is taken and written
-            here.
-        depth: How many boards an experience needs to be shown: frames that are stacked.
-        drops: Whether the oldest experiences make room when a table is used up; those that this call has written do not: it
-            holds their boards all the same.
-        places: (b,) int32, in and out: where each board lies in the ring, -1 for nowhere. Boards that were placed are held
-            until ``release`` is called.
-        ground_places: (G',) int32, likewise of grounds.
+        games: (g,) int32, in and out: the ring's row of each of their games; -1 for a game without one, which gets one here.
+        depth: Number of boards that an observation is made of: stacked frames.
+        drops: Whether to drop the oldest experiences when a table is full. Those of this call are never dropped for that:
+            their boards have a reference of this call anyway.
+        places: (b,) int32, in and out: the row of each board in the ring, -1 for none. Boards placed here keep one
+            reference until ``release_placed_boards`` is called.
+        ground_places: (G',) int32, likewise for grounds.
         low: Where to begin.
 
     Returns:
-        Where it stopped, n if all are written, and what there was no room for, see ``SHORT_OF``.
+        Where it stopped, n if all are written; and 0 or the code of the table that is full, see ``TABLE_NAMES``.
     """
     state = ring.state
     slots = ring.experiences.shape[0]
@@ -185,17 +206,12 @@ def put(
     for i in range(low, rows.shape[0]):
         full = state[NEXT] - state[FIRST] == slots
         game = np.int64(games[rows[i]["game"]])
-        while game < 0:
-            if state[FREE_GAMES] > 0:
-                state[FREE_GAMES] -= 1
-                game = np.int64(ring.free_games[state[FREE_GAMES]])
-                games[rows[i]["game"]] = game
-                ring.game_refs[game] = 0
-                ring.game_ground[game] = -1
-                for player in range(ring.last.shape[1]):
-                    ring.last[game, player] = -1
-            else:
-                return i, 4
+        if game < 0:
+            game = claim_game(ring, games, np.int64(rows[i]["game"]))
+            if game < 0:
+                return i, NO_GAMES
+            for player in range(ring.last.shape[1]):
+                ring.last[game, player] = -1
         before = np.int64(rows[i]["state_index"])
         after = np.int64(rows[i]["next_state_index"])
         placed = 0
@@ -204,47 +220,31 @@ def put(
                 drop_first(ring, depth)
                 full = False
                 continue
-            short = place_board(ring, boards, before if placed == 0 else after, game, depth, places, ground_places)
+            short = place_boards(ring, boards, before if placed == 0 else after, game, depth, places, ground_places)
             if short == 0:
                 placed += 1
             elif not drops or state[FIRST] >= start:
                 return i, short
             else:
                 full = True
-        key = state[NEXT]
-        slot = key % slots
-        ring.experiences[slot] = rows[i]
-        ring.experiences[slot]["game"] = game
-        ring.experiences[slot]["state_index"] = places[before]
-        ring.experiences[slot]["next_state_index"] = places[after]
-        ring.following[slot] = -1
-        hold_board(ring.tables, np.int64(places[before]), depth)
-        hold_board(ring.tables, np.int64(places[after]), depth)
-        ring.game_refs[game] += 1
-        player = np.int64(rows[i]["player_id"])
-        last = ring.last[game, player]
-        if last >= state[FIRST]:
-            old = last % slots
-            reached = np.int64(ring.experiences[old]["next_state_index"])
-            ended = ring.experiences[old]["terminated"] or ring.experiences[old]["truncated"]
-            if not ended and ring.tables.packed.entries[reached]["turn"] == ring.tables.packed.entries[places[before]]["turn"]:
-                ring.following[old] = key
-        ring.last[game, player] = key
-        state[NEXT] += 1
+        append_experience(ring, rows, i, game, np.int64(places[before]), np.int64(places[after]), depth)
     return rows.shape[0], 0
 
 
 @kernel
-def release(ring: Ring, places: npt.NDArray[np.int32]) -> None:
-    """Let go of the boards that ``put`` has placed; those that no experience refers to are freed."""
+def release_placed_boards(ring: Ring, places: npt.NDArray[np.int32]) -> None:
+    """Remove the references that ``put_experiences`` has added to the boards it placed."""
     for row in range(places.shape[0]):
         if places[row] >= 0:
             release_row(ring.tables, np.int64(places[row]))
 
 
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
 @kernel
-def follow(ring: Ring, keys: npt.NDArray[np.int64], out: npt.NDArray[np.int64]) -> None:
-    """Write for each key (n,) those of the same player's turns from there on, (n, k) int64; -1 where there are no more."""
+def follow_experiences(ring: Ring, keys: npt.NDArray[np.int64], out: npt.NDArray[np.int64]) -> None:
+    """Write for each key (n,) the keys of the same player's next turns, itself first, to ``out`` (n, k); -1 after the last."""
     slots = ring.experiences.shape[0]
     for i in range(keys.shape[0]):
         key = keys[i]
@@ -255,8 +255,8 @@ def follow(ring: Ring, keys: npt.NDArray[np.int64], out: npt.NDArray[np.int64]) 
 
 
 @inlined
-def ask_for_boards(ring: Ring, slot: int) -> None:
-    """Ask for the memory of an experience's boards."""
+def prefetch_boards(ring: Ring, slot: int) -> None:
+    """Prefetch the boards of an experience."""
     packed = ring.tables.packed
     for k in range(2):
         row = np.int64(ring.experiences[slot]["next_state_index"] if k else ring.experiences[slot]["state_index"])
@@ -266,8 +266,8 @@ def ask_for_boards(ring: Ring, slot: int) -> None:
 
 
 @inlined
-def ask_for_ground(ring: Ring, slot: int) -> None:
-    """Ask for the memory of the ground on which an experience begins."""
+def prefetch_ground(ring: Ring, slot: int) -> None:
+    """Prefetch the ground of an experience's first board."""
     packed = ring.tables.packed
     ground = np.int64(packed.entries[np.int64(ring.experiences[slot]["state_index"])]["ground"])
     fetch(packed.games, (ground,))
@@ -277,16 +277,16 @@ def ask_for_ground(ring: Ring, slot: int) -> None:
 
 
 @inlined
-def take_board(
+def take_boards(
     packed: PackedBoards, row: int, depth: int, out: PackedBoards, to: int, counts: npt.NDArray[np.int64], ground: int
 ) -> None:
-    """Copy a board and ``depth - 1`` boards before it to rows ``to`` and on.
+    """Copy a board and the ``depth - 1`` boards before it to rows ``to`` and following.
 
-    The first stands on ground ``ground`` of ``out``, or on one brought there if that is negative.
+    The first one gets ground ``ground`` of ``out``; if that is negative, its ground is copied to ``out``.
     """
     known = np.int64(packed.entries[row]["ground"])
     for step in range(depth):
-        copy_row(packed, row, out, to + step)
+        copy_packed_row(packed, row, out, to + step)
         here = np.int64(packed.entries[row]["ground"])
         if ground < 0 or here != known:
             ground = counts[0]
@@ -306,7 +306,7 @@ def take_board(
 
 
 @kernel
-def take(
+def take_experiences(
     ring: Ring,
     keys: npt.NDArray[np.int64],
     depth: int,
@@ -319,21 +319,21 @@ def take(
     Args:
         ring: The ring.
         keys: (n,) int64.
-        depth: As in ``put``.
-        rows: (n,) records of ``EXPERIENCE``, out; ``game`` is still a row of the ring.
-        out: Where boards go: 2 * depth for each experience, state first; it has room for as many grounds and wide rows.
-        counts: (2,) int64, in and out: grounds and rows of wide armies in ``out``.
+        depth: See ``put_experiences``.
+        rows: (n,) records of ``EXPERIENCE``, out; ``game`` is a row of the ring.
+        out: Boards, out: 2 * depth for each experience, those of the state first; with room for as many grounds and wide rows.
+        counts: (2,) int64, in and out: number of grounds and rows of wide armies in ``out``.
     """
     slots = ring.experiences.shape[0]
     count = keys.shape[0]
-    # Experience, boards and ground lie far apart, and each says where the next one is: they are asked for in three steps.
+    # Experience, boards and ground lie far apart, and each holds the index of the next: they are prefetched in three steps.
     for k in range(3 * AHEAD + count):
         if k < count:
             fetch(ring.experiences, (keys[k] % slots,))
         if AHEAD <= k < AHEAD + count:
-            ask_for_boards(ring, keys[k - AHEAD] % slots)
+            prefetch_boards(ring, keys[k - AHEAD] % slots)
         if 2 * AHEAD <= k < 2 * AHEAD + count:
-            ask_for_ground(ring, keys[k - 2 * AHEAD] % slots)
+            prefetch_ground(ring, keys[k - 2 * AHEAD] % slots)
         i = k - 3 * AHEAD
         if i < 0:
             continue
@@ -347,4 +347,4 @@ def take(
         same = ring.tables.packed.entries[after]["ground"] == ring.tables.packed.entries[before]["ground"]
         for end in range(2):
             ground = np.int64(out.entries[first]["ground"]) if end and same else -1
-            take_board(ring.tables.packed, after if end else before, depth, out, first + end * depth, counts, ground)
+            take_boards(ring.tables.packed, after if end else before, depth, out, first + end * depth, counts, ground)

@@ -1,7 +1,7 @@
-"""A set of 64-bit numbers that forgets the oldest once it is full: an open-addressing table and a ring.
+"""Implements a hash set of 64-bit numbers with a capacity: when it is full, it evicts the oldest number for a new one.
 
-The table is probed one slot after another. What is forgotten leaves no mark behind: the numbers after it are moved back
-(Knuth, TAOCP 3, 6.4, algorithm R), so that the table is as good after a year as on the first day.
+It is a hash table with linear probing, and a ring buffer with the order of insertion. Deletion leaves no tombstones: the
+numbers after the deleted one are moved back (Knuth, TAOCP 3, 6.4, algorithm R), so that probe sequences stay short.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["EMPTY", "HashSet", "Words", "add_new", "empty_hash_set", "find", "fo
 
 Words = npt.NDArray[np.uint64]
 
-#: An empty slot; no member.
+#: An empty slot; never a member of the set.
 EMPTY = np.uint64(0)
 
-# Places in ``HashSet.state``.
+# Indices of ``HashSet.state``.
 COUNT, NEXT = range(2)
 
 
@@ -28,9 +28,9 @@ class HashSet(NamedTuple):
     """Up to ``capacity`` numbers other than ``EMPTY``.
 
     Attributes:
-        table: (a power of two, at least twice the capacity) uint64, ``EMPTY`` where nothing lies.
+        table: (a power of two, at least twice the capacity) uint64, ``EMPTY`` in free slots.
         ring: (capacity,) uint64, the numbers in the order in which they were added.
-        state: (2,) int64, how many there are, and the place in the ring of the one that is added next.
+        state: (2,) int64, number of members, and index in the ring of the next one added.
     """
 
     table: Words
@@ -39,14 +39,14 @@ class HashSet(NamedTuple):
 
 
 def empty_hash_set(capacity: int) -> HashSet:
-    """Return an empty set; its memory, at most 40 bytes a number, is touched as it fills."""
+    """Return an empty set; its memory, at most 40 bytes a number, is only used as it fills."""
     size = 1 << max(2 * capacity - 1, 1).bit_length()
     return HashSet(np.zeros(size, np.uint64), np.zeros(capacity, np.uint64), np.zeros(2, np.int64))
 
 
 @inlined
 def home(table: Words, word: np.uint64) -> int:
-    """Return the slot where the search for ``word`` begins. The words are hashes: their low bits are as good as any."""
+    """Return the slot where the search for ``word`` begins: its low bits, as words are hashes already."""
     return np.int64(word & np.uint64(table.shape[0] - 1))
 
 
@@ -62,14 +62,14 @@ def slot_of(table: Words, word: np.uint64) -> int:
 
 @inlined
 def remove(table: Words, word: np.uint64) -> None:
-    """Take ``word`` out, and move back what could not be found any more without it."""
+    """Delete ``word``, and move back the words that a search would not reach any more."""
     last = table.shape[0] - 1
     hole = slot_of(table, word)
     if table[hole] == EMPTY:
         return
     slot = (hole + 1) & last
     while table[slot] != EMPTY:
-        # A number may move to the hole unless its own search begins behind the hole.
+        # A word may move to the hole unless the search for it begins after the hole.
         if ((slot - home(table, table[slot])) & last) >= ((slot - hole) & last):
             table[hole] = table[slot]
             hole = slot
@@ -86,16 +86,16 @@ def find(members: HashSet, words: Words, found: npt.NDArray[np.bool_]) -> None:
 
 @kernel
 def add_new(members: HashSet, words: Words, new: npt.NDArray[np.bool_], forgotten: Words) -> int:
-    """Add what is not in the set yet; the oldest give way.
+    """Add the words that are not in the set; evict the oldest ones if it is full.
 
     Args:
         members: The set, in and out.
         words: (n,) uint64, none of them ``EMPTY``.
         new: (n,) bool, out: whether each was added.
-        forgotten: (n,) uint64, out: what gave way to each that was added, in order, or ``EMPTY``.
+        forgotten: (n,) uint64, out: the word evicted for each added one, in order, or ``EMPTY``.
 
     Returns:
-        How many were added.
+        Number of words added.
     """
     table, ring, state = members.table, members.ring, members.state
     capacity = ring.shape[0]
@@ -122,7 +122,7 @@ def add_new(members: HashSet, words: Words, new: npt.NDArray[np.bool_], forgotte
 
 @kernel
 def forget_newest(members: HashSet, added: int, forgotten: Words) -> None:
-    """Undo an ``add_new`` that gave ``added`` and ``forgotten``, with nothing added since."""
+    """Undo the last ``add_new``, which returned ``added`` and wrote ``forgotten``."""
     table, ring, state = members.table, members.ring, members.state
     for i in range(added - 1, -1, -1):
         state[NEXT] = (state[NEXT] - 1) % ring.shape[0]
@@ -135,6 +135,6 @@ def forget_newest(members: HashSet, added: int, forgotten: Words) -> None:
 
 
 def in_order(members: HashSet) -> Words:
-    """Return the numbers of the set (count,), the oldest first."""
+    """Return the members (count,), the oldest first."""
     count, following = members.state.tolist()
     return np.roll(members.ring, -following)[len(members.ring) - count :]

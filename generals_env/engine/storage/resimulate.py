@@ -1,4 +1,4 @@
-"""One game played again, a turn at a time: what ``rules.advance`` does, without looking at every tile of every turn."""
+"""Resimulates one game turn by turn: equal to ``rules.turn.advance``, without visiting every tile on every turn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.rules.moves import take_actions
 from generals_env.engine.rules.turn import LAND_TURNS, apply_moves, end_by_idling, grow_generals, grow_tile, neutralise_due
 
-__all__ = ["SimulationScratch", "copy_board", "empty_table", "list_growing", "play_turn", "same_board"]
+__all__ = ["SimulationScratch", "copy_board", "empty_scratch", "list_growing_tiles", "resimulate_turn", "same_board"]
 
 
 class SimulationScratch(NamedTuple):
-    """Room to play one game on."""
+    """Working memory for the resimulation of one game."""
 
-    boards: Boards  # row 0 is played on, row 1 compared with
+    boards: Boards  # row 0 is resimulated, row 1 holds a board to compare with
     actions: npt.NDArray[np.int64]  # (P,)
     illegal: npt.NDArray[np.bool_]  # (P,)
     start: npt.NDArray[np.int32]  # (P,)
@@ -26,12 +26,12 @@ class SimulationScratch(NamedTuple):
     half: npt.NDArray[np.int32]  # (P,)
     order: npt.NDArray[np.int32]  # (P,)
     homes: npt.NDArray[np.int64]  # (P,)
-    growing: npt.NDArray[np.int32]  # (H*W + 1,) how many cities and swamps there are, then their tiles
+    growing: npt.NDArray[np.int32]  # (H*W + 1,) number of cities and swamps, then their tiles
 
 
 @kernel
-def empty_table(tiles: int, players: int) -> SimulationScratch:
-    """Return room to play on."""
+def empty_scratch(tiles: int, players: int) -> SimulationScratch:
+    """Return working memory for boards of this many tiles and players."""
     return SimulationScratch(
         Boards(
             np.zeros((2, tiles), np.int8),
@@ -52,7 +52,7 @@ def empty_table(tiles: int, players: int) -> SimulationScratch:
 
 
 @inlined
-def list_growing(boards: Boards, b: int, growing: npt.NDArray[np.int32]) -> None:
+def list_growing_tiles(boards: Boards, b: int, growing: npt.NDArray[np.int32]) -> None:
     """List the cities and swamps of a board."""
     count = 0
     terrain = boards.terrain[b]
@@ -64,24 +64,24 @@ def list_growing(boards: Boards, b: int, growing: npt.NDArray[np.int32]) -> None
 
 
 @inlined
-def play_turn(boards: Boards, b: int, table: SimulationScratch) -> None:
-    """Play one turn of board ``b`` with the table's actions: what ``rules.advance`` does, quickly.
+def resimulate_turn(boards: Boards, b: int, scratch: SimulationScratch) -> None:
+    """Play one turn of board ``b`` with the actions in ``scratch``, equal to ``rules.turn.advance``.
 
     Args:
         boards: The boards.
-        b: Which of them.
-        table: Its ``growing`` lists what grows on the board, and is kept up to date.
+        b: Row of the board.
+        scratch: ``actions`` are executed; ``growing`` lists the cities and swamps of the board, and is kept up to date.
     """
-    for player in range(table.homes.shape[0]):
-        table.homes[player] = boards.players[b, player]["general"]
-    take_actions(boards, b, table.actions, table.start, table.end, table.half, table.illegal)
+    for player in range(scratch.homes.shape[0]):
+        scratch.homes[player] = boards.players[b, player]["general"]
+    take_actions(boards, b, scratch.actions, scratch.start, scratch.end, scratch.half, scratch.illegal)
     neutralise_due(boards, b)
-    apply_moves(boards, b, table.start, table.end, table.half, table.order)
+    apply_moves(boards, b, scratch.start, scratch.end, scratch.half, scratch.order)
     rare = False
-    for player in range(table.homes.shape[0]):
-        rare = rare or table.homes[player] != boards.players[b, player]["general"]
+    for player in range(scratch.homes.shape[0]):
+        rare = rare or scratch.homes[player] != boards.players[b, player]["general"]
     if rare:
-        list_growing(boards, b, table.growing)
+        list_growing_tiles(boards, b, scratch.growing)
     boards.games[b]["turn"] += 1
     turn = boards.games[b]["turn"]
     if turn % LAND_TURNS == 0:
@@ -90,8 +90,8 @@ def play_turn(boards: Boards, b: int, table: SimulationScratch) -> None:
             grow_tile(boards, b, tile, True)
     elif turn % 2 == 0:
         grow_generals(boards, b)
-        for k in range(table.growing[0]):
-            grow_tile(boards, b, np.int64(table.growing[k + 1]), False)
+        for k in range(scratch.growing[0]):
+            grow_tile(boards, b, np.int64(scratch.growing[k + 1]), False)
     end_by_idling(boards, b)
 
 

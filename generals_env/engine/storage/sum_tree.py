@@ -1,4 +1,4 @@
-"""Draws in proportion to priorities: a binary tree of sums, and one of the least, in arrays."""
+"""Implements a sum tree and a min tree in arrays, for sampling in proportion to priorities."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ Tree = npt.NDArray[np.float64]
 
 
 @kernel
-def set_priorities(sums: Tree, least: Tree, slots: npt.NDArray[np.int64], priorities: npt.NDArray[np.float64]) -> None:
-    """Write priorities of slots, one after another: where a slot comes twice, the last one counts.
+def set_priorities(sums: Tree, minima: Tree, slots: npt.NDArray[np.int64], priorities: npt.NDArray[np.float64]) -> None:
+    """Set the priorities of slots, in order: if a slot occurs twice, the last priority counts.
 
     Args:
         sums: (2 * L,) float64, L a power of two: leaf s is entry ``L + s``, the parent of entry k is ``k // 2``.
-        least: (2 * L,) float64, likewise with the least of the priorities that are not 0; infinity for none.
+        minima: (2 * L,) float64, likewise the minimum of the priorities that are not 0; infinity for none.
         slots: (n,) int64.
-        priorities: (n,) float64; 0 takes a slot out.
+        priorities: (n,) float64; a slot with 0 is never drawn.
     """
     leaves = sums.shape[0] // 2
     for i in range(slots.shape[0]):
         node = leaves + slots[i]
         sums[node] = priorities[i]
-        least[node] = priorities[i] if priorities[i] > 0 else np.inf
+        minima[node] = priorities[i] if priorities[i] > 0 else np.inf
         node //= 2
         while node > 0:
-            # Added up anew, not corrected: differences would pile rounding errors up.
+            # Added up again, not corrected by the difference: rounding errors would accumulate.
             sums[node] = sums[2 * node] + sums[2 * node + 1]
-            least[node] = min(least[2 * node], least[2 * node + 1])
+            minima[node] = min(minima[2 * node], minima[2 * node + 1])
             node //= 2
 
 
 @kernel
 def draw_slots(sums: Tree, points: npt.NDArray[np.float64], slots: npt.NDArray[np.int64]) -> None:
-    """Write in which slot each point of the line from 0 to the sum of all priorities lies.
+    """Write the slot that each point of the interval from 0 to the sum of all priorities falls into.
 
     Args:
         sums: As in ``set_priorities``.
-        points: (n,) float64, from 0 to 1, of the whole line.
+        points: (n,) float64 from 0 to 1, in units of the sum.
         slots: (n,) int64, out: slots whose priority is not 0.
     """
     leaves = sums.shape[0] // 2
@@ -50,7 +50,7 @@ def draw_slots(sums: Tree, points: npt.NDArray[np.float64], slots: npt.NDArray[n
         node = 1
         while node < leaves:
             node *= 2
-            # Rounding may lead past the last slot that has a priority: there is nothing to the right then.
+            # Because of rounding a point may lie beyond the last slot with a priority: then stay left of the empty half.
             if point >= sums[node] and sums[node + 1] > 0:
                 point -= sums[node]
                 node += 1

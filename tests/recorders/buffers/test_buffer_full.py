@@ -12,9 +12,9 @@ from support.helpers import PATIENCE, wait_until
 from support.recorded import cut, facts, games_of, interleaved, record_game, spread
 
 from generals_env import StateError
-from generals_env.recorders.buffers.growable_tables import allocated
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
+from generals_env.recorders.buffers.stores.growable_tables import allocated
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 
@@ -84,7 +84,7 @@ def test_waiting_writer_gets_error_on_close(store: str) -> None:
     buffer.close()
     writer.join(PATIENCE)
     assert not writer.is_alive()
-    assert [str(error) for error in errors] == ["write: expected an open buffer, got one that is closed"]
+    assert [str(error) for error in errors] == ["write: expected an open buffer, got one that is closed: make another buffer"]
     with pytest.raises(StateError, match="write: expected an open buffer"):
         buffer.write(game)
     assert facts(buffer.snapshot()) == facts(game)[20:40]

@@ -27,10 +27,12 @@ def check(buffer: ReplayBuffer, oracle: Oracle) -> None:
     assert stats.added == stats.size + stats.dropped + stats.removed
     assert stats.capacity == oracle.capacity
     if not oracle.held:
-        assert (stats.games, stats.nbytes, stats.mean_reward, stats.least_reward, stats.most_reward) == (0, 0, 0, 0, 0)
+        assert (stats.games, stats.nbytes, stats.mean_reward, stats.min_reward, stats.max_reward) == (0, 0, 0, 0, 0)
         return
     assert stats.nbytes > 0
-    assert (stats.least_reward, stats.most_reward) == (rewards.min(), rewards.max())
+    assert (stats.min_reward, stats.max_reward) == (rewards.min(), rewards.max())
+    with pytest.deprecated_call(match="use (min|max)_reward"):
+        assert (stats.least_reward, stats.most_reward) == (rewards.min(), rewards.max())
     assert stats.mean_reward == pytest.approx(rewards.mean(dtype=np.float64), abs=1e-9)
     held = buffer.snapshot()
     assert facts(held) == oracle.facts(held.shape)

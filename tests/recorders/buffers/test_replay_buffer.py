@@ -12,7 +12,7 @@ from support.helpers import same
 from support.recorded import facts, games_of, interleaved
 
 from generals_env import ConfigError, StateError, StorageError
-from generals_env.engine.storage.experience_ring import put
+from generals_env.engine.storage.experience_ring import put_experiences
 from generals_env.recorders.buffers import save_load
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
@@ -170,7 +170,7 @@ def test_trajectories_are_turns_of_one_player_and_uniform(store: str) -> None:
     assert set(firsts.tolist()) == set(starts)
     counts = np.bincount(np.searchsorted(np.sort(starts), firsts))
     check_even(counts, np.full(len(starts), len(firsts) / len(starts)))
-    with pytest.raises(StateError, match="sample_trajectories: expected a course of 71 turns, got none"):
+    with pytest.raises(StateError, match="sample_trajectories: expected a trajectory of 71 turns, got none"):
         buffer.sample_trajectories(1, 71)
 
 
@@ -313,10 +313,10 @@ def test_empty_buffer_raises_on_sample() -> None:
 
 
 def test_put_kernel_calls_no_other_functions_of_engine() -> None:
-    """Around each call in its loop ``put`` would count references to all arrays of the ring: it took 2.5 times as long."""
+    """Around each call in its loop ``put_experiences`` would count references to all arrays of the ring: it took 2.5 times as long."""
     filled()
-    assert put.overloads
-    for compiled in put.overloads.values():
+    assert put_experiences.overloads
+    for compiled in put_experiences.overloads.values():
         functions = compiled.library._get_module_for_linking().functions  # also there when it was loaded
         names = [function.name for function in functions if not function.is_declaration]
-        assert [name for name in names if "engine" in name and "4ring3put" not in name] == []
+        assert [name for name in names if "engine" in name and "15experience_ring15put_experiences" not in name] == []

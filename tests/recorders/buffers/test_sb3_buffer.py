@@ -415,9 +415,9 @@ def test_errors_name_expectation(tmp_path: Path) -> None:
         ({"env": made(2, height=7)}, r"observation_space: expected observations of shape \(9, 7, 6\), got \(9, 5, 6\)"),
         (
             {"env": made(2, lambda one: RandomSymmetry(one, seed=1))},
-            "boards tell, got those of RandomSymmetry; DictReplayBuffer",
+            "made of boards, got those of RandomSymmetry: use SB3's DictReplayBuffer",
         ),
-        ({"env": VecFrameStack(made(2), 2)}, "boards tell, got those of VecFrameStack"),
+        ({"env": VecFrameStack(made(2), 2)}, "made of boards, got those of VecFrameStack"),
     ):
         with pytest.raises(ConfigError, match=text):
             buffer_of(env, 50, **wrong)
@@ -431,7 +431,7 @@ def test_errors_name_expectation(tmp_path: Path) -> None:
     seen, rewards, dones, infos = env.step(passes)
     with pytest.raises(ConfigError, match=r"done: expected \[False, False\], as env says, got \[True, True\]"):
         buffer.add(obs, seen, passes, rewards, ~dones, infos)
-    with pytest.raises(ConfigError, match='obs: expected "observation" as the boards of env tell it'):
+    with pytest.raises(ConfigError, match='obs: expected "observation" as made of the boards of env'):
         buffer.add({**obs, "observation": obs["observation"] + 1}, seen, passes, rewards, dones, infos)
     with pytest.raises(StateError, match="add: expected a turn of env before, got none"):
         buffer.add(obs, seen, passes, rewards, dones, infos)

@@ -20,8 +20,8 @@ BEGINNING = """
 import gc, multiprocessing, os, sys, threading
 import generals_env
 from generals_env import StateError, StorageError
-from generals_env.recorders import DatasetWriter, DeduplicatingSink, ExperienceBatch, ExperienceLog, ExperienceRecorder, MultiSink
-from generals_env.recorders import ReplayBuffer, RetryingSink, SpillBuffer, ValidatingSink, open_dataset
+from generals_env.recorders import DatasetWriter, DeduplicatingSink, ExperienceBatch, ExperienceLog, ExperienceRecorder
+from generals_env.recorders import MultiSink, ReplayBuffer, RetryingSink, SpillBuffer, ValidatingSink, open_dataset
 folder = sys.argv[1]
 
 def forked(function):

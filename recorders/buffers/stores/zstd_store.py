@@ -1,4 +1,4 @@
-"""Experiences in compressed chunks in memory: a few bytes each, whatever was recorded, and slow to draw from."""
+"""Stores experiences in memory in chunks compressed with zstd: a few bytes each for any recording, but slow to sample."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.recorders.buffers.stores.store import Keys
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.n_step import followers
@@ -16,13 +17,11 @@ from generals_env.recorders.experience.statistics_columns import StatisticsColum
 
 __all__ = ["ZstdStore"]
 
-Keys = npt.NDArray[np.int64]
+#: Maximum number of experiences of a chunk: ``take`` decompresses every chunk that it needs.
+CHUNK_EXPERIENCES = 8192
 
-#: Experiences of a chunk at the most: a draw decompresses every chunk that it falls into.
-CHUNK = 8192
-
-#: Chunks that stay decompressed for the draws that follow.
-CACHED = 8
+#: Number of chunks that stay decompressed for further calls.
+MAX_OPEN = 8
 
 
 @dataclass
@@ -36,39 +35,42 @@ class ZstdChunk:
 
 
 class ZstdStore:
-    """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
+    """Stores at most ``capacity`` experiences in at most ``max_bytes``, and drops the oldest for new ones.
 
-    A chunk is given back when all its experiences are dropped. A player's course is followed within a chunk.
+    The memory of a chunk is freed when all its experiences are dropped. ``follow`` does not go beyond a chunk.
 
     Attributes:
-        capacity: N.
-        like: A batch without experiences, with the players, shape, recipe and metadata of what is held.
+        capacity: Maximum number of experiences.
+        max_bytes: Maximum memory; None for no limit.
+        like: A batch without experiences, with the players, shape, recipe and metadata of those stored.
+        first: Key of the oldest experience.
+        next: Key that the next experience will get.
     """
 
     def __init__(self, like: ExperienceBatch, capacity: int, max_bytes: int | None = None, first: int = 0) -> None:
-        """Make room for experiences such as those of ``like``; arguments as in ``BoardStore``."""
+        """Begin without chunks; arguments as of ``BoardStore``."""
         self.capacity = capacity
         self.max_bytes = max_bytes
         self.like = like.select(np.zeros(0, np.int64))
         self.first = self.next = first
         self._chunks: list[ZstdChunk] = []
-        self._games: Counter[str] = Counter()  # in how many chunks each is
+        self._games: Counter[str] = Counter()  # number of chunks with each game
         self._bytes = 0
         self._ready: tuple[ExperienceBatch, list[tuple[ExperienceBatch, bytes]]] | None = None  # compressed by ``reserve``
-        self._open: OrderedDict[int, ExperienceBatch] = OrderedDict()  # decompressed, by first key, last used last
+        self._open: OrderedDict[int, ExperienceBatch] = OrderedDict()  # decompressed, by first key; least recently used first
 
     @property
     def games(self) -> int:
-        """How many games the experiences are of."""
+        """Number of games of the experiences stored."""
         return len(self._games)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the chunks, and of those that are open."""
+        """Size of the compressed and of the decompressed chunks."""
         return self._bytes + sum(batch.nbytes for batch in self._open.values())
 
     def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
-        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
+        """Write a batch, or those of its experiences that are ``kept`` (n,); drop the oldest if there is no room."""
         batch = batch if kept is None else batch.select(kept)
         for part, data in self._encoded(batch):
             chunk = ZstdChunk(self.next, data, part.reward.copy(), part.game_ids)
@@ -83,7 +85,7 @@ class ZstdStore:
         self._ready = None
 
     def reserve(self, batch: ExperienceBatch) -> bool:
-        """Return whether a batch fits without dropping anything; it is compressed for that, and not again by ``put``."""
+        """Return whether a batch fits without dropping experiences; it is compressed for that, and not again by ``put``."""
         if len(batch) > self.capacity - (self.next - self.first):
             return False
         if self.max_bytes is None:
@@ -94,12 +96,12 @@ class ZstdStore:
         return fits
 
     def _encoded(self, batch: ExperienceBatch) -> list[tuple[ExperienceBatch, bytes]]:
-        """Return the chunks of a batch, each with its bytes."""
+        """Return the slices of a batch that become chunks, each with its compressed bytes."""
         if self._ready is not None and self._ready[0] is batch:
             return self._ready[1]
-        size = CHUNK
-        if self.max_bytes is not None and len(batch):  # a chunk that is open is to fit, too
-            size = min(max(len(batch) * self.max_bytes // (8 * batch.nbytes), 1), CHUNK)
+        size = CHUNK_EXPERIENCES
+        if self.max_bytes is not None and len(batch):  # a decompressed chunk must fit, too
+            size = min(max(len(batch) * self.max_bytes // (8 * batch.nbytes), 1), CHUNK_EXPERIENCES)
         parts = [batch.slice(low, low + size) for low in range(0, len(batch), size)]
         parts = [part if len(part) == len(batch) else part.compact() for part in parts]
         return [(part, encode_batch(part)) for part in parts]
@@ -126,14 +128,14 @@ class ZstdStore:
         self._close_chunks(1)
         return batch
 
-    def _close_chunks(self, least: int) -> None:
-        """Forget what was decompressed longest ago, as far as there is no room for it, but for the ``least`` last ones."""
-        most = np.inf if self.max_bytes is None else self.max_bytes
-        while len(self._open) > least and (len(self._open) > CACHED or self.nbytes > most):
+    def _close_chunks(self, kept: int) -> None:
+        """Discard decompressed chunks while they exceed a limit, the least recently used first, but keep the last ``kept``."""
+        limit = np.inf if self.max_bytes is None else self.max_bytes
+        while len(self._open) > kept and (len(self._open) > MAX_OPEN or self.nbytes > limit):
             self._open.popitem(last=False)
 
     def _numbers(self, keys: Keys) -> npt.NDArray[np.intp]:
-        """Return in which chunk each key lies."""
+        """Return the index of the chunk of each key."""
         firsts = np.array([chunk.first for chunk in self._chunks])
         return np.searchsorted(firsts, keys, side="right") - 1
 
@@ -150,7 +152,7 @@ class ZstdStore:
         return ExperienceBatch.concat(parts).select(back)
 
     def follow(self, keys: Keys, turns: int) -> Keys:
-        """Return for each key those of the same player's turns from there on, (n, turns); -1 where there are no more."""
+        """Return for each key the keys of the same player's next turns, itself first, (n, turns); -1 after the last."""
         out = np.full((len(keys), turns), -1, np.int64)
         out[:, 0] = keys
         numbers = self._numbers(keys)

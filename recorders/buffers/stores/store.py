@@ -1,4 +1,4 @@
-"""What a replay buffer keeps experiences in: the protocol that the three stores implement."""
+"""Defines the protocol of a store: what a replay buffer needs of the object that holds its experiences."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import numpy.typing as npt
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 
-__all__ = ["Store"]
-
+__all__ = ["Keys", "Store"]
 
 Keys = npt.NDArray[np.int64]
 
 
 class Store(Protocol):
-    """How experiences are kept: each has a key, the count of those before it; ``first`` to ``next - 1`` are there."""
+    """Holds experiences by key, the number of experiences written before; keys ``first`` to ``next - 1`` are stored.
+
+    Attributes:
+        capacity: Maximum number of experiences.
+        like: A batch without experiences, with the players, shape, recipe and metadata of those stored.
+    """
 
     capacity: int
     like: ExperienceBatch
@@ -33,26 +37,26 @@ class Store(Protocol):
 
     @property
     def games(self) -> int:
-        """How many games the experiences are of."""
+        """Number of games of the experiences stored."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes in use."""
+        """Size in bytes."""
 
     def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
-        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
+        """Write a batch, or those of its experiences that are ``kept`` (n,); drop the oldest if there is no room."""
 
     def reserve(self, batch: ExperienceBatch) -> bool:
-        """Return whether a batch fits without dropping anything."""
+        """Return whether a batch fits without dropping experiences."""
 
     def drop(self, count: int) -> None:
         """Drop the oldest experiences."""
 
     def take(self, keys: Keys, out: ExperienceBatch | None = None) -> ExperienceBatch:
-        """Return experiences with boards of their own; ``out`` may be what an earlier call gave for as many keys."""
+        """Return experiences with boards of their own; reuse the arrays of ``out``, the result of a call for as many keys."""
 
     def follow(self, keys: Keys, turns: int) -> Keys:
-        """Return keys of the same player's turns from there on, (n, turns); -1 where there are no more."""
+        """Return for each key the keys of the same player's next turns, itself first, (n, turns); -1 after the last."""
 
     def rewards(self) -> npt.NDArray[np.float32]:
         """Return the rewards of all experiences, in any order."""
@@ -61,4 +65,4 @@ class Store(Protocol):
         """Yield experiences ``low`` to ``high`` in the order in which they were written."""
 
     def columns(self, low: int, high: int) -> Iterator[StatisticsColumns]:
-        """Yield columns of the same, of which ``rewards`` are the engine's."""
+        """Yield their columns; ``rewards`` are those of the engine, without shaping."""

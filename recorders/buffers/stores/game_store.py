@@ -1,10 +1,10 @@
-"""Experiences kept as games: a board every few turns and the actions between, played again when they are drawn."""
+"""Stores experiences as games: a board every few turns and the actions between, resimulated when experiences are read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,47 +13,38 @@ from generals_env.concurrency.threads import divided
 from generals_env.engine.boards import GAME, PLAYER, Boards
 from generals_env.engine.packed.packing import PackedBoards, empty_packed
 from generals_env.engine.packed.recording import EXPERIENCE
-from generals_env.engine.storage.board_pool import FREE_GAMES, SHORT_OF
-from generals_env.engine.storage.game_segments import (
-    FREE_SEGMENTS,
-    KEPT,
-    TURNS,
-    Segments,
-    drop_turns,
-    follow_turns,
-    put_turns,
-    take_turns,
-)
+from generals_env.engine.storage.board_pool import TABLE_NAMES
+from generals_env.engine.storage.game_segments import FREE_SEGMENTS, KEPT, TURNS, Segments, drop_turns, follow_turns
+from generals_env.engine.storage.game_table import FREE_GAMES
+from generals_env.engine.storage.put_turns import put_turns
+from generals_env.engine.storage.take_turns import take_turns
 from generals_env.errors import ConfigError, StateError
-from generals_env.recorders.buffers.game_ids import GameIdTable
-from generals_env.recorders.buffers.growable_tables import (
+from generals_env.recorders.buffers.stores.growable_tables import (
     SMALL,
     allocated,
     empty_tables,
     free_rows,
-    grown_tables,
-    longer,
     row_bytes,
     used_bytes,
 )
+from generals_env.recorders.buffers.stores.store import Keys
+from generals_env.recorders.buffers.stores.table_store import GAME_ARRAYS, GAME_STACK, TableStore, empty_game_arrays
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 
 __all__ = ["GameStore"]
 
-Keys = npt.NDArray[np.int64]
-
 #: Experiences of a batch of ``between``.
-PART = 8192
+BATCH_EXPERIENCES = 8192
 
-#: Experiences that a thread plays again at the least.
-LEAST = 32
+#: Minimum number of experiences that a thread resimulates.
+MIN_THREAD_EXPERIENCES = 32
 
-#: What ``Segments.where`` can tell apart.
+#: Number of values of ``Segments.where``.
 MAX_PLACES = 2**32
 
-#: Arrays with a row for each segment, the stack of free rows last.
-OF_SEGMENTS = (
+#: Arrays with a row for each segment, without the stack of free rows.
+SEGMENT_ARRAYS = (
     "keyframe",
     "ending",
     "game",
@@ -67,40 +58,42 @@ OF_SEGMENTS = (
     "sequences",
     "keys",
     "times",
-    "free_segments",
 )
 
-#: Arrays with a row for each game, beside the boards.
-OF_GAMES = ("current", "game_refs", "game_ground", "freed_games", "listed")
 
-
-class GameStore(GameIdTable):
-    """At most ``capacity`` experiences in at most ``max_bytes``; the oldest make room for new ones.
+class GameStore(TableStore):
+    """Stores at most ``capacity`` experiences in at most ``max_bytes``, and drops the oldest for new ones.
 
     An experience of two players at 20x20 takes 44 to 50 bytes where games are recorded whole, and 25 more with what the
-    players remember. A player's course is followed as far as one board leads to the next: not across a surrender, nor where
-    the players of a turn were written apart. Every turn is played when it is written, so what is read is what was written: see
-    ``engine.storage.game_segments``.
+    players remember. ``follow`` goes on as long as one board leads to the next: not across a surrender, nor where the players
+    of a turn were written in separate batches. Every turn is resimulated when it is written, so what is read equals what was
+    written: see ``engine.storage.game_segments``.
 
     Attributes:
-        capacity: N.
-        like: A batch without experiences, with the players, shape, recipe and metadata of what is held.
+        segments: The arrays.
     """
 
+    _growing: ClassVar = {
+        "games": ((*GAME_ARRAYS, "current", "present"), *GAME_STACK),
+        "segments": (SEGMENT_ARRAYS, "free_segments", FREE_SEGMENTS),
+    }
+
     def __init__(self, like: ExperienceBatch, capacity: int, max_bytes: int | None = None, first: int = 0) -> None:
-        """Make room for experiences such as those of ``like``.
+        """Allocate arrays for experiences of the kind of ``like``.
 
         Args:
             like: Any batch.
-            capacity: N.
-            max_bytes: Of all arrays; None for no limit but N.
+            capacity: Maximum number of experiences.
+            max_bytes: Maximum size of all arrays; None for no limit.
             first: Key of the first experience.
 
         Raises:
-            ConfigError: If observations are dense: they cannot be played again.
+            ConfigError: If observations are dense: they cannot be resimulated.
         """
         if like.dense is not None:
-            raise ConfigError("store: expected 'boards' for observations that wrappers of others made, got 'games'")
+            raise ConfigError(
+                "store: expected 'boards' or 'zstd' for dense observations, got 'games', which cannot make them: use 'boards'"
+            )
         super().__init__(like, capacity, max_bytes)
         tiles, players = like.boards.tiles.shape[1], like.players
         turns = (SMALL, TURNS, players)
@@ -122,40 +115,37 @@ class GameStore(GameIdTable):
             where=np.empty(capacity, np.uint32),
             present=empty_boards(SMALL, tiles, players),
             current=np.full(SMALL, -1, np.int32),
-            game_refs=np.zeros(SMALL, np.int32),
-            game_ground=np.full(SMALL, -1, np.int32),
-            free_games=free_rows(0, SMALL),
-            freed_games=np.zeros(SMALL, np.int32),
-            listed=np.zeros(SMALL, np.bool_),
             free_segments=free_rows(0, SMALL),
-            state=np.array([first, first, SMALL, 0, SMALL], np.int64),
+            **empty_game_arrays(first, SMALL),
         )
-
-    # --- What is held ---------------------------------------------------------------------------------------------
 
     @property
     def _tables(self) -> Segments:
         return self.segments
 
+    @_tables.setter
+    def _tables(self, tables: Segments) -> None:
+        self.segments = tables
+
     @property
     def games(self) -> int:
-        """How many games the experiences are of."""
+        """Number of games of the experiences stored."""
         return len(np.unique(self.segments.game[self._used() & (self.segments.holders > 0)]))
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are in use: of each array, those rows that hold something."""
+        """Size of the rows in use of all arrays."""
         segments, state = self.segments, self.segments.state
         size = used_bytes(segments.tables) + (self.next - self.first) * segments.where.itemsize
         used = len(segments.keyframe) - int(state[FREE_SEGMENTS])
-        size += used * sum(row_bytes(getattr(segments, name)) for name in OF_SEGMENTS)
+        size += used * self._segment_bytes()
         games = len(segments.current) - int(state[FREE_GAMES])
         return size + games * sum(row_bytes(array) for array in segments.present)
 
     # --- Writing --------------------------------------------------------------------------------------------------
 
     def put(self, batch: ExperienceBatch, kept: npt.NDArray[np.bool_] | None = None) -> None:
-        """Write a batch, or of it what is to be kept; the oldest experiences make room."""
+        """Write a batch, or those of its experiences that are ``kept`` (n,); drop the oldest if there is no room."""
         if (batch.steps != 1).any():
             raise ConfigError(f"batch: expected experiences of one turn, got some of {batch.steps.max()}")
         keeps = np.ones(len(batch), np.bool_) if kept is None else kept
@@ -165,17 +155,17 @@ class GameStore(GameIdTable):
             while done < len(batch):
                 alone = drops and self.first == self.next
                 done, short = put_turns(self.segments, batch.rows, batch.boards, games, keeps, self.depth, drops, done)
-                drops = done < len(batch) and not self._grow(SHORT_OF[short], 1)
+                drops = done < len(batch) and not self._grow(TABLE_NAMES[short], 1)
                 if drops and alone:
-                    raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes")
+                    raise StateError(f"max_bytes: expected room for an experience, got {self.max_bytes} bytes: raise it")
         finally:
             self._name_games(batch.game_ids, games)
 
     def reserve(self, batch: ExperienceBatch) -> bool:
-        """Return whether a batch fits without dropping anything."""
+        """Return whether a batch fits without dropping experiences."""
         if len(batch) > self.capacity - (self.next - self.first):
             return False
-        # A turn may need a segment with two boards, if the worst comes to the worst.
+        # In the worst case a turn needs a segment with two boards.
         turns, free = len(batch.boards.tiles), self.segments.tables.free
         if self.max_bytes is None or allocated(self.segments) + turns * 4096 < self.max_bytes:
             return True
@@ -186,38 +176,23 @@ class GameStore(GameIdTable):
         drop_turns(self.segments, count, self.depth)
         self._forget_games()
 
-    def _grow(self, table: str, least: int) -> bool:
-        """Make a table larger by at least ``least`` rows; return False if there is no room for that."""
-        segments, state = self.segments, self.segments.state
-        room = None if self.max_bytes is None else self.max_bytes - allocated(segments)
-        if table in ("games", "segments"):
-            names = OF_GAMES if table == "games" else OF_SEGMENTS[:-1]
-            stack, column = ("free_games", FREE_GAMES) if table == "games" else ("free_segments", FREE_SEGMENTS)
-            arrays = {name: getattr(segments, name) for name in names}
-            old = len(getattr(segments, stack))
-            new = old + max(old // 4, SMALL, least)
-            if table == "segments":
-                new = min(new, MAX_PLACES // (TURNS * segments.actions.shape[2]))
-                if room is not None:
-                    new = min(new, old + max(room, 0) // sum(map(row_bytes, arrays.values())))
-                if new < old + least:
-                    return False
-            larger: dict[str, Any] = {name: longer(array, new) for name, array in arrays.items()}
-            larger[stack] = free_rows(old, new, getattr(segments, stack)[: state[column]])
-            state[column] += new - old
-            if table == "games":
-                larger["present"] = Boards._make(longer(array, new) for array in segments.present)
-            self.segments = segments._replace(**larger)
-            return True
-        tables = grown_tables(segments.tables, table, least, room)
-        if tables is not None:
-            self.segments = segments._replace(tables=tables)
-        return tables is not None
+    def _segment_bytes(self) -> int:
+        """Return the size of a row of the table of segments."""
+        return sum(row_bytes(getattr(self.segments, name)) for name in (*SEGMENT_ARRAYS, "free_segments"))
+
+    def _max_rows(self, table: str) -> int:
+        if table != "segments":
+            return super()._max_rows(table)
+        rows: int = MAX_PLACES // (TURNS * self.segments.actions.shape[2])
+        free = self._free_bytes()
+        if free is not None:
+            rows = min(rows, len(self.segments.free_segments) + max(free, 0) // self._segment_bytes())
+        return rows
 
     # --- Reading --------------------------------------------------------------------------------------------------
 
     def follow(self, keys: Keys, turns: int) -> Keys:
-        """Return for each key those of the same player's turns from there on, (n, turns); -1 where there are no more."""
+        """Return for each key the keys of the same player's next turns, itself first, (n, turns); -1 after the last."""
         out = np.empty((len(keys), turns), np.int64)
         follow_turns(self.segments, np.ascontiguousarray(keys), out)
         return out
@@ -230,18 +205,18 @@ class GameStore(GameIdTable):
         rows = np.zeros(count, EXPERIENCE)
         remembers = len(segments.tables.packed.memory) > 0
         room = empty_packed(boards, tiles, players, boards, boards, remembers)
-        if depth > 1:  # a game's first boards have fewer before them: what nobody refers to is a board, too
+        if depth > 1:  # the first boards of a game have fewer frames: rows that nothing refers to must be valid boards, too
             room.tiles[:] = 0
             room.entries["wide"] = -1
         wanted = np.ascontiguousarray(keys)
 
-        def play(low: int, high: int) -> npt.NDArray[np.int64]:
-            # No more grounds and wide armies than boards: so each part has its own place for them.
+        def resimulate(low: int, high: int) -> npt.NDArray[np.int64]:
+            # There are at most as many grounds and wide armies as boards, so each thread has rows of its own for them.
             counts = np.full(2, 2 * depth * low, np.int64)
             take_turns(segments, wanted, depth, self.like.shape[0], rows, room, counts, low, high)
             return counts
 
-        divided(play, count, LEAST)
+        divided(resimulate, count, MIN_THREAD_EXPERIENCES)
         room = compacted(room)
         names = self._number_games(rows)
         return replace(self.like, game_ids=names, rows=rows, boards=room)
@@ -252,7 +227,7 @@ class GameStore(GameIdTable):
         return rewards
 
     def _kept(self) -> npt.NDArray[np.bool_]:
-        """Return which entries of the segments are experiences held, (S, K, P) bool."""
+        """Return which entries of the segments are experiences stored, (S, K, P) bool."""
         segments = self.segments
         played = np.arange(TURNS) < segments.turns[:, None]
         kept: npt.NDArray[np.bool_] = (segments.flags & KEPT != 0) & (played & self._used()[:, None])[..., None]
@@ -277,10 +252,10 @@ class GameStore(GameIdTable):
     def between(self, low: int, high: int) -> Iterator[ExperienceBatch]:
         """Yield experiences ``low`` to ``high`` in the order in which they were written, some thousands at a time."""
         slots, players = len(self.segments.where), self.segments.actions.shape[2]
-        for start in range(low, high, PART):
-            keys = np.arange(start, min(start + PART, high))
+        for start in range(low, high, BATCH_EXPERIENCES):
+            keys = np.arange(start, min(start + BATCH_EXPERIENCES, high))
             batch = self.take(keys)
-            # Players of a turn, which stand together, share its boards again.
+            # Experiences of one turn, which are next to each other, share its boards again.
             turns = self.segments.where[keys % slots] // players
             firsts = np.flatnonzero(np.diff(turns.astype(np.int64), prepend=-1))
             origin = np.repeat(firsts, np.diff(firsts, append=len(keys)))

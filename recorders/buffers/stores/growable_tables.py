@@ -1,4 +1,4 @@
-"""Tables of packed boards that grow as they are needed."""
+"""Allocates and grows tables of packed boards, and measures their memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from generals_env.engine.storage.board_pool import FREE_BOARDS, FREE_GROUNDS, FR
 
 __all__ = ["SMALL", "allocated", "empty_tables", "free_rows", "grown_tables", "longer", "row_bytes", "used_bytes"]
 
-#: Rows that a table begins with, and grows by at least.
+#: Initial number of rows of a table, and the minimum that it grows by.
 SMALL = 64
 
 GROWTH = 1.5
 
 Array = npt.NDArray[Any]
 
-#: Which arrays grow together, the stack of free rows last, and its column of ``BoardTables.free``.
+#: Names of the arrays that grow together, the stack of free rows last, and its column of ``BoardTables.free``.
 GROUPS = {
     "boards": (("tiles", "entries", "memory", "board_refs", "free_boards"), FREE_BOARDS),
     "grounds": (("terrain", "players", "games", "ground_refs", "free_grounds"), FREE_GROUNDS),
@@ -29,7 +29,7 @@ GROUPS = {
 
 
 def empty_tables(boards: int, tiles: int, players: int, remembers: bool) -> BoardTables:
-    """Return tables with room for ``boards`` boards. Rows that were never used take no memory."""
+    """Return tables for ``boards`` boards. Rows that were never written take no memory."""
     return BoardTables(
         packed=empty_packed(boards, tiles, players, SMALL, SMALL, remembers),
         board_refs=np.zeros(boards, np.int32),
@@ -41,17 +41,17 @@ def empty_tables(boards: int, tiles: int, players: int, remembers: bool) -> Boar
     )
 
 
-def grown_tables(tables: BoardTables, group: str, least: int, room: int | None) -> BoardTables | None:
-    """Return tables one of which has at least ``least`` rows more, None if that takes more than ``room`` bytes."""
+def grown_tables(tables: BoardTables, group: str, count: int, room: int | None) -> BoardTables | None:
+    """Return tables with at least ``count`` more rows in one group of arrays, None if that takes over ``room`` bytes."""
     names, column = GROUPS[group]
     arrays = {name: array_of(tables, name) for name in names}
     if not len(arrays.get("memory", ())):
         arrays.pop("memory", None)
     old = len(arrays[names[-1]])
-    new = old + max(int((GROWTH - 1) * old), SMALL, least)
+    new = old + max(int((GROWTH - 1) * old), SMALL, count)
     if room is not None:
         new = min(new, old + max(room, 0) // sum(map(row_bytes, arrays.values())))
-        if new < old + least:
+        if new < old + count:
             return None
     free = arrays.pop(names[-1])[: tables.free[column]]
     larger = {name: longer(array, new) for name, array in arrays.items()}
@@ -62,7 +62,7 @@ def grown_tables(tables: BoardTables, group: str, least: int, room: int | None) 
 
 
 def used_bytes(tables: BoardTables) -> int:
-    """Return the bytes of the rows that hold something."""
+    """Return the size of the rows in use in bytes."""
     size = 0
     for names, column in GROUPS.values():
         arrays = [array_of(tables, name) for name in names]
@@ -78,17 +78,17 @@ def array_of(tables: BoardTables, name: str) -> Array:
 
 
 def allocated(tables: Any) -> int:
-    """Return the bytes of all arrays of a NamedTuple, and of those in it, whether in use or not."""
-    return sum(part.nbytes if isinstance(part, np.ndarray) else allocated(part) for part in tables)
+    """Return the size of all arrays of a NamedTuple and of NamedTuples in it in bytes, whether in use or not."""
+    return sum(field.nbytes if isinstance(field, np.ndarray) else allocated(field) for field in tables)
 
 
 def row_bytes(array: Array) -> int:
-    """Return the bytes of one row."""
+    """Return the size of one row in bytes."""
     return array.itemsize * math.prod(array.shape[1:])
 
 
 def longer(array: Array, count: int) -> Array:
-    """Return a copy of an array with room for ``count`` rows; new ones are zero unless they are large."""
+    """Return a copy of an array with ``count`` rows; new rows are zero, unless rows are large: those are not initialised."""
     make = np.zeros if row_bytes(array) < 256 or array.dtype.names else np.empty
     new: Array = make((count, *array.shape[1:]), array.dtype)
     new[: len(array)] = array
@@ -96,7 +96,7 @@ def longer(array: Array, count: int) -> Array:
 
 
 def free_rows(low: int, high: int, old: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
-    """Return a stack of free rows, with room for ``high``: ``low`` to ``high - 1``, the lowest on top, above them old ones."""
+    """Return a stack for ``high`` rows: free rows ``low`` to ``high - 1``, the lowest on top, above them those of ``old``."""
     new = np.zeros(high, np.int32)
     new[: high - low] = np.arange(low, high, dtype=np.int32)[::-1]
     if old is not None:
