@@ -313,7 +313,7 @@ def test_empty_buffer_raises_on_sample() -> None:
 
 
 def test_put_kernel_calls_no_other_functions_of_engine() -> None:
-    """Around each call in its loop ``put_experiences`` would count references to all arrays of the ring: it took 2.5 times as long."""
+    """Around a call in its loop the kernel counts references to all arrays of the ring, which took 2.5 times as long."""
     filled()
     assert put_experiences.overloads
     for compiled in put_experiences.overloads.values():
