@@ -11,8 +11,8 @@ from generals_env.actions import check_action
 from generals_env.arguments import shown
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
-from generals_env.face import PettingZooBase
 from generals_env.game import Observation
+from generals_env.pettingzoo_base import PettingZooBase
 
 __all__ = ["GeneralsAEC"]
 

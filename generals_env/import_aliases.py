@@ -29,6 +29,7 @@ FORMER_MODULES = {
     "generals_env.engine.ring": "generals_env.engine.storage.experience_ring",
     "generals_env.engine.segments": "generals_env.engine.storage.game_segments",
     "generals_env.engine.tables": "generals_env.engine.storage.board_pool",
+    "generals_env.face": "generals_env.pettingzoo_base",
     "generals_env.guard": "generals_env.concurrency.guard",
     "generals_env.interrupts": "generals_env.concurrency.interrupts",
     "generals_env.processes": "generals_env.concurrency.process_owner",
@@ -46,6 +47,9 @@ FORMER_MODULES = {
     "generals_env.recorders.stream.caching": "generals_env.recorders.stream.client.log_cache",
     "generals_env.recorders.stream.sharded": "generals_env.recorders.stream.client.sharded",
     "generals_env.recorders.validation": "generals_env.recorders.sinks.validating",
+    "generals_env.specs": "generals_env.env_spec",
+    "generals_env.wrappers.faces": "generals_env.wrappers.array_transform",
+    "generals_env.wrappers.opponents": "generals_env.wrappers.builtin_opponent",
 }
 
 #: Former module and name: the module and the name now, where a name changed or went to another module than the rest.
@@ -60,6 +64,8 @@ FORMER_NAMES = {
     ("generals_env.recorders.sb3_buffer", "JoiningStore"): "generals_env.recorders.buffers.sb3_store:LinkedBoardStore",
     ("generals_env.recorders.sb3_buffer", "TurnBuffer"): "generals_env.recorders.buffers.sb3_store:TurnBuffer",
     ("generals_env.recorders.sb3_buffer", "Turns"): "generals_env.recorders.buffers.sb3_turns:Turns",
+    ("generals_env.wrappers.faces", "SingleWrapper"): "generals_env.wrappers.array_transform:SingleTransformWrapper",
+    ("generals_env.wrappers.faces", "VectorFaceWrapper"): "generals_env.wrappers.array_transform:VectorTransformWrapper",
 }
 
 

@@ -13,13 +13,13 @@ from gymnasium.vector.utils import batch_space
 from generals_env.actions import check_action, check_actions
 from generals_env.arguments import check_integer, check_options
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
+from generals_env.env_spec import JsonSpec
 from generals_env.errors import ActionError, StateError
 from generals_env.opponents import POLICIES, as_policy
 from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_state
 from generals_env.spaces import action_space, observation_space
-from generals_env.specs import JsonSpec
-from generals_env.vector import Array, Observations, VectorBase
+from generals_env.vector_base import Array, Observations, VectorBase
 
 __all__ = ["GeneralsSingle", "GeneralsSingleVector"]
 

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from generals_env.engine.observations.fog_memory import FULL_MEMORY, MEMORY, remember
 from generals_env.engine.observations.reference import SCOREBOARD
 from generals_env.errors import ConfigError
-from generals_env.wrappers.faces import ArrayTransform, Env, Flags, Observations, wrapped
+from generals_env.wrappers.array_transform import ArrayTransform, Env, Flags, Observations, wrapped
 
 __all__ = ["FULL_MEMORY", "MEMORY", "FogMemory"]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from generals_env.arguments import positive
-from generals_env.wrappers.faces import ArrayTransform, Env, Flags, Observations, wrapped
+from generals_env.wrappers.array_transform import ArrayTransform, Env, Flags, Observations, wrapped
 
 __all__ = ["FrameStack"]
 

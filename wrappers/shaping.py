@@ -12,7 +12,7 @@ from generals_env.engine.boards import Boards
 from generals_env.engine.observations.potential import potentials
 from generals_env.errors import ConfigError
 from generals_env.single import GeneralsSingleVector
-from generals_env.wrappers.faces import Array, ArrayTransform, Env, Flags, Observations, wrapped
+from generals_env.wrappers.array_transform import Array, ArrayTransform, Env, Flags, Observations, wrapped
 
 __all__ = ["PotentialShaping"]
 

@@ -21,7 +21,7 @@ from generals_env.engine.symmetry import (
     transform_observations,
 )
 from generals_env.seeding import seed_states
-from generals_env.wrappers.faces import ArrayTransform, Env, Flags, Observations, wrapped
+from generals_env.wrappers.array_transform import ArrayTransform, Env, Flags, Observations, wrapped
 
 __all__ = ["RandomSymmetry"]
 

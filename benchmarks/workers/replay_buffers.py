@@ -51,6 +51,7 @@ class Buffer(ABC):
 
     distribution: ClassVar[str]
     torch: ClassVar[bool] = False
+    buffer: Any  #: of the library
 
     def __init__(self, transitions: Arrays) -> None:
         """Make the buffer, empty, with room for all transitions."""
@@ -65,13 +66,13 @@ class Buffer(ABC):
     def adder(self, size: int) -> Work:
         """Return what adds so many transitions a call. They are put into the library's form before, as its own code does."""
 
-    @abstractmethod
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch, for one thread."""
+    def sampler(self) -> Work:
+        """Return a function that draws a batch, for one thread."""
+        return lambda: self.buffer.sample(BATCH)
 
-    @abstractmethod
     def fields(self, batch: Any) -> Mapping[str, Any]:
         """Return the seven fields of a batch."""
+        return {name: batch[name] for name in FIELDS}
 
     def held_bytes(self) -> int | None:
         """Return the bytes of the storage's arrays, None where the library does not show them."""
@@ -123,8 +124,8 @@ class NumpyRing(Buffer):
         parts = itertools.cycle(list(self.parts(size, SINGLES)))
         return lambda: self.add(next(parts), size)
 
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch."""
+    def sampler(self) -> Work:
+        """Return a function that draws a batch."""
         rng = np.random.default_rng()
 
         def sample() -> Arrays:
@@ -132,10 +133,6 @@ class NumpyRing(Buffer):
             return {name: array.take(index, axis=0) for name, array in self.storage.items()}
 
         return sample
-
-    def fields(self, batch: Any) -> Mapping[str, Any]:
-        """Return the seven fields of a batch."""
-        return dict(batch)
 
     def held_bytes(self) -> int | None:
         """Return the bytes of the storage's arrays."""
@@ -186,10 +183,6 @@ class StableBaselines3(Buffer):
             buffer.add(*next(parts))
         return lambda: buffer.add(*next(parts))
 
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch."""
-        return lambda: self.buffer.sample(BATCH)
-
     def fields(self, batch: Any) -> Mapping[str, Any]:
         """Return the seven fields of a batch."""
         return {
@@ -221,7 +214,7 @@ class Cpprb(Buffer):
         # With the types we have, which are float32 otherwise. Not with next_of: it keeps a next state once where transitions
         # come from one game in order, and ours come from many.
         self.types = {name: {"shape": array.shape[1:] or 1, "dtype": array.dtype} for name, array in transitions.items()}
-        self.buffer: Any = ReplayBuffer(self.items, self.types)
+        self.buffer = ReplayBuffer(self.items, self.types)
 
     def fill(self) -> None:
         """Add every transition once."""
@@ -232,14 +225,6 @@ class Cpprb(Buffer):
         """Return what adds so many transitions a call."""
         parts = itertools.cycle(list(self.parts(size, SINGLES)))
         return lambda: self.buffer.add(**next(parts))
-
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch."""
-        return lambda: self.buffer.sample(BATCH)
-
-    def fields(self, batch: Any) -> Mapping[str, Any]:
-        """Return the seven fields of a batch."""
-        return dict(batch)
 
     def prioritized(self) -> Work:
         """Return what draws a prioritized batch and gives it new priorities."""
@@ -278,7 +263,7 @@ class TorchRL(Buffer):
         # "compilable" does without values shared between processes, and so does "shared", which is off by default. A batch
         # size known beforehand is the documented way, and prefetch asks for it.
         self.storage: Any = LazyTensorStorage(self.items, compilable=True)
-        self.buffer: Any = TensorDictReplayBuffer(storage=self.storage, batch_size=BATCH, compilable=True)
+        self.buffer = TensorDictReplayBuffer(storage=self.storage, batch_size=BATCH, compilable=True)
 
     def fill(self) -> None:
         """Add every transition once."""
@@ -292,14 +277,6 @@ class TorchRL(Buffer):
             return lambda: self.buffer.add(next(singles))
         parts = itertools.cycle([self.tensors[start : start + size] for start in range(0, SINGLES, size)])
         return lambda: self.buffer.extend(next(parts))
-
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch."""
-        return lambda: self.buffer.sample(BATCH)
-
-    def fields(self, batch: Any) -> Mapping[str, Any]:
-        """Return the seven fields of a batch."""
-        return {name: batch[name] for name in FIELDS}
 
     def held_bytes(self) -> int | None:
         """Return the bytes of the storage's arrays."""

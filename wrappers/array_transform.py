@@ -17,13 +17,13 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
+from generals_env.env_spec import json_value
 from generals_env.errors import ConfigError
 from generals_env.pickling import CopiedWhole
 from generals_env.single import GeneralsSingle
-from generals_env.specs import json_value
-from generals_env.vector import VectorBase
+from generals_env.vector_base import VectorBase
 
-__all__ = ["ArrayTransform", "Env", "SingleWrapper", "VectorTransform", "wrapped"]
+__all__ = ["ArrayTransform", "Env", "SingleTransformWrapper", "VectorTransformWrapper", "wrapped"]
 
 #: The kind of environment that goes into a wrapper is the kind that comes out.
 Env = TypeVar("Env", gymnasium.Env[Any, Any], VectorEnv[Any, Any, Any])
@@ -112,7 +112,7 @@ class ArrayTransform:
         return rewards
 
 
-class VectorTransform(CopiedWhole, VectorWrapper):
+class VectorTransformWrapper(CopiedWhole, VectorWrapper):
     """A change of an environment of many games."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], change: ArrayTransform) -> None:
@@ -176,7 +176,7 @@ class VectorTransform(CopiedWhole, VectorWrapper):
         return f"<{self.change.name}, {self.env}>"
 
 
-class SingleWrapper(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
+class SingleTransformWrapper(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
     """A change of an environment of one game."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], change: ArrayTransform, options: dict[str, Any]) -> None:
@@ -236,8 +236,8 @@ def wrapped(env: Env, change: ArrayTransform, **options: Any) -> Env:
     """Return ``env`` with ``change``, which was made with ``options``, over it, with the face that fits."""
     wrapper: Any
     if isinstance(env, VectorEnv):
-        wrapper = VectorTransform(env, change)
+        wrapper = VectorTransformWrapper(env, change)
     else:
-        wrapper = SingleWrapper(env, change, json_value(options))
+        wrapper = SingleTransformWrapper(env, change, json_value(options))
     made: Env = wrapper
     return made
