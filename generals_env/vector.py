@@ -22,23 +22,22 @@ from generals_env.vector_base import Observations, TurnListener, VectorBase
 
 __all__ = ["GeneralsVector", "PlayCounts", "TurnListener", "VectorBase", "make_vec"]
 
-#: From turns, codes of the policies (P,), games to begin anew (B,), whether to pause, and what to call then, to sums: as
-#: ``Batch.play``.
+#: Signature of ``Batch.play``: turns, policy codes (P,), games to restart (B,), whether to pause, function to call then; sums.
 Play = Callable[
     [int, npt.NDArray[np.int64], npt.NDArray[np.bool_], Callable[[], bool], Callable[[], None]], npt.NDArray[np.int64]
 ]
 
 
 class PlayCounts(NamedTuple):
-    """What ``GeneralsVector.play`` has played, over all games.
+    """Counts of ``GeneralsVector.play`` over all games.
 
     Attributes:
-        turns: Turns of games.
+        turns: Turns played, summed over games.
         games: Games that ended.
-        wins: Games won, for each player (team-mates win together).
-        draws: Games that ended with nobody left.
-        truncated: Games that were cut off.
-        illegal: Illegal actions; built-in policies have none.
+        wins: Games won by each player (team-mates win together).
+        draws: Games that ended without a living player.
+        truncated: Games that were truncated.
+        illegal: Illegal actions; built-in policies choose none.
     """
 
     turns: int
@@ -50,12 +49,12 @@ class PlayCounts(NamedTuple):
 
 
 class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """B games with the views of all P players: arrays (B, P, ...); see ``VectorBase`` for its methods.
+    """B games with all P players: arrays (B, P, ...); see ``VectorBase`` for the methods.
 
-    To Gymnasium this is a vector environment whose observations, actions and rewards have a first axis of players.
+    For Gymnasium, each environment has observations, actions and rewards with a first axis of players.
 
-    An eliminated player of a game that goes on sees a zero tensor, may only pass and gets no reward; ``terminated`` is true
-    on one step only.
+    An eliminated player of a running game observes zeros, can only pass and gets no reward; ``terminated`` is true in one step
+    only.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
     ) -> None:
-        """Set the games up; see ``generals_env.make_vec``."""
+        """Create the games; see ``generals_env.make_vec``."""
         super().__init__(num_envs, config, copy, autoreset_mode, threads)
         self.single_observation_space = batch_space(observation_space(config), config.players)
         self.single_action_space = batch_space(action_space(config), config.players)
@@ -74,13 +73,13 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def act(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return what built-in policies would do now, (B, P) int64.
+        """Return the actions that built-in policies choose now, (B, P) int64.
 
         Args:
-            policies: One name a player, of ``generals_env.opponents.POLICIES``.
+            policies: One name of ``generals_env.opponents.POLICIES`` a player.
 
         Raises:
-            ConfigError: If there is no such policy, or not one a player.
+            ConfigError: If a policy is unknown, or their number is not that of the players.
             StateError: Before the first reset, or after ``close``.
         """
         codes = self._codes(policies)
@@ -90,24 +89,24 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
             return self.batch.outcome.actions.copy()
 
     def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
-        """Play built-in policies against each other, with tensors and masks current every turn, and go on after each end.
+        """Play built-in policies against each other, updating tensors and masks every turn; ended games are replaced at once.
 
-        This is the fastest way to play: nothing comes back to Python but sums. ``step``, ``state`` and ``boards`` go on
-        from where it left off. A game is always followed by a new one at once, whatever the autoreset mode.
+        This is the fastest way to play, as only sums return to Python. ``step``, ``state`` and ``boards`` continue where it
+        ends. The autoreset mode has no effect.
 
-        Ctrl-C stops it within a fraction of a second, also in the middle of a long play. Every game stands between two turns
-        then and can be gone on with, but some have played more turns than others, and the counts are lost.
+        Ctrl-C stops it within a fraction of a second, also in the middle of a long call. Each game is then between two turns
+        and can be continued, but some games have played more turns than others, and the counts are lost.
 
         Args:
-            turns: How many turns of every game.
-            policies: One name a player, of ``generals_env.opponents.POLICIES``.
+            turns: Number of turns of each game.
+            policies: One name of ``generals_env.opponents.POLICIES`` a player.
 
         Returns:
-            What was played.
+            Counts of turns, games and their ends.
 
         Raises:
-            ConfigError: If ``turns`` is not a positive integer, there is no such policy or not one a player, or no fair map was
-                found.
+            ConfigError: If ``turns`` is not a positive integer, a policy is unknown, their number is not that of the players,
+                or no fair map was found.
             StateError: Before the first reset, or after ``close``.
         """
         with self.guard("play"):
@@ -116,18 +115,18 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
                 return self.play_by(self.batch.play, turns, policies)
             finally:
                 if self._started:
-                    for listener in self.listeners:  # they saw nothing of it
+                    for listener in self.listeners:  # they did not receive these turns
                         listener.begin(self.batch.boards, self.going)
 
     def check_play(self, turns: int, policies: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the codes of policies, (P,) int64; raise what ``play`` raises before it plays."""
+        """Validate the arguments of ``play`` and return the codes of the policies, (P,) int64."""
         positive("turns", turns)
         codes = self._codes(policies)
         self._require_started("play")
         return codes
 
     def play_by(self, play: Play, turns: int, policies: Sequence[str]) -> PlayCounts:
-        """Do what ``play`` does with a function that is called in place of ``Batch.play``, and tell no listener."""
+        """Do what ``play`` does, with a function in place of ``Batch.play`` and without notifying listeners."""
         with self.guard("play"):
             codes = self.check_play(turns, policies)
             sums = play(turns, codes, self._done, pending, self._pause)
@@ -137,7 +136,7 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         return PlayCounts(turns, games, tuple(wins), draws, truncated, illegal)
 
     def observe(self) -> Observations:
-        """Return what every player observes now, as ``step`` does; errors as in ``state``."""
+        """Return the current observations of all players, as ``step`` does; errors as in ``state``."""
         self._require_started("observe")
         return self._observe()
 
@@ -148,7 +147,8 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
             or any(not isinstance(name, str) or name not in POLICIES for name in policies)
         ):
             raise ConfigError(
-                f"policies: expected one of {', '.join(POLICIES)} for each of {self.config.players} players, got {policies!r}"
+                f"policies: expected one of {', '.join(POLICIES)} for each of {self.config.players} players, "
+                f"got {policies!r:.200}: pass one name a player"
             )
         return np.array([POLICIES.index(name) for name in policies], np.int64)
 
@@ -167,7 +167,7 @@ def make_vec(
     max_episode_steps: int | None = None,
     **options: Any,
 ) -> GeneralsVector:
-    """Return many games at once; see ``generals_env.make_vec``."""
+    """Return a vector environment of many games; see ``generals_env.make_vec``."""
     check_options(make_vec, options, OPTIONS)
     config = GameConfig.from_options(**options).limited(max_episode_steps)
     return GeneralsVector(num_envs, config, copy, autoreset_mode, threads)

@@ -30,35 +30,35 @@ Observations = dict[str, Array]
 
 
 class TurnListener(Protocol):
-    """Whoever wants to see every turn of many games. The arrays are the environment's: copy what is to stay."""
+    """Protocol of objects that receive each turn of many games. The environment overwrites the arrays: copy what you keep."""
 
     def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
-        """Take note of games that have begun: those that ``which`` (B,) picks, on these boards."""
+        """Receive the boards of games that have begun: those of ``which``, (B,) bool."""
 
     def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
-        """Take one turn of all games, before those that it ended begin anew.
+        """Receive a turn of all games, before ended games are replaced.
 
         Args:
             boards: The boards after the turn.
-            outcome: What it brought.
-            active: (B, P) bool, whose game had not ended before it; nobody's in games that wait for a reset.
+            outcome: Actions, rewards and ends of the turn.
+            active: (B, P) bool, players whose game had not ended before it; all False in games that wait for a reset.
         """
 
     def stepped(self) -> None:
-        """Take note that the environment is as the step leaves it. What is raised here spoils nothing."""
+        """Receive the end of the step: the environment is in its final state, so exceptions raised here do no harm."""
 
 
 class VectorBase(CopiedWhole, JsonSpec):
-    """B games in arrays: seeds, resets, checks, and what a step tells. Subclasses say whose view it is.
+    """Base class of vector environments: B games in arrays. Subclasses define which players they show.
 
     Attributes:
-        num_envs: B.
-        config: The configuration of every game.
-        metadata: Has ``autoreset_mode``, among others.
+        num_envs: B, the number of games.
+        config: The configuration of all games.
+        metadata: Gymnasium's metadata, including ``autoreset_mode``.
         closed: Whether ``close`` was called.
-        listeners: Who is told of every turn; copies and pickles have none.
-        guard: Stands before all that changes the games, here and in what wraps or records this environment.
-        final_boards: In ``SAME_STEP`` mode, the last boards of the games that ended last, in the order of ``_final_obs``.
+        listeners: Objects that receive each turn; copies and pickles have none.
+        guard: Entered by all methods that change the games, also those of wrappers and recorders.
+        final_boards: In ``SAME_STEP`` mode, the final boards of the games that ended last, in the order of ``_final_obs``.
     """
 
     final_boards: Boards | None = None
@@ -71,10 +71,10 @@ class VectorBase(CopiedWhole, JsonSpec):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
     ) -> None:
-        """Set the arrays up; there is no game before ``reset``.
+        """Allocate the arrays; games begin with ``reset``.
 
         Raises:
-            ConfigError: If an argument has a value it cannot have.
+            ConfigError: If the value of an argument is invalid.
         """
         self.num_envs = positive("num_envs", num_envs)
         threads = available_cores() if threads is None else positive("threads", threads)
@@ -102,16 +102,16 @@ class VectorBase(CopiedWhole, JsonSpec):
         self.listeners: list[TurnListener] = []
         self.guard = Guard()
         self._started = False
-        self._done = np.zeros(self.num_envs, np.bool_)  # whose game has ended and waits for a reset
+        self._done = np.zeros(self.num_envs, np.bool_)  # games that have ended and wait for a reset
 
     @property
     def started(self) -> bool:
-        """Whether there are games, and the environment is open."""
+        """Whether games have begun and the environment is open."""
         return self._started and not self.closed
 
     @property
     def going(self) -> npt.NDArray[np.bool_]:
-        """(B,) bool, whose game has begun and not ended."""
+        """(B,) bool, games that have begun and not ended."""
         return np.logical_not(self._done) & self._started
 
     @property
@@ -119,21 +119,21 @@ class VectorBase(CopiedWhole, JsonSpec):
         config = self.config
         return self.batch.views.observations.reshape(self.num_envs, config.players, len(config.channels), *config.shape)
 
-    # --- What subclasses say ------------------------------------------------------------------------------------------
+    # --- Defined by subclasses ----------------------------------------------------------------------------------------
 
     def _view(self, array: Array) -> Array:
-        """Return the part of an array (B, P, ...) that this face shows."""
+        """Return the view of an array (B, P, ...) that this environment returns."""
         return array
 
     def _take(self, actions: Any) -> None:
-        """Check actions and put them where the batch finds them."""
+        """Validate actions and write them to ``batch.outcome.actions``."""
         raise NotImplementedError
 
     def _ended(self) -> npt.NDArray[np.bool_]:
-        """Return (B,) bool, whose game has ended with this turn, as this face sees it."""
+        """Return (B,) bool, games whose episode ended with this turn."""
         raise NotImplementedError
 
-    # --- The course of the games --------------------------------------------------------------------------------------
+    # --- Playing ------------------------------------------------------------------------------------------------------
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -141,15 +141,15 @@ class VectorBase(CopiedWhole, JsonSpec):
         """Begin new games.
 
         Args:
-            seed: Game i gets ``seed + i``, and is the game that a single environment plays with this seed; or one seed a
-                game. None goes on with the random streams there are.
-            options: ``{"reset_mask": (B,) bool}`` begins only some games anew.
+            seed: Game i gets ``seed + i`` and equals the game of a single environment with this seed; or a sequence of one
+                seed a game. None continues the current random streams.
+            options: ``{"reset_mask": (B,) bool}`` resets only some games.
 
         Returns:
             Observations, infos; see ``step``.
 
         Raises:
-            ConfigError: If a seed is not a non-negative integer, the mask does not fit, or no fair map was found.
+            ConfigError: If a seed is not a non-negative integer, the mask is invalid, or no fair map was found.
             StateError: After ``close``, or with a mask before the first reset.
         """
         self._require_open()
@@ -159,7 +159,7 @@ class VectorBase(CopiedWhole, JsonSpec):
         if options is not None and "reset_mask" in options:
             which = checked_mask(options["reset_mask"], self.num_envs)
             if not self._started:
-                raise StateError("reset: expected a reset of all games first, got a reset_mask")
+                raise StateError("reset: expected a reset of all games first, got a reset_mask: call reset() without it")
         states, seeded = seed_states(seed, self.num_envs, fresh=not self._started)
         with self.guard("reset"):
             self.batch.seed(states, which & seeded)
@@ -180,26 +180,27 @@ class VectorBase(CopiedWhole, JsonSpec):
         self._started = False
         raise ConfigError(
             f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
-            f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}"
+            f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}: "
+            "use fewer mountains, fewer players or a larger board"
         )
 
     def step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
-        """Play one turn of every game.
+        """Play one turn of each game.
 
-        With ``copy=False`` all arrays are views that the next call changes; what is written into them is never put right.
+        With ``copy=False`` all arrays are views that the next call overwrites; do not write to them.
 
         Args:
-            actions: Indices of the action space, int64. An illegal one counts as pass and is counted.
+            actions: Indices of the action space, int64. An illegal action becomes a pass and is counted.
 
         Returns:
             Observations (``"observation"`` float32, ``"action_mask"`` int8), rewards float32, terminated bool, truncated
-            bool, and infos: ``"illegal_action"`` bool and ``"illegal_actions"`` int64 (in this game). Games that ended
-            are treated as the autoreset mode says. In ``SAME_STEP`` mode the observations are those of the new game, and
-            the infos have, as in Gymnasium, ``"final_obs"`` (object array of dicts, None where the game goes on),
+            bool, and infos: ``"illegal_action"`` bool and ``"illegal_actions"`` int64 (in this game). The autoreset mode
+            says when ended games are replaced. In ``SAME_STEP`` mode the observations are those of the new game, and
+            the infos have, as in Gymnasium, ``"final_obs"`` (object array of dicts, None for running games),
             ``"_final_obs"`` (B,) bool, and ``"final_info"``.
 
         Raises:
-            ActionError: If shape, dtype or range do not fit; nothing was played.
+            ActionError: If shape, dtype or range are wrong; no turn was played.
             StateError: Before the first reset, after ``close``, or, with autoreset disabled, if an ended game was not reset.
         """
         with self.guard("step"):
@@ -211,18 +212,18 @@ class VectorBase(CopiedWhole, JsonSpec):
             waiting = np.flatnonzero(self._done)
             raise StateError(
                 f'step: expected a reset of ended games (options={{"reset_mask": ...}}), got {len(waiting)} of them, '
-                f"the first is {waiting[0]}"
+                f"the first is game {waiting[0]}"
             )
         pending = self._done.copy()
         generators = self.batch.policy_rng[pending]
         self._take(actions)
-        self.batch.policy_rng[pending] = generators  # who waits for a new game does not act
+        self.batch.policy_rng[pending] = generators  # a game that waits for its reset draws no actions
         outcome = self.batch.outcome
         active = outcome.active & ~pending[:, None] if self.listeners else outcome.active
         self.batch.step()
         for listener in self.listeners:
             listener.turn(self.batch.boards, outcome, active)
-        if pending.any():  # NEXT_STEP: their actions are ignored
+        if pending.any():  # NEXT_STEP: this step replaces them and ignores their actions
             for array in (outcome.rewards, outcome.terminated, outcome.truncated, outcome.illegal):
                 array[pending] = 0
             self._restart(pending)
@@ -265,7 +266,7 @@ class VectorBase(CopiedWhole, JsonSpec):
         info = {name: array.copy() for name, array in self._infos(ended).items()}
         return {"final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
 
-    # --- Looking from outside -----------------------------------------------------------------------------------------
+    # --- State and rendering ------------------------------------------------------------------------------------------
 
     def state(self) -> npt.NDArray[np.int32]:
         """Return the full boards as (B, 3, H, W) int32: owner, army, terrain.
@@ -284,7 +285,7 @@ class VectorBase(CopiedWhole, JsonSpec):
         return copy_boards(self.batch.boards)
 
     def render(self) -> tuple[Any, ...]:
-        """Return a picture or a text of every game, as ``render_mode`` says; ``"human"`` prints to the terminal.
+        """Return an image or a text of each game, depending on ``render_mode``; ``"human"`` prints to the terminal.
 
         Raises:
             StateError: Before the first reset, after ``close``, or without a render mode.
@@ -300,32 +301,32 @@ class VectorBase(CopiedWhole, JsonSpec):
             self.render()
 
     def close(self, **kwargs: Any) -> None:
-        """Let the threads go; calling it twice is no error."""
+        """Release the threads; calling it twice is allowed."""
         with self.guard("close"):
             self.closed = True
             self.batch.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle everything but those who listen."""
+        """Copy and pickle everything but the listeners."""
         return {**self.__dict__, "listeners": []}
 
     def _pause(self) -> None:
-        """Handle signals that came, between two turns."""
+        """Handle pending signals between two turns."""
         raise_pending()
-        self._require_open()  # a handler may have closed the environment, and let it go on
+        self._require_open()  # a handler may have closed the environment
 
     def _require_open(self) -> None:
         if self.closed:
-            raise StateError("vector environment: expected one that is open, got a call after close()")
+            raise StateError("vector environment: expected one that is open, got a call after close(): make a new one")
 
     def _require_started(self, name: str) -> None:
         self._require_open()
         if not self._started:
-            raise StateError(f"{name}: expected a call of reset() before, got none")
+            raise StateError(f"{name}: expected a call of reset() before, got none: call reset() first")
 
 
 def mode_of(mode: AutoresetMode | str) -> AutoresetMode:
-    """Return an autoreset mode from itself, its name or its value; raise ``ConfigError`` if there is none."""
+    """Return the autoreset mode of a member, a name or a value; raise ``ConfigError`` if it is unknown."""
     for candidate in AutoresetMode:
         if mode in (candidate, candidate.name, candidate.value):
             return candidate
@@ -333,7 +334,7 @@ def mode_of(mode: AutoresetMode | str) -> AutoresetMode:
 
 
 def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
-    """Return a reset mask; raise ``ConfigError`` if it is none."""
+    """Return a reset mask; raise ``ConfigError`` if it is not (count,) bool with at least one True."""
     if not isinstance(mask, np.ndarray) or mask.shape != (count,) or mask.dtype != np.bool_ or not mask.any():
-        raise ConfigError(f"reset_mask: expected a bool array of shape ({count},) with a True, got {mask!r:.200}")
+        raise ConfigError(f"reset_mask: expected a bool array of shape ({count},) with at least one True, got {mask!r:.200}")
     return mask

@@ -1,6 +1,6 @@
-"""Wrappers and opponents.
+"""Exports wrappers of Gymnasium environments, the adapter for Stable-Baselines3, and built-in opponents.
 
-From the root of a checkout this folder can also be imported by its own name; that gives the very same objects.
+From the root of a checkout, ``import wrappers`` gives the same objects as ``generals_env.wrappers``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if __name__ == "generals_env.wrappers":
 
     __all__ = ["OPPONENTS", "FogMemory", "FrameStack", "Opponent", "PotentialShaping", "RandomSymmetry", "SB3VecEnv"]
 
-    # Imported when they are asked for: one needs an extra, others compile kernels of their own.
+    # Modules are imported on first access: one needs an extra, others compile kernels.
     _HOMES = {
         "FogMemory": "fog_memory",
         "FrameStack": "frame_stack",

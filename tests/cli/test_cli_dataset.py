@@ -93,7 +93,7 @@ def test_convert_goes_to_s3_and_back(place: Path, tmp_path: Path, s3: str) -> No
 def test_a_dataset_is_not_converted_onto_itself(place: Path) -> None:
     result = runner.invoke(app, ["dataset", "convert", str(place), f"{place}/../set"])
     assert result.exit_code == 2
-    assert "expected another place than the source" in result.output.replace("\n", "")
+    assert "expected another folder than SOURCE" in result.output.replace("\n", "")
 
 
 def test_verify_finds_damage_and_repairs_it(place: Path, tmp_path: Path) -> None:
