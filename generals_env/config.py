@@ -203,7 +203,7 @@ class GameConfig:
         for team in teams:
             check_integer("teams", team, 0, 127)
         if len(set(teams)) < 2:
-            raise ConfigError(f"teams: expected at least two teams, got {shown(teams)}")
+            raise ConfigError(f"teams: expected at least two teams, got {shown(teams)}: use different numbers, or None")
 
     def _check_densities(self) -> None:
         for name, density, maximum in (

@@ -112,7 +112,7 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def place(shape: Sequence[tuple[float, float]], left: int, top: int, size: int) -> list[tuple[float, float]]:
+def scale_shape(shape: Sequence[tuple[float, float]], left: int, top: int, size: int) -> list[tuple[float, float]]:
     """Return a polygon of the unit square, scaled to ``size`` pixels and moved to (left, top)."""
     return [(left + x * size, top + y * size) for x, y in shape]
 
@@ -125,21 +125,21 @@ def draw_tile(
     if not seen:
         canvas.rectangle(box, fill=FOG)
         if owner < NEUTRAL or terrain == CITY:  # in fog a city looks like a mountain
-            canvas.polygon(place(PEAK, left, top, size - 2), fill=FOG_MARK)
+            canvas.polygon(scale_shape(PEAK, left, top, size - 2), fill=FOG_MARK)
         return
     if owner < NEUTRAL:
         canvas.rectangle(box, fill=ROCK)
-        canvas.polygon(place(PEAK, left, top, size - 2), fill=STONE)
-        canvas.polygon(place(PEAK_SHADE, left, top, size - 2), fill=ROCK_SHADE)
+        canvas.polygon(scale_shape(PEAK, left, top, size - 2), fill=STONE)
+        canvas.polygon(scale_shape(PEAK_SHADE, left, top, size - 2), fill=ROCK_SHADE)
         return
     ground = {CITY: STONE, SWAMP: MARSH, DESERT: SAND}.get(terrain, GROUND)
     fill = PLAYER_COLORS[owner] if owner >= 0 else ground
     canvas.rectangle(box, fill=fill)
-    shade = tuple(part * 2 // 3 for part in fill)
+    shade = tuple(channel * 2 // 3 for channel in fill)
     if terrain == GENERAL:
-        canvas.polygon(place(CROWN, left, top, size - 2), fill=shade)
+        canvas.polygon(scale_shape(CROWN, left, top, size - 2), fill=shade)
     elif terrain == CITY:
-        canvas.polygon(place(TOWER, left, top, size - 2), fill=shade)
+        canvas.polygon(scale_shape(TOWER, left, top, size - 2), fill=shade)
     if owner >= 0 or army:
         text = str(army) if abs(army) < 10000 else f"{army // 1000}k"
         scale = {1: 0.5, 2: 0.48, 3: 0.4}.get(len(text), 0.32)

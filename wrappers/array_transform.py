@@ -57,7 +57,8 @@ class ArrayTransform:
         games: Any = bottom.games if isinstance(bottom, GeneralsSingle) else bottom
         if not isinstance(games, VectorBase):
             raise ConfigError(
-                f"env: expected a GeneralsVector, GeneralsSingleVector or GeneralsSingle, wrapped or not, got {env!r:.200}"
+                f"env: expected a GeneralsVector, GeneralsSingleVector or GeneralsSingle, wrapped or not, "
+                f"got {env!r:.200}: make it with generals_env.make_vec, gymnasium.make or gymnasium.make_vec"
             )
         space: Any = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
         if not isinstance(space, spaces.Dict) or set(space) != {"action_mask", "observation"}:

@@ -56,7 +56,10 @@ class SB3VecEnv(CopiedWhole, VecEnv):
         """
         games = vector_env.unwrapped if isinstance(vector_env, VectorEnv) else None
         if not isinstance(games, GeneralsSingleVector):
-            raise ConfigError(f"vector_env: expected a GeneralsSingleVector, wrapped or not, got {vector_env!r:.200}")
+            raise ConfigError(
+                f"vector_env: expected a GeneralsSingleVector, wrapped or not, got {vector_env!r:.200}: "
+                "make it with gymnasium.make_vec"
+            )
         space = vector_env.single_observation_space
         if not isinstance(space, spaces.Dict) or "action_mask" not in space.spaces:
             raise ConfigError(f'vector_env: expected "action_mask" among the observations, got {space!r:.200}')

@@ -191,7 +191,9 @@ def records(name: str, fields: Mapping[str, Any], limits: Mapping[str, int], fla
         titles = {key: f"{name}: {key}" for key in keys}
         columns = [listed(title, {title: value[key]}) for key, title in titles.items()]
         if len(set(map(len, columns))) > 1:
-            raise ReplayError(f"{name}: expected columns of one length, got {[len(column) for column in columns]}")
+            raise ReplayError(
+                f"{name}: expected columns of one length, got {[len(column) for column in columns]}: complete them"
+            )
         items: list[Any] = list(zip(*columns, strict=True))
     else:
         items = listed(name, fields)

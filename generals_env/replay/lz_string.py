@@ -90,7 +90,8 @@ def decompress(data: bytes, max_characters: int = MAX_CHARACTERS) -> str:
             entry = previous + previous[0]
         else:
             raise ReplayError(
-                f"data: expected LZ-string, got what it cannot be at byte {reader.byte} of {len(data)}: it is damaged"
+                f"data: expected LZ-string, got what it cannot be at byte {reader.byte} of {len(data)}: it is damaged, "
+                "download it again"
             )
         length += len(entry)
         if length > max_characters:
