@@ -365,7 +365,7 @@ def test_the_command_line_names_paths_that_are_not_there(tmp_path: Path) -> None
     )
     assert result.exit_code == 2
     text = "".join(result.output.replace("│", " ").split())
-    assert f"got what is not there: {tmp_path / 'gone'}, {tmp_path / 'lost.gior'}".replace(" ", "") in text
+    assert f"files or folders that exist, got {tmp_path / 'gone'}, {tmp_path / 'lost.gior'}".replace(" ", "") in text
 
 
 def test_the_command_line_draws_the_first_replay_that_is_one(tmp_path: Path) -> None:
