@@ -1,1 +1,1 @@
-"""Measurements, beside what there is to compare with, in the same run: ``python -m benchmarks <area>``."""
+"""Measures speed and memory, beside other libraries in the same run: ``python -m benchmarks AREA``."""

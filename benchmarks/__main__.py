@@ -1,4 +1,4 @@
-"""Runs the benchmark of an area."""
+"""Runs the benchmarks of the areas that the command line names."""
 
 from __future__ import annotations
 

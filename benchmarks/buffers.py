@@ -1,8 +1,8 @@
-"""Replay buffers: memory, writing and drawing, beside other libraries' in the same run, all with the same transitions.
+"""Measures replay buffers: memory, writing and sampling, beside those of other libraries with the same transitions.
 
-Each buffer is measured in a process of its own, other libraries' in virtual environments of their own, ours and theirs in turn;
-figures are medians of rounds, with their spread. Then what only ours is asked: a million experiences, ten million, recording
-while playing, and the measurements of the guide.
+Each buffer is measured in a separate process, other libraries in virtual environments of their own, in turn; figures are
+medians of rounds, with their spread. The buffers of this package are also measured with one and ten million experiences,
+while playing, and with the measurements of the guide.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ ROWS = {
     "sample_256_default_malloc": "one caller, glibc's malloc as it is",
     "packed_256": "batches of 256 as packed boards",
     "packed_256_two_threads": "the same, two callers",
-    "prioritized_256": "prioritized draws with updates of 256 (ours: packed boards)",
+    "prioritized_256": "prioritized batches of 256 with updates (ours: packed boards)",
 }
 
 
 def write_transitions(folder: Path) -> None:
-    """Write the same transitions as our buffer and as arrays: random walks, 20x20, two players, some hundred turns old."""
+    """Write the same transitions as a saved buffer and as arrays: random moves, 20x20, two players, some hundred turns."""
     buffer = ReplayBuffer(ITEMS, seed=1)
     with ExperienceRecorder(generals_env.make_vec(50), buffer) as env:
         env.reset(seed=1)
@@ -88,7 +88,7 @@ def write_transitions(folder: Path) -> None:
 
 
 def ours(*arguments: object) -> dict[str, Any]:
-    """Run our worker in a process of its own and return what it prints."""
+    """Run the worker for the buffers of this package in a separate process and return its JSON object."""
     command = [sys.executable, "-m", "benchmarks.workers.board_buffer", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -98,7 +98,7 @@ def ours(*arguments: object) -> dict[str, Any]:
 
 
 def beside_peers(console: Console) -> None:
-    """Measure ours and the others' in turn."""
+    """Measure the buffers of this package and of other libraries in turn."""
     figures: dict[str, Figures] = {}
     pythons = {}
     for name, requirements in PEERS.items():
@@ -106,8 +106,8 @@ def beside_peers(console: Console) -> None:
             pythons[name] = peer_python(requirements)
         except PeerMissing as error:
             console.print(f"{name} is left out: {error}", style="yellow")
-    with tempfile.TemporaryDirectory() as place, Progress(console=console) as bar:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as path, Progress(console=console) as bar:
+        folder = Path(path)
         write_transitions(folder)
         task = bar.add_task("beside other libraries", total=ROUNDS * (1 + len(pythons)))
         for _ in range(ROUNDS):
@@ -120,7 +120,7 @@ def beside_peers(console: Console) -> None:
                     console.print(f"{name} is left out: {error}", style="yellow")
                     del pythons[name]
                 bar.advance(task)
-    table = Table("", *figures, title=f"{ITEMS:,} experiences, 20x20, two players, medians of {ROUNDS} rounds (least - most)")
+    table = Table("", *figures, title=f"{ITEMS:,} experiences, 20x20, two players, medians of {ROUNDS} rounds (min - max)")
     for row, title in ROWS.items():
         table.add_row(title, *(cell(values.get(row, [])) for values in figures.values()))
     console.print(table)
@@ -143,7 +143,7 @@ def beside_peers(console: Console) -> None:
 
 
 def keep(figures: dict[str, Figures], name: str, result: dict[str, Any]) -> None:
-    """Keep the numbers of a result."""
+    """Append the numbers of a result to the figures."""
     kept = figures.setdefault(f"{name} {result['version']}" if name != "generals_env" else name, {})
     for row, value in result.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -151,14 +151,14 @@ def keep(figures: dict[str, Figures], name: str, result: dict[str, Any]) -> None
 
 
 def cell(values: list[float]) -> str:
-    """Return median and spread."""
+    """Return median, minimum and maximum as text."""
     if not values:
         return "-"
     return f"{statistics.median(values):,.0f} ({min(values):,.0f} - {max(values):,.0f})"
 
 
 def large_buffers(console: Console) -> None:
-    """Measure buffers filled by playing."""
+    """Measure large buffers that are filled by playing."""
     table = Table("store", "experiences", "bytes", "resident bytes", "filled a second", "packed 256", "float32 256", "cleared")
     with Progress(console=console) as bar:
         task = bar.add_task("large buffers", total=9)
@@ -175,7 +175,7 @@ def large_buffers(console: Console) -> None:
 
 
 def while_playing(console: Console) -> None:
-    """Measure what recording costs."""
+    """Measure the cost of recording."""
     rates: Figures = ours("recording", 20)
     table = Table("1,024 games of random legal moves, 20x20", "turns of games a second", "experiences a second")
     for name, title in (
@@ -192,7 +192,7 @@ def while_playing(console: Console) -> None:
 
 
 def one_by_one(console: Console) -> None:
-    """Measure what recording costs the AEC environment."""
+    """Measure the cost of recording the AEC environment."""
     turns_per_second(generals_env.make())
     plain, recorded = [], []
     with Progress(console=console) as bar:
@@ -209,7 +209,7 @@ def one_by_one(console: Console) -> None:
 
 
 def guide(console: Console) -> None:
-    """Measure what the guide measures: tensors a second, pooling, compression, memory, and a minute of recording."""
+    """Measure as the guide does: tensors a second, reused arrays, compression, memory, and a minute of recording."""
     table = Table("tensors of 256 views a call", "states a second", "masks a second")
     for size in (10, 20, 50):
         batch = some_batch(size)
@@ -259,10 +259,10 @@ def rate(work: Callable[[], Any], seconds: float = 1.0) -> float:
 
 
 class Batches(list[ExperienceBatch]):
-    """A sink that keeps what it is given."""
+    """A sink that is a list of the batches written."""
 
     def write(self, batch: ExperienceBatch) -> None:
-        """Keep a batch."""
+        """Append a batch."""
         self.append(batch)
 
     def flush(self) -> None:
@@ -282,7 +282,7 @@ def human_games(console: Console) -> None:
             replay.from_dict(case["replay"]).collect(collector)
     journal.close()
     if not batches:
-        console.print("no games of people beside the checkout: compression is not measured", style="yellow")
+        console.print("no recorded games of people found: compression is not measured", style="yellow")
         return
     count = sum(map(len, batches))
     tensors = sum(len(batch) * (2 * 4 * 9 + 2 * 8) * batch.shape[0] * batch.shape[1] for batch in batches)
@@ -300,7 +300,7 @@ def human_games(console: Console) -> None:
 
 
 def minute(console: Console) -> None:
-    """Record for sixty seconds, both players' moves played by the engine, boards of both ends and masks with them."""
+    """Record for sixty seconds while the engine plays both players, with boards and masks before and after each turn."""
     buffer = ReplayBuffer(1_000_000)
     with ExperienceRecorder(generals_env.make_vec(1024), buffer) as env, Progress(console=console) as bar:
         task = bar.add_task("recording for a minute", total=60)

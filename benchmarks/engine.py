@@ -1,8 +1,8 @@
-"""Many games at once: turns a second, beside what else there is, in the same run.
+"""Measures turns a second of many games at once, beside other environments in the same run.
 
-A turn is one turn of one game, with the observations and masks of all players current after it. Games are played whole
-(1,000 turns), since a turn costs more the more land there is. Everything is measured in rounds, ours and the peers' in
-turn; the figures are medians, with their spread.
+A turn is one turn of one game, with the observations and masks of all players updated after it. Games are played to the end
+(1,000 turns), as a turn costs more with more land. Each round measures this package and the peers in turn; the figures are
+medians, with their spread.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ print(time.perf_counter() - start)
 def played(
     size: int, games: int, players: int, policy: str, turns: int = 1000, threads: int | None = None
 ) -> Callable[[], float]:
-    """Return what plays ``turns`` of every game in one call and returns turns a second."""
+    """Return a function that plays ``turns`` of each game in one call and returns turns a second."""
     venv = generals_env.make_vec(games, players=players, height=size, width=size, copy=False, threads=threads)
     venv.reset(seed=1)
     policies = [policy] * players
@@ -72,7 +72,7 @@ def played(
 
 
 def turn_by_turn(games: int, turns: int = 1000) -> Callable[[], float]:
-    """Return the same, one turn of all games a call."""
+    """Return a function that does the same with one turn of all games a call."""
     venv = generals_env.make_vec(games, copy=False)
     venv.reset(seed=1)
 
@@ -86,7 +86,7 @@ def turn_by_turn(games: int, turns: int = 1000) -> Callable[[], float]:
 
 
 def stepped(games: int, copy: bool, turns: int) -> Callable[[], float]:
-    """Return what steps with legal actions; the time is that of ``step`` alone."""
+    """Return a function that steps with legal actions and returns turns a second, from the time of ``step`` alone."""
     venv = generals_env.make_vec(games, copy=copy)
     venv.reset(seed=1)
 
@@ -103,7 +103,7 @@ def stepped(games: int, copy: bool, turns: int) -> Callable[[], float]:
 
 
 def copied(games: int) -> Callable[[], float]:
-    """Return how often a second the arrays of ``games`` games can be copied, in games: the limit of copies."""
+    """Return a function that copies the arrays of ``games`` games and returns games a second, the limit of copying."""
     venv = generals_env.make_vec(games)
     views = venv.reset(seed=1)[0]
 
@@ -118,7 +118,7 @@ def copied(games: int) -> Callable[[], float]:
 
 
 def single_player(make: Callable[[int], Any], games: int, turns: int) -> Callable[[], float]:
-    """Return what steps an environment for one player against a random opponent; the time is that of ``step`` alone."""
+    """Return a function like that of ``stepped`` for one player against a random opponent."""
     env = make(games)
     first = env.reset(seed=1) if hasattr(env, "single_action_space") else (env.seed(1), env.reset())[::-1]
     state = {"views": first[0]}
@@ -138,7 +138,7 @@ def single_player(make: Callable[[int], Any], games: int, turns: int) -> Callabl
 
 
 def sb3_envs() -> dict[str, Callable[[int], Any]]:
-    """Return ours and Stable-Baselines3's vector environment, where it is installed."""
+    """Return makers of this package's and Stable-Baselines3's vector environment, if that is installed."""
     try:
         from stable_baselines3.common.vec_env import DummyVecEnv
     except ImportError:
@@ -153,16 +153,16 @@ def sb3_envs() -> dict[str, Callable[[int], Any]]:
     }
 
 
-class Course:
+class GameActions:
     """A collector that keeps the first board of a game and all actions."""
 
     def __init__(self) -> None:
-        """Keep nothing yet."""
+        """Start without a board."""
         self.boards: Boards | None = None
         self.actions: list[np.ndarray] = []
 
     def on_state_transition(self, transition: Transition) -> None:
-        """Keep what a turn tells."""
+        """Keep the actions of a turn."""
         if self.boards is None:
             self.boards = copy_boards(transition.boards)
         self.actions.append(transition.actions.copy())
@@ -172,22 +172,22 @@ class Course:
 
 
 def human_games(copies: int = 6) -> Callable[[], float] | None:
-    """Return what plays real duels again in one batch, with tensors and masks; None where there are none."""
-    courses = []
+    """Return a function that plays recorded duels of people again in one batch; None if no duels are found."""
+    games = []
     for path in sorted(PACKS.glob("*.json.gz")):
         for case in json.loads(gzip.decompress(path.read_bytes())):
-            courses.append(Course())
-            replay.from_dict(case["replay"]).collect(courses[-1])
-    if not courses:
+            games.append(GameActions())
+            replay.from_dict(case["replay"]).collect(games[-1])
+    if not games:
         return None
-    shapes = [course.boards.games[BEFORE] for course in courses if course.boards is not None]
+    shapes = [game.boards.games[BEFORE] for game in games if game.boards is not None]
     height, width = max(int(shape["height"]) for shape in shapes), max(int(shape["width"]) for shape in shapes)
-    boards = empty_boards(len(courses), height, width, 2)
-    lengths = np.array([len(course.actions) for course in courses])
-    actions = np.full((lengths.max(), len(courses), 2), 8 * height * width, np.int64)
-    for b, (course, shape) in enumerate(zip(courses, shapes, strict=True)):
-        embed(course, boards, b, width)
-        for turn, chosen in enumerate(course.actions):
+    boards = empty_boards(len(games), height, width, 2)
+    lengths = np.array([len(game.actions) for game in games])
+    actions = np.full((lengths.max(), len(games), 2), 8 * height * width, np.int64)
+    for b, (game, shape) in enumerate(zip(games, shapes, strict=True)):
+        embed(game, boards, b, width)
+        for turn, chosen in enumerate(game.actions):
             actions[turn, b] = [moved(int(action), shape, height, width) for action in chosen]
     played_in = Boards._make(np.concatenate([field] * copies) for field in boards)
     none = np.zeros(4, np.int64), np.zeros(3, np.float64)
@@ -195,10 +195,10 @@ def human_games(copies: int = 6) -> Callable[[], float] | None:
     batch = Batch(played_in, weights, 10**6, *none, template=boards, threads=os.cpu_count() or 1)
 
     def run() -> float:
-        batch.reset(np.ones(copies * len(courses), np.bool_))
+        batch.reset(np.ones(copies * len(games), np.bool_))
         start = time.perf_counter()
         for turn in range(len(actions)):
-            batch.outcome.active[np.tile(lengths <= turn, copies)] = False  # it ended: a surrender is no action
+            batch.outcome.active[np.tile(lengths <= turn, copies)] = False  # ended, perhaps by a surrender
             batch.outcome.actions[:] = np.tile(actions[turn], (copies, 1))
             batch.step()
         return copies * int(lengths.sum()) / (time.perf_counter() - start)
@@ -206,9 +206,9 @@ def human_games(copies: int = 6) -> Callable[[], float] | None:
     return run
 
 
-def embed(course: Course, boards: Boards, b: int, width: int) -> None:
+def embed(recorded: GameActions, boards: Boards, b: int, width: int) -> None:
     """Put the first board of a game into the upper left corner of board ``b``."""
-    first = course.boards
+    first = recorded.boards
     assert first is not None
     game = first.games[BEFORE]
     rows, columns = int(game["height"]), int(game["width"])
@@ -224,7 +224,7 @@ def embed(course: Course, boards: Boards, b: int, width: int) -> None:
 
 
 def moved(action: int, shape: Any, height: int, width: int) -> int:
-    """Return an action of a smaller board as that of the padded one."""
+    """Convert an action of a board to that of the padded board."""
     plane = 4 * int(shape["height"]) * int(shape["width"])
     if action == 2 * plane:
         return 8 * height * width
@@ -235,7 +235,7 @@ def moved(action: int, shape: Any, height: int, width: int) -> int:
 
 
 def new_games(games: int = 256) -> Callable[[], float]:
-    """Return what begins games anew, with their views, and returns games a second, on one thread."""
+    """Return a function that resets games on one thread and returns games a second."""
     venv = generals_env.make_vec(games, copy=False, threads=1)
     venv.reset(seed=1)
     everything = np.ones(games, np.bool_)
@@ -250,7 +250,7 @@ def new_games(games: int = 256) -> Callable[[], float]:
 
 
 def new_maps(count: int = 5000) -> Callable[[], float]:
-    """Return what draws maps, one a call, and returns maps a second."""
+    """Return a function that generates maps, one a call, and returns maps a second."""
     config = generals_env.GameConfig()
     boards = config.empty_boards(1)
     sizes, densities = config.map_parameters()
@@ -267,18 +267,18 @@ def new_maps(count: int = 5000) -> Callable[[], float]:
 
 
 def memory(size: int, players: int, games: int = 64) -> str:
-    """Return the bytes a game takes, beside those of the arrays handed out."""
+    """Return a text with the bytes of a game, and those of the arrays that are returned to users."""
     batch = generals_env.make_vec(games, height=size, width=size, players=players).batch
     outcome = (batch.outcome.rewards, batch.outcome.terminated, batch.outcome.truncated)
     given = sum(array.nbytes for array in (batch.views.observations, batch.views.masks, *outcome)) / games
     held = (*batch.boards, *batch.sets, *batch.views, *batch.outcome, batch.rng, batch.policy_rng)
     total = sum(array.nbytes for array in held) / games
     limit = 1.15 * given + 4096
-    return f"{size}x{size}, {players} players: {total:,.0f} bytes a game, {given:,.0f} handed out, limit {limit:,.0f}"
+    return f"{size}x{size}, {players} players: {total:,.0f} bytes a game, {given:,.0f} of them returned, limit {limit:,.0f}"
 
 
 def started(**environment: str) -> float:
-    """Return the seconds of a first start in a process of its own."""
+    """Return the seconds of a first start in a separate process."""
     done = subprocess.run(
         [sys.executable, "-c", START], env={**os.environ, **environment}, capture_output=True, text=True, check=True
     )
@@ -286,7 +286,7 @@ def started(**environment: str) -> float:
 
 
 def peer(size: int) -> Iterator[dict[str, Any]]:
-    """Yield figures of the peer, as often as asked for; nothing where it cannot be had."""
+    """Yield new measurements of the peer; end if it cannot be installed or fails."""
     console = Console()
     try:
         python = peer_python(PEER)
@@ -297,13 +297,13 @@ def peer(size: int) -> Iterator[dict[str, Any]]:
 
 
 def add(rates: Rates, name: str, value: float | None) -> None:
-    """Keep a figure."""
+    """Append a figure if there is one."""
     if value is not None:
         rates.setdefault(name, []).append(value)
 
 
 def table_of(title: str, rates: Rates, base: str) -> Table:
-    """Return medians, spreads, and ratios to the median of ``base``."""
+    """Return a table of medians, spreads, and ratios to the median of ``base``."""
     table = Table("what", "turns a second", "spread", f"{base} is so many times faster", title=title)
     reference = statistics.median(rates[base])
     for name, values in rates.items():
@@ -337,14 +337,14 @@ def main() -> None:
     duels = human_games()
     if duels is not None:
         boards["human duels played again, 960 games"] = duels
-    faces = {
+    environments = {
         "GeneralsSingleVector": lambda games: GeneralsSingleVector(games, opponent="random"),
         "SyncVectorEnv (Gymnasium) of our single environments": lambda games: SyncVectorEnv(
             [lambda: GeneralsSingle(opponent="random")] * games
         ),
         **sb3_envs(),
     }
-    singles = {name: single_player(make, 64, 100) for name, make in faces.items()}
+    singles = {name: single_player(make, 64, 100) for name, make in environments.items()}
     ours: Rates = {}
     single_rates: Rates = {}
     peers: dict[int, Rates] = {10: {}, 20: {}}

@@ -1,7 +1,7 @@
-"""The first minutes of a user, and PettingZoo's own benchmark of the AEC environment.
+"""Measures the time of import and first steps, and runs PettingZoo's own benchmark of the AEC environment.
 
-Each start is measured in a process of its own. PettingZoo's ``performance_benchmark`` (five seconds a run, turns of agents, a
-random choice of its own among legal actions) runs for ours and for an environment that does nothing, in turn.
+Each start is measured in a separate process. PettingZoo's ``performance_benchmark`` (five seconds a run, turns of agents, its
+own random choice of legal actions) runs for this package and for an environment that does nothing, in turn.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ print(time.perf_counter() - start)
 
 
 class EmptyEnv(AECEnv[str, Any, int]):
-    """Two agents in turn, one observation of our shape and one legal action: what the benchmark itself costs."""
+    """Two agents with one constant observation and one legal action, to measure the cost of the benchmark itself."""
 
     def __init__(self) -> None:
-        """Set up what ``last`` needs."""
+        """Create the constant observation."""
         mask = np.zeros(3201, np.int8)
         mask[-1] = 1
         self.observation = {"observation": np.zeros((9, 20, 20), np.float32), "action_mask": mask}
@@ -63,27 +63,27 @@ class EmptyEnv(AECEnv[str, Any, int]):
         self.agent_selection = self.agents[0]
 
     def observe(self, agent: str) -> Any:
-        """Return always the same."""
+        """Return the constant observation."""
         return self.observation
 
     def step(self, action: int | None) -> None:
-        """Let the other one act."""
+        """Select the other agent."""
         self.agent_selection = self.agents[self.agent_selection == self.agents[0]]
 
     def action_space(self, agent: str) -> gymnasium.spaces.Discrete:
-        """Return a space that nobody asks for."""
+        """Return the space, which PettingZoo requires."""
         return gymnasium.spaces.Discrete(3201)
 
 
 def seconds(code: str, **environment: str) -> float:
-    """Return what a new process prints."""
+    """Return the number that a new process prints."""
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def turns_per_second(env: Any) -> float:
-    """Return what PettingZoo's benchmark prints."""
+    """Return the speed that PettingZoo's benchmark prints."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         performance_benchmark(env)
@@ -93,7 +93,7 @@ def turns_per_second(env: Any) -> float:
 
 
 def row(name: str, values: list[float], unit: str) -> list[str]:
-    """Return the median and the spread of a measurement."""
+    """Return a row of the table: median and spread of a measurement."""
     form = "{:,.0f}" if min(values) > 100 else "{:.2f}"
     return [name, form.format(statistics.median(values)) + unit, f"{form.format(min(values))} - {form.format(max(values))}"]
 
@@ -103,7 +103,7 @@ def main() -> None:
     console = Console()
     imports, cold, warm, ours, recorded, empty = [], [], [], [], [], []
     turns_per_second(generals_env.make())  # compile and warm up
-    # No bar that moves by itself: its thread would be measured, too.
+    # No progress bar, as its thread would be measured, too.
     with tempfile.TemporaryDirectory() as shared:
         seconds(FIRST, NUMBA_CACHE_DIR=shared)
         for number in range(RUNS):

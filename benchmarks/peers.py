@@ -1,6 +1,6 @@
-"""Other libraries of the field, each in a virtual environment of its own, measured in a process of its own.
+"""Installs other libraries into virtual environments of their own, and measures them in separate processes.
 
-What they require may contradict what we require, so neither is ever installed beside the other.
+Their requirements may conflict with those of this package, so they are never installed together.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ MEASURE_SECONDS = 300
 LINES = 8
 
 
-class PeerMissing(Exception):  # noqa: N818 - it is no fault of ours, the benchmark goes on without the peer
-    """A peer cannot be installed here; the message carries the last lines of what pip said."""
+class PeerMissing(Exception):  # noqa: N818 - not an error: the benchmark continues without the peer
+    """A peer cannot be installed; the message contains the last lines of the output of pip."""
 
 
-class PeerFailed(Exception):  # noqa: N818 - likewise
-    """A script of a peer ended badly, took too long or printed no JSON object."""
+class PeerFailed(Exception):  # noqa: N818 - as above
+    """A script of a peer failed, took too long or printed no JSON object."""
 
 
 def peer_python(requirements: tuple[str, ...]) -> Path:
-    """Return the python of a virtual environment with these requirements, made when first asked for.
+    """Return the interpreter of a virtual environment with these requirements; it is created on the first call.
 
     Args:
-        requirements: What pip shall install, versions pinned: the environment is kept and not looked at again.
+        requirements: Requirements for pip, with pinned versions, as an existing environment is reused without checks.
 
     Raises:
-        PeerMissing: The environment cannot be made or pip cannot install the requirements.
+        PeerMissing: The environment cannot be created or pip cannot install the requirements.
     """
     home = PEERS / re.sub(r"[^\w.]+", "-", "_".join(requirements)).strip("-")
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    # Written last, so that an installation that was interrupted is not taken for a whole one.
+    # Written last, so that an interrupted installation is not reused.
     installed = home / ".installed"
     if installed.exists() and python.exists():
         return python
@@ -63,17 +63,17 @@ def peer_python(requirements: tuple[str, ...]) -> Path:
 
 
 def measure(python: Path, script: Path, *arguments: object) -> dict[str, Any]:
-    """Run a script in a peer's python and return the JSON object that it prints on its last line.
+    """Run a script with the interpreter of a peer and return the JSON object that it prints on its last line.
 
     Args:
-        python: What ``peer_python`` returned.
-        script: A file that imports nothing of ours.
-        arguments: What the script takes on its command line, in this order.
+        python: Interpreter that ``peer_python`` returned.
+        script: File that does not import this package.
+        arguments: Arguments of the script.
 
     Raises:
-        PeerFailed: The script ended badly, took longer than ``MEASURE_SECONDS`` or printed no JSON object.
+        PeerFailed: The script failed, took longer than ``MEASURE_SECONDS`` or printed no JSON object.
     """
-    # Neither our paths nor the script's folder (-P): the peer shall import what was installed for it.
+    # No PYTHON* variables and no folder of the script (-P): the peer imports only what was installed for it.
     command = [str(python), "-P", str(script.resolve()), *map(str, arguments)]
     try:
         done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=MEASURE_SECONDS, check=True)
@@ -111,10 +111,10 @@ def _install(command: list[str]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return our variables without those that tell python what to import."""
+    """Return the environment variables without those that control Python."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def _last_lines(text: str) -> str:
-    """Return the end of what a process said."""
+    """Return the last lines of the output of a process."""
     return "\n".join(text.strip().splitlines()[-LINES:])

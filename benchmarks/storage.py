@@ -1,7 +1,7 @@
-"""Storage: bytes and speed of each format beside other libraries' on the same experiences, and of the log beside bare SQLite.
+"""Measures storage: size and speed of each format beside those of other libraries, and of the log beside plain SQLite.
 
-Figures are medians of rounds with their spread; in each round everything has its turn. Writing and reading are those of one
-process: on one core where it says so, else on all.
+Figures are medians of rounds with their spread; each round measures all in turn. Writing and reading are those of one process,
+on all cores unless the table says one core.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ AN_HOUR = 3600 * 1000 * 50 * 2
 
 TENSORS = 2 * 4 * 9 + 2 * 8  # bytes a tile of one experience: both states, float32, and both masks
 
-PIECE = 2048  # experiences whose tensors are there at a time
+TENSOR_BATCH = 2048  # experiences expanded at a time
 
-#: Games of people that ``record_replays`` is measured with.
+#: Number of games of people to measure ``record_replays`` with.
 REPLAYS = 5000
 
 WORKER = Path(__file__).parent / "workers" / "replays.py"
 
-#: Formats that hold tensors, which are slow: they are measured with a part of the experiences.
+#: Formats that hold tensors, which are slow: they are measured with fewer experiences.
 OF_TENSORS = ("tfrecord", "tfrecord.gz")
 
 
 def games_of_expanders() -> ExperienceBatch:
-    """Return what 64 games bring in 256 turns: 20x20, expander against expander."""
+    """Return the experiences of 256 turns of 64 games: 20x20, expander against expander."""
     batches = Batches()
     with ExperienceRecorder(generals_env.make_vec(64), batches) as env:
         env.reset(seed=1)
@@ -74,7 +74,7 @@ def games_of_expanders() -> ExperienceBatch:
 
 
 def replays_of_people(folder: Path, count: int | None = None) -> list[Path]:
-    """Write recorded duels of people to files, again and again until there are ``count``; none if they do not lie here."""
+    """Write recorded duels of people to ``count`` files, repeating them; return no paths if no duels are found."""
     games = [
         case["replay"] for pack in sorted(PACKS.glob("*.json.gz")) for case in json.loads(gzip.decompress(pack.read_bytes()))
     ]
@@ -86,7 +86,7 @@ def replays_of_people(folder: Path, count: int | None = None) -> list[Path]:
 
 
 def games_of_people() -> list[ExperienceBatch]:
-    """Return recorded duels of people, none if they do not lie beside the checkout."""
+    """Return the experiences of recorded duels of people, or an empty list if none are found."""
     batches = Batches()
     with tempfile.TemporaryDirectory() as folder:
         record_replays(replays_of_people(Path(folder)), batches)
@@ -94,7 +94,7 @@ def games_of_people() -> list[ExperienceBatch]:
 
 
 def timed_by_turn(batches: list[ExperienceBatch]) -> list[ExperienceBatch]:
-    """Return the same with a time for each turn, as if it was recorded live: half a second apart, give or take 5 ms."""
+    """Return the batches with a time for each turn, as if recorded live: half a second apart, with 5 ms of noise."""
     rng = np.random.default_rng(1)
     live = []
     for batch in batches:
@@ -108,7 +108,7 @@ def timed_by_turn(batches: list[ExperienceBatch]) -> list[ExperienceBatch]:
 
 
 def on_disk(batches: list[ExperienceBatch], form: str) -> int:
-    """Return how many bytes experience takes in a folder."""
+    """Return the bytes of a dataset of the batches."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
         with DatasetWriter(folder, form) as writer:
             for batch in batches:
@@ -117,7 +117,7 @@ def on_disk(batches: list[ExperienceBatch], form: str) -> int:
 
 
 def one_core(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the seconds that some work takes on one core, and what it returns."""
+    """Return the seconds that ``work`` takes on one core, and its result."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     if cores:
         os.sched_setaffinity(0, {min(cores)})
@@ -129,18 +129,18 @@ def one_core(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the seconds that some work takes, and what it returns."""
+    """Return the seconds that ``work`` takes, and its result."""
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
 
 
 def formats(console: Console, batch: ExperienceBatch, people: list[ExperienceBatch]) -> None:
-    """Measure every format."""
+    """Measure each format."""
     figures: dict[str, dict[str, list[float]]] = {name: {} for name in [*FORMATS, "numpy float32, zlib", "parquet float32"]}
     sizes: dict[str, list[str]] = {}
     human = sum(map(len, people))
-    room = batch.slice(0, PIECE).tensors()
+    room = batch.slice(0, TENSOR_BATCH).tensors()
     with Progress(console=console) as bar:
         task = bar.add_task("formats", total=(ROUNDS + 1) * len(figures))
         for round_number in range(ROUNDS + 1):  # the first one compiles
@@ -174,7 +174,7 @@ def formats(console: Console, batch: ExperienceBatch, people: list[ExperienceBat
         "written a second, one core",
         "read a second, as boards",
         "read a second, as tensors",
-        title=f"{len(batch):,} experiences, 20x20, two players; {human:,} of people; medians of {ROUNDS} (least - most)",
+        title=f"{len(batch):,} experiences, 20x20, two players; {human:,} of people; medians of {ROUNDS} (min - max)",
     )
     for name, kept in figures.items():
         table.add_row(name, *sizes[name], *(cell(kept.get(what, [])) for what in ("written", "read", "tensors")))
@@ -185,13 +185,13 @@ def formats(console: Console, batch: ExperienceBatch, people: list[ExperienceBat
 
 
 def expand(batch: ExperienceBatch, room: Tensors) -> None:
-    """Expand all of a batch, some at a time, into given arrays, as a learner does."""
-    for low in range(0, len(batch), PIECE):
-        batch.slice(low, low + PIECE).tensors(room)
+    """Expand a batch into reused arrays, ``TENSOR_BATCH`` experiences at a time, as a learner does."""
+    for low in range(0, len(batch), TENSOR_BATCH):
+        batch.slice(low, low + TENSOR_BATCH).tensors(room)
 
 
 def codec_of(name: str) -> tuple[Callable[[ExperienceBatch], bytes], Callable[[bytes], Any]]:
-    """Return what writes and reads a format, ours or float tensors by others."""
+    """Return the functions that encode and decode a format of this package, or tensors with another library."""
     if name in FORMATS:
         form = format_of(name)
         return form.encode, form.decode
@@ -199,7 +199,7 @@ def codec_of(name: str) -> tuple[Callable[[ExperienceBatch], bytes], Callable[[b
 
 
 def columns_of(batch: ExperienceBatch) -> dict[str, np.ndarray[Any, Any]]:
-    """Return an experience as people keep it: float tensors and masks."""
+    """Return experiences as float tensors and masks, as other libraries store them."""
     tensors = batch.tensors()
     return {
         "state": tensors.states,
@@ -220,7 +220,7 @@ def numpy_written(batch: ExperienceBatch) -> bytes:
 
 
 def numpy_read(content: bytes) -> dict[str, np.ndarray[Any, Any]]:
-    """Read them."""
+    """Read the tensors of ``numpy_written``."""
     with np.load(io.BytesIO(content)) as archive:
         return {name: archive[name] for name in archive.files}
 
@@ -239,7 +239,7 @@ def parquet_written(batch: ExperienceBatch) -> bytes:
 
 
 def parquet_read(content: bytes) -> dict[str, np.ndarray[Any, Any]]:
-    """Read them."""
+    """Read the tensors of ``parquet_written``."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(content))
@@ -252,7 +252,7 @@ def parquet_read(content: bytes) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def log(console: Console, batch: ExperienceBatch) -> None:
-    """Measure the log beside bare SQLite with the same bytes on the same disk."""
+    """Measure the log beside plain SQLite with the same bytes on the same disk."""
     large = [batch.slice(low, low + 2048).compact() for low in range(0, len(batch) // 2048 * 2048, 2048)]
     small = [batch.slice(low, low + 1024).compact() for low in range(0, 60 * 1024, 1024)]
     blobs = [encode_batch(part) for part in small]
@@ -263,27 +263,27 @@ def log(console: Console, batch: ExperienceBatch) -> None:
             found = {
                 'ExperienceLog, "normal", 2,048 an append': appended(large, "normal"),
                 'ExperienceLog, "commit", 1,024 an append': appended(small, "commit"),
-                "bare SQLite, FULL, the same bytes": bare(blobs, "FULL", sum(map(len, small))),
-                "bare SQLite, FULL, encoded in the same loop": bare(small, "FULL", sum(map(len, small))),
-                "bare SQLite, NORMAL, the same bytes": bare(blobs, "NORMAL", sum(map(len, small))),
+                "plain SQLite, FULL, the same bytes": bare(blobs, "FULL", sum(map(len, small))),
+                "plain SQLite, FULL, encoded in the same loop": bare(small, "FULL", sum(map(len, small))),
+                "plain SQLite, NORMAL, the same bytes": bare(blobs, "NORMAL", sum(map(len, small))),
                 "read back as boards": read_back(large),
             }
             if round_number:
                 for name, value in found.items():
                     figures.setdefault(name, []).append(value)
             bar.advance(task)
-    table = Table("log", "experiences a second", title=f"medians of {ROUNDS} (least - most)")
+    table = Table("log", "experiences a second", title=f"medians of {ROUNDS} (min - max)")
     for name, values in figures.items():
         table.add_row(name, cell(values))
     console.print(table)
     ours = figures['ExperienceLog, "commit", 1,024 an append']
-    for name in ("bare SQLite, FULL, the same bytes", "bare SQLite, FULL, encoded in the same loop"):
+    for name in ("plain SQLite, FULL, the same bytes", "plain SQLite, FULL, encoded in the same loop"):
         ratio = statistics.median(mine / other for mine, other in zip(ours, figures[name], strict=True))
         console.print(f"with fsync: {ratio:.0%} of {name} (median of pairs)")
 
 
 def appended(parts: list[ExperienceBatch], durability: str) -> float:
-    """Return how many experiences a second a log takes."""
+    """Return the experiences a second that are written to a log."""
     with tempfile.TemporaryDirectory(dir=".") as folder, ExperienceLog(folder, durability) as log:
         log.write(parts[0])
 
@@ -295,7 +295,7 @@ def appended(parts: list[ExperienceBatch], durability: str) -> float:
 
 
 def bare(blobs: list[bytes] | list[ExperienceBatch], synchronous: str, experiences: int) -> float:
-    """Return how many experiences a second SQLite takes as blobs, a commit each."""
+    """Return the experiences a second that are written to SQLite as blobs, with a commit for each blob."""
     with (
         tempfile.TemporaryDirectory(dir=".") as folder,
         closing(sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)) as db,
@@ -314,7 +314,7 @@ def bare(blobs: list[bytes] | list[ExperienceBatch], synchronous: str, experienc
 
 
 def read_back(parts: list[ExperienceBatch]) -> float:
-    """Return how many experiences a second a log gives back."""
+    """Return the experiences a second that are read from a log."""
     with tempfile.TemporaryDirectory(dir=".") as folder, ExperienceLog(folder, "normal") as log:
         for part in parts:
             log.write(part)
@@ -322,9 +322,9 @@ def read_back(parts: list[ExperienceBatch]) -> float:
 
 
 def datasets(console: Console, batch: ExperienceBatch) -> None:
-    """Measure folders: written while experience comes, read in batches, in order and mixed."""
+    """Measure datasets: written batch by batch, read in order, and shuffled."""
     parts = [batch.slice(low, low + 2048).compact() for low in range(0, len(batch), 2048)]
-    table = Table("folder", "written a second", "read a second", "read mixed, batches of 256, a second", "files")
+    table = Table("folder", "written a second", "read a second", "read shuffled, batches of 256, a second", "files")
     with Progress(console=console) as bar:
         for form in bar.track([name for name in FORMATS if name not in OF_TENSORS], description="folders"):
             figures: dict[str, list[float]] = {"written": [], "read": [], "mixed": []}
@@ -347,23 +347,23 @@ def datasets(console: Console, batch: ExperienceBatch) -> None:
 
 
 def people(console: Console) -> None:
-    """Measure ``record_replays``: many games of people into nothing and into a folder, in processes of their own."""
+    """Measure ``record_replays`` with many games of people into no sink and into datasets, in separate processes."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
         paths = replays_of_people(Path(folder), REPLAYS)
         if not paths:
             return
         table = Table("record_replays", "experiences", "a second", "a second of CPU", "resident, MB")
-        for place in ("nothing", "npz", "games"):
-            command = [sys.executable, str(WORKER), folder, place]
+        for target in ("nothing", "npz", "games"):
+            command = [sys.executable, str(WORKER), folder, target]
             figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             count = figures["experiences"]
             speeds = (f"{count / figures['seconds']:,.0f}", f"{count / figures['cpu_seconds']:,.0f}")
-            table.add_row(f"{len(paths):,} games to {place}", f"{count:,}", *speeds, f"{figures['resident'] / 2**20:,.0f}")
+            table.add_row(f"{len(paths):,} games to {target}", f"{count:,}", *speeds, f"{figures['resident'] / 2**20:,.0f}")
     console.print(table)
 
 
 def minari(console: Console) -> None:
-    """Measure the export to Minari, and what it takes on disk."""
+    """Measure speed and size of the export to Minari."""
     batches = Batches()
     with ExperienceRecorder(generals_env.make_vec(4, max_turns=200), batches) as env:
         env.reset(seed=1)
@@ -379,10 +379,10 @@ def minari(console: Console) -> None:
 def main() -> None:
     """Measure and print."""
     console = Console(width=200)
-    place = Path("runs/benchmark")
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    os.chdir(place)  # on the disk of the checkout: /tmp may be memory
+    folder = Path("runs/benchmark")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.chdir(folder)  # on the disk of the checkout: /tmp may be memory
     batch = games_of_expanders()
     formats(console, batch, games_of_people())
     log(console, batch)

@@ -1,6 +1,6 @@
-"""Streaming over loopback, server and consumers in processes of their own on the same cores: how much, and how soon.
+"""Measures throughput, latency and memory of streaming over loopback, beside Reverb.
 
-Reverb is measured beside it. Figures are medians of rounds with their spread.
+Server and consumers are separate processes on the same cores. Figures are medians of rounds with their spread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5
 EXPERIENCES = 200_000
 RECORDS = 8_000
-BATCH = 256  # experiences whose tensors are there at a time: what a learner takes a step with
+BATCH = 256  # experiences expanded at a time, as for a step of a learner
 SECONDS = 3.0  # of receiving beside Reverb
 STALL = 60  # seconds that a consumer does not read
 
@@ -54,18 +54,18 @@ class Server:
     """The process of a server."""
 
     def __init__(self, kind: str, folder: str) -> None:
-        """Start it."""
+        """Start the process."""
         command = [sys.executable, "-m", "benchmarks.workers.stream_server", kind, folder]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.address = self.line()
 
     def line(self) -> str:
-        """Return what it prints next."""
+        """Return the next line that the process prints."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def tell(self, command: str) -> None:
-        """Tell it to record, without waiting for it."""
+    def send(self, command: str) -> None:
+        """Send a command, without waiting for its end."""
         assert self.process.stdin is not None
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
@@ -78,7 +78,7 @@ def serving(kind: str, count: int = 0) -> Iterator[Server]:
         server = Server(kind, folder)
         try:
             if count:
-                server.tell(f"record {count}")
+                server.send(f"record {count}")
                 server.line()
             yield server
         finally:
@@ -87,7 +87,7 @@ def serving(kind: str, count: int = 0) -> Iterator[Server]:
 
 
 def packed(address: str, size: int | None, expand: bool) -> float:
-    """Return how many experiences a second one consumer receives, decoded, or as tensors in given arrays."""
+    """Return the experiences a second that one consumer receives, decoded, or expanded into reused arrays."""
     room: Any = None
     count, start = 0, time.perf_counter()
     with ExperienceConsumer(address) as consumer:
@@ -101,12 +101,12 @@ def packed(address: str, size: int | None, expand: bool) -> float:
 
 
 def expanded(batch: ExperienceBatch, room: Tensors | None) -> Tensors:
-    """Return the tensors of a batch, in the same arrays if they have the size."""
+    """Return the tensors of a batch, in the given arrays if their size is right."""
     return batch.tensors(room if room is not None and len(room.actions) == len(batch) else None)
 
 
 def records(address: str, size: int) -> float:
-    """Return how many records a second a client of the original receives."""
+    """Return the records a second that a client of the original protocol receives."""
     with grpc.insecure_channel(address, LARGE) as channel:
         stub: Any = ExperienceServiceStub(channel)  # type: ignore[no-untyped-call]
         request = pb.StreamExperiencesRequest(batch_size=size)
@@ -132,14 +132,14 @@ def ten_thousand(address: str) -> int:
 
 
 def rounds(work: Callable[[], float]) -> str:
-    """Return median and spread, after one round that does not count."""
+    """Return median and spread after a warm-up round."""
     work()
     return cell([work() for _ in range(ROUNDS)])
 
 
 def throughput(console: Console) -> None:
-    """Measure how much goes through."""
-    table = Table("experiences a second, 20x20", "from a log", "from a buffer", title=f"medians of {ROUNDS} (least - most)")
+    """Measure the throughput of each encoding and batch size."""
+    table = Table("experiences a second, 20x20", "from a log", "from a buffer", title=f"medians of {ROUNDS} (min - max)")
     rows: dict[str, list[str]] = {}
     sizes = (0, 1, 32, 256, 1000)
     forms: list[tuple[str, int | None, bool]] = [("packed, received and decoded", None, False)]
@@ -162,7 +162,7 @@ def throughput(console: Console) -> None:
 
 
 def crowd(console: Console) -> None:
-    """Measure the guide's load test: ten consumers, each a process."""
+    """Measure the load test of the guide: ten consumers, each in its own process."""
     with serving("log", 20_000) as server, ProcessPoolExecutor(10) as pool:
         list(pool.map(ten_thousand, [server.address] * 10))  # starts the processes
         walls = []
@@ -175,24 +175,24 @@ def crowd(console: Console) -> None:
 
 
 def beside_reverb(console: Console) -> None:
-    """Measure the same transitions through ours and through Reverb, in turn."""
+    """Measure the same transitions with this package and with Reverb, in turn."""
     figures: dict[str, dict[str, list[float]]] = {"generals_env": {}, "reverb": {}}
     try:
         python = peer_python(REVERB)
     except PeerMissing as error:
         console.print(f"reverb is left out: {error}", style="yellow")
         return
-    with tempfile.TemporaryDirectory() as place, Progress(console=console) as bar:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as path, Progress(console=console) as bar:
+        folder = Path(path)
         write_transitions(folder)
         task = bar.add_task("beside reverb", total=2 * ROUNDS)
         ways = {"generals_env": partial(passed_on, folder), "reverb": partial(measure, python, WORKER, folder)}
-        for name, way in list(ways.items()) * ROUNDS:
+        for library, way in list(ways.items()) * ROUNDS:
             result = way(SECONDS)
             for row in ROWS:
-                figures[name].setdefault(row, []).append(result[row])
+                figures[library].setdefault(row, []).append(result[row])
             bar.advance(task)
-    table = Table("transitions a second", "generals_env", REVERB[0].replace("==", " "), "ratio", title="medians (least - most)")
+    table = Table("transitions a second", "generals_env", REVERB[0].replace("==", " "), "ratio", title="medians (min - max)")
     for row, title in ROWS.items():
         mine, other = figures["generals_env"][row], figures["reverb"][row]
         table.add_row(title, cell(mine), cell(other), f"{statistics.median(mine) / statistics.median(other):.1f}")
@@ -200,7 +200,7 @@ def beside_reverb(console: Console) -> None:
 
 
 def passed_on(folder: Path, seconds: float) -> dict[str, float]:
-    """Return what goes through ours, of the transitions that the worker for Reverb is given, too."""
+    """Return the throughput of this package, with the transitions that Reverb is measured with."""
     source, target = Server("loaded", str(folder / "ours")), Server("buffer", "")
     try:
         room: Any = None
@@ -225,11 +225,11 @@ def passed_on(folder: Path, seconds: float) -> dict[str, float]:
 
 
 def latency(console: Console) -> None:
-    """Measure how long an experience takes from being recorded to being received, at light load with a wait of 5 ms."""
+    """Measure the time from recording to receiving an experience, at light load with a wait of 5 ms."""
     for kind in ("log", "buffer"):
         waits: list[float] = []
         with serving(kind, 2000) as server, ExperienceConsumer(server.address) as consumer:
-            threading.Timer(1.0, server.tell, ("slow 300",)).start()
+            threading.Timer(1.0, server.send, ("slow 300",)).start()
             for batch in consumer.stream_experiences(batch_size=None, start="now", max_batch_wait_ms=5):
                 waits += ((time.time_ns() - batch.collected_at) / 1e6).tolist()
                 if len(waits) >= 500:
@@ -239,16 +239,16 @@ def latency(console: Console) -> None:
 
 
 def stalled(console: Console) -> None:
-    """Measure the server's memory while it records as fast as it can and two consumers have stopped reading."""
+    """Measure the memory of the server while it records at full speed and two consumers have stopped reading."""
     request = pb.StreamExperiencesRequest(follow=True, batch_size=256)
     for kind in ("log", "buffer"):
         with serving(kind, 1_000_000) as server, grpc.insecure_channel(server.address, LARGE) as channel:
             memory = Path(f"/proc/{server.process.pid}/statm")
             if not memory.exists():
-                console.print("memory of the server: not told by this system")
+                console.print("memory of the server: not available on this system")
                 return
             stub: Any = ExperienceServiceStub(channel)  # type: ignore[no-untyped-call]
-            server.tell(f"full {STALL + 20}")
+            server.send(f"full {STALL + 20}")
             time.sleep(15)
             sizes = []
             before = stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True)).next_sequence
@@ -260,11 +260,11 @@ def stalled(console: Console) -> None:
                 for call in calls[: len(sizes) == 1 and len(calls)]:
                     next(call)
                 time.sleep(1)
-            told = stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True))
-            lags = ", ".join(f"{stream.lag:,}" for stream in told.streams)
+            stats = stub.GetExperienceStats(pb.GetExperienceStatsRequest(place_only=True))
+            lags = ", ".join(f"{stream.lag:,}" for stream in stats.streams)
         console.print(
             f"memory of the server, {kind}: {sizes[0]:,.0f} MiB, at most {max(sizes):,.0f} and at last {sizes[-1]:,.0f} MiB "
-            f"with two consumers\nthat do not read for {STALL} s; {told.next_sequence - before:,} experiences were recorded, "
+            f"with two consumers\nthat do not read for {STALL} s; {stats.next_sequence - before:,} experiences were recorded, "
             f"the two lag {lags} behind"
         )
 

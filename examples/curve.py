@@ -1,4 +1,4 @@
-"""Draws how often a learner wins while it learns."""
+"""Draws the learning curve of the examples: the share of games won over time."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ COLORS = ("#1f7a4d", "#2b6cb0")
 
 
 def draw_curve(minutes: Sequence[float], wins: Mapping[str, Sequence[float]], picture: Path) -> None:
-    """Draw which share of games was won, a line for each opponent, over the minutes; nothing if there are fewer than two."""
+    """Draw the share of games won over the minutes, a line for each opponent; draw nothing for fewer than two points."""
     if len(minutes) < 2:
         return
     end = max(minutes)
     left, top, right, bottom = 60, 40, 780, 400
     image = Image.new("RGB", (800, 450), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)
-    for part in range(5):
-        x, y = left + part / 4 * (right - left), bottom - part / 4 * (bottom - top)
+    for tick in range(5):
+        x, y = left + tick / 4 * (right - left), bottom - tick / 4 * (bottom - top)
         draw.line((left, y, right, y), fill="#dddddd")
-        draw.text((left - 8, y), f"{part / 4:.0%}", fill="#333333", font=font, anchor="rm")
-        draw.text((x, bottom + 8), f"{part / 4 * end:.3g}", fill="#333333", font=font, anchor="mt")
+        draw.text((left - 8, y), f"{tick / 4:.0%}", fill="#333333", font=font, anchor="rm")
+        draw.text((x, bottom + 8), f"{tick / 4 * end:.3g}", fill="#333333", font=font, anchor="mt")
     draw.text(((left + right) / 2, bottom + 28), "minutes of training", fill="#333333", font=font, anchor="mt")
     for k, ((name, shares), color) in enumerate(zip(wins.items(), COLORS, strict=False)):
         xs = left + np.array(minutes) / end * (right - left)

@@ -1,4 +1,4 @@
-"""Play a few games through the AEC interface, record every transition, and read it back.
+"""Plays a few games through the AEC interface, records every transition, and reads the experience back.
 
 Run it with ``python examples/quickstart.py``; ``--help`` shows the arguments.
 """
@@ -16,7 +16,7 @@ from generals_env.wrappers import Opponent
 
 @dataclasses.dataclass
 class Arguments:
-    """What can be set from the command line."""
+    """Options of the command line."""
 
     games: int = 3
     size: int = 12

@@ -1,7 +1,7 @@
-"""Three processes: one plays and records, one serves the record, one learns from the stream; then measure how often it wins.
+"""Trains a Q-network from a stream: one process plays and records, one serves the log, one learns; then measures wins.
 
 Run it with ``python examples/train_from_stream.py``; ``--help`` shows the arguments. It needs
-``pip install "generals_env[stream,torch]"``. Started again with the same ``--out`` after it was stopped, or killed, it goes on.
+``pip install "generals_env[stream,torch]"``. Run it again with the same ``--out`` to continue a run that was stopped or killed.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from generals_env.recorders.training.config import TrainerConfig
 from generals_env.recorders.training.q_network import QNetwork
 from generals_env.recorders.training.trainer import DistributedTrainer
 
-#: Land won tells early what leads to victory; a victory counts for more than what can be got by dragging the game out.
+#: Gaining land is an early signal of victory; the reward of a victory exceeds what a longer game could bring.
 REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
 
-PLANES = 21  # of the observation "full"
+PLANES = 21  # channels of the observation "full"
 
 OPPONENTS = ("random", "expander")
 
-LOOKS = 12  # at how often it wins, in the time
+EVALUATIONS = 12  # during training
 
-CHANCE = 0.05  # of a random move when it is measured: who has no memory may else go back and forth for ever
+RANDOM_MOVES = 0.05  # share in evaluations: a policy without memory may otherwise move back and forth for ever
 
 
 @dataclasses.dataclass
 class Arguments:
-    """What can be set from the command line."""
+    """Options of the command line."""
 
     board: int = 6
     max_turns: int = 300
@@ -57,7 +57,7 @@ class Arguments:
     address: str = "127.0.0.1:50051"
     games: int = 1000  # against each opponent, at the end
     num_envs: int = 32
-    turns_per_second: float = 25.0  # of all games: playing leaves time to learn
+    turns_per_second: float = 25.0  # of each game: a limit that leaves time to learn
     batch_size: int = 256
     learning_rate: float = 1e-3
     gamma: float = 0.97
@@ -77,12 +77,12 @@ class Arguments:
 
     @property
     def log(self) -> Path:
-        """Where what is played is recorded."""
+        """Folder of the log of experience."""
         return self.out / "log"
 
     @property
     def checkpoint(self) -> Path:
-        """Where the trainer is saved, and the player finds what it has learned."""
+        """File of the trainer, from which the player loads the network."""
         return self.out / "trainer.pt"
 
 
@@ -99,12 +99,12 @@ def best(model: QNetwork, observations: dict[str, npt.NDArray[Any]]) -> npt.NDAr
 
 
 def collect(arguments: Arguments) -> None:
-    """Play what has been learned so far against both built-in opponents, and record what both sides lived through."""
+    """Play the current network against both built-in opponents, and record the experience of both players."""
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
-    rng = np.random.default_rng(time.time_ns())  # when it is started again, it is to play other games
+    rng = np.random.default_rng(time.time_ns())  # a continued run plays other games
     games = np.arange(arguments.num_envs)
-    chances = 0.5 ** (1 + 5 * games / arguments.num_envs)  # of a random move: half in some games, a few hundredths in others
+    chances = 0.5 ** (1 + 5 * games / arguments.num_envs)  # of a random move: from a half to a few hundredths, by game
     model, age = arguments.model(), None
     venv = generals_env.make_vec(arguments.num_envs, **arguments.options())
     with ExperienceLog(arguments.log, "normal") as log, ExperienceRecorder(venv, log) as env:
@@ -112,10 +112,10 @@ def collect(arguments: Arguments) -> None:
         while parent is not None and parent.is_alive():
             began = time.monotonic()
             for _ in range(16):
-                anything, something = venv.act(("random", "random")), venv.act(("expander", "expander"))
-                actions = np.where(games[:, None] % 2, something, anything)
+                at_random, expanding = venv.act(("random", "random")), venv.act(("expander", "expander"))
+                actions = np.where(games[:, None] % 2, expanding, at_random)
                 explores = rng.random(arguments.num_envs) < (chances if age else 1.0)
-                actions[:, 0] = np.where(explores, anything[:, 0], best(model, observations))
+                actions[:, 0] = np.where(explores, at_random[:, 0], best(model, observations))
                 observations = env.step(actions)[0]
             env.flush()
             if arguments.checkpoint.exists() and arguments.checkpoint.stat().st_mtime_ns != age:
@@ -128,7 +128,7 @@ def collect(arguments: Arguments) -> None:
 
 
 def serve(arguments: Arguments, ready: Event) -> None:
-    """Serve what another process records; set ``ready`` as soon as anybody can connect."""
+    """Serve the log that another process writes; set ``ready`` as soon as consumers can connect."""
     parent = multiprocessing.parent_process()
     with ExperienceServer(ExperienceLog(arguments.log, mode="r"), arguments.address) as server:
         ready.set()
@@ -140,15 +140,15 @@ def serve(arguments: Arguments, ready: Event) -> None:
 
 
 def train(arguments: Arguments, progress: Progress) -> QNetwork:
-    """Return what was learned from the stream in some minutes."""
-    torch.set_num_threads(os.cpu_count() or 1)  # playing and serving take a tenth of one
+    """Train from the stream for ``minutes`` and return the network."""
+    torch.set_num_threads(os.cpu_count() or 1)  # playing and serving use a tenth of a core
     model = arguments.model()
     numbers = {name: getattr(arguments, name) for name in ("batch_size", "learning_rate", "gamma", "n_step", "seed")}
     config = TrainerConfig(min_size=5000, augment=True, **numbers)
     consumer = ExperienceConsumer(arguments.address, retry=Retry(tries=100, first_wait=0.1, max_wait=1.0))
     limit = 60 * arguments.minutes
     with DistributedTrainer(consumer, model, config=config, checkpoint=arguments.checkpoint) as trainer:
-        look = Look(model, arguments)
+        evaluation = PeriodicEvaluation(model, arguments)
         task = progress.add_task("waiting for experience", total=limit)
         began = time.monotonic()
         while (elapsed := time.monotonic() - began) < limit:
@@ -156,26 +156,26 @@ def train(arguments: Arguments, progress: Progress) -> QNetwork:
             trainer.save()
             text = f"step {found['step']:,}: loss {found['loss']:.4f}, {found['steps_per_second']:.0f} steps a second"
             progress.update(task, completed=elapsed, description=text)
-            if time.monotonic() - began >= look.next:
-                wins = look(time.monotonic() - began, trainer.step)
-                told = ", ".join(f"{share:.0%} against {name}" for name, share in wins.items())
-                progress.console.print(f"{text}; {found['received']:,} experiences received; wins {told}", soft_wrap=True)
+            if time.monotonic() - began >= evaluation.next:
+                wins = evaluation(time.monotonic() - began, trainer.step)
+                shares = ", ".join(f"{share:.0%} against {name}" for name, share in wins.items())
+                progress.console.print(f"{text}; {found['received']:,} experiences received; wins {shares}", soft_wrap=True)
         progress.update(task, completed=limit)
     return model
 
 
-class Look:
-    """Plays some games now and then, and keeps what came of them in ``progress.csv`` and ``curve.png``."""
+class PeriodicEvaluation:
+    """Evaluates the network during training, and writes the results to ``progress.csv`` and ``curve.png``."""
 
     def __init__(self, model: QNetwork, arguments: Arguments) -> None:
         self.model, self.arguments = model, arguments
         self.table = arguments.out / "progress.csv"
         self.rows = list(csv.DictReader(self.table.read_text().splitlines())) if self.table.exists() else []
-        self.before = float(self.rows[-1]["minutes"]) if self.rows else 0.0  # when it was stopped, and goes on
-        self.next = 0.0  # seconds after which to look again
+        self.before = float(self.rows[-1]["minutes"]) if self.rows else 0.0  # minutes of earlier runs
+        self.next = 0.0  # seconds after which to evaluate next
 
     def __call__(self, seconds: float, step: int) -> dict[str, float]:
-        """Return which share is won against each opponent."""
+        """Return the share of games won against each opponent."""
         games = min(self.arguments.games, 200)
         wins = {name: evaluate(self.model, name, self.arguments, games)["win"] for name in OPPONENTS}
         self.rows.append({"minutes": self.before + seconds / 60, "step": step, **wins})
@@ -186,12 +186,12 @@ class Look:
         minutes = [float(row["minutes"]) for row in self.rows]
         lines = {name: [float(row[name]) for row in self.rows] for name in OPPONENTS}
         draw_curve(minutes, lines, self.arguments.out / "curve.png")
-        self.next = seconds + 60 * self.arguments.minutes / LOOKS
+        self.next = seconds + 60 * self.arguments.minutes / EVALUATIONS
         return wins
 
 
 def evaluate(model: QNetwork, opponent: str, arguments: Arguments, games: int) -> dict[str, float]:
-    """Play games, all at once and each to its end; return the shares of wins, losses and draws."""
+    """Play games at once, each to its end; return the shares of wins, losses and draws."""
     venv = generals_env.make_vec(games, copy=False, **arguments.options())
     observations, _ = venv.reset(seed=arguments.seed + 10**6)
     rng = np.random.default_rng(arguments.seed)
@@ -199,7 +199,7 @@ def evaluate(model: QNetwork, opponent: str, arguments: Arguments, games: int) -
     ends = {"win": 0, "loss": 0, "draw": 0}
     while going.any():
         actions = venv.act(("random", opponent))
-        chosen = np.flatnonzero(going & (rng.random(games) >= CHANCE))
+        chosen = np.flatnonzero(going & (rng.random(games) >= RANDOM_MOVES))
         actions[chosen, 0] = best(model, {name: array[chosen] for name, array in observations.items()})
         observations, rewards, terminated, truncated, _ = venv.step(actions)
         over = going & (terminated | truncated)[:, 0]
@@ -213,9 +213,9 @@ def evaluate(model: QNetwork, opponent: str, arguments: Arguments, games: int) -
 
 
 def main(arguments: Arguments) -> None:
-    """Start all three, and show who wins."""
+    """Start all processes, train, and print the final evaluation."""
     console = Console()
-    ExperienceLog(arguments.log).close()  # the server wants one that is there
+    ExperienceLog(arguments.log).close()  # creates the log, which the server requires
     spawn = multiprocessing.get_context("spawn")
     ready = spawn.Event()
     others = [
@@ -226,7 +226,7 @@ def main(arguments: Arguments) -> None:
         other.start()
     while not ready.wait(0.1):
         if not others[1].is_alive():
-            raise SystemExit(f"there is no server at {arguments.address}: it has ended, see above")
+            raise SystemExit(f"the server at {arguments.address} has ended, see its error above: is --address in use?")
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as progress:
         model = train(arguments, progress)
     for other in others:

@@ -1,7 +1,7 @@
-"""Train masked PPO (sb3-contrib) against built-in opponents, then measure how often it wins.
+"""Trains masked PPO (sb3-contrib) against built-in opponents, then measures wins.
 
 Run it with ``python examples/train_sb3.py``; ``--help`` shows the arguments. It needs ``pip install "generals_env[sb3]"``, and
-logs for TensorBoard where that is installed. The folder ``--out`` gets the model, ``progress.csv`` and ``curve.png``.
+writes logs for TensorBoard if that is installed. The model, ``progress.csv`` and ``curve.png`` are saved in ``--out``.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from torch import nn
 import generals_env
 from generals_env.wrappers import Opponent, SB3VecEnv
 
-#: Land won tells early what leads to victory; it counts for more than land lost, which is often the enemy's doing. A victory
-#: counts for more than what can be got by dragging the game out.
+#: Gaining land is an early signal of victory; it counts more than losing land, which is often due to the enemy. The reward of a
+#: victory exceeds what a longer game could bring.
 REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
 
 
 @dataclasses.dataclass
 class Arguments:
-    """What can be set from the command line."""
+    """Options of the command line."""
 
     board: int = 8
     max_turns: int = 500
     opponent: str = "mixed"  # "random", "expander", or "mixed": every fourth game against "random"
     minutes: float = 20.0
-    steps: int = 10**9  # whichever of the two limits comes first
+    steps: int = 10**9  # training ends at the first of both limits
     seed: int = 0
     out: Path = Path("runs/train_sb3")
     games: int = 1000  # against each opponent, at the end
@@ -57,7 +57,7 @@ class Arguments:
     n_steps: int = 32
     batch_size: int = 512
     n_epochs: int = 4
-    learning_rate: float = 2e-3  # falls to nearly nothing over the minutes
+    learning_rate: float = 2e-3  # falls to 2% of this over the minutes
     gamma: float = 0.99
     gae_lambda: float = 0.9
     ent_coef: float = 0.003
@@ -70,7 +70,7 @@ class Arguments:
         return {**size, "max_turns": self.max_turns, "observation": "full", "reward": REWARD}
 
     def opponents(self) -> list[str]:
-        """Return who plays in each of the games."""
+        """Return the name of the opponent of each game."""
         if self.opponent != "mixed":
             return [self.opponent] * self.num_envs
         return ["expander" if i % 4 else "random" for i in range(self.num_envs)]
@@ -80,7 +80,7 @@ class Arguments:
 
 
 class Residual(nn.Module):
-    """Two convolutions, and a way around them."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Residual(nn.Module):
 
 
 class BoardFeatures(BaseFeaturesExtractor):
-    """From observations (B, 21, H, W) to features of every tile, (B, channels, H, W)."""
+    """Maps observations (B, 21, H, W) to features of each tile, (B, channels, H, W)."""
 
     def __init__(self, space: gymnasium.spaces.Dict, armies: list[int], channels: int, blocks: int) -> None:
         planes, height, width = space["observation"].shape
@@ -104,7 +104,7 @@ class BoardFeatures(BaseFeaturesExtractor):
         self.layers = layers.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the features; armies, in thousands, become logarithms, or one man more would not be seen."""
+        """Return the features; armies, scaled to thousands, are converted to logarithms, so that small differences count."""
         x = observations["observation"].clone(memory_format=torch.channels_last)
         x[:, self.armies] = torch.log1p(1000 * x[:, self.armies]) / 4
         return self.layers(x)
@@ -125,7 +125,7 @@ class ActionPlanes(nn.Module):
 
 
 class BoardValue(nn.Module):
-    """The value, from the mean and the largest of every feature."""
+    """Value head on the mean and maximum of each feature."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -137,14 +137,14 @@ class BoardValue(nn.Module):
 
 
 class BoardPolicy(MaskableActorCriticPolicy):
-    """Actor and critic on shared convolutions; a move's logit is made where its tile is."""
+    """Actor and critic on shared convolutions; the logits of moves are computed tile by tile."""
 
     def _build(self, lr_schedule: Callable[[float], float]) -> None:
-        self._build_mlp_extractor()  # no layers, net_arch being empty: the features go through
+        self._build_mlp_extractor()  # without layers, as net_arch is empty
         channels = self.features_extractor_kwargs["channels"]
         self.action_net = ActionPlanes(channels)
         self.value_net = BoardValue(channels)
-        with torch.no_grad():  # begin with nearly equal chances for all that is legal
+        with torch.no_grad():  # begin with nearly equal probabilities of all legal actions
             self.action_net.planes.weight *= 0.1
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
@@ -153,14 +153,14 @@ class BoardPolicy(MaskableActorCriticPolicy):
 
 
 def outcome(reward: float) -> str:
-    """Return how a game ended, from its last reward: that of a victory or a defeat replaces all others."""
+    """Return how a game ended, from its last reward: winning and losing replace all other terms."""
     if math.isclose(reward, REWARD.win_game, rel_tol=1e-6):
         return "win"
     return "loss" if math.isclose(reward, REWARD.lose_game, rel_tol=1e-6) else "draw"
 
 
-class Course(BaseCallback):
-    """Stops when the time is over, shows how far it is, and logs how the last games against each opponent ended."""
+class TrainingProgress(BaseCallback):
+    """Stops after the given minutes, shows progress, and logs how the last games against each opponent ended."""
 
     def __init__(self, arguments: Arguments, progress: Progress) -> None:
         super().__init__()
@@ -186,27 +186,27 @@ class Course(BaseCallback):
                 self.logger.record(f"games/{end}_{name}", self.share(name, end))
 
     def share(self, opponent: str, end: str) -> float:
-        """Return which share of the last games against ``opponent`` ended so."""
+        """Return the share of the last games against ``opponent`` that ended with ``end``."""
         return self.ends[opponent].count(end) / max(len(self.ends[opponent]), 1)
 
 
 def mixed(names: list[str], seed: int) -> Callable[[Mapping[str, npt.NDArray[Any]]], npt.NDArray[np.int64]]:
-    """Return a policy for a batch of games that plays each of them as somebody else."""
+    """Return a policy for a batch of games with a built-in policy for each game."""
     policies = [Opponent(name, seed + i) for i, name in enumerate(names)]
     return lambda views: np.array([act({key: views[key][i] for key in views}) for i, act in enumerate(policies)])
 
 
 def falling(start: float, minutes: float) -> Callable[[float], float]:
-    """Return a learning rate that falls with the time, since the number of steps is not known before."""
+    """Return a learning rate that falls with time, as the number of steps is not known in advance."""
     began = time.monotonic()
     return lambda _: start * max(0.02, 1 - (time.monotonic() - began) / (60 * minutes))
 
 
 def train(arguments: Arguments, progress: Progress) -> MaskablePPO:
-    """Return a trained model; it is saved, too."""
+    """Train a model, save it and return it."""
     opponent = mixed(arguments.opponents(), arguments.seed) if arguments.opponent == "mixed" else arguments.opponent
     games = gymnasium.make_vec(generals_env.ENV_ID, num_envs=arguments.num_envs, opponent=opponent, **arguments.options())
-    env = VecMonitor(SB3VecEnv(games))  # the monitor logs how long the games are
+    env = VecMonitor(SB3VecEnv(games))  # the monitor logs the length of games
     network = {
         "armies": [k for k, name in enumerate(games.unwrapped.config.channels) if name.endswith(("_army", "_total"))],
         "channels": arguments.channels,
@@ -223,7 +223,7 @@ def train(arguments: Arguments, progress: Progress) -> MaskablePPO:
     )
     formats = ["csv", "tensorboard"] if importlib.util.find_spec("tensorboard") else ["csv"]
     model.set_logger(configure(str(arguments.out), formats))
-    model.learn(arguments.steps, callback=Course(arguments, progress))
+    model.learn(arguments.steps, callback=TrainingProgress(arguments, progress))
     model.logger.close()
     model.save(arguments.out / "model")
     env.close()
@@ -231,7 +231,7 @@ def train(arguments: Arguments, progress: Progress) -> MaskablePPO:
 
 
 def evaluate(model: MaskablePPO, opponent: str, arguments: Arguments, progress: Progress) -> dict[str, float]:
-    """Play games, all at once and each to its end, and return the shares of wins, losses and draws, and the mean length."""
+    """Play games at once, each to its end; return the shares of wins, losses and draws, and the mean number of turns."""
     games = arguments.games
     venv = gymnasium.make_vec(generals_env.ENV_ID, num_envs=games, opponent=opponent, copy=False, **arguments.options())
     observations, _ = venv.reset(seed=arguments.seed + 10**6)
@@ -242,7 +242,7 @@ def evaluate(model: MaskablePPO, opponent: str, arguments: Arguments, progress: 
     while len(going):
         turns += len(going)
         views = {name: array[going] for name, array in observations.items()}
-        actions = np.full(games, venv.single_action_space.n - 1)  # games that began anew are not looked at: they pass
+        actions = np.full(games, venv.single_action_space.n - 1)  # games after the first are ignored: they pass
         actions[going], _ = model.predict(views, action_masks=views["action_mask"])
         observations, rewards, terminated, truncated, _ = venv.step(actions)
         over = (terminated | truncated)[going]
@@ -254,7 +254,7 @@ def evaluate(model: MaskablePPO, opponent: str, arguments: Arguments, progress: 
 
 
 def draw(table: Path, picture: Path) -> None:
-    """Draw which share of the last games of the training were won, against each opponent, over the minutes."""
+    """Draw the share of recent training games won against each opponent over the minutes."""
     rows = list(csv.DictReader(table.read_text().splitlines()))
     columns = sorted(name for name in (rows[0] if rows else ()) if name.startswith("games/win_"))
     wins = {name.removeprefix("games/win_"): [float(row[name]) for row in rows] for name in columns}

@@ -1,4 +1,4 @@
-"""Play many games at once in three ways, and say how many turns a second each of them makes.
+"""Plays many games at once in three ways, and prints the turns a second of each.
 
 Run it with ``python examples/vectorized_rollout.py``; ``--help`` shows the arguments.
 """
@@ -20,34 +20,34 @@ from rich.table import Table
 import generals_env
 from generals_env.vector import GeneralsVector
 
-CHUNK = 16  # turns between two looks at the clock
+CHUNK = 16  # turns between updates of the progress bar
 
 
 @dataclasses.dataclass
 class Arguments:
-    """What can be set from the command line."""
+    """Options of the command line."""
 
     num_envs: int = 64
     turns: int = 512
     size: int = 20
     max_turns: int = 1000
     seed: int = 0
-    threads: int = 0  # 0: as many as there are cores
+    threads: int = 0  # 0: one a core
 
 
 def any_legal(masks: npt.NDArray[np.int8], rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return one legal action for every game and player, all of them with the same chance.
+    """Return one random legal action for each game and player, all with the same probability.
 
     Args:
         masks: (num_envs, players, 8*H*W + 1) int8.
-        rng: Where chance comes from.
+        rng: Random generator.
 
     Returns:
         (num_envs, players) int64.
     """
     rows = masks.view(np.bool_).reshape(-1, masks.shape[-1])
     counts = rows.sum(axis=1)
-    legal = np.nonzero(rows)[1]  # those of the first row, then those of the second, ...
+    legal = np.nonzero(rows)[1]  # the legal actions of the first row, then of the second, ...
     chosen: npt.NDArray[np.int64] = legal[counts.cumsum() - counts + rng.integers(counts)]
     return chosen.reshape(masks.shape[:-1])
 
@@ -67,12 +67,12 @@ def step_built_in(venv: GeneralsVector, turns: int) -> None:
 
 
 def play_built_in(venv: GeneralsVector, turns: int) -> None:
-    """Let the engine play built-in policies by itself: nothing comes back but counts."""
+    """Let the engine play built-in policies; only counts return to Python."""
     venv.play(turns, ["expander", "random"])
 
 
 def turns_per_second(name: str, way: Callable[[GeneralsVector, int], None], arguments: Arguments) -> float:
-    """Return how many turns of single games are played in a second."""
+    """Return the turns a second, summed over games."""
     venv = generals_env.make_vec(
         arguments.num_envs,
         height=arguments.size,

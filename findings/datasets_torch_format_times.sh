@@ -1,7 +1,7 @@
 #!/bin/sh
-# datasets 5.2.0: with_format("torch") raises at every row of a table with a column of times,
+# datasets 5.2.0: with_format("torch") raises for each row of a table that has a column of timestamps:
 #   TypeError: can't convert np.ndarray of type numpy.datetime64
-# also where the other columns would do. Nanoseconds as int64 go through. This script fails once that changes.
+# even if only other columns are used. Nanoseconds as int64 work. This script fails if the behaviour changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -21,5 +21,5 @@ except TypeError as error:
     assert "datetime64" in str(error), error
     print("as seen:", error)
 else:
-    sys.exit("changed: times go through the torch format now")
+    sys.exit("changed: timestamps work in the torch format now")
 PYTHON

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# numba 0.68.1: where a function leaves forceinline or _nrt open, it is compiled with those of the caller that asks for it first,
-# and all later callers in the process get that code: what is compiled, and kept by a cache, depends on the order of calls.
-# Seen: "0 1": whether the callee is marked alwaysinline when its first caller is a plain function, and when it is one with
+# numba 0.68.1: a function that does not set forceinline or _nrt is compiled with the settings of its first caller, and all later
+# callers in the process get that code: what is compiled and cached depends on the order of calls.
+# Output: "0 1": whether the callee is marked alwaysinline if its first caller is a plain function, and if it is one with
 # forceinline=True. With forceinline=False on the callee, "0 0".
 # Exits with an error if numba behaves differently.
 set -euo pipefail

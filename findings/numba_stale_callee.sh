@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# numba 0.68.1: a function with cache=True does not notice that a function which it calls, in another file, was edited.
-# The cached caller is stamped by the content of its own file only, so the old callee goes on running, without a word.
-# Seen: "1 1 2": the first run, the run after callee.py was edited to return 2, and the same with an empty cache.
+# numba 0.68.1: a function with cache=True does not notice that a function it calls, in another file, was edited.
+# The cache entry of the caller depends on the content of its own file only, so the old callee runs without a warning.
+# Output: "1 1 2": the first run, the run after callee.py was edited to return 2, and the same with an empty cache.
 # Exits with an error if numba behaves differently.
 set -euo pipefail
 folder=$(mktemp -d)
@@ -10,7 +10,7 @@ python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet numba==0.68.1 llvmlite==0.50.0 numpy==2.4.6
 cd "$folder"
 unset NUMBA_CACHE_DIR
-export PYTHONDONTWRITEBYTECODE=1 # so that Python itself reads the edited file
+export PYTHONDONTWRITEBYTECODE=1 # so that Python reads the edited file
 
 echo 'import numba
 

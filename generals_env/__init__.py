@@ -1,4 +1,4 @@
-"""generals.io for training agents: a PettingZoo environment on a numba engine.
+"""Provides the game generals.io for training agents: PettingZoo and Gymnasium environments on a numba engine.
 
 >>> import generals_env
 >>> env = generals_env.make()
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from generals_env.parallel import GeneralsParallel
     from generals_env.vector import GeneralsVector
 
-#: The id in the registries of Gymnasium and, from 1.27 on, of PettingZoo.
+#: Id of the environment in the registries of Gymnasium and, from version 1.27 on, of PettingZoo.
 ENV_ID = "generals_env/Generals-v0"
 
 __all__ = [
@@ -59,7 +59,7 @@ __all__ = [
 
 find_former_modules()
 
-# Before 1.27 PettingZoo has no registries; all else that is used of it is there from 1.25 on.
+# PettingZoo has registries from 1.27 on; everything else that this package uses exists from 1.25 on.
 if all(hasattr(pettingzoo, name) for name in ("aec_registry", "parallel_registry", "register")):
     if ENV_ID not in pettingzoo.aec_registry:
         pettingzoo.register("aec", ENV_ID, entry_point="generals_env.generals_v0:env")
@@ -82,9 +82,9 @@ def make(**options: Any) -> GeneralsAEC:
             ``render_player``.
 
     Raises:
-        ConfigError: If an option has a value it cannot have.
+        ConfigError: If the value of an option is invalid.
         OptionError: If an option is unknown.
-        MapError: If the map is no board.
+        MapError: If ``map`` does not describe a board.
     """
     from generals_env.aec import GeneralsAEC
     from generals_env.generals_v0 import configure
@@ -100,34 +100,34 @@ def parallel_env(**options: Any) -> GeneralsParallel:
 
 
 def make_vec(num_envs: int, **options: Any) -> GeneralsVector:
-    """Return many games at once, for all their players.
+    """Return a vector environment that plays many games at once, for all their players.
 
     Args:
-        num_envs: How many.
+        num_envs: Number of games.
         **options: Fields of ``GameConfig``, and:
 
-            copy: Whether ``step`` hands out copies (the default), not views that the next step changes.
-            autoreset_mode: What happens to ended games, a ``gymnasium.vector.AutoresetMode``: ``SAME_STEP`` (the default)
-                begins the next game at once, ``NEXT_STEP`` with the next step, ``DISABLED`` leaves it to ``reset``.
-            threads: Among how many threads the games are divided; all cores without. Results do not depend on it.
+            copy: Whether ``step`` returns copies (the default) instead of views that the next step overwrites.
+            autoreset_mode: When an ended game is replaced, a ``gymnasium.vector.AutoresetMode``: ``SAME_STEP`` (the default)
+                begins the next game in the same step, ``NEXT_STEP`` in the next step, ``DISABLED`` waits for ``reset``.
+            threads: Number of threads that share the games; the default is one a core. Results do not depend on it.
             max_episode_steps: Turns after which a game is truncated, if ``max_turns`` is not smaller.
 
     Raises:
-        ConfigError: If an option has a value it cannot have.
+        ConfigError: If the value of an option is invalid.
         OptionError: If an option is unknown.
-        MapError: If the map is no board.
+        MapError: If ``map`` does not describe a board.
     """
     from generals_env.vector import make_vec
 
     return make_vec(num_envs, **options)
 
 
-#: Importable as attributes, too: ``generals_env.replay.read(path)`` needs no import of its own.
+#: Submodules that attribute access imports: ``generals_env.replay.read(path)`` works after ``import generals_env``.
 SUBMODULES = ("actions", "generals_v0", "recorders", "opponents", "render", "replay", "wrappers")
 
 
 def __getattr__(name: str) -> Any:
-    # Numba takes a second to import: nothing that needs it is imported before it is used.
+    # Importing numba takes a second, so modules that need it are imported when they are first used.
     if name in ("GameConfig", "RewardConfig"):
         from generals_env import config
 

@@ -1,8 +1,8 @@
-"""Actions as indices and as what they mean, and the one check of actions for all faces.
+"""Encodes moves as action indices, decodes them, and checks the actions that every environment is given.
 
 Index ``(row * W + column) * 4 + direction`` sends all but one, the same plus ``4 * H * W`` sends half, ``8 * H * W`` passes.
-Directions are 0 up, 1 down, 2 left, 3 right everywhere in this package; ``CLOCKWISE`` is for programs that count up, right,
-down, left.
+Directions are 0 up, 1 down, 2 left, 3 right everywhere in this package; ``CLOCKWISE`` converts from programs that number them
+up, right, down, left.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from generals_env.errors import ActionError
 
 __all__ = ["CLOCKWISE", "DIRECTIONS", "Move", "check_action", "check_actions", "decode_action", "encode_action"]
 
-#: (rows down, columns right) of each direction.
+#: Offset of each direction: (rows down, columns right).
 DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
-#: Our direction for each direction of those who count up, right, down, left; it is ``CLOCKWISE.index`` the other way round.
+#: Direction of this package for each direction in the order up, right, down, left; ``CLOCKWISE.index`` is the inverse.
 CLOCKWISE = (0, 3, 1, 2)
 
 
 class Move(NamedTuple):
-    """A move.
+    """A move of an army to an adjacent tile.
 
     Attributes:
-        row: Of the start tile.
-        column: Of the start tile.
+        row: Row of the start tile.
+        column: Column of the start tile.
         direction: 0 up, 1 down, 2 left, 3 right.
         half: Whether half the army moves instead of all but one.
     """
@@ -42,13 +42,13 @@ class Move(NamedTuple):
 
 
 def check_action(action: Any, count: int) -> int:
-    """Return ``action`` as an integer of Python's.
+    """Return ``action`` as a Python integer.
 
-    Integers of Python, numpy and torch are taken, also in arrays and tensors without axes. Bools, floats, and arrays with axes
-    are not, not even those with one element: in the faces of many games the shape says which game and player each is of.
+    Integers of Python, numpy and torch are accepted, also as 0-d arrays and tensors. Bools, floats and arrays with axes are
+    refused, even arrays of one element: in vector environments the shape says which game and player an action belongs to.
 
     Raises:
-        ActionError: If it is no integer from 0 to ``count - 1``.
+        ActionError: If it is not an integer from 0 to ``count - 1``.
     """
     index = action if type(action) is int else as_index(action)
     if index is None:
@@ -60,15 +60,15 @@ def check_action(action: Any, count: int) -> int:
 
 
 def check_actions(actions: Any, shape: tuple[int, ...], count: int) -> npt.NDArray[np.integer[Any]]:
-    """Return the actions of many games as an array; each is taken or refused as ``check_action`` does.
+    """Return the actions of many games as an integer array; elements are accepted as by ``check_action``.
 
     Raises:
-        ActionError: If the shape is another one, or they are no integers from 0 to ``count - 1``.
+        ActionError: If the shape is not ``shape``, or an element is not an integer from 0 to ``count - 1``.
     """
     integers = as_integers(actions, shape, count)
     try:
         array = np.asarray(integers)
-    except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors that lie on a device or need gradients
+    except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors on a device or that require gradients
         raise ActionError(f"actions: expected integers of shape {shape}, got {shown(actions)}") from None
     if array.shape != shape or array.dtype.kind not in "iu":
         raise ActionError(f"actions: expected integers of shape {shape}, got {array.dtype} of shape {array.shape}")
@@ -79,13 +79,13 @@ def check_actions(actions: Any, shape: tuple[int, ...], count: int) -> npt.NDArr
 
 
 def as_integers(actions: Any, shape: tuple[int, ...], count: int) -> Any:
-    """Return lists, and arrays of objects, with integers of Python's in them, which numpy cannot mistake; the rest as it is."""
+    """Convert the elements of lists and object arrays to Python integers, as numpy would accept bools; return others as is."""
     if isinstance(actions, np.ndarray) and actions.dtype.kind == "O" and actions.ndim:
         actions = actions.tolist()
     if isinstance(actions, (list, tuple)):
         return [as_integers(one, shape, count) for one in actions]
     if is_bool(actions):
-        raise ActionError(f"actions: expected integers of shape {shape}, got bools; actions are from 0 to {count - 1}")
+        raise ActionError(f"actions: expected integers of shape {shape}, got bools: pass indices from 0 to {count - 1}")
     index = as_index(actions)
     if index is not None and not 0 <= index < count:
         raise ActionError(f"actions: expected integers from 0 to {count - 1}, got {shown(actions)}")
@@ -93,7 +93,7 @@ def as_integers(actions: Any, shape: tuple[int, ...], count: int) -> Any:
 
 
 def as_index(action: Any) -> int | None:
-    """Return an integer of any library as Python's own; None for everything else."""
+    """Return an integer of any library as a Python integer, and None for anything else."""
     if is_bool(action) or getattr(action, "shape", ()) != ():
         return None
     try:
@@ -103,15 +103,15 @@ def as_index(action: Any) -> int | None:
 
 
 def is_bool(action: Any) -> bool:
-    """Return whether ``action`` is a truth value of Python, numpy or torch, or an array of such."""
+    """Return whether ``action`` is a bool of Python, numpy or torch, or an array of bools."""
     return isinstance(action, bool) or str(getattr(action, "dtype", "")) in ("bool", "torch.bool")
 
 
 def encode_action(move: Move | None, height: int, width: int) -> int:
-    """Return the index of ``move`` on a board of ``height`` x ``width``; that of the pass for None.
+    """Return the action index of ``move`` on a board of ``height`` x ``width``; None encodes the pass.
 
     Raises:
-        ActionError: If the move does not start on the board, or has no such direction.
+        ActionError: If the start tile is off the board, or the direction is not from 0 to 3.
     """
     plane = 4 * height * width
     if move is None:
@@ -133,10 +133,10 @@ def encode_action(move: Move | None, height: int, width: int) -> int:
 
 
 def decode_action(index: int, height: int, width: int) -> Move | None:
-    """Return the move that ``index`` means on a board of ``height`` x ``width``; None for the pass.
+    """Return the move that ``index`` encodes on a board of ``height`` x ``width``; the pass decodes to None.
 
     Raises:
-        ActionError: If the index is no integer, or out of range.
+        ActionError: If the index is not an integer or is out of range.
     """
     plane = 4 * height * width
     index = check_action(index, 2 * plane + 1)

@@ -1,4 +1,4 @@
-"""The game as PettingZoo's AEC environment: agents act in turn, the board moves when the last living one has acted."""
+"""Implements PettingZoo's AEC environment: agents act one after another, then all moves of the turn are played at once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from generals_env.actions import check_action
 from generals_env.arguments import shown
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
-from generals_env.face import PettingZooBase
 from generals_env.game import Observation
+from generals_env.pettingzoo_base import PettingZooBase
 
 __all__ = ["GeneralsAEC"]
 
 
 class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
-    """Generals for 2 to 16 agents who choose one after another and move at once.
+    """Generals for 2 to 16 agents that act one after another; the moves of a turn are played together.
 
-    Nobody sees another's choice of the same turn. Observations are dicts of ``"observation"`` float32 (C, H, W), C = 9 or
-    21, and ``"action_mask"`` int8 (8*H*W + 1,).
+    No agent sees the action of another agent in the same turn. Observations are dicts of ``"observation"`` float32 (C, H, W),
+    C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,).
     """
 
     def __init__(self, config: GameConfig) -> None:
-        """Set the environment up; call ``reset`` before anything else."""
+        """Create the environment; call ``reset`` before any other method."""
         super().__init__(config)
         self.rewards: dict[str, float] = {}
         self.terminations: dict[str, bool] = {}
@@ -33,15 +33,15 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
         self.infos: dict[str, dict[str, Any]] = {}
         self._cumulative_rewards: dict[str, float] = {}
         self.agent_selection = self.possible_agents[0]
-        self._skip_agent_selection: str | None = None  # type: ignore[assignment]  # None in PettingZoo, too
-        self._rewarded = False  # whether some reward in the dict may not be zero
-        self._illegal = False  # whether some info tells of an illegal action
+        self._skip_agent_selection: str | None = None  # type: ignore[assignment]  # PettingZoo also assigns None
+        self._rewarded = False  # whether a reward in the dict may be other than zero
+        self._illegal = False  # whether an info reports an illegal action
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Begin a new game.
 
         Args:
-            seed: Makes maps reproducible; None goes on with the random stream there is.
+            seed: Seed of the maps; None continues the current random stream.
             options: Not used.
 
         Raises:
@@ -62,7 +62,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
         self.show()
 
     def observe(self, agent: str) -> Observation:
-        """Return what ``agent`` observes of the current turn, in arrays of its own.
+        """Return the observation of ``agent`` for the current turn, as new arrays.
 
         Raises:
             StateError: Before the first reset.
@@ -74,7 +74,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
         """Return observation, reward since the last action, terminated, truncated and info of ``agent_selection``.
 
         Args:
-            observe: Whether to return an observation; None takes its place otherwise.
+            observe: Whether to return the observation; if False, None is returned instead.
 
         Raises:
             StateError: Before the first reset, or when no agent is left.
@@ -82,7 +82,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
         agent = self.agent_selection
         if agent not in self._cumulative_rewards:
             self.require_reset("last")
-            raise StateError("last: expected a call of reset() after the end of the game, got none")
+            raise StateError("last: expected a running game, got a call after its end: call reset() first")
         return (
             self.game.observation(self.index[agent]) if observe else None,
             self._cumulative_rewards[agent],
@@ -92,26 +92,26 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
         )
 
     def step(self, action: int | None) -> None:
-        """Take the choice of ``agent_selection``; the last one of a turn moves the board.
+        """Take the action of ``agent_selection``; the last action of a turn plays the turn.
 
         Args:
-            action: Index of the action space; None for an agent whose game has ended. An illegal one counts as pass.
+            action: Index of the action space; None for an agent whose game has ended. An illegal action counts as pass.
 
         Raises:
-            ActionError: If the action is no integer or out of range.
+            ActionError: If the action is not an integer or is out of range.
             StateError: Before the first reset, or when no agent is left.
         """
         if not self.agents or not self.game.started:
             self.require_reset("step")
-            raise StateError("step: expected a call of reset() after the end of the game, got an action")
+            raise StateError("step: expected a running game, got an action after its end: call reset() first")
         agent, game, me = self.agent_selection, self.game, get_ident()
         if game.guard.thread and game.guard.thread != me:
             raise game.guard.refuse("step")
         if self.terminations[agent] or self.truncations[agent]:
             if action is not None:
-                raise ActionError(f"action: expected None for {agent}, whose game has ended, got {shown(action)}")
+                raise ActionError(f"action: expected None for {agent}, whose game has ended, got {shown(action)}: pass None")
             with game.guard("step"):
-                self._was_dead_step(None)  # type: ignore[arg-type]  # the only action it takes
+                self._was_dead_step(None)  # type: ignore[arg-type]  # PettingZoo expects None here
             return
         index = check_action(action, game.actions_count)
         if game.collectors and agent == self.agents[-1]:
@@ -121,7 +121,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
                 game.publish()
             self.show()
             return
-        # A guard would add a fifth to the time of a turn: what a signal has left undone is done before its exception leaves.
+        # A ``Guarded`` block would make a turn a fifth slower: instead, an interrupted turn is completed when it raises.
         before = game.finished
         try:
             game.guard.thread = me
@@ -132,7 +132,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
             with game.guard("step"):
                 if self._choose(agent, index):
                     game.finish(before)
-                    self._tell()
+                    self._update_dicts()
             raise
         finally:
             game.guard.thread = 0
@@ -140,7 +140,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
             self.show()
 
     def _choose(self, agent: str, index: int) -> bool:
-        """Keep a choice, and return whether it is the last of the turn; once more changes nothing."""
+        """Store an action and return whether it is the last of the turn; a repeated call changes nothing."""
         self.game.actions[self.index[agent]] = index
         self._cumulative_rewards[agent] = 0.0
         if self._rewarded:
@@ -154,12 +154,12 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
         return True
 
     def _play(self) -> None:
-        """Play the turn."""
+        """Play the turn and update the dicts of PettingZoo if they change."""
         if self.game.play() or self._illegal:
-            self._tell()
+            self._update_dicts()
 
-    def _tell(self) -> None:
-        """Write rewards, ends and infos of the turn just played."""
+    def _update_dicts(self) -> None:
+        """Write rewards, terminations, truncations and infos of the turn just played."""
         game = self.game
         self._rewarded = True
         self._illegal = bool(game.illegal.any())
@@ -167,7 +167,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
             player = self.index[name]
             reward = float(game.rewards[player])
             self.rewards[name] = reward
-            self._cumulative_rewards[name] = reward  # that of earlier turns was cleared by the choice for this one
+            self._cumulative_rewards[name] = reward  # ``_choose`` cleared the sum of earlier turns
             self.terminations[name] = bool(game.terminated[player])
             self.truncations[name] = bool(game.truncated[player])
             self.infos[name] = self.agent_info(player)
@@ -177,7 +177,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
             self._deads_step_first()
 
     def restore(self, other: Any) -> None:
-        """Take over the state of ``other``, an environment of the same kind and configuration.
+        """Copy the state of ``other``, an environment of the same class and configuration, into this one.
 
         Raises:
             StateError: If ``other`` has another configuration or has not been reset.

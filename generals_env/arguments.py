@@ -1,4 +1,4 @@
-"""Checks of arguments: one exception, one wording, and numpy's scalars and arrays taken as Python's numbers and lists."""
+"""Checks arguments: raises errors of one wording, and converts scalars and arrays of numpy to Python numbers and tuples."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
 def plain(value: Any) -> Any:
-    """Return a scalar of numpy, or an array without axes, as Python's own; anything else as it is."""
-    if isinstance(value, np.longdouble):  # whose ``item`` is no number of Python's
+    """Return a numpy scalar or 0-d array as a Python scalar, and anything else as is."""
+    if isinstance(value, np.longdouble):  # its ``item`` returns a longdouble again
         return float(value)
     return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
 
 
 def plain_sequence(value: Any) -> Any:
-    """Return a list, tuple or array as a tuple of Python's own numbers; anything else as ``plain`` does."""
+    """Return a list, tuple or array as a tuple of Python scalars, and anything else as ``plain`` does."""
     if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0):
         return tuple(plain(one) for one in value)
     return plain(value)
 
 
-def shown(value: Any, most: int = 200) -> str:
-    """Return ``value`` as error messages show it: at most so many characters."""
+def shown(value: Any, max_length: int = 200) -> str:
+    """Return the repr of ``value`` for an error message, cut after ``max_length`` characters."""
     try:
-        return f"{value!r:.{most}}"
-    except ValueError:  # Python writes no integers of more than 4300 digits
+        return f"{value!r:.{max_length}}"
+    except ValueError:  # Python refuses to convert integers of more than 4300 digits
         return "a number of many digits"
 
 
 def is_number(value: Any) -> bool:
-    """Return whether ``value`` is a real number, of Python or numpy."""
+    """Return whether ``value`` is a real number of Python or numpy; a bool is not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def check_integer(name: str, value: Any, minimum: int, maximum: int) -> int:
-    """Return ``value`` as an integer of Python.
+    """Return ``value`` as a Python integer.
 
     Raises:
-        ConfigError: If it is no integer from ``minimum`` to ``maximum``.
+        ConfigError: If it is not an integer from ``minimum`` to ``maximum``.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not minimum <= value <= maximum:
         raise ConfigError(f"{name}: expected an integer from {minimum} to {maximum}, got {shown(value)}")
@@ -76,29 +76,29 @@ def check_integer(name: str, value: Any, minimum: int, maximum: int) -> int:
 
 
 def positive(name: str, value: Any) -> int:
-    """Return ``value`` as an integer of Python; raise ``ConfigError`` unless it is a positive one."""
+    """Return ``value`` as a Python integer; raise ``ConfigError`` unless it is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ConfigError(f"{name}: expected a positive integer, got {shown(value)}")
     return int(value)
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return ``value`` as a bool of Python; raise ``ConfigError`` unless it is one, of Python or numpy."""
+    """Return ``value`` as a Python bool; raise ``ConfigError`` unless it is a bool of Python or numpy."""
     if not isinstance(value, (bool, np.bool_)):
         raise ConfigError(f"{name}: expected True or False, got {shown(value)}")
     return bool(value)
 
 
 def check_options(called: Callable[..., Any], options: Iterable[str], names: Iterable[str]) -> None:
-    """Refuse options that ``called`` does not take.
+    """Raise an error if ``called`` does not accept one of the options.
 
     Args:
-        called: The function or class that was called; its own parameters are listed, too.
+        called: The function or class that was called; the message also lists its own parameters.
         options: Names of the options that came in its ``**options``.
-        names: Names of those that ``**options`` may hold.
+        names: Names of the options that ``**options`` may hold.
 
     Raises:
-        OptionError: If one is unknown. The text names it as Python does, all that may be given, and the most similar name.
+        OptionError: If an option is unknown. The message begins as Python's own, and lists the most similar name and all names.
     """
     names = tuple(names)
     unknown = [name for name in options if name not in names]
@@ -114,13 +114,13 @@ def check_options(called: Callable[..., Any], options: Iterable[str], names: Ite
 
 
 def keywords(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the names that a function or class takes as keywords, without those in its ``**options``."""
+    """Return the names of the keyword parameters of a function or class, without the options in ``**options``."""
     parameters = inspect.signature(function).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind in NAMED and parameter.name != "self")
 
 
 def make_plain(config: Any) -> None:
-    """Turn scalars of numpy in the fields of a frozen dataclass into Python's own; for its ``__post_init__``."""
+    """Convert numpy scalars in the fields of a frozen dataclass to Python scalars; for its ``__post_init__``."""
     for field in dataclasses.fields(config):
         object.__setattr__(config, field.name, plain(getattr(config, field.name)))
 
@@ -176,17 +176,17 @@ def warn_former(kind: type, former: str, new: str, level: int) -> None:
 
 
 def as_config(name: str, kind: type[Config], value: Any, default: Config | None = None) -> Config:
-    """Return a configuration from itself, or from a mapping of its fields, such as JSON gives.
+    """Return a configuration that was passed as itself or as a mapping of its fields, for example from JSON.
 
     Args:
-        name: Of the argument.
-        kind: A dataclass that checks its fields.
+        name: Name of the argument, for errors.
+        kind: Dataclass of the configuration; it checks its fields.
         value: The argument.
-        default: What None stands for.
+        default: Configuration to return for None.
 
     Raises:
-        ConfigError: If it is neither, or a field has a value it cannot have.
-        OptionError: If the mapping has a field that ``kind`` has not.
+        ConfigError: If ``value`` is neither, or the value of a field is invalid.
+        OptionError: If the mapping has a key that is not a field of ``kind``.
     """
     if value is None and default is not None:
         return default
@@ -200,12 +200,12 @@ def as_config(name: str, kind: type[Config], value: Any, default: Config | None 
     for field in fields:
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and field.name not in value:
-            raise ConfigError(f"{name}: expected a mapping with {field.name!r}, got {shown(value)}")
+            raise ConfigError(f"{name}: expected a mapping with {field.name!r}, got {shown(value)}: add the field")
     return kind(**value)
 
 
 def natural(name: str, value: Any) -> int:
-    """Return ``value``; raise ``ConfigError`` unless it is a non-negative integer."""
+    """Return ``value`` as a Python integer; raise ``ConfigError`` unless it is a non-negative integer."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ConfigError(f"{name}: expected a non-negative integer, got {value!r:.80}")
     return int(value)

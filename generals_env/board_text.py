@@ -1,7 +1,7 @@
-"""Boards from text.
+"""Parses boards that are written as text.
 
-One line a row. Rows without blanks hold one character a tile, as in other tools for this game; rows with blanks hold one
-token a tile, which allows armies to be given.
+Each line is a row. A row without spaces holds one character a tile, as in other tools for this game; a row with spaces holds
+one token a tile, which can also give an army.
 
 =========  ==================================================
 character  tile
@@ -19,7 +19,7 @@ character  tile
 ``+7``     neutral land with that army, ``-7`` likewise (token)
 =========  ==================================================
 
-Generals must be ``A`` up to some letter, each once. Sizes are 4 to 64.
+Generals are ``A``, ``B`` and so on without gaps, each once. Height and width are 4 to 64.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ MAX_ARMY = 10**6
 
 
 def parse_board(text: str) -> Boards:
-    """Return the one board that ``text`` describes, at turn 0.
+    """Return the board that ``text`` describes, at turn 0.
 
     Raises:
-        MapError: If the text is no board; the message names row and column.
+        MapError: If the text does not describe a board; the message names row and column.
     """
     if not isinstance(text, str):
-        raise MapError(f"map: expected a text, got {type(text).__name__}")
+        raise MapError(f"map: expected a text, got {type(text).__name__}: pass a str with one line a row")
     rows = [line.split() for line in text.strip().splitlines()]
     rows = [list(tokens[0]) if len(tokens) == 1 else tokens for tokens in rows]
     height, width = len(rows), len(rows[0]) if rows else 0
@@ -75,12 +75,14 @@ def parse_board(text: str) -> Boards:
     tiles: list[tuple[int, int, int]] = []
     for number, row in enumerate(rows):
         if len(row) != width:
-            raise MapError(f"map: expected {width} tiles in row {number}, got {len(row)}")
+            raise MapError(f"map: expected {width} tiles in row {number}, got {len(row)}: make all rows as long as row 0")
         for column, token in enumerate(row):
             if len(token) == 1 and token in LETTERS:
                 player = LETTERS.index(token)
                 if player in generals:
-                    raise MapError(f"map: expected general {token} once, got it again in row {number}, column {column}")
+                    raise MapError(
+                        f"map: expected general {token} once, got it again in row {number}, column {column}: remove one"
+                    )
                 generals[player] = number * width + column
                 tiles.append((player, GENERAL, 1))
             else:
@@ -99,7 +101,7 @@ def parse_board(text: str) -> Boards:
 
 
 def parse_tile(symbol: str, row: int, column: int) -> tuple[int, int, int]:
-    """Return owner, terrain and army of a tile that is no general."""
+    """Return owner, terrain and army of a tile without a general."""
     if symbol in CHARACTERS:
         return (*CHARACTERS[symbol], 0)
     if symbol == "x":

@@ -1,4 +1,4 @@
-"""What an environment tells those who listen to it. The engine knows nothing of them."""
+"""Defines ``Collector``, the protocol of objects that environments notify of each turn, and ``Transition``, what they get."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Collector", "Transition"]
 
 
 class Transition(NamedTuple):
-    """One turn of one game. The arrays belong to the environment and change with the next turn: copy what is to stay.
+    """One turn of one game. The arrays belong to the environment, which overwrites them in the next turn: copy what you keep.
 
     Attributes:
         boards: Two boards, row 0 before the turn and row 1 after it.
-        continues: Whether row 0 equals row 1 of the transition before (not so after a reset, surrender or restore).
-        active: (P,) bool, whose game had not ended before the turn.
-        actions: (P,) int64, what was executed; an illegal action counts as pass.
-        illegal: (P,) bool, whose action was not legal.
+        continues: Whether row 0 equals row 1 of the previous transition; False after a reset, surrender or restore.
+        active: (P,) bool, players whose game had not ended before the turn.
+        actions: (P,) int64, actions as executed: an illegal action became a pass.
+        illegal: (P,) bool, players whose action was illegal.
         rewards: (P,) float32.
-        terminated: (P,) bool, whose game ended with this turn.
-        truncated: (P,) bool, whose game was cut off after this turn.
+        terminated: (P,) bool, players whose game ended with this turn.
+        truncated: (P,) bool, players whose game was truncated after this turn.
     """
 
     boards: Boards
@@ -37,10 +37,10 @@ class Transition(NamedTuple):
 
 
 class Collector(Protocol):
-    """Listens to every turn of one game; for many games at once see ``generals_env.vector.TurnListener``."""
+    """Receives every turn of one game; for many games at once see ``generals_env.vector.TurnListener``."""
 
     def on_state_transition(self, transition: Transition) -> None:
-        """Take one turn of one game; called exactly once a turn, also when an action was illegal."""
+        """Receive a turn; called exactly once a turn, also when an action was illegal."""
 
     def on_game_end(self) -> None:
-        """Take note that the game is over for all its players, or was left by a reset."""
+        """Receive the end of the game: it is over for all players, or a reset abandoned it."""

@@ -1,4 +1,4 @@
-"""Options of a game and its rewards: validated here, with their defaults, and nowhere else."""
+"""Defines and validates the options of a game, ``GameConfig``, and the weights of its rewards, ``RewardConfig``."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ from generals_env.errors import ConfigError
 
 __all__ = ["MODIFIERS", "OPTIONS", "RENDER_FPS", "RENDER_MODES", "GameConfig", "RewardConfig", "check_integer", "is_number"]
 
-#: Modifiers of the live game that can be played, by name.
+#: Supported modifiers of the live game, by name.
 MODIFIERS = {"leapfrog": LEAPFROG, "defenseless": DEFENSELESS, "torus": TORUS, "slippery": SLIPPERY}
 
 RENDER_MODES = ("human", "ansi", "rgb_array")
-RENDER_FPS = 10  # turns a second in films and windows of other libraries
+RENDER_FPS = 10  # turns a second in videos and windows of other libraries
 
-MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are recorded in 32 bits
+MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are recorded as float32
 MIN_SIZE, MAX_SIZE = 4, 64
 MAX_TURNS = 2**31 - 1
-MAX_MOUNTAINS = 0.3  # beyond it random ground falls apart (site percolation: 0.41 on an infinite square lattice)
+MAX_MOUNTAINS = 0.3  # beyond it random land is rarely connected (site percolation: 0.41 on an infinite square lattice)
 MAX_CITIES = 0.2
-MIN_AREA = 8  # tiles for each player: fair seats exist on every such board
+MIN_AREA = 8  # tiles a player: every such board has fair starting positions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RewardConfig:
-    """Weights of a turn's reward. The loss weights are negative where a loss is to hurt.
+    """Weights of the terms of a turn's reward. Make a loss weight negative to punish the loss.
 
-    Winning and losing replace all other terms of that turn; draws and truncation add nothing. The defaults are the guide's.
+    Winning and losing replace all other terms of that turn; draws and truncation add nothing.
 
     Attributes:
-        territory_gained: For each tile more than before.
-        territory_lost: For each tile fewer than before.
-        army_gained: For each unit of army more than before.
-        army_lost: For each unit fewer.
-        enemy_general_captured: For each.
-        own_general_lost: For losing the general in a way that does not end the game.
-        win_game: To every member of the winning team.
-        lose_game: To every member of a team that is out, on the turn of elimination or surrender.
-        city_captured: For each.
-        city_lost: For each.
-        army_advantage: Times ``(own - enemy) / (own + enemy)`` of the armies on the board, every turn.
+        territory_gained: For each tile more than in the turn before.
+        territory_lost: For each tile fewer than in the turn before.
+        army_gained: For each unit of army more than in the turn before.
+        army_lost: For each unit of army fewer.
+        enemy_general_captured: For each captured general.
+        own_general_lost: For losing the general without the end of the game.
+        win_game: For each member of the winning team.
+        lose_game: For each member of an eliminated team, on the turn of elimination or surrender.
+        city_captured: For each captured city.
+        city_lost: For each lost city.
+        army_advantage: Multiplied by ``(own - enemy) / (own + enemy)`` of the armies on the board, every turn.
     """
 
     territory_gained: float = 0.0
@@ -77,7 +77,7 @@ class RewardConfig:
         """Check that every weight is a finite number.
 
         Raises:
-            ConfigError: If one is not.
+            ConfigError: If a weight is not.
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -88,7 +88,7 @@ class RewardConfig:
 
     @classmethod
     def original(cls) -> RewardConfig:
-        """Return the default reward of the original server (the wire format's formula)."""
+        """Return the default reward of the original server, the formula of the wire format."""
         return cls(
             territory_gained=0.01,
             territory_lost=-0.01,
@@ -100,34 +100,34 @@ class RewardConfig:
         )
 
     def weights(self) -> npt.NDArray[np.float64]:
-        """Return the weights as (11,) float64, in the order that the reward kernel wants (that of the fields)."""
+        """Return the weights as (11,) float64, in the order of the fields, which the reward kernel expects."""
         return np.array(dataclasses.astuple(self), np.float64)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GameConfig:
-    """Everything that defines a game.
+    """The options of a game.
 
-    Numbers may be numpy's, sequences may be lists, tuples or arrays, the reward may be a mapping: they become Python's numbers,
-    tuples and a ``RewardConfig``, so that options that went through JSON give an equal configuration.
+    Numpy scalars, lists, arrays and a mapping as reward are converted to Python scalars, tuples and a ``RewardConfig``, so that
+    options read from JSON give an equal configuration.
 
     Attributes:
         players: 2 to 16.
-        height: Rows, 4 to 64, or a pair ``(least, most)``: each game then draws its own, padded to ``most``.
-        width: Columns, likewise.
-        max_turns: Turns of the engine after which a game is truncated.
-        rules: ``"live"`` (ordering of 2025 and general trades) or ``"v3"`` to ``"v18"``, a replay version.
-        map: A board as text (see ``generals_env.board_text``); it sets height, width and the players. None draws random maps.
-        fog: Whether players see only what is next to their land.
-        teams: One number a player; equal numbers are friends. None: each for himself.
+        height: Rows, 4 to 64, or a pair ``(minimum, maximum)``: each game then draws its own, padded to the maximum.
+        width: Columns, as ``height``.
+        max_turns: Turns after which a game is truncated.
+        rules: ``"live"`` (move order of 2025 and general trades) or ``"v3"`` to ``"v18"``, the rules of a replay version.
+        map: A board as text (see ``generals_env.board_text``), which sets height, width and players. None draws random maps.
+        fog: Whether players see only their own tiles and the adjacent ones.
+        teams: One team number a player. None: each player is a team.
         modifiers: Names among ``MODIFIERS``.
-        mountain_density: Share of the tiles, or a pair to draw from.
-        city_density: Share of the tiles; None for the live game's, 2% and 0.3% a player.
+        mountain_density: Share of the tiles that are mountains, or a pair ``(minimum, maximum)`` from which each game draws.
+        city_density: Share of the tiles that are cities; None for that of the live game, 2% and 0.3% a player.
         reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields.
-        observation: Layout of the tensor: ``"standard"``, the nine channels of the wire format, or ``"full"``, twelve more
+        observation: Layout of the tensor: ``"standard"``, the nine channels of the wire format, or ``"full"``, with twelve more
             (``generals_env.engine.observations.reference.FULL_CHANNELS``).
         render_mode: One of ``RENDER_MODES`` or None.
-        render_player: Whose view ``render`` shows; None shows the whole board.
+        render_player: Player whose view ``render`` shows; None shows the whole board.
     """
 
     players: int = 2
@@ -151,9 +151,9 @@ class GameConfig:
         """Return a configuration from keyword options.
 
         Raises:
-            ConfigError: If an option has a value it cannot have.
+            ConfigError: If the value of an option is invalid.
             OptionError: If an option is unknown.
-            MapError: If the map is no board.
+            MapError: If ``map`` does not describe a board.
         """
         check_options(cls, options, OPTIONS)
         if options.get("map") is not None:
@@ -165,7 +165,7 @@ class GameConfig:
         """Check every option.
 
         Raises:
-            ConfigError: If one has a value it cannot have.
+            ConfigError: If the value of an option is invalid.
         """
         make_plain(self)
         for name in SEQUENCES:
@@ -192,45 +192,46 @@ class GameConfig:
         if self.map is not None:
             for name, value in map_options(self.map).items():
                 if getattr(self, name) != value:
-                    raise ConfigError(f"{name}: expected {value} as on the map (or nothing), got {shown(getattr(self, name))}")
+                    raise ConfigError(f"{name}: expected {value} as on the map, got {shown(getattr(self, name))}: leave it out")
 
     def _check_teams(self) -> None:
         teams = self.teams
         if teams is None:
             return
         if not isinstance(teams, tuple) or len(teams) != self.players:
-            raise ConfigError(f"teams: expected one number for each of {self.players} players, got {shown(teams)}")
+            raise ConfigError(f"teams: expected one team number for each of {self.players} players, got {shown(teams)}")
         for team in teams:
             check_integer("teams", team, 0, 127)
         if len(set(teams)) < 2:
-            raise ConfigError(f"teams: expected at least two teams, got {shown(teams)}")
+            raise ConfigError(f"teams: expected at least two teams, got {shown(teams)}: use different numbers, or None")
 
     def _check_densities(self) -> None:
-        for name, density, most in (
+        for name, density, maximum in (
             ("mountain_density", self.mountain_range[0], MAX_MOUNTAINS),
             ("mountain_density", self.mountain_range[1], MAX_MOUNTAINS),
             ("city_density", self.city_share, MAX_CITIES),
         ):
-            if not is_number(density) or not 0 <= density <= most:
-                raise ConfigError(f"{name}: expected a share from 0 to {most}, got {shown(getattr(self, name))}")
+            if not is_number(density) or not 0 <= density <= maximum:
+                raise ConfigError(f"{name}: expected a share from 0 to {maximum}, got {shown(getattr(self, name))}")
         low, high = self.mountain_range
         if low > high:
-            raise ConfigError(f"mountain_density: expected (least, most), got {shown(self.mountain_density)}")
+            raise ConfigError(f"mountain_density: expected (minimum, maximum), got {shown(self.mountain_density)}")
         smallest = bounds(self.height)[0] * bounds(self.width)[0]
         if self.map is None and smallest < MIN_AREA * self.players:
             raise ConfigError(
                 f"players: expected at most one for every {MIN_AREA} tiles, "
-                f"got {self.players} on a board of {bounds(self.height)[0]}x{bounds(self.width)[0]}"
+                f"got {self.players} on a board of {bounds(self.height)[0]}x{bounds(self.width)[0]}: "
+                "use fewer players or a larger board"
             )
 
     def limited(self, max_episode_steps: Any) -> GameConfig:
-        """Return the configuration whose games are truncated after so many turns at the latest, as Gymnasium's time limit does.
+        """Return this configuration with ``max_turns`` limited to ``max_episode_steps``, Gymnasium's time limit.
 
         Args:
-            max_episode_steps: A positive integer; None or -1, as in ``gymnasium.make``, for no other limit than ``max_turns``.
+            max_episode_steps: A positive integer; None or -1, as in ``gymnasium.make``, for no limit besides ``max_turns``.
 
         Raises:
-            ConfigError: If it is none of these.
+            ConfigError: If it is not one of these.
         """
         if max_episode_steps is None or (max_episode_steps == -1 and is_number(max_episode_steps)):
             return self
@@ -239,7 +240,7 @@ class GameConfig:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of the arrays, padding included."""
+        """Rows and columns of the arrays, including padding."""
         return bounds(self.height)[1], bounds(self.width)[1]
 
     @property
@@ -249,27 +250,27 @@ class GameConfig:
 
     @property
     def actions(self) -> int:
-        """How many actions there are: 8*H*W + 1."""
+        """Number of actions: 8*H*W + 1."""
         height, width = self.shape
         return 8 * height * width + 1
 
     @property
     def version(self) -> int:
-        """The replay version whose rules hold."""
+        """Replay version whose rules apply."""
         return LIVE_VERSION if self.rules == "live" else int(self.rules[1:])
 
     @property
     def modifier_bits(self) -> int:
-        """The modifiers as bits of ``Boards.modifiers``."""
+        """Modifiers as bits of ``Boards.modifiers``."""
         return sum(MODIFIERS[name] for name in set(self.modifiers))
 
     @property
     def mountain_range(self) -> tuple[float, float]:
-        """Least and most share of mountains."""
+        """Minimum and maximum share of mountains."""
         density = self.mountain_density
         if isinstance(density, tuple):
             if len(density) != 2:
-                raise ConfigError(f"mountain_density: expected a share or (least, most), got {shown(density)}")
+                raise ConfigError(f"mountain_density: expected a share or a pair (minimum, maximum), got {shown(density)}")
             return density
         return density, density
 
@@ -287,14 +288,14 @@ class GameConfig:
         return boards
 
     def map_parameters(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Return sizes (4,) int64 and densities (3,) float64 as ``generate_map`` wants them."""
+        """Return sizes (4,) int64 and densities (3,) float64 as ``generate_map`` expects them."""
         return (
             np.array([*bounds(self.height), *bounds(self.width)], np.int64),
             np.array([*self.mountain_range, self.city_share], np.float64),
         )
 
     def drawn_board(self) -> Boards | None:
-        """Return the board that ``map`` draws, alone; None where maps are random."""
+        """Return the board that ``map`` describes (one board), or None if maps are random."""
         if self.map is None:
             return None
         board = parse_board(self.map)
@@ -309,27 +310,27 @@ class GameConfig:
 #: Names of all options of a game.
 OPTIONS = tuple(field.name for field in dataclasses.fields(GameConfig))
 
-#: Options that may be lists, tuples or arrays.
+#: Options that can be lists, tuples or arrays.
 SEQUENCES = ("height", "width", "teams", "modifiers", "mountain_density")
 
 
 def map_options(text: str) -> dict[str, int]:
-    """Return the options that a map fixes."""
+    """Return the options that a map sets."""
     board = parse_board(text)
     game = board.games[0]
     return {"players": board.players.shape[1], "height": int(game["height"]), "width": int(game["width"])}
 
 
 def bounds(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return a size or range of sizes as ``(least, most)``."""
+    """Return a size or a range of sizes as ``(minimum, maximum)``."""
     return size if isinstance(size, tuple) else (size, size)
 
 
 def check_size(name: str, value: Any) -> None:
-    """Raise ``ConfigError`` unless ``value`` is a size or a pair ``(least, most)`` of sizes."""
+    """Raise ``ConfigError`` unless ``value`` is a size or a pair ``(minimum, maximum)`` of sizes."""
     if isinstance(value, tuple) and len(value) != 2:
-        raise ConfigError(f"{name}: expected an integer or a pair (least, most), got {shown(value)}")
+        raise ConfigError(f"{name}: expected an integer or a pair (minimum, maximum), got {shown(value)}")
     for size in bounds(value):
         check_integer(name, size, MIN_SIZE, MAX_SIZE)
     if bounds(value)[0] > bounds(value)[1]:
-        raise ConfigError(f"{name}: expected (least, most), got {shown(value)}")
+        raise ConfigError(f"{name}: expected (minimum, maximum), got {shown(value)}")

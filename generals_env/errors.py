@@ -1,16 +1,16 @@
-"""The exceptions of the package, one small tree.
+"""Defines the exceptions of the package.
 
 GeneralsError
-├── ConfigError    an option of an environment, a reward or a recorder (also a ValueError)
-│   └── OptionError    a keyword argument that is unknown (also a TypeError, in Python's wording)
-├── ActionError    an action that is no index of the action space (also a ValueError)
+├── ConfigError    an invalid value of an option or argument (also a ValueError)
+│   └── OptionError    an unknown keyword argument (also a TypeError, in Python's wording)
+├── ActionError    an action that is not an index of the action space (also a ValueError)
 ├── StateError     a call at the wrong time: before reset, after the end (also a RuntimeError)
-├── MapError       a map text that is no board (also a ValueError)
-├── ReplayError    a replay that is damaged or needs rules that are not built (also a ValueError)
-├── StorageError   a place that cannot be written, or a file that is not ours (also an OSError)
-└── CopyError      an object that cannot be copied or pickled, and what to do instead (also a TypeError)
+├── MapError       a map text that does not describe a board (also a ValueError)
+├── ReplayError    a replay that is damaged or needs rules that are not supported (also a ValueError)
+├── StorageError   a file or folder that cannot be written or read (also an OSError)
+└── CopyError      an object that cannot be copied or pickled (also a TypeError)
 
-Every message names the argument, what was expected and what came.
+Each message names the argument, what was expected, what was given, and what to do.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ __all__ = [
 
 
 class GeneralsError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base class of the exceptions that this package raises on purpose."""
 
 
 class ConfigError(GeneralsError, ValueError):
-    """An option has a value it cannot have."""
+    """An option or argument has an invalid value."""
 
 
 class OptionError(ConfigError, TypeError):
-    """A keyword argument is unknown. Libraries try one, and leave it out when Python says ``TypeError``."""
+    """A keyword argument is unknown. It is a ``TypeError``, as some libraries try an argument and catch that."""
 
 
 class ActionError(GeneralsError, ValueError):
@@ -45,7 +45,7 @@ class ActionError(GeneralsError, ValueError):
 
 
 class StateError(GeneralsError, RuntimeError):
-    """A method was called at a time when it has no meaning."""
+    """A method was called at the wrong time: before ``reset``, after the end of a game, or after ``close``."""
 
 
 class MapError(GeneralsError, ValueError):
@@ -53,11 +53,11 @@ class MapError(GeneralsError, ValueError):
 
 
 class ReplayError(GeneralsError, ValueError):
-    """A replay is damaged, or needs rules that are not built."""
+    """A replay is damaged, or needs rules that are not supported."""
 
 
 class StorageError(GeneralsError, OSError):
-    """A place cannot be written, or a file cannot be read as ours."""
+    """A file or folder cannot be written, or a file cannot be read as one of this package."""
 
 
 class CopyError(GeneralsError, TypeError):

@@ -1,4 +1,4 @@
-"""One game with its views, rewards and ends: what the environments for one game are faces of."""
+"""Plays one game: boards, observations, rewards and ends. PettingZoo's environments delegate to it."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ Observation = dict[str, npt.NDArray[Any]]
 
 
 class Game:
-    """A game of 2 to 16 players: boards, random state, whose game has ended, views of the current turn.
+    """A game of 2 to 16 players: boards, random state, status of the players, and observations of the current turn.
 
     Attributes:
         config: The configuration.
-        boards: Two boards; row 0 before, row 1 after the last turn.
-        active: (P,) bool, whose game has not ended.
-        illegal: (P,) bool, whose last action was not legal.
-        illegal_count: (P,) int64, illegal actions in this game.
+        boards: Two boards; row 0 is before, row 1 after the last turn.
+        active: (P,) bool, players whose game has not ended.
+        illegal: (P,) bool, players whose last action was illegal.
+        illegal_count: (P,) int64, number of illegal actions in this game.
         rewards: (P,) float32, of the last turn.
-        terminated: (P,) bool, whose game ended with the last turn.
-        truncated: (P,) bool, whose game was cut off after it.
+        terminated: (P,) bool, players whose game ended with the last turn.
+        truncated: (P,) bool, players whose game was truncated after it.
         observations: (P, C, H, W) float32, C = 9 or 21.
         masks: (P, 8*H*W + 1) int8.
-        started: Whether there is a game.
-        finished: The turn as long as no exception has left a part of ``play`` undone; quicker to look at.
-        guard: Stands before all that changes the game, here and in what wraps or records it.
+        started: Whether a game has begun.
+        finished: Equal to ``turn`` unless an exception interrupted ``play``; faster to read.
+        guard: Entered by all methods that change the game, also those of wrappers and recorders.
     """
 
     def __init__(self, config: GameConfig) -> None:
-        """Set up the arrays; there is no game before ``reset``."""
+        """Allocate the arrays; a game begins with ``reset``."""
         self.config = config
         players = config.players
         height, width = config.shape
@@ -65,21 +65,21 @@ class Game:
         self._rng: npt.NDArray[np.uint64] | None = None
         self._continues = False
         self._collecting = False
-        self._before = self.active  # and the count of illegal actions, before the last turn
+        self._before = self.active  # before the last turn, as ``_counted``
         self._counted = self.illegal_count
         self.finished = 0
         self.guard = Guard()
         self.started = False
 
-    # --- The course of a game -------------------------------------------------------------------------------------
+    # --- Playing --------------------------------------------------------------------------------------------------
 
     @property
     def turn(self) -> int:
-        """Turns of the engine played so far."""
+        """Number of turns played so far."""
         return int(self.boards.games[AFTER]["turn"])
 
     def reset(self, seed: int | None = None) -> None:
-        """Begin a new game; without a seed the next map of the same random stream.
+        """Begin a new game; without a seed, with the next map of the same random stream.
 
         Raises:
             ConfigError: If the seed is not a non-negative integer, or if no fair map was found.
@@ -96,7 +96,8 @@ class Game:
             if not generate_map(self.boards, AFTER, self._rng, self._sizes, self._densities):
                 raise ConfigError(
                     f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
-                    f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}"
+                    f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}: "
+                    "use fewer mountains, fewer players or a larger board"
                 )
         else:
             put_boards(self.boards, AFTER, self._template, 0)
@@ -112,13 +113,13 @@ class Game:
         view_board(self.boards, AFTER, self._flat, self.masks)
 
     def play(self) -> bool:
-        """Play one turn with what stands in ``actions`` (indices within range); ``publish`` is to follow.
+        """Play one turn with the indices in ``actions``, which are in range; call ``publish`` next.
 
         Returns:
-            Whether there is anything to tell but the views: an illegal action, an end, a reward.
+            Whether something besides the observations changed: an illegal action, an end or a reward.
         """
         self._before, self._counted = self.active, self.illegal_count
-        news = play_turn(
+        changed = play_turn(
             *self.boards,
             BEFORE,
             AFTER,
@@ -133,13 +134,13 @@ class Game:
             self._flat,
             self.masks,
         )
-        if news:
+        if changed:
             self._conclude()
         self.finished += 1
-        return news
+        return changed
 
     def finish(self, before: int) -> None:
-        """Do what an exception has left of ``play``: all of it, if the turn is still the one ``before`` it."""
+        """Complete a ``play`` that an exception interrupted: repeat it if the turn still equals ``before``."""
         if self.turn == before:
             self.play()
         else:
@@ -147,17 +148,17 @@ class Game:
             self.finished = self.turn
 
     def _conclude(self) -> None:
-        """Take into account whose action was illegal and whose game has ended; once more changes nothing."""
+        """Update ``illegal_count`` and ``active`` after a turn; a repeated call changes nothing."""
         self.illegal_count = self._counted + self.illegal
         self.active = self._before & ~(self.terminated | self.truncated)
 
     def add_collector(self, collector: Collector) -> None:
-        """Tell ``collector`` of every turn from now on."""
+        """Notify ``collector`` of each turn from now on."""
         self.collectors.append(collector)
-        self._continues = False  # it has not seen the turn before
+        self._continues = False  # it has not received the turn before
 
     def publish(self) -> None:
-        """Tell the collectors of the turn just played. What one of them raises finds the game as it is to be."""
+        """Notify the collectors of the turn just played; the game is in its final state if one of them raises."""
         continues, self._continues = self._continues, True
         if self.collectors:
             self._collecting = True
@@ -175,7 +176,7 @@ class Game:
             for collector in self.collectors:
                 try:
                     collector.on_state_transition(transition)
-                except Exception as error:  # the others have to hear of the turn, or it would be missing there
+                except Exception as error:  # the other collectors must receive the turn, too
                     errors.append(error)
             if not self.active.any():
                 self._end_collection()
@@ -185,13 +186,16 @@ class Game:
                 raise errors[0]
 
     def surrender(self, player: int) -> None:
-        """Take ``player`` out of the game before the turn that comes (rule 20).
+        """Remove ``player`` from the game before the next turn (rule 20).
 
         Raises:
-            StateError: If there is no game, or the player is out of it already.
+            StateError: If no game has begun, or the player is not in it any more.
         """
         if not self.started or not self.boards.players[AFTER, player]["alive"] or not self.active[player]:
-            raise StateError(f"surrender: expected a living player of a running game, got player {player}")
+            raise StateError(
+                f"surrender: expected a living player of a running game, got player {player}: "
+                "call reset() first, or pass a player who is alive"
+            )
         with self.guard("surrender"):
             rules.kill(self.boards, AFTER, player)
             self.boards.players[AFTER, player]["surrendered"] = self.turn
@@ -203,7 +207,7 @@ class Game:
         return self.started and bool(rules.is_over(self.boards, AFTER))
 
     def get_winner(self) -> int:
-        """Return the first living player of the winning team, -1 for a draw or a game that goes on."""
+        """Return the first living player of the winning team, or -1 for a draw or a running game."""
         return int(rules.winner(self.boards, AFTER)) if self.started else -1
 
     def _end_collection(self) -> None:
@@ -215,7 +219,7 @@ class Game:
     # --- Observations and copies -----------------------------------------------------------------------------------------
 
     def observation(self, player: int) -> Observation:
-        """Return a copy of what ``player`` observes."""
+        """Return a copy of the observation of ``player``."""
         tensor, mask = self._views[player]
         return {"observation": tensor.copy(), "action_mask": mask.copy()}
 
@@ -226,25 +230,27 @@ class Game:
         return np.stack(planes).astype(np.int32).reshape(3, *self.config.shape)
 
     def board(self) -> Boards:
-        """Return a copy of the current board, alone."""
+        """Return a copy of the current board (one board)."""
         return copy_boards(self.boards, slice(AFTER, AFTER + 1))
 
     def clone(self) -> Game:
-        """Return an independent copy that nobody listens to."""
+        """Return an independent copy without collectors."""
         other = Game(self.config)
         other.restore(self)
         return other
 
     def restore(self, other: Game) -> None:
-        """Take over the game of ``other``, random state included.
+        """Copy the game of ``other``, including its random state, into this one.
 
         Raises:
-            StateError: If ``other`` has another configuration or no game.
+            StateError: If ``other`` has another configuration, or no game has begun there.
         """
         if other._rng is None or not other.started:
-            raise StateError("restore: expected a game after its reset, got one before")
+            raise StateError("restore: expected a game after reset(), got one before: call its reset() first")
         if other.config != self.config:
-            raise StateError(f"restore: expected a game of {self.config}, got one of {other.config}")
+            raise StateError(
+                f"restore: expected a game of {self.config}, got one of {other.config}: make both with the same options"
+            )
         with self.guard("restore"):
             self._end_collection()
             put_boards(self.boards, slice(None), other.boards, slice(None))
@@ -266,7 +272,7 @@ class Game:
             self.started = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle everything but those who listen."""
+        """Pickle everything but the collectors."""
         state = self.__dict__.copy()
         state["collectors"] = []
         state["_collecting"] = False
@@ -274,7 +280,7 @@ class Game:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore what ``__getstate__`` gave, and the views it left out."""
+        """Restore the pickled attributes and the views of the arrays."""
         self.__dict__.update(state)
         self._set_views()
         self._continues = False

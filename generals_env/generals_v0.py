@@ -1,4 +1,4 @@
-"""The environment as PettingZoo's users expect it: ``env``, ``raw_env`` and ``parallel_env``."""
+"""Makes environments under the names that PettingZoo's modules use: ``env``, ``raw_env`` and ``parallel_env``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["env", "parallel_env", "raw_env"]
 
 
 def configure(called: Callable[..., Any], options: Mapping[str, Any]) -> GameConfig:
-    """Return a configuration from the options of ``called``.
+    """Return the configuration for the options of the function ``called``.
 
-    ``max_cycles``, which PettingZoo's registry passes, is another name of ``max_turns``.
+    ``max_cycles``, which PettingZoo's registry passes, is an alias of ``max_turns``.
     """
     check_options(called, options, ("max_cycles", *OPTIONS))
     fields = {name: value for name, value in options.items() if name != "max_cycles"}
@@ -26,15 +26,15 @@ def configure(called: Callable[..., Any], options: Mapping[str, Any]) -> GameCon
 
 
 def raw_env(**options: Any) -> GeneralsAEC:
-    """Return the AEC environment; it checks what it is given itself, so that ``env`` needs no wrapper.
+    """Return the AEC environment. It validates actions and the order of calls itself, so ``env`` adds no wrappers.
 
     Args:
         **options: Fields of ``GameConfig``.
 
     Raises:
-        ConfigError: If an option has a value it cannot have.
+        ConfigError: If the value of an option is invalid.
         OptionError: If an option is unknown.
-        MapError: If the map is no board.
+        MapError: If ``map`` does not describe a board.
     """
     return GeneralsAEC(configure(raw_env, options))
 
@@ -49,8 +49,8 @@ def parallel_env(**options: Any) -> GeneralsParallel:
         **options: Fields of ``GameConfig``.
 
     Raises:
-        ConfigError: If an option has a value it cannot have.
+        ConfigError: If the value of an option is invalid.
         OptionError: If an option is unknown.
-        MapError: If the map is no board.
+        MapError: If ``map`` does not describe a board.
     """
     return GeneralsParallel(configure(parallel_env, options))

@@ -1,10 +1,10 @@
-"""Import aliases: ``import recorders`` in a checkout, and paths of modules before they moved into rooms.
+"""Makes modules importable under further paths: ``import recorders`` in a checkout, and former paths of moved modules.
 
 The folders ``recorders`` and ``wrappers`` lie at the root of the repository and are packages inside ``generals_env``. Without
-``alias_package``, importing one by its folder's name would make a second copy of every class in it.
+``alias_package``, importing one by the name of its folder would create a second copy of each class in it.
 
-Pickles made before 0.1.0 name the modules of that time, and the documentation named some of them: ``FORMER_MODULES`` lets both
-be imported, with a ``DeprecationWarning``, for one release.
+Pickles made before 0.1.0 contain former module paths, and the documentation named some: the modules in ``FORMER_MODULES`` stay
+importable for one release, with a ``DeprecationWarning``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 __all__ = ["FORMER_MODULES", "FORMER_NAMES", "alias_package", "find_former_modules"]
 
-#: Former path of a module: its path now. A former package that is no module now maps to an empty string.
+#: Former path of each moved module: its present path. A former package without a present module maps to an empty string.
 FORMER_MODULES = {
     "generals_env.engine.batch": "generals_env.engine.simulation.batch",
     "generals_env.engine.incremental": "generals_env.engine.observations.incremental",
@@ -29,6 +29,7 @@ FORMER_MODULES = {
     "generals_env.engine.ring": "generals_env.engine.storage.experience_ring",
     "generals_env.engine.segments": "generals_env.engine.storage.game_segments",
     "generals_env.engine.tables": "generals_env.engine.storage.board_pool",
+    "generals_env.face": "generals_env.pettingzoo_base",
     "generals_env.guard": "generals_env.concurrency.guard",
     "generals_env.interrupts": "generals_env.concurrency.interrupts",
     "generals_env.processes": "generals_env.concurrency.process_owner",
@@ -46,9 +47,12 @@ FORMER_MODULES = {
     "generals_env.recorders.stream.caching": "generals_env.recorders.stream.client.log_cache",
     "generals_env.recorders.stream.sharded": "generals_env.recorders.stream.client.sharded",
     "generals_env.recorders.validation": "generals_env.recorders.sinks.validating",
+    "generals_env.specs": "generals_env.env_spec",
+    "generals_env.wrappers.faces": "generals_env.wrappers.array_transform",
+    "generals_env.wrappers.opponents": "generals_env.wrappers.builtin_opponent",
 }
 
-#: Former module and name: the module and the name now, where a name changed or went to another module than the rest.
+#: Former module and name: present module and name, for names that changed or moved to another module than the rest.
 FORMER_NAMES = {
     ("generals_env.engine.batch", "Outcome"): "generals_env.engine.simulation.outcome:Outcome",
     ("generals_env.engine.batch", "Scratch"): "generals_env.engine.simulation.board_phases:Scratch",
@@ -64,14 +68,16 @@ FORMER_NAMES = {
     ("generals_env.recorders.sb3_buffer", "JoiningStore"): "generals_env.recorders.buffers.sb3_store:LinkedBoardStore",
     ("generals_env.recorders.sb3_buffer", "TurnBuffer"): "generals_env.recorders.buffers.sb3_store:TurnBuffer",
     ("generals_env.recorders.sb3_buffer", "Turns"): "generals_env.recorders.buffers.sb3_turns:Turns",
+    ("generals_env.wrappers.faces", "SingleWrapper"): "generals_env.wrappers.array_transform:SingleTransformWrapper",
+    ("generals_env.wrappers.faces", "VectorFaceWrapper"): "generals_env.wrappers.array_transform:VectorTransformWrapper",
 }
 
 
 class AliasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds ``alias.module`` as ``package.module``."""
+    """Imports ``alias.module`` as ``package.module``."""
 
     def __init__(self, alias: str, package: str) -> None:
-        """Serve what lies below ``alias``."""
+        """Handle the modules below ``alias``."""
         self.alias = alias
         self.package = package
 
@@ -84,24 +90,24 @@ class AliasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        """Return the module of the package itself."""
+        """Return the module of the package."""
         module = importlib.import_module(self.package + spec.name[len(self.alias) :])
         self._own_spec = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Do nothing but undo what the import system just wrote: the module has run under its own name."""
+        """Restore the module's own spec, which the import system just replaced; the module has been executed already."""
         module.__spec__ = self._own_spec
 
 
 class FormerModule(ModuleType):
-    """Stands for a module at its former path and takes each name from where it is now."""
+    """A module at its former path that looks up each name at its present path."""
 
     def __getattr__(self, name: str) -> Any:
-        """Return ``name`` of the module now.
+        """Return ``name`` from its present module.
 
         Raises:
-            AttributeError: If the module has no such name.
+            AttributeError: If the present module has no such name.
         """
         module = FORMER_MODULES[self.__name__]
         if not module or (name.startswith("__") and name.endswith("__")):
@@ -113,31 +119,31 @@ class FormerModule(ModuleType):
 
 
 class FormerModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds modules of ``FORMER_MODULES``."""
+    """Imports the modules of ``FORMER_MODULES``."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return a spec for a former path; the empty list of folders of a former package lets its modules be found here."""
+        """Return a spec for a former path; a former package gets no folders, so its modules are found here, too."""
         if name not in FORMER_MODULES:
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=not FORMER_MODULES[name])
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        """Return a module that takes its names from the present ones."""
+        """Return a module that looks its names up at their present paths."""
         return FormerModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Do nothing: names are looked up when they are asked for."""
+        """Do nothing: names are looked up on access."""
 
 
 def alias_package(alias: str, package: str) -> None:
-    """Let ``alias`` and everything below it be ``package``, for the rest of the process."""
+    """Make ``alias`` and the modules below it the same objects as ``package``, for the rest of the process."""
     sys.meta_path.insert(0, AliasFinder(alias, package))
     sys.modules[alias] = importlib.import_module(package)
 
 
 def find_former_modules() -> None:
-    """Let former paths be imported, after all other ways to find a module, for the rest of the process."""
+    """Make former paths importable for the rest of the process; all other finders come first."""
     if not any(isinstance(finder, FormerModuleFinder) for finder in sys.meta_path):
         sys.meta_path.append(FormerModuleFinder())

@@ -1,4 +1,4 @@
-"""Who sits on the other seats of an environment for one player: built-in policies, callables on batches, torch modules."""
+"""Converts the ``opponent`` argument of single-player environments to a policy for batches of observations."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from generals_env.errors import ConfigError
 
 __all__ = ["POLICIES", "BatchPolicy", "as_policy"]
 
-#: Names of the policies that the engine plays itself; the index is the engine's code.
+#: Names of the policies built into the engine; the index is the code that the engine uses.
 POLICIES = ("random", "expander")
 
-#: From observations (n, ...) of ``"observation"`` and ``"action_mask"`` to (n,) actions.
+#: Maps a dict of ``"observation"`` (n, C, H, W) and ``"action_mask"`` (n, A) to actions (n,).
 BatchPolicy = Callable[[Mapping[str, npt.NDArray[Any]]], npt.NDArray[np.integer[Any]]]
 
 
 def as_policy(opponent: Any) -> BatchPolicy | str:
-    """Return a built-in name as it is, anything else as a callable on batches.
+    """Return the name of a built-in policy as is, and any other opponent as a callable on batches.
 
     Args:
-        opponent: A name of ``POLICIES``; a torch module from a dict of tensors to logits (n, actions), whose legal actions
-            are sampled; an object with ``predict(observations, action_masks=...)`` as sb3-contrib's models have; or a
-            callable on batches.
+        opponent: A name of ``POLICIES``; a torch module that maps a dict of tensors to logits (n, actions), from which legal
+            actions are sampled; a model with ``predict(observations, action_masks=...)`` as in sb3-contrib; or a callable
+            on batches (``BatchPolicy``).
 
     Raises:
-        ConfigError: If it is none of these.
+        ConfigError: If it is not one of these.
     """
     if isinstance(opponent, str) and opponent in POLICIES:
         return opponent
@@ -45,15 +45,15 @@ def as_policy(opponent: Any) -> BatchPolicy | str:
 
 
 def is_torch_module(thing: Any) -> bool:
-    """Return whether ``thing`` is a torch module, without importing torch for those who have none."""
+    """Return whether ``thing`` is a torch module, without importing torch."""
     return any(cls.__module__.startswith("torch.nn.") and cls.__name__ == "Module" for cls in type(thing).__mro__)
 
 
 class TorchPolicy:
-    """Samples the legal actions by a module's logits, with torch's own generator (``torch.manual_seed``)."""
+    """Samples legal actions from the logits of a torch module, with torch's global generator (``torch.manual_seed``)."""
 
     def __init__(self, module: Any) -> None:
-        """Take a module from a dict of tensors to logits (n, actions)."""
+        """Wrap a module that maps a dict of tensors to logits (n, actions)."""
         self.module = module
 
     def __call__(self, views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.integer[Any]]:
@@ -64,7 +64,7 @@ class TorchPolicy:
         with torch.no_grad():
             tensors = {name: torch.as_tensor(array, device=device) for name, array in views.items()}
             logits = self.module(tensors).float()
-            # The Gumbel trick: no probabilities to normalise. What is not legal stays below all that is.
+            # Gumbel-max sampling needs no normalised probabilities. Illegal actions stay below all legal ones.
             noise = -torch.empty_like(logits).exponential_().clamp_min(1e-30).log()
             scores = torch.nan_to_num(logits + noise, nan=-1e30, neginf=-1e30)
             chosen = scores.masked_fill(tensors["action_mask"] == 0, -torch.inf).argmax(dim=1)
@@ -73,10 +73,10 @@ class TorchPolicy:
 
 
 class ModelPolicy:
-    """Asks a model of sb3-contrib, or anything else with its ``predict``."""
+    """Chooses the actions that ``predict`` of a model of sb3-contrib returns."""
 
     def __init__(self, model: Any) -> None:
-        """Take an object with ``predict(observations, action_masks=...)``."""
+        """Wrap an object with ``predict(observations, action_masks=...)``."""
         self.model = model
 
     def __call__(self, views: Mapping[str, npt.NDArray[Any]]) -> Any:

@@ -1,4 +1,4 @@
-"""The game as PettingZoo's parallel environment: all agents act at once."""
+"""Implements PettingZoo's parallel environment: each step takes the actions of all agents."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pettingzoo import ParallelEnv
 from generals_env.actions import check_action
 from generals_env.config import GameConfig
 from generals_env.errors import ActionError, StateError
-from generals_env.face import PettingZooBase
 from generals_env.game import Observation
+from generals_env.pettingzoo_base import PettingZooBase
 
 __all__ = ["GeneralsParallel"]
 
 #: Observations, rewards, terminations, truncations and infos of agents.
-Told = tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
+StepResult = tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
 
 
 class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # type: ignore[misc]  # both declare the same attributes
-    """Generals for 2 to 16 agents who choose and move at once; observations as in the AEC environment."""
+    """Generals for 2 to 16 agents that act at the same time; observations as in the AEC environment."""
 
     def __init__(self, config: GameConfig) -> None:
-        """Set the environment up; call ``reset`` before anything else."""
+        """Create the environment; call ``reset`` before any other method."""
         super().__init__(config)
 
     def reset(
@@ -33,7 +33,7 @@ class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # t
         """Begin a new game and return every agent's observation and info.
 
         Args:
-            seed: Makes maps reproducible; None goes on with the random stream there is.
+            seed: Seed of the maps; None continues the current random stream.
             options: Not used.
 
         Raises:
@@ -45,25 +45,27 @@ class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # t
         self.show()
         return self._observations(self.agents), {agent: self.agent_info(self.index[agent]) for agent in self.agents}
 
-    def step(self, actions: dict[str, int]) -> Told:
+    def step(self, actions: dict[str, int]) -> StepResult:
         """Play one turn.
 
         Args:
-            actions: One index of the action space for each of ``agents``. An illegal one counts as pass.
+            actions: One index of the action space for each of ``agents``. An illegal action counts as pass.
 
         Returns:
             Observations, rewards, terminations, truncations and infos of the agents that acted.
 
         Raises:
-            ActionError: If an agent has no action, a stranger has one, or an action is out of range; nothing was played.
+            ActionError: If the keys are not exactly ``agents``, or an action is out of range; no turn was played.
             StateError: Before the first reset, or when no agent is left.
         """
         if not self.agents or not self.game.started:
             self.require_reset("step")
-            raise StateError("step: expected a call of reset() after the end of the game, got actions")
+            raise StateError("step: expected a running game, got actions after its end: call reset() first")
         if not isinstance(actions, Mapping) or set(actions) != set(self.agents):
             got = list(actions) if isinstance(actions, Mapping) else actions
-            raise ActionError(f"actions: expected one for each of {self.agents}, got {got!r:.200}")
+            raise ActionError(
+                f"actions: expected one for each of {self.agents}, got {got!r:.200}: pass one for each of env.agents"
+            )
         game = self.game
         indices = {agent: check_action(action, game.actions_count) for agent, action in actions.items()}
         me = get_ident()
@@ -71,15 +73,15 @@ class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # t
             raise game.guard.refuse("step")
         if game.collectors:
             with game.guard("step"):
-                told = self._play(indices)
+                result = self._play(indices)
                 game.publish()
             self.show()
-            return told
-        # As in the AEC environment: what a signal has left undone is done before its exception leaves.
+            return result
+        # As in the AEC environment: an interrupted turn is completed before the exception leaves.
         before = game.finished
         try:
             game.guard.thread = me
-            told = self._play(indices)
+            result = self._play(indices)
         except BaseException:
             with game.guard("step"):
                 self._choose(indices)
@@ -89,13 +91,13 @@ class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # t
         finally:
             game.guard.thread = 0
         self.show()
-        return told
+        return result
 
     def _choose(self, indices: dict[str, int]) -> None:
         for agent, index in indices.items():
             self.game.actions[self.index[agent]] = index
 
-    def _play(self, indices: dict[str, int]) -> Told:
+    def _play(self, indices: dict[str, int]) -> StepResult:
         game = self.game
         self._choose(indices)
         game.play()

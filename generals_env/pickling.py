@@ -1,4 +1,4 @@
-"""Copies and pickles of the package's objects: refused, taken whole, or written under a public name."""
+"""Controls copies and pickles of objects: copies them deeply, refuses them, or pickles them under a public path."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ Class = TypeVar("Class", bound=type)
 
 
 def pickled_as(package: str) -> Callable[[Class], Class]:
-    """Return a class decorator that names ``package`` as the home of a class.
+    """Return a class decorator that sets the module of a class to ``package``.
 
-    Pickles and reprs then hold the public path, so that files stay readable when the class moves to another module. ``package``
-    must hand on the class under its own name.
+    Pickles and reprs then contain the public path, so files stay readable when the class moves to another module. ``package``
+    must export the class under its own name.
     """
 
-    def name_home(decorated: Class) -> Class:
+    def set_module(decorated: Class) -> Class:
         decorated.__module__ = package
         return decorated
 
-    return name_home
+    return set_module
 
 
 class CopiedWhole:
-    """Takes ``copy.copy`` for ``copy.deepcopy``: two environments that share their games would both play them."""
+    """Makes ``copy.copy`` a deep copy: two environments that share their arrays would overwrite each other's games."""
 
     def __copy__(self) -> Self:
-        """Return a copy with games of its own."""
+        """Return a deep copy."""
         return copy.deepcopy(self)
 
 
@@ -44,8 +44,8 @@ class NotCopied:
 
     _instead: ClassVar[str]
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:  # copies and pickles of all protocols come by here
-        """Refuse.
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:  # all copies and pickles call it
+        """Raise ``CopyError``.
 
         Raises:
             CopyError: Always.

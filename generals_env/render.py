@@ -1,4 +1,4 @@
-"""Boards for eyes: text for a terminal, pictures, and moving pictures."""
+"""Renders boards as text for a terminal, as images and as GIFs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from generals_env.errors import StateError, StorageError
 
 __all__ = ["PLAYER_COLORS", "draw_board", "format_board", "render_board", "save_gif"]
 
-#: One colour a player, told apart on screen and, the first eight, by most colour-blind people.
+#: One colour a player; most colour-blind people can tell the first eight apart.
 PLAYER_COLORS = (
     (214, 56, 56),
     (40, 110, 200),
@@ -52,7 +52,7 @@ SAND = (222, 200, 146)
 WHITE = (255, 255, 255)
 INK = (34, 34, 34)
 
-#: A crown and a tower in a unit square.
+#: Polygons in a unit square.
 CROWN = ((0.18, 0.78), (0.12, 0.30), (0.34, 0.52), (0.50, 0.20), (0.66, 0.52), (0.88, 0.30), (0.82, 0.78))
 TOWER = (
     *((0.2, 0.85), (0.2, 0.2), (0.36, 0.2), (0.36, 0.34), (0.42, 0.34), (0.42, 0.2), (0.58, 0.2)),
@@ -63,7 +63,7 @@ PEAK_SHADE = ((0.42, 0.22), (0.56, 0.46), (0.66, 0.34), (0.92, 0.84), (0.5, 0.84
 
 
 def seen_tiles(boards: Boards, b: int, player: int | None) -> npt.NDArray[np.bool_]:
-    """Return (H*W,) bool: what ``player`` sees, or everything for None."""
+    """Return (H*W,) bool: the tiles that ``player`` sees; None sees all."""
     visible = np.full(boards.owner.shape[1], 0xFFFFFFFF, np.uint32)
     if player is not None:
         visible_to(boards, b, visible)
@@ -76,8 +76,8 @@ def format_board(boards: Boards, b: int = 0, player: int | None = None, color: b
 
     Args:
         boards: The boards.
-        b: Which of them.
-        player: Whose view; None for the whole board.
+        b: Index of the board.
+        player: Player whose view to show; None for the whole board.
         color: Whether to colour the players' tiles with ANSI codes.
     """
     seen = seen_tiles(boards, b, player)
@@ -108,12 +108,12 @@ def format_board(boards: Boards, b: int = 0, player: int | None = None, color: b
 
 @lru_cache(maxsize=8)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font; it needs no font on the machine."""
+    """Return the font that Pillow includes, as the system may have none."""
     return ImageFont.load_default(size)
 
 
-def place(shape: Sequence[tuple[float, float]], left: int, top: int, size: int) -> list[tuple[float, float]]:
-    """Return a shape of the unit square at a place."""
+def scale_shape(shape: Sequence[tuple[float, float]], left: int, top: int, size: int) -> list[tuple[float, float]]:
+    """Return a polygon of the unit square, scaled to ``size`` pixels and moved to (left, top)."""
     return [(left + x * size, top + y * size) for x, y in shape]
 
 
@@ -124,22 +124,22 @@ def draw_tile(
     box = (left, top, left + size - 2, top + size - 2)
     if not seen:
         canvas.rectangle(box, fill=FOG)
-        if owner < NEUTRAL or terrain == CITY:  # in the fog a city looks like a mountain
-            canvas.polygon(place(PEAK, left, top, size - 2), fill=FOG_MARK)
+        if owner < NEUTRAL or terrain == CITY:  # in fog a city looks like a mountain
+            canvas.polygon(scale_shape(PEAK, left, top, size - 2), fill=FOG_MARK)
         return
     if owner < NEUTRAL:
         canvas.rectangle(box, fill=ROCK)
-        canvas.polygon(place(PEAK, left, top, size - 2), fill=STONE)
-        canvas.polygon(place(PEAK_SHADE, left, top, size - 2), fill=ROCK_SHADE)
+        canvas.polygon(scale_shape(PEAK, left, top, size - 2), fill=STONE)
+        canvas.polygon(scale_shape(PEAK_SHADE, left, top, size - 2), fill=ROCK_SHADE)
         return
     ground = {CITY: STONE, SWAMP: MARSH, DESERT: SAND}.get(terrain, GROUND)
     fill = PLAYER_COLORS[owner] if owner >= 0 else ground
     canvas.rectangle(box, fill=fill)
-    shade = tuple(part * 2 // 3 for part in fill)
+    shade = tuple(channel * 2 // 3 for channel in fill)
     if terrain == GENERAL:
-        canvas.polygon(place(CROWN, left, top, size - 2), fill=shade)
+        canvas.polygon(scale_shape(CROWN, left, top, size - 2), fill=shade)
     elif terrain == CITY:
-        canvas.polygon(place(TOWER, left, top, size - 2), fill=shade)
+        canvas.polygon(scale_shape(TOWER, left, top, size - 2), fill=shade)
     if owner >= 0 or army:
         text = str(army) if abs(army) < 10000 else f"{army // 1000}k"
         scale = {1: 0.5, 2: 0.48, 3: 0.4}.get(len(text), 0.32)
@@ -150,7 +150,7 @@ def draw_tile(
 
 
 def draw_scores(canvas: ImageDraw.ImageDraw, boards: Boards, b: int, width: int, height: int) -> None:
-    """Draw turn, land and army of every player along the top."""
+    """Draw the turn, and the land and army of each player, along the top."""
     players = boards.players.shape[1]
     size = max(int(height * 0.5), 9)
     canvas.text((8, height / 2), f"turn {boards.games[b]['turn']}", fill=WHITE, font=font(size), anchor="lm")
@@ -172,16 +172,16 @@ def draw_scores(canvas: ImageDraw.ImageDraw, boards: Boards, b: int, width: int,
 
 
 def draw_board(boards: Boards, b: int = 0, player: int | None = None, tile_size: int = 26) -> npt.NDArray[np.uint8]:
-    """Return a picture of board ``b``: colours for players, armies as numbers, crowns, towers, peaks, dark fog.
+    """Return an image of board ``b``: tiles in the colours of players, armies as numbers, dark fog.
 
     Args:
         boards: The boards.
-        b: Which of them.
-        player: Whose view; None for the whole board.
+        b: Index of the board.
+        player: Player whose view to draw; None for the whole board.
         tile_size: Pixels a tile.
 
     Returns:
-        (height, width, 3) uint8; along the top the turn and every player's army and land.
+        (height, width, 3) uint8; the top row shows the turn, and the army and land of each player.
     """
     seen = seen_tiles(boards, b, player)
     game = boards.games[b]
@@ -207,17 +207,17 @@ def draw_board(boards: Boards, b: int = 0, player: int | None = None, tile_size:
 
 
 def save_gif(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, milliseconds: int = 80) -> None:
-    """Write pictures as an endless GIF; the last one stays for two seconds.
+    """Write images as a GIF that repeats; the last image stays for two seconds.
 
     Args:
-        frames: (height, width, 3) uint8 each.
-        path: Where to.
-        milliseconds: How long each one shows.
+        frames: Images, (height, width, 3) uint8 each.
+        path: File to write.
+        milliseconds: Duration of each image.
 
     Raises:
         StorageError: If the file cannot be written.
     """
-    # One palette for all, from the first, the middle and the last picture: then only what changes is stored.
+    # With one palette, from the first, middle and last image, the file stores only the pixels that change.
     sample = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
     palette = Image.fromarray(sample).quantize(128, dither=Image.Dither.NONE)
     images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
@@ -225,21 +225,25 @@ def save_gif(frames: Sequence[npt.NDArray[np.uint8]], path: str | Path, millisec
     try:
         images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
     except OSError as error:
-        raise StorageError(f"path: expected a file that can be written, got {str(path)!r} ({error})") from error
+        raise StorageError(
+            f"path: expected a file that can be written, got {str(path)!r} ({error}): pass another path"
+        ) from error
 
 
 def render_board(boards: Boards, b: int, config: GameConfig) -> npt.NDArray[np.uint8] | str | None:
-    """Return a picture or a text of board ``b``, as ``render_mode`` says; ``"human"`` prints to the terminal.
+    """Return an image or a text of board ``b``, depending on ``render_mode``; ``"human"`` prints to the terminal.
 
     Raises:
         StateError: Without a render mode.
     """
     if config.render_mode is None:
-        raise StateError(f"render: expected a render_mode at construction ({', '.join(RENDER_MODES)}), got None")
+        raise StateError(
+            f"render: expected a render_mode, got None: make the environment with one of {', '.join(RENDER_MODES)}"
+        )
     if config.render_mode == "rgb_array":
         return draw_board(boards, b, config.render_player)
     text = format_board(boards, b, config.render_player, color=config.render_mode == "human")
     if config.render_mode == "ansi":
         return text
-    print(text, flush=True)  # noqa: T201 - what the human mode is for
+    print(text, flush=True)  # noqa: T201 - printing is the purpose of this mode
     return None

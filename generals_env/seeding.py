@@ -1,4 +1,4 @@
-"""From a user's seed to the states of the kernels' random generators."""
+"""Converts seeds of users to states of the random generators of the kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["seed_state", "seed_states"]
 
 
 def seed_state(seed: int | None, boards: int = 1) -> npt.NDArray[np.uint64]:
-    """Return generator states, (boards,) uint64, all of them that of ``seed``; None takes one from the operating system.
+    """Return (boards,) uint64, each the generator state of ``seed``; None draws a seed from the operating system.
 
     Raises:
         ConfigError: If the seed is not a non-negative integer.
@@ -31,10 +31,10 @@ def seed_state(seed: int | None, boards: int = 1) -> npt.NDArray[np.uint64]:
 def seed_states(
     seed: int | Sequence[int | None] | None, count: int, fresh: bool
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """Return generator states (count,) uint64 and for whom there is one; all of them if ``fresh``.
+    """Return generator states (count,) uint64, and (count,) bool: the games that get one; all games if ``fresh``.
 
     Raises:
-        ConfigError: If a seed is not a non-negative integer, or there are too few or too many.
+        ConfigError: If a seed is not a non-negative integer, or the number of seeds is not ``count``.
     """
     seed = plain(seed)
     if seed is None:
@@ -44,7 +44,9 @@ def seed_states(
         return drawn.astype(np.uint64), np.ones(count, np.bool_)
     if isinstance(seed, (list, tuple, np.ndarray)):
         if len(seed) != count:
-            raise ConfigError(f"seed: expected one for each of {count} games, got {len(seed)}")
+            raise ConfigError(
+                f"seed: expected one for each of {count} games, got {len(seed)}: pass one integer to seed all games"
+            )
         seeds = list(seed)
     else:
         first: Any = seed

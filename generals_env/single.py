@@ -1,4 +1,4 @@
-"""One learning player against opponents: a Gymnasium environment, and many of them in one vector environment."""
+"""Implements Gymnasium environments for one learning player against opponents: of one game, and of many games at once."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from gymnasium.vector.utils import batch_space
 from generals_env.actions import check_action, check_actions
 from generals_env.arguments import check_integer, check_options
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
+from generals_env.env_spec import JsonSpec
 from generals_env.errors import ActionError, StateError
 from generals_env.opponents import POLICIES, as_policy
 from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_state
 from generals_env.spaces import action_space, observation_space
-from generals_env.specs import JsonSpec
-from generals_env.vector import Array, Observations, VectorBase
+from generals_env.vector_base import Array, Observations, VectorBase
 
 __all__ = ["GeneralsSingle", "GeneralsSingleVector"]
 
 
 class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """B games, each with one learning player; the others are played by ``opponent``. See ``VectorBase`` for its methods.
+    """B games with one learning player each; ``opponent`` plays the others. See ``VectorBase`` for the methods.
 
-    A game ends for this face when it ends for the learning player.
+    An episode ends when the game ends for the learning player.
     """
 
     def __init__(
@@ -41,23 +41,23 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         max_episode_steps: int | None = None,
         **options: Any,
     ) -> None:
-        """Set the games up.
+        """Create the games.
 
         Args:
-            num_envs: How many.
-            opponent: Who plays the other seats: a built-in name, a callable on batches, a torch module or an SB3 model (see
-                ``generals_env.opponents``).
-            player: The seat of the learning player.
-            copy: Whether ``step`` hands out copies, not views that the next step changes.
-            autoreset_mode: What happens to ended games.
-            threads: Among how many threads the games are divided; all cores without. Results do not depend on it.
-            max_episode_steps: Turns after which a game is truncated, if ``max_turns`` is not smaller. Gymnasium hands it over.
+            num_envs: Number of games.
+            opponent: Policy of the other players: a built-in name, a callable on batches, a torch module or an SB3 model
+                (see ``generals_env.opponents.as_policy``).
+            player: Index of the learning player.
+            copy: Whether ``step`` returns copies instead of views that the next step overwrites.
+            autoreset_mode: When ended games are replaced; see ``generals_env.make_vec``.
+            threads: Number of threads that share the games; the default is one a core. Results do not depend on it.
+            max_episode_steps: Turns after which a game is truncated, if ``max_turns`` is not smaller. Gymnasium passes it.
             **options: Fields of ``GameConfig``.
 
         Raises:
-            ConfigError: If an argument has a value it cannot have.
+            ConfigError: If the value of an argument is invalid.
             OptionError: If an option is unknown.
-            MapError: If the map is no board.
+            MapError: If ``map`` does not describe a board.
         """
         check_options(GeneralsSingleVector, options, OPTIONS)
         config = GameConfig.from_options(**options).limited(max_episode_steps)
@@ -73,7 +73,7 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         self._codes = np.full(config.players, POLICIES.index(name), np.int64)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Return which actions are legal now, (B, 8*H*W + 1) bool, as sb3-contrib asks for it."""
+        """Return the mask of legal actions, (B, 8*H*W + 1) bool, under the name that sb3-contrib uses."""
         self._require_started("action_masks")
         return self._view(self.batch.views.masks).astype(np.bool_)
 
@@ -94,8 +94,8 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
             try:
                 chosen = check_actions(self.opponent(views), (count,), self.config.actions)
             except ActionError as error:
-                raise ActionError(f"opponent: its {error}") from None
-            self._pause()  # an opponent may take long, and nothing was played yet
+                raise ActionError(f"opponent: its {error}: return one legal index for each observation") from None
+            self._pause()  # an opponent may take long, and no turn was played yet
             batch.outcome.actions[:, self.others] = chosen.reshape(self.num_envs, -1)
         batch.outcome.actions[:, self.player] = own
 
@@ -104,16 +104,16 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
 
 
 class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
-    """One game with one learning player; the others are played by ``opponent``.
+    """One game with one learning player; ``opponent`` plays the others.
 
     Observations are dicts of ``"observation"`` float32 (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,).
     """
 
-    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012 - Gymnasium's own
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012 - name and type are Gymnasium's
 
     def __init__(self, opponent: Any = "expander", player: int = 0, **options: Any) -> None:
-        """Set the game up; arguments and errors as in ``GeneralsSingleVector``."""
-        check_options(GeneralsSingle, options, OPTIONS)  # options of a batch are none of these
+        """Create the game; arguments and errors as in ``GeneralsSingleVector``."""
+        check_options(GeneralsSingle, options, OPTIONS)  # without the options of a vector environment
         self.games = GeneralsSingleVector(
             1, opponent, player, copy=True, autoreset_mode=AutoresetMode.DISABLED, threads=1, **options
         )
@@ -124,15 +124,15 @@ class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
         self._over = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
-        """Begin a new game; without a seed the next map of the same random stream.
+        """Begin a new game; without a seed, with the next map of the same random stream.
 
         Raises:
             ConfigError: If the seed is not a non-negative integer, or no fair map was found.
         """
-        seed_state(seed)  # checks it: a list would be one seed a game
+        seed_state(seed)  # validates it: the vector environment would accept a list
         with self.games.guard("reset"):
             observations, infos = self.games.reset(seed=seed)
-            super().reset(seed=None if seed is None else int(seed))  # ``np_random``, of which the game makes no use
+            super().reset(seed=None if seed is None else int(seed))  # seeds ``np_random``, which the game does not use
             self._over = False
         return first(observations), first(infos)
 
@@ -140,19 +140,19 @@ class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
         """Play one turn.
 
         Raises:
-            ActionError: If the action is no integer or out of range; nothing was played.
+            ActionError: If the action is not an integer or is out of range; no turn was played.
             StateError: Before the first reset, after the end of the game, or after ``close``.
         """
         with self.games.guard("step"):
             if self._over:
-                raise StateError("step: expected a call of reset() after the end of the game, got an action")
+                raise StateError("step: expected a running game, got an action after its end: call reset() first")
             index = check_action(action, self.config.actions)
             observations, rewards, terminated, truncated, infos = self.games.step(np.array([index]))
             self._over = bool(terminated[0] or truncated[0])
         return first(observations), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), first(infos)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Return which actions are legal now, (8*H*W + 1,) bool, as sb3-contrib asks for it."""
+        """Return the mask of legal actions, (8*H*W + 1,) bool, under the name that sb3-contrib uses."""
         mask: npt.NDArray[np.bool_] = self.games.action_masks()[0]
         return mask
 
@@ -162,7 +162,7 @@ class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
         return state
 
     def render(self) -> Any:
-        """Return a picture or a text of the board, as ``render_mode`` says; ``"human"`` prints to the terminal.
+        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` prints to the terminal.
 
         Raises:
             StateError: Before the first reset, or without a render mode.
@@ -170,10 +170,10 @@ class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
         return self.games.render()[0]
 
     def close(self) -> None:
-        """Let the game go."""
+        """Release the threads of the game."""
         self.games.close()
 
 
 def first(arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return the first entry of every array, numbers as numbers, without the flags that say in which games they are."""
+    """Return the first element of each array, 1-d arrays as Python scalars, without Gymnasium's ``_name`` flags."""
     return {name: array[0] if array.ndim > 1 else array[0].item() for name, array in arrays.items() if not name.startswith("_")}

@@ -1,4 +1,4 @@
-"""The Gymnasium spaces of a configuration; every call gives a new one, with random state of its own."""
+"""Makes the Gymnasium spaces of a configuration; each call returns a new space with its own random state."""
 
 from __future__ import annotations
 

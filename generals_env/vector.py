@@ -1,9 +1,9 @@
-"""Many games at once, for all players: ``make_vec``; and what that has in common with the vector face for one player."""
+"""Plays many games at once for all players: ``GeneralsVector``, and ``make_vec``, which makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple
 
 import gymnasium.vector
 import numpy as np
@@ -12,44 +12,32 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from generals_env.actions import check_actions
-from generals_env.arguments import check_flag, check_options, positive
-from generals_env.concurrency.guard import Guard
-from generals_env.concurrency.interrupts import pending, raise_pending
-from generals_env.concurrency.threads import available_cores
-from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
-from generals_env.engine.boards import Boards, copy_boards
-from generals_env.engine.rules.map_generator import ATTEMPTS
-from generals_env.engine.simulation.batch import Batch
-from generals_env.engine.simulation.outcome import Outcome
-from generals_env.errors import ConfigError, StateError
+from generals_env.arguments import check_options, positive
+from generals_env.concurrency.interrupts import pending
+from generals_env.config import OPTIONS, GameConfig
+from generals_env.errors import ConfigError
 from generals_env.opponents import POLICIES
-from generals_env.pickling import CopiedWhole
-from generals_env.seeding import seed_states
 from generals_env.spaces import action_space, observation_space
-from generals_env.specs import JsonSpec
+from generals_env.vector_base import Observations, TurnListener, VectorBase
 
-__all__ = ["GeneralsVector", "PlayCounts", "VectorBase", "make_vec", "positive"]
+__all__ = ["GeneralsVector", "PlayCounts", "TurnListener", "VectorBase", "make_vec"]
 
-Array = npt.NDArray[Any]
-Observations = dict[str, Array]
-
-#: From turns, codes of the policies (P,), games to begin anew (B,), whether to pause, and what to call then, to sums: as
-#: ``Batch.play``.
+#: Signature of ``Batch.play``: turns, policy codes (P,), games to restart (B,), whether to pause, function to call then; sums.
 Play = Callable[
     [int, npt.NDArray[np.int64], npt.NDArray[np.bool_], Callable[[], bool], Callable[[], None]], npt.NDArray[np.int64]
 ]
 
 
 class PlayCounts(NamedTuple):
-    """What ``GeneralsVector.play`` has played, over all games.
+    """Counts of ``GeneralsVector.play`` over all games.
 
     Attributes:
-        turns: Turns of games.
+        turns: Turns played, summed over games.
         games: Games that ended.
-        wins: Games won, for each player (team-mates win together).
-        draws: Games that ended with nobody left.
-        truncated: Games that were cut off.
-        illegal: Illegal actions; built-in policies have none.
+        wins: Games won by each player (team-mates win together).
+        draws: Games that ended without a living player.
+        truncated: Games that were truncated.
+        illegal: Illegal actions; built-in policies choose none.
     """
 
     turns: int
@@ -60,308 +48,13 @@ class PlayCounts(NamedTuple):
     illegal: int
 
 
-class TurnListener(Protocol):
-    """Whoever wants to see every turn of many games. The arrays are the environment's: copy what is to stay."""
-
-    def begin(self, boards: Boards, which: npt.NDArray[np.bool_]) -> None:
-        """Take note of games that have begun: those that ``which`` (B,) picks, on these boards."""
-
-    def turn(self, boards: Boards, outcome: Outcome, active: npt.NDArray[np.bool_]) -> None:
-        """Take one turn of all games, before those that it ended begin anew.
-
-        Args:
-            boards: The boards after the turn.
-            outcome: What it brought.
-            active: (B, P) bool, whose game had not ended before it; nobody's in games that wait for a reset.
-        """
-
-    def stepped(self) -> None:
-        """Take note that the environment is as the step leaves it. What is raised here spoils nothing."""
-
-
-class VectorBase(CopiedWhole, JsonSpec):
-    """B games in arrays: seeds, resets, checks, and what a step tells. Subclasses say whose view it is.
-
-    Attributes:
-        num_envs: B.
-        config: The configuration of every game.
-        metadata: Has ``autoreset_mode``, among others.
-        closed: Whether ``close`` was called.
-        listeners: Who is told of every turn; copies and pickles have none.
-        guard: Stands before all that changes the games, here and in what wraps or records this environment.
-        final_boards: In ``SAME_STEP`` mode, the last boards of the games that ended last, in the order of ``_final_obs``.
-    """
-
-    final_boards: Boards | None = None
-
-    def __init__(
-        self,
-        num_envs: int,
-        config: GameConfig,
-        copy: bool = True,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        threads: int | None = None,
-    ) -> None:
-        """Set the arrays up; there is no game before ``reset``.
-
-        Raises:
-            ConfigError: If an argument has a value it cannot have.
-        """
-        self.num_envs = positive("num_envs", num_envs)
-        threads = available_cores() if threads is None else positive("threads", threads)
-        self.autoreset_mode = mode_of(autoreset_mode)
-        self.config = config
-        self.copy = check_flag("copy", copy)
-        self.closed = False
-        self.render_mode = config.render_mode
-        self.metadata: dict[str, Any] = {
-            "render_modes": list(RENDER_MODES),
-            "render_fps": RENDER_FPS,
-            "autoreset_mode": self.autoreset_mode,
-        }
-        sizes, densities = config.map_parameters()
-        self.batch = Batch(
-            config.empty_boards(self.num_envs),
-            config.reward.weights(),
-            config.max_turns,
-            sizes,
-            densities,
-            template=config.drawn_board(),
-            channels=len(config.channels),
-            threads=min(threads, self.num_envs),
-        )
-        self.listeners: list[TurnListener] = []
-        self.guard = Guard()
-        self._started = False
-        self._done = np.zeros(self.num_envs, np.bool_)  # whose game has ended and waits for a reset
-
-    @property
-    def started(self) -> bool:
-        """Whether there are games, and the environment is open."""
-        return self._started and not self.closed
-
-    @property
-    def going(self) -> npt.NDArray[np.bool_]:
-        """(B,) bool, whose game has begun and not ended."""
-        return np.logical_not(self._done) & self._started
-
-    @property
-    def _tensors(self) -> Array:
-        config = self.config
-        return self.batch.views.observations.reshape(self.num_envs, config.players, len(config.channels), *config.shape)
-
-    # --- What subclasses say ------------------------------------------------------------------------------------------
-
-    def _view(self, array: Array) -> Array:
-        """Return the part of an array (B, P, ...) that this face shows."""
-        return array
-
-    def _take(self, actions: Any) -> None:
-        """Check actions and put them where the batch finds them."""
-        raise NotImplementedError
-
-    def _ended(self) -> npt.NDArray[np.bool_]:
-        """Return (B,) bool, whose game has ended with this turn, as this face sees it."""
-        raise NotImplementedError
-
-    # --- The course of the games --------------------------------------------------------------------------------------
-
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observations, dict[str, Any]]:
-        """Begin new games.
-
-        Args:
-            seed: Game i gets ``seed + i``, and is the game that a single environment plays with this seed; or one seed a
-                game. None goes on with the random streams there are.
-            options: ``{"reset_mask": (B,) bool}`` begins only some games anew.
-
-        Returns:
-            Observations, infos; see ``step``.
-
-        Raises:
-            ConfigError: If a seed is not a non-negative integer, the mask does not fit, or no fair map was found.
-            StateError: After ``close``, or with a mask before the first reset.
-        """
-        self._require_open()
-        which = np.ones(self.num_envs, np.bool_)
-        if options is not None and not isinstance(options, dict):
-            raise ConfigError(f"options: expected a dict or None, got {options!r:.200}")
-        if options is not None and "reset_mask" in options:
-            which = checked_mask(options["reset_mask"], self.num_envs)
-            if not self._started:
-                raise StateError("reset: expected a reset of all games first, got a reset_mask")
-        states, seeded = seed_states(seed, self.num_envs, fresh=not self._started)
-        with self.guard("reset"):
-            self.batch.seed(states, which & seeded)
-            self._restart(which)
-            self._started = True
-            observations, infos = self._observe(), self._infos(which)
-        self._show()
-        return observations, infos
-
-    def _restart(self, which: npt.NDArray[np.bool_]) -> None:
-        if not self.batch.reset(which):
-            self._fail()
-        self._done &= ~which
-        for listener in self.listeners:
-            listener.begin(self.batch.boards, which)
-
-    def _fail(self) -> NoReturn:
-        self._started = False
-        raise ConfigError(
-            f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
-            f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}"
-        )
-
-    def step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
-        """Play one turn of every game.
-
-        With ``copy=False`` all arrays are views that the next call changes; what is written into them is never put right.
-
-        Args:
-            actions: Indices of the action space, int64. An illegal one counts as pass and is counted.
-
-        Returns:
-            Observations (``"observation"`` float32, ``"action_mask"`` int8), rewards float32, terminated bool, truncated
-            bool, and infos: ``"illegal_action"`` bool and ``"illegal_actions"`` int64 (in this game). Games that ended
-            are treated as the autoreset mode says. In ``SAME_STEP`` mode the observations are those of the new game, and
-            the infos have, as in Gymnasium, ``"final_obs"`` (object array of dicts, None where the game goes on),
-            ``"_final_obs"`` (B,) bool, and ``"final_info"``.
-
-        Raises:
-            ActionError: If shape, dtype or range do not fit; nothing was played.
-            StateError: Before the first reset, after ``close``, or, with autoreset disabled, if an ended game was not reset.
-        """
-        with self.guard("step"):
-            return self._step(actions)
-
-    def _step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
-        self._require_started("step")
-        if self.autoreset_mode is AutoresetMode.DISABLED and self._done.any():
-            waiting = np.flatnonzero(self._done)
-            raise StateError(
-                f'step: expected a reset of ended games (options={{"reset_mask": ...}}), got {len(waiting)} of them, '
-                f"the first is {waiting[0]}"
-            )
-        pending = self._done.copy()
-        generators = self.batch.policy_rng[pending]
-        self._take(actions)
-        self.batch.policy_rng[pending] = generators  # who waits for a new game does not act
-        outcome = self.batch.outcome
-        active = outcome.active & ~pending[:, None] if self.listeners else outcome.active
-        self.batch.step()
-        for listener in self.listeners:
-            listener.turn(self.batch.boards, outcome, active)
-        if pending.any():  # NEXT_STEP: their actions are ignored
-            for array in (outcome.rewards, outcome.terminated, outcome.truncated, outcome.illegal):
-                array[pending] = 0
-            self._restart(pending)
-        ended = self._ended() & ~pending
-        infos = {}
-        self._done |= ended
-        rewards, terminated, truncated = (
-            self._out(array) for array in (outcome.rewards, outcome.terminated, outcome.truncated)
-        )
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            self.final_boards = copy_boards(self.batch.boards, np.flatnonzero(ended))
-            infos = self._final(ended)
-            self._restart(ended)
-        infos |= self._infos(np.ones(self.num_envs, np.bool_))
-        for listener in self.listeners:
-            listener.stepped()
-        self._show()
-        return self._observe(), rewards, terminated, truncated, infos
-
-    def _out(self, array: Array) -> Array:
-        view = self._view(array)
-        return view.copy() if self.copy else view
-
-    def _observe(self) -> Observations:
-        return {"observation": self._out(self._tensors), "action_mask": self._out(self.batch.views.masks)}
-
-    def _infos(self, which: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        outcome = self.batch.outcome
-        infos: dict[str, Any] = {}
-        for name, array in (("illegal_action", outcome.illegal), ("illegal_actions", outcome.illegal_count)):
-            infos[name], infos["_" + name] = self._out(array), which.copy()
-        return infos
-
-    def _final(self, ended: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        tensors = self._view(self._tensors)
-        masks = self._view(self.batch.views.masks)
-        final = np.full(self.num_envs, None, dtype=object)
-        for b in np.flatnonzero(ended):
-            final[b] = {"observation": tensors[b].copy(), "action_mask": masks[b].copy()}
-        info = {name: array.copy() for name, array in self._infos(ended).items()}
-        return {"final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
-
-    # --- Looking from outside -----------------------------------------------------------------------------------------
-
-    def state(self) -> npt.NDArray[np.int32]:
-        """Return the full boards as (B, 3, H, W) int32: owner, army, terrain.
-
-        Raises:
-            StateError: Before the first reset, or after ``close``.
-        """
-        self._require_started("state")
-        boards = self.batch.boards
-        planes = np.stack([boards.owner, boards.army, boards.terrain], axis=1).astype(np.int32)
-        return planes.reshape(self.num_envs, 3, *self.config.shape)
-
-    def boards(self) -> Boards:
-        """Return a copy of the full state of all games; errors as in ``state``."""
-        self._require_started("boards")
-        return copy_boards(self.batch.boards)
-
-    def render(self) -> tuple[Any, ...]:
-        """Return a picture or a text of every game, as ``render_mode`` says; ``"human"`` prints to the terminal.
-
-        Raises:
-            StateError: Before the first reset, after ``close``, or without a render mode.
-        """
-        from generals_env.render import render_board
-
-        self._require_started("render")
-        return tuple(render_board(self.batch.boards, b, self.config) for b in range(self.num_envs))
-
-    def _show(self) -> None:
-        """Show all games after a reset or a turn, if ``render_mode`` is ``"human"``."""
-        if self.render_mode == "human":
-            self.render()
-
-    def close(self, **kwargs: Any) -> None:
-        """Let the threads go; calling it twice is no error."""
-        with self.guard("close"):
-            self.closed = True
-            self.batch.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle everything but those who listen."""
-        return {**self.__dict__, "listeners": []}
-
-    def _pause(self) -> None:
-        """Handle signals that came, between two turns."""
-        raise_pending()
-        self._require_open()  # a handler may have closed the environment, and let it go on
-
-    def _require_open(self) -> None:
-        if self.closed:
-            raise StateError("vector environment: expected one that is open, got a call after close()")
-
-    def _require_started(self, name: str) -> None:
-        self._require_open()
-        if not self._started:
-            raise StateError(f"{name}: expected a call of reset() before, got none")
-
-
 class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """B games with the views of all P players: arrays (B, P, ...); see ``VectorBase`` for its methods.
+    """B games with all P players: arrays (B, P, ...); see ``VectorBase`` for the methods.
 
-    To Gymnasium this is a vector environment whose observations, actions and rewards have a first axis of players.
+    For Gymnasium, each environment has observations, actions and rewards with a first axis of players.
 
-    An eliminated player of a game that goes on sees a zero tensor, may only pass and gets no reward; ``terminated`` is true
-    on one step only.
+    An eliminated player of a running game observes zeros, can only pass and gets no reward; ``terminated`` is true in one step
+    only.
     """
 
     def __init__(
@@ -372,7 +65,7 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
     ) -> None:
-        """Set the games up; see ``generals_env.make_vec``."""
+        """Create the games; see ``generals_env.make_vec``."""
         super().__init__(num_envs, config, copy, autoreset_mode, threads)
         self.single_observation_space = batch_space(observation_space(config), config.players)
         self.single_action_space = batch_space(action_space(config), config.players)
@@ -380,13 +73,13 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def act(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return what built-in policies would do now, (B, P) int64.
+        """Return the actions that built-in policies choose now, (B, P) int64.
 
         Args:
-            policies: One name a player, of ``generals_env.opponents.POLICIES``.
+            policies: One name of ``generals_env.opponents.POLICIES`` a player.
 
         Raises:
-            ConfigError: If there is no such policy, or not one a player.
+            ConfigError: If a policy is unknown, or their number is not that of the players.
             StateError: Before the first reset, or after ``close``.
         """
         codes = self._codes(policies)
@@ -396,24 +89,24 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
             return self.batch.outcome.actions.copy()
 
     def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
-        """Play built-in policies against each other, with tensors and masks current every turn, and go on after each end.
+        """Play built-in policies against each other, updating tensors and masks every turn; ended games are replaced at once.
 
-        This is the fastest way to play: nothing comes back to Python but sums. ``step``, ``state`` and ``boards`` go on
-        from where it left off. A game is always followed by a new one at once, whatever the autoreset mode.
+        This is the fastest way to play, as only sums return to Python. ``step``, ``state`` and ``boards`` continue where it
+        ends. The autoreset mode has no effect.
 
-        Ctrl-C stops it within a fraction of a second, also in the middle of a long play. Every game stands between two turns
-        then and can be gone on with, but some have played more turns than others, and the counts are lost.
+        Ctrl-C stops it within a fraction of a second, also in the middle of a long call. Each game is then between two turns
+        and can be continued, but some games have played more turns than others, and the counts are lost.
 
         Args:
-            turns: How many turns of every game.
-            policies: One name a player, of ``generals_env.opponents.POLICIES``.
+            turns: Number of turns of each game.
+            policies: One name of ``generals_env.opponents.POLICIES`` a player.
 
         Returns:
-            What was played.
+            Counts of turns, games and their ends.
 
         Raises:
-            ConfigError: If ``turns`` is not a positive integer, there is no such policy or not one a player, or no fair map was
-                found.
+            ConfigError: If ``turns`` is not a positive integer, a policy is unknown, their number is not that of the players,
+                or no fair map was found.
             StateError: Before the first reset, or after ``close``.
         """
         with self.guard("play"):
@@ -422,18 +115,18 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
                 return self.play_by(self.batch.play, turns, policies)
             finally:
                 if self._started:
-                    for listener in self.listeners:  # they saw nothing of it
+                    for listener in self.listeners:  # they did not receive these turns
                         listener.begin(self.batch.boards, self.going)
 
     def check_play(self, turns: int, policies: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the codes of policies, (P,) int64; raise what ``play`` raises before it plays."""
+        """Validate the arguments of ``play`` and return the codes of the policies, (P,) int64."""
         positive("turns", turns)
         codes = self._codes(policies)
         self._require_started("play")
         return codes
 
     def play_by(self, play: Play, turns: int, policies: Sequence[str]) -> PlayCounts:
-        """Do what ``play`` does with a function that is called in place of ``Batch.play``, and tell no listener."""
+        """Do what ``play`` does, with a function in place of ``Batch.play`` and without notifying listeners."""
         with self.guard("play"):
             codes = self.check_play(turns, policies)
             sums = play(turns, codes, self._done, pending, self._pause)
@@ -443,7 +136,7 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         return PlayCounts(turns, games, tuple(wins), draws, truncated, illegal)
 
     def observe(self) -> Observations:
-        """Return what every player observes now, as ``step`` does; errors as in ``state``."""
+        """Return the current observations of all players, as ``step`` does; errors as in ``state``."""
         self._require_started("observe")
         return self._observe()
 
@@ -454,7 +147,8 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
             or any(not isinstance(name, str) or name not in POLICIES for name in policies)
         ):
             raise ConfigError(
-                f"policies: expected one of {', '.join(POLICIES)} for each of {self.config.players} players, got {policies!r}"
+                f"policies: expected one of {', '.join(POLICIES)} for each of {self.config.players} players, "
+                f"got {policies!r:.200}: pass one name a player"
             )
         return np.array([POLICIES.index(name) for name in policies], np.int64)
 
@@ -473,22 +167,7 @@ def make_vec(
     max_episode_steps: int | None = None,
     **options: Any,
 ) -> GeneralsVector:
-    """Return many games at once; see ``generals_env.make_vec``."""
+    """Return a vector environment of many games; see ``generals_env.make_vec``."""
     check_options(make_vec, options, OPTIONS)
     config = GameConfig.from_options(**options).limited(max_episode_steps)
     return GeneralsVector(num_envs, config, copy, autoreset_mode, threads)
-
-
-def mode_of(mode: AutoresetMode | str) -> AutoresetMode:
-    """Return an autoreset mode from itself, its name or its value; raise ``ConfigError`` if there is none."""
-    for candidate in AutoresetMode:
-        if mode in (candidate, candidate.name, candidate.value):
-            return candidate
-    raise ConfigError(f"autoreset_mode: expected one of {', '.join(AutoresetMode.__members__)}, got {mode!r}")
-
-
-def checked_mask(mask: Any, count: int) -> npt.NDArray[np.bool_]:
-    """Return a reset mask; raise ``ConfigError`` if it is none."""
-    if not isinstance(mask, np.ndarray) or mask.shape != (count,) or mask.dtype != np.bool_ or not mask.any():
-        raise ConfigError(f"reset_mask: expected a bool array of shape ({count},) with a True, got {mask!r:.200}")
-    return mask

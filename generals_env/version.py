@@ -1,3 +1,3 @@
-"""The version, in a file that can be read without importing anything."""
+"""Defines the version of the package, in a file that imports nothing."""
 
 __version__ = "0.1.0"

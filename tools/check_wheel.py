@@ -1,4 +1,4 @@
-"""Install a wheel into a fresh virtual environment and run the tests of its sdist with it.
+"""Installs a wheel into a new virtual environment and runs the tests of its sdist with it.
 
 Usage: ``python tools/check_wheel.py SDIST WHEEL [--share-libraries] [-- PYTEST ARGUMENTS]``. The modules of the packages
 are removed from the unpacked sdist first, so a module that the wheel lacks fails the tests. Tests of the checkout itself are
@@ -39,7 +39,7 @@ def unpack_tests(sdist: Path, folder: Path) -> Path:
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (root,) = folder.iterdir()
-    for name in PACKAGES:  # other files stay: the guide links to some
+    for name in PACKAGES:  # other files stay, as documents link to some
         for module in (root / name).rglob("*.py"):
             module.unlink()
     return root

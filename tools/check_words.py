@@ -1,7 +1,7 @@
-"""Find words that this project's prose avoids, in docs, comments, docstrings, error texts and names of tests.
+"""Finds words that this project's prose avoids, in docs, comments, docstrings, error texts and names of tests.
 
 Usage: ``python tools/check_words.py [FILE...]``. Without files it checks all files of the checkout that git does not ignore.
-It prints ``file:line: word`` for each hit, and its status is 1 if there is one.
+It prints ``file:line: word`` for each hit, and exits with status 1 if it found any.
 """
 
 from __future__ import annotations

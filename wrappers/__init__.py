@@ -1,6 +1,6 @@
-"""Wrappers and opponents.
+"""Exports wrappers of Gymnasium environments, the adapter for Stable-Baselines3, and built-in opponents.
 
-From the root of a checkout this folder can also be imported by its own name; that gives the very same objects.
+From the root of a checkout, ``import wrappers`` gives the same objects as ``generals_env.wrappers``.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ if __name__ == "generals_env.wrappers":
     from typing import TYPE_CHECKING, Any
 
     if TYPE_CHECKING:
+        from generals_env.wrappers.builtin_opponent import OPPONENTS, Opponent
         from generals_env.wrappers.fog_memory import FogMemory
         from generals_env.wrappers.frame_stack import FrameStack
-        from generals_env.wrappers.opponents import OPPONENTS, Opponent
         from generals_env.wrappers.sb3 import SB3VecEnv
         from generals_env.wrappers.shaping import PotentialShaping
         from generals_env.wrappers.symmetry import RandomSymmetry
 
     __all__ = ["OPPONENTS", "FogMemory", "FrameStack", "Opponent", "PotentialShaping", "RandomSymmetry", "SB3VecEnv"]
 
-    # Imported when they are asked for: one needs an extra, others compile kernels of their own.
+    # Modules are imported on first access: one needs an extra, others compile kernels.
     _HOMES = {
         "FogMemory": "fog_memory",
         "FrameStack": "frame_stack",
-        "OPPONENTS": "opponents",
-        "Opponent": "opponents",
+        "OPPONENTS": "builtin_opponent",
+        "Opponent": "builtin_opponent",
         "PotentialShaping": "shaping",
         "RandomSymmetry": "symmetry",
         "SB3VecEnv": "sb3",

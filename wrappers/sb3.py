@@ -1,4 +1,4 @@
-"""Many games as a vector environment of Stable-Baselines3, action masks for sb3-contrib included."""
+"""Adapts vector environments to the ``VecEnv`` of Stable-Baselines3, with action masks for sb3-contrib."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["SB3VecEnv"]
 Observations = dict[str, npt.NDArray[Any]]
 Indices = int | np.integer[Any] | Iterable[int] | None
 
-#: Attributes of ``GeneralsSingle`` that all games share.
+#: Attributes of ``GeneralsSingle`` that are the same for all games.
 SPACES = ("observation_space", "action_space")
 SHARED = ("config", "player", "opponent", "render_mode", *SPACES)
 
@@ -34,36 +34,41 @@ SHARED = ("config", "player", "opponent", "render_mode", *SPACES)
 class SB3VecEnv(CopiedWhole, VecEnv):
     """B games with one learning player each, stepped as one batch.
 
-    Rollouts are, to the last bit, those of ``DummyVecEnv`` over B ``GeneralsSingle``. Masked PPO finds the masks by itself;
-    statistics of the episodes come with ``VecMonitor(SB3VecEnv(...))``.
+    Rollouts are bit-identical to those of ``DummyVecEnv`` with B ``GeneralsSingle``. Masked PPO finds the masks by itself; wrap
+    with ``VecMonitor(SB3VecEnv(...))`` for statistics of episodes.
 
     Attributes:
-        vector_env: The vector environment that was given.
-        games: The one at its bottom, with configuration and boards.
-        masks: Which actions are legal now, (B, 8*H*W + 1) bool; None before the first reset.
+        vector_env: The vector environment that was passed.
+        games: The unwrapped vector environment, with configuration and boards.
+        masks: Mask of legal actions, (B, 8*H*W + 1) bool; None before the first reset.
     """
 
     def __init__(self, vector_env: VectorEnv[Any, Any, Any]) -> None:
-        """Take a vector environment over; nobody else may step it from now on.
+        """Take ownership of a vector environment; do not step it elsewhere.
 
         Args:
-            vector_env: A ``GeneralsSingleVector`` as ``gymnasium.make_vec("generals_env/Generals-v0", ...)`` gives it, with or
-                without wrappers that leave ``"action_mask"`` among the observations.
+            vector_env: A ``GeneralsSingleVector`` as ``gymnasium.make_vec("generals_env/Generals-v0", ...)`` returns it, with
+                or without wrappers that keep ``"action_mask"`` among the observations.
 
         Raises:
-            ConfigError: If it is another one, or does what SB3 does not expect: it wants ended games to begin anew in the same
-                step, and arrays that stay as they are.
+            ConfigError: If it is another environment, or has ``autoreset_mode`` or ``copy`` other than SB3 requires: ended
+                games must be replaced in the same step, and arrays must not be overwritten.
         """
         games = vector_env.unwrapped if isinstance(vector_env, VectorEnv) else None
         if not isinstance(games, GeneralsSingleVector):
-            raise ConfigError(f"vector_env: expected a GeneralsSingleVector, wrapped or not, got {vector_env!r:.200}")
+            raise ConfigError(
+                f"vector_env: expected a GeneralsSingleVector, wrapped or not, got {vector_env!r:.200}: "
+                "make it with gymnasium.make_vec"
+            )
         space = vector_env.single_observation_space
         if not isinstance(space, spaces.Dict) or "action_mask" not in space.spaces:
             raise ConfigError(f'vector_env: expected "action_mask" among the observations, got {space!r:.200}')
         if games.autoreset_mode is not AutoresetMode.SAME_STEP:
-            raise ConfigError(f"autoreset_mode: expected SAME_STEP, as SB3 does, got {games.autoreset_mode.name}")
+            raise ConfigError(
+                f"autoreset_mode: expected SAME_STEP, as SB3 does, got {games.autoreset_mode.name}: use the default"
+            )
         if not games.copy:
-            raise ConfigError("copy: expected True, as SB3 keeps observations, got False")
+            raise ConfigError("copy: expected True, as SB3 keeps observations, got False: use the default")
         self.vector_env = vector_env
         self.games = games
         self._singles = [SingleGame(self, index) for index in range(games.num_envs)]
@@ -72,10 +77,10 @@ class SB3VecEnv(CopiedWhole, VecEnv):
         super().__init__(games.num_envs, space, vector_env.single_action_space)
         self.metadata = GeneralsSingle.metadata
 
-    # --- The course of the games --------------------------------------------------------------------------------------
+    # --- Playing ------------------------------------------------------------------------------------------------------
 
     def reset(self) -> Observations:
-        """Begin new games, with the seeds of the last call of ``seed`` if they were not used yet; options change nothing.
+        """Begin new games, with the seeds of the last call of ``seed`` if they are unused; options are ignored.
 
         Returns:
             ``"observation"`` (B, C, H, W) float32 and ``"action_mask"`` (B, 8*H*W + 1) int8.
@@ -95,18 +100,18 @@ class SB3VecEnv(CopiedWhole, VecEnv):
         return dict(observations)
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
-        """Take the actions, (B,) integers; ``step_wait`` plays them."""
-        self._actions = copy.deepcopy(actions)  # callers may write over theirs
+        """Store the actions, (B,) integers, for ``step_wait``."""
+        self._actions = copy.deepcopy(actions)  # the caller may overwrite the array
 
     def step_wait(self) -> tuple[Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]:
-        """Play one turn of every game; ended games begin anew.
+        """Play one turn of each game; ended games are replaced.
 
         Returns:
             Observations as in ``reset``, rewards (B,) float32, dones (B,) bool, and an info a game: ``"illegal_action"``,
             ``"illegal_actions"``, ``"TimeLimit.truncated"`` and, where the game ended, ``"terminal_observation"``.
 
         Raises:
-            ActionError: If shape, dtype or range of the actions do not fit; nothing was played.
+            ActionError: If shape, dtype or range of the actions are wrong; no turn was played.
             StateError: Without actions, before the first reset, or after ``close``.
         """
         with self.games.guard("step_wait"):
@@ -114,44 +119,44 @@ class SB3VecEnv(CopiedWhole, VecEnv):
 
     def _step_wait(self) -> tuple[Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]:
         if self._actions is None:
-            raise StateError("step_wait: expected a call of step_async() before, got none")
+            raise StateError("step_wait: expected a call of step_async() before, got none: call step(actions)")
         actions, self._actions = self._actions, None
-        observations, rewards, terminated, truncated, told = self.vector_env.step(actions)
+        observations, rewards, terminated, truncated, vector_infos = self.vector_env.step(actions)
         self.masks = observations["action_mask"].astype(np.bool_)
-        infos = by_game(told, self.num_envs)
+        infos = by_game(vector_infos, self.num_envs)
         dones = terminated | truncated
         if dones.any():
-            last = by_game(told["final_info"], self.num_envs)
+            last = by_game(vector_infos["final_info"], self.num_envs)
             for index in np.flatnonzero(dones):
                 self.reset_infos[index] = infos[index]
-                infos[index] = {**infos[index], **last[index], "terminal_observation": told["final_obs"][index]}
+                infos[index] = {**infos[index], **last[index], "terminal_observation": vector_infos["final_obs"][index]}
         for info, cut in zip(infos, (truncated & ~terminated).tolist(), strict=True):
             info["TimeLimit.truncated"] = cut
         return dict(observations), rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:
-        """Let the games go; calling it twice is no error."""
+        """Close the vector environment; calling it twice is allowed."""
         self.vector_env.close()
 
-    # --- Games as SB3 asks for them -----------------------------------------------------------------------------------
+    # --- Attributes and methods of single games -----------------------------------------------------------------------
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
         """Return an attribute of games, named as in ``GeneralsSingle``.
 
         Raises:
-            AttributeError: If there is none; SB3 asks so whether there is one.
+            AttributeError: If it does not exist, as SB3 expects.
             ConfigError: If an index is out of range.
         """
         return [getattr(single, attr_name) for single in self._chosen(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Keep a value with games, for ``get_attr``; what the games share cannot be set.
+        """Set an attribute of games, for ``get_attr``; attributes that the games share cannot be set.
 
         Raises:
             ConfigError: If all games share the attribute, or an index is out of range.
         """
         if attr_name in SHARED or attr_name.startswith("_") or hasattr(SingleGame, attr_name):
-            raise ConfigError(f"attribute: expected one that is not the environment's own, got {attr_name!r}")
+            raise ConfigError(f"attribute: expected one that is not the environment's own, got {attr_name!r}: set another name")
         for single in self._chosen(indices):
             setattr(single, attr_name, value)
 
@@ -159,25 +164,25 @@ class SB3VecEnv(CopiedWhole, VecEnv):
         """Call a method of games: ``"action_masks"``, ``"state"`` or ``"render"``.
 
         Raises:
-            AttributeError: If there is no such method.
+            AttributeError: If the method does not exist.
             ConfigError: If an index is out of range.
             StateError: Before the first reset, or after ``close``.
         """
         return [getattr(single, method_name)(*method_args, **method_kwargs) for single in self._chosen(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[Wrapper[Any, Any, Any, Any]], indices: Indices = None) -> list[bool]:
-        """Return False for every game: there is nothing in between."""
+        """Return False for every game, as wrappers of single games do not exist."""
         return [False for _ in self._chosen(indices)]
 
     def get_images(self) -> Sequence[npt.NDArray[np.uint8]]:
-        """Return pictures of all games, (height, width, 3) uint8 each.
+        """Return images of all games, (height, width, 3) uint8 each.
 
         Raises:
             ConfigError: If the render mode is not ``"rgb_array"``.
             StateError: Before the first reset, or after ``close``.
         """
         if self.render_mode != "rgb_array":
-            raise ConfigError(f"render_mode: expected 'rgb_array', got {self.render_mode!r}")
+            raise ConfigError(f"render_mode: expected 'rgb_array', got {self.render_mode!r}: pass it to gymnasium.make_vec")
         boards = self.games.boards()
         return [draw_board(boards, index, self.games.config.render_player) for index in range(self.num_envs)]
 
@@ -191,7 +196,7 @@ class SB3VecEnv(CopiedWhole, VecEnv):
 
 
 class SingleGame:
-    """One game of the batch, with the names of ``GeneralsSingle``; it holds no arrays."""
+    """View of one game of the batch, with attributes and methods of ``GeneralsSingle``."""
 
     metadata = GeneralsSingle.metadata
 
@@ -202,12 +207,12 @@ class SingleGame:
     def __getattr__(self, name: str) -> Any:
         if name in SHARED:
             return getattr(self._env if name in SPACES else self._env.games, name)
-        raise AttributeError(f"SB3VecEnv: expected an attribute of GeneralsSingle or of set_attr, got {name!r}")
+        raise AttributeError(f"SB3VecEnv: expected an attribute of GeneralsSingle or of set_attr, got {name!r}: set it first")
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Return which actions are legal now, (8*H*W + 1,) bool."""
+        """Return the mask of legal actions, (8*H*W + 1,) bool."""
         if self._env.masks is None:
-            raise StateError("action_masks: expected a call of reset() before, got none")
+            raise StateError("action_masks: expected a call of reset() before, got none: call reset() first")
         mask: npt.NDArray[np.bool_] = self._env.masks[self._index].copy()
         return mask
 
@@ -217,16 +222,16 @@ class SingleGame:
         return board
 
     def render(self) -> Any:
-        """Return a picture or a text of the board, as ``render_mode`` says; ``"human"`` prints to the terminal."""
+        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` prints to the terminal."""
         return render_board(self._env.games.boards(), self._index, self._env.games.config)
 
 
 def by_game(infos: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """Return the infos of a vector environment as one dict a game, without those of final observations.
+    """Return the infos of a vector environment as one dict a game, without the ``final_`` entries.
 
     Args:
-        infos: As Gymnasium has them: arrays (B, ...), or dicts of such; ``"_name"`` says for which games ``"name"`` holds.
-        count: B.
+        infos: Infos of Gymnasium: arrays (B, ...) or dicts of arrays; ``"_name"`` marks the games for which ``"name"`` is set.
+        count: B, the number of games.
     """
     games: list[dict[str, Any]] = [{} for _ in range(count)]
     for name, values in infos.items():

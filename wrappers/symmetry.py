@@ -1,4 +1,4 @@
-"""Every game seen in one of the board's symmetries, drawn at random."""
+"""Implements ``RandomSymmetry``, a wrapper that applies a random rotation or reflection of the board to each game."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from generals_env.engine.symmetry import (
     transform_observations,
 )
 from generals_env.seeding import seed_states
-from generals_env.wrappers.faces import ArrayTransform, Env, Flags, Observations, wrapped
+from generals_env.wrappers.array_transform import ArrayTransform, Env, Flags, Observations, wrapped
 
 __all__ = ["RandomSymmetry"]
 
-#: Makes the stream of symmetries another one than that of the maps, which comes of the same seed (pi in hexadecimal).
+#: Makes the random stream of symmetries differ from that of maps, which has the same seed (pi in hexadecimal).
 SALT = np.uint64(0x3243F6A8885A308D)
 
 
 class Turning(ArrayTransform):
-    """Keeps the symmetry of every game.
+    """Transform that holds the symmetry of each game.
 
     Attributes:
-        symmetries: (B,) int64, see ``generals_env.engine.symmetry``.
+        symmetries: (B,) int64, codes of ``generals_env.engine.symmetry``.
     """
 
     name = "RandomSymmetry"
 
     def __init__(self, env: Any, seed: int | None) -> None:
-        """Set the generators up; errors as in ``RandomSymmetry``."""
+        """Seed the generators; errors as in ``RandomSymmetry``."""
         super().__init__(env)
         count, self.board = self.games.num_envs, self.games.config.shape
         self.symmetries: Symmetries = np.zeros(count, np.int64)
@@ -56,15 +56,15 @@ class Turning(ArrayTransform):
         self._extents[which] = np.stack([games["rows"], games["columns"]], axis=1)[which]
 
     def observe(self, seen: Observations, begun: Flags, stepped: bool) -> Observations:
-        """Return observations turned."""
+        """Return the transformed observations."""
         return self._turned(seen, self.symmetries, self._extents)
 
     def last(self, rows: npt.NDArray[np.intp], seen: Observations) -> Observations:
-        """Return the last observations of games that ended, turned as those before."""
+        """Return the final observations of games that ended, with their symmetry."""
         return self._turned(seen, self.symmetries[rows], self._extents[rows])
 
     def actions(self, actions: Any) -> Any:
-        """Return actions turned back."""
+        """Return the actions on the original board."""
         shown = check_actions(actions, self.shape[:-3], self.games.config.actions)
         extents = transform_extents(self._extents, self.symmetries)
         return transform_actions(shown, INVERSE[self.symmetries], self.board, extents)
@@ -77,18 +77,18 @@ class Turning(ArrayTransform):
 
 
 def RandomSymmetry(env: Env, seed: int | None = None) -> Env:  # noqa: N802 - named as Gymnasium names wrappers
-    """Return ``env`` with each game turned by a symmetry of the board, all its players' views alike.
+    """Return ``env`` with a random symmetry of the board applied to each game, the same for all its players.
 
-    Observations and action masks are shown turned, actions are turned back: the game is another one to the learner only.
-    Arrays that are square know all eight symmetries, others the four that keep their shape. ``change.symmetries`` of what
-    is returned, (B,) int64, tells which are in force.
+    Observations and action masks are transformed, and actions are transformed back, so the game itself is not changed. Square
+    boards have all eight symmetries, others the four that keep their shape. ``change.symmetries`` of the result, (B,) int64,
+    holds the current symmetry of each game.
 
     Args:
         env: A ``GeneralsVector``, ``GeneralsSingleVector`` or ``GeneralsSingle``, wrapped or not.
-        seed: For what is drawn until a ``reset`` with a seed: that begins the draws anew, so that a seed makes a game, and
-            game i of many with seed ``s`` is the game of one environment with seed ``s + i``.
+        seed: Seed of the symmetries until ``reset`` is called with a seed, which seeds them, too: game i of a vector
+            environment with seed ``s`` equals the game of a single environment with seed ``s + i``.
 
     Raises:
-        ConfigError: If ``env`` is none of these, or the seed is not a non-negative integer.
+        ConfigError: If ``env`` is not one of these, or the seed is not a non-negative integer.
     """
     return wrapped(env, Turning(env, seed), seed=seed)

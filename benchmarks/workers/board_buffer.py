@@ -1,12 +1,12 @@
-"""What our buffers do in a second, in a process of its own as are those of others.
+"""Measures the replay buffers of this package in a separate process.
 
-``python -m benchmarks.workers.board_buffer`` takes one of:
+Arguments of ``python -m benchmarks.workers.board_buffer``:
 
 - ``small FOLDER SECONDS`` measures a buffer of the transitions in FOLDER, a saved buffer, as ``replay_buffers.py`` does;
-- ``large STORE EXPERIENCES SECONDS`` fills a buffer from ``make_vec`` with expanders, and measures its memory and draws;
+- ``large STORE EXPERIENCES SECONDS`` fills a buffer from games between expanders, and measures memory and sampling;
 - ``recording SECONDS`` compares playing with and without a recorder.
 
-A JSON object is printed on the last line.
+The last line of the output is a JSON object.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SINGLES = 2048
 
 
 def small(folder: Path, seconds: float) -> dict[str, Any]:
-    """Measure a buffer with room for just the experiences of a saved one."""
+    """Measure a buffer whose capacity is the size of a saved one."""
     source = ReplayBuffer(10**6)
     source.load(folder)
     whole = source.drain()
@@ -71,21 +71,21 @@ def small(folder: Path, seconds: float) -> dict[str, Any]:
 
 
 def rotation(buffer: ReplayBuffer, parts: list[ExperienceBatch]) -> Callable[[], None]:
-    """Return what writes one part after another."""
+    """Return a function that writes the next of ``parts`` at each call."""
     turn = iter(range(10**12))
     return lambda: buffer.write(parts[next(turn) % len(parts)])
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process has now."""
+    """Return the resident memory of this process in bytes."""
     with Path("/proc/self/statm").open(encoding="ascii") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def large(store: str, experiences: int, seconds: float) -> dict[str, Any]:
-    """Fill a buffer with games between expanders, and measure memory and draws."""
+    """Fill a buffer with games between expanders, and measure memory and sampling."""
     keep_memory()
-    warm = ReplayBuffer(10_000, store=store, seed=1)  # compiled before memory is looked at
+    warm = ReplayBuffer(10_000, store=store, seed=1)  # compiles before memory is measured
     env = ExperienceRecorder(generals_env.make_vec(1024), warm)
     env.reset(seed=1)
     env.play(32, ("expander", "expander"))
@@ -118,7 +118,7 @@ def large(store: str, experiences: int, seconds: float) -> dict[str, Any]:
 
 
 def recording(seconds: float) -> dict[str, Any]:
-    """Compare playing with and without a recorder, turn about."""
+    """Measure playing with and without a recorder, alternately."""
     keep_memory()
     names = ("random", "random")
     plain = generals_env.make_vec(1024, copy=False)
@@ -148,7 +148,7 @@ def recording(seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure what the command line says."""
+    """Run the measurement that the command line names, and print it."""
     kind, *arguments = sys.argv[1:]
     if kind == "small":
         result = small(Path(arguments[0]), float(arguments[1]))

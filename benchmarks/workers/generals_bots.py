@@ -1,15 +1,16 @@
-"""What generals-bots 2.5 does in a second: ``python generals_bots.py HEIGHT WIDTH SECONDS``, in a python that has it.
+"""Measures the speed of generals-bots 2.5: ``python generals_bots.py HEIGHT WIDTH SECONDS``, with an interpreter that has it.
 
-Every game has two players, a map of its own from the library's generator with its default densities, and ends when it is won
-or after ``TURNS`` turns. One turn is one game advanced with both players. Printed on the last line, as JSON, a second:
+Each game has two players and a new map from the library's generator with its default densities, and ends when it is won or
+after ``TURNS`` turns. A turn advances one game by the moves of both players. The last line of the output is a JSON object, with
+rates a second:
 
-* ``pettingzoo``: turns of the PettingZoo face with both observations, the library's own masks of both, and a choice of each;
-* ``game``: turns of the bare game with both observations. The moves come from games played before, so neither masks nor
-  choosing is in it, and it is the most that any face of the library can reach;
-* ``gymnasium``: turns of the Gymnasium face with both observations and the masks that it always makes, and a choice of each;
+* ``pettingzoo``: turns of the PettingZoo environment with the observations, masks and random choices of both players;
+* ``game``: turns of the bare game with both observations. The moves are recorded before, so masks and choices cost nothing:
+  the upper limit of all environments of the library;
+* ``gymnasium``: turns of the Gymnasium environment with the observations, masks and random choices of both players;
 * ``maps``: maps of the generator.
 
-A face that fails is null, with the reason under ``notes``.
+The rate of an environment that fails is null, and ``notes`` has the reason.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ RECORDED = 2
 WARM_UP_SECONDS = 0.5
 PLAYERS = ["a", "b"]
 
-# Pass, row, column, direction, half: the library takes any five numbers, and plain ones are the fastest.
+# Pass, row, column, direction, half: the library accepts any five numbers, and Python integers are the fastest.
 Move: TypeAlias = tuple[int, int, int, int, int]
 
 
 class Chooser:
-    """Chooses uniformly among whole moves, halves and passing, as a policy with a mask would."""
+    """Chooses uniformly among full moves, half moves and passing, as a policy with a mask would."""
 
     def __init__(self) -> None:
-        """Seed it: the library's own agents draw from a global generator and are slower."""
+        """Seed the generator; the library's own agents use a global generator and are slower."""
         self.random = random.Random(1)
 
     def __call__(self, mask: np.ndarray) -> Move:
@@ -58,13 +59,13 @@ class Chooser:
 def generator(height: int, width: int) -> GridFactory:
     """Return a generator of maps of one size."""
     if height != width:
-        # It draws the width from the limits of the height.
+        # The library draws the width from the limits of the height.
         raise ValueError(f"the library's generator makes square maps only, not {height}x{width}")
     return GridFactory(min_grid_dims=(height, width), max_grid_dims=(height, width), seed=1)
 
 
 def maps(height: int, width: int) -> Iterator[None]:
-    """Make maps, and stop after each."""
+    """Generate maps, and yield after each."""
     factory = generator(height, width)
     while True:
         factory.generate()
@@ -72,22 +73,22 @@ def maps(height: int, width: int) -> Iterator[None]:
 
 
 def pettingzoo(height: int, width: int) -> Iterator[None]:
-    """Play on the PettingZoo face, and stop after each turn."""
+    """Play in the PettingZoo environment, and yield after each turn."""
     choose = Chooser()
     env = PettingZooGenerals(agents=PLAYERS, grid_factory=generator(height, width), truncation=TURNS)
     for seed in itertools.count():
         observations, _ = env.reset(seed=seed)
         terminated = truncated = False
-        while not (terminated or truncated):  # one of each for both players
+        while not (terminated or truncated):  # each is one value for both players
             actions = {player: choose(compute_valid_move_mask(observations[player])) for player in PLAYERS}
             observations, _, terminated, truncated, _ = env.step(actions)
             yield
 
 
 def gymnasium(height: int, width: int) -> Iterator[None]:
-    """Play on the Gymnasium face, and stop after each turn."""
+    """Play in the Gymnasium environment, and yield after each turn."""
     choose = Chooser()
-    # Padded to the board itself: the default of 24 would copy what nobody asked for.
+    # Padded to the size of the board, as the default of 24 would make the copies larger.
     env = GymnasiumGenerals(
         agents=PLAYERS, grid_factory=generator(height, width), pad_observations_to=max(height, width), truncation=TURNS
     )
@@ -100,7 +101,7 @@ def gymnasium(height: int, width: int) -> Iterator[None]:
 
 
 def game(height: int, width: int) -> Iterator[None]:
-    """Play games again on the bare game, and stop after each turn."""
+    """Play recorded moves in the bare game, and yield after each turn."""
     choose = Chooser()
     factory = generator(height, width)
     recorded = []
@@ -124,7 +125,7 @@ def game(height: int, width: int) -> Iterator[None]:
 
 
 def per_second(steps: Iterator[None], seconds: float) -> float:
-    """Return how many steps a second there are, once everything is compiled and warm."""
+    """Return the steps a second after a warm-up."""
     next(steps)
     count = 0
     for limit in (WARM_UP_SECONDS, seconds):
@@ -140,15 +141,15 @@ def per_second(steps: Iterator[None], seconds: float) -> float:
 def main() -> None:
     """Measure and print."""
     height, width, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    faces: tuple[Callable[[int, int], Iterator[None]], ...] = (pettingzoo, game, gymnasium, maps)
+    measured: tuple[Callable[[int, int], Iterator[None]], ...] = (pettingzoo, game, gymnasium, maps)
     result: dict[str, str | float | None] = {"version": version("generals-bots")}
     notes = {}
-    for face in faces:
+    for play in measured:
         try:
-            result[face.__name__] = round(per_second(face(height, width), seconds), 1)
+            result[play.__name__] = round(per_second(play(height, width), seconds), 1)
         except Exception as error:
-            result[face.__name__] = None
-            notes[face.__name__] = f"{type(error).__name__}: {error}"
+            result[play.__name__] = None
+            notes[play.__name__] = f"{type(error).__name__}: {error}"
     print(json.dumps({**result, "notes": notes}))
 
 

@@ -1,20 +1,20 @@
-"""What a replay buffer does in a second: ``python replay_buffers.py LIBRARY TRANSITIONS_DIR SECONDS``, in a python with it.
+"""Measures replay buffers of other libraries: ``python replay_buffers.py LIBRARY TRANSITIONS_DIR SECONDS``.
 
-LIBRARY is ``stable-baselines3``, ``cpprb``, ``torchrl`` or ``numpy``: the last is nobody's, a ring of plain arrays, the least
-that a buffer has to do. TRANSITIONS_DIR holds ``state``, ``next_state``, ``action_mask``, ``next_action_mask``, ``action``,
-``reward`` and ``terminated``, each an ``.npy`` file with a row a transition; the buffer has room for just as many. Every batch
-has all seven, as arrays or tensors of its own. Printed on the last line, as JSON:
+LIBRARY is ``stable-baselines3``, ``cpprb``, ``torchrl``, or ``numpy`` for a ring of arrays, the minimum that a buffer must do.
+TRANSITIONS_DIR holds ``state``, ``next_state``, ``action_mask``, ``next_action_mask``, ``action``, ``reward`` and
+``terminated``, each an ``.npy`` file with a row a transition; their number is the capacity of the buffer. Each batch has all
+seven fields, as new arrays or tensors. The last line of the output is a JSON object:
 
 * ``library``, ``version``, ``items``;
 * ``bytes_per_item``, and ``bytes_how``: whether the arrays of the storage were summed or the growth of the process measured;
-* ``add_1``, ``add_256``: transitions a second into the full buffer, one a call and 256 a call, each from one thread;
-* ``sample_256``: batches of 256 a second, one thread calling, in the fastest way (``sample_how``);
-* ``sample_256_one_core``: likewise without threads of torch's own, where torch does the work;
-* ``sample_256_default_malloc``: batches a second before ``keep_memory``, which is what a program gets that does not care;
-* ``sample_256_two_threads``: batches a second of two threads that call at once, or of one where the library is faster so on
-  threads of its own (``two_threads_how``);
-* ``prioritized_256``: prioritized batches of 256 a second, each with a new priority for all of it, and ``prioritized_items``
-  of the buffer. Null where the library has no such buffer or it fails, with the reason under ``notes``.
+* ``add_1``, ``add_256``: transitions a second into the full buffer, one a call and 256 a call, from one thread;
+* ``sample_256``: batches of 256 a second for one calling thread, in the fastest way (``sample_how``);
+* ``sample_256_one_core``: the same without threads of torch, for libraries that use torch;
+* ``sample_256_default_malloc``: batches a second before ``keep_memory``, with the defaults of malloc;
+* ``sample_256_two_threads``: batches a second of two calling threads, or of one if the library is faster with its own threads
+  (``two_threads_how``);
+* ``prioritized_256``: prioritized batches of 256 a second, each followed by an update of its priorities, and
+  ``prioritized_items``. Null if the library has no such buffer or it fails; ``notes`` has the reason.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ Work: TypeAlias = Callable[[], Any]
 
 
 class Buffer(ABC):
-    """A library's buffer of the transitions, with what is measured of it."""
+    """Base class of the adapters: a buffer of a library that holds the transitions, and its operations."""
 
     distribution: ClassVar[str]
     torch: ClassVar[bool] = False
+    buffer: Any  # of the library
 
     def __init__(self, transitions: Arrays) -> None:
-        """Make the buffer, empty, with room for all transitions."""
+        """Create an empty buffer whose capacity is the number of transitions."""
         self.transitions = transitions
         self.items = len(transitions["action"])
 
@@ -63,30 +64,30 @@ class Buffer(ABC):
 
     @abstractmethod
     def adder(self, size: int) -> Work:
-        """Return what adds so many transitions a call. They are put into the library's form before, as its own code does."""
+        """Return a function that adds ``size`` transitions a call, converted beforehand to the form of the library."""
 
-    @abstractmethod
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch, for one thread."""
+    def sampler(self) -> Work:
+        """Return a function that draws a batch, for one thread."""
+        return lambda: self.buffer.sample(BATCH)
 
-    @abstractmethod
     def fields(self, batch: Any) -> Mapping[str, Any]:
         """Return the seven fields of a batch."""
+        return {name: batch[name] for name in FIELDS}
 
     def held_bytes(self) -> int | None:
-        """Return the bytes of the storage's arrays, None where the library does not show them."""
+        """Return the bytes of the arrays of the storage, or None if the library hides them."""
         return None
 
     def prefetching(self) -> dict[str, Work]:
-        """Return samplers that draw ahead on threads of the library's own."""
+        """Return samplers that prefetch with threads of the library."""
         return {}
 
     def prioritized(self) -> Work:
-        """Return what draws a prioritized batch and gives it new priorities, from a buffer as large. Ends this one."""
+        """Return a function that draws a prioritized batch and updates its priorities; this replaces the buffer."""
         raise NotImplementedError(f"{self.distribution} has no prioritized buffer")
 
     def parts(self, size: int, count: int) -> Iterator[Arrays]:
-        """Yield ``size`` transitions at a time, from the first ``count``."""
+        """Yield the first ``count`` transitions, ``size`` at a time."""
         for start in range(0, count, size):
             yield {name: array[start : start + size] for name, array in self.transitions.items()}
 
@@ -107,7 +108,7 @@ class NumpyRing(Buffer):
             self.add(part, len(part["action"]))
 
     def add(self, part: Arrays, size: int) -> None:
-        """Write transitions over the oldest ones."""
+        """Overwrite the oldest transitions."""
         start, end = self.position, self.position + size
         over = end - self.items
         for name, array in part.items():
@@ -119,12 +120,12 @@ class NumpyRing(Buffer):
         self.position = end % self.items
 
     def adder(self, size: int) -> Work:
-        """Return what adds so many transitions a call."""
+        """Return a function that adds ``size`` transitions a call."""
         parts = itertools.cycle(list(self.parts(size, SINGLES)))
         return lambda: self.add(next(parts), size)
 
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch."""
+    def sampler(self) -> Work:
+        """Return a function that draws a batch."""
         rng = np.random.default_rng()
 
         def sample() -> Arrays:
@@ -133,17 +134,13 @@ class NumpyRing(Buffer):
 
         return sample
 
-    def fields(self, batch: Any) -> Mapping[str, Any]:
-        """Return the seven fields of a batch."""
-        return dict(batch)
-
     def held_bytes(self) -> int | None:
-        """Return the bytes of the storage's arrays."""
+        """Return the bytes of the arrays of the storage."""
         return sum(array.nbytes for array in self.storage.values())
 
 
 class StableBaselines3(Buffer):
-    """The buffer of observations that are dicts: the masks are part of them."""
+    """The buffer for observations that are dicts, which contain the masks."""
 
     distribution = "stable-baselines3"
     torch = True
@@ -153,21 +150,20 @@ class StableBaselines3(Buffer):
         self.buffer = self.make(1)
 
     def make(self, size: int) -> Any:
-        """Return a buffer that is given ``size`` transitions a call, which is its number of environments."""
+        """Return a buffer for ``size`` environments, and so ``size`` transitions a call."""
         from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
         from stable_baselines3.common.buffers import DictReplayBuffer
 
         actions = self.transitions["action_mask"].shape[1]
         shape = self.transitions["state"].shape[1:]
         space = Dict({"observation": Box(-np.inf, np.inf, shape, np.float32), "action_mask": MultiBinary(actions)})
-        # Without optimize_memory_usage, which is refused for dicts. What is told is terminations alone, so nothing has to be
-        # taken from infos.
+        # Without optimize_memory_usage, which SB3 refuses for dicts. Only terminations are added, so infos are not needed.
         return DictReplayBuffer(
             self.items, space, Discrete(actions), device="cpu", n_envs=size, handle_timeout_termination=False
         )
 
     def arguments(self, size: int, count: int) -> Iterator[tuple[Any, ...]]:
-        """Yield what ``add`` takes."""
+        """Yield arguments of ``add``."""
         for part in self.parts(size, count):
             now = {"observation": part["state"], "action_mask": part["action_mask"]}
             then = {"observation": part["next_state"], "action_mask": part["next_action_mask"]}
@@ -179,16 +175,12 @@ class StableBaselines3(Buffer):
             self.buffer.add(*arguments)
 
     def adder(self, size: int) -> Work:
-        """Return what adds so many transitions a call."""
+        """Return a function that adds ``size`` transitions a call."""
         buffer = self.buffer if size == 1 else self.make(size)
         parts = itertools.cycle(list(self.arguments(size, SINGLES)))
         for _ in range(0 if size == 1 else self.items // size):
             buffer.add(*next(parts))
         return lambda: buffer.add(*next(parts))
-
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch."""
-        return lambda: self.buffer.sample(BATCH)
 
     def fields(self, batch: Any) -> Mapping[str, Any]:
         """Return the seven fields of a batch."""
@@ -203,7 +195,7 @@ class StableBaselines3(Buffer):
         }
 
     def held_bytes(self) -> int | None:
-        """Return the bytes of the storage's arrays."""
+        """Return the bytes of the arrays of the storage."""
         buffer = self.buffer
         arrays = (*buffer.observations.values(), *buffer.next_observations.values())
         return sum(int(a.nbytes) for a in (*arrays, buffer.actions, buffer.rewards, buffer.dones, buffer.timeouts))
@@ -218,10 +210,10 @@ class Cpprb(Buffer):
         from cpprb import ReplayBuffer
 
         super().__init__(transitions)
-        # With the types we have, which are float32 otherwise. Not with next_of: it keeps a next state once where transitions
-        # come from one game in order, and ours come from many.
+        # With the dtypes of the transitions, as the default is float32. Without next_of, which shares next states only if the
+        # transitions come from one game in order; these come from many.
         self.types = {name: {"shape": array.shape[1:] or 1, "dtype": array.dtype} for name, array in transitions.items()}
-        self.buffer: Any = ReplayBuffer(self.items, self.types)
+        self.buffer = ReplayBuffer(self.items, self.types)
 
     def fill(self) -> None:
         """Add every transition once."""
@@ -229,20 +221,12 @@ class Cpprb(Buffer):
             self.buffer.add(**part)
 
     def adder(self, size: int) -> Work:
-        """Return what adds so many transitions a call."""
+        """Return a function that adds ``size`` transitions a call."""
         parts = itertools.cycle(list(self.parts(size, SINGLES)))
         return lambda: self.buffer.add(**next(parts))
 
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch."""
-        return lambda: self.buffer.sample(BATCH)
-
-    def fields(self, batch: Any) -> Mapping[str, Any]:
-        """Return the seven fields of a batch."""
-        return dict(batch)
-
     def prioritized(self) -> Work:
-        """Return what draws a prioritized batch and gives it new priorities."""
+        """Return a function that draws a prioritized batch and updates its priorities."""
         from cpprb import PrioritizedReplayBuffer
 
         self.buffer = None
@@ -261,7 +245,7 @@ class Cpprb(Buffer):
 
 
 class TorchRL(Buffer):
-    """The buffers of torchrl for tensordicts, flat ones: a level more costs time."""
+    """The buffers of torchrl for flat tensordicts, as nested ones are slower."""
 
     distribution = "torchrl"
     torch = True
@@ -275,10 +259,10 @@ class TorchRL(Buffer):
         super().__init__(transitions)
         tensors = {name: torch.from_numpy(array) for name, array in transitions.items()}
         self.tensors = TensorDict(tensors, batch_size=[self.items])
-        # "compilable" does without values shared between processes, and so does "shared", which is off by default. A batch
-        # size known beforehand is the documented way, and prefetch asks for it.
+        # "compilable" avoids values shared between processes, as does "shared", which is off by default. A fixed batch size is
+        # the documented way, and prefetch requires it.
         self.storage: Any = LazyTensorStorage(self.items, compilable=True)
-        self.buffer: Any = TensorDictReplayBuffer(storage=self.storage, batch_size=BATCH, compilable=True)
+        self.buffer = TensorDictReplayBuffer(storage=self.storage, batch_size=BATCH, compilable=True)
 
     def fill(self) -> None:
         """Add every transition once."""
@@ -286,28 +270,20 @@ class TorchRL(Buffer):
             self.buffer.extend(self.tensors[start : start + BATCH])
 
     def adder(self, size: int) -> Work:
-        """Return what adds so many transitions a call."""
+        """Return a function that adds ``size`` transitions a call."""
         if size == 1:
             singles = itertools.cycle([self.tensors[i] for i in range(SINGLES)])
             return lambda: self.buffer.add(next(singles))
         parts = itertools.cycle([self.tensors[start : start + size] for start in range(0, SINGLES, size)])
         return lambda: self.buffer.extend(next(parts))
 
-    def sampler(self) -> Callable[[], Any]:
-        """Return what draws a batch."""
-        return lambda: self.buffer.sample(BATCH)
-
-    def fields(self, batch: Any) -> Mapping[str, Any]:
-        """Return the seven fields of a batch."""
-        return {name: batch[name] for name in FIELDS}
-
     def held_bytes(self) -> int | None:
-        """Return the bytes of the storage's arrays."""
-        # One more than ours: the place of an item, which the library writes beside it.
+        """Return the bytes of the arrays of the storage."""
+        # Includes the index of each item, which the library stores beside it.
         return sum(int(tensor.nbytes) for tensor in self.storage[:].values(include_nested=True, leaves_only=True))
 
     def prefetching(self) -> dict[str, Work]:
-        """Return samplers that draw ahead."""
+        """Return samplers that prefetch."""
         from torchrl.data import TensorDictReplayBuffer
 
         def ahead(count: int) -> Work:
@@ -317,18 +293,18 @@ class TorchRL(Buffer):
         return {f"one thread, prefetch={count}": ahead(count) for count in (1, 2)}
 
     def prioritized(self) -> Work:
-        """Return what draws a prioritized batch and gives it new priorities."""
+        """Return a function that draws a prioritized batch and updates its priorities."""
         import torch
         from torchrl.data import LazyTensorStorage, TensorDictPrioritizedReplayBuffer
 
         try:
-            import torchrl._torchrl  # noqa: F401 - the trees of priorities are compiled
+            import torchrl._torchrl  # noqa: F401 - the compiled sum trees
         except ImportError as error:
-            raise RuntimeError(f"torchrl's compiled part was built for another torch than {torch.__version__}") from error
+            raise RuntimeError(f"torchrl was compiled for another torch than {torch.__version__}") from error
         self.buffer = self.storage = None
         gc.collect()
         self.storage = LazyTensorStorage(self.items, compilable=True)
-        # Without prefetch: batches drawn ahead would not know the new priorities.
+        # Without prefetch: prefetched batches would have old priorities.
         self.buffer = buffer = TensorDictPrioritizedReplayBuffer(
             alpha=ALPHA, beta=BETA, storage=self.storage, batch_size=BATCH, compilable=True
         )
@@ -338,7 +314,7 @@ class TorchRL(Buffer):
 
         def work() -> Any:
             batch = buffer.sample(BATCH)
-            # What update_tensordict_priority does once it has looked up both.
+            # As update_tensordict_priority does after looking up both arrays.
             buffer.update_priority(batch["index"], next(errors))
             return batch
 
@@ -346,16 +322,16 @@ class TorchRL(Buffer):
 
 
 def priorities(size: int) -> Iterator[np.ndarray]:
-    """Return priorities without end, float32 ``(size,)``, drawn beforehand."""
+    """Return an infinite iterator of priorities, float32 ``(size,)``, drawn beforehand."""
     rng = np.random.default_rng(1)
     return itertools.cycle(np.abs(rng.standard_normal((16, size), np.float32)) + np.float32(0.01))
 
 
 def keep_memory() -> bool:
-    """Tell glibc's malloc to keep what is freed, and return whether it was there to be told.
+    """Make glibc's malloc keep freed memory, and return whether that succeeded.
 
-    A batch is 9 MB. By default malloc may give them back to the system after every batch and ask for them again, and then most
-    of the time is the system's clearing of pages. It does so or not depending on what else lies on the heap.
+    A batch is 9 MB. By default, depending on the state of the heap, malloc may return its memory to the system and request it
+    again for the next batch; then most of the time is spent on clearing pages.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     trim, mmap = -1, -3
@@ -363,7 +339,7 @@ def keep_memory() -> bool:
 
 
 def anonymous_bytes() -> float:
-    """Return how much of the process is in memory, without files that are mapped, as the transitions are; nan if not told."""
+    """Return the resident anonymous memory, without mapped files, as the transitions are; nan if it is unknown."""
     status = Path("/proc/self/status")
     for line in status.read_text(encoding="ascii").splitlines() if status.exists() else ():
         if line.startswith("RssAnon:"):
@@ -372,7 +348,7 @@ def anonymous_bytes() -> float:
 
 
 def check(buffer: Buffer, batch: Any) -> None:
-    """Refuse a batch that is not made of the transitions."""
+    """Raise an error if a batch contains rows that are not transitions."""
 
     def sums(fields: Mapping[str, Any], count: int) -> list[int]:
         found = [0] * count
@@ -391,7 +367,7 @@ def check(buffer: Buffer, batch: Any) -> None:
 
 
 def per_second(work: Work, seconds: float) -> float:
-    """Return how many calls a second there are, once everything is warm."""
+    """Return the calls a second after a warm-up."""
     count = 0
     for limit in (WARM_UP_SECONDS, seconds):
         count = 0
@@ -404,9 +380,9 @@ def per_second(work: Work, seconds: float) -> float:
 
 
 def per_second_of_two(make: Callable[[], Work], seconds: float) -> float:
-    """Return how many calls a second two threads make that call at once."""
+    """Return the calls a second of two concurrent threads."""
     counts: list[int] = []
-    barrier = threading.Barrier(3, timeout=60)  # broken, not waited for, where a thread fails
+    barrier = threading.Barrier(3, timeout=60)  # breaks if a thread fails
 
     def call() -> None:
         work = make()
@@ -434,16 +410,16 @@ def per_second_of_two(make: Callable[[], Work], seconds: float) -> float:
 
 
 def set_torch_threads(count: int) -> None:
-    """Set how many threads torch uses for one operation."""
+    """Set the number of threads that torch uses for one operation."""
     import torch
 
     torch.set_num_threads(count)
 
 
 def best(buffer: Buffer, work: Work, seconds: float) -> float:
-    """Return how many calls a second there are, with torch on one core or on two, whichever is faster.
+    """Return the calls a second with torch on one core or on two, the faster of both.
 
-    Two are faster on an idle machine, and far slower where another process wants one of them.
+    Two cores are faster on an idle machine, and far slower if another process uses one of them.
     """
     rates = []
     for count in (1, 2) if buffer.torch else (1,):
@@ -454,7 +430,7 @@ def best(buffer: Buffer, work: Work, seconds: float) -> float:
 
 
 def samples(buffer: Buffer, seconds: float) -> dict[str, Any]:
-    """Return the figures of sampling, the best of each kind."""
+    """Return the best rate of each kind of sampling."""
     sample = buffer.sampler()
     result: dict[str, Any] = {"sample_256_one_core": None}
     plain = "one thread, torch on two" if buffer.torch else "one thread"
@@ -467,7 +443,7 @@ def samples(buffer: Buffer, seconds: float) -> dict[str, Any]:
     ways[plain] = per_second(sample, seconds)
     ways.update({name: per_second(work, seconds) for name, work in buffer.prefetching().items()})
     two["two threads, torch on two each" if buffer.torch else "two threads"] = per_second_of_two(buffer.sampler, seconds)
-    # Threads of the library's own may be its better way to use two cores.
+    # Threads of the library may use two cores better than two calling threads.
     two.update({name: rate for name, rate in ways.items() if name != "one thread"})
     how, how_two = max(ways, key=ways.__getitem__), max(two, key=two.__getitem__)
     result.update(sample_256=ways[how], sample_how=how, sample_256_two_threads=two[how_two], two_threads_how=how_two)
@@ -485,7 +461,7 @@ BUFFERS: dict[str, type[Buffer]] = {
 def main() -> None:
     """Measure and print."""
     library, folder, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
-    # Copy on write: read only would do, but torch warns of arrays that it could not write to.
+    # Copy on write, as torch warns about read-only arrays.
     transitions = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in FIELDS}
     before = anonymous_bytes()
     buffer = BUFFERS[library](transitions)

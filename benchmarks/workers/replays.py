@@ -1,4 +1,4 @@
-"""What ``record_replays`` does in a second, and what it takes: ``python replays.py FOLDER nothing|FORMAT [FILES]``."""
+"""Measures speed and memory of ``record_replays``: ``python replays.py FOLDER nothing|FORMAT [FILES]``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from generals_env.recorders import DatasetWriter, record_replays
 
 
 class Nothing:
-    """A sink that keeps nothing."""
+    """A sink that discards all batches."""
 
     def write(self, batch: Any) -> None:
-        """Take a batch."""
+        """Discard a batch."""
 
     def flush(self) -> None:
         """Do nothing."""
@@ -27,17 +27,17 @@ class Nothing:
         """Do nothing."""
 
 
-def main(folder: str, place: str, files: str = "1000000") -> None:
+def main(folder: str, target: str, files: str = "1000000") -> None:
     """Measure and print as JSON."""
     paths = list(islice(sorted(Path(folder).glob("*.json")), int(files)))
     record_replays(paths[:1], Nothing())  # compiles
     with tempfile.TemporaryDirectory(dir=".") as out:
-        sink = Nothing() if place == "nothing" else DatasetWriter(out, place)
+        sink = Nothing() if target == "nothing" else DatasetWriter(out, target)
         began, cpu = time.perf_counter(), time.process_time()
-        told = record_replays(paths, sink)
+        result = record_replays(paths, sink)
         seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts kilobytes
-    figures = {"experiences": told.experiences, "seconds": seconds, "cpu_seconds": cpu_seconds, "resident": resident}
+    figures = {"experiences": result.experiences, "seconds": seconds, "cpu_seconds": cpu_seconds, "resident": resident}
     print(json.dumps(figures))
 
 

@@ -1,9 +1,9 @@
-"""How much goes through Reverb between two processes: ``python reverb_stream.py TRANSITIONS_DIR SECONDS``, in a python with it.
+"""Measures the throughput of Reverb between two processes: ``python reverb_stream.py TRANSITIONS_DIR SECONDS``.
 
 TRANSITIONS_DIR holds ``state``, ``next_state``, ``action_mask``, ``next_action_mask``, ``action``, ``reward`` and
-``terminated``, each an ``.npy`` file with a row a transition. A server in a process of its own gets each as an item of one
-step, through Reverb's client; then its ``TimestepDataset`` draws at random, batched by 256, as NumPy arrays. Printed on the
-last line, as JSON: ``library``, ``version``, ``items``; ``submitted`` and ``received``, transitions a second.
+``terminated``, each an ``.npy`` file with a row a transition. A server in a separate process gets each as an item of one step,
+through Reverb's client; then its ``TimestepDataset`` samples uniformly, in batches of 256 of NumPy arrays. The last line of the
+output is a JSON object: ``library``, ``version``, ``items``; ``submitted`` and ``received``, transitions a second.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ import tensorflow as tf
 BATCH = 256
 WARM_UP = 8  # batches
 
-#: The fastest of some: workers 1, 2, 4; samples in flight of each 256, 512, 1024.
+#: The fastest of workers 1, 2, 4 and samples in flight 256, 512, 1024.
 WORKERS, IN_FLIGHT = 4, 512
 
 FIELDS = ("state", "next_state", "action_mask", "next_action_mask", "action", "reward", "terminated")
 
 
 def transitions(folder: Path) -> dict[str, np.ndarray]:
-    """Return the arrays."""
+    """Load the arrays of the transitions."""
     return {name: np.load(folder / f"{name}.npy") for name in FIELDS}
 
 
 def serve(folder: Path) -> None:
-    """Serve a table with room for all, until the standard input ends; print the port."""
+    """Serve a table whose capacity is the number of transitions, until the standard input ends; print the port."""
     arrays = transitions(folder)
     table = reverb.Table(
         "transitions",
@@ -54,7 +54,7 @@ def serve(folder: Path) -> None:
 
 
 def submitted(address: str, arrays: dict[str, np.ndarray]) -> float:
-    """Write all transitions, and return how many a second."""
+    """Write all transitions and return transitions a second."""
     count = len(arrays["action"])
     start = time.perf_counter()
     with reverb.Client(address).trajectory_writer(num_keep_alive_refs=1) as writer:
@@ -66,7 +66,7 @@ def submitted(address: str, arrays: dict[str, np.ndarray]) -> float:
 
 
 def received(address: str, seconds: float) -> float:
-    """Draw for some seconds, and return how many transitions a second came."""
+    """Sample for ``seconds`` and return transitions a second."""
     dataset = reverb.TimestepDataset.from_table_signature(
         address, "transitions", max_in_flight_samples_per_worker=IN_FLIGHT, num_workers_per_iterator=WORKERS
     )

@@ -1,4 +1,4 @@
-"""A server in a process of its own over what it records: prints its address, records on each line of its input, then serves."""
+"""Runs a streaming server that records games on command: prints its address, and obeys a command on each line of its input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Open:
     """A sink that stays open when a recorder closes."""
 
     def __init__(self, sink: ExperienceLog | ReplayBuffer) -> None:
-        """Pass on to ``sink``."""
+        """Write to ``sink``."""
         self.write, self.flush = sink.write, sink.flush
 
     def close(self) -> None:
@@ -22,9 +22,9 @@ class Open:
 
 
 def main(kind: str, folder: str) -> None:
-    """Record 20x20 games into a log or a buffer and serve them, or, ``loaded``, a buffer that was saved.
+    """Serve a log, a buffer, or a saved buffer (``loaded``), and record 20x20 games into it.
 
-    Lines are ``record n``: so many experiences; ``slow n``: so many turns, one every 20 ms; ``full n``: for so many seconds.
+    Commands are ``record n``: n experiences; ``slow n``: n turns, one every 20 ms; ``full n``: for n seconds.
     """
     source = ExperienceLog(folder, "normal") if kind == "log" else ReplayBuffer(1_000_000)
     if kind == "loaded":

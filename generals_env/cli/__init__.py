@@ -1,4 +1,4 @@
-"""The command ``generals-env``."""
+"""Implements the command ``generals-env``."""
 
 from __future__ import annotations
 

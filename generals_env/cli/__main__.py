@@ -1,4 +1,4 @@
-"""Runs the command by ``python -m generals_env.cli``."""
+"""Runs the command line with ``python -m generals_env.cli``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``generals-env``: play, record and look at games from the command line."""
+"""Implements ``generals-env``: plays, records and shows games from the command line."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ app = typer.Typer(help="generals.io games for training agents.", no_args_is_help
 app.add_typer(dataset_app, name="dataset")
 app.command()(serve)
 
-GIF_FRAMES = 100  # of one game: long games skip turns
+GIF_FRAMES = 100  # at most: turns of longer games are skipped
 GIF_TILE = 20  # pixels
 
 Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander.")]
 Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
 Size = Annotated[int, typer.Option(min=4, max=64)]
-Picture = Annotated[Path | None, typer.Option(help="Where to write a moving picture of a game, one that is won if possible.")]
-AtOnce = Annotated[int | None, typer.Option(min=1, help="How many games to play at once; 512, or what fits into 256 MiB.")]
+Picture = Annotated[Path | None, typer.Option(help="File for a GIF of a game, one that is won if possible.")]
+AtOnce = Annotated[int | None, typer.Option(min=1, help="Games to play at once; default: 512, or what fits into 256 MiB.")]
 
 
 @app.command()
@@ -66,7 +66,7 @@ def record(
         raise ConfigError(f"policies: expected one of {', '.join(POLICIES)} for each player, got {unknown[0]!r}")
     at_once = min(games, parallel_games or games_at_once(games, players, height * width))
     venv = make_vec(at_once, players=players, height=height, width=width, max_turns=max_turns, rules=rules)
-    with kept(out, form, naming) as writer:
+    with open_writer(out, form, naming) as writer:
         compile_kernels(form, picture=gif is not None)
         with progress_bar() as bar:
             task = bar.add_task("playing", total=games)
@@ -84,8 +84,8 @@ def record(
 
 
 @contextmanager
-def kept(out: str, form: str, naming: str) -> Iterator[DatasetWriter]:
-    """Lend a writer of files; where a command is interrupted, say what it has written."""
+def open_writer(out: str, form: str, naming: str) -> Iterator[DatasetWriter]:
+    """Open a writer of files; if the command is interrupted, print what was written."""
     writer = DatasetWriter(out, form, naming)
     try:
         with writer:
@@ -96,7 +96,7 @@ def kept(out: str, form: str, naming: str) -> Iterator[DatasetWriter]:
 
 
 def print_summary(out: str, played: WholeGames, at_once: int, seconds: float, gif: Path | None) -> None:
-    """Print what was played and recorded."""
+    """Print counts of what was played and recorded."""
     size, experiences = open_dataset(out).nbytes, played.experiences
     winners = [f"player_{player} {played.endings[f'player_{player}']:,}" for player in range(MAX_PLAYERS)]
     table = Table(title=f"generals_env {__version__}", show_header=False)
@@ -128,14 +128,14 @@ def demo(
 def play_replays(
     paths: Annotated[list[Path], typer.Argument(help="Replay files (.gior, .gioreplay, .json, .json.gz) or folders of them.")],
     out: Annotated[str | None, typer.Option(help="Folder or URL (s3://...) to record every transition in.")] = None,
-    gif: Annotated[Path | None, typer.Option(help="Where to write a moving picture of the first replay.")] = None,
+    gif: Annotated[Path | None, typer.Option(help="File for a GIF of the first replay.")] = None,
     form: FormatName = "npz",
     naming: Naming = "packed",
 ) -> None:
     """Play recorded games of people again: show how they end, record them, draw one."""
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise typer.BadParameter(f"expected files or folders, got what is not there: {', '.join(missing)}", param_hint="PATHS")
+        raise typer.BadParameter(f"expected files or folders that exist, got {', '.join(missing)}", param_hint="PATHS")
     files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
     skipped: dict[str, str] = {}
     if out is None:
@@ -148,7 +148,7 @@ def play_replays(
                     skipped[str(file)] = str(error)
         console.print(table)
     else:
-        with kept(out, form, naming) as writer, progress_bar() as bar:
+        with open_writer(out, form, naming) as writer, progress_bar() as bar:
             result = record_replays(bar.track(files, description="recording"), writer, on_error="skip")
         skipped = result.skipped
         console.print(f"{result.games:,} games, {result.experiences:,} experiences in {out}")
@@ -166,17 +166,17 @@ def play_replays(
 
 
 def describe(file: Path) -> tuple[str, ...]:
-    """Return a row about a replay."""
+    """Return the row of a replay in the table."""
     game = replay.read(file)
     *_, last = game.play()
     living = np.flatnonzero(last.alive)
     winner = ", ".join(f"player_{player}" for player in living) if len(living) < game.players else "not finished"
     board = f"{game.height}x{game.width}"
-    return game.id or file.name, str(game.version), str(game.players), board, str(last.turn), winner or "nobody"
+    return game.id or file.name, str(game.version), str(game.players), board, str(last.turn), winner or "none"
 
 
 def main() -> None:
-    """Run the command line; our own errors are one line, not a traceback. A signal ends it with 128 and its number."""
+    """Run the command line; print errors of the package in one line. After a signal the status is 128 and its number."""
     with EndingSignals() as signals:
         try:
             app()
@@ -188,6 +188,6 @@ def main() -> None:
                 raise SystemExit(signals.status) from None
             raise
         except OSError:
-            if signals.received:  # what was written to is a terminal that is gone
+            if signals.received:  # the terminal was closed
                 raise SystemExit(signals.status) from None
             raise

@@ -1,4 +1,4 @@
-"""``generals-env dataset``: look at recorded experience, check it, bring it into another format."""
+"""Implements ``generals-env dataset``: shows, verifies and converts recorded experience."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from generals_env.recorders.datasets.verify import DatasetReport, repair_dataset
 
 __all__ = ["FormatName", "Naming", "app", "console", "errors", "progress_bar"]
 
-app = typer.Typer(help="Look at recorded experience, check it, convert it.", no_args_is_help=True)
+app = typer.Typer(help="Show, verify and convert recorded experience.", no_args_is_help=True)
 console = Console()
 errors = Console(stderr=True)
 
@@ -49,7 +49,7 @@ def progress_bar() -> Progress:
 
 @app.command()
 def info(source: Source) -> None:
-    """Tell what there is, as far as names and indexes tell it."""
+    """Show files and counts, from file names and indexes, and the metadata of the first file."""
     dataset = open_dataset(source)
     table = Table("format", "files", "experiences", "bytes", "bytes an experience", "hours", title=str(source))
     for form in sorted({file.format for file in dataset.files}):
@@ -104,7 +104,7 @@ def head(source: Source, count: Annotated[int, typer.Option("--count", "-n", min
 
 
 def described(action: int, shape: tuple[int, int]) -> str:
-    """Return an action in words."""
+    """Return an action as text."""
     tiles = shape[0] * shape[1]
     if action == 8 * tiles:
         return "pass"
@@ -115,7 +115,7 @@ def described(action: int, shape: tuple[int, int]) -> str:
 
 @app.command()
 def stats(source: Source) -> None:
-    """Read everything and show how rewards and actions are distributed."""
+    """Read all experiences and show how rewards and actions are distributed."""
     dataset = open_dataset(source)
     actions: Counter[str] = Counter()
     players: Counter[int] = Counter()
@@ -150,7 +150,7 @@ def stats(source: Source) -> None:
 
 
 def binned(rewards: npt.NDArray[np.float32]) -> tuple[list[str], list[int]]:
-    """Return labels and counts of rewards: of each value if there are few, else of ranges."""
+    """Return labels and counts of rewards: a bin for each value if there are few, else for ranges."""
     values, counts = np.unique(rewards, return_counts=True)
     if len(values) <= BINS:
         return [f"{value:g}" for value in values], counts.tolist()
@@ -161,14 +161,14 @@ def binned(rewards: npt.NDArray[np.float32]) -> tuple[list[str], list[int]]:
 def histogram(title: str, labels: list[str], counts: list[int]) -> Table:
     """Return a table with a bar for each count."""
     table = Table(title, "count", "share", "", title=f"{title}s")
-    most, total = max(counts), sum(counts)
+    maximum, total = max(counts), sum(counts)
     for label, count in zip(labels, counts, strict=True):
-        table.add_row(label, f"{count:,}", f"{count / total:.2%}", "█" * max(round(BAR * count / most), count > 0))
+        table.add_row(label, f"{count:,}", f"{count / total:.2%}", "█" * max(round(BAR * count / maximum), count > 0))
     return table
 
 
 def tracked(dataset: Dataset, description: str) -> Iterable[ExperienceBatch]:
-    """Yield the batches of a dataset under a progress bar of its files."""
+    """Yield the batches of a dataset with a progress bar of its files."""
     with progress_bar() as bar:
         yield from bar.track(dataset, description=description, total=len(dataset.files))
 
@@ -179,11 +179,11 @@ def convert(
     out: Annotated[str, typer.Argument(help="Folder or URL to write to.")],
     form: FormatName = "parquet",
     naming: Naming = "packed",
-    skip_damaged: Annotated[bool, typer.Option(help="Go on after files that are damaged.")] = False,
+    skip_damaged: Annotated[bool, typer.Option(help="Skip damaged files.")] = False,
 ) -> None:
-    """Write everything in another format, or to another place."""
-    if same_place(source, out):
-        raise typer.BadParameter("expected another place than the source", param_hint="OUT")
+    """Write all experiences in another format or to another folder."""
+    if same_folder(source, out):
+        raise typer.BadParameter("expected another folder than SOURCE", param_hint="OUT")
     dataset = open_dataset(source)
     if skip_damaged:
         dataset = dataset.skip_damaged()
@@ -200,8 +200,8 @@ def convert(
     console.print(table)
 
 
-def same_place(one: str, other: str) -> bool:
-    """Return whether two places are the same."""
+def same_folder(one: str, other: str) -> bool:
+    """Return whether two paths or URLs name the same folder."""
     if "://" in one or "://" in other:
         return one.rstrip("/") == other.rstrip("/")
     return Path(one).resolve() == Path(other).resolve()
@@ -210,9 +210,9 @@ def same_place(one: str, other: str) -> bool:
 @app.command()
 def verify(
     source: Source,
-    repair: Annotated[bool, typer.Option(help="Set damaged files aside, make indexes anew, remove leftovers.")] = False,
+    repair: Annotated[bool, typer.Option(help="Move damaged files aside, rebuild indexes, remove leftovers.")] = False,
 ) -> None:
-    """Read everything and report what is damaged or missing; the status is 1 if something is."""
+    """Read all files and report damaged and missing data; the exit status is 1 if there is any."""
     with progress_bar() as bar:
 
         def track(files: Any) -> Any:
@@ -225,7 +225,7 @@ def verify(
 
 
 def print_report(report: DatasetReport) -> None:
-    """Print what was found."""
+    """Print the report of a verification."""
     table = Table(show_header=False)
     table.add_row("files", f"{report.files:,}")
     table.add_row("experiences", f"{report.experiences:,}")

@@ -1,4 +1,4 @@
-"""Signals that end a command: SIGTERM of Slurm, Docker and systemd, and SIGHUP of a terminal that closes, are as Ctrl-C."""
+"""Handles signals that end a command: SIGTERM (from Slurm, Docker, systemd) and SIGHUP (closed terminal) act like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,57 +14,55 @@ from typing import Any
 
 __all__ = ["REPEAT", "EndingSignals", "ending_at_once"]
 
-#: Seconds in which signals count as one: a session that ends sends SIGTERM and SIGHUP, some launchers send each one twice.
+#: Seconds in which signals count as one: an ending session sends SIGTERM and SIGHUP, and some launchers send a signal twice.
 REPEAT = 1.0
 
-
-#: Seconds after which a signal comes again that came at a bad time.
+#: Seconds after which a signal that came during compilation is sent again.
 LATER = 0.05
 
 SHOW_CURSOR = "\x1b[?25h"
 
 COMPILERS = ("numba", "llvmlite")
 
-
-#: Those that listen: one at most, that of the command line.
-listening: list[EndingSignals] = []
+#: Active handlers: at most one, that of the command line.
+active: list[EndingSignals] = []
 
 
 class EndingSignals:
-    """Makes a ``KeyboardInterrupt`` of SIGINT, SIGTERM and SIGHUP while a block runs, as far as they are not ignored.
+    """Raises ``KeyboardInterrupt`` on SIGINT, SIGTERM and SIGHUP while a block runs, unless a signal is ignored.
 
-    So what is recorded is written, as after Ctrl-C. A signal that comes more than a second after the last one raises again, and
-    ends that, too. While a kernel is compiled nothing is raised, as llvmlite loses exceptions and numba keeps half a kernel:
-    then the exception comes after that.
+    Recorded experience is thus written, as after Ctrl-C. A signal more than a second after the last one raises again, and ends
+    the writing, too. During the compilation of a kernel the exception is delayed, as llvmlite loses exceptions and numba would
+    keep an incomplete kernel.
 
     Attributes:
-        received: The number of the first signal, 0 if none has come.
+        received: Number of the first signal, or 0.
     """
 
     def __init__(self) -> None:
         self.received = 0
         self._last = -REPEAT
-        self._waiting = False  # whether a signal comes once more
+        self._waiting = False  # whether a signal will be sent again
         self._at_once = False
         self._before: dict[int, Any] = {}
 
     @property
     def status(self) -> int:
-        """The exit status of a process that a signal ended, as shells tell it."""
+        """Exit status of a process that a signal ended, as shells report it."""
         return 128 + self.received
 
     def __enter__(self) -> EndingSignals:
-        """Listen to the signals."""
-        listening.append(self)
+        """Install the handlers."""
+        active.append(self)
         for name, handler in (("SIGINT", self._end), ("SIGTERM", self._end), ("SIGHUP", self._hang_up)):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup has it ignored
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
                 self._before[number] = signal.signal(number, handler)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Put back what was there before."""
-        listening.remove(self)
+        """Restore the previous handlers."""
+        active.remove(self)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -90,7 +88,7 @@ class EndingSignals:
             raise KeyboardInterrupt
 
     def _again(self, number: int) -> None:
-        """Let a signal come once more in a moment."""
+        """Send a signal again after ``LATER`` seconds."""
 
         def send() -> None:
             self._waiting = False
@@ -103,13 +101,13 @@ class EndingSignals:
             timer.start()
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
-        """Do what SIGTERM does, also where that is put off, or means something else for a time."""
+        """Raise SIGTERM instead, so that its current handler is called, also if it is deferred or replaced."""
         self.received = self.received or number
         signal.raise_signal(signal.SIGTERM)
 
 
 def is_compiling(frame: FrameType | None) -> bool:
-    """Return whether what a signal has interrupted belongs to the compilation of a kernel."""
+    """Return whether a signal interrupted the compilation of a kernel."""
     while frame is not None:
         if str(frame.f_globals.get("__name__")).partition(".")[0] in COMPILERS:
             return True
@@ -118,14 +116,14 @@ def is_compiling(frame: FrameType | None) -> bool:
 
 
 def ending_at_once() -> AbstractContextManager[None]:
-    """Let signals end the process at once while a block runs that has nothing to lose: kernels take a minute to compile."""
-    return listening[-1]._ending_at_once() if listening else nullcontext()
+    """Return a context manager in which signals end the process at once, for compilation, which can take a minute."""
+    return active[-1]._ending_at_once() if active else nullcontext()
 
 
 def end_process(status: int) -> None:
-    """End the process where it stands."""
-    with suppress(OSError):  # a terminal that is gone
+    """End the process immediately."""
+    with suppress(OSError):  # the terminal was closed
         if sys.stdout.isatty():
-            sys.stdout.write(SHOW_CURSOR)  # which a spinner hides
+            sys.stdout.write(SHOW_CURSOR)  # a spinner hides the cursor
         sys.stdout.flush()
     os._exit(status)

@@ -1,4 +1,4 @@
-"""Plays many games at once for the command line, and records a given number of whole ones."""
+"""Plays many games at once for the command line and records a given number of whole games."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from generals_env.vector import GeneralsVector
 
 __all__ = ["WholeGames", "compile_kernels", "compiling", "ending", "games_at_once", "play_games"]
 
-#: Games that are played at once, unless the user says how many: more are not faster.
+#: Default number of games to play at once: more are not faster.
 MAX_AT_ONCE = 512
 
 #: Memory for the tensors and masks of these games.
 MAX_BYTES = 2**28
 
-#: Turns of each game between two looks at whether enough games have ended: what a thread plays on end.
+#: Turns of each game between checks whether enough games have ended.
 TURNS = 128
 
-#: Games of which one becomes the picture: the first of them that is won.
+#: Number of games of which the first that is won is drawn.
 CANDIDATES = 8
 
-#: Seconds after which compilation is announced where no spinner can be shown.
+#: Seconds after which compilation is announced if the output is not a terminal.
 SILENCE = 2.0
 
 COMPILING = "compiling kernels, on the first run only: takes about a minute"
@@ -47,11 +47,11 @@ class Running:
     """A game that has begun and not ended for all its players.
 
     Attributes:
-        number: How many games began before it.
-        ended: Players for whom it has ended.
+        number: Number of games that began before it.
+        ended: Number of players for whom it has ended.
         winner: The player who won, or ``NEUTRAL``.
-        truncated: Whether it was cut off.
-        turns: Turns played, known for players for whom it has ended.
+        truncated: Whether it was truncated.
+        turns: Maximum of the turns of players for whom it has ended.
     """
 
     number: int
@@ -62,27 +62,27 @@ class Running:
 
 
 class WholeGames(ClosingSink):
-    """Passes the first ``count`` games that begin on to a sink, each one whole, and counts how they end.
+    """Writes the first ``count`` games that begin to a sink, each one whole, and counts how they end.
 
-    A vector environment never stops: where a game ends, the next one begins. The games to keep are chosen when they begin, as
-    the first games to end are shorter than the average. Experiences of later games are dropped, and ``sequence`` is made
-    gapless again.
+    In a vector environment a new game begins where one ends. The games to record are chosen when they begin, as the first
+    games to end are shorter than the average. Experiences of other games are dropped, and ``sequence`` is renumbered without
+    gaps.
 
     Attributes:
-        games: Games that have ended.
-        turns: Turns of these.
-        experiences: Experiences passed on.
-        endings: How games ended; see ``ending``.
+        games: Number of games that have ended.
+        turns: Number of turns of these games.
+        experiences: Number of experiences written.
+        endings: Number of games by ending; see ``ending``.
     """
 
     def __init__(self, sink: Sink, count: int, picture: bool = False, on_write: Callable[[], object] = bool) -> None:
-        """Pass games on to ``sink``.
+        """Write games to ``sink``.
 
         Args:
-            sink: Where to.
-            count: How many games.
+            sink: Sink for the experiences.
+            count: Number of games.
             picture: Whether to keep the boards of a game for ``boards``.
-            on_write: Is called after each batch.
+            on_write: Function to call after each batch.
         """
         self.games = self.turns = self.experiences = 0
         self.endings: Counter[str] = Counter()
@@ -91,7 +91,7 @@ class WholeGames(ClosingSink):
         self._on_write = on_write
         self._begun = 0
         self._running: dict[str, Running] = {}
-        self._drawn: dict[str, list[ExperienceBatch]] = {}  # games of which one becomes the picture
+        self._drawn: dict[str, list[ExperienceBatch]] = {}  # candidates for the picture
         self._candidates = CANDIDATES if picture else 0
         self._chosen: str | None = None
 
@@ -101,7 +101,7 @@ class WholeGames(ClosingSink):
         return self.games == self._count
 
     def write(self, batch: ExperienceBatch) -> None:
-        """Take a batch, and pass on what it has of the games to keep."""
+        """Write the experiences of the chosen games."""
         for name in batch.game_ids:
             if name not in self._running and self._begun < self._count:
                 self._running[name] = Running(self._begun)
@@ -112,7 +112,7 @@ class WholeGames(ClosingSink):
         batch.rows["sequence"] = np.arange(self.experiences, self.experiences + len(batch))
         if len(batch):
             self._sink.write(batch)
-            self.experiences += len(batch)  # only now: a batch that the sink refuses comes again
+            self.experiences += len(batch)  # after the write: the caller repeats a batch that the sink refuses
             self._keep_boards(batch)
             self._count_endings(batch)
         self._on_write()
@@ -150,7 +150,7 @@ class WholeGames(ClosingSink):
             self._drawn = {name: self._drawn[name]}
 
     def boards(self, limit: int) -> Boards:
-        """Return up to ``limit`` evenly spaced boards of one game, a game that was won if there is one, then its last board."""
+        """Return at most ``limit`` evenly spaced boards of a game, won if possible, and then its last board."""
         game = ExperienceBatch.concat(self._drawn[self._chosen or next(iter(self._drawn))])
         turns, rows = np.unique(game.turn, return_index=True)
         step = -(-len(turns) // limit)
@@ -167,20 +167,20 @@ class WholeGames(ClosingSink):
 
 
 def ending(winner: int, truncated: bool) -> str:
-    """Return how a game ended: which player won, that it was a draw, or that it was cut off."""
+    """Return how a game ended: the player who won, ``"draws"`` or ``"cut off"``."""
     if winner >= 0:
         return f"player_{winner}"
     return "cut off" if truncated else "draws"
 
 
 def games_at_once(games: int, players: int, tiles: int) -> int:
-    """Return how many of ``games`` games to play at once."""
+    """Return the number of games to play at once."""
     size = players * tiles * (9 * 4 + 8)  # nine float32 planes and the mask
     return max(min(games, MAX_AT_ONCE, MAX_BYTES // size), 1)
 
 
 def play_games(games: GeneralsVector, policies: Sequence[str], seed: int, sink: WholeGames) -> float:
-    """Play and record until ``sink`` has all its games; return how many seconds that took, writing included."""
+    """Play and record until ``sink`` is complete; return the seconds that took, including writing."""
     turns = min(TURNS, games.config.max_turns)
     with ExperienceRecorder(games, sink, policies=policies) as env:
         started = time.perf_counter()
@@ -192,24 +192,24 @@ def play_games(games: GeneralsVector, policies: Sequence[str], seed: int, sink: 
 
 
 class Encoder(ClosingSink):
-    """Makes files of what it is given, and keeps none of them."""
+    """Encodes batches and discards the result."""
 
     def __init__(self, form: str) -> None:
         self._format = format_of(form)
 
     def write(self, batch: ExperienceBatch) -> None:
-        """Make a file."""
+        """Encode a batch."""
         self._format.encode(batch)
 
     def flush(self) -> None:
-        """Do nothing: nothing is kept."""
+        """Do nothing."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
 def compile_kernels(form: str, picture: bool) -> None:
-    """Play, record and encode one turn, so that what comes after is not held up; show that while it takes long."""
+    """Play, record and encode one turn, so that all kernels are compiled; show progress while that takes long."""
     with compiling(), ending_at_once():
         sink = WholeGames(Encoder(form), 1, picture)
         play_games(make_vec(2, max_turns=1), ("expander", "random"), 0, sink)
@@ -219,7 +219,7 @@ def compile_kernels(form: str, picture: bool) -> None:
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Show a spinner with the time that has passed; where there is no terminal, one line if it takes more than two seconds."""
+    """Show a spinner with the elapsed time; without a terminal, print a line after ``SILENCE`` seconds."""
     if console.is_terminal:
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
         with Progress(*columns, console=console, transient=True) as bar:

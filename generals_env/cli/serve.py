@@ -1,4 +1,4 @@
-"""``generals-env serve``: hand recorded experience to trainers anywhere."""
+"""Implements ``generals-env serve``: streams recorded experience to trainers over gRPC."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from generals_env.recorders.stream.server.limits import Limits
 
 __all__ = ["serve"]
 
-TICK = 0.2  # seconds between looks at whether to stop: on Windows nothing interrupts a wait
+TICK = 0.2  # seconds between checks whether to stop: on Windows a signal does not interrupt a wait
 
 Pem = typer.Option(help="File in PEM.")
 
 
 def serve(
-    log: Annotated[Path | None, typer.Option(help="Folder of a log; made if it is not there.")] = None,
-    buffer: Annotated[int | None, typer.Option(min=1, help="Instead, keep this many submitted experiences in memory.")] = None,
-    address: Annotated[str, typer.Option(help="host:port; others than this machine need TLS.")] = "127.0.0.1:50051",
+    log: Annotated[Path | None, typer.Option(help="Folder of a log; created if missing.")] = None,
+    buffer: Annotated[int | None, typer.Option(min=1, help="Instead: capacity of a buffer in memory.")] = None,
+    address: Annotated[str, typer.Option(help="host:port; addresses of other machines need TLS.")] = "127.0.0.1:50051",
     read_only: Annotated[bool, typer.Option(help="Serve a log that another process writes to.")] = False,
     certificate: Annotated[Path | None, Pem] = None,
     key: Annotated[Path | None, Pem] = None,
     client_ca: Annotated[Path | None, Pem] = None,
-    token_env: Annotated[str | None, typer.Option(help="Environment variable with the token that clients bring.")] = None,
-    max_connections: Annotated[int, typer.Option(help="Streams at the same time.")] = Limits.max_connections,
-    max_message_bytes: Annotated[int, typer.Option(help="Of a message in either direction.")] = Limits.max_message_bytes,
-    max_requests_per_second: Annotated[int, typer.Option(help="Of one address.")] = Limits.max_requests_per_second,
-    grace: Annotated[float, typer.Option(min=0, help="Seconds that consumers have at the end.")] = 5.0,
+    token_env: Annotated[str | None, typer.Option(help="Environment variable with the clients' token.")] = None,
+    max_connections: Annotated[int, typer.Option(help="Limit of concurrent streams.")] = Limits.max_connections,
+    max_message_bytes: Annotated[int, typer.Option(help="Limit of the size of messages.")] = Limits.max_message_bytes,
+    max_requests_per_second: Annotated[
+        int, typer.Option(help="Limit for each client address.")
+    ] = Limits.max_requests_per_second,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds that consumers get to finish at the end.")] = 5.0,
 ) -> None:
     """Serve experience over gRPC until interrupted."""
     try:
@@ -44,12 +46,12 @@ def serve(
     except ImportError as error:
         raise typer.BadParameter(f'{error.name} is missing: pip install "generals_env[stream]"') from error
     if (log is None) == (buffer is None):
-        raise ConfigError("log, buffer: expected one of the two, got both or neither")
+        raise ConfigError("log, buffer: expected one of the two, got both or neither: pass --log or --buffer")
     token = None
     if token_env is not None:
         token = os.environ.get(token_env)
         if not token:
-            raise ConfigError(f"token-env: expected {token_env} in the environment, got nothing")
+            raise ConfigError(f"token-env: expected {token_env} in the environment, got nothing: set the variable")
     limits = Limits(max_connections, max_message_bytes, max_requests_per_second)
     source = ReplayBuffer(buffer) if log is None else ExperienceLog(log, mode="r" if read_only else "a")
     try:
@@ -68,21 +70,21 @@ def serve(
 
 
 class Stopping:
-    """Whether the process was asked to end.
+    """Handles the signals that ask the server to stop.
 
     Attributes:
-        asked: Whether it was.
+        asked: Whether a signal came.
     """
 
     def __init__(self) -> None:
-        """Listen for SIGINT and SIGTERM; ``EndingSignals`` makes SIGTERM of a terminal that closes."""
+        """Handle SIGINT and SIGTERM; ``EndingSignals`` converts SIGHUP of a closed terminal to SIGTERM."""
         self.asked = False
         self._last = 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        """Take note; raise ``KeyboardInterrupt`` if that was asked for before, and consumers are still waited for."""
+        """Ask to stop; raise ``KeyboardInterrupt`` if a signal came before and the server still waits for consumers."""
         now = time.monotonic()
         if self.asked and now - self._last >= REPEAT:
             raise KeyboardInterrupt

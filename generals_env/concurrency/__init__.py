@@ -1,4 +1,4 @@
-"""Signals, threads and processes: what must change whole, and which thread and process may change it."""
+"""Handles signals, threads and processes: deferred signals, thread guards, process owners and the thread pool."""
 
 from __future__ import annotations
 

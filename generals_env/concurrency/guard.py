@@ -1,4 +1,4 @@
-"""Lets an environment change whole, and by one thread at a time."""
+"""Guards an environment against use by two threads at once, and against signals in the middle of a change."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """What stands before every method that changes an environment, one for all the layers over the same games.
+    """Makes the context managers that methods enter to change an environment; its wrappers and recorders share one guard.
 
-    It takes no lock. Between its look at ``thread`` and its note there, Python calls no function, so it runs no other thread.
+    It needs no lock: Python calls no function, and so switches to no other thread, between reading and setting ``thread``.
 
     Attributes:
-        thread: Which thread is changing the environment, 0 for none.
+        thread: Id of the thread that is changing the environment, or 0.
 
     Example:
         >>> guard = Guard()
@@ -28,11 +28,11 @@ class Guard:
     __slots__ = ("thread",)
 
     def __init__(self) -> None:
-        """Let everyone in."""
+        """Start without a thread."""
         self.thread = 0
 
     def __call__(self, name: str) -> Guarded:
-        """Return a context manager in which the method ``name`` changes the environment, and signals are put off.
+        """Return a context manager in which the method ``name`` changes the environment and signals are deferred.
 
         Raises:
             StateError: On entry, if another thread is changing the environment.
@@ -40,11 +40,11 @@ class Guard:
         return Guarded(self, name)
 
     def __reduce__(self) -> tuple[type[Guard], tuple[()]]:
-        """Copy and pickle as one of its own."""
+        """Copy and pickle as a new guard."""
         return Guard, ()
 
     def refuse(self, name: str) -> StateError:
-        """Return the error of a thread that comes while another one changes the environment."""
+        """Return the error for a thread that calls ``name`` while another thread changes the environment."""
         return StateError(
             f"{name}: expected no other thread inside the environment, got thread {self.thread} still in one of its methods; "
             "an environment and what wraps or records it belong to one thread at a time: give each thread its own"
@@ -52,7 +52,7 @@ class Guard:
 
 
 class Guarded:
-    """A block that changes an environment."""
+    """Context manager of a block that changes an environment."""
 
     __slots__ = ("_before", "_deferral", "_guard", "_name")
 
@@ -63,7 +63,7 @@ class Guarded:
         self._deferral = deferred()
 
     def __enter__(self) -> None:
-        """Put signals off, and keep other threads out."""
+        """Defer signals and refuse other threads."""
         guard, me = self._guard, get_ident()
         self._deferral.__enter__()
         before = guard.thread
@@ -71,9 +71,9 @@ class Guarded:
             self._deferral.__exit__(None, None, None)
             raise guard.refuse(self._name)
         guard.thread = me
-        self._before = before  # this thread, in an inner layer
+        self._before = before  # this thread if the block is nested
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Let others in, and handle the signals that came."""
+        """Admit other threads, and handle deferred signals."""
         self._guard.thread = self._before
         self._deferral.__exit__(kind, error, traceback)

@@ -1,7 +1,7 @@
-"""Puts signals off while something changes that must change whole.
+"""Defers signals while a block of code runs that must not be interrupted.
 
-Python runs the handlers of signals in the main thread, between any two of its bytecodes, and the handler of Ctrl-C raises
-``KeyboardInterrupt`` there: after a turn was played, say, and before it is recorded.
+Python runs signal handlers in the main thread, between any two bytecodes, and the handler of Ctrl-C raises
+``KeyboardInterrupt`` there: for example after a turn was played and before it is recorded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from threading import get_ident
 from types import FrameType, TracebackType
 from typing import Any
 
-try:  # what the functions of ``signal`` call, without their enums, which take ten times as long
+try:  # the functions that ``signal`` wraps: without its enums they are ten times faster
     from _signal import getsignal
     from _signal import signal as set_handler
 except ImportError:  # pragma: no cover - CPython and PyPy have it
@@ -23,15 +23,15 @@ except ImportError:  # pragma: no cover - CPython and PyPy have it
 
 __all__ = ["deferred", "pending", "raise_pending"]
 
-#: The signals that ask a program to end in good order.
+#: Signals that ask a program to end.
 SIGNALS = (int(signal.SIGINT), int(signal.SIGTERM))
 
-#: Seconds after which a second signal shows that a block does not end. Keys are pressed twice in less.
+#: Seconds after which a second signal is taken as a sign that the block hangs; a double key press is faster.
 PATIENCE = 1.0
 
 
 class Nothing:
-    """A block that puts nothing off: one inside another, or in a thread in which no handler runs."""
+    """Context manager without effect, for a nested block or a thread in which no handlers run."""
 
     __slots__ = ()
 
@@ -43,19 +43,19 @@ class Nothing:
 
 
 class Deferral:
-    """A block in which signals are noted."""
+    """Context manager that records signals and calls their handlers at its end."""
 
     __slots__ = ("_handlers", "_leaves", "_left", "_note", "_noted")
 
     def __init__(self) -> None:
-        self._handlers: dict[int, Any] = {}  # those that are replaced
-        self._noted: dict[int, tuple[FrameType | None, float]] = {}  # where the program was, and when
+        self._handlers: dict[int, Any] = {}  # the replaced handlers
+        self._noted: dict[int, tuple[FrameType | None, float]] = {}  # frame and time of each signal
         self._leaves = False
         self._left = False
-        self._note = self.note  # every look at ``self.note`` makes another object
+        self._note = self.note  # each access to ``self.note`` creates a new object
 
     def __enter__(self) -> None:
-        """Begin to note signals."""
+        """Replace the signal handlers."""
         try:
             for number in SIGNALS:
                 handler = getsignal(number)
@@ -68,12 +68,12 @@ class Deferral:
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Put the handlers back, and call those whose signals came."""
+        """Restore the handlers, and call those of the signals that came."""
         self._leave()
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Note a signal; one more of its kind is handled at once if the block has not ended long after the first."""
-        if self._left:  # a signal kept ``_leave`` from putting this handler back
+        """Record a signal; if it repeats after ``PATIENCE`` seconds, handle it at once."""
+        if self._left:  # a signal prevented ``_leave`` from restoring the handler
             self._handlers[number](number, frame)
             return
         now = time.monotonic()
@@ -83,7 +83,7 @@ class Deferral:
             self.deliver()
 
     def deliver(self) -> None:
-        """Call the handlers of the signals noted, each once, also if one of them raises."""
+        """Call the handler of each recorded signal once, also if one of them raises."""
         while self._noted:
             number, (frame, _) = self._noted.popitem()
             try:
@@ -93,11 +93,11 @@ class Deferral:
 
     @property
     def noted(self) -> bool:
-        """Whether a signal came."""
+        """Whether a signal was recorded."""
         return bool(self._noted)
 
     def forget(self) -> None:
-        """Drop the signals noted."""
+        """Discard the recorded signals."""
         self._noted.clear()
 
     def _leave(self) -> None:
@@ -105,7 +105,7 @@ class Deferral:
         state.outermost = None
         try:
             for number in reversed(self._handlers):
-                if getsignal(number) is self._note:  # otherwise the program has set another one meanwhile
+                if getsignal(number) is self._note:  # otherwise the program has set a new one
                     set_handler(number, self._handlers[number])
         finally:
             self._left = True
@@ -113,11 +113,11 @@ class Deferral:
 
 
 class State:
-    """What the main thread does.
+    """State of the main thread.
 
     Attributes:
-        main_thread: In which Python runs handlers.
-        outermost: The block in force.
+        main_thread: Id of the thread in which Python runs handlers.
+        outermost: Outermost deferral that is active, or None.
     """
 
     def __init__(self) -> None:
@@ -130,12 +130,12 @@ NOTHING = Nothing()
 
 
 def deferred() -> Deferral | Nothing:
-    """Return a context manager that puts off the handlers of Ctrl-C (SIGINT) and SIGTERM until its block ends.
+    """Return a context manager that defers the handlers of SIGINT (Ctrl-C) and SIGTERM until its block ends.
 
-    They are called at the end, in the main thread, and may raise: ``KeyboardInterrupt`` leaves the block when all of it was
-    done. One more of the same kind, ``PATIENCE`` seconds after the first, is handled at once, whatever it leaves half done:
-    the block does not end. Signals that the system handles or ignores are left alone. Inside another such block, and in
-    other threads, in which Python runs no handlers, nothing is done.
+    The handlers are called at the end, in the main thread, and may raise: ``KeyboardInterrupt`` leaves the block after all of
+    its code has run. If the same signal repeats ``PATIENCE`` seconds after the first, the block is assumed to hang and the
+    signal is handled at once. Signals without a Python handler are not changed. Nested blocks, and blocks in other threads, in
+    which Python runs no handlers, have no effect.
 
     Example:
         >>> with deferred():
@@ -147,23 +147,23 @@ def deferred() -> Deferral | Nothing:
 
 
 def pending() -> bool:
-    """Return whether a signal waits for the end of the block that this thread is in."""
+    """Return whether a signal is deferred in this thread."""
     return state.outermost is not None and get_ident() == state.main_thread and state.outermost.noted
 
 
 def raise_pending() -> None:
-    """Handle the signals that were put off, now: to be called where a block waits and has changed nothing yet."""
+    """Handle deferred signals now; call it where a block waits and has not changed anything yet."""
     if state.outermost is not None and get_ident() == state.main_thread:
         state.outermost.deliver()
 
 
 def after_fork() -> None:
-    """Let the only thread of a forked child be its main thread, whose parent's signals are not its own."""
+    """Make the only thread of a forked child its main thread, and discard signals of the parent."""
     outermost, same = state.outermost, state.main_thread == get_ident()
     state.main_thread = get_ident()
     if outermost is not None:
         outermost.forget()
-        if not same:  # the block's thread is not in the child
+        if not same:  # the thread of the block does not exist in the child
             outermost.__exit__(None, None, None)
 
 

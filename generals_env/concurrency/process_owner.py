@@ -1,7 +1,7 @@
-"""Which process an object belongs to: a forked child leaves alone what its parent has open.
+"""Records which process owns an object, so that a forked child does not use or close what its parent has open.
 
-A child of ``os.fork`` begins with copies of all objects of its parent, but with none of its threads. Were it to use or to clean
-up what they stand for, files, locks and batches that are not written yet, everything would happen twice.
+A child of ``os.fork`` starts with copies of all objects of its parent, but without its threads. If it used or closed the open
+files, locks and unwritten batches of its parent, that would happen twice.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ __all__ = ["Owner", "finalize"]
 
 
 class Owner:
-    """The process that made an object.
+    """The process that owns an object.
 
-    A copy, and what is read from a pickle, belongs to the process that makes it.
+    Copies and unpickled owners belong to the process that creates them.
 
     Attributes:
-        process: Its id.
+        process: Id of the process.
     """
 
     __slots__ = ("process",)
 
     def __init__(self) -> None:
-        """Note the present process."""
+        """Make the current process the owner."""
         self.process = os.getpid()
 
     @property
     def is_here(self) -> bool:
-        """Whether this is that process, and not a child that was forked off it."""
+        """Whether the current process is the owner, not a forked child."""
         return os.getpid() == self.process
 
     def check(self, what: str) -> None:
-        """Raise unless this is the process.
+        """Raise an error if the current process is not the owner.
 
         Args:
-            what: The object, for the message.
+            what: Name of the object, for the message.
 
         Raises:
-            StateError: In a process that was forked off the one that made the object.
+            StateError: In a forked child of the owner.
         """
         if os.getpid() != self.process:
             raise StateError(
@@ -52,22 +52,22 @@ class Owner:
             )
 
     def __reduce__(self) -> tuple[type[Owner], tuple[()]]:
-        """Let copies and pickles belong to the process that makes them."""
+        """Copy and unpickle as an owner for the current process."""
         return Owner, ()
 
 
 def finalize(owner: object, function: Callable[..., Any], *arguments: Any) -> weakref.finalize[..., Any]:
-    """Return a finalizer as ``weakref.finalize``, which does nothing in processes that are forked off this one.
+    """Return a finalizer like ``weakref.finalize`` that does nothing in forked children of this process.
 
     Args:
-        owner: When it is dropped, or at exit, the function is called.
-        function: What to call; it must not refer to ``owner``.
-        *arguments: What to call it with.
+        owner: Object; the function is called when it is garbage collected, or at exit.
+        function: Function to call; it must not refer to ``owner``.
+        *arguments: Arguments of the function.
     """
     return weakref.finalize(owner, call_here, os.getpid(), function, arguments)
 
 
 def call_here(process: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """Call a function if this is the process of that id."""
+    """Call a function if ``process`` is the id of the current process."""
     if os.getpid() == process:
         function(*arguments)

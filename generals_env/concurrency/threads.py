@@ -1,4 +1,4 @@
-"""The threads on which large work is divided; kernels let go of the interpreter's lock."""
+"""Divides large tasks among the threads of a shared pool; kernels release the interpreter lock."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def divided(run: Callable[[int, int], Any], count: int, least: int) -> list[Any]:
-    """Call ``run(low, high)`` for parts of ``range(count)`` on all cores, and return what each part gave.
+def divided(run: Callable[[int, int], Any], count: int, min_count: int) -> list[Any]:
+    """Call ``run(low, high)`` for ranges that divide ``range(count)``, on all cores, and return the results in order.
 
     Args:
-        run: What to do; it holds no lock that it needs itself.
-        count: How much there is to do.
-        least: Of a part: waking a thread takes some hundred microseconds.
+        run: Function to call; the caller must not hold a lock that it needs.
+        count: Number of items.
+        min_count: Minimum number of items a range: waking a thread takes some hundred microseconds.
     """
-    parts = max(min(available_cores(), count // least), 1)
+    parts = max(min(available_cores(), count // min_count), 1)
     if parts == 1:
         return [run(0, count)]
     edges = [count * k // parts for k in range(parts + 1)]
-    process = os.getpid()  # a fork has none of its parent's threads
+    process = os.getpid()  # the threads of the pool do not exist in a forked child
     if process not in _pools:
         _pools.clear()
         _pools[process] = ThreadPoolExecutor(available_cores() - 1, thread_name_prefix="generals_env")
@@ -43,17 +43,17 @@ def divided(run: Callable[[int, int], Any], count: int, least: int) -> list[Any]
         for low, high in pairwise(edges[1:]):
             others.append(begun(_pools[process], run, low, high))
         first = run(0, edges[1])
-    finally:  # no thread works on after an exception: what it writes to may be put to another use
+    finally:  # wait for all threads also after an exception: the caller may reuse the arrays they write to
         rest = joined(others)
     return [first, *rest]
 
 
 def begun(pool: ThreadPoolExecutor, run: Callable[[int, int], Any], low: int, high: int) -> Future[Any]:
-    """Let the pool do a part; do it here where it takes no more, as at the end of the program, when recorders are closed."""
+    """Submit a range to the pool; run it here if the pool is shut down, as at exit, when recorders are closed."""
     try:
         return pool.submit(run, low, high)
     except RuntimeError as error:
-        if "cannot schedule" not in str(error):  # no thread can be made, and the part may be done by another one
+        if "cannot schedule" not in str(error):  # a thread could not be started, but another one may run the range
             raise
         done: Future[Any] = Future()
         done.set_result(run(low, high))

@@ -1,4 +1,4 @@
-"""Recorded games of people: read from files, checked, and played again turn by turn."""
+"""Reads recorded games of people from files and plays them again turn by turn."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Fields of a replay, checked: which there are, and lists and whole numbers in whatever Python types they come.
+"""Validates the fields of a replay and converts lists and whole numbers from JSON, numpy and pandas.
 
-Replays are shared as JSON and as tables. pandas and ``datasets`` give a row of a table as numpy scalars, arrays, arrays of
-arrays, with NaN where a field is missing, and a list of whole numbers with gaps as an array of floats; all of these are read.
-Elsewhere a float is no whole number, and a flag never is.
+Replays are shared as JSON and as tables. pandas and ``datasets`` return a row of a table as numpy scalars, arrays and arrays of
+arrays, with NaN for a missing field, and a list of whole numbers with gaps as an array of floats; all of these are accepted.
+Otherwise a float is not a whole number, and a bool never is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from generals_env.errors import ReplayError
 
 __all__ = ["POSITIONS", "REQUIRED", "is_missing", "listed", "named", "records", "text", "whole", "wholes"]
 
-#: Names of the format's positions; those we have no use for are passed over.
+#: Names of the fields by position in the format; other positions are ignored.
 POSITIONS = {
     0: "version",
     1: "id",
@@ -44,8 +44,8 @@ POSITIONS = {
     34: "strongholds",
 }
 
-#: Fields that replays of all versions have. Without one of them another game would be played than that which people played.
-#: The others came with later versions, or tools leave them out where there is nothing to tell.
+#: Fields that replays of all versions have; without one of them the game would be played differently. Other fields came with
+#: later versions, or tools omit them if they are empty.
 REQUIRED = ("version", "mapWidth", "mapHeight", "cities", "cityArmies", "generals", "mountains", "moves")
 
 #: What the lists of the format hold, by name; all others hold tile numbers.
@@ -64,13 +64,13 @@ Wholes = npt.NDArray[np.int64]
 
 
 def named(fields: Any) -> dict[str, Any]:
-    """Return a replay's fields by name, without those that are missing.
+    """Return the fields of a replay by name, without missing ones.
 
     Args:
-        fields: A mapping, a row of pandas, a named tuple; or a sequence or array in the order of the format.
+        fields: A mapping, a row of pandas, a named tuple, or a sequence or array in the order of the format.
 
     Raises:
-        ReplayError: If it is none of these, or a field that all replays have is missing.
+        ReplayError: If ``fields`` is not one of these, or a required field is missing.
     """
     if hasattr(fields, "_asdict"):  # a named tuple
         fields = fields._asdict()
@@ -82,31 +82,33 @@ def named(fields: Any) -> dict[str, Any]:
     else:
         row = plain(fields)
         if not is_list(row):
-            raise ReplayError(f"replay: expected named fields or a list, got {type(fields).__name__}")
+            raise ReplayError(
+                f"replay: expected named fields or a list, got {type(fields).__name__}: pass the fields of one game"
+            )
         known = {name: row[position] for position, name in POSITIONS.items() if position < len(row)}
         where = f"a list of {len(row)} fields"
     for name in REQUIRED:
         if name not in known:
             position = next(position for position, other in POSITIONS.items() if other == name)
             what = "a whole number" if name in REQUIRED[:3] else "a list"
-            raise ReplayError(f"{name}: expected {what}, field {position} of every replay, got {where}")
+            raise ReplayError(f"{name}: expected {what}, field {position} of every replay, got {where}: add it")
     return {name: value for name, value in known.items() if name in REQUIRED or not is_missing(value)}
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a value says that there is none: None, NaN, or pandas' NA."""
+    """Return whether a value marks a missing field: None, NaN, or pandas' NA."""
     if isinstance(value, float | np.floating):
         return bool(np.isnan(value))
     return value is None or value is getattr(sys.modules.get("pandas"), "NA", None)
 
 
 def is_list(value: Any) -> bool:
-    """Return whether a value is a list of any kind."""
+    """Return whether a value is a sequence other than text or bytes."""
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
 
 
 def plain(value: Any) -> Any:
-    """Return an array or a scalar of any library as Python's own, anything else as it is."""
+    """Return an array or a scalar of any library as a Python list or scalar, and anything else as is."""
     if not hasattr(value, "tolist"):
         return value
     value = value.tolist()
@@ -114,7 +116,7 @@ def plain(value: Any) -> Any:
 
 
 def without_floats(value: Any) -> Any:
-    """Return what an array of whole numbers held before gaps in it made floats of all."""
+    """Convert integral floats back to integers and NaN to None, as gaps turn an integer column into floats."""
     if isinstance(value, list):
         return [without_floats(item) for item in value]
     if isinstance(value, float):
@@ -122,20 +124,20 @@ def without_floats(value: Any) -> Any:
     return value
 
 
-def whole(name: str, value: Any, least: int, most: int) -> int:
+def whole(name: str, value: Any, minimum: int, maximum: int) -> int:
     """Return ``value`` as an int if it is a whole number in range.
 
     Raises:
         ReplayError: If it is not.
     """
     number = plain(value)
-    if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
-        raise ReplayError(f"{name}: expected a whole number from {least} to {most}, got {value!r:.80}")
+    if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number <= maximum:
+        raise ReplayError(f"{name}: expected a whole number from {minimum} to {maximum}, got {value!r:.80}")
     return number
 
 
 def text(name: str, fields: Mapping[str, Any]) -> str:
-    """Return a field that is text, or a whole number as text; nothing is empty text.
+    """Return a field that is text or a whole number, as text; a missing field is empty text.
 
     Raises:
         ReplayError: If it is neither.
@@ -145,16 +147,16 @@ def text(name: str, fields: Mapping[str, Any]) -> str:
         raise ReplayError(f"{name}: expected text, got {value!r:.80}")
     try:
         str(value).encode()
-    except UnicodeEncodeError as error:  # half of a pair of code units
+    except UnicodeEncodeError as error:  # an unpaired surrogate
         raise ReplayError(f"{name}: expected text, got {value!r:.80} ({error.reason})") from error
     return str(value)
 
 
 def listed(name: str, fields: Mapping[str, Any]) -> list[Any]:
-    """Return a field that is a list; a missing one, if it need not be there, is empty.
+    """Return a field that is a list; a missing optional field is an empty list.
 
     Raises:
-        ReplayError: If it is no list.
+        ReplayError: If it is not a list.
     """
     if name not in fields and name not in REQUIRED:
         return []
@@ -169,33 +171,33 @@ def listed(name: str, fields: Mapping[str, Any]) -> list[Any]:
     return items if isinstance(items, list) else list(items)
 
 
-def wholes(name: str, fields: Mapping[str, Any], least: int, most: int) -> Wholes:
+def wholes(name: str, fields: Mapping[str, Any], minimum: int, maximum: int) -> Wholes:
     """Return a field that is a list of whole numbers in range, (n,) int64.
 
     Raises:
         ReplayError: If it is not.
     """
     items = listed(name, fields)
-    if set(map(type, items)) <= {int}:  # as JSON gives them: checked all at once
+    if set(map(type, items)) <= {int}:  # as from JSON: validate all at once
         table = as_array(items, 1)
-        if table is not None and ((table >= least) & (table <= most)).all():
+        if table is not None and ((table >= minimum) & (table <= maximum)).all():
             return table[:, 0]
-    return np.array([whole(name, item, least, most) for item in items], np.int64)
+    return np.array([whole(name, item, minimum, maximum) for item in items], np.int64)
 
 
 def records(name: str, fields: Mapping[str, Any], limits: Mapping[str, int], flag: str = "") -> npt.NDArray[np.int32]:
-    """Return a list of records as an array of whole numbers, (n, len(limits)) int32.
+    """Return a field that is a list of records as an array of whole numbers, (n, len(limits)) int32.
 
-    A record is a list, a tuple or an array, or an object with the names of the columns; a mapping of columns is read, too.
+    A record is a list, a tuple, an array, or a mapping with the names of the columns; a mapping of columns is accepted, too.
 
     Args:
-        name: Of the field.
+        name: Name of the field.
         fields: All fields.
-        limits: Above the largest number of each column, by its name.
-        flag: A column that may hold true and false instead.
+        limits: Exclusive upper limit of each column, by its name.
+        flag: Name of a column that may hold bools instead.
 
     Raises:
-        ReplayError: If it is no such list.
+        ReplayError: If the field is not such a list.
     """
     keys = tuple(limits)
     value = fields.get(name)
@@ -203,7 +205,9 @@ def records(name: str, fields: Mapping[str, Any], limits: Mapping[str, int], fla
         titles = {key: f"{name}: {key}" for key in keys}
         columns = [listed(title, {title: value[key]}) for key, title in titles.items()]
         if len(set(map(len, columns))) > 1:
-            raise ReplayError(f"{name}: expected columns of one length, got {[len(column) for column in columns]}")
+            raise ReplayError(
+                f"{name}: expected columns of one length, got {[len(column) for column in columns]}: complete them"
+            )
         items: list[Any] = list(zip(*columns, strict=True))
     else:
         items = listed(name, fields)
@@ -215,7 +219,7 @@ def records(name: str, fields: Mapping[str, Any], limits: Mapping[str, int], fla
             table = as_array(flat, len(keys))
             if table is not None and ((table >= 0) & (table < np.array(list(limits.values())))).all():
                 return table.astype(np.int32)
-    # Not all as JSON has it: look at one after another, and name what is wrong.
+    # Not all as from JSON: convert one record after another, and name the invalid one.
     checked = []
     for number, (record, row) in enumerate(zip(items, rows, strict=True)):
         if len(row) != len(keys):
@@ -226,13 +230,13 @@ def records(name: str, fields: Mapping[str, Any], limits: Mapping[str, int], fla
 
 
 def unflagged(value: Any) -> Any:
-    """Return true and false as 1 and 0, anything else as it is."""
+    """Return a bool as 1 or 0, and anything else as is."""
     flag = plain(value)
     return int(flag) if isinstance(flag, bool) else value
 
 
 def as_row(record: Any, keys: Sequence[str]) -> list[Any]:
-    """Return a record in its other forms as a list, an empty one if it is none."""
+    """Return a mapping, tuple or array of a record as a list; an empty list if it is not a record."""
     if isinstance(record, Mapping):
         return [record.get(key) for key in keys]
     row = plain(record)
@@ -240,7 +244,7 @@ def as_row(record: Any, keys: Sequence[str]) -> list[Any]:
 
 
 def as_array(numbers: Sequence[int], columns: int) -> Wholes | None:
-    """Return whole numbers as an array, (n, columns) int64; None if one of them does not fit."""
+    """Return whole numbers as an array, (n, columns) int64; None if a number exceeds 64 bits."""
     try:
         return np.array(numbers, np.int64).reshape(-1, columns)
     except OverflowError:

@@ -1,6 +1,6 @@
-"""Recorded games of people: read from files, checked, and played again turn by turn.
+"""Reads recorded games of people from files, validates them and plays them again turn by turn.
 
-Three forms are read: ``.gior`` (the live game's own, compressed), JSON with named fields (``.gioreplay`` and others), and
+Three forms are read: ``.gior`` (the compressed form of the live game), JSON with named fields (``.gioreplay`` and others), and
 JSON lists in the order of the format; each also gzipped.
 """
 
@@ -50,16 +50,16 @@ from generals_env.replay.lz_string import MAX_CHARACTERS
 
 __all__ = ["Replay", "ReplayTurn", "from_dict", "read"]
 
-MAX_BYTES = 64 * 2**20  # of a file, before and after gzip
+MAX_BYTES = 64 * 2**20  # of a file, before and after decompression of gzip
 MAX_SIDE = 128
 MAX_TURN = 60_000  # the live game ends at 50,000 (rule 27)
 MAX_ARMY = 10**6
 
 CITY_STATE, WATCHTOWER = 1 << 1, 1 << 6
-#: Modifiers under which a replay plays; city state and watchtower change neither moves nor armies in a replay.
+#: Modifiers that replays may have; city state and watchtower change neither moves nor armies in a replay.
 PLAYABLE = LEAPFROG | DEFENSELESS | TORUS | SLIPPERY | CITY_STATE | WATCHTOWER
 
-#: Tiles are few kinds: the field that lists them, owner and terrain.
+#: Fields that list tiles of one kind: name of the field, owner and terrain of the tiles.
 KINDS = (
     ("mountains", OWNER_MOUNTAIN, MOUNTAIN),
     ("lookouts", OWNER_LOOKOUT, LOOKOUT),
@@ -78,7 +78,7 @@ class ReplayTurn(NamedTuple):
         army: (H, W) int32.
         alive: (players,) bool.
         boards: The same as one board of the engine.
-        hidden: Why it cannot be told who sees what; empty if it can.
+        hidden: Tiles and modifiers for which visibility is not supported; empty if there are none.
     """
 
     turn: int
@@ -89,13 +89,13 @@ class ReplayTurn(NamedTuple):
     hidden: str
 
     def visible(self, player: int) -> npt.NDArray[np.bool_]:
-        """Return (H, W) bool: what ``player`` sees.
+        """Return (H, W) bool: the tiles that ``player`` sees.
 
         Raises:
-            ReplayError: If there is no such player, or the game has tiles or modifiers whose sight is not built.
+            ReplayError: If the player does not exist, or the game has tiles or modifiers with unsupported visibility.
         """
         if self.hidden:
-            raise ReplayError(f"visible: expected a game with ordinary sight, got {self.hidden}")
+            raise ReplayError(f"visible: expected a game with ordinary sight, got {self.hidden}: use owner and army")
         if not 0 <= player < self.alive.shape[0]:
             raise ReplayError(f"player: expected an index from 0 to {self.alive.shape[0] - 1}, got {player!r}")
         bits = np.empty(self.owner.size, np.uint32)
@@ -108,15 +108,15 @@ class Replay:
     """A recorded game.
 
     Attributes:
-        id: As in the file, may be empty.
-        version: Version of the format, which says in what order moves happen.
-        players: How many.
+        id: Id in the file, may be empty.
+        version: Version of the format, which determines the order of moves.
+        players: Number of players.
         height: Rows.
         width: Columns.
         start: The board at turn 0 (one board).
         moves: (M, 5) int32: player, start, end, half, turn; in file order.
         events: (E, 2) int32: player and turn of each surrender or time-out; in file order.
-        hidden: Why it cannot be told who sees what; empty if it can.
+        hidden: Tiles and modifiers for which visibility is not supported; empty if there are none.
     """
 
     id: str
@@ -131,7 +131,7 @@ class Replay:
 
     @property
     def last_turn(self) -> int:
-        """The turn at which playing stops at the latest: three after the last that is recorded."""
+        """Turn at which playing stops at the latest: three after the last recorded turn."""
         last = -1
         for recorded in (self.moves[:, 4], self.events[:, 1]):
             if len(recorded):
@@ -139,22 +139,22 @@ class Replay:
         return last + 3
 
     def play(self) -> Iterator[ReplayTurn]:
-        """Yield the game at every turn, from turn 0 to the end."""
+        """Yield the game at each turn, from turn 0 to the end."""
         yield self._turn(self.start)
         for transition in self._transitions(RewardConfig()):
             yield self._turn(copy_boards(transition.boards, slice(AFTER, AFTER + 1)))
 
     def collect(self, collector: Collector, reward: RewardConfig | None = None) -> None:
-        """Play the game for ``collector``, as an environment would.
+        """Play the game and notify ``collector`` of each turn, as an environment does.
 
-        A player whose game goes on at the end of the recording is truncated there.
+        A player whose game has not ended at the end of the recording is truncated there.
 
         Args:
-            collector: Who wants to see every turn.
-            reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields; the default ones without.
+            collector: Object that receives each turn.
+            reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields; None for the default weights.
 
         Raises:
-            ReplayError: If the game has tiles or modifiers whose sight is not built.
+            ReplayError: If the game has tiles or modifiers with unsupported visibility.
         """
         self.require_sight()
         for transition in self._transitions(as_config("reward", RewardConfig, reward, RewardConfig())):
@@ -162,9 +162,9 @@ class Replay:
         collector.on_game_end()
 
     def require_sight(self) -> None:
-        """Raise ``ReplayError`` if the game has tiles or modifiers whose sight is not built."""
+        """Raise ``ReplayError`` if the game has tiles or modifiers with unsupported visibility."""
         if self.hidden:
-            raise ReplayError(f"replay {self.id!r}: expected a game with ordinary sight, got {self.hidden}")
+            raise ReplayError(f"replay {self.id!r}: expected a game with ordinary sight, got {self.hidden}: skip it")
 
     def _turn(self, boards: Boards) -> ReplayTurn:
         shape = (self.height, self.width)
@@ -178,7 +178,7 @@ class Replay:
         )
 
     def _transitions(self, reward: RewardConfig) -> Iterator[Transition]:
-        """Yield every turn; the arrays are the same ones again and again."""
+        """Yield each turn; the arrays are reused."""
         boards = copy_boards(self.start, np.array([0, 0]))
         players = self.players
         active = boards.players["alive"][AFTER].copy()
@@ -188,10 +188,10 @@ class Replay:
         heads = np.zeros(players, np.int32)
         illegal = np.zeros(players, np.bool_)
         weights = reward.weights()
-        # Queues are first in, first out in file order, whatever the turns say.
+        # Queues are first in, first out in file order, even if the turns in the file are not sorted.
         queued_by = np.maximum.accumulate(self.moves[:, 4]) if len(self.moves) else self.moves[:, 4]
         last, next_event, changed = self.last_turn, 0, False
-        # A game in which nobody is left alive runs on (rule 28).
+        # A game without living players continues (rule 28).
         while rules.winner(boards, AFTER) < 0 and boards.games[AFTER]["turn"] < last:
             turn = int(boards.games[AFTER]["turn"])
             while next_event < len(self.events) and self.events[next_event, 1] <= turn:
@@ -212,17 +212,17 @@ class Replay:
 
 
 def read(path: str | Path) -> Replay:
-    """Return the replay in a file: ``.gior``, or JSON with named or positional fields; gzipped or not.
+    """Read a replay from a file: ``.gior``, or JSON with named or positional fields; gzipped or not.
 
     Raises:
-        ReplayError: If the file cannot be read, is damaged, or needs rules that are not built.
+        ReplayError: If the file cannot be read, is damaged, or needs rules that are not supported.
     """
     try:
         path = Path(path)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, TypeError, ValueError) as error:  # a null byte is a ValueError
-        raise ReplayError(f"path: expected a readable file, got {str(path)!r} ({error})") from error
+        raise ReplayError(f"path: expected a readable file, got {str(path)!r} ({error}): check path and permissions") from error
     try:
         return from_dict(parse(unzipped(data, MAX_BYTES), MAX_CHARACTERS))
     except ReplayError as error:
@@ -230,14 +230,14 @@ def read(path: str | Path) -> Replay:
 
 
 def from_dict(fields: Mapping[str, Any] | Sequence[Any]) -> Replay:
-    """Return the replay that named fields (or a list in the order of the format) describe.
+    """Return the replay that is described by named fields, or by a list in the order of the format.
 
-    Rows of tables are read, too: numpy's numbers, arrays and tuples wherever numbers and lists are, NaN where an optional
-    field is missing. ``version``, ``mapWidth``, ``mapHeight``, ``cities``, ``cityArmies``, ``generals``, ``mountains`` and
-    ``moves`` are fields of every replay; of the others a missing one is empty, and unknown ones are passed over.
+    Rows of tables are accepted, too: numpy scalars, arrays and tuples instead of numbers and lists, and NaN for a missing
+    optional field. The fields ``version``, ``mapWidth``, ``mapHeight``, ``cities``, ``cityArmies``, ``generals``, ``mountains``
+    and ``moves`` are required; other missing fields are empty, and unknown fields are ignored.
 
     Raises:
-        ReplayError: If a field is missing or has a value it cannot have, or the game needs rules that are not built.
+        ReplayError: If a field is missing or invalid, or the game needs rules that are not supported.
     """
     fields = named(fields)
     version = whole("version", fields["version"], 1, LIVE_VERSION)
@@ -245,13 +245,15 @@ def from_dict(fields: Mapping[str, Any] | Sequence[Any]) -> Replay:
     height = whole("mapHeight", fields["mapHeight"], 1, MAX_SIDE)
     for name in ("tunnels", "strongholds"):
         if count := len(listed(name, fields)):
-            raise ReplayError(f"{name}: expected none (not built), got {count}")
+            raise ReplayError(f"{name}: expected none (not built), got {count}: skip this replay")
     modifiers = 0
     for number in wholes("modifiers", fields, 0, 14).tolist():
         modifiers |= 1 << number
     if modifiers & ~PLAYABLE:
         refused = [number for number in range(15) if modifiers & ~PLAYABLE & 1 << number]
-        raise ReplayError(f"modifiers: expected some of 0, 1, 5, 6, 7, 10 (others are not built), got {refused}")
+        raise ReplayError(
+            f"modifiers: expected some of 0, 1, 5, 6, 7, 10 (others are not built), got {refused}: skip this replay"
+        )
     start = starting_board(fields, version, height, width, modifiers)
     players = start.players.shape[1]
     tiles = height * width
@@ -285,11 +287,11 @@ def starting_board(fields: Mapping[str, Any], version: int, height: int, width: 
         boards.owner[0, tiles] = NEUTRAL
         if name == "cities":
             boards.terrain[0, tiles] = CITY
-    for player, place in enumerate(generals):
-        if is_missing(place):  # never spawned
+    for player, position in enumerate(generals):
+        if is_missing(position):  # never spawned
             boards.players[0, player]["alive"] = False
             continue
-        tile = whole("generals", place, 0, last)
+        tile = whole("generals", position, 0, last)
         if boards.owner[0, tile] >= 0:
             raise ReplayError(f"generals: expected different tiles, got {tile} twice")
         boards.players[0, player]["general"] = tile

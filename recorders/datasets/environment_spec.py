@@ -10,11 +10,11 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 from generals_env import ENV_ID
 from generals_env.config import GameConfig, RewardConfig, bounds
+from generals_env.env_spec import LEFT_OUT, json_value
 from generals_env.errors import ConfigError, MapError
 from generals_env.opponents import POLICIES
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
-from generals_env.specs import LEFT_OUT, json_value
 
 __all__ = ["Origins"]
 

@@ -23,7 +23,8 @@ from generals_env.recorders.recording.turn_writer import TurnWriter
 from generals_env.recorders.recording.wrapper_stack import WrapperStack, initial_observations, inspect_wrappers, plain_recipe
 from generals_env.recorders.sinks.multi import open_sink
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
-from generals_env.vector import GeneralsVector, PlayCounts, VectorBase
+from generals_env.vector import GeneralsVector, PlayCounts
+from generals_env.vector_base import VectorBase
 
 __all__ = [
     "GamesRecorder",

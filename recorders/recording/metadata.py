@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from generals_env.config import GameConfig
+from generals_env.env_spec import LEFT_OUT, json_value
 from generals_env.recorders.formats.npz import SCHEMA
 from generals_env.recorders.recording.wrapper_stack import WrapperStack
-from generals_env.specs import LEFT_OUT, json_value
 from generals_env.version import __version__
 
 __all__ = ["recording_metadata", "seed_of"]

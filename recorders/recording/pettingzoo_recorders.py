@@ -9,7 +9,7 @@ from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
 from generals_env.concurrency.guard import Guard
 from generals_env.engine.packed.recording import ALL_PLAYERS
-from generals_env.face import PettingZooBase
+from generals_env.pettingzoo_base import PettingZooBase
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
 from generals_env.recorders.recording.game_collector import GameCollector

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from generals_env.errors import ConfigError
 from generals_env.recorders.recording.gymnasium_recorders import GamesRecorder
-from generals_env.vector import VectorBase
+from generals_env.vector_base import VectorBase
 
 __all__ = ["SB3Recorder"]
 

@@ -93,7 +93,7 @@ def test_convert_reads_and_writes_s3(place: Path, tmp_path: Path, s3: str) -> No
 def test_convert_refuses_its_own_source_as_target(place: Path) -> None:
     result = runner.invoke(app, ["dataset", "convert", str(place), f"{place}/../set"])
     assert result.exit_code == 2
-    assert "expected another place than the source" in result.output.replace("\n", "")
+    assert "expected another folder than SOURCE" in result.output.replace("\n", "")
 
 
 def test_verify_finds_damage_and_repairs_it(place: Path, tmp_path: Path) -> None:

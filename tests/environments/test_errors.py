@@ -52,8 +52,8 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     *(({"width": bad}, f"width: {SIZE}{bad!r}") for bad in (3, 65, -4, nan)),
     ({"height": (3, 9)}, f"height: {SIZE}3"),
     ({"width": [9, 65]}, f"width: {SIZE}65"),
-    ({"width": (9, 8)}, "width: expected (least, most), got (9, 8)"),
-    ({"height": (8,)}, "height: expected an integer or a pair (least, most), got (8,)"),
+    ({"width": (9, 8)}, "width: expected (minimum, maximum), got (9, 8)"),
+    ({"height": (8,)}, "height: expected an integer or a pair (minimum, maximum), got (8,)"),
     *(({"max_turns": bad}, f"{TURNS}{bad!r}") for bad in (0, -1, 2**31, 1.5, None)),
     *(
         ({"rules": bad}, f"rules: expected 'live' or 'v3' to 'v18', got {bad!r}")
@@ -61,15 +61,15 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ),
     *(({"fog": bad}, f"fog: expected True or False, got {bad!r}") for bad in (1, "yes", None)),
     ({"teams": (0, 0)}, "teams: expected at least two teams, got (0, 0)"),
-    ({"teams": [0, 1, 2]}, "teams: expected one number for each of 2 players, got (0, 1, 2)"),
-    ({"teams": 1}, "teams: expected one number for each of 2 players, got 1"),
+    ({"teams": [0, 1, 2]}, "teams: expected one team number for each of 2 players, got (0, 1, 2)"),
+    ({"teams": 1}, "teams: expected one team number for each of 2 players, got 1"),
     *(({"teams": (0, bad)}, f"teams: expected an integer from 0 to 127, got {bad!r}") for bad in (128, -1, "a", 1.0)),
     ({"modifiers": ("torsu",)}, "modifiers: expected names among leapfrog, defenseless, torus, slippery, got ('torsu',)"),
     ({"modifiers": "torus"}, "modifiers: expected names among leapfrog, defenseless, torus, slippery, got 'torus'"),
     ({"modifiers": (["torus"],)}, "modifiers: expected names among leapfrog, defenseless, torus, slippery, got (['torus'],)"),
     *(({"mountain_density": bad}, f"{MOUNTAINS}{bad!r}") for bad in (0.31, -0.1, nan, "0.2", None, True, (0.1, 0.4))),
-    ({"mountain_density": (0.2, 0.1)}, "mountain_density: expected (least, most), got (0.2, 0.1)"),
-    ({"mountain_density": (0.2,)}, "mountain_density: expected a share or (least, most), got (0.2,)"),
+    ({"mountain_density": (0.2, 0.1)}, "mountain_density: expected (minimum, maximum), got (0.2, 0.1)"),
+    ({"mountain_density": (0.2,)}, "mountain_density: expected a share or a pair (minimum, maximum), got (0.2,)"),
     *(
         ({"city_density": bad}, f"city_density: expected a share from 0 to 0.2, got {bad!r}")
         for bad in (0.21, -1, inf, "", (0, 0.1))
@@ -82,8 +82,8 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
         {"players": 3, "height": (4, 9), "width": 5},
         "players: expected at most one for every 8 tiles, got 3 on a board of 4x5",
     ),
-    ({"map": DUEL, "players": 3}, "players: expected 2 as on the map (or nothing), got 3"),
-    ({"map": DUEL, "width": 6}, "width: expected 5 as on the map (or nothing), got 6"),
+    ({"map": DUEL, "players": 3}, "players: expected 2 as on the map, got 3: leave it out"),
+    ({"map": DUEL, "width": 6}, "width: expected 5 as on the map, got 6: leave it out"),
     ({"max_cycles": 0}, f"{TURNS}0"),
 ]
 
@@ -106,7 +106,7 @@ def test_reward_weights_are_checked(bad: Any) -> None:
 
 
 def test_configuration_made_by_hand_is_checked_against_its_map() -> None:
-    with refused(ConfigError, "height: expected 4 as on the map (or nothing), got 20"):
+    with refused(ConfigError, "height: expected 4 as on the map, got 20: leave it out"):
         GameConfig(map=DUEL)
 
 
@@ -228,7 +228,7 @@ def test_calls_before_reset_are_refused(make: Callable[..., Any]) -> None:
     assert env.get_winner() == -1
     started = make(map=DUEL, render_mode="ansi")
     started.reset()
-    with refused(StateError, "restore: expected a game after its reset, got one before"):
+    with refused(StateError, "restore: expected a game after reset(), got one before: call its reset() first"):
         started.restore(env)
 
 
@@ -243,7 +243,7 @@ def test_calls_after_end_are_refused() -> None:
         one.step(None)
     for env in (one, both):
         for action in (0, None, {}):
-            with refused(StateError, "step: expected a call of reset() after the end of the game, got "):
+            with refused(StateError, "step: expected a running game, got "):
                 env.step(action)
         with refused(StateError, "surrender: expected one of [], got 'player_0'"):
             env.surrender("player_0")
@@ -262,7 +262,7 @@ def test_surrender_of_eliminated_or_unknown_player_is_refused() -> None:
     idle(env, 1)
     with refused(StateError, "surrender: expected a living player of a running game, got player 0"):
         env.surrender("player_0")
-    with refused(StateError, "render: expected a render_mode at construction (human, ansi, rgb_array), got None"):
+    with refused(StateError, "render: expected a render_mode, got None: make the environment with one of "):
         env.render()
 
 

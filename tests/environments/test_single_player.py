@@ -307,7 +307,7 @@ def test_episode_ends_when_it_ends_for_the_learner(player: int, turns: int, rewa
     assert env.observation_space.contains(observation)
     assert info == {"illegal_action": False, "illegal_actions": 0}
     assert (env.state()[0, 3, 3] == 2) == (player == 1)  # the others could go on
-    with refused(StateError, "step: expected a call of reset() after the end of the game"):
+    with refused(StateError, "step: expected a running game, got an action after its end: call reset() first"):
         env.step(0)
     env.reset()
     assert env.state()[0, 0, 2] == 1
@@ -641,7 +641,7 @@ def test_pictures_equal_those_of_parallel_environment(render_player: int | None,
 def test_render_without_mode_returns_no_picture() -> None:
     env = GeneralsSingle(map=DUEL)
     env.reset()
-    with refused(StateError, "render: expected a render_mode at construction (human, ansi, rgb_array), got None"):
+    with refused(StateError, "render: expected a render_mode, got None: make the environment with one of "):
         env.render()
 
 

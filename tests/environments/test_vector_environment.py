@@ -751,7 +751,7 @@ BAD_MASKS = (
 @pytest.mark.parametrize("bad", BAD_MASKS, ids=repr)
 def test_invalid_reset_masks_are_refused_and_change_nothing(bad: Any) -> None:
     venv, control = twins()
-    with refused(ConfigError, "reset_mask: expected a bool array of shape (2,) with a True, got "):
+    with refused(ConfigError, "reset_mask: expected a bool array of shape (2,) with at least one True, got "):
         venv.reset(seed=5, options={"reset_mask": bad})
     check_untouched(venv, control)
 

@@ -262,17 +262,17 @@ repeating = st.lists(st.sampled_from(["0,", "[12,", "],", "null", "\u2603", "pla
 @given(anything | repeating)
 def test_decoder_inverts_reference_encoder(text: str) -> None:
     assert decompress(pack(text)) == text
-    assert decompress(pack(text), most=len(text)) == text
+    assert decompress(pack(text), max_characters=len(text)) == text
     if text:
         with pytest.raises(ReplayError, match=f"data: expected at most {len(text) - 1} characters, got more"):
-            decompress(pack(text), most=len(text) - 1)
+            decompress(pack(text), max_characters=len(text) - 1)
 
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.binary(max_size=400))
 def test_decoder_accepts_any_bytes(data: bytes) -> None:
     try:
-        text = decompress(data, most=5000)
+        text = decompress(data, max_characters=5000)
     except ReplayError as error:
         assert "data: expected" in str(error)  # noqa: PT017 - either outcome is right
     else:
@@ -284,7 +284,7 @@ def test_compression_bomb_costs_no_more_than_its_cap() -> None:
     assert len(bomb) < 8000
     tracemalloc.start()
     with pytest.raises(ReplayError, match="data: expected at most 60000 characters"):
-        decompress(bomb, most=60_000)
+        decompress(bomb, max_characters=60_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 * 2**20

@@ -365,7 +365,7 @@ def test_command_line_names_missing_paths(tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     text = "".join(result.output.replace("│", " ").split())
-    assert f"got what is not there: {tmp_path / 'gone'}, {tmp_path / 'lost.gior'}".replace(" ", "") in text
+    assert f"files or folders that exist, got {tmp_path / 'gone'}, {tmp_path / 'lost.gior'}".replace(" ", "") in text
 
 
 def test_command_line_renders_first_valid_replay(tmp_path: Path) -> None:

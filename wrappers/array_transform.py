@@ -1,7 +1,7 @@
-"""Applies one ``ArrayTransform`` of arrays with B games in front to every kind of Gymnasium environment.
+"""Wraps vector environments and single environments with the same ``ArrayTransform`` of batched arrays.
 
-A wrapper says once what it changes, as an ``ArrayTransform``; ``wrapped`` puts it over an environment of many games or of one.
-The faces know the course of the games: who begins, who goes on, whose last observation goes into the infos.
+A wrapper defines its transform once, as a subclass of ``ArrayTransform``; ``wrapped`` applies it to an environment of many or
+of one game. The wrapper classes here track the episodes: which games begin, continue, and have a final observation in infos.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
+from generals_env.env_spec import json_value
 from generals_env.errors import ConfigError
 from generals_env.pickling import CopiedWhole
 from generals_env.single import GeneralsSingle
-from generals_env.specs import json_value
-from generals_env.vector import VectorBase
+from generals_env.vector_base import VectorBase
 
-__all__ = ["ArrayTransform", "Env", "SingleWrapper", "VectorTransform", "wrapped"]
+__all__ = ["ArrayTransform", "Env", "SingleTransformWrapper", "VectorTransformWrapper", "wrapped"]
 
-#: The kind of environment that goes into a wrapper is the kind that comes out.
+#: A wrapper returns an environment of the same kind as it is given.
 Env = TypeVar("Env", gymnasium.Env[Any, Any], VectorEnv[Any, Any, Any])
 
 Array = npt.NDArray[Any]
@@ -34,89 +34,93 @@ Observations = dict[str, Array]
 
 
 class ArrayTransform:
-    """What a wrapper does; this one does nothing.
+    """Base class of transforms of observations, actions and rewards; the base class changes nothing.
 
-    Every array has a first axis of B games, B = 1 for an environment of one game; where all players are shown, a second
-    one of P players follows: ``(B, C, H, W)`` or ``(B, P, C, H, W)`` and so on.
+    Every array has a first axis of B games, B = 1 for an environment of one game; if the environment returns all players, a
+    second axis of P players follows: ``(B, C, H, W)`` or ``(B, P, C, H, W)`` and so on.
 
     Attributes:
-        name: The public name of the wrapper.
-        games: The environment at the bottom, with its configuration and boards.
-        below: The space of one game's observations as they come in.
+        name: Public name of the wrapper.
+        games: The unwrapped vector environment, with its configuration and boards.
+        below: Space of the observations of one game before the transform.
     """
 
     name = "ArrayTransform"
 
     def __init__(self, env: Any) -> None:
-        """Get to know the environment.
+        """Find the unwrapped environment and its observation space.
 
         Raises:
-            ConfigError: If it is none of this package with observations of its own.
+            ConfigError: If ``env`` is not an environment of this package, or a wrapper below changed the keys of observations.
         """
         bottom: Any = env.unwrapped if isinstance(env, (gymnasium.Env, VectorEnv)) else None
         games: Any = bottom.games if isinstance(bottom, GeneralsSingle) else bottom
         if not isinstance(games, VectorBase):
             raise ConfigError(
-                f"env: expected a GeneralsVector, GeneralsSingleVector or GeneralsSingle, wrapped or not, got {env!r:.200}"
+                f"env: expected a GeneralsVector, GeneralsSingleVector or GeneralsSingle, wrapped or not, "
+                f"got {env!r:.200}: make it with generals_env.make_vec, gymnasium.make or gymnasium.make_vec"
             )
         space: Any = env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space
         if not isinstance(space, spaces.Dict) or set(space) != {"action_mask", "observation"}:
-            raise ConfigError(f"env: expected observations that are dicts of observation and action_mask, got {space!r:.200}")
+            raise ConfigError(
+                f"env: expected observations that are dicts of observation and action_mask, got {space!r:.200}: "
+                "apply wrappers that change the dict outside of this one"
+            )
         self.games: VectorBase = games
         self.below: spaces.Dict = space
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the tensors that come in: (B, C, H, W) or (B, P, C, H, W)."""
+        """Shape of the tensors before the transform: (B, C, H, W) or (B, P, C, H, W)."""
         return self.games.num_envs, *(self.below["observation"].shape or ())
 
     def space(self) -> spaces.Dict:
-        """Return the space of one game's observations as they go out."""
+        """Return the space of the observations of one game after the transform."""
         return self.below
 
     def begin(self, which: Flags, seed: Any = None) -> None:
-        """Take note of new games.
+        """Receive the beginning of games.
 
         Args:
-            which: (B,) bool.
-            seed: What ``reset`` was given; None for a game that began by itself.
+            which: (B,) bool, games that begin.
+            seed: Seed that ``reset`` was called with; None after autoreset.
         """
 
     def observe(self, seen: Observations, begun: Flags, stepped: bool) -> Observations:
-        """Return observations changed.
+        """Return the transformed observations.
 
         Args:
             seen: Observations of all games.
-            begun: (B,) bool, for whose game these are the first.
-            stepped: Whether a turn of the other games was played; a reset of some leaves the others as they were.
+            begun: (B,) bool, games for which these are the first observations.
+            stepped: Whether a turn of the other games was played; a reset of some games does not change the others.
         """
         return seen
 
     def last(self, rows: npt.NDArray[np.intp], seen: Observations) -> Observations:
-        """Return the last observations of the games ``rows``, (n,), changed; it precedes ``begin``."""
+        """Return the transformed final observations of the games ``rows``, (n,); called before ``begin``."""
         return seen
 
     def actions(self, actions: Any) -> Any:
-        """Return actions as the environment below wants them."""
+        """Return the actions for the environment below."""
         return actions
 
     def rewards(self, rewards: Array, terminated: Array, going: Flags, ended: Flags) -> Array:
-        """Return rewards changed; called after every turn, before ``begin``.
+        """Return the transformed rewards; called after each turn, before ``begin``.
 
         Args:
-            rewards: (B,) or (B, P) float32; not to be written to.
-            terminated: bool, likewise.
-            going: bool, likewise, whose game had not ended before the turn.
-            ended: (B,) bool, which games ended with the turn and were begun anew, ``games.final_boards`` being their last.
+            rewards: (B,) or (B, P) float32; read-only.
+            terminated: bool, of the same shape; read-only.
+            going: bool, of the same shape: players whose game had not ended before the turn.
+            ended: (B,) bool, games that ended with the turn and were replaced; ``games.final_boards`` holds their final boards.
         """
         return rewards
 
 
-class VectorTransform(CopiedWhole, VectorWrapper):
-    """A change of an environment of many games."""
+class VectorTransformWrapper(CopiedWhole, VectorWrapper):
+    """Applies an ``ArrayTransform`` to a vector environment."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], change: ArrayTransform) -> None:
-        """Put ``change`` over ``env``."""
+        """Apply ``change`` to ``env``."""
         super().__init__(env)
         self.change = change
         self.single_observation_space = change.space()
@@ -128,7 +132,7 @@ class VectorTransform(CopiedWhole, VectorWrapper):
         """Begin new games, as the environment below does."""
         begun = np.ones(self.num_envs, np.bool_)
         if options is not None and "reset_mask" in options:
-            begun = options["reset_mask"]  # read first: there are wrappers that take it out
+            begun = options["reset_mask"]  # read before the call: some wrappers remove it
         with self.change.games.guard("reset"):
             seen, infos = self.env.reset(seed=seed, options=options)
             self._going[begun] = True
@@ -143,9 +147,9 @@ class VectorTransform(CopiedWhole, VectorWrapper):
     def _step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         seen, rewards, terminated, truncated, infos = self.env.step(self.change.actions(actions))
         going = self._going.copy()
-        pending = nobody(going)
+        pending = none_set(going)
         self._going &= ~(terminated | truncated)
-        ended = nobody(self._going) & ~pending
+        ended = none_set(self._going) & ~pending
         at_once = self.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
         begun = ended if at_once else pending
         rewards = self.change.rewards(rewards, terminated, going, begun & at_once)
@@ -169,18 +173,18 @@ class VectorTransform(CopiedWhole, VectorWrapper):
         return final
 
     def action_masks(self) -> Flags:
-        """Return which actions are legal now, (B, ..., 8*H*W + 1) bool, as shown."""
+        """Return the mask of legal actions after the transform, (B, ..., 8*H*W + 1) bool."""
         return self._masks.astype(np.bool_)
 
     def __repr__(self) -> str:
         return f"<{self.change.name}, {self.env}>"
 
 
-class SingleWrapper(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A change of an environment of one game."""
+class SingleTransformWrapper(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Applies an ``ArrayTransform`` to an environment of one game."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], change: ArrayTransform, options: dict[str, Any]) -> None:
-        """Put ``change`` over ``env``; ``options`` are those of the wrapper's public name, for ``spec``."""
+        """Apply ``change`` to ``env``; ``options`` are the arguments of the public function, for ``spec``."""
         super().__init__(env)
         self.change = change
         self.options = options
@@ -210,12 +214,12 @@ class SingleWrapper(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
         return {name: array[0] for name, array in shown.items()}
 
     def action_masks(self) -> Flags:
-        """Return which actions are legal now, (8*H*W + 1,) bool, as shown."""
+        """Return the mask of legal actions after the transform, (8*H*W + 1,) bool."""
         return self._mask.astype(np.bool_)
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Gymnasium's own wrapper does so, too
-        """How ``gymnasium.make`` makes this anew: by the wrapper's public name; None if it did not make the environment."""
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # as in Gymnasium's own wrapper
+        """Specification from which ``gymnasium.make`` recreates this; None if it did not make the environment."""
         spec = copy.deepcopy(self.env.spec)
         if spec is not None:
             entry = f"{type(self.change).__module__}:{self.change.name}"
@@ -226,18 +230,18 @@ class SingleWrapper(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
         return f"<{self.change.name}{self.env}>"
 
 
-def nobody(flags: Flags) -> Flags:
-    """Return for each game, (B,) bool, whether no flag of it is set."""
+def none_set(flags: Flags) -> Flags:
+    """Return (B,) bool: whether all flags of a game are False."""
     none: Flags = np.logical_not(flags.reshape(len(flags), -1).any(axis=1))
     return none
 
 
 def wrapped(env: Env, change: ArrayTransform, **options: Any) -> Env:
-    """Return ``env`` with ``change``, which was made with ``options``, over it, with the face that fits."""
+    """Apply ``change`` to ``env`` with the wrapper class for its kind; ``options`` are the arguments of ``change``."""
     wrapper: Any
     if isinstance(env, VectorEnv):
-        wrapper = VectorTransform(env, change)
+        wrapper = VectorTransformWrapper(env, change)
     else:
-        wrapper = SingleWrapper(env, change, json_value(options))
+        wrapper = SingleTransformWrapper(env, change, json_value(options))
     made: Env = wrapper
     return made

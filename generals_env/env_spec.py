@@ -1,4 +1,4 @@
-"""Keeps the ``spec`` of Gymnasium's environments such that JSON takes it and ``gymnasium.make`` gives the same environment."""
+"""Makes the ``spec`` of Gymnasium environments serialisable to JSON, so that ``gymnasium.make`` can recreate them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from generals_env.arguments import plain
 
 __all__ = ["LEFT_OUT", "JsonSpec", "json_value"]
 
-#: Fields of ``GameConfig`` that metadata of recorded experience tell elsewhere, or that make no difference to a game.
+#: Fields of ``GameConfig`` that the metadata of recorded experience stores elsewhere, or that do not affect a game.
 LEFT_OUT = ("reward", "render_mode", "render_player")
 
 
 class JsonSpec:
-    """An environment whose ``spec`` has keyword arguments that JSON takes, but for an opponent that is no name."""
+    """Mixin of environments whose ``spec`` has JSON-serialisable arguments; only an opponent that is not a name stays as is."""
 
     _spec: EnvSpec | None = None
 
     @property
     def spec(self) -> EnvSpec | None:
-        """How Gymnasium made the environment; None if it did not."""
+        """Specification with which Gymnasium made the environment, or None."""
         return self._spec
 
     @spec.setter
     def spec(self, spec: EnvSpec | None) -> None:
         self._spec = copy.copy(spec)
         if self._spec is not None:
-            kwargs = self._spec.kwargs.items()  # an opponent may be a dataclass, or a mapping that plays
+            kwargs = self._spec.kwargs.items()  # an opponent may be an object of any class
             self._spec.kwargs = {name: value if name == "opponent" else json_value(value) for name, value in kwargs}
 
 
 def json_value(value: Any) -> Any:
-    """Return configurations and mappings as dicts, tuples and arrays as lists, enums and numpy's scalars by their values.
+    """Return dataclasses and mappings as dicts, tuples and arrays as lists, enums and numpy scalars as their values.
 
-    Anything else is returned as it is.
+    Anything else is returned as is.
     """
     if isinstance(value, np.ndarray) and value.ndim:
         return json_value(value.tolist())

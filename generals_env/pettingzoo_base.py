@@ -1,4 +1,4 @@
-"""What the AEC and the parallel environment have in common: agents, spaces, pictures, copies, listeners."""
+"""Implements what PettingZoo's AEC and parallel environments share: agents, spaces, rendering, copies and collectors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Self = TypeVar("Self", bound="PettingZooBase")
 
 
 class PettingZooBase(CopiedWhole):
-    """A game seen through agents named ``player_0``, ``player_1``, ..."""
+    """Base class of the environments for one game with agents named ``player_0``, ``player_1``, ..."""
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 - PettingZoo's own name and type
+    metadata: dict[str, Any] = {  # noqa: RUF012 - name and type are PettingZoo's
         "name": "generals_v0",
         "render_modes": list(RENDER_MODES),
         "render_fps": RENDER_FPS,
@@ -33,7 +33,7 @@ class PettingZooBase(CopiedWhole):
     }
 
     def __init__(self, config: GameConfig) -> None:
-        """Set up agents and spaces."""
+        """Create the game, the agents and their spaces."""
         self.game = Game(config)
         self.render_mode = config.render_mode
         self.possible_agents = [f"player_{player}" for player in range(config.players)]
@@ -49,11 +49,11 @@ class PettingZooBase(CopiedWhole):
         return self.game.config
 
     def observation_space(self, agent: str) -> gymnasium.spaces.Dict:
-        """Return the space of the agent's observations, the same object at every call."""
+        """Return the space of the agent's observations: always the same object, as PettingZoo requires."""
         return self.observation_spaces[self.possible_agents[self.player(agent)]]
 
     def action_space(self, agent: str) -> gymnasium.spaces.Discrete:
-        """Return the space of the agent's actions, the same object at every call."""
+        """Return the space of the agent's actions: always the same object, as PettingZoo requires."""
         return self.action_spaces[self.possible_agents[self.player(agent)]]
 
     def state(self) -> npt.NDArray[np.int32]:
@@ -71,13 +71,13 @@ class PettingZooBase(CopiedWhole):
         return self.game.board()
 
     def surrender(self, agent: str) -> None:
-        """Take ``agent`` out of the game before the turn that comes; 50 turns later its land turns over.
+        """Remove ``agent`` from the game before the next turn; 50 turns later its land becomes neutral.
 
         Raises:
-            StateError: If the agent is no living player of a running game.
+            StateError: If the agent is not a living player of a running game.
         """
         if agent not in self.agents:
-            raise StateError(f"surrender: expected one of {self.agents}, got {agent!r}")
+            raise StateError(f"surrender: expected one of {self.agents}, got {agent!r}: pass an agent of a running game")
         self.game.surrender(self.index[agent])
 
     def is_game_over(self) -> bool:
@@ -85,25 +85,25 @@ class PettingZooBase(CopiedWhole):
         return self.game.is_over()
 
     def get_winner(self) -> int:
-        """Return the first living player of the winning team, -1 for a draw or a game that goes on."""
+        """Return the first living player of the winning team, or -1 for a draw or a running game."""
         return self.game.get_winner()
 
     def add_collector(self, collector: Collector) -> None:
-        """Let ``collector`` see every turn from now on."""
+        """Notify ``collector`` of each turn from now on."""
         self.game.add_collector(collector)
 
     def remove_collector(self, collector: Collector) -> None:
-        """Let ``collector`` see no more.
+        """Stop notifying ``collector``.
 
         Raises:
-            StateError: If it was not added.
+            StateError: If it was not added before.
         """
         if collector not in self.game.collectors:
-            raise StateError(f"collector: expected one that was added, got {collector!r}")
+            raise StateError(f"collector: expected one that was added, got {collector!r}: call add_collector() first")
         self.game.collectors.remove(collector)
 
     def render(self) -> npt.NDArray[np.uint8] | str | None:
-        """Return a picture or a text of the board, as ``render_mode`` says; ``"human"`` prints to the terminal.
+        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` prints to the terminal.
 
         Raises:
             StateError: Before the first reset, or without a render mode.
@@ -133,31 +133,33 @@ class PettingZooBase(CopiedWhole):
         return other
 
     def restore(self, other: Any) -> None:
-        """Take over the state of ``other``, an environment of the same kind and configuration.
+        """Copy the state of ``other``, an environment of the same class and configuration, into this one.
 
         Raises:
             StateError: If ``other`` has another configuration or has not been reset.
         """
         if not isinstance(other, type(self)):
-            raise StateError(f"restore: expected a {type(self).__name__}, got {type(other).__name__}")
+            raise StateError(
+                f"restore: expected a {type(self).__name__}, got {type(other).__name__}: pass the unwrapped environment"
+            )
         with self.game.guard("restore"):
             self.game.restore(other.game)
             self.agents = list(other.agents)
 
     def player(self, agent: str) -> int:
-        """Return the index of ``agent``; raise ``ConfigError`` if there is no such agent."""
+        """Return the index of ``agent``; raise ``ConfigError`` if the agent does not exist."""
         try:
             return self.index[agent]
         except (KeyError, TypeError):
             raise ConfigError(f"agent: expected one of {self.possible_agents}, got {agent!r}") from None
 
     def require_reset(self, name: str) -> None:
-        """Raise ``StateError`` unless there has been a reset."""
+        """Raise ``StateError`` if ``reset`` was never called."""
         if not self.game.started:
-            raise StateError(f"{name}: expected a call of reset() before, got none")
+            raise StateError(f"{name}: expected a call of reset() before, got none: call reset() first")
 
     def agent_info(self, player: int) -> dict[str, Any]:
-        """Return the info of a player: whether his last action was illegal, and how many were."""
+        """Return the info of a player: whether the last action was illegal, and how many were in this game."""
         return {
             "illegal_action": bool(self.game.illegal[player]),
             "illegal_actions": int(self.game.illegal_count[player]),

@@ -1,4 +1,4 @@
-"""Built-in opponents as functions from an observation to an action."""
+"""Implements ``Opponent``, a built-in policy as a function from one observation to an action."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ OPPONENTS = POLICIES
 
 
 class Opponent:
-    """A built-in policy with random state of its own; what it returns is legal by construction.
+    """A built-in policy with its own random state; the actions it returns are legal.
 
-    ``random`` chooses uniformly among the legal moves. ``expander`` grows land, takes cities when it can, attacks what it sees.
+    ``random`` chooses uniformly among the legal moves. ``expander`` expands its land, captures cities when it can, and attacks
+    enemies that it sees.
     """
 
     def __init__(self, name: str, seed: int | None = None) -> None:
-        """Set the policy up.
+        """Create the policy.
 
         Raises:
-            ConfigError: If there is no such policy, or the seed is not a non-negative integer.
+            ConfigError: If the name is unknown, or the seed is not a non-negative integer.
         """
         if name not in OPPONENTS:
             raise ConfigError(f"opponent: expected one of {', '.join(OPPONENTS)}, got {name!r}")
@@ -40,10 +41,10 @@ class Opponent:
 
         Args:
             observation: ``"observation"`` float32 (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,), as
-                environments give them.
+                environments return them.
 
         Raises:
-            ConfigError: If it is none.
+            ConfigError: If ``observation`` is not such a dict.
         """
         try:
             mask = np.ascontiguousarray(observation["action_mask"], np.int8)
@@ -55,7 +56,7 @@ class Opponent:
         if not fits:
             raise ConfigError(
                 "observation: expected a dict of observation (9 or 21, H, W) and action_mask (8*H*W + 1,), "
-                f"got {observation!r:.200}"
+                f"got {observation!r:.200}: pass the observation of one player"
             )
         if self.name == "random":
             return int(random_action(mask, self._rng, 0))
