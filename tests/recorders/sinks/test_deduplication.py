@@ -128,15 +128,16 @@ def test_hashes_differ_as_ids_do(batch: ExperienceBatch) -> None:
 
 def test_hashes_are_equal_in_every_process(batch: ExperienceBatch) -> None:
     script = """
-import numpy as np, generals_env, test_deduplication as here
+import generals_env
+from generals_env.recorders import ExperienceRecorder, ReplayBuffer
+from generals_env.recorders.experience.identity import experience_hashes
 from support import helpers
-from generals_env.recorders import ExperienceRecorder
-batches = here.Memory()
+batches = ReplayBuffer(10_000)
 env = ExperienceRecorder(generals_env.parallel_env(height=6, width=6, max_turns=90), batches, run_id="run")
 for seed in range(4):
     helpers.course_of(env, seed, turns=90)
 env.close()
-print(*here.experience_hashes(here.ExperienceBatch.concat(batches))[:20].tolist())
+print(*experience_hashes(batches.drain())[:20].tolist())
 """
     told = subprocess.run(
         [sys.executable, "-c", script], cwd=TESTS, capture_output=True, text=True, timeout=PATIENCE, check=True

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.datasets import everything, key, recorded
 from support.helpers import PATIENCE, Memory, idle
+from support.paths import TESTS
 
 import generals_env
 from generals_env import ConfigError, StateError, StorageError
@@ -101,7 +102,8 @@ def test_recorders_accept_several_places(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
-import os, signal, sys, time, helpers, generals_env
+import os, signal, sys, time, generals_env
+from support import helpers
 from generals_env.recorders import DatasetWriter, ExperienceRecorder
 class Interrupting(DatasetWriter):
     def close(self):
@@ -121,7 +123,7 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill() ends the process there")
 def test_program_end_in_interrupted_close_waits_for_sinks(tmp_path: Path) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
     assert len(everything(tmp_path)) == 10
 
