@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-check: lint spelling types layers
+check: lint spelling words types layers
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
