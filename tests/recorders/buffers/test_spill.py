@@ -18,28 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.helpers import KINDS, PATIENCE, Memory, course_of, same, wait_until
+from support.helpers import KINDS, PATIENCE, Memory, same, wait_until
 from support.paths import DATA, TESTS
+from support.small_batches import PART, budget, recorded
 
-import generals_env
 from generals_env import ConfigError, StateError, StorageError
-from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays
+from generals_env.recorders import ExperienceBatch, record_replays
 from generals_env.recorders.buffers.spill_buffer import SpillBuffer, SpillStats
 from generals_env.recorders.experience.dense import Dense
-
-PART = 60  # experiences of a batch
-
-
-def recorded(**options: Any) -> list[ExperienceBatch]:
-    """Return the experience of some games in small batches."""
-    batches = Memory()
-    env = ExperienceRecorder(generals_env.parallel_env(max_turns=100, **options), batches, run_id="run")
-    for seed in range(4):
-        course_of(env, seed, turns=100)
-    env.close()
-    return [
-        batch.select(np.arange(low, min(low + PART, len(batch)))) for batch in batches for low in range(0, len(batch), PART)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +65,6 @@ def on_disk(folder: Path) -> int:
         with suppress(FileNotFoundError):  # a reader has taken it since
             total += path.stat().st_size
     return total
-
-
-def budget(parts: list[ExperienceBatch], batches: float) -> int:
-    return int(max(batch.nbytes for batch in parts) * batches)
 
 
 def equal(one: ExperienceBatch, other: ExperienceBatch) -> bool:
@@ -607,10 +589,11 @@ def test_bad_arguments_are_refused(parts: list[ExperienceBatch], tmp_path: Path)
 @pytest.mark.parametrize("attempt", range(2))
 def test_killed_writer_leaves_segments_on_disk(attempt: int, tmp_path: Path) -> None:
     script = f"""
-import sys, test_spill
+import sys
 from generals_env.recorders.buffers.spill_buffer import SpillBuffer
-parts = test_spill.recorded(height=6, width=6)
-buffer = SpillBuffer(sys.argv[1], max_bytes=test_spill.budget(parts, 3))
+from support.small_batches import budget, recorded
+parts = recorded(height=6, width=6)
+buffer = SpillBuffer(sys.argv[1], max_bytes=budget(parts, 3))
 sequence = 0
 for turn in range(10**6):
     part = parts[turn % len(parts)]
