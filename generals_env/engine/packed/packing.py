@@ -168,7 +168,7 @@ def write_ground(boards: Boards, b: int, packed: PackedBoards, ground: int) -> N
     packed.games[ground]["last_move"] = 0
 
 
-@subroutine
+@inlined
 def pack_row(boards: Boards, b: int, packed: PackedBoards, row: int, ground: int, previous: int, counts: Counts) -> int:
     """Pack board ``b`` to row ``row``.
 

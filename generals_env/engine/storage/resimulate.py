@@ -10,7 +10,16 @@ import numpy.typing as npt
 from generals_env.engine.boards import CITY, GAME, PLAYER, SWAMP, Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.rules.moves import take_actions
-from generals_env.engine.rules.turn import LAND_TURNS, apply_moves, end_by_idling, grow_generals, grow_tile, neutralise_due
+from generals_env.engine.rules.turn import (
+    IDLE_LIMIT,
+    LAND_TURNS,
+    TURN_LIMIT,
+    apply_moves,
+    end_by_idling,
+    grow_generals,
+    grow_tile,
+    neutralise_due,
+)
 
 __all__ = ["SimulationScratch", "copy_board", "empty_scratch", "list_growing_tiles", "resimulate_turn", "same_board"]
 
@@ -72,10 +81,13 @@ def resimulate_turn(boards: Boards, b: int, scratch: SimulationScratch) -> None:
         b: Row of the board.
         scratch: ``actions`` are executed; ``growing`` lists the cities and swamps of the board, and is kept up to date.
     """
+    due = False
     for player in range(scratch.homes.shape[0]):
         scratch.homes[player] = boards.players[b, player]["general"]
+        due = due or boards.players[b, player]["surrendered"] >= 0
     take_actions(boards, b, scratch.actions, scratch.start, scratch.end, scratch.half, scratch.illegal)
-    neutralise_due(boards, b)
+    if due:  # seldom: a call copies the hundred words of ``Boards``
+        neutralise_due(boards, b)
     apply_moves(boards, b, scratch.start, scratch.end, scratch.half, scratch.order)
     rare = False
     for player in range(scratch.homes.shape[0]):
@@ -92,7 +104,8 @@ def resimulate_turn(boards: Boards, b: int, scratch: SimulationScratch) -> None:
         grow_generals(boards, b)
         for k in range(scratch.growing[0]):
             grow_tile(boards, b, np.int64(scratch.growing[k + 1]), False)
-    end_by_idling(boards, b)
+    if turn - boards.games[b]["last_move"] > IDLE_LIMIT or turn > TURN_LIMIT:
+        end_by_idling(boards, b)
 
 
 @subroutine
