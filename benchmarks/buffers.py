@@ -33,7 +33,7 @@ from benchmarks.peers import PeerFailed, PeerMissing, measure, peer_python
 from generals_env import replay
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
-from generals_env.recorders.recording.game_collector import GameCollector
+from generals_env.recorders.recording.single_game_collector import GameCollector
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -43,18 +43,19 @@ FORMER_MODULES = {
     "generals_env.recorders.sb3_buffer": "generals_env.recorders.buffers.sb3_buffer",
     "generals_env.recorders.storage": "",
     "generals_env.recorders.storage.retry": "generals_env.recorders.filesystem.retry",
+    "generals_env.recorders.storage.stores": "generals_env.recorders.filesystem.file_stores",
     "generals_env.recorders.stream.asynchronous": "generals_env.recorders.stream.client.async_stream",
     "generals_env.recorders.stream.caching": "generals_env.recorders.stream.client.log_cache",
     "generals_env.recorders.stream.sharded": "generals_env.recorders.stream.client.sharded",
     "generals_env.recorders.validation": "generals_env.recorders.sinks.validating",
     "generals_env.specs": "generals_env.env_spec",
     "generals_env.wrappers.faces": "generals_env.wrappers.array_transform",
-    "generals_env.wrappers.opponents": "generals_env.wrappers.builtin_opponent",
+    "generals_env.wrappers.opponents": "generals_env.wrappers.builtin_policy",
 }
 
 #: Former module and name: present module and name, for names that changed or moved to another module than the rest.
 FORMER_NAMES = {
-    ("generals_env.engine.batch", "Outcome"): "generals_env.engine.simulation.outcome:Outcome",
+    ("generals_env.engine.batch", "Outcome"): "generals_env.engine.simulation.turn_outcome:Outcome",
     ("generals_env.engine.batch", "Scratch"): "generals_env.engine.simulation.board_phases:Scratch",
     ("generals_env.engine.incremental", "Sets"): "generals_env.engine.observations.tile_sets:TileSets",
     ("generals_env.engine.incremental", "Views"): "generals_env.engine.observations.incremental:Observations",

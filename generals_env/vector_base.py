@@ -12,12 +12,12 @@ from gymnasium.vector import AutoresetMode
 from generals_env.arguments import check_flag, positive
 from generals_env.concurrency.guard import Guard
 from generals_env.concurrency.interrupts import raise_pending
-from generals_env.concurrency.threads import available_cores
+from generals_env.concurrency.thread_pool import available_cores
 from generals_env.config import RENDER_FPS, RENDER_MODES, GameConfig
 from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.rules.map_generator import ATTEMPTS
 from generals_env.engine.simulation.batch import Batch
-from generals_env.engine.simulation.outcome import Outcome
+from generals_env.engine.simulation.turn_outcome import Outcome
 from generals_env.env_spec import JsonSpec
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import CopiedWhole

@@ -10,7 +10,7 @@ if __name__ == "generals_env.wrappers":
     from typing import TYPE_CHECKING, Any
 
     if TYPE_CHECKING:
-        from generals_env.wrappers.builtin_opponent import OPPONENTS, Opponent
+        from generals_env.wrappers.builtin_policy import OPPONENTS, Opponent
         from generals_env.wrappers.fog_memory import FogMemory
         from generals_env.wrappers.frame_stack import FrameStack
         from generals_env.wrappers.sb3 import SB3VecEnv
@@ -23,8 +23,8 @@ if __name__ == "generals_env.wrappers":
     _HOMES = {
         "FogMemory": "fog_memory",
         "FrameStack": "frame_stack",
-        "OPPONENTS": "builtin_opponent",
-        "Opponent": "builtin_opponent",
+        "OPPONENTS": "builtin_policy",
+        "Opponent": "builtin_policy",
         "PotentialShaping": "shaping",
         "RandomSymmetry": "symmetry",
         "SB3VecEnv": "sb3",

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from generals_env.recorders.buffers.buffer_base import OWN_ATTRIBUTES
-from generals_env.recorders.buffers.overflow_writer import OverflowWriter
+from generals_env.recorders.buffers.overflow_policy import OverflowWriter
 from generals_env.recorders.formats.folder_use import local_folder
 
 __all__ = ["PersistentBuffer"]

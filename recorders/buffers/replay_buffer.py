@@ -10,7 +10,7 @@ from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.buffer_base import NoRoomError
 from generals_env.recorders.buffers.buffer_stats import BufferStats
 from generals_env.recorders.buffers.ordered_reader import OrderedReader
-from generals_env.recorders.buffers.overflow_writer import OVERFLOWS
+from generals_env.recorders.buffers.overflow_policy import OVERFLOWS
 from generals_env.recorders.buffers.persistence import PersistentBuffer
 from generals_env.recorders.buffers.random_sampler import RandomSampler
 from generals_env.recorders.buffers.stores.store_factory import STORES, create_store

@@ -13,8 +13,8 @@ from generals_env.errors import StorageError
 from generals_env.recorders.datasets.data_file import files_in
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.atomic_files import make_folder, replace_file, unfinished_folder
+from generals_env.recorders.filesystem.file_stores import LocalStore
 from generals_env.recorders.filesystem.leftovers import leftovers_beside, remove
-from generals_env.recorders.filesystem.stores import LocalStore
 from generals_env.recorders.formats.npz import SUFFIX, encode
 
 __all__ = ["load_buffer", "save_buffer"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
 from generals_env.engine.packed.recording import ALL_PLAYERS
-from generals_env.engine.simulation.outcome import Outcome
+from generals_env.engine.simulation.turn_outcome import Outcome
 from generals_env.errors import ConfigError, StateError
 from generals_env.recorders.buffers.sb3_store import TurnBuffer
 from generals_env.recorders.experience import ExperienceBatch

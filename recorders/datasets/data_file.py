@@ -10,7 +10,7 @@ from generals_env.errors import StorageError
 from generals_env.recorders.datasets.index import Entries, FileEntry, change_indexes, describe, index_of, inside, read_indexes
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
-from generals_env.recorders.filesystem.stores import FileStore, is_hidden
+from generals_env.recorders.filesystem.file_stores import FileStore, is_hidden
 from generals_env.recorders.formats import format_of
 from generals_env.recorders.formats.file_names import INDEXES, in_order, parsed_name, safe_id
 

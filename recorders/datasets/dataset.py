@@ -19,8 +19,8 @@ from generals_env.recorders.datasets.index import index_of, read_indexes
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
 from generals_env.recorders.experience.shuffle import shuffled_batches
+from generals_env.recorders.filesystem.file_stores import LocalStore, is_url, local_path, open_store
 from generals_env.recorders.filesystem.retry import Retry
-from generals_env.recorders.filesystem.stores import LocalStore, is_url, local_path, open_store
 from generals_env.recorders.formats import FORMATS, format_of_file
 from generals_env.recorders.formats.file_names import JSON_INDEX
 from generals_env.recorders.formats.folder_use import refuse_mixed
@@ -281,7 +281,7 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
         raise StorageError(f"path: expected {what}, got {path!r} ({error})") from error
     store = open_store(path, retry=retry, timeout=timeout)
     if isinstance(store, LocalStore):
-        from generals_env.recorders.log.dataset_parts import is_log, log_parts
+        from generals_env.recorders.log.log_as_dataset import is_log, log_parts
 
         refuse_mixed(store.folder, "path")
         if is_log(store.folder):

@@ -17,9 +17,9 @@ from functools import partial
 from typing import Any
 
 from generals_env.errors import StorageError
-from generals_env.recorders.datasets.parquet_index import columns_of, unwrapped, wrapped
+from generals_env.recorders.datasets.index_as_parquet import columns_of, unwrapped, wrapped
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.filesystem.stores import FileStore, is_hidden
+from generals_env.recorders.filesystem.file_stores import FileStore, is_hidden
 from generals_env.recorders.formats.file_names import INDEXES, JSON_INDEX, PARQUET_INDEX, parsed_name
 
 __all__ = ["Entries", "FileEntry", "change_indexes", "describe", "folder_of", "index_of", "inside", "read_indexes"]

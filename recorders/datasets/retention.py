@@ -8,7 +8,7 @@ from generals_env.arguments import check_integer, is_number
 from generals_env.errors import ConfigError
 from generals_env.recorders.datasets.data_file import DataFile, files_in, mend_index
 from generals_env.recorders.datasets.index import Entries, change_indexes
-from generals_env.recorders.filesystem.stores import FileStore
+from generals_env.recorders.filesystem.file_stores import FileStore
 from generals_env.recorders.formats.file_names import parsed_name, partition_end
 
 __all__ = ["FileRetention"]

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from generals_env.errors import StorageError
 from generals_env.recorders.datasets.data_file import DataFile, files_in, mend_index
 from generals_env.recorders.datasets.index import folder_of, inside, read_indexes
-from generals_env.recorders.filesystem.stores import FileStore, LocalStore, open_store
+from generals_env.recorders.filesystem.file_stores import FileStore, LocalStore, open_store
 from generals_env.recorders.formats.file_names import INDEXES, parsed_name
 from generals_env.recorders.formats.folder_use import refuse_mixed
 from generals_env.recorders.log import ExperienceLog, LogReport
-from generals_env.recorders.log.dataset_parts import is_log
+from generals_env.recorders.log.log_as_dataset import is_log
 
 __all__ = ["DatasetDamage", "DatasetReport", "repair_dataset", "verify_dataset"]
 

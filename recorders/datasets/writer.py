@@ -25,8 +25,8 @@ from generals_env.recorders.datasets.retention import FileRetention
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.sink import ClosingSink
+from generals_env.recorders.filesystem.file_stores import FileStore, LocalStore, open_store
 from generals_env.recorders.filesystem.retry import Retry
-from generals_env.recorders.filesystem.stores import FileStore, LocalStore, open_store
 from generals_env.recorders.formats import format_of
 from generals_env.recorders.formats.file_names import file_name, partition_of, safe_id
 from generals_env.recorders.formats.folder_use import DATASET, Use, refuse_other_uses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.recorders.experience.integrity import check_range
+from generals_env.recorders.experience.bounds_checks import check_range
 
 __all__ = ["JUMPS", "PASS", "coded_actions", "decoded_actions"]
 

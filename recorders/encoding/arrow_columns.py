@@ -13,7 +13,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import GAME, PLAYER
 from generals_env.engine.packed.packing import ENTRY, PackedBoards
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 
 if TYPE_CHECKING:
     import pyarrow as pa

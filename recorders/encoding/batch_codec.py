@@ -18,8 +18,8 @@ from generals_env.engine.packed.packing import ENTRY, PackedBoards
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.byte_shuffle import ByteReader, compressed, decompressed, header_bytes, shuffle_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import validate_arrays
+from generals_env.recorders.experience.bounds_checks import validate_arrays
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe
 
 __all__ = ["CODEC", "by_game", "decode_batch", "encode_batch"]

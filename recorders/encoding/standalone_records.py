@@ -26,8 +26,8 @@ from generals_env.engine.packed.gather import gather
 from generals_env.engine.packed.packing import PackedBoards, empty_packed
 from generals_env.recorders.encoding.byte_shuffle import header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import validate_arrays
+from generals_env.recorders.experience.bounds_checks import validate_arrays
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.stacked_frames import frames_back
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.concurrency.threads import divided
+from generals_env.concurrency.thread_pool import divided
 from generals_env.engine.boards import Boards
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.packed.expand import expand_masks, expand_views

@@ -14,7 +14,7 @@ from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.data import Data
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 
 __all__ = ["concat", "in_common", "padded"]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from generals_env.engine.observations.potential import potentials
 from generals_env.engine.packed.packing import PackedBoards, unpack
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe
 
 __all__ = ["Data", "ExperienceData"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.packed.legality import legal_actions
+from generals_env.engine.packed.action_legality import legal_actions
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.recorders.experience.batch import ExperienceBatch
 from generals_env.recorders.experience.stacked_frames import frames_back

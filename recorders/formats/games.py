@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.concurrency.threads import divided
+from generals_env.concurrency.thread_pool import divided
 from generals_env.engine.boards import GAME, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAYER
 from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.gather import gather
 from generals_env.engine.packed.packing import ENTRY, OWNER_OFFSET, PackedBoards, empty_packed, trimmed
-from generals_env.engine.storage.board_origins import KEPT, PLAYED, REPEATED, classify_board_origins, play_boards
+from generals_env.engine.storage.reproducible_boards import KEPT, PLAYED, REPEATED, classify_board_origins, play_boards
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.action_codes import JUMPS, coded_actions, decoded_actions
 from generals_env.recorders.encoding.batch_codec import by_game
@@ -33,8 +33,8 @@ from generals_env.recorders.encoding.byte_shuffle import (
     shuffle_bytes,
 )
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import check_range, validate_arrays
+from generals_env.recorders.experience.bounds_checks import check_range, validate_arrays
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.version import __version__
 
@@ -125,7 +125,7 @@ def by_next_state(rows: npt.NDArray[np.void], count: int) -> tuple[npt.NDArray[n
 
 
 def origins_of(batch: ExperienceBatch) -> npt.NDArray[np.uint8]:
-    """Return the origin of each board, (N,) uint8; see ``engine.storage.board_origins``."""
+    """Return the origin of each board, (N,) uint8; see ``engine.storage.reproducible_boards``."""
     boards, count = batch.boards, len(batch.boards.tiles)
     ending, first = by_next_state(batch.rows, count)
     origins = np.zeros(count, np.uint8)

@@ -33,8 +33,8 @@ from generals_env.recorders.encoding.arrow_columns import (
 )
 from generals_env.recorders.encoding.byte_shuffle import MAX_BYTES, header_bytes
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.experience.dense import Dense
-from generals_env.recorders.experience.integrity import validate_arrays
+from generals_env.recorders.experience.bounds_checks import validate_arrays
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.stacked_frames import boards_of_frames
 from generals_env.version import __version__

@@ -13,7 +13,7 @@ from typing import Any
 
 from generals_env.recorders.log.chunk_rows import Chunk
 from generals_env.recorders.log.segment_files import PAGE, companions
-from generals_env.recorders.log.sqlite_wal import read_wal
+from generals_env.recorders.log.wal_parser import read_wal
 
 __all__ = ["salvage"]
 

@@ -29,7 +29,7 @@ from generals_env.recorders.log.segment_files import (
     segment_path,
     starts_in,
 )
-from generals_env.recorders.log.sqlite_wal import read_wal
+from generals_env.recorders.log.wal_parser import read_wal
 
 __all__ = ["LogDamage", "LogReport", "verify"]
 

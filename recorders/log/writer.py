@@ -36,7 +36,7 @@ from generals_env.recorders.log.segment_files import (
     unlink,
     unlink_companions,
 )
-from generals_env.recorders.log.sqlite_wal import read_wal
+from generals_env.recorders.log.wal_parser import read_wal
 
 __all__ = ["LOCK", "LogWriter", "locked"]
 

@@ -10,7 +10,7 @@ from generals_env.engine.packed.recording import Recording
 from generals_env.errors import StorageError
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
-from generals_env.recorders.recording.recording_pool import RecordingPool
+from generals_env.recorders.recording.reused_recordings import RecordingPool
 from generals_env.recorders.sinks.pending_batches import PendingBatches
 
 __all__ = ["MAX_WAITING_BYTES", "DeliveryQueue"]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.errors import ConfigError, StateError
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 
 __all__ = ["DenseObservationCapture", "tensor_of"]
 

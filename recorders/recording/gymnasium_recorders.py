@@ -19,7 +19,7 @@ from generals_env.recorders.recording.dense_capture import DenseObservationCaptu
 from generals_env.recorders.recording.kernel_player import KernelPlayer
 from generals_env.recorders.recording.metadata import recording_metadata, seed_of
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
-from generals_env.recorders.recording.turn_writer import TurnWriter
+from generals_env.recorders.recording.turn_forwarder import TurnWriter
 from generals_env.recorders.recording.wrapper_stack import WrapperStack, initial_observations, inspect_wrappers, plain_recipe
 from generals_env.recorders.sinks.multi import open_sink
 from generals_env.single import GeneralsSingle, GeneralsSingleVector

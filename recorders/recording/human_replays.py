@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from generals_env import replay
 from generals_env.arguments import as_config
-from generals_env.concurrency.threads import available_cores
+from generals_env.concurrency.thread_pool import available_cores
 from generals_env.config import RewardConfig
 from generals_env.engine.boards import copy_boards
 from generals_env.engine.packed.packing import PackedBoards, first_rows, trimmed

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.simulation.batch import Batch
-from generals_env.recorders.recording.game_range import GameRange
+from generals_env.recorders.recording.game_range_recording import GameRange
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 __all__ = ["KernelPlayer"]

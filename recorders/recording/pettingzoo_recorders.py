@@ -12,8 +12,8 @@ from generals_env.engine.packed.recording import ALL_PLAYERS
 from generals_env.pettingzoo_base import PettingZooBase
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
-from generals_env.recorders.recording.game_collector import GameCollector
 from generals_env.recorders.recording.metadata import recording_metadata, seed_of
+from generals_env.recorders.recording.single_game_collector import GameCollector
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 from generals_env.recorders.recording.wrapper_stack import inspect_wrappers
 from generals_env.recorders.sinks.multi import open_sink

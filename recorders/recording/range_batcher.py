@@ -20,8 +20,8 @@ from generals_env.recorders.experience.sink import Sink
 from generals_env.recorders.recording.delivery_queue import DeliveryQueue
 from generals_env.recorders.recording.dense_capture import DenseObservationCapture
 from generals_env.recorders.recording.game_namer import GameNamer
-from generals_env.recorders.recording.game_range import GameRange
-from generals_env.recorders.recording.recording_pool import RecordingPool
+from generals_env.recorders.recording.game_range_recording import GameRange
+from generals_env.recorders.recording.reused_recordings import RecordingPool
 
 __all__ = ["RangeBatcher"]
 

@@ -20,7 +20,7 @@ from generals_env.engine.packed.recording import (
 )
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.sink import Sink
-from generals_env.recorders.recording.game_range import GameRange
+from generals_env.recorders.recording.game_range_recording import GameRange
 from generals_env.recorders.recording.range_batcher import RangeBatcher
 
 __all__ = ["TurnBatcher"]

@@ -15,7 +15,7 @@ from support.helpers import Memory, check_batches, same
 from support.interrupting import Interrupter
 
 import generals_env
-from generals_env.concurrency import threads
+from generals_env.concurrency import thread_pool
 from generals_env.concurrency.interrupts import raise_pending
 from generals_env.engine.simulation.interruptible_spans import MIN_STRETCH, Span, joined
 from generals_env.engine.simulation.single_game import view_board
@@ -45,8 +45,8 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Future[Any]]]:
     """Let batches and recorders use pools that keep submitted calls."""
     monkeypatch.setattr("generals_env.engine.simulation.batch.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("generals_env.recorders.recording.kernel_player.ThreadPoolExecutor", Pool)
-    monkeypatch.setattr("generals_env.concurrency.threads.ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(threads, "_pools", {})
+    monkeypatch.setattr("generals_env.concurrency.thread_pool.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(thread_pool, "_pools", {})
     Pool.given.clear()
     yield Pool.given
     Pool.given.clear()
@@ -283,7 +283,7 @@ def test_waiting_sink_can_be_interrupted_and_gets_its_batch_again() -> None:
 def test_exceptions_leave_divided_work_after_all_of_it_has_ended(
     pools: list[Future[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "available_cores", lambda: 3)
+    monkeypatch.setattr(thread_pool, "available_cores", lambda: 3)
     others = threading.Barrier(3)
     leaves = threading.Event()
 
@@ -295,7 +295,7 @@ def test_exceptions_leave_divided_work_after_all_of_it_has_ended(
         assert leaves.wait(60)
 
     with pytest.raises(MemoryError):
-        threads.divided(run, 3, 1)
+        thread_pool.divided(run, 3, 1)
     assert len(pools) == 2
     assert all(future.done() for future in pools)
 

@@ -128,7 +128,7 @@ def test_import_is_light() -> None:
 @pytest.mark.parametrize("name", ["recorders", "wrappers"])
 def test_root_folders_are_the_packages(name: str) -> None:
     # Both orders, submodules too: one copy of every class.
-    module = {"recorders": "experience", "wrappers": "builtin_opponent"}[name]
+    module = {"recorders": "experience", "wrappers": "builtin_policy"}[name]
     short, full = f"import {name}, {name}.{module}", f"import generals_env.{name}.{module}"
     for first, second in ((short, full), (full, short)):
         python(f"""

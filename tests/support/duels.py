@@ -11,7 +11,7 @@ import numpy as np
 from generals_env import replay
 from generals_env.errors import ReplayError
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.recording.game_collector import GameCollector
+from generals_env.recorders.recording.single_game_collector import GameCollector
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 from support.ground_truth import load
 from support.helpers import Memory

@@ -15,7 +15,7 @@ from generals_env.engine.packed.packing import pack, unpack
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.encoding.batch_codec import CODEC, encode_batch
 from generals_env.recorders.experience import EXPERIENCE
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe, Shaping
 from support.odd_boards import odd_boards, remembering
 

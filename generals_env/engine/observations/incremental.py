@@ -18,8 +18,8 @@ from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.reference import write_scoreboard
 from generals_env.engine.observations.tile_codes import BLANK, write_tile
 from generals_env.engine.observations.tile_sets import TileSets, follow_sight, index_growing_tiles, mark_all, widen
-from generals_env.engine.rules.moves import may_enter, neighbour
 from generals_env.engine.rules.rewards import tally_capture
+from generals_env.engine.rules.valid_moves import may_enter, neighbour
 
 __all__ = ["Observations", "blank_view", "enter_board", "follow_board", "show_scores"]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, GENERAL, NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import kernel, subroutine
-from generals_env.engine.rules.moves import may_enter, neighbour
+from generals_env.engine.rules.valid_moves import may_enter, neighbour
 
 __all__ = [
     "ARMY_SCALE",

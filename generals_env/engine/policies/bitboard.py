@@ -15,7 +15,7 @@ from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.policies.reference import ENEMY_BUILT, ENEMY_TILE, NEUTRAL_CITY, NO_CAPTURE, draw_tile
 from generals_env.engine.rules.map_generator import CITY_ARMY
-from generals_env.engine.rules.moves import neighbour
+from generals_env.engine.rules.valid_moves import neighbour
 from generals_env.engine.splitmix import RandomState, next_bits, random_below
 
 __all__ = ["EXPANDER", "GIVEN", "RANDOM", "choose_action"]

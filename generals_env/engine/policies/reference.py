@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.rules.map_generator import CITY_ARMY
-from generals_env.engine.rules.moves import neighbour
+from generals_env.engine.rules.valid_moves import neighbour
 from generals_env.engine.splitmix import RandomState, next_bits, random_below
 
 __all__ = [

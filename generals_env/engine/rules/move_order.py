@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generals_env.engine.boards import SLIPPERY, Boards
 from generals_env.engine.jit import inlined
-from generals_env.engine.rules.moves import Tiles
+from generals_env.engine.rules.valid_moves import Tiles
 
 __all__ = ["order_moves"]
 

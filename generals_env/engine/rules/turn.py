@@ -21,7 +21,7 @@ from generals_env.engine.boards import (
 )
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.rules.move_order import order_moves
-from generals_env.engine.rules.moves import Actions, Tiles, take_actions
+from generals_env.engine.rules.valid_moves import Actions, Tiles, take_actions
 
 __all__ = [
     "LAND_TURNS",

@@ -22,7 +22,7 @@ from generals_env.engine.packed.recording import Recording, empty_recording, fla
 from generals_env.engine.policies.bitboard import GIVEN
 from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import Span, joined
-from generals_env.engine.simulation.outcome import WINS, Outcome
+from generals_env.engine.simulation.turn_outcome import WINS, Outcome
 
 __all__ = ["Batch"]
 

@@ -27,7 +27,7 @@ from generals_env.engine.simulation.board_phases import (
     play_board,
     stand_still,
 )
-from generals_env.engine.simulation.outcome import Outcome
+from generals_env.engine.simulation.turn_outcome import Outcome
 
 __all__ = ["run_boards"]
 

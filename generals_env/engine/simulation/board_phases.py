@@ -19,10 +19,10 @@ from generals_env.engine.observations.tile_sets import TileSets, index_growing_t
 from generals_env.engine.packed.recording import ALL_PLAYERS, Recording, record_board
 from generals_env.engine.policies.bitboard import GIVEN, choose_action
 from generals_env.engine.rules.map_generator import draw_map
-from generals_env.engine.rules.moves import take_actions
 from generals_env.engine.rules.rewards import judge_turn, weigh_tally
 from generals_env.engine.rules.turn import LAND_TURNS, apply_moves, end_by_idling, grow_generals, grow_tile, neutralise_due
-from generals_env.engine.simulation.outcome import DRAWS, GAMES, ILLEGAL, TRUNCATED, TURNS, WINS, Outcome
+from generals_env.engine.rules.valid_moves import take_actions
+from generals_env.engine.simulation.turn_outcome import DRAWS, GAMES, ILLEGAL, TRUNCATED, TURNS, WINS, Outcome
 
 __all__ = [
     "Scratch",

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.observations.reference import action_mask, observe, visible_to
-from generals_env.engine.rules.moves import move_action, select_queued, take_actions
 from generals_env.engine.rules.rewards import judge_turn, score_turn
 from generals_env.engine.rules.turn import apply_moves, finish_turn, neutralise_due
+from generals_env.engine.rules.valid_moves import move_action, select_queued, take_actions
 
 __all__ = ["AFTER", "BEFORE", "play_turn", "replay_turn", "view_board"]
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, GAME, PLAYER, SWAMP, Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
-from generals_env.engine.rules.moves import take_actions
 from generals_env.engine.rules.turn import (
     IDLE_LIMIT,
     LAND_TURNS,
@@ -20,6 +19,7 @@ from generals_env.engine.rules.turn import (
     grow_tile,
     neutralise_due,
 )
+from generals_env.engine.rules.valid_moves import take_actions
 
 __all__ = ["SimulationScratch", "copy_board", "empty_scratch", "list_growing_tiles", "resimulate_turn", "same_board"]
 

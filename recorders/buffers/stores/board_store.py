@@ -24,9 +24,9 @@ from generals_env.engine.storage.experience_ring import (
 from generals_env.errors import StateError
 from generals_env.recorders.buffers.stores.growable_tables import SMALL, empty_tables, row_bytes, used_bytes
 from generals_env.recorders.buffers.stores.store import Keys
-from generals_env.recorders.buffers.stores.table_store import GAME_ARRAYS, GAME_STACK, TableStore, empty_game_arrays
+from generals_env.recorders.buffers.stores.table_store_base import GAME_ARRAYS, GAME_STACK, TableStore, empty_game_arrays
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.stacked_frames import boards_of_frames
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 

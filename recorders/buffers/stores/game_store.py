@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.concurrency.threads import divided
+from generals_env.concurrency.thread_pool import divided
 from generals_env.engine.boards import GAME, PLAYER, Boards
 from generals_env.engine.packed.packing import PackedBoards, empty_packed
 from generals_env.engine.packed.recording import EXPERIENCE
@@ -28,7 +28,7 @@ from generals_env.recorders.buffers.stores.growable_tables import (
     used_bytes,
 )
 from generals_env.recorders.buffers.stores.store import Keys
-from generals_env.recorders.buffers.stores.table_store import GAME_ARRAYS, GAME_STACK, TableStore, empty_game_arrays
+from generals_env.recorders.buffers.stores.table_store_base import GAME_ARRAYS, GAME_STACK, TableStore, empty_game_arrays
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 

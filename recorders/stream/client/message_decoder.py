@@ -11,7 +11,7 @@ from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.record_decoder import decode_records
-from generals_env.recorders.stream.protocol.sequences import set_sequences
+from generals_env.recorders.stream.protocol.set_sequences import set_sequences
 
 __all__ = ["decode_message"]
 

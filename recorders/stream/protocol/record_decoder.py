@@ -18,7 +18,7 @@ from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.packed.packing import pack
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 
 __all__ = ["check_game_id", "decode_records"]

@@ -19,7 +19,7 @@ from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
-from generals_env.recorders.stream.protocol.sequences import set_sequences
+from generals_env.recorders.stream.protocol.set_sequences import set_sequences
 
 __all__ = ["EncodedRange", "ExperienceSource", "SourceCursor", "StreamFilter"]
 

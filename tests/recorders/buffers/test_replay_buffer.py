@@ -17,9 +17,9 @@ from generals_env.recorders.buffers import save_load
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.integrity import validate_arrays
+from generals_env.recorders.experience.bounds_checks import validate_arrays
 from generals_env.recorders.experience.tensors import Tensors
-from generals_env.recorders.filesystem.stores import LocalStore
+from generals_env.recorders.filesystem.file_stores import LocalStore
 
 stores = pytest.mark.parametrize("store", STORES)
 

@@ -25,7 +25,7 @@ from support.small_batches import PART, budget, recorded
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, record_replays
 from generals_env.recorders.buffers.spill_buffer import SpillBuffer, SpillStats
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 
 
 @pytest.fixture(scope="module")

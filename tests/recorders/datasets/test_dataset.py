@@ -26,7 +26,7 @@ from generals_env.recorders import (
     verify_dataset,
 )
 from generals_env.recorders.formats import FORMATS
-from generals_env.recorders.log import dataset_parts
+from generals_env.recorders.log import log_as_dataset
 
 __all__ = ["s3", "s3_process"]
 
@@ -45,7 +45,7 @@ def place(
     """Return a place with all batches, in several files."""
     kind = request.param
     if kind == "log":
-        monkeypatch.setattr(dataset_parts, "EXPERIENCES", 50)
+        monkeypatch.setattr(log_as_dataset, "EXPERIENCES", 50)
         with ExperienceLog(tmp_path, "normal") as log:
             for batch in batches:
                 log.write(batch)
@@ -253,7 +253,7 @@ def test_repair_continues_after_a_killed_one(batches: list[ExperienceBatch], tmp
 
 
 def test_damaged_log_is_skipped(batches: list[ExperienceBatch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_parts, "EXPERIENCES", 37)
+    monkeypatch.setattr(log_as_dataset, "EXPERIENCES", 37)
     with ExperienceLog(tmp_path) as log:
         for batch in batches[:6]:
             log.write(batch)

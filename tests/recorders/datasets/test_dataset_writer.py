@@ -33,7 +33,7 @@ from generals_env.recorders import (
     repair_dataset,
     verify_dataset,
 )
-from generals_env.recorders.filesystem.stores import open_store
+from generals_env.recorders.filesystem.file_stores import open_store
 from generals_env.recorders.formats import FORMATS
 from generals_env.recorders.formats.file_names import in_order, parsed_name, partition_end, partition_of, safe_id
 

@@ -18,7 +18,7 @@ from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.datasets.export_hugging_face import to_hugging_face
 from generals_env.recorders.datasets.export_minari import MinariExport, to_minari
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.formats import parquet
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the library is loaded

@@ -11,7 +11,7 @@ from support.odd_batches import odd_batch
 from generals_env import ConfigError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.stacked_frames import boards_of_frames, frames_back
 

@@ -21,7 +21,7 @@ from generals_env.engine.rules import turn as rules
 from generals_env.engine.symmetry import INVERSE, transform_actions, transform_boards, transform_masks, transform_observations
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.experience import EXPERIENCE
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe, Shaping
 from generals_env.recorders.experience.tensors import Tensors
 

@@ -34,7 +34,7 @@ from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.packing import pack
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch, torch_tensors
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe, Shaping
 from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.experience.torch_tensors import TorchTensors, expand_on

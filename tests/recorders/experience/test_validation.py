@@ -15,10 +15,10 @@ from support.paths import DATA
 
 import generals_env
 from generals_env import ConfigError, StateError
-from generals_env.engine.packed.legality import legal_actions
+from generals_env.engine.packed.action_legality import legal_actions
 from generals_env.engine.packed.packing import pack
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, record_replays
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.validation import Reason, validate
 from generals_env.recorders.sinks.validating import ValidatingSink, Validator

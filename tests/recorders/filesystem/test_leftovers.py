@@ -30,7 +30,7 @@ from generals_env.recorders import (
     to_hugging_face,
     verify_dataset,
 )
-from generals_env.recorders.filesystem import atomic_files, leftovers, stores
+from generals_env.recorders.filesystem import atomic_files, file_stores, leftovers
 from generals_env.recorders.training.checkpoints import load_checkpoint, save_checkpoint
 
 __all__ = ["s3", "s3_process"]  # fixtures
@@ -306,13 +306,13 @@ def test_next_writer_removes_all_leftovers_of_kills(way: str, batch: ExperienceB
 def test_unfinished_uploads_are_reported_and_aborted(s3: str, batch: ExperienceBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     with DatasetWriter(s3) as writer:
         writer.write(batch)
-    store = stores.open_store(s3)
-    assert isinstance(store, stores.RemoteStore)
+    store = file_stores.open_store(s3)
+    assert isinstance(store, file_stores.RemoteStore)
     bucket, _, prefix = store.root.partition("/")
     for key in (f"{prefix}/year=2026/part_a_0000.npz", "elsewhere/part_b_0000.npz"):
         store._fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
     with monkeypatch.context() as context:
-        context.setattr(stores, "UPLOAD_AGE", dt.timedelta(days=36_500))  # moto has them begin in 2010
+        context.setattr(file_stores, "UPLOAD_AGE", dt.timedelta(days=36_500))  # moto has them begin in 2010
         assert verify_dataset(s3).leftovers == []  # a process may be sending them
     report = verify_dataset(s3)
     assert report.ok

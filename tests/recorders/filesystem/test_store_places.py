@@ -21,8 +21,8 @@ from support.s3 import FaultyProxy, faulty_s3, s3, s3_process
 
 from generals_env import ConfigError, StorageError
 from generals_env.recorders import Retry, RetryingSink
+from generals_env.recorders.filesystem.file_stores import FileStore, LocalStore, RemoteStore, Stored, open_store
 from generals_env.recorders.filesystem.retry import is_permanent
-from generals_env.recorders.filesystem.stores import FileStore, LocalStore, RemoteStore, Stored, open_store
 
 __all__ = ["faulty_s3", "s3", "s3_process"]
 
@@ -148,7 +148,7 @@ def test_unwritable_folder_is_reported_and_recovers(tmp_path: Path) -> None:
 import os, sys, tempfile
 from pathlib import Path
 from generals_env import StorageError
-from generals_env.recorders.filesystem.stores import LocalStore
+from generals_env.recorders.filesystem.file_stores import LocalStore
 with tempfile.TemporaryDirectory() as other:  # loads all that is loaded when it is used first: another user may not read it
     store = LocalStore(Path(other), create=True)
     store.create("before", b"1")

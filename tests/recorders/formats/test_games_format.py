@@ -18,7 +18,7 @@ from support.odd_batches import contents, digests, odd_batch, put, simple
 from support.recorded import GAMES, facts, games_of, interleaved, record_game, spread
 
 from generals_env.engine.packed.fog_memory import recall_rows
-from generals_env.engine.storage.board_origins import KEPT, PLAYED
+from generals_env.engine.storage.reproducible_boards import KEPT, PLAYED
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.encoding.action_codes import JUMPS, PASS, coded_actions, decoded_actions

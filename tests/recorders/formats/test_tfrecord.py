@@ -23,7 +23,7 @@ from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.encoding import standalone_records
 from generals_env.recorders.encoding.standalone_records import ROW
-from generals_env.recorders.experience.dense import Dense
+from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.formats import format_of, tfrecord, tfrecord_gz
 from generals_env.recorders.formats.tfrecord import Example, framed, masked
 

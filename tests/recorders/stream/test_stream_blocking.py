@@ -283,7 +283,7 @@ def test_recorder_over_blocking_buffer_closes_after_its_server() -> None:
 
 
 def test_writer_names_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("generals_env.recorders.buffers.overflow_writer.PATIENCE", 0.0)
+    monkeypatch.setattr("generals_env.recorders.buffers.overflow_policy.PATIENCE", 0.0)
     buffer = ReplayBuffer(50, overflow="block")
     writer = writing(buffer, PARTS[:2])
     wait_until(lambda: "waiting for room: 50 experiences are held, 0 consumers read them" in caplog.text)

@@ -32,8 +32,8 @@ from generals_env.recorders.encoding.batch_codec import decode_batch, encode_bat
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 from generals_env.recorders.stream.server.buffer_source import BufferSource
+from generals_env.recorders.stream.server.experience_statistics import Statistics
 from generals_env.recorders.stream.server.service import SERVICE
-from generals_env.recorders.stream.server.statistics import Statistics
 
 
 @pytest.fixture(scope="module", params=["buffer", "log"])
@@ -245,7 +245,7 @@ def test_statistics_are_correct_for_all_and_for_some_games(stub: ExperienceServi
 @pytest.mark.checklist("B5")
 def test_statistics_stay_correct_while_games_are_added_and_removed(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare with a plain count over a small buffer, with blocks that are summed, joined and cut."""
-    monkeypatch.setattr("generals_env.recorders.stream.server.statistics.BLOCK", block)
+    monkeypatch.setattr("generals_env.recorders.stream.server.experience_statistics.BLOCK", block)
     rng = np.random.default_rng(1)
     buffer = ReplayBuffer(700)
     statistics = Statistics(BufferSource(buffer, 0))

@@ -16,8 +16,8 @@ from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer
 from generals_env.recorders.experience.recipe import Recipe, Shaping
 from generals_env.recorders.experience.statistics_columns import statistics_columns
 from generals_env.recorders.stream.server.buffer_source import BufferSource
+from generals_env.recorders.stream.server.experience_statistics import Statistics
 from generals_env.recorders.stream.server.log_source import LogSource
-from generals_env.recorders.stream.server.statistics import Statistics
 
 GAME = record_game(3, 60, height=6, width=7)  # 120 experiences
 
@@ -76,7 +76,7 @@ def test_statistics_of_full_buffer_read_each_experience_at_most_twice() -> None:
 @pytest.mark.parametrize("block", [7, 100, 2**14])
 @pytest.mark.parametrize("kind", ["plain", "shaped", "eight players"])
 def test_statistics_equal_plain_count(store: str, block: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generals_env.recorders.stream.server.statistics.BLOCK", block)
+    monkeypatch.setattr("generals_env.recorders.stream.server.experience_statistics.BLOCK", block)
     game = {"plain": GAME, "shaped": SHAPED, "eight players": games_of("eight players", 1)[0]}[kind]
     rng = np.random.default_rng(1)
     buffer = ReplayBuffer(500, store=store)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import TORUS
 from generals_env.engine.jit import kernel
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits
-from generals_env.engine.rules.moves import may_enter, neighbour
+from generals_env.engine.rules.valid_moves import may_enter, neighbour
 
 __all__ = ["legal_actions"]
 

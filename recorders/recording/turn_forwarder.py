@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
-from generals_env.engine.simulation.outcome import Outcome
+from generals_env.engine.simulation.turn_outcome import Outcome
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
 __all__ = ["TurnWriter"]
