@@ -6,7 +6,7 @@ from typing import Any
 
 from generals_env.engine.bitboards import has_bit
 from generals_env.engine.boards import Boards
-from generals_env.engine.jit import subroutine
+from generals_env.engine.jit import inlined
 from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.prefetch import fetch
@@ -14,7 +14,7 @@ from generals_env.engine.prefetch import fetch
 __all__ = ["prefetch_turn"]
 
 
-@subroutine
+@inlined
 def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, actions: Any) -> None:
     """Prefetch the memory that the next turn of board ``b`` will write.
 

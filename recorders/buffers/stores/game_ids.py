@@ -41,7 +41,9 @@ class GameIdTable:
                 continue
             self._numbers[name] = row
             self._names[row] = name
-            list_if_unused(tables, row)  # true if none of its experiences could be written
+        written = rows[rows >= 0]
+        for row in written[tables.game_refs[written] == 0].tolist():  # none of its experiences could be written
+            list_if_unused(tables, row)
         self._forget_games()
 
     def _forget_games(self) -> None:
