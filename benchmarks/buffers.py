@@ -275,12 +275,12 @@ class Batches(list[ExperienceBatch]):
 def human_games(console: Console) -> None:
     """Compress recorded games of people."""
     batches = Batches()
-    journal = TurnBatcher(batches)
-    collector = GameCollector(journal)
+    batcher = TurnBatcher(batches)
+    collector = GameCollector(batcher)
     for path in sorted(PACKS.glob("*.json.gz"))[:1]:
         for case in json.loads(gzip.decompress(path.read_bytes())):
             replay.from_dict(case["replay"]).collect(collector)
-    journal.close()
+    batcher.close()
     if not batches:
         console.print("no recorded games of people found: compression is not measured", style="yellow")
         return

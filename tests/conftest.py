@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.ground_truth import CONFORMANCE, MISSING, SHARED, found
-
-ROOT = Path(__file__).resolve().parent.parent
-
+from support.paths import ROOT
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba_cache"))
 

@@ -22,11 +22,11 @@ from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, Rando
 SMALL: dict[str, Any] = {"height": 6, "width": 6, "max_turns": 3}
 PASS = 288
 
-DenseObservationCapture = Callable[[], list[str]]
+ShownLines = Callable[[], list[str]]
 
 
 @pytest.fixture
-def shown(capsys: pytest.CaptureFixture[str]) -> DenseObservationCapture:
+def shown(capsys: pytest.CaptureFixture[str]) -> ShownLines:
     """Return a function that gives the first lines of the boards shown since its last call."""
     return lambda: [line for line in capsys.readouterr().out.splitlines() if line.startswith("turn ")]
 
@@ -79,7 +79,7 @@ FACES: dict[str, tuple[Callable[..., Any], int]] = {
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_human_mode_shows_board_after_reset_and_each_turn(face: str, shown: DenseObservationCapture) -> None:
+def test_human_mode_shows_board_after_reset_and_each_turn(face: str, shown: ShownLines) -> None:
     make, count = FACES[face]
     env = make(render_mode="human")
     assert shown() == []
@@ -94,7 +94,7 @@ def test_human_mode_shows_board_after_reset_and_each_turn(face: str, shown: Dens
 
 
 @pytest.mark.parametrize("face", ["make", "parallel_env", "make_vec", "gymnasium.make", "gymnasium.make_vec", "SB3VecEnv"])
-def test_human_mode_shows_recorded_board_once(face: str, shown: DenseObservationCapture, tmp_path: Path) -> None:
+def test_human_mode_shows_recorded_board_once(face: str, shown: ShownLines, tmp_path: Path) -> None:
     make, count = FACES[face]
     with ExperienceRecorder(make(render_mode="human"), tmp_path / "runs") as env:
         env.reset()
@@ -112,7 +112,7 @@ def test_other_modes_show_nothing(face: str, mode: str | None, capsys: pytest.Ca
     assert capsys.readouterr().out == ""
 
 
-def test_human_mode_shows_aec_turn_after_last_choice(shown: DenseObservationCapture) -> None:
+def test_human_mode_shows_aec_turn_after_last_choice(shown: ShownLines) -> None:
     env = generals_env.make(players=3, height=8, width=8, max_turns=2, render_mode="human")
     env.reset(seed=1)
     assert shown() == ["turn 0"]
@@ -127,7 +127,7 @@ def test_human_mode_shows_aec_turn_after_last_choice(shown: DenseObservationCapt
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
-def test_human_mode_shows_automatically_reset_games(mode: AutoresetMode, shown: DenseObservationCapture) -> None:
+def test_human_mode_shows_automatically_reset_games(mode: AutoresetMode, shown: ShownLines) -> None:
     env = many(render_mode="human", autoreset_mode=mode)
     env.reset()
     for _ in range(4):
@@ -148,7 +148,7 @@ def test_human_mode_shows_view_of_render_player(capsys: pytest.CaptureFixture[st
     assert "?" not in text[None]
 
 
-def test_human_mode_shows_nothing_during_play(shown: DenseObservationCapture) -> None:
+def test_human_mode_shows_nothing_during_play(shown: ShownLines) -> None:
     env = generals_env.make_vec(2, render_mode="human", **SMALL)
     env.reset(seed=1)
     shown()

@@ -26,14 +26,14 @@ COLUMNS = ("action", "reward", "sequence", "player_id", "illegal", "terminated",
 def recorded(games: list[replay.Replay]) -> list[ExperienceBatch]:
     """Record games; those that need sight which is not built are left out."""
     batches = Memory()
-    journal = TurnBatcher(batches)
-    collector = GameCollector(journal)
+    batcher = TurnBatcher(batches)
+    collector = GameCollector(batcher)
     for game in games:
         try:
             game.collect(collector)
         except ReplayError:
             continue
-    journal.close()
+    batcher.close()
     return batches
 
 

@@ -15,8 +15,16 @@ from generals_env.engine.jit import inlined, kernel
 from generals_env.engine.packed.gather import copy_armies, copy_ground, copy_packed_row
 from generals_env.engine.packed.packing import PackedBoards
 from generals_env.engine.prefetch import fetch
-from generals_env.engine.storage.board_pool import NO_GAMES, BoardTables, release_row
-from generals_env.engine.storage.game_table import FIRST, NEXT, add_game_board, claim_game, release_game
+from generals_env.engine.storage.board_pool import (
+    NO_GAMES,
+    NO_GROUNDS,
+    BoardTables,
+    add_board,
+    place_ground,
+    release_row,
+    shortage,
+)
+from generals_env.engine.storage.game_table import FIRST, NEXT, claim_game, release_game
 
 __all__ = [
     "Ring",
@@ -128,11 +136,17 @@ def place_boards(
     for _ in range(depth):
         place = np.int64(places[row])
         if place < 0:
+            # The steps of ``add_game_board``, which made ``put_experiences`` a tenth slower: it takes the ring and hides the ground.
+            short = shortage(tables, boards, row)
+            if short:
+                return short
             origin = np.int64(boards.entries[row]["ground"])
-            place = add_game_board(ring, boards, row, game, np.int64(ground_places[origin]))
-            if place < 0:
-                return -place
-            ground_places[origin] = tables.packed.entries[place]["ground"]
+            ground = place_ground(tables, boards, origin, np.int64(ground_places[origin]), np.int64(ring.game_ground[game]))
+            if ground < 0:
+                return NO_GROUNDS
+            ground_places[origin] = ground
+            ring.game_ground[game] = ground
+            place = add_board(tables, boards, row, ground)
             places[row] = place
         if later >= 0:
             tables.packed.entries[later]["previous"] = place

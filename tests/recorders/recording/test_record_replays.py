@@ -50,11 +50,11 @@ def told(batches: Iterable[ExperienceBatch]) -> Facts:
 def turn_by_turn(games: Iterable[replay.Replay], reward: RewardConfig | None = None) -> Facts:
     """Return the batches of turn-by-turn recording."""
     batches = Memory()
-    journal = TurnBatcher(batches)
-    collector = GameCollector(journal)
+    batcher = TurnBatcher(batches)
+    collector = GameCollector(batcher)
     for game in games:
         game.collect(collector, reward)
-    journal.close()
+    batcher.close()
     return told(batches)
 
 
