@@ -136,7 +136,7 @@ def place_boards(
     for _ in range(depth):
         place = np.int64(places[row])
         if place < 0:
-            # The steps of ``add_game_board``, which made ``put_experiences`` a tenth slower: it takes the ring and hides the ground.
+            # The steps of ``add_game_board``, whose call made ``put_experiences`` a tenth slower.
             short = shortage(tables, boards, row)
             if short:
                 return short
