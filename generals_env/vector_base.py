@@ -245,7 +245,7 @@ class VectorBase(CopiedWhole, JsonSpec):
 
     def _out(self, array: Array) -> Array:
         view = self._view(array)
-        return view.copy() if self.copy else view
+        return view.copy(order="K") if self.copy else view  # in the order of the memory, not of the axes: twice as fast
 
     def _observe(self) -> Observations:
         return {"observation": self._out(self._tensors), "action_mask": self._out(self.batch.views.masks)}

@@ -28,7 +28,8 @@ class Observations(NamedTuple):
     """Observations and action masks of the players of B boards.
 
     Attributes:
-        observations: (B, P, C, H*W) float32, C = 9 or 21.
+        observations: (B, P, C, H*W) float32, C = 9 or 21; in memory the channels of a tile lie side by side, since a turn
+            changes several channels of few tiles.
         masks: (B, P, 8*H*W + 1) int8.
         tile_codes: (B, P, H*W) uint8, the code of each tile as the tensor shows it now.
     """
@@ -72,9 +73,17 @@ def write_mask(mask: npt.NDArray[np.int8], tile: int, directions: int) -> None:
 
 @inlined
 def own_tile(
-    boards: Boards, b: int, sets: TileSets, mask: npt.NDArray[np.int8], player: int, row: int, column: int, teams: bool
+    boards: Boards,
+    b: int,
+    sets: TileSets,
+    mask: npt.NDArray[np.int8],
+    player: int,
+    row: int,
+    column: int,
+    teams: bool,
+    writes: bool,
 ) -> None:
-    """Bring the mask of a tile that ``player`` owns up to date."""
+    """Bring a tile that ``player`` owns up to date: whether it is movable, and with ``writes`` its entries of the mask."""
     tile = row * boards.games[b]["width"] + column
     directions = 0
     if boards.players[b, player]["alive"] and boards.army[b, tile] >= 1:
@@ -85,10 +94,30 @@ def own_tile(
             directions = 0
     bit = bit_at(column)
     was = sets.movable[b, player, row] & bit != NOTHING
-    if teams or was != (directions != 0):  # without teams all moves of a tile become legal together
+    if writes and (teams or was != (directions != 0)):  # without teams all moves of a tile become legal together
         write_mask(mask, tile, directions)
     if was != (directions != 0):
         sets.movable[b, player, row] ^= bit
+
+
+@inlined
+def clear_mask(mask: npt.NDArray[np.int8]) -> None:
+    """Allow only the pass."""
+    for action in range(mask.shape[0] - 1):
+        mask[action] = np.int8(0)
+    mask[mask.shape[0] - 1] = np.int8(1)
+
+
+@inlined
+def rewrite_mask(sets: TileSets, mask: npt.NDArray[np.int8], b: int, player: int, width: int) -> None:
+    """Write the mask of ``player`` from his movable tiles; for games without teams."""
+    clear_mask(mask)
+    for row in range(sets.movable.shape[2]):
+        word = sets.movable[b, player, row]
+        while word != NOTHING:
+            tile = row * width + lowest_bit(word)
+            word &= word - ONE
+            write_mask(mask, tile, np.int64(sets.exits[b, tile]))
 
 
 @inlined
@@ -101,6 +130,7 @@ def follow_land(
     homes: npt.NDArray[np.int64],
     teams: bool,
     changed: Rows,
+    writes: bool,
     tally: npt.NDArray[np.int64],
 ) -> bool:
     """Bring land, movable tiles and masks up to date with the dirty tiles.
@@ -114,6 +144,7 @@ def follow_land(
         homes: (P,) int64, generals before the turn.
         teams: Whether some players are friends.
         changed: (P,) uint64, in and out: bits of the rows in which each player's land changed.
+        writes: Whether to write masks.
         tally: (P, 7) int64, in and out: captures of cities and generals are counted.
 
     Returns:
@@ -146,7 +177,8 @@ def follow_land(
                     changed[old] |= bit_at(row)
                     if sets.movable[b, old, row] & bit != NOTHING:
                         sets.movable[b, old, row] ^= bit
-                        write_mask(views.masks[b, old], tile, 0)
+                        if writes:
+                            write_mask(views.masks[b, old], tile, 0)
                 if new >= 0:
                     sets.land[b, new, row] |= bit
                     changed[new] |= bit_at(row)
@@ -154,7 +186,7 @@ def follow_land(
                     captured = True
                     tally_capture(boards.players[b], old, new, old >= 0 and homes[old] == tile, tally)
             if new >= 0:
-                own_tile(boards, b, sets, views.masks[b, new], new, row, column, teams)
+                own_tile(boards, b, sets, views.masks[b, new], new, row, column, teams, writes)
     return captured
 
 
@@ -173,10 +205,7 @@ def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None
     for channel in range(tensor.shape[0]):
         for tile in range(tensor.shape[1]):
             tensor[channel, tile] = np.float32(0)
-    mask = views.masks[b, player]
-    for action in range(mask.shape[0] - 1):
-        mask[action] = np.int8(0)
-    mask[mask.shape[0] - 1] = np.int8(1)
+    clear_mask(views.masks[b, player])
     for tile in range(tensor.shape[1]):
         views.tile_codes[b, player, tile] = np.uint8(BLANK)
     for row in range(sets.seen.shape[2]):
@@ -193,13 +222,17 @@ def follow_board(
     changes: Rows,
     changed: Rows,
     homes: npt.NDArray[np.int64],
-    shows: npt.NDArray[np.bool_],
+    shown: npt.NDArray[np.bool_],
     teams: bool,
     sweeps: bool,
+    shows: bool,
+    late: bool,
     owner_codes: npt.NDArray[np.int64],
     tally: npt.NDArray[np.int64],
 ) -> bool:
     """Bring sets, masks and tensors of a board up to date with the dirty tiles, and clear the marks.
+
+    Without ``shows`` only what rules and policies need is kept up to date: land and movable tiles, and with teams the masks.
 
     Args:
         boards: The boards.
@@ -210,26 +243,35 @@ def follow_board(
         changes: (H,) uint64, scratch.
         changed: (P,) uint64, scratch.
         homes: (P,) int64, generals before the turn.
-        shows: (P,) bool, True for players whose tensors are kept up to date.
+        shown: (P,) bool, True for players whose tensors are kept up to date.
         teams: Whether some players are friends.
         sweeps: Whether to compute the sight of all players anew, not only around land that changed, and to update tiles in
             fog, where a city may be new.
+        shows: Whether to bring tensors and masks up to date.
+        late: Whether earlier calls left tensors and masks as they were, so that any tile may differ.
         owner_codes: (P, P + 6) int64, see ``team_visibility``.
         tally: (P, 7) int64, see ``follow_land``.
 
     Returns:
         Whether a city or a general changed hands.
     """
-    players = shows.shape[0]
+    players = shown.shape[0]
     height = dirty.shape[0] - 1
     width = boards.games[b]["width"]
     for player in range(players):
         changed[player] = all_below(height) if sweeps else NOTHING
     if teams:  # the moves of a tile depend on team-mates' tiles next to it
         widen(boards, b, dirty, changes)
-    captured = follow_land(boards, b, sets, views, dirty, homes, teams, changed, tally)
+    captured = follow_land(boards, b, sets, views, dirty, homes, teams, changed, teams or not late, tally)
+    if shows and late:
+        sweeps = True
+        mark_all(dirty, width)
+        for player in range(players):
+            changed[player] = all_below(height)
+            if shown[player] and not teams:
+                rewrite_mask(sets, views.masks[b, player], b, player, width)
     for player in range(players):
-        if not shows[player]:
+        if not (shows and shown[player]):
             continue
         rows = changed[player]
         if teams:
@@ -291,15 +333,10 @@ def enter_board(boards: Boards, b: int, sets: TileSets, views: Observations, dir
             sets.exits[b, tile] = np.uint8(exits)
     index_growing_tiles(boards, b, sets)
     for player in range(homes.shape[0]):
-        mask = views.masks[b, player]
+        clear_mask(views.masks[b, player])
         for row in range(game["height"]):
-            word = sets.movable[b, player, row]
-            while word != NOTHING:
-                write_mask(mask, row * width + lowest_bit(word), 0)
-                word &= word - ONE
             sets.movable[b, player, row] = NOTHING
             sets.land[b, player, row] = NOTHING
             sets.seen[b, player, row] = all_below(width)  # as it stays without fog
-        mask[mask.shape[0] - 1] = np.int8(1)
         homes[player] = -1
     mark_all(dirty, width)

@@ -203,6 +203,7 @@ def advance_stack(
     sets: TileSets,
     mask: npt.NDArray[np.int8],
     player: int,
+    teams: bool,
     lines: npt.NDArray[np.uint64],
     rng: RandomState,
 ) -> int:
@@ -230,7 +231,8 @@ def advance_stack(
     nearest = height * width + 1
     ties = 0
     for direction in range(4):
-        if mask[4 * stack + direction] == 0:
+        legal = mask[4 * stack + direction] != 0 if teams else (sets.exits[b, stack] >> direction) & 1 != 0
+        if not legal:
             continue
         steps = steps_ahead(boards, b, sets, player, stack_row, stack_column, direction)
         if steps < nearest:
@@ -279,4 +281,4 @@ def choose_action(
     action = choose_free(lines, boards.games[b]["width"], rng, player)
     if action >= 0:
         return action
-    return advance_stack(boards, b, sets, mask, player, lines, rng)
+    return advance_stack(boards, b, sets, mask, player, teams, lines, rng)

@@ -34,6 +34,10 @@ __all__ = ["run_boards"]
 
 AHEAD = 2  # boards between asking for memory and using it
 
+#: Turns of a board played in one call from which on its tensors and masks are written only after the last of them: that costs
+#: as much as to keep them up to date for a dozen turns.
+LATE_TURNS = 32
+
 
 @inlined
 def run_board(
@@ -61,6 +65,7 @@ def run_board(
 ) -> bool:
     """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
     counts_all = views.observations.shape[2] > SCOREBOARD or counts_armies(weights)
+    late = turns >= LATE_TURNS
     turn = 0
     while True:
         rare, over, goes_on = False, False, True
@@ -78,7 +83,8 @@ def run_board(
             if records and recording.present[b] < 0:
                 begin_game(recording, boards, b, b)
             rare, over, goes_on = play_board(boards, b, sets, outcome, scratch, max_turns)
-        captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all)
+        shows = not late or turn >= turns
+        captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late)
         if begins:
             begins = False
             clear(scratch.tally)

@@ -252,6 +252,8 @@ def follow_turn(
     teams: bool,
     sweeps: bool,
     counts_all: bool,
+    shows: bool,
+    late: bool,
 ) -> bool:
     """Bring sets, masks, tensors and scores up to date with the turn.
 
@@ -264,6 +266,8 @@ def follow_turn(
         teams: Whether some players are friends.
         sweeps: See ``follow_board``.
         counts_all: Whether land and armies are counted.
+        shows: See ``follow_board``.
+        late: See there.
 
     Returns:
         Whether a city or a general changed hands.
@@ -280,12 +284,14 @@ def follow_turn(
         scratch.shows,
         teams,
         sweeps,
+        shows,
+        late,
         scratch.owner_codes,
         scratch.tally,
     )
     if counts_all:
         count_changes(boards, b, sets, scratch.tally)
-    if views.observations.shape[2] > SCOREBOARD:
+    if shows and views.observations.shape[2] > SCOREBOARD:
         show_scores(boards, b, sets, views, scratch.shows)
     return captured
 
