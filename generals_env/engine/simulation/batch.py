@@ -104,6 +104,7 @@ class Batch:
         self._none = np.zeros(count, np.bool_)
         self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
         self._given = np.full(players, GIVEN, np.int64)
+        self._seats = (0, 1) if players == 2 else ()
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
@@ -268,6 +269,7 @@ class Batch:
             self._teams,
             records,
             now,
+            self._seats,
         )
 
     def _threads(self) -> ThreadPoolExecutor:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
+from generals_env.engine.fixed_shape import with_players
 from generals_env.engine.jit import inlined, kernel
 from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.reference import SCOREBOARD
@@ -156,6 +157,7 @@ def run_boards(
     teams: bool,
     records: bool,
     now: int,
+    seats: tuple[int, ...],
 ) -> int:
     """Begin games, choose actions, play turns and record them on boards ``low`` to ``high``.
 
@@ -223,10 +225,28 @@ def run_boards(
         teams: Whether some players are friends.
         records: Whether to write turns to the recording.
         now: Time of the turns, nanoseconds UTC.
+        seats: A number for each player if the kernel is to be compiled for this number of players, otherwise empty.
 
     Returns:
         -1, or the first board for which no fair map was found; no board after it was played.
     """
+    board_players = with_players(board_players, seats)
+    land = with_players(land, seats)
+    movable = with_players(movable, seats)
+    seen = with_players(seen, seats)
+    scores = with_players(scores, seats)
+    observations = with_players(observations, seats)
+    masks = with_players(masks, seats)
+    tile_codes = with_players(tile_codes, seats)
+    actions = with_players(actions, seats)
+    active = with_players(active, seats)
+    illegal = with_players(illegal, seats)
+    illegal_count = with_players(illegal_count, seats)
+    rewards = with_players(rewards, seats)
+    terminated = with_players(terminated, seats)
+    truncated = with_players(truncated, seats)
+    template_players = with_players(template_players, seats)
+    policy_rng = with_players(policy_rng, seats)
     boards = Boards(owner, army, terrain, board_players, board_games)
     sets = TileSets(land, movable, seen, built, passable, exits, growing, scores)
     views = Observations(observations, masks, tile_codes)
