@@ -17,9 +17,9 @@ from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.reference import write_scoreboard
 from generals_env.engine.observations.tile_codes import BLANK, write_tile
-from generals_env.engine.observations.tile_sets import TileSets, follow_sight, index_growing_tiles, mark_all, widen
+from generals_env.engine.observations.tile_sets import TileSets, follow_sight, index_growing_tiles, touch_all, touch_neighbours
 from generals_env.engine.rules.rewards import tally_capture
-from generals_env.engine.rules.valid_moves import may_enter, neighbour
+from generals_env.engine.rules.valid_moves import Tiles, may_enter, neighbour
 
 __all__ = ["Observations", "blank_view", "enter_board", "follow_board", "show_scores"]
 
@@ -126,21 +126,23 @@ def follow_land(
     b: int,
     sets: TileSets,
     views: Observations,
-    dirty: Rows,
+    touched: Tiles,
+    row_of: npt.NDArray[np.int16],
     homes: npt.NDArray[np.int64],
     teams: bool,
     changed: Rows,
     writes: bool,
     tally: npt.NDArray[np.int64],
 ) -> bool:
-    """Bring land, movable tiles and masks up to date with the dirty tiles.
+    """Bring land, movable tiles and masks up to date with the touched tiles.
 
     Args:
         boards: The boards.
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        dirty: (H + 1,) uint64, the touched tiles.
+        touched: (n,) int32, the touched tiles, see ``tile_sets``.
+        row_of: (H*W,) int16, row of each tile.
         homes: (P,) int64, generals before the turn.
         teams: Whether some players are friends.
         changed: (P,) uint64, in and out: bits of the rows in which each player's land changed.
@@ -153,40 +155,35 @@ def follow_land(
     players = boards.players.shape[1]
     width = boards.games[b]["width"]
     captured = False
-    rows = dirty[dirty.shape[0] - 1]
-    while rows != NOTHING:
-        row = lowest_bit(rows)
-        rows &= rows - ONE
-        word = dirty[row]
-        while word != NOTHING:
-            column = lowest_bit(word)
-            bit = word & (~word + ONE)
-            word &= word - ONE
-            tile = row * width + column
-            new = np.int64(boards.owner[b, tile])
-            old = np.int64(NEUTRAL)
-            if new >= 0 and sets.land[b, new, row] & bit != NOTHING:
-                old = new
-            else:
-                for player in range(players):
-                    if sets.land[b, player, row] & bit != NOTHING:
-                        old = player
-            if old != max(new, NEUTRAL):
-                if old >= 0:
-                    sets.land[b, old, row] ^= bit
-                    changed[old] |= bit_at(row)
-                    if sets.movable[b, old, row] & bit != NOTHING:
-                        sets.movable[b, old, row] ^= bit
-                        if writes:
-                            write_mask(views.masks[b, old], tile, 0)
-                if new >= 0:
-                    sets.land[b, new, row] |= bit
-                    changed[new] |= bit_at(row)
-                if sets.built[b, row] & bit != NOTHING:
-                    captured = True
-                    tally_capture(boards.players[b], old, new, old >= 0 and homes[old] == tile, tally)
+    for k in range(1, touched[0] + 1):
+        tile = np.int64(touched[k])
+        row = np.int64(row_of[tile])
+        column = tile - row * width
+        bit = bit_at(column)
+        new = np.int64(boards.owner[b, tile])
+        old = np.int64(NEUTRAL)
+        if new >= 0 and sets.land[b, new, row] & bit != NOTHING:
+            old = new
+        else:
+            for player in range(players):
+                if sets.land[b, player, row] & bit != NOTHING:
+                    old = player
+        if old != max(new, NEUTRAL):
+            if old >= 0:
+                sets.land[b, old, row] ^= bit
+                changed[old] |= bit_at(row)
+                if sets.movable[b, old, row] & bit != NOTHING:
+                    sets.movable[b, old, row] ^= bit
+                    if writes:
+                        write_mask(views.masks[b, old], tile, 0)
             if new >= 0:
-                own_tile(boards, b, sets, views.masks[b, new], new, row, column, teams, writes)
+                sets.land[b, new, row] |= bit
+                changed[new] |= bit_at(row)
+            if sets.built[b, row] & bit != NOTHING:
+                captured = True
+                tally_capture(boards.players[b], old, new, old >= 0 and homes[old] == tile, tally)
+        if new >= 0:
+            own_tile(boards, b, sets, views.masks[b, new], new, row, column, teams, writes)
     return captured
 
 
@@ -213,12 +210,33 @@ def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None
 
 
 @inlined
+def find_movable(boards: Boards, b: int, sets: TileSets) -> None:
+    """Find the tiles from which players can move, after all land grew; for games without teams."""
+    width = boards.games[b]["width"]
+    for player in range(sets.land.shape[1]):
+        if not boards.players[b, player]["alive"]:
+            continue
+        for row in range(sets.land.shape[2]):
+            word = sets.land[b, player, row]
+            movable = NOTHING
+            while word != NOTHING:
+                column = lowest_bit(word)
+                bit = word & (~word + ONE)
+                word ^= bit
+                tile = row * width + column
+                if boards.army[b, tile] > 1 and sets.exits[b, tile] != 0:
+                    movable |= bit
+            sets.movable[b, player, row] = movable
+
+
+@inlined
 def follow_board(
     boards: Boards,
     b: int,
     sets: TileSets,
     views: Observations,
-    dirty: Rows,
+    touched: Tiles,
+    row_of: npt.NDArray[np.int16],
     changes: Rows,
     changed: Rows,
     homes: npt.NDArray[np.int64],
@@ -227,10 +245,11 @@ def follow_board(
     sweeps: bool,
     shows: bool,
     late: bool,
+    grew: bool,
     owner_codes: npt.NDArray[np.int64],
     tally: npt.NDArray[np.int64],
 ) -> bool:
-    """Bring sets, masks and tensors of a board up to date with the dirty tiles, and clear the marks.
+    """Bring sets, masks and tensors of a board up to date with the touched tiles, and empty their list.
 
     Without ``shows`` only what rules and policies need is kept up to date: land and movable tiles, and with teams the masks.
 
@@ -239,16 +258,18 @@ def follow_board(
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        dirty: (H + 1,) uint64, in and out: the tiles touched since the last call; zero afterwards.
+        touched: (n,) int32, in and out: the tiles touched since the last call, see ``tile_sets``; empty afterwards.
+        row_of: (H*W,) int16, row of each tile.
         changes: (H,) uint64, scratch.
         changed: (P,) uint64, scratch.
         homes: (P,) int64, generals before the turn.
         shown: (P,) bool, True for players whose tensors are kept up to date.
         teams: Whether some players are friends.
         sweeps: Whether to compute the sight of all players anew, not only around land that changed, and to update tiles in
-            fog, where a city may be new.
+            fog, where a city may be new. All tiles are listed then.
         shows: Whether to bring tensors and masks up to date.
         late: Whether earlier calls left tensors and masks as they were, so that any tile may differ.
+        grew: Whether armies on all land grew without being listed.
         owner_codes: (P, P + 6) int64, see ``team_visibility``.
         tally: (P, 7) int64, see ``follow_land``.
 
@@ -256,16 +277,18 @@ def follow_board(
         Whether a city or a general changed hands.
     """
     players = shown.shape[0]
-    height = dirty.shape[0] - 1
+    height = changes.shape[0]
     width = boards.games[b]["width"]
     for player in range(players):
         changed[player] = all_below(height) if sweeps else NOTHING
-    if teams:  # the moves of a tile depend on team-mates' tiles next to it
-        widen(boards, b, dirty, changes)
-    captured = follow_land(boards, b, sets, views, dirty, homes, teams, changed, teams or not late, tally)
+    if teams and not sweeps:  # the moves of a tile depend on team-mates' tiles next to it
+        touch_neighbours(boards, b, touched, row_of)
+    captured = follow_land(boards, b, sets, views, touched, row_of, homes, teams, changed, teams or not late, tally)
+    if grew:
+        find_movable(boards, b, sets)
     if shows and late:
         sweeps = True
-        mark_all(dirty, width)
+        touch_all(touched, row_of.shape[0])
         for player in range(players):
             changed[player] = all_below(height)
             if shown[player] and not teams:
@@ -278,31 +301,34 @@ def follow_board(
             for other in range(players):
                 if boards.players[b, other]["team"] == boards.players[b, player]["team"]:
                     rows |= changed[other]
-        near = follow_sight(boards, b, sets, player, rows, teams, changes)
+        rows = follow_sight(boards, b, sets, player, rows, teams, changes)
         tensor = views.observations[b, player]
         tile_codes = views.tile_codes[b, player]
-        rows = near | dirty[height]
+        for k in range(1, touched[0] + 1):
+            tile = np.int64(touched[k])
+            row = np.int64(row_of[tile])
+            seen = has_bit(sets.seen[b, player, row], tile - row * width)
+            if seen or sweeps:
+                write_tile(boards, b, tile, seen, owner_codes[player], tile_codes, tensor)
+        if sweeps:
+            continue  # all tiles are written
         while rows != NOTHING:
             row = lowest_bit(rows)
             rows &= rows - ONE
-            seen = sets.seen[b, player, row]
-            word = dirty[row] if sweeps else dirty[row] & seen
-            if has_bit(near, row):
-                word |= changes[row]
+            seen_row = sets.seen[b, player, row]
+            word = changes[row]
             while word != NOTHING:
                 column = lowest_bit(word)
                 word &= word - ONE
-                write_tile(boards, b, row * width + column, has_bit(seen, column), owner_codes[player], tile_codes, tensor)
-    rows = dirty[height]
-    while rows != NOTHING:
-        dirty[lowest_bit(rows)] = NOTHING
-        rows &= rows - ONE
-    dirty[height] = NOTHING
+                write_tile(boards, b, row * width + column, has_bit(seen_row, column), owner_codes[player], tile_codes, tensor)
+    touched[0] = 0
     return captured
 
 
 @subroutine
-def enter_board(boards: Boards, b: int, sets: TileSets, views: Observations, dirty: Rows, homes: npt.NDArray[np.int64]) -> None:
+def enter_board(
+    boards: Boards, b: int, sets: TileSets, views: Observations, touched: Tiles, homes: npt.NDArray[np.int64]
+) -> None:
     """Compute the sets of a board that was replaced, so that ``follow_board`` with ``sweeps`` brings the rest up to date.
 
     The tensors may show any earlier board, as long as ``Observations.tile_codes`` agrees with them.
@@ -312,7 +338,7 @@ def enter_board(boards: Boards, b: int, sets: TileSets, views: Observations, dir
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        dirty: (H + 1,) uint64, out: all tiles.
+        touched: (n,) int32, out: all tiles.
         homes: (P,) int64, out: -1, no general.
     """
     game = boards.games[b]
@@ -339,4 +365,4 @@ def enter_board(boards: Boards, b: int, sets: TileSets, views: Observations, dir
             sets.land[b, player, row] = NOTHING
             sets.seen[b, player, row] = all_below(width)  # as it stays without fog
         homes[player] = -1
-    mark_all(dirty, width)
+    touch_all(touched, boards.owner.shape[1])

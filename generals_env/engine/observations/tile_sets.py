@@ -1,7 +1,7 @@
 """Keeps sets of tiles of each board as bits: land of each player, tiles in sight, tiles that a turn touched.
 
-Code that changes a board marks the tiles that it touched in the ``dirty`` rows: (H + 1,) uint64, a word a row of the board, and
-in the last word the rows that hold a marked tile. Marking too many costs time, never correctness.
+Code that changes a board lists the tiles that it touched: (2*H*W + 3*P + 1,) int32, their number and then the tiles. Listing
+too many, or one twice, costs time, never correctness.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy.typing as npt
 from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at, lowest_bit, spread
 from generals_env.engine.boards import CITY, GENERAL, SWAMP, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
+from generals_env.engine.rules.valid_moves import Tiles, neighbour
 
-__all__ = ["TileSets", "follow_sight", "index_growing_tiles", "mark", "mark_all", "mark_row", "widen"]
+__all__ = ["TileSets", "follow_sight", "index_growing_tiles", "touch", "touch_all", "touch_neighbours", "touch_row"]
 
 
 class TileSets(NamedTuple):
@@ -43,49 +44,47 @@ class TileSets(NamedTuple):
 
 
 @inlined
-def mark(dirty: Rows, tile: int, width: int, row_of: npt.NDArray[np.int16]) -> None:
-    """Mark a tile as touched; ``row_of`` (H*W,), the row of each tile, saves a division."""
-    row = np.int64(row_of[tile])
-    mark_row(dirty, row, bit_at(tile - row * width))
+def touch(touched: Tiles, tile: int) -> None:
+    """Append a tile to the list of touched tiles."""
+    count = touched[0] + 1
+    touched[count] = tile
+    touched[0] = count
 
 
 @inlined
-def mark_row(dirty: Rows, row: int, word: np.uint64) -> None:
-    """Mark tiles of a row as touched."""
-    if word != NOTHING:
-        dirty[row] |= word
-        dirty[dirty.shape[0] - 1] |= bit_at(row)
+def touch_all(touched: Tiles, tiles: int) -> None:
+    """List every tile once."""
+    touched[0] = tiles
+    for tile in range(tiles):
+        touched[tile + 1] = tile
 
 
 @inlined
-def mark_all(dirty: Rows, width: int) -> None:
-    """Mark every tile as touched."""
-    height = dirty.shape[0] - 1
-    for row in range(height):
-        dirty[row] = all_below(width)
-    dirty[height] = all_below(height)
+def touch_row(touched: Tiles, word: np.uint64, first: int) -> None:
+    """Append the tiles of a row, as bits; ``first`` is the first tile of the row."""
+    while word != NOTHING:
+        touch(touched, first + lowest_bit(word))
+        word &= word - ONE
 
 
 @subroutine
-def widen(boards: Boards, b: int, dirty: Rows, scratch: Rows) -> None:
-    """Mark the neighbours of dirty tiles as well."""
+def touch_neighbours(boards: Boards, b: int, touched: Tiles, row_of: npt.NDArray[np.int16]) -> None:
+    """Append the neighbours of all touched tiles; all tiles if that would be many."""
     game = boards.games[b]
+    width = game["width"]
     wraps = game["modifiers"] & TORUS != 0
-    height = np.int64(game["rows"] if wraps else game["height"])
-    columns = np.int64(game["columns"] if wraps else game["width"])
-    for row in range(height):
-        scratch[row] = dirty[row]
-    for row in range(height):
-        word = spread(scratch[row], columns, wraps)
-        if row > 0:
-            word |= scratch[row - 1]
-        elif wraps:
-            word |= scratch[height - 1]
-        if row < height - 1:
-            word |= scratch[row + 1]
-        elif wraps:
-            word |= scratch[0]
-        mark_row(dirty, row, word)
+    tiles = boards.owner.shape[1]
+    count = touched[0]
+    if 8 * count > tiles:
+        touch_all(touched, tiles)
+        return
+    for k in range(1, count + 1):
+        tile = np.int64(touched[k])
+        row = np.int64(row_of[tile])
+        for direction in range(4):
+            other = neighbour(row, tile - row * width, direction, width, game["rows"], game["columns"], wraps)
+            if other >= 0:
+                touch(touched, other)
 
 
 @subroutine

@@ -24,6 +24,7 @@ __all__ = ["EXPANDER", "GIVEN", "RANDOM", "choose_action"]
 GIVEN, RANDOM, EXPANDER = -1, 0, 1
 
 MAX_SHOWN = 1000  # an observation shows no larger army
+TILES = 4096  # of the largest board
 
 
 @inlined
@@ -115,16 +116,18 @@ def choose_contested(
             word &= word - ONE
             tile = row * width + column
             army = min(boards.army[b, tile], MAX_SHOWN)
-            for direction in range(4):
-                line, target, end_row, end_column = up, tile - width, row - 1, column
-                if direction == 1:
-                    line, target, end_row = down, tile + width, row + 1
-                elif direction == 2:
-                    line, target, end_row, end_column = left, tile - 1, row, column - 1
-                elif direction == 3:
-                    line, target, end_row, end_column = right, tile + 1, row, column + 1
-                if not has_bit(line, column):
-                    continue
+            directions = (
+                (up >> np.uint64(column) & ONE)
+                | (down >> np.uint64(column) & ONE) << np.uint64(1)
+                | (left >> np.uint64(column) & ONE) << np.uint64(2)
+                | (right >> np.uint64(column) & ONE) << np.uint64(3)
+            )
+            while directions != NOTHING:
+                direction = lowest_bit(directions)
+                directions &= directions - ONE
+                end_row = row + (direction == 1) - (direction == 0)
+                end_column = column + (direction == 3) - (direction == 2)
+                target = end_row * width + end_column
                 value = contested_value(boards, b, sets, army, target, end_row, end_column)
                 if value > best:
                     best = value
@@ -204,30 +207,25 @@ def advance_stack(
     mask: npt.NDArray[np.int8],
     player: int,
     teams: bool,
-    lines: npt.NDArray[np.uint64],
     rng: RandomState,
 ) -> int:
     """Return the move of the largest army towards the frontier, the pass if there is none."""
     game = boards.games[b]
     width = game["width"]
     height = game["height"]
-    choice = 2 * 4 * sets.exits.shape[1]
-    largest = 0
-    stack_row = -1
-    stack_column = -1
-    for row in range(height):
-        word = lines[0, row + 1]
-        while word != NOTHING:
-            column = lowest_bit(word)
-            word &= word - ONE
-            army = min(boards.army[b, row * width + column], MAX_SHOWN)
-            if army > largest:
-                largest = army
-                stack_row = row
-                stack_column = column
-    if stack_row < 0:
+    tiles = sets.exits.shape[1]
+    choice = 2 * 4 * tiles
+    # The army and then the tile, the first one highest: one comparison finds both, for several tiles at once.
+    best = np.int32(0)
+    for tile in range(tiles):
+        army = min(boards.army[b, tile], np.int32(MAX_SHOWN))
+        holds = (boards.owner[b, tile] == player) & (sets.exits[b, tile] != 0)
+        best = max(best, np.int32((army * TILES + (TILES - 1 - tile)) if holds else 0))
+    if best < 2 * TILES:
         return choice
-    stack = stack_row * width + stack_column
+    stack = TILES - 1 - np.int64(best) % TILES
+    stack_row = stack // width
+    stack_column = stack - stack_row * width
     nearest = height * width + 1
     ties = 0
     for direction in range(4):
@@ -281,4 +279,4 @@ def choose_action(
     action = choose_free(lines, boards.games[b]["width"], rng, player)
     if action >= 0:
         return action
-    return advance_stack(boards, b, sets, mask, player, teams, lines, rng)
+    return advance_stack(boards, b, sets, mask, player, teams, rng)

@@ -69,7 +69,7 @@ def run_board(
     late = turns >= LATE_TURNS
     turn = 0
     while True:
-        rare, over, goes_on = False, False, True
+        rare, over, goes_on, grew = False, False, True, False
         if begins:
             if not begin_board(boards, b, sets, views, outcome, scratch, template, rng, sizes, densities):
                 return False
@@ -83,9 +83,9 @@ def run_board(
                 return True
             if records and recording.present[b] < 0:
                 begin_game(recording, boards, b, b)
-            rare, over, goes_on = play_board(boards, b, sets, outcome, scratch, max_turns)
+            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams or not late)
         shows = not late or turn >= turns
-        captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late)
+        captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew)
         if begins:
             begins = False
             clear(scratch.tally)
@@ -270,7 +270,7 @@ def run_boards(
         np.zeros(players, np.int8),
         np.zeros((players, 7), np.int64),
         np.zeros(players, np.uint64),
-        np.zeros(height + 1, np.uint64),
+        np.zeros(2 * tiles + 3 * players + 1, np.int32),
         np.zeros(height, np.uint64),
         np.zeros(4 * tiles, np.int32),
         np.zeros((4, height + 2), np.uint64),

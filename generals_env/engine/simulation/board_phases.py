@@ -10,18 +10,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.bitboards import Rows
-from generals_env.engine.boards import Boards
+from generals_env.engine.boards import DESERT, SWAMP, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.incremental import Observations, blank_view, enter_board, follow_board, show_scores
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
-from generals_env.engine.observations.tile_sets import TileSets, index_growing_tiles, mark, mark_all, mark_row
+from generals_env.engine.observations.tile_sets import TileSets, index_growing_tiles, touch, touch_all, touch_row
 from generals_env.engine.packed.recording import ALL_PLAYERS, Recording, record_board
 from generals_env.engine.policies.bitboard import GIVEN, choose_action
 from generals_env.engine.rules.map_generator import draw_map
 from generals_env.engine.rules.rewards import judge_turn, weigh_tally
 from generals_env.engine.rules.turn import LAND_TURNS, apply_moves, end_by_idling, grow_generals, grow_tile, neutralise_due
-from generals_env.engine.rules.valid_moves import take_actions
+from generals_env.engine.rules.valid_moves import Tiles, take_actions
 from generals_env.engine.simulation.turn_outcome import DRAWS, GAMES, ILLEGAL, TRUNCATED, TURNS, WINS, Outcome
 
 __all__ = [
@@ -50,7 +49,7 @@ class Scratch(NamedTuple):
     result: npt.NDArray[np.int8]  # (P,)
     tally: npt.NDArray[np.int64]  # (P, 7)
     changed: npt.NDArray[np.uint64]  # (P,)
-    dirty: npt.NDArray[np.uint64]  # (H + 1,)
+    touched: npt.NDArray[np.int32]  # (2*H*W + 3*P + 1,) see ``tile_sets``
     changes: npt.NDArray[np.uint64]  # (H,)
     candidates: npt.NDArray[np.int32]  # (4*H*W,)
     lines: npt.NDArray[np.uint64]  # (4, H + 2)
@@ -91,7 +90,7 @@ def begin_board(
         outcome.active[b, player] = True
         outcome.illegal[b, player] = False
         outcome.illegal_count[b, player] = 0
-    enter_board(boards, b, sets, views, scratch.dirty, scratch.homes)
+    enter_board(boards, b, sets, views, scratch.touched, scratch.homes)
     return True
 
 
@@ -141,45 +140,66 @@ def stand_still(b: int, outcome: Outcome) -> bool:
 
 
 @inlined
-def grow_marked(boards: Boards, b: int, sets: TileSets, dirty: Rows, row_of: npt.NDArray[np.int16]) -> None:
-    """Grow generals, cities and land as ``rules.turn.grow`` does, and mark the tiles that grew."""
+def is_plain(terrain: npt.NDArray[np.int8]) -> bool:
+    """Return whether all land of a board (H*W,) grows alike: it has no swamps and no deserts."""
+    odd = 0
+    for tile in range(terrain.shape[0]):
+        odd |= (terrain[tile] == SWAMP) | (terrain[tile] == DESERT)
+    return odd == 0
+
+
+@inlined
+def grow_touched(boards: Boards, b: int, sets: TileSets, touched: Tiles, lists_land: bool) -> bool:
+    """Grow generals, cities and land as ``rules.turn.grow`` does, and list the tiles that grew.
+
+    Returns:
+        Whether armies on all land grew without being listed: only without ``lists_land``, and on plain land.
+    """
     turn = boards.games[b]["turn"]
     width = boards.games[b]["width"]
     if turn % 2:
-        return
+        return False
     land_grows = turn % LAND_TURNS == 0
+    plain = True
     grow_generals(boards, b)
     for player in range(boards.players.shape[1]):
         home = np.int64(boards.players[b, player]["general"])
         if home >= 0:
-            mark(dirty, home, width, row_of)
-        if land_grows:  # tiles that changed hands in this turn are marked already
-            for row in range(sets.land.shape[2]):
-                mark_row(dirty, row, sets.land[b, player, row])
+            touch(touched, home)
     if land_grows:
-        for tile in range(boards.owner.shape[1]):
-            grow_tile(boards, b, tile, True)
+        owner = boards.owner[b]
+        army = boards.army[b]
+        plain = is_plain(boards.terrain[b])
+        if lists_land or not plain:
+            for player in range(boards.players.shape[1]):
+                for row in range(sets.land.shape[2]):  # tiles that changed hands in this turn are listed already
+                    touch_row(touched, sets.land[b, player, row], row * width)
+        for tile in range(owner.shape[0]):
+            if plain:
+                army[tile] += np.int32(owner[tile] >= 0)
+            else:
+                grow_tile(boards, b, tile, True)
     for k in range(sets.growing[b, 0]):
         tile = np.int64(sets.growing[b, k + 1])
         if boards.owner[b, tile] >= 0 or boards.games[b]["version"] < 6:
-            if not land_grows:
+            if plain:
                 grow_tile(boards, b, tile, False)
-            mark(dirty, tile, width, row_of)
+            touch(touched, tile)
+    return land_grows and plain and not lists_land
 
 
 @inlined
 def play_board(
-    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int
-) -> tuple[bool, bool, bool]:
-    """Play the moves of one turn, mark the tiles that it touches, and find whose game ends.
+    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int, lists_land: bool
+) -> tuple[bool, bool, bool, bool]:
+    """Play the moves of one turn, list the tiles that it touches, and find whose game ends.
 
     Returns:
         Whether a general or a life changed, so that any tile may differ; whether the game is cut off; whether it goes on for
-        any player.
+        any player; whether all land grew without being listed, see ``grow_touched``.
     """
     players = boards.players.shape[1]
-    width = boards.games[b]["width"]
-    dirty = scratch.dirty
+    touched = scratch.touched
     due = False
     for player in range(players):
         scratch.homes[player] = boards.players[b, player]["general"]
@@ -190,8 +210,8 @@ def play_board(
         neutralise_due(boards, b)
     for player in range(players):
         if scratch.start[player] >= 0:
-            mark(dirty, np.int64(scratch.start[player]), width, scratch.row_of)
-            mark(dirty, np.int64(scratch.end[player]), width, scratch.row_of)
+            touch(touched, np.int64(scratch.start[player]))
+            touch(touched, np.int64(scratch.end[player]))
     apply_moves(boards, b, scratch.start, scratch.end, scratch.half, scratch.order)
     # An event that changes many tiles also changes a general or a life. A captured general becomes a city, which grows.
     rare = False
@@ -200,14 +220,14 @@ def play_board(
     if rare:
         index_growing_tiles(boards, b, sets)
     boards.games[b]["turn"] += 1
-    grow_marked(boards, b, sets, dirty, scratch.row_of)
+    grew = grow_touched(boards, b, sets, touched, lists_land)
     end_by_idling(boards, b)
     for player in range(players):
         rare = rare or scratch.lives[player] != boards.players[b, player]["alive"]
         scratch.result[player] = 0
         outcome.terminated[b, player] = False
     if rare:
-        mark_all(dirty, width)
+        touch_all(touched, boards.owner.shape[1])
         judge_turn(boards, b, outcome.active[b], outcome.terminated[b], scratch.result)
     over = boards.games[b]["turn"] >= max_turns
     goes_on = False
@@ -217,7 +237,7 @@ def play_board(
         goes_on = goes_on or (plays and not over)
     for player in range(players):
         scratch.shows[player] = outcome.active[b, player] and not (outcome.terminated[b, player] and goes_on)
-    return rare, over, goes_on
+    return rare, over, goes_on, grew
 
 
 @subroutine
@@ -254,6 +274,7 @@ def follow_turn(
     counts_all: bool,
     shows: bool,
     late: bool,
+    grew: bool,
 ) -> bool:
     """Bring sets, masks, tensors and scores up to date with the turn.
 
@@ -262,12 +283,13 @@ def follow_turn(
         b: Which of them.
         sets: TileSets of the boards.
         views: Observations of the boards.
-        scratch: With the dirty tiles, which are none afterwards.
+        scratch: With the list of touched tiles, which is empty afterwards.
         teams: Whether some players are friends.
         sweeps: See ``follow_board``.
         counts_all: Whether land and armies are counted.
         shows: See ``follow_board``.
         late: See there.
+        grew: See there.
 
     Returns:
         Whether a city or a general changed hands.
@@ -277,7 +299,8 @@ def follow_turn(
         b,
         sets,
         views,
-        scratch.dirty,
+        scratch.touched,
+        scratch.row_of,
         scratch.changes,
         scratch.changed,
         scratch.homes,
@@ -286,6 +309,7 @@ def follow_turn(
         sweeps,
         shows,
         late,
+        grew,
         scratch.owner_codes,
         scratch.tally,
     )
