@@ -32,6 +32,10 @@ PAIRS = np.uint64(0x5555555555555555)
 NIBBLES = np.uint64(0x3333333333333333)
 BYTES = np.uint64(0x0F0F0F0F0F0F0F0F)
 SUM = np.uint64(0x0101010101010101)
+TOPS = np.uint64(0x8080808080808080)
+
+#: (256, 8) uint8, the position of the k-th bit of each byte.
+BIT_OF_BYTE = np.array([([i for i in range(8) if byte >> i & 1] + [0] * 8)[:8] for byte in range(256)], np.uint8)
 
 
 @inlined
@@ -77,18 +81,32 @@ def count_all(rows: Rows) -> int:
 
 
 @inlined
+def nth_bit(word: np.uint64, k: int) -> int:
+    """Return the column of the k-th bit of a word, counted from 0, without branches on the word.
+
+    Vigna, "Broadword implementation of rank/select queries", WEA 2008: the byte from sums over bytes, the bit from a table.
+    """
+    sums = word - ((word >> ONE) & PAIRS)
+    sums = (sums & NIBBLES) + ((sums >> np.uint64(2)) & NIBBLES)
+    sums = ((sums + (sums >> np.uint64(4))) & BYTES) * SUM  # byte i holds the number of bits in bytes 0 to i
+    rank = np.uint64(k)
+    shift = np.uint64(8 * count_bits(((rank * SUM | TOPS) - sums) & TOPS))  # past bytes that end before the bit
+    rank -= (sums << np.uint64(8)) >> shift & np.uint64(255)
+    return np.int64(shift) + np.int64(BIT_OF_BYTE[(word >> shift) & np.uint64(255), rank])
+
+
+@inlined
 def tile_at(rows: Rows, k: int, width: int) -> int:
     """Return the k-th tile of the set, in the order of tiles."""
     row = 0
-    count = count_bits(rows[0])
-    while k >= count:
-        k -= count
-        row += 1
-        count = count_bits(rows[row])
-    word = rows[row]
-    for _ in range(k):
-        word &= word - ONE
-    return row * width + lowest_bit(word)
+    before = 0
+    total = 0
+    for i in range(rows.shape[0]):  # all rows: an early end cannot be predicted
+        total += count_bits(rows[i])
+        if total <= k:
+            row += 1
+            before = total
+    return row * width + nth_bit(rows[row], k - before)
 
 
 @inlined
