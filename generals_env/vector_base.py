@@ -117,7 +117,8 @@ class VectorBase(CopiedWhole, JsonSpec):
     @property
     def _tensors(self) -> Array:
         config = self.config
-        return self.batch.views.observations.reshape(self.num_envs, config.players, len(config.channels), *config.shape)
+        tiles_first = self.batch.views.observations.reshape(self.num_envs, config.players, *config.shape, len(config.channels))
+        return tiles_first.transpose(0, 1, 4, 2, 3)
 
     # --- Defined by subclasses ----------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ def rewritten(boards: Boards, b: int, channels: int) -> tuple[np.ndarray, np.nda
 def assert_follows(batch: Batch, happened: Counter[str]) -> None:
     """Check views and sets of every board against those computed from the whole board."""
     boards, sets = batch.boards, batch.sets
-    channels = batch.views.observations.shape[2]
+    channels = batch.views.observations.shape[3]
     for b in range(len(boards.owner)):
         height, width = int(boards.games[b]["height"]), int(boards.games[b]["width"])
         tensors, masks = rewritten(boards, b, channels)
@@ -74,7 +74,7 @@ def assert_follows(batch: Batch, happened: Counter[str]) -> None:
                 tensors[player] = 0
                 assert not masks[player, :-1].any()
                 happened["a player sees nothing"] += 1
-            assert np.array_equal(batch.views.observations[b, player], tensors[player])
+            assert np.array_equal(batch.views.observations[b, player].T, tensors[player])
             assert np.array_equal(batch.views.masks[b, player], masks[player])
             land = np.flatnonzero(boards.owner[b] == player)
             movable = np.flatnonzero(masks[player, : 4 * height * width].reshape(-1, 4).any(axis=1))
@@ -133,14 +133,14 @@ def test_batch_agrees_with_oracle_on_odd_boards(channels: int) -> None:
             assert np.array_equal(outcome.active[0], active)
             for player in np.flatnonzero(active):
                 tensor = np.array(game.tensor(player), np.float32)
-                assert np.array_equal(batch.views.observations[0, player, :9], tensor)
+                assert np.array_equal(batch.views.observations[0, player, :, :9].T, tensor)
                 assert np.array_equal(batch.views.masks[0, player], game.mask(player))
             check_views(batch, active, tensors, masks)
         happened.update(game.happened)
 
     def check_views(batch: Batch, active: np.ndarray, tensors: np.ndarray, masks: np.ndarray) -> None:
         for player in np.flatnonzero(active):
-            assert np.array_equal(batch.views.observations[0, player], tensors[player])
+            assert np.array_equal(batch.views.observations[0, player].T, tensors[player])
             assert np.array_equal(batch.views.masks[0, player], masks[player])
 
     check()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at, has_bit, lowest_bit
 from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.observations.reference import write_scoreboard
+from generals_env.engine.observations.reference import SCOREBOARD, scoreboard
 from generals_env.engine.observations.tile_codes import BLANK, write_tile
 from generals_env.engine.observations.tile_sets import TileSets, follow_sight, index_growing_tiles, touch_all, touch_neighbours
 from generals_env.engine.rules.rewards import tally_capture
@@ -28,8 +28,7 @@ class Observations(NamedTuple):
     """Observations and action masks of the players of B boards.
 
     Attributes:
-        observations: (B, P, C, H*W) float32, C = 9 or 21; in memory the channels of a tile lie side by side, since a turn
-            changes several channels of few tiles.
+        observations: (B, P, H*W, C) float32, C = 9 or 21: a turn changes several channels of few tiles, which lie side by side.
         masks: (B, P, 8*H*W + 1) int8.
         tile_codes: (B, P, H*W) uint8, the code of each tile as the tensor shows it now.
     """
@@ -192,18 +191,21 @@ def show_scores(boards: Boards, b: int, sets: TileSets, views: Observations, act
     """Write the channels of the full layout that are the same on every tile."""
     for player in range(active.shape[0]):
         if active[player]:
-            write_scoreboard(boards, b, player, sets.scores[b], views.observations[b, player])
+            shares = scoreboard(boards, b, player, sets.scores[b])
+            tensor = views.observations[b, player]
+            for tile in range(tensor.shape[0]):
+                for k in range(len(shares)):
+                    tensor[tile, SCOREBOARD + k] = shares[k]
 
 
 @subroutine
 def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None:
     """Set the tensor of an eliminated player to zero, and allow him only the pass."""
     tensor = views.observations[b, player]
-    for channel in range(tensor.shape[0]):
-        for tile in range(tensor.shape[1]):
-            tensor[channel, tile] = np.float32(0)
     clear_mask(views.masks[b, player])
-    for tile in range(tensor.shape[1]):
+    for tile in range(tensor.shape[0]):
+        for channel in range(tensor.shape[1]):
+            tensor[tile, channel] = np.float32(0)
         views.tile_codes[b, player, tile] = np.uint8(BLANK)
     for row in range(sets.seen.shape[2]):
         sets.movable[b, player, row] = NOTHING

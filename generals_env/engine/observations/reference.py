@@ -21,8 +21,8 @@ __all__ = [
     "action_mask",
     "count_scores",
     "observe",
+    "scoreboard",
     "visible_to",
-    "write_scoreboard",
 ]
 
 #: Names of the channels, in order (the wire format's layout).
@@ -140,15 +140,16 @@ def count_scores(boards: Boards, b: int, scores: npt.NDArray[np.int64]) -> None:
 
 
 @subroutine
-def write_scoreboard(boards: Boards, b: int, player: int, scores: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
-    """Write the channels of the full layout that are the same on every tile.
+def scoreboard(
+    boards: Boards, b: int, player: int, scores: npt.NDArray[np.int64]
+) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32, np.float32, np.float32]:
+    """Return the channels of the full layout that are the same on every tile, from ``SCOREBOARD`` on.
 
     Args:
         boards: The boards.
         b: Which of them.
         player: The player who observes.
         scores: (P, 2) int64 from ``count_scores``.
-        out: (21, H*W) float32.
     """
     game = boards.games[b]
     players = boards.players[b]
@@ -170,7 +171,7 @@ def write_scoreboard(boards: Boards, b: int, player: int, scores: npt.NDArray[np
             living += 1 if players[other]["alive"] else 0
     one = np.float32(1)
     area = np.float32(game["rows"] * game["columns"])
-    shares = (
+    return (
         np.float32(own_land) / area,
         np.float32(land) / area,
         min(np.float32(own_army) / TOTAL_SCALE, one),
@@ -179,10 +180,6 @@ def write_scoreboard(boards: Boards, b: int, player: int, scores: npt.NDArray[np
         np.float32(game["turn"] % 50) / np.float32(50),
         min(np.float32(game["turn"]) / TURN_SCALE, one),
     )
-    for k in range(7):
-        share = shares[k]
-        for tile in range(out.shape[1]):
-            out[SCOREBOARD + k, tile] = share
 
 
 @kernel
@@ -244,7 +241,9 @@ def observe(boards: Boards, b: int, player: int, visible: npt.NDArray[np.uint32]
     if full:
         scores = np.empty((players.shape[0], 2), np.int64)
         count_scores(boards, b, scores)
-        write_scoreboard(boards, b, player, scores, out)
+        shares = scoreboard(boards, b, player, scores)
+        for k in range(len(shares)):
+            out[SCOREBOARD + k] = shares[k]
 
 
 @kernel

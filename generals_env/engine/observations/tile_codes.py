@@ -1,33 +1,32 @@
-"""Codes each tile as a player sees it in one byte, and writes into his tensor only the channels that a new code changes."""
+"""Codes each tile as a player sees it in one byte, and writes into his tensor only tiles whose code or army changes."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.bitboards import NOTHING, ONE, has_bit, lowest_bit
 from generals_env.engine.boards import CITY, GENERAL, LOOKOUT, MOUNTAIN, NEUTRAL, OBSERVATORY, OWNER_OBSERVATORY, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.reference import ARMY_SCALE, SCOREBOARD
 
 __all__ = ["BLANK", "team_visibility", "write_tile"]
 
+STANDARD = 9  # channels of the standard layout
+
 # Codes of a tile as a player sees it. To the last three, 1 is added for a city, 2 for a general.
 BLANK, FOG, FOG_OBSTACLE, SEEN_MOUNTAIN, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 0, 1, 2, 3, 4, 7, 10
 
-#: Channels that are 1 at each code, as bits; a row for the standard and one for the full layout.
-CHANNELS_AT = np.array(
-    [
-        [sum(1 << c for c in channels if full or c < 9) for channels in (
-            (), (8,), (8, 13), (6, 7),
-            (4, 7), (4, 5, 7, 10), (4, 5, 7),
-            (2, 7), (2, 5, 7, 10), (2, 5, 7, 11),
-            (3, 7), (3, 5, 7, 10), (3, 5, 7, 12),
-        )]
-        for full in (False, True)
-    ],
-    np.uint64,
-)  # fmt: skip
+#: (13, 14) float32, the channels of a tile at each code, without its army; the standard layout has the first nine.
+CHANNELS_AT = np.zeros((13, SCOREBOARD), np.float32)
+for code_, channels_ in enumerate(
+    (
+        (), (8,), (8, 13), (6, 7),
+        (4, 7), (4, 5, 7, 10), (4, 5, 7),
+        (2, 7), (2, 5, 7, 10), (2, 5, 7, 11),
+        (3, 7), (3, 5, 7, 10), (3, 5, 7, 12),
+    )
+):  # fmt: skip
+    CHANNELS_AT[code_, channels_] = 1
 
 #: The channel that holds the army at each code, -1 for none.
 ARMY_AT = np.array([[-1] * 4 + [neutral] * 3 + [0] * 3 + [1] * 3 for neutral in (-1, 9)], np.int64)
@@ -78,25 +77,20 @@ def write_tile(
         seen: Whether the player sees it.
         owner_codes: (P + 6,) int64, the player's row of ``team_visibility``.
         tile_codes: (H*W,) uint8, in and out: codes.
-        tensor: (C, H*W) float32, in and out.
+        tensor: (H*W, C) float32, in and out.
     """
-    layout = 1 if tensor.shape[0] > SCOREBOARD else 0
+    full = tensor.shape[1] > STANDARD
     # Tables instead of branches: a processor cannot predict the kind of a tile.
     kind = np.int64(boards.terrain[b, tile])
     code = owner_codes[boards.owner[b, tile] - OWNER_OBSERVATORY] + BUILT_AT[kind] if seen else FOG_AT[kind]
-    old = np.int64(tile_codes[tile])
-    plane = ARMY_AT[layout, code]
-    if old != code:
+    if np.int64(tile_codes[tile]) != code:
         tile_codes[tile] = np.uint8(code)
-        on = CHANNELS_AT[layout, code]
-        change = on ^ CHANNELS_AT[layout, old]
-        while change != NOTHING:
-            channel = lowest_bit(change)
-            change &= change - ONE
-            tensor[channel, tile] = np.float32(1) if has_bit(on, channel) else np.float32(0)
-        before = ARMY_AT[layout, old]
-        if before >= 0 and before != plane:
-            tensor[before, tile] = np.float32(0)
+        for channel in range(STANDARD):
+            tensor[tile, channel] = CHANNELS_AT[code, channel]
+        if full:
+            for channel in range(STANDARD, SCOREBOARD):
+                tensor[tile, channel] = CHANNELS_AT[code, channel]
+    plane = ARMY_AT[np.int64(full), code]
     if plane >= 0:
         army = np.float32(boards.army[b, tile]) / ARMY_SCALE
-        tensor[plane, tile] = max(min(army, np.float32(1)), np.float32(0))
+        tensor[tile, plane] = max(min(army, np.float32(1)), np.float32(0))

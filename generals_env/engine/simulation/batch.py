@@ -78,7 +78,7 @@ class Batch:
             scores=np.zeros((count, players, 2), np.int64),
         )
         self.views = Observations(
-            observations=zeros((count, players, tiles, channels), np.float32).transpose(0, 1, 3, 2),
+            observations=zeros((count, players, tiles, channels), np.float32),
             masks=zeros((count, players, 8 * tiles + 1), np.int8),
             tile_codes=np.zeros((count, players, tiles), np.uint8),
         )

@@ -65,7 +65,7 @@ def run_board(
     now: int,
 ) -> bool:
     """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
-    counts_all = views.observations.shape[2] > SCOREBOARD or counts_armies(weights)
+    counts_all = views.observations.shape[3] > SCOREBOARD or counts_armies(weights)
     late = turns >= LATE_TURNS
     turn = 0
     while True:

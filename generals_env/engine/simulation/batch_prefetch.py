@@ -41,12 +41,13 @@ def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, a
             fetch(boards.owner, (b, tile))
             fetch(boards.army, (b, tile))
             fetch(views.tile_codes, (b, player, tile))
-            fetch(views.observations, (b, player, 0, tile))
+            fetch(views.observations, (b, player, tile, 0))
             for half in range(2):
                 fetch(views.masks, (b, player, 4 * (half * tiles + tile)))
         row = end // width
         if not has_bit(sets.land[b, player, row], end - row * width):  # a capture, if anything
             for near in (max(end - width, 0), end, min(end + width, tiles - 1)):
                 fetch(boards.terrain, (b, near))
-                for channel in (2, 4, 7, 8):
-                    fetch(views.observations, (b, player, channel, near))
+                fetch(views.observations, (b, player, max(near - 1, 0), 0))
+                fetch(views.observations, (b, player, near, 0))
+                fetch(views.observations, (b, player, min(near + 1, tiles - 1), 0))

@@ -315,7 +315,7 @@ def follow_turn(
     )
     if counts_all:
         count_changes(boards, b, sets, scratch.tally)
-    if shows and views.observations.shape[2] > SCOREBOARD:
+    if shows and views.observations.shape[3] > SCOREBOARD:
         show_scores(boards, b, sets, views, scratch.shows)
     return captured
 
