@@ -279,8 +279,9 @@ def run_boards(
         np.zeros(players, np.int64),
         np.zeros((players + 3, tiles), np.int32),
     )
-    for tile in range(tiles):
-        scratch.row_of[tile] = tile // (tiles // height)
+    for row in range(height):
+        for tile in range(row * (tiles // height), (row + 1) * (tiles // height)):
+            scratch.row_of[tile] = row
     team_visibility(boards, 0, scratch.owner_codes)
     given = True
     for player in range(players):
