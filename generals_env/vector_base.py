@@ -103,7 +103,6 @@ class VectorBase(CopiedWhole, JsonSpec):
         self.guard = Guard()
         self._started = False
         self._done = np.zeros(self.num_envs, np.bool_)  # games that have ended and wait for a reset
-        self._waits = False  # whether there are any
 
     @property
     def started(self) -> bool:
@@ -175,7 +174,6 @@ class VectorBase(CopiedWhole, JsonSpec):
         if not self.batch.reset(which):
             self._fail()
         self._done &= ~which
-        self._waits = bool(self._done.any())
         for listener in self.listeners:
             listener.begin(self.batch.boards, which)
 
@@ -211,7 +209,7 @@ class VectorBase(CopiedWhole, JsonSpec):
 
     def _step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         self._require_started("step")
-        waits = self._waits
+        waits = bool(self._done.any())
         if waits and self.autoreset_mode is AutoresetMode.DISABLED:
             waiting = np.flatnonzero(self._done)
             raise StateError(
@@ -219,7 +217,7 @@ class VectorBase(CopiedWhole, JsonSpec):
                 f"the first is game {waiting[0]}"
             )
         pending = self._done.copy()
-        generators = self.batch.policy_rng[pending] if waits else None
+        generators = self.batch.policy_rng[pending] if waits else self.batch.policy_rng[:0]
         self._take(actions)
         outcome = self.batch.outcome
         active = outcome.active
@@ -241,7 +239,6 @@ class VectorBase(CopiedWhole, JsonSpec):
         if outcome.terminated.any() or outcome.truncated.any():
             ended = self._ended() & ~pending
             self._done |= ended
-            self._waits = self._waits or bool(ended.any())
             if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
                 self.final_boards = copy_boards(self.batch.boards, np.flatnonzero(ended))
                 infos = self._final(ended)
