@@ -23,9 +23,13 @@ def main() -> None:
     """Run the areas named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures speed and memory.")
     parser.add_argument("areas", nargs="+", metavar="AREA", choices=AREAS, help=f"areas: {', '.join(AREAS)}")
-    parser.add_argument("--before", type=Path, metavar="PATH", help="first_use, turns: checkout of an older build, with a .venv")
+    parser.add_argument(
+        "--before", type=Path, metavar="PATH", help="first_use, turns: checkout of an older build, with a .venv"
+    )
     parser.add_argument("--peer", type=Path, metavar="PATH", help="generals_bots: checkout of generals-bots 2.6")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="first_use, turns, generals_bots: rounds, 5 by default")
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="first_use, turns, generals_bots: rounds, 5 by default"
+    )
     arguments = parser.parse_args()
     for area in arguments.areas:
         options = {name: getattr(arguments, name) for name in AREAS[area]}

@@ -40,10 +40,14 @@ def builds(before: Path | None, console: Console) -> list[Build]:
     if before is None:
         console.print("the build before is left out: expected --before PATH, a checkout with a .venv, got none", style="yellow")
         return [now]
-    older = Build("before", before.resolve(), before.resolve() / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    older = Build(
+        "before", before.resolve(), before.resolve() / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    )
     for needed in (older.folder / "generals_env" / "__init__.py", older.python):
         if not needed.exists():
-            console.print(f"the build before is left out: expected {needed} in the checkout of --before, found none", style="yellow")
+            console.print(
+                f"the build before is left out: expected {needed} in the checkout of --before, found none", style="yellow"
+            )
             return [now]
     return [older, now]
 

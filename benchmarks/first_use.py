@@ -72,7 +72,7 @@ def started(python: Path, folder: Path, use: str, cache: Path) -> tuple[float, f
     if done.returncode:
         raise RuntimeError(f"first_use.py {use}: ended with {done.returncode}\n{last_lines(done.stderr)}")
     result = json.loads(done.stdout.splitlines()[-1])
-    if not folder.joinpath("generals_env").samefile(result["package"]):
+    if Path(result["package"]) != (folder / "generals_env").resolve():
         raise RuntimeError(f"first_use.py {use}: expected the package in {folder}, got {result['package']}")
     return result["seconds"], last.children_user + last.children_system - first.children_user - first.children_system
 

@@ -43,5 +43,7 @@ def table_of_pairs(title: str, figures: Figures, columns: list[str]) -> Table:
     table = Table(title, *columns, *(f"{last} / {other}" for other in others))
     for row, values in figures.items():
         measured: Callable[[str], list[float]] = lambda column, values=values: values.get(column, [])  # noqa: E731
-        table.add_row(row, *(cell(measured(column)) for column in columns), *(ratios(measured(last), measured(o)) for o in others))
+        table.add_row(
+            row, *(cell(measured(column)) for column in columns), *(ratios(measured(last), measured(o)) for o in others)
+        )
     return table

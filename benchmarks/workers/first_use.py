@@ -36,5 +36,5 @@ if __name__ == "__main__":
     start = time.perf_counter()
     {"make": make, "make_vec": make_vec}[sys.argv[1]]()
     seconds = time.perf_counter() - start
-    package = Path(sys.modules["generals_env"].__file__ or "").parent
+    package = Path(sys.modules["generals_env"].__file__ or "").resolve().parent
     print(json.dumps({"seconds": seconds, "package": str(package)}))

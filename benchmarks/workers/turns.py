@@ -82,7 +82,7 @@ def step(turns: int) -> dict[str, float]:
 
 
 def learn(turns: int) -> dict[str, float]:
-    """Step until the tensors of a policy stand; the time of that, and the time of one plain copy of as many bytes as its share."""
+    """Step until the tensors of a policy stand; the speed, and its share of that of one plain copy of as many bytes."""
     venv, tensors = learner()
     begun(venv)
     seconds = 0.0
@@ -92,7 +92,10 @@ def learn(turns: int) -> dict[str, float]:
         batch = tensors(venv.step(actions)[0])
         seconds += time.perf_counter() - start
     share = 100 * copy_seconds([batch.numel() * batch.element_size()]) / (seconds / turns)
-    return {"step until tensors of 21 channels stand": GAMES * turns / seconds, "the same, % of the speed of a plain copy": share}
+    return {
+        "step until tensors of 21 channels stand": GAMES * turns / seconds,
+        "the same, % of the speed of a plain copy": share,
+    }
 
 
 def copies() -> dict[str, float]:
