@@ -29,40 +29,42 @@ CACHES = ("nothing compiled", "compiled before", "compiled before by another che
 def main(before: Path | None = None, rounds: int = 5) -> None:
     """Measure and print."""
     console = Console(width=180)
-    found = {build.name: build for build in builds(before, console)}
+    found = builds(before, console)
+    names = [build.name for build in found]
     wall: Figures = {}
     cpu: Figures = {}
     for number in range(rounds):
         for use, title in USES.items():
-            for name in in_turn(list(found), number):
-                console.print(f"round {number + 1} of {rounds}, {title}, {name}", style="dim")
-                for state, (seconds, cpu_seconds) in zip(CACHES, uses(found[name], use), strict=True):
-                    keep(wall, f"{title}: {state}", name, seconds)
-                    keep(cpu, f"{title}: {state}", name, cpu_seconds)
-    console.print(table_of_pairs("seconds until the results are there, with the import", wall, list(found)))
-    console.print(table_of_pairs("seconds of CPU of the process and those that it started", cpu, list(found)))
+            with tempfile.TemporaryDirectory() as place:
+                copies = [copied(build, Path(place, build.name, "checkout")) for build in found]
+                for state, measured in zip(CACHES, (found, found, copies), strict=True):
+                    console.print(f"round {number + 1} of {rounds}, {title}: {state}", style="dim")
+                    for build in in_turn(measured, number):
+                        seconds, cpu_seconds = started(build, use, Path(place, build.name, "cache"))
+                        keep(wall, f"{title}: {state}", build.name, seconds)
+                        keep(cpu, f"{title}: {state}", build.name, cpu_seconds)
+    console.print(table_of_pairs("seconds until the results are there, with the import", wall, names))
+    console.print(table_of_pairs("seconds of CPU of the process and those that it started", cpu, names))
 
 
-def uses(build: Build, use: str) -> list[tuple[float, float]]:
-    """Return seconds and CPU seconds of a use for each state of the cache."""
-    with tempfile.TemporaryDirectory() as place:
-        cache, other = Path(place, "cache"), Path(place, "checkout")
-        # Links are followed: two folders of the package are links to folders beside it.
-        shutil.copytree(build.folder / "generals_env", other / "generals_env", ignore=shutil.ignore_patterns("__pycache__"))
-        return [started(build.python, folder, use, cache) for folder in (build.folder, build.folder, other)]
+def copied(build: Build, folder: Path) -> Build:
+    """Return the build with its package copied into another folder."""
+    # Links are followed: two folders of the package are links to folders beside it.
+    shutil.copytree(build.folder / "generals_env", folder / "generals_env", ignore=shutil.ignore_patterns("__pycache__"))
+    return build._replace(folder=folder)
 
 
-def started(python: Path, folder: Path, use: str, cache: Path) -> tuple[float, float]:
+def started(build: Build, use: str, cache: Path) -> tuple[float, float]:
     """Return the seconds of a use in a new process, and those of CPU of all processes.
 
     Raises:
         RuntimeError: The use failed, or the package of another folder was imported.
     """
     # The second variable is for builds that look for kernels in the folder of the user as well.
-    variables = {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(cache), "XDG_CACHE_HOME": str(cache)}
+    variables = {"PYTHONPATH": str(build.folder), "NUMBA_CACHE_DIR": str(cache), "XDG_CACHE_HOME": str(cache)}
     first = os.times()
     done = subprocess.run(
-        [python, WORKERS / "first_use.py", use],
+        [build.python, WORKERS / "first_use.py", use],
         env={**environment(), **variables},
         capture_output=True,
         text=True,
@@ -72,8 +74,8 @@ def started(python: Path, folder: Path, use: str, cache: Path) -> tuple[float, f
     if done.returncode:
         raise RuntimeError(f"first_use.py {use}: ended with {done.returncode}\n{last_lines(done.stderr)}")
     result = json.loads(done.stdout.splitlines()[-1])
-    if Path(result["package"]) != (folder / "generals_env").resolve():
-        raise RuntimeError(f"first_use.py {use}: expected the package in {folder}, got {result['package']}")
+    if Path(result["package"]) != (build.folder / "generals_env").resolve():
+        raise RuntimeError(f"first_use.py {use}: expected the package in {build.folder}, got {result['package']}")
     return result["seconds"], last.children_user + last.children_system - first.children_user - first.children_system
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import TypeVar
 
 from rich.table import Table
+
+Item = TypeVar("Item")
 
 #: Values by row and column of a table, one of each round.
 Figures = dict[str, dict[str, list[float]]]
@@ -16,9 +19,9 @@ def keep(figures: Figures, row: str, column: str, value: float) -> None:
     figures.setdefault(row, {}).setdefault(column, []).append(value)
 
 
-def in_turn(names: list[str], number: int) -> list[str]:
-    """Return the names in the order of a round: every second one the other way round, so that none always comes first."""
-    return names[::-1] if number % 2 else names
+def in_turn(measured: list[Item], number: int) -> list[Item]:
+    """Return what is measured in the order of a round: every second one the other way round, so that none always comes first."""
+    return measured[::-1] if number % 2 else measured
 
 
 def cell(values: list[float]) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from support.paths import ROOT
 
 import generals_env
-from benchmarks.builds import Worker, builds
+from benchmarks.builds import Build, Worker, builds
 from benchmarks.first_use import started
 from benchmarks.generals_bots import checkout_version
 from benchmarks.pairs import Figures, cell, in_turn, keep, ratios
@@ -57,11 +57,11 @@ def test_benchmark_worker_makes_tensors_for_learners() -> None:
 
 def test_first_use_names_the_package_it_measured(tmp_path: Path) -> None:
     cache = Path(os.environ["NUMBA_CACHE_DIR"])
-    seconds, cpu_seconds = started(PYTHON, FOLDER, "make", cache)
+    seconds, cpu_seconds = started(Build("now", FOLDER, PYTHON), "make", cache)
     assert seconds > 0
     assert cpu_seconds > 0 or os.name == "nt"
     with pytest.raises(RuntimeError, match=r"expected the package in .*, got "):
-        started(PYTHON, tmp_path, "make", cache)
+        started(Build("other", tmp_path, PYTHON), "make", cache)
 
 
 def test_builds_that_cannot_be_measured_are_left_out_with_a_reason(tmp_path: Path) -> None:
