@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from typing import TypeVar
 
 from rich.table import Table
@@ -20,7 +19,7 @@ def keep(figures: Figures, row: str, column: str, value: float) -> None:
 
 
 def in_turn(measured: list[Item], number: int) -> list[Item]:
-    """Return what is measured in the order of a round: every second one the other way round, so that none always comes first."""
+    """Return what is measured in the order of a round: every second round the other way round, so that none is always first."""
     return measured[::-1] if number % 2 else measured
 
 
@@ -45,8 +44,6 @@ def table_of_pairs(title: str, figures: Figures, columns: list[str]) -> Table:
     *others, last = columns
     table = Table(title, *columns, *(f"{last} / {other}" for other in others))
     for row, values in figures.items():
-        measured: Callable[[str], list[float]] = lambda column, values=values: values.get(column, [])  # noqa: E731
-        table.add_row(
-            row, *(cell(measured(column)) for column in columns), *(ratios(measured(last), measured(o)) for o in others)
-        )
+        listed = [values.get(column, []) for column in columns]
+        table.add_row(row, *map(cell, listed), *(ratios(listed[-1], other) for other in listed[:-1]))
     return table
