@@ -20,6 +20,7 @@ QUESTIONS: tuple[tuple[object, ...], ...] = (
     ("turn_by_turn", 200),
     ("step", 200),
     ("learn", 25),
+    ("one_thread", 100),
     ("copies",),
     ("memory",),
 )

@@ -28,9 +28,9 @@ Tensors = Callable[[dict[str, Any]], Any]
 
 
 @cache
-def games(observation: str = "standard") -> Any:
+def games(observation: str = "standard", threads: int | None = None) -> Any:
     """Return the environment, which is made once."""
-    return generals_env.make_vec(GAMES, height=SIDE, width=SIDE, copy=False, observation=observation)
+    return generals_env.make_vec(GAMES, height=SIDE, width=SIDE, copy=False, observation=observation, threads=threads)
 
 
 def learner() -> tuple[Any, Tensors]:
@@ -98,6 +98,27 @@ def learn(turns: int) -> dict[str, float]:
     }
 
 
+def one_thread(turns: int) -> dict[str, float]:
+    """Play and step on one thread, by its CPU time: other processes change that less than the time of a clock."""
+    venv = games(threads=1)
+    rates = {}
+    for policy in ("random", "expander"):
+        venv.reset(seed=1)
+        start = time.thread_time()
+        venv.play(CALL, (policy, policy))
+        rates[f"play, {policy}"] = GAMES * CALL / (time.thread_time() - start)
+    begun(venv)
+    times = [0.0, 0.0]
+    for _ in range(turns):
+        start = time.thread_time()
+        actions = venv.act(RANDOM)
+        middle = time.thread_time()
+        venv.step(actions)
+        times = [times[0] + middle - start, times[1] + time.thread_time() - middle]
+    rates["act"], rates["step(copy=False)"] = (GAMES * turns / seconds for seconds in times)
+    return {f"{name}, a second of CPU of one thread": rate for name, rate in rates.items()}
+
+
 def copies() -> dict[str, float]:
     """Copy arrays of the sizes of those that are handed out a turn."""
     observations = games().reset(seed=1)[0]
@@ -146,4 +167,4 @@ def base_of(array: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    answer({f.__name__: f for f in (play, turn_by_turn, step, learn, copies, memory)})
+    answer({f.__name__: f for f in (play, turn_by_turn, step, learn, one_thread, copies, memory)})

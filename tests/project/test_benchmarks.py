@@ -37,7 +37,7 @@ def test_benchmark_lists_its_areas() -> None:
 
 def test_benchmark_worker_answers_until_it_fails() -> None:
     with Worker(PYTHON, FOLDER, "turns.py", 2, 8) as worker:
-        for question in (("play", "random"), ("turn_by_turn", 2), ("step", 2), ("copies",)):
+        for question in (("play", "random"), ("turn_by_turn", 2), ("step", 2), ("one_thread", 2), ("copies",)):
             assert min(worker.ask(*question).values()) > 0
         batch = generals_env.make_vec(2, height=8, width=8).batch
         known = (*batch.boards, *batch.views, *batch.outcome)
