@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numba
 
 from generals_env.engine.kernel_cache.numba_hook import KernelCache
-from generals_env.engine.numba_pipelines import CalleePipeline, KernelPipeline
+from generals_env.engine.numba_compiler import CalleePipeline, KernelPipeline
 
 __all__ = ["inlined", "kernel", "subroutine"]
 
