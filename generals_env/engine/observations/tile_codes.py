@@ -9,7 +9,7 @@ from generals_env.engine.boards import CITY, GENERAL, LOOKOUT, MOUNTAIN, NEUTRAL
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.reference import ARMY_SCALE, SCOREBOARD
 
-__all__ = ["BLANK", "team_visibility", "write_tile"]
+__all__ = ["BLANK", "scaled_army", "team_visibility", "write_tile"]
 
 STANDARD = 9  # channels of the standard layout
 
@@ -59,6 +59,12 @@ def team_visibility(boards: Boards, b: int, owner_codes: npt.NDArray[np.int64]) 
 
 
 @inlined
+def scaled_army(army: np.int32) -> np.float32:
+    """Return an army as observations show it, from 0 to 1."""
+    return np.float32(max(min(np.float32(army) / ARMY_SCALE, np.float32(1)), np.float32(0)))
+
+
+@inlined
 def write_tile(
     boards: Boards,
     b: int,
@@ -92,5 +98,4 @@ def write_tile(
                 tensor[tile, channel] = CHANNELS_AT[code, channel]
     plane = ARMY_AT[np.int64(full), code]
     if plane >= 0:
-        army = np.float32(boards.army[b, tile]) / ARMY_SCALE
-        tensor[tile, plane] = max(min(army, np.float32(1)), np.float32(0))
+        tensor[tile, plane] = scaled_army(boards.army[b, tile])

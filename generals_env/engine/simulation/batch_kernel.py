@@ -63,9 +63,9 @@ def run_board(
     recording: Recording,
     records: bool,
     now: int,
+    counts_all: bool,
 ) -> bool:
     """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
-    counts_all = views.observations.shape[3] > SCOREBOARD or counts_armies(weights)
     late = turns >= LATE_TURNS
     turn = 0
     while True:
@@ -83,7 +83,7 @@ def run_board(
                 return True
             if records and recording.present[b] < 0:
                 begin_game(recording, boards, b, b)
-            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams or not late)
+            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams)
         shows = not late or turn >= turns
         captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew)
         if begins:
@@ -283,6 +283,7 @@ def run_boards(
         for tile in range(row * (tiles // height), (row + 1) * (tiles // height)):
             scratch.row_of[tile] = row
     team_visibility(boards, 0, scratch.owner_codes)
+    counts_all = views.observations.shape[3] > SCOREBOARD or counts_armies(weights)
     given = True
     for player in range(players):
         given = given and policies[player] == GIVEN
@@ -311,6 +312,7 @@ def run_boards(
             recording,
             records,
             now,
+            counts_all,
         ):
             return b
     return -1
