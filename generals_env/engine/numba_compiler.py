@@ -89,7 +89,7 @@ class KernelCompiler(Compiler):
 
     def compile_extra(self, function: Callable[..., Any]) -> Any:
         """Compile ``function`` to machine code."""
-        with no_garbage_collection(), remember_types(self.state.typingctx):
+        with no_garbage_collection(), remember_types():
             result = super().compile_extra(function)
         # Numba stores addresses of Python's objects in the code of each function; those of callees have moved into this code.
         for environment in result._find_referenced_environments():
