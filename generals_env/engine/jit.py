@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numba
 
+from generals_env.engine.kernel_cache.compile_notice import watch_compilation
 from generals_env.engine.kernel_cache.numba_hook import KernelCache
 
 __all__ = ["inlined", "kernel", "subroutine"]
@@ -26,6 +27,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # The annotations of numba lack some options.
 compile_with: Any = numba.njit
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+watch_compilation()
 
 
 def kernel(function: Function) -> Function:
