@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,14 +22,17 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from generals_env.cli.dataset import console, errors
 from generals_env.cli.warm_groups import AFTER, EXTRAS, GROUPS
+from generals_env.cli.warm_stamps import is_warm
 from generals_env.engine.kernel_cache.cache_folder import KERNEL_SUFFIX
 from generals_env.engine.kernel_cache.compile_notice import SHOWN
+from generals_env.engine.kernel_cache.numba_hook import cache_files
 from generals_env.engine.kernel_cache.shipped_kernels import LEVELS, MANIFEST, VARIABLE, missing_features, origin
 from generals_env.errors import ConfigError, GeneralsError
 
 __all__ = ["Worker", "warm"]
 
 MAX_PROCESSES = 4  # each needs up to half a gigabyte, and groups share kernels, which processes at the same time compile twice
+UNFINISHED = ".unfinished-"  # begins the name of a folder that is moved when all is compiled
 TICK = 0.1  # seconds between looks at the processes
 
 
@@ -55,19 +59,20 @@ def warm(
         raise typer.BadParameter(message, param_hint="--cpu")
     started = time.monotonic()
     if out is None:
-        results = compile_groups(groups, dict(os.environ))
-        folder = results[0]["folder"]
-        if folder is None:
+        files = cache_files()
+        if files is None:
             raise ConfigError(
                 "warm: expected a folder for kernels that this user can write, found none: set NUMBA_CACHE_DIR to one"
             )
-        compiled = sum(result["compiled"] for result in results)
+        folder = files.folder
+        cold = [group for group in groups if not is_warm(group)]
+        compiled = sum(result["compiled"] for result in compile_groups(cold, dict(os.environ)))
     else:
         folder = out
         compiled = ship(groups, out, cpu or default_level())
-    kept = len(list(Path(folder).glob(f"*{KERNEL_SUFFIX}")))
+    kept = len(list(folder.glob(f"*{KERNEL_SUFFIX}")))
     console.print(
-        f"{compiled} kernels compiled in {time.monotonic() - started:.1f} s, {kept} in {folder}",
+        f"compiled {compiled} kernels in {time.monotonic() - started:.1f} s; {kept} are in {folder}",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -144,6 +149,8 @@ class Worker:
 
 def compile_groups(groups: list[str], environment: dict[str, str]) -> list[dict[str, Any]]:
     """Compile groups in processes of their own, several at once, with progress; return the last line of each."""
+    if not groups:
+        return []
     environment = environment | {SHOWN: "1", "PYTHONUNBUFFERED": "1"}
     limit = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_PROCESSES)
     # The group that takes longest begins first, and one that needs its kernels last.
@@ -191,32 +198,48 @@ def ship(groups: list[str], out: Path, level: str) -> int:
             f"cpu: expected a level of this processor, as kernels run once when they are compiled, got {level}, which needs "
             f"{', '.join(missing)}: pass a lower level, or run this on a newer processor"
         )
-    manifest, made_of = out / MANIFEST, origin()
+    manifest = out / MANIFEST
     stored: dict[str, Any] = {}
     if manifest.is_file():
-        stored = json.loads(manifest.read_text(encoding="utf-8"))
-    elif out.exists() and (not out.is_dir() or any(path.suffix != KERNEL_SUFFIX for path in out.iterdir())):
+        with suppress(ValueError):  # a damaged one is written again
+            stored = json.loads(manifest.read_text(encoding="utf-8"))
+    elif out.exists() and (not out.is_dir() or not all(is_own(path) for path in out.iterdir())):
         raise ConfigError(f"out: expected an empty folder or one that this command has written, got {out} with other files")
     out.mkdir(parents=True, exist_ok=True)
     out.chmod(0o755)  # a folder that others can write to is refused where it is used
-    if (stored.get("origin"), stored.get("cpu")) != (made_of, level):
+    if (stored.get("origin"), stored.get("cpu")) != (origin(), level):
+        stored = {}
         manifest.unlink(missing_ok=True)
         for path in out.glob(f"*{KERNEL_SUFFIX}"):
             path.unlink()
     elif set(groups) <= set(stored["groups"]):
         return 0
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as folder:
-        environment = os.environ | {"NUMBA_CPU_NAME": level, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": folder}
-        environment.pop(VARIABLE, None)
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=out) as folder:
+        environment = os.environ | compile_for(level) | {"NUMBA_CACHE_DIR": folder, VARIABLE: ""}
         if manifest.is_file():
             environment[VARIABLE] = str(out)  # what is there already is not compiled again
         results = compile_groups(groups, environment)
         for path in Path(results[0]["folder"]).glob(f"*{KERNEL_SUFFIX}"):
             shutil.move(path, out / path.name)
-    content = {"origin": made_of, "cpu": level, "target": results[0]["target"]}
-    content["groups"] = sorted({*stored.get("groups", []), *groups}) if manifest.is_file() else sorted(groups)
-    unfinished = manifest.with_suffix(".tmp")
+    write_manifest(out, level, results[0]["target"], sorted({*stored.get("groups", []), *groups}))
+    return sum(result["compiled"] for result in results)
+
+
+def is_own(path: Path) -> bool:
+    """Return whether this command may have written a file of the folder for kernels that are shipped."""
+    return path.suffix in (KERNEL_SUFFIX, ".tmp") or path.name.startswith(UNFINISHED)
+
+
+def compile_for(level: str) -> dict[str, str]:
+    """Return the environment variables with which numba compiles for a processor level, and for no other features."""
+    # An empty value would mean the features of this processor on Windows, which has no empty variables.
+    return {"NUMBA_CPU_NAME": level, "NUMBA_CPU_FEATURES": "+sse2" if level.startswith("x86") else ""}
+
+
+def write_manifest(out: Path, level: str, target: list[str], groups: list[str]) -> None:
+    """Write the file that says what the kernels of a folder were compiled from and for."""
+    content = {"origin": origin(), "cpu": level, "target": target, "groups": groups}
+    unfinished = out / f"{MANIFEST}.tmp"
     unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     unfinished.chmod(0o644)
-    unfinished.replace(manifest)
-    return sum(result["compiled"] for result in results)
+    unfinished.replace(out / MANIFEST)

@@ -15,6 +15,7 @@ from numba.core import event
 from numba.core.registry import cpu_target
 
 from generals_env.cli.warm_groups import GROUPS, PARTS
+from generals_env.cli.warm_stamps import KernelFiles, write_stamp
 from generals_env.engine.kernel_cache.numba_hook import cache_files
 
 __all__ = ["main"]
@@ -52,9 +53,10 @@ def main() -> None:
     # What libraries print must not mix with the lines for the parent.
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    reporter = Reporter(output)
+    reporter, kernels, group = Reporter(output), KernelFiles(), sys.argv[1]
     event.register("numba:compile", reporter)
-    (GROUPS | PARTS)[sys.argv[1]]()
+    (GROUPS | PARTS)[group]()
+    write_stamp(group, kernels.names)
     files = cache_files()
     target = cpu_target.target_context.codegen().magic_tuple()
     reporter.report(folder=str(files.folder) if files else None, target=target, compiled=reporter.kernels)
