@@ -44,7 +44,7 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
-	$(PIP) install --quiet --editable . --constraint constraints.txt
+	$(PIP) install --quiet --no-compile --editable . --constraint constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numba
 
+from generals_env.engine.kernel_cache.compile_notice import watch_compilation
 from generals_env.engine.kernel_cache.numba_hook import KernelCache
 from generals_env.engine.numba_compiler import CalleePipeline, KernelPipeline
 
@@ -33,6 +34,8 @@ CALLEE = {"pipeline_class": CalleePipeline, "no_cpython_wrapper": True}
 # atomically made a turn of a batch ten times slower. Numba refuses to compile an allocation then.
 SUBROUTINE = {"_nrt": False, "forceinline": False}
 INLINED = {"_nrt": False, "forceinline": True}
+
+watch_compilation()
 
 
 def kernel(function: Function) -> Function:
