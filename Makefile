@@ -43,8 +43,10 @@ build: $(VENV)/.installed-dev
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
+# Pip compiles modules to bytecode one after another, with the tests of numpy and numba, which take half of the time.
 $(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(PIP) install --quiet --no-compile --editable . --constraint constraints.txt
+	-$(BIN)/python -m compileall -q -j 0 -x tests $(VENV)
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -11,11 +11,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -119,9 +118,10 @@ class Worker:
         self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self.reader.start()
 
-    def _read(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.last = json.loads(line)
+    def _read(self, lines: IO[str]) -> None:
+        with lines:
+            for line in lines:
+                self.last = json.loads(line)
 
     def stop(self) -> None:
         """End the process."""
@@ -158,7 +158,7 @@ def compile_groups(groups: list[str], environment: dict[str, str]) -> list[dict[
     running: list[Worker] = []
     results: list[dict[str, Any]] = []
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=errors, transient=True) as bar:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("compiling kernels", total=None)
         if not errors.is_terminal:
             errors.print(f"compiling kernels: {', '.join(groups)}", markup=False)

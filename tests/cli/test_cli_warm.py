@@ -12,7 +12,9 @@ import pytest
 from support.command_line import runner
 
 from generals_env.cli.app import app
+from generals_env.cli.warm import Worker
 from generals_env.cli.warm_groups import GROUPS
+from generals_env.errors import GeneralsError
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
@@ -106,6 +108,16 @@ def test_shipped_kernels_start_elsewhere_at_once(tmp_path: Path) -> None:
     shipped = {"GENERALS_ENV_KERNELS": str(out), "NUMBA_CACHE_DIR": str(tmp_path / "elsewhere")}
     assert compiled(SINGLE, tmp_path, **shipped) == ""
     assert not list((tmp_path / "elsewhere").rglob("*.nbc"))
+
+
+def test_second_process_of_the_demo_compiles_what_it_writes() -> None:
+    result = Worker("written games", dict(os.environ)).result()
+    assert list(Path(result["folder"]).glob("classify_board_origins-*.nbc"))
+
+
+def test_failed_group_is_named() -> None:
+    with pytest.raises(GeneralsError, match="expected the group nosuch to compile, got KeyError"):
+        Worker("nosuch", dict(os.environ)).result()
 
 
 @pytest.mark.parametrize(
