@@ -3,8 +3,8 @@
 ``nogil`` lets a thread pool divide a batch. ``parallel=True`` is not used: from Python threads it aborts on numba's workqueue
 layer, and forking after OpenMP kills the child. ``kernel_cache`` keeps compiled code between processes.
 
-A function that Python calls is a ``kernel``; one that only kernels call is a ``subroutine``, compiled without the wrappers for
-Python and C and cached with its callers. That halves the time of the first compilation.
+A function that Python calls is a ``kernel``; one that only kernels call is a ``subroutine``, compiled as a part of them.
+``numba_compiler`` shortens the first compilation.
 
 Each decorator sets ``_nrt`` and ``forceinline``: if they are left open, numba 0.68 takes them from the caller for which it
 compiles a function first, and all later callers get that code: the speed of kernels would depend on the order of calls.
@@ -28,8 +28,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # The annotations of numba lack some options.
 compile_with: Any = numba.njit
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-KERNEL = {"_nrt": True, "forceinline": False}
 CALLEE = {"pipeline_class": CalleePipeline, "no_cpython_wrapper": True}
+KERNEL = {"_nrt": True, "forceinline": False}
 # Without numba's runtime (_nrt) arrays are not reference-counted: the counters are shared by all threads, and counting them
 # atomically made a turn of a batch ten times slower. Numba refuses to compile an allocation then.
 SUBROUTINE = {"_nrt": False, "forceinline": False}
@@ -46,6 +46,7 @@ def kernel(function: Function) -> Function:
     compiled: Any = compile_with(pipeline_class=KernelPipeline, **KERNEL, **OPTIONS)(function)
     if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # it is made at run time
         compiled._cache = KernelCache(function)  # as ``cache=True`` does with numba's own, which misses edited callees
+        # Other kernels call a version of it that is compiled as a part of them, without wrappers and files of its own.
         called: Any = compile_with(**CALLEE, **KERNEL, **OPTIONS)(function)
         compiled.get_call_template, compiled.get_overload = called.get_call_template, called.get_overload
     return compiled
@@ -54,7 +55,7 @@ def kernel(function: Function) -> Function:
 def subroutine(function: Function) -> Function:
     """Compile ``function`` for kernels to call. It must not allocate: its caller owns all arrays.
 
-    Python must not call it (that would crash), except as ``function.py_func``, which is not compiled.
+    Python must not call it, except as ``function.py_func``, which is not compiled.
     """
     compiled: Function = compile_with(**CALLEE, **SUBROUTINE, **OPTIONS)(function)
     return compiled

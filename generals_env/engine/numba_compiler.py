@@ -1,9 +1,9 @@
-"""Makes numba compile kernels in half of its time: the pipelines with which ``jit.py`` compiles.
+"""Makes numba compile kernels in less than half of the time: the pipelines with which ``jit.py`` compiles.
 
-Numba (0.68) optimises each function and generates its machine code as soon as it is compiled, links that into each caller, and
-does it all again there, although only kernels are executed. Here callees stay intermediate code, and their kernel is optimised
-and compiled to machine code with all of them at once. The rest of the time is numba's Python; ``typed_calls`` and the passes that
-are left out shorten it. Results and speed of the kernels stay the same.
+Numba (0.68) optimises each function and generates its machine code as soon as it is compiled, links that into each caller,
+and does it all again there, although only kernels are executed. Here callees stay intermediate code; a kernel is optimised and
+compiled to machine code once, with all of them. The rest of the time is numba's Python: ``typed_calls``, the passes that are
+left out and the pause of the garbage collector shorten it. Results and speed of the kernels stay the same.
 
 Numba's internals change between versions: with one that this was not tested with, numba's own pipeline compiles the same code.
 """
@@ -18,16 +18,6 @@ from typing import Any
 import numba
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
-from numba.core.typed_passes import DumpParforDiagnostics, InlineOverloads, NopythonRewrites
-from numba.core.untyped_passes import (
-    FindLiterallyCalls,
-    InlineClosureLikes,
-    InlineInlinables,
-    LiteralPropagationSubPipelinePass,
-    LiteralUnroll,
-    MakeFunctionToJitFunction,
-    WithLifting,
-)
 
 from generals_env.engine.typed_calls import remember_types
 
@@ -35,19 +25,19 @@ __all__ = ["CalleePipeline", "KernelPipeline"]
 
 TESTED_VERSION = "0.68."
 
-#: Passes over code that callees do not have: array expressions (they would allocate), nested functions, comprehensions, ``with``,
-#: ``literally``, and functions that numba inlines itself.
+#: Passes over what callees do not have: array expressions (they would allocate), nested functions, comprehensions, ``with``,
+#: ``literally``, and functions that numba itself inlines.
 UNUSED_PASSES = {
-    DumpParforDiagnostics,
-    FindLiterallyCalls,
-    InlineClosureLikes,
-    InlineInlinables,
-    InlineOverloads,
-    LiteralPropagationSubPipelinePass,
-    LiteralUnroll,
-    MakeFunctionToJitFunction,
-    NopythonRewrites,
-    WithLifting,
+    "DumpParforDiagnostics",
+    "FindLiterallyCalls",
+    "InlineClosureLikes",
+    "InlineInlinables",
+    "InlineOverloads",
+    "LiteralPropagationSubPipelinePass",
+    "LiteralUnroll",
+    "MakeFunctionToJitFunction",
+    "NopythonRewrites",
+    "WithLifting",
 }
 
 
@@ -80,7 +70,7 @@ class CalleeCompiler(Compiler):
         """Return numba's passes without those that callees do not need."""
         pipelines: list[Any] = super().define_pipelines()
         for pipeline in pipelines:
-            pipeline.passes = [(one, name) for one, name in pipeline.passes if one not in UNUSED_PASSES]
+            pipeline.passes = [entry for entry in pipeline.passes if entry[0].__name__ not in UNUSED_PASSES]
         return pipelines
 
 

@@ -15,8 +15,8 @@ from numba.core.types import Function
 
 __all__ = ["remember_types"]
 
-#: Signature and implementation of a call, for each set of compiler flags. They cannot become stale: the type of a function holds
-#: all its implementations, and is another one as soon as one more is registered.
+#: Signature and implementation of a call, for each set of compiler flags. They cannot become stale: the type of a function
+#: names all its implementations, so it is another type as soon as one more is registered.
 KNOWN: dict[Any, dict[Any, tuple[Any, Any]]] = {}
 
 
