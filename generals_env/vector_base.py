@@ -14,12 +14,16 @@ from generals_env.concurrency.guard import Guard
 from generals_env.concurrency.interrupts import raise_pending
 from generals_env.concurrency.thread_pool import available_cores
 from generals_env.config import RENDER_FPS, RENDER_MODES, GameConfig
+from generals_env.dtypes import check_dtype
 from generals_env.engine.boards import Boards, copy_boards
+from generals_env.engine.observations.tile_codes import BLANK
+from generals_env.engine.packed.packing import pack
 from generals_env.engine.rules.map_generator import ATTEMPTS
 from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.turn_outcome import Outcome
 from generals_env.env_spec import JsonSpec
 from generals_env.errors import ConfigError, StateError
+from generals_env.packed_observations import PackedObservations
 from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_states
 
@@ -54,6 +58,7 @@ class VectorBase(CopiedWhole, JsonSpec):
     Attributes:
         num_envs: B, the number of games.
         config: The configuration of all games.
+        dtype: Dtype of the observations.
         metadata: Gymnasium's metadata, including ``autoreset_mode``.
         closed: Whether ``close`` was called.
         listeners: Objects that receive each turn; copies and pickles have none.
@@ -70,6 +75,7 @@ class VectorBase(CopiedWhole, JsonSpec):
         copy: bool = True,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
+        dtype: npt.DTypeLike = np.float32,
     ) -> None:
         """Allocate the arrays; games begin with ``reset``.
 
@@ -81,6 +87,7 @@ class VectorBase(CopiedWhole, JsonSpec):
         self.autoreset_mode = mode_of(autoreset_mode)
         self.config = config
         self.copy = check_flag("copy", copy)
+        self.dtype = check_dtype(dtype)
         self.closed = False
         self.render_mode = config.render_mode
         self.metadata: dict[str, Any] = {
@@ -98,6 +105,7 @@ class VectorBase(CopiedWhole, JsonSpec):
             template=config.drawn_board(),
             channels=len(config.channels),
             threads=min(threads, self.num_envs),
+            dtype=np.uint16 if self.dtype == np.float16 else self.dtype,  # kernels write the bits of float16
         )
         self.listeners: list[TurnListener] = []
         self.guard = Guard()
@@ -117,7 +125,9 @@ class VectorBase(CopiedWhole, JsonSpec):
     @property
     def _tensors(self) -> Array:
         config = self.config
-        tiles_first = self.batch.views.observations.reshape(self.num_envs, config.players, *config.shape, len(config.channels))
+        tiles_first = self.batch.views.observations.view(self.dtype).reshape(
+            self.num_envs, config.players, *config.shape, len(config.channels)
+        )
         return tiles_first.transpose(0, 1, 4, 2, 3)
 
     # --- Defined by subclasses ----------------------------------------------------------------------------------------
@@ -194,7 +204,7 @@ class VectorBase(CopiedWhole, JsonSpec):
             actions: Indices of the action space, int64. An illegal action becomes a pass and is counted.
 
         Returns:
-            Observations (``"observation"`` float32, ``"action_mask"`` int8), rewards float32, terminated bool, truncated
+            Observations (``"observation"`` in ``dtype``, ``"action_mask"`` int8), rewards float32, terminated bool, truncated
             bool, and infos: ``"illegal_action"`` bool and ``"illegal_actions"`` int64 (in this game). The autoreset mode
             says when ended games are replaced. In ``SAME_STEP`` mode the observations are those of the new game, and
             the infos have, as in Gymnasium, ``"final_obs"`` (object array of dicts, None for running games),
@@ -266,6 +276,46 @@ class VectorBase(CopiedWhole, JsonSpec):
             final[b] = {"observation": tensors[b].copy(), "action_mask": masks[b].copy()}
         info = {name: array.copy() for name, array in self._infos(ended).items()}
         return {"final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
+
+    # --- Observations for learners ------------------------------------------------------------------------------------
+
+    def to_torch(self) -> dict[str, Any]:
+        """Return the current observations as torch tensors that share the environment's memory, whatever ``copy`` is.
+
+        No value is copied. Each reset and step overwrites the tensors, so one call is enough; do not write to them. In memory
+        the channels of a tile lie side by side, which is torch's ``channels_last``:
+        ``venv.to_torch()["observation"].flatten(0, 1)`` of all players is contiguous in that format.
+
+        Raises:
+            ImportError: Without torch (``pip install "generals_env[torch]"``).
+            StateError: Before the first reset, or after ``close``.
+        """
+        self._require_started("to_torch")
+        from generals_env.torch_boards import as_tensors
+
+        return as_tensors({"observation": self._view(self._tensors), "action_mask": self._view(self.batch.views.masks)})
+
+    def packed(self) -> PackedObservations:
+        """Return the current observations as packed boards, two bytes a tile; they are float32 whatever ``dtype`` is.
+
+        A learner expands all or some of them, on the CPU or a GPU: ``venv.packed()[games].to_torch("cuda")``.
+
+        Raises:
+            StateError: Before the first reset, or after ``close``.
+        """
+        self._require_started("packed")
+        count, players = self.num_envs, self.config.players
+        board = np.repeat(np.arange(count, dtype=np.int32)[:, None], players, axis=1)
+        player = np.tile(np.arange(players, dtype=np.int8), (count, 1))
+        shown = self.batch.views.tile_codes[:, :, 0] != BLANK
+        return PackedObservations(
+            pack(self.batch.boards),
+            self._view(board),
+            self._view(player),
+            self._view(shown),
+            self.config.shape,
+            self.config.observation,
+        )
 
     # --- State and rendering ------------------------------------------------------------------------------------------
 
