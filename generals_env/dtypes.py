@@ -16,6 +16,7 @@ __all__ = ["DTYPES", "as_dtype", "check_dtype", "highs", "to_float32"]
 #: Dtypes of observations.
 DTYPES = tuple(map(np.dtype, (np.float32, np.float16, np.uint8)))
 
+#: An array of numpy or a tensor of torch.
 Array = TypeVar("Array")
 
 #: (21, 256) float32, the value that each level of a channel stands for; levels above the channel's maximum do not occur.
@@ -27,9 +28,9 @@ VALUES[SCOREBOARD:] /= np.float32(MAX_SHARE)
 def check_dtype(dtype: Any) -> np.dtype[Any]:
     """Return a dtype of observations; raise ``ConfigError`` if it is not one of ``DTYPES``."""
     try:
-        known = np.dtype(dtype)
+        known: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError):
-        known = None
+        known = np.dtype(np.void)
     if dtype is None or known not in DTYPES:
         raise ConfigError(f"dtype: expected one of {', '.join(map(str, DTYPES))}, got {dtype!r:.200}")
     return known
@@ -73,7 +74,8 @@ def to_float32(observation: Array) -> Array:
                 planes[..., channel, :, :] = (
                     values[levels] if torch is None else torch.tensor(values, device=seen.device)[levels.int()]
                 )
-    return planes
+    converted: Array = planes
+    return converted
 
 
 def as_dtype(planes: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

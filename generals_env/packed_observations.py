@@ -83,6 +83,6 @@ class PackedObservations:
         if str(device).startswith("cpu"):
             return as_tensors(self.expanded())
         lead = self.board.shape
-        board, player, shown = (array.ravel() for array in (self.board, self.player, self.shown))
+        board, player, shown = self.board.ravel(), self.player.ravel(), self.shown.ravel()
         tensors, masks = expand(self.boards, board, player, shown, self.shape, self.layout == "full", device)
-        return {"observation": tensors.unflatten(0, lead), "action_mask": masks.unflatten(0, lead)}
+        return {"observation": tensors.view(*lead, *tensors.shape[1:]), "action_mask": masks.view(*lead, -1)}

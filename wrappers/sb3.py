@@ -83,7 +83,7 @@ class SB3VecEnv(CopiedWhole, VecEnv):
         """Begin new games, with the seeds of the last call of ``seed`` if they are unused; options are ignored.
 
         Returns:
-            ``"observation"`` (B, C, H, W) float32 and ``"action_mask"`` (B, 8*H*W + 1) int8.
+            ``"observation"`` (B, C, H, W) in the dtype of ``games`` and ``"action_mask"`` (B, 8*H*W + 1) int8.
 
         Raises:
             ConfigError: If a seed is not a non-negative integer, or no fair map was found.
