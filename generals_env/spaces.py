@@ -7,7 +7,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from generals_env.config import GameConfig
-from generals_env.dtypes import highs
+from generals_env.observations.dtypes import highs
 
 __all__ = ["action_space", "observation_space", "state_space"]
 

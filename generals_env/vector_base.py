@@ -14,16 +14,14 @@ from generals_env.concurrency.guard import Guard
 from generals_env.concurrency.interrupts import raise_pending
 from generals_env.concurrency.thread_pool import available_cores
 from generals_env.config import RENDER_FPS, RENDER_MODES, GameConfig
-from generals_env.dtypes import check_dtype
 from generals_env.engine.boards import Boards, copy_boards
-from generals_env.engine.observations.tile_codes import BLANK
-from generals_env.engine.packed.packing import pack
 from generals_env.engine.rules.map_generator import ATTEMPTS
 from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.turn_outcome import Outcome
 from generals_env.env_spec import JsonSpec
 from generals_env.errors import ConfigError, StateError
-from generals_env.packed_observations import PackedObservations
+from generals_env.observations.dtypes import check_dtype
+from generals_env.observations.learner_views import LearnerViews
 from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_states
 
@@ -52,7 +50,7 @@ class TurnListener(Protocol):
         """Receive the end of the step: the environment is in its final state, so exceptions raised here do no harm."""
 
 
-class VectorBase(CopiedWhole, JsonSpec):
+class VectorBase(LearnerViews, CopiedWhole, JsonSpec):
     """Base class of vector environments: B games in arrays. Subclasses define which players they show.
 
     Attributes:
@@ -276,46 +274,6 @@ class VectorBase(CopiedWhole, JsonSpec):
             final[b] = {"observation": tensors[b].copy(), "action_mask": masks[b].copy()}
         info = {name: array.copy() for name, array in self._infos(ended).items()}
         return {"final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
-
-    # --- Observations for learners ------------------------------------------------------------------------------------
-
-    def to_torch(self) -> dict[str, Any]:
-        """Return the current observations as torch tensors that share the environment's memory, whatever ``copy`` is.
-
-        No value is copied. Each reset and step overwrites the tensors, so one call is enough; do not write to them. In memory
-        the channels of a tile lie side by side, which is torch's ``channels_last``:
-        ``venv.to_torch()["observation"].flatten(0, 1)`` of all players is contiguous in that format.
-
-        Raises:
-            ImportError: Without torch (``pip install "generals_env[torch]"``).
-            StateError: Before the first reset, or after ``close``.
-        """
-        self._require_started("to_torch")
-        from generals_env.torch_boards import as_tensors
-
-        return as_tensors({"observation": self._view(self._tensors), "action_mask": self._view(self.batch.views.masks)})
-
-    def packed(self) -> PackedObservations:
-        """Return the current observations as packed boards, two bytes a tile; they are float32 whatever ``dtype`` is.
-
-        A learner expands all or some of them, on the CPU or a GPU: ``venv.packed()[games].to_torch("cuda")``.
-
-        Raises:
-            StateError: Before the first reset, or after ``close``.
-        """
-        self._require_started("packed")
-        count, players = self.num_envs, self.config.players
-        board = np.repeat(np.arange(count, dtype=np.int32)[:, None], players, axis=1)
-        player = np.tile(np.arange(players, dtype=np.int8), (count, 1))
-        shown = self.batch.views.tile_codes[:, :, 0] != BLANK
-        return PackedObservations(
-            pack(self.batch.boards),
-            self._view(board),
-            self._view(player),
-            self._view(shown),
-            self.config.shape,
-            self.config.observation,
-        )
 
     # --- State and rendering ------------------------------------------------------------------------------------------
 

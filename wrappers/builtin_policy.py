@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.dtypes import to_float32
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.policies.reference import expander_action, random_action
 from generals_env.errors import ConfigError
+from generals_env.observations.dtypes import to_float32
 from generals_env.opponents import POLICIES
 from generals_env.seeding import seed_state
 

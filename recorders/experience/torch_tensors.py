@@ -1,6 +1,6 @@
 """Expands a batch to torch tensors on a device: uploads the boards, and derives states and masks there.
 
-``generals_env.torch_boards`` derives one board; here are experiences with both ends, stacked frames and memory.
+``generals_env.engine.packed.torch_boards`` derives one board; here are experiences with both ends, stacked frames and memory.
 """
 
 from __future__ import annotations
@@ -12,10 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.observations.reference import LAYOUTS
-from generals_env.errors import ConfigError
-from generals_env.pickling import pickled_as
-from generals_env.recorders.experience.stacked_frames import frames_back
-from generals_env.torch_boards import (
+from generals_env.engine.packed.torch_boards import (
     Decoded,
     decode,
     look_at,
@@ -26,6 +23,9 @@ from generals_env.torch_boards import (
     write_moves,
     write_view,
 )
+from generals_env.errors import ConfigError
+from generals_env.pickling import pickled_as
+from generals_env.recorders.experience.stacked_frames import frames_back
 
 if TYPE_CHECKING:
     from generals_env.recorders.experience.data import ExperienceData

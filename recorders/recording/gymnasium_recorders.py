@@ -11,9 +11,9 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorWrapper
 
 from generals_env.concurrency.guard import Guard
-from generals_env.dtypes import as_dtype
 from generals_env.engine.packed.recording import ALL_PLAYERS
 from generals_env.errors import ConfigError
+from generals_env.observations.dtypes import as_dtype
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
 from generals_env.recorders.recording.dense_capture import DenseObservationCapture, tensor_of

@@ -17,7 +17,7 @@ from support.helpers import Options, same
 
 import generals_env
 from generals_env import ENV_ID, ConfigError, StateError
-from generals_env.dtypes import DTYPES, to_float32
+from generals_env.observations.dtypes import DTYPES, to_float32
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.wrappers import FogMemory, FrameStack, Opponent, PotentialShaping, RandomSymmetry
 
@@ -132,7 +132,7 @@ def test_float32_of_every_dtype_is_near_and_exact_where_documented() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_boards_expand_to_observations_of_float32(kind: str) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from generals_env.torch_boards import expand
+    from generals_env.engine.packed.torch_boards import expand
 
     for mode in MODES:
         options: Options = {"max_turns": 100, "autoreset_mode": mode, **KINDS[kind]}

@@ -42,8 +42,8 @@ from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry
 
 SMALL = {"height": 6, "width": 6}
-BATCH = ("copy", "autoreset_mode", "threads", "max_episode_steps")
-LEARNER = ("opponent", "player")
+BATCH = ("copy", "autoreset_mode", "threads", "max_episode_steps", "dtype")
+LEARNER = ("opponent", "player", "dtype")
 
 #: Called functions, and their options beside those of a game.
 FACES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {

@@ -78,7 +78,7 @@ class PackedObservations:
         Raises:
             ImportError: Without torch (``pip install "generals_env[torch]"``).
         """
-        from generals_env.torch_boards import as_tensors, expand
+        from generals_env.engine.packed.torch_boards import as_tensors, expand
 
         if str(device).startswith("cpu"):
             return as_tensors(self.expanded())
