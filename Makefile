@@ -34,7 +34,7 @@ layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 benchmark: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks env engine buffers storage stream
+	$(BIN)/python -m benchmarks env engine first_use turns generals_bots buffers storage stream $(BENCHMARK_OPTIONS)
 
 # An sdist in dist/, and a wheel that is built from this sdist.
 build: $(VENV)/.installed-dev
@@ -44,7 +44,7 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
-	$(PIP) install --quiet --editable . --constraint constraints.txt
+	$(PIP) install --quiet --no-compile --editable . --constraint constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

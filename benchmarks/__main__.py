@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import sys
+from pathlib import Path
 
-AREAS = ("env", "engine", "buffers", "storage", "stream")
+#: The options that each area takes.
+AREAS = {
+    "env": (),
+    "engine": (),
+    "first_use": ("before", "rounds"),
+    "turns": ("before", "rounds"),
+    "generals_bots": ("peer", "rounds"),
+    "buffers": (),
+    "storage": (),
+    "stream": (),
+}
 
 
 def main() -> None:
     """Run the areas named on the command line."""
-    areas = sys.argv[1:]
-    if not areas or any(area not in AREAS for area in areas):
-        raise SystemExit(f"usage: python -m benchmarks AREA [AREA ...], areas: {', '.join(AREAS)}")
-    for area in areas:
-        importlib.import_module(f"benchmarks.{area}").main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures speed and memory.")
+    parser.add_argument("areas", nargs="+", metavar="AREA", choices=AREAS, help=f"areas: {', '.join(AREAS)}")
+    parser.add_argument(
+        "--before", type=Path, metavar="PATH", help="first_use, turns: checkout of an older build, with a .venv"
+    )
+    parser.add_argument("--peer", type=Path, metavar="PATH", help="generals_bots: checkout of generals-bots 2.6")
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="first_use, turns, generals_bots: rounds, 5 by default"
+    )
+    arguments = parser.parse_args()
+    for area in arguments.areas:
+        options = {name: getattr(arguments, name) for name in AREAS[area]}
+        importlib.import_module(f"benchmarks.{area}").main(**options)
 
 
 if __name__ == "__main__":

@@ -76,17 +76,17 @@ def measure(python: Path, script: Path, *arguments: object) -> dict[str, Any]:
     # No PYTHON* variables and no folder of the script (-P): the peer imports only what was installed for it.
     command = [str(python), "-P", str(script.resolve()), *map(str, arguments)]
     try:
-        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=MEASURE_SECONDS, check=True)
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=MEASURE_SECONDS, check=True)
     except subprocess.TimeoutExpired as error:
         raise PeerFailed(f"{script.name}: expected an end within {MEASURE_SECONDS} seconds") from error
     except subprocess.CalledProcessError as error:
-        raise PeerFailed(f"{script.name}: ended with {error.returncode}\n{_last_lines(error.stderr)}") from error
+        raise PeerFailed(f"{script.name}: ended with {error.returncode}\n{last_lines(error.stderr)}") from error
     try:
         result = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
         result = None
     if not isinstance(result, dict):
-        raise PeerFailed(f"{script.name}: expected a JSON object on the last line, got\n{_last_lines(done.stdout)}")
+        raise PeerFailed(f"{script.name}: expected a JSON object on the last line, got\n{last_lines(done.stdout)}")
     return result
 
 
@@ -95,7 +95,7 @@ def _install(command: list[str]) -> None:
     try:
         subprocess.run(
             command,
-            env=_environment(),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -105,16 +105,16 @@ def _install(command: list[str]) -> None:
     except subprocess.TimeoutExpired as error:
         raise PeerMissing(f"{' '.join(command)}: expected an end within {INSTALL_SECONDS} seconds") from error
     except subprocess.CalledProcessError as error:
-        raise PeerMissing(f"{' '.join(command)}: ended with {error.returncode}\n{_last_lines(error.stdout)}") from error
+        raise PeerMissing(f"{' '.join(command)}: ended with {error.returncode}\n{last_lines(error.stdout)}") from error
     except OSError as error:
         raise PeerMissing(f"{' '.join(command)}: {error}") from error
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment variables without those that control Python."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
-def _last_lines(text: str) -> str:
+def last_lines(text: str) -> str:
     """Return the last lines of the output of a process."""
     return "\n".join(text.strip().splitlines()[-LINES:])

@@ -65,6 +65,9 @@ def check_actions(actions: Any, shape: tuple[int, ...], count: int) -> npt.NDArr
     Raises:
         ActionError: If the shape is not ``shape``, or an element is not an integer from 0 to ``count - 1``.
     """
+    if isinstance(actions, np.ndarray) and actions.dtype == np.int64 and actions.shape == shape:
+        if actions.view(np.uint64).max() < count:  # as unsigned integers, negative ones are too large
+            return actions
     integers = as_integers(actions, shape, count)
     try:
         array = np.asarray(integers)

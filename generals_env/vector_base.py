@@ -217,35 +217,40 @@ class VectorBase(LearnerViews, CopiedWhole, JsonSpec):
 
     def _step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         self._require_started("step")
-        if self.autoreset_mode is AutoresetMode.DISABLED and self._done.any():
+        waits = bool(self._done.any())
+        if waits and self.autoreset_mode is AutoresetMode.DISABLED:
             waiting = np.flatnonzero(self._done)
             raise StateError(
                 f'step: expected a reset of ended games (options={{"reset_mask": ...}}), got {len(waiting)} of them, '
                 f"the first is game {waiting[0]}"
             )
         pending = self._done.copy()
-        generators = self.batch.policy_rng[pending]
+        generators = self.batch.policy_rng[pending] if waits else self.batch.policy_rng[:0]
         self._take(actions)
-        self.batch.policy_rng[pending] = generators  # a game that waits for its reset draws no actions
         outcome = self.batch.outcome
-        active = outcome.active & ~pending[:, None] if self.listeners else outcome.active
+        active = outcome.active
+        if waits:
+            self.batch.policy_rng[pending] = generators  # a game that waits for its reset draws no actions
+        if self.listeners:
+            active = active & ~pending[:, None]
         self.batch.step()
         for listener in self.listeners:
             listener.turn(self.batch.boards, outcome, active)
-        if pending.any():  # NEXT_STEP: this step replaces them and ignores their actions
+        if waits:  # NEXT_STEP: this step replaces them and ignores their actions
             for array in (outcome.rewards, outcome.terminated, outcome.truncated, outcome.illegal):
                 array[pending] = 0
             self._restart(pending)
-        ended = self._ended() & ~pending
-        infos = {}
-        self._done |= ended
         rewards, terminated, truncated = (
             self._out(array) for array in (outcome.rewards, outcome.terminated, outcome.truncated)
         )
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            self.final_boards = copy_boards(self.batch.boards, np.flatnonzero(ended))
-            infos = self._final(ended)
-            self._restart(ended)
+        infos: dict[str, Any] = {}
+        if outcome.terminated.any() or outcome.truncated.any():
+            ended = self._ended() & ~pending
+            self._done |= ended
+            if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+                self.final_boards = copy_boards(self.batch.boards, np.flatnonzero(ended))
+                infos = self._final(ended)
+                self._restart(ended)
         infos |= self._infos(np.ones(self.num_envs, np.bool_))
         for listener in self.listeners:
             listener.stepped()

@@ -126,4 +126,7 @@ def end_process(status: int) -> None:
         if sys.stdout.isatty():
             sys.stdout.write(SHOW_CURSOR)  # a spinner hides the cursor
         sys.stdout.flush()
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # below the line that shows compilation
+            sys.stderr.flush()
     os._exit(status)

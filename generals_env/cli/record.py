@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import threading
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from numba.core import event
 
 from generals_env import make_vec
-from generals_env.cli.dataset import console
 from generals_env.cli.ending_signals import ending_at_once
+from generals_env.cli.warm import Worker
 from generals_env.engine.boards import NEUTRAL, Boards
+from generals_env.engine.kernel_cache.compile_notice import SHOWN
 from generals_env.engine.packed.packing import unpack
+from generals_env.errors import GeneralsError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder
 from generals_env.recorders.experience.sink import ClosingSink, Sink
 from generals_env.recorders.formats import format_of
 from generals_env.vector import GeneralsVector
 
-__all__ = ["WholeGames", "compile_kernels", "compiling", "ending", "games_at_once", "play_games"]
+__all__ = ["WholeGames", "compile_kernels", "ending", "games_at_once", "play_games"]
 
 #: Default number of games to play at once: more are not faster.
 MAX_AT_ONCE = 512
@@ -35,11 +38,6 @@ TURNS = 128
 
 #: Number of games of which the first that is won is drawn.
 CANDIDATES = 8
-
-#: Seconds after which compilation is announced if the output is not a terminal.
-SILENCE = 2.0
-
-COMPILING = "compiling kernels, on the first run only: takes about a minute"
 
 
 @dataclass
@@ -209,27 +207,38 @@ class Encoder(ClosingSink):
 
 
 def compile_kernels(form: str, picture: bool) -> None:
-    """Play, record and encode one turn, so that all kernels are compiled; show progress while that takes long."""
-    with compiling(), ending_at_once():
+    """Play, record and encode one turn, so that all kernels are compiled; the engine shows that while it takes long.
+
+    If a kernel must be compiled, a second process compiles those for files meanwhile.
+    """
+    second = SecondProcess()
+    with ending_at_once(), event.install_listener("numba:compile", second):
+        games = make_vec(2, max_turns=1)
+        games.reset(seed=0)
+        games.play(1, ("expander", "random"))
+        second.wait()
         sink = WholeGames(Encoder(form), 1, picture)
-        play_games(make_vec(2, max_turns=1), ("expander", "random"), 0, sink)
+        play_games(games, ("expander", "random"), 0, sink)
         if picture:
             sink.boards(1)
 
 
-@contextmanager
-def compiling() -> Iterator[None]:
-    """Show a spinner with the elapsed time; without a terminal, print a line after ``SILENCE`` seconds."""
-    if console.is_terminal:
-        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        with Progress(*columns, console=console, transient=True) as bar:
-            bar.add_task(COMPILING, total=None)
-            yield
-        return
-    line = threading.Timer(SILENCE, console.print, [COMPILING])
-    line.daemon = True
-    line.start()
-    try:
-        yield
-    finally:
-        line.cancel()
+class SecondProcess(event.Listener):
+    """Starts a process that compiles the kernels for files when this process begins to compile one."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+
+    def on_start(self, event: Any) -> None:
+        """Start the process."""
+        if self._worker is None and (os.cpu_count() or 1) > 1:
+            self._worker = Worker("written games", os.environ | {SHOWN: "1"})
+
+    def on_end(self, event: Any) -> None:
+        """Do nothing."""
+
+    def wait(self) -> None:
+        """Wait for the process. If it fails, this process compiles the kernels, or fails likewise."""
+        if self._worker is not None:
+            with suppress(GeneralsError):
+                self._worker.result()

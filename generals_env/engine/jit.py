@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 
 import numba
 
+from generals_env.engine.kernel_cache.compile_notice import watch_compilation
 from generals_env.engine.kernel_cache.numba_hook import KernelCache
+from generals_env.engine.numba_compiler import CalleePipeline, KernelPipeline
 
 __all__ = ["inlined", "kernel", "subroutine"]
 
@@ -26,6 +28,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # The annotations of numba lack some options.
 compile_with: Any = numba.njit
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+KERNEL = {"_nrt": True, "forceinline": False}
+CALLEE = {"pipeline_class": CalleePipeline, "no_cpython_wrapper": True}
+# Without numba's runtime (_nrt) arrays are not reference-counted: the counters are shared by all threads, and counting them
+# atomically made a turn of a batch ten times slower. Numba refuses to compile an allocation then.
+SUBROUTINE = {"_nrt": False, "forceinline": False}
+INLINED = {"_nrt": False, "forceinline": True}
+
+watch_compilation()
 
 
 def kernel(function: Function) -> Function:
@@ -33,9 +43,11 @@ def kernel(function: Function) -> Function:
 
     Without a folder that only this user can write to, each process compiles anew, which takes some seconds.
     """
-    compiled: Any = compile_with(_nrt=True, forceinline=False, **OPTIONS)(function)
+    compiled: Any = compile_with(pipeline_class=KernelPipeline, **KERNEL, **OPTIONS)(function)
     if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # it is made at run time
         compiled._cache = KernelCache(function)  # as ``cache=True`` does with numba's own, which misses edited callees
+        called: Any = compile_with(**CALLEE, **KERNEL, **OPTIONS)(function)
+        compiled.get_call_template, compiled.get_overload = called.get_call_template, called.get_overload
     return compiled
 
 
@@ -44,9 +56,7 @@ def subroutine(function: Function) -> Function:
 
     Python must not call it (that would crash), except as ``function.py_func``, which is not compiled.
     """
-    # Without numba's runtime (_nrt) arrays are not reference-counted: the counters are shared by all threads, and
-    # counting them atomically made a turn of a batch ten times slower. Numba refuses to compile an allocation then.
-    compiled: Function = compile_with(no_cpython_wrapper=True, forceinline=False, _nrt=False, **OPTIONS)(function)
+    compiled: Function = compile_with(**CALLEE, **SUBROUTINE, **OPTIONS)(function)
     return compiled
 
 
@@ -55,5 +65,5 @@ def inlined(function: Function) -> Function:
 
     ``Boards`` and similar arguments are some hundred words, which a call copies: that often costs more than the call itself.
     """
-    compiled: Function = compile_with(no_cpython_wrapper=True, forceinline=True, _nrt=False, **OPTIONS)(function)
+    compiled: Function = compile_with(**CALLEE, **INLINED, **OPTIONS)(function)
     return compiled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from support.paths import DATA
 
 import generals_env
 from generals_env import make_vec
-from generals_env.cli import record
 from generals_env.cli.app import app, print_summary
 from generals_env.cli.dataset import console
-from generals_env.cli.record import WholeGames, compiling, games_at_once
+from generals_env.cli.record import WholeGames, games_at_once
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, open_dataset, verify_dataset
 from generals_env.recorders.experience.sink import ClosingSink
@@ -179,18 +177,6 @@ def test_record_reports_truncated_games(tmp_path: Path) -> None:
     assert "cut off │ 3" in output
     assert "draws │ 0" in output
     assert "no game was won" in output
-
-
-def test_long_compilation_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with compiling():
-        pass
-    assert capsys.readouterr().out == ""
-    monkeypatch.setattr(record, "SILENCE", 0.0)
-    with compiling():
-        for thread in threading.enumerate():
-            if isinstance(thread, threading.Timer):
-                thread.join()
-    assert capsys.readouterr().out == "compiling kernels, on the first run only: takes about a minute\n"
 
 
 def test_replay_prints_results_of_games() -> None:

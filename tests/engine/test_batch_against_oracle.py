@@ -228,7 +228,8 @@ def test_policies_choose_same_moves_from_sets_and_from_observations(number: int)
             states = batch.policy_rng.copy()
             actions = venv.act([name] * players)
             for b, player in np.ndindex(4, players):
-                tensor, mask = batch.views.observations[b, player], batch.views.masks[b, player]
+                tensor = np.ascontiguousarray(batch.views.observations[b, player].T)
+                mask = batch.views.masks[b, player]
                 if name == "random":
                     action = random_action(mask, states[b], player)
                 else:

@@ -106,9 +106,3 @@ def test_quickstart_plays_records_and_reads(tmp_path: Path) -> None:
     )
     assert "experiences of 2 games" in done.stdout
     assert "every action legal: True" in done.stdout
-
-
-def test_benchmark_lists_its_areas() -> None:
-    done = subprocess.run([sys.executable, "-m", "benchmarks"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "areas: env, engine, buffers, storage, stream" in done.stderr

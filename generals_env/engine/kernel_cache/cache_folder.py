@@ -23,6 +23,7 @@ from generals_env.engine.kernel_cache.source_hash import ENGINE
 __all__ = [
     "DAY",
     "KERNEL_SUFFIX",
+    "STAMP_SUFFIX",
     "UNFINISHED_SUFFIX",
     "find_folder",
     "is_safe",
@@ -34,6 +35,9 @@ __all__ = [
 #: A version and a hash.
 FOLDER_NAME = re.compile(r"[^/]+-[0-9a-f]{16}")
 KERNEL_SUFFIX, UNFINISHED_SUFFIX = ".nbc", ".tmp"
+
+#: Ends the names of lists of kernels, which the command ``generals-env warm`` keeps beside them.
+STAMP_SUFFIX = ".warm"
 
 #: Marks a folder as written by this package and as excluded from backups (https://bford.info/cachedir/); its modification time
 #: is that of the last use.
@@ -179,7 +183,7 @@ def remove_unused(folder: Path) -> None:
 def remove_files(folder: Path) -> None:
     """Remove the files of this package in ``folder``, the tag last, so that the next call continues an interrupted removal."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name == TAG_NAME):
-        if path.suffix in (KERNEL_SUFFIX, UNFINISHED_SUFFIX) or path.name == TAG_NAME:
+        if path.suffix in (KERNEL_SUFFIX, UNFINISHED_SUFFIX, STAMP_SUFFIX) or path.name == TAG_NAME:
             path.unlink(missing_ok=True)
 
 

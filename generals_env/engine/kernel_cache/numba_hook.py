@@ -22,6 +22,7 @@ from numba.core.serialize import dumps
 
 from generals_env.engine.kernel_cache.cache_files import CacheFiles
 from generals_env.engine.kernel_cache.cache_folder import KERNEL_SUFFIX, find_folder
+from generals_env.engine.kernel_cache.shipped_kernels import ShippedKernels, shipped_kernels
 from generals_env.engine.kernel_cache.source_hash import SOURCES, hash_sources
 from generals_env.version import __version__
 
@@ -72,11 +73,14 @@ class KernelCache(NullCache):
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return the code for a signature; None if it must be compiled."""
-        files = cache_files()
-        if files is None:
-            return None
         target_context.refresh()
-        key = self.key(signature, target_context.codegen())
+        for files, target in ((shipped_kernels(), shipped_kernels()), (cache_files(), target_context.codegen())):
+            if files is not None and (result := self.load(files, self.key(signature, target), target_context)) is not None:
+                return result
+        return None
+
+    def load(self, files: CacheFiles | ShippedKernels, key: tuple[Any, ...], target_context: Any) -> Any:
+        """Return the code for a key; None if a folder does not have it."""
         name = self.file_name(key)
         content = files.read(name)
         if content is None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at, has_bit, lowest_bit
 from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.observations.dtypes import write_share
+from generals_env.engine.observations.dtypes import write_army, write_share
 from generals_env.engine.observations.reference import SCOREBOARD, scoreboard
 from generals_env.engine.observations.tile_codes import BLANK, write_tile
 from generals_env.engine.observations.tile_sets import TileSets, follow_sight, index_growing_tiles, touch_all, touch_neighbours
@@ -214,8 +214,11 @@ def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None
 
 
 @inlined
-def find_movable(boards: Boards, b: int, sets: TileSets) -> None:
-    """Find the tiles from which players can move, after all land grew; for games without teams."""
+def find_movable(boards: Boards, b: int, sets: TileSets, views: Observations, writes: bool) -> None:
+    """Find the tiles from which players can move after all land grew, and with ``writes`` show them in the masks.
+
+    For games without teams.
+    """
     width = boards.games[b]["width"]
     for player in range(sets.land.shape[1]):
         if not boards.players[b, player]["alive"]:
@@ -230,7 +233,26 @@ def find_movable(boards: Boards, b: int, sets: TileSets) -> None:
                 tile = row * width + column
                 if boards.army[b, tile] > 1 and sets.exits[b, tile] != 0:
                     movable |= bit
+            change = movable ^ sets.movable[b, player, row]
             sets.movable[b, player, row] = movable
+            while writes and change != NOTHING:
+                column = lowest_bit(change)
+                change &= change - ONE
+                tile = row * width + column
+                write_mask(views.masks[b, player], tile, np.int64(sets.exits[b, tile]) if has_bit(movable, column) else 0)
+
+
+@inlined
+def show_armies(boards: Boards, b: int, sets: TileSets, player: int, tensor: npt.NDArray[Any]) -> None:
+    """Write the armies on all land that ``player`` sees; for games without teams."""
+    width = boards.games[b]["width"]
+    for other in range(sets.land.shape[1]):
+        for row in range(sets.land.shape[2]):
+            word = sets.land[b, other, row] & sets.seen[b, player, row]
+            while word != NOTHING:
+                tile = row * width + lowest_bit(word)
+                word &= word - ONE
+                write_army(tensor, tile, 0 if other == player else 1, np.int64(boards.army[b, tile]))
 
 
 @inlined
@@ -289,7 +311,7 @@ def follow_board(
         touch_neighbours(boards, b, touched, row_of)
     captured = follow_land(boards, b, sets, views, touched, row_of, homes, teams, changed, teams or not late, tally)
     if grew:
-        find_movable(boards, b, sets)
+        find_movable(boards, b, sets, views, not late)
     if shows and late:
         sweeps = True
         touch_all(touched, row_of.shape[0])
@@ -325,6 +347,8 @@ def follow_board(
                 column = lowest_bit(word)
                 word &= word - ONE
                 write_tile(boards, b, row * width + column, has_bit(seen_row, column), owner_codes[player], tile_codes, tensor)
+        if grew:
+            show_armies(boards, b, sets, player, tensor)
     touched[0] = 0
     return captured
 

@@ -65,6 +65,12 @@ def order_moves(boards: Boards, b: int, start: Tiles, end: Tiles, order: Tiles) 
             count += 1
     if version < 15 or count < 2:
         return count
+    if count == 2:  # as below, without loops
+        if goes_before(boards, b, order[1], order[0], start, end):
+            order[0], order[1] = order[1], order[0]
+        if waits_for(boards, b, order[0], order[1], start, end) and not waits_for(boards, b, order[1], order[0], start, end):
+            order[0], order[1] = order[1], order[0]
+        return 2
     for i in range(1, count):  # insertion sort: stable, and at most 16 long
         player = order[i]
         j = i

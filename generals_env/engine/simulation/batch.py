@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from generals_env.engine.policies.bitboard import GIVEN
 from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import Span, joined
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
+from generals_env.engine.simulation.workers import Workers
 
 __all__ = ["Batch"]
 
@@ -107,6 +109,7 @@ class Batch:
         self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
         self._given = np.full(players, GIVEN, np.int64)
         self._seats = (0, 1) if players == 2 else ()
+        self._workers = Workers()
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
@@ -228,14 +231,7 @@ class Batch:
         edges = self.edges(turns)
         if len(edges) == 2:
             return run(*edges) < 0
-        parts: list[Future[int]] = []
-        try:
-            for low, high in pairwise(edges[1:]):
-                parts.append(self._threads().submit(run, low, high))
-            first = run(0, edges[1])
-        finally:  # no thread plays on after an exception
-            others = joined(parts)
-        return max(first, *others) < 0
+        return max(self._workers.run([partial(run, low, high) for low, high in pairwise(edges)])) < 0
 
     def _run_some(
         self,
@@ -282,14 +278,15 @@ class Batch:
         return self._pool
 
     def close(self) -> None:
-        """Shut the threads down."""
+        """End the threads."""
+        self._workers.close()
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown()
         self._pool = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the threads, for copy and pickle."""
-        return {**self.__dict__, "_pool": None}
+        return {**self.__dict__, "_pool": None, "_workers": Workers()}
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:

@@ -65,9 +65,9 @@ def run_board(
     recording: Recording,
     records: bool,
     now: int,
+    counts_all: bool,
 ) -> bool:
     """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
-    counts_all = views.observations.shape[3] > SCOREBOARD or counts_armies(weights)
     late = turns >= LATE_TURNS
     turn = 0
     while True:
@@ -85,7 +85,7 @@ def run_board(
                 return True
             if records and recording.present[b] < 0:
                 begin_game(recording, boards, b, b)
-            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams or not late)
+            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams)
         shows = not late or turn >= turns
         captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew)
         if begins:
@@ -281,9 +281,11 @@ def run_boards(
         np.zeros(players, np.int64),
         np.zeros((players + 3, tiles), np.int32),
     )
-    for tile in range(tiles):
-        scratch.row_of[tile] = tile // (tiles // height)
+    for row in range(height):
+        for tile in range(row * (tiles // height), (row + 1) * (tiles // height)):
+            scratch.row_of[tile] = row
     team_visibility(boards, 0, scratch.owner_codes)
+    counts_all = views.observations.shape[3] > SCOREBOARD or counts_armies(weights)
     given = True
     for player in range(players):
         given = given and policies[player] == GIVEN
@@ -312,6 +314,7 @@ def run_boards(
             recording,
             records,
             now,
+            counts_all,
         ):
             return b
     return -1
