@@ -50,4 +50,6 @@ def json_value(value: Any) -> Any:
         return {name: json_value(one) for name, one in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: json_value(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        return np.dtype(value).name
     return json_value(value.value) if isinstance(value, enum.Enum) else plain(value)

@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from generals_env.actions import check_action, check_actions
 from generals_env.arguments import check_integer, check_options
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
+from generals_env.engine.policies.bitboard import GIVEN
 from generals_env.env_spec import JsonSpec
 from generals_env.errors import ActionError, StateError
 from generals_env.opponents import POLICIES, as_policy
@@ -39,6 +40,7 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
         max_episode_steps: int | None = None,
+        dtype: npt.DTypeLike = np.float32,
         **options: Any,
     ) -> None:
         """Create the games.
@@ -52,6 +54,7 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
             autoreset_mode: When ended games are replaced; see ``generals_env.make_vec``.
             threads: Number of threads that share the games; the default is one a core. Results do not depend on it.
             max_episode_steps: Turns after which a game is truncated, if ``max_turns`` is not smaller. Gymnasium passes it.
+            dtype: Dtype of the observations, ``"float32"``, ``"float16"`` or ``"uint8"``; see ``generals_env.make_vec``.
             **options: Fields of ``GameConfig``.
 
         Raises:
@@ -64,13 +67,14 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         self.opponent = as_policy(opponent)
         self.player = check_integer("player", player, 0, config.players - 1)
         self.others = [seat for seat in range(config.players) if seat != self.player]
-        super().__init__(num_envs, config, copy, autoreset_mode, threads)
-        self.single_observation_space = observation_space(config)
+        super().__init__(num_envs, config, copy, autoreset_mode, threads, dtype)
+        self.single_observation_space = observation_space(config, self.dtype)
         self.single_action_space = action_space(config)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         name = self.opponent if isinstance(self.opponent, str) else POLICIES[0]
         self._codes = np.full(config.players, POLICIES.index(name), np.int64)
+        self._codes[self.player] = GIVEN
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return the mask of legal actions, (B, 8*H*W + 1) bool, under the name that sb3-contrib uses."""
@@ -106,16 +110,16 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
 class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
     """One game with one learning player; ``opponent`` plays the others.
 
-    Observations are dicts of ``"observation"`` float32 (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,).
+    Observations are dicts of ``"observation"`` (C, H, W) in ``dtype``, C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,).
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012 - name and type are Gymnasium's
 
-    def __init__(self, opponent: Any = "expander", player: int = 0, **options: Any) -> None:
+    def __init__(self, opponent: Any = "expander", player: int = 0, dtype: npt.DTypeLike = np.float32, **options: Any) -> None:
         """Create the game; arguments and errors as in ``GeneralsSingleVector``."""
         check_options(GeneralsSingle, options, OPTIONS)  # without the options of a vector environment
         self.games = GeneralsSingleVector(
-            1, opponent, player, copy=True, autoreset_mode=AutoresetMode.DISABLED, threads=1, **options
+            1, opponent, player, copy=True, autoreset_mode=AutoresetMode.DISABLED, threads=1, dtype=dtype, **options
         )
         self.config = self.games.config
         self.render_mode = self.config.render_mode

@@ -64,10 +64,11 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         copy: bool = True,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
+        dtype: npt.DTypeLike = np.float32,
     ) -> None:
         """Create the games; see ``generals_env.make_vec``."""
-        super().__init__(num_envs, config, copy, autoreset_mode, threads)
-        self.single_observation_space = batch_space(observation_space(config), config.players)
+        super().__init__(num_envs, config, copy, autoreset_mode, threads, dtype)
+        self.single_observation_space = batch_space(observation_space(config, self.dtype), config.players)
         self.single_action_space = batch_space(action_space(config), config.players)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -165,9 +166,10 @@ def make_vec(
     autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     threads: int | None = None,
     max_episode_steps: int | None = None,
+    dtype: npt.DTypeLike = np.float32,
     **options: Any,
 ) -> GeneralsVector:
     """Return a vector environment of many games; see ``generals_env.make_vec``."""
     check_options(make_vec, options, OPTIONS)
     config = GameConfig.from_options(**options).limited(max_episode_steps)
-    return GeneralsVector(num_envs, config, copy, autoreset_mode, threads)
+    return GeneralsVector(num_envs, config, copy, autoreset_mode, threads, dtype)

@@ -20,6 +20,8 @@ from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.turn_outcome import Outcome
 from generals_env.env_spec import JsonSpec
 from generals_env.errors import ConfigError, StateError
+from generals_env.observations.dtypes import check_dtype
+from generals_env.observations.learner_views import LearnerViews
 from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_states
 
@@ -48,12 +50,13 @@ class TurnListener(Protocol):
         """Receive the end of the step: the environment is in its final state, so exceptions raised here do no harm."""
 
 
-class VectorBase(CopiedWhole, JsonSpec):
+class VectorBase(LearnerViews, CopiedWhole, JsonSpec):
     """Base class of vector environments: B games in arrays. Subclasses define which players they show.
 
     Attributes:
         num_envs: B, the number of games.
         config: The configuration of all games.
+        dtype: Dtype of the observations.
         metadata: Gymnasium's metadata, including ``autoreset_mode``.
         closed: Whether ``close`` was called.
         listeners: Objects that receive each turn; copies and pickles have none.
@@ -70,6 +73,7 @@ class VectorBase(CopiedWhole, JsonSpec):
         copy: bool = True,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
+        dtype: npt.DTypeLike = np.float32,
     ) -> None:
         """Allocate the arrays; games begin with ``reset``.
 
@@ -81,6 +85,7 @@ class VectorBase(CopiedWhole, JsonSpec):
         self.autoreset_mode = mode_of(autoreset_mode)
         self.config = config
         self.copy = check_flag("copy", copy)
+        self.dtype = check_dtype(dtype)
         self.closed = False
         self.render_mode = config.render_mode
         self.metadata: dict[str, Any] = {
@@ -98,6 +103,7 @@ class VectorBase(CopiedWhole, JsonSpec):
             template=config.drawn_board(),
             channels=len(config.channels),
             threads=min(threads, self.num_envs),
+            dtype=np.uint16 if self.dtype == np.float16 else self.dtype,  # kernels write the bits of float16
         )
         self.listeners: list[TurnListener] = []
         self.guard = Guard()
@@ -117,7 +123,9 @@ class VectorBase(CopiedWhole, JsonSpec):
     @property
     def _tensors(self) -> Array:
         config = self.config
-        tiles_first = self.batch.views.observations.reshape(self.num_envs, config.players, *config.shape, len(config.channels))
+        tiles_first = self.batch.views.observations.view(self.dtype).reshape(
+            self.num_envs, config.players, *config.shape, len(config.channels)
+        )
         return tiles_first.transpose(0, 1, 4, 2, 3)
 
     # --- Defined by subclasses ----------------------------------------------------------------------------------------
@@ -194,7 +202,7 @@ class VectorBase(CopiedWhole, JsonSpec):
             actions: Indices of the action space, int64. An illegal action becomes a pass and is counted.
 
         Returns:
-            Observations (``"observation"`` float32, ``"action_mask"`` int8), rewards float32, terminated bool, truncated
+            Observations (``"observation"`` in ``dtype``, ``"action_mask"`` int8), rewards float32, terminated bool, truncated
             bool, and infos: ``"illegal_action"`` bool and ``"illegal_actions"`` int64 (in this game). The autoreset mode
             says when ended games are replaced. In ``SAME_STEP`` mode the observations are those of the new game, and
             the infos have, as in Gymnasium, ``"final_obs"`` (object array of dicts, None for running games),

@@ -43,9 +43,11 @@ class ArrayTransform:
         name: Public name of the wrapper.
         games: The unwrapped vector environment, with its configuration and boards.
         below: Space of the observations of one game before the transform.
+        any_dtype: Whether observations may have another dtype than float32.
     """
 
     name = "ArrayTransform"
+    any_dtype = False
 
     def __init__(self, env: Any) -> None:
         """Find the unwrapped environment and its observation space.
@@ -65,6 +67,11 @@ class ArrayTransform:
             raise ConfigError(
                 f"env: expected observations that are dicts of observation and action_mask, got {space!r:.200}: "
                 "apply wrappers that change the dict outside of this one"
+            )
+        kind = space["observation"].dtype
+        if kind != np.float32 and not self.any_dtype:
+            raise ConfigError(
+                f"dtype: expected float32 below {self.name}, got {kind}: leave the option dtype of the environment out"
             )
         self.games: VectorBase = games
         self.below: spaces.Dict = space

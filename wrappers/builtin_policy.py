@@ -10,6 +10,7 @@ import numpy as np
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.policies.reference import expander_action, random_action
 from generals_env.errors import ConfigError
+from generals_env.observations.dtypes import to_float32
 from generals_env.opponents import POLICIES
 from generals_env.seeding import seed_state
 
@@ -40,7 +41,7 @@ class Opponent:
         """Return an action.
 
         Args:
-            observation: ``"observation"`` float32 (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,), as
+            observation: ``"observation"`` (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,), as
                 environments return them.
 
         Raises:
@@ -48,7 +49,8 @@ class Opponent:
         """
         try:
             mask = np.ascontiguousarray(observation["action_mask"], np.int8)
-            tensor = np.ascontiguousarray(observation["observation"], np.float32)
+            seen = np.asarray(observation["observation"])
+            tensor = np.ascontiguousarray(to_float32(seen) if seen.dtype == np.uint8 else seen, np.float32)
             channels, height, width = tensor.shape
             fits = channels in map(len, LAYOUTS.values()) and mask.shape == (8 * height * width + 1,)
         except (KeyError, TypeError, ValueError, IndexError):

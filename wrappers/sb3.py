@@ -83,7 +83,7 @@ class SB3VecEnv(CopiedWhole, VecEnv):
         """Begin new games, with the seeds of the last call of ``seed`` if they are unused; options are ignored.
 
         Returns:
-            ``"observation"`` (B, C, H, W) float32 and ``"action_mask"`` (B, 8*H*W + 1) int8.
+            ``"observation"`` (B, C, H, W) in the dtype of ``games`` and ``"action_mask"`` (B, 8*H*W + 1) int8.
 
         Raises:
             ConfigError: If a seed is not a non-negative integer, or no fair map was found.
@@ -93,7 +93,7 @@ class SB3VecEnv(CopiedWhole, VecEnv):
         with self.games.guard("reset"):
             observations, infos = self.vector_env.reset(seed=seeds)
             self.reset_infos = by_game(infos, self.num_envs)
-            self.masks = observations["action_mask"].astype(np.bool_)
+            self.masks = as_flags(observations["action_mask"])
             self._actions = None
             self._reset_seeds()
             self._reset_options()
@@ -122,7 +122,7 @@ class SB3VecEnv(CopiedWhole, VecEnv):
             raise StateError("step_wait: expected a call of step_async() before, got none: call step(actions)")
         actions, self._actions = self._actions, None
         observations, rewards, terminated, truncated, vector_infos = self.vector_env.step(actions)
-        self.masks = observations["action_mask"].astype(np.bool_)
+        self.masks = as_flags(observations["action_mask"])
         infos = by_game(vector_infos, self.num_envs)
         dones = terminated | truncated
         if dones.any():
@@ -132,7 +132,7 @@ class SB3VecEnv(CopiedWhole, VecEnv):
                 infos[index] = {**infos[index], **last[index], "terminal_observation": vector_infos["final_obs"][index]}
         for info, cut in zip(infos, (truncated & ~terminated).tolist(), strict=True):
             info["TimeLimit.truncated"] = cut
-        return dict(observations), rewards.astype(np.float32), dones, infos
+        return dict(observations), rewards.astype(np.float32, copy=False), dones, infos
 
     def close(self) -> None:
         """Close the vector environment; calling it twice is allowed."""
@@ -210,10 +210,10 @@ class SingleGame:
         raise AttributeError(f"SB3VecEnv: expected an attribute of GeneralsSingle or of set_attr, got {name!r}: set it first")
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Return the mask of legal actions, (8*H*W + 1,) bool."""
+        """Return the mask of legal actions, (8*H*W + 1,) bool; a later step does not change it."""
         if self._env.masks is None:
             raise StateError("action_masks: expected a call of reset() before, got none: call reset() first")
-        mask: npt.NDArray[np.bool_] = self._env.masks[self._index].copy()
+        mask: npt.NDArray[np.bool_] = self._env.masks[self._index]
         return mask
 
     def state(self) -> npt.NDArray[np.int32]:
@@ -224,6 +224,11 @@ class SingleGame:
     def render(self) -> Any:
         """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` prints to the terminal."""
         return render_board(self._env.games.boards(), self._index, self._env.games.config)
+
+
+def as_flags(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return a mask of 0 and 1 as bool, without a copy if it has one byte an element."""
+    return mask.view(np.bool_) if mask.itemsize == 1 else mask.astype(np.bool_)
 
 
 def by_game(infos: dict[str, Any], count: int) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ class Shaping(ArrayTransform):
     """Transform that holds the potential of each game and player."""
 
     name = "PotentialShaping"
+    any_dtype = True  # observations are not changed
 
     def __init__(self, env: Any, gamma: float, weights: dict[str, float]) -> None:
         """Compute the initial potential; errors as in ``PotentialShaping``."""

@@ -151,6 +151,11 @@ class BoardReplayBuffer(DictReplayBuffer):
             raise ConfigError(f"env: expected an SB3VecEnv, wrapped or not, got {env!r:.200}")
         if games.num_envs != self.n_envs:
             raise ConfigError(f"env: expected {self.n_envs} games, got {games.num_envs}")
+        if games.dtype != np.float32:
+            raise ConfigError(
+                f"dtype: expected games that observe float32, got {games.dtype}: leave the option dtype out, as this buffer "
+                "stores boards, not observations"
+            )
         normalize = unwrap_vec_normalize(env)  # SB3 passes the buffer unnormalised observations
         observed = inspect_wrappers(env if normalize is None else normalize.venv, games.config)
         if observed.dense or observed.turned:

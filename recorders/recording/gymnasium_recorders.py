@@ -13,6 +13,7 @@ from gymnasium.vector import VectorWrapper
 from generals_env.concurrency.guard import Guard
 from generals_env.engine.packed.recording import ALL_PLAYERS
 from generals_env.errors import ConfigError
+from generals_env.observations.dtypes import as_dtype
 from generals_env.recorders.experience.sink import AnySink
 from generals_env.recorders.recording.base import ExperienceRecorder, foreign_environment
 from generals_env.recorders.recording.dense_capture import DenseObservationCapture, tensor_of
@@ -110,8 +111,9 @@ class GamesRecorder(ExperienceRecorder):
         """Record dense observations from now on if ``observations`` differ from those that the recipe makes of the boards."""
         games = self._games()
         learner = games.player if isinstance(games, GeneralsSingleVector) else ALL_PLAYERS
-        derived = initial_observations(games.batch.boards, batcher.recipe, learner)
         returned = tensor_of(observations)
+        derived = initial_observations(games.batch.boards, batcher.recipe, learner)
+        derived = as_dtype(derived, games.dtype)
         if derived.dtype == returned.dtype and np.array_equal(derived, returned):
             return
         stack = WrapperStack(self._stack.recipe, True, self._stack.turned, self._stack.wrappers)

@@ -233,7 +233,7 @@ def test_policies_choose_same_moves_from_sets_and_from_observations(number: int)
                 if name == "random":
                     action = random_action(mask, states[b], player)
                 else:
-                    action = expander_action(tensor, mask, *venv.config.shape, states[b], player)
+                    action = expander_action(np.ascontiguousarray(tensor), mask, *venv.config.shape, states[b], player)
                 assert actions[b, player] == action
                 assert mask[action]
                 chosen[name + " passed" if action == venv.config.actions - 1 else name] += 1

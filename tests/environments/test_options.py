@@ -43,13 +43,13 @@ from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, Rando
 
 SMALL = {"height": 6, "width": 6}
 BATCH = ("copy", "autoreset_mode", "threads", "max_episode_steps")
-LEARNER = ("opponent", "player")
+LEARNER = ("opponent", "player", "dtype")
 
 #: Called functions, and their options beside those of a game.
 FACES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "make": (generals_env.make, ("max_cycles",)),
     "parallel_env": (generals_env.parallel_env, ("max_cycles",)),
-    "make_vec": (lambda **options: generals_env.make_vec(2, **options), ("num_envs", *BATCH)),
+    "make_vec": (lambda **options: generals_env.make_vec(2, **options), ("num_envs", "dtype", *BATCH)),
     "generals_v0.env": (generals_v0.env, ("max_cycles",)),
     "generals_v0.raw_env": (generals_v0.raw_env, ("max_cycles",)),
     "generals_v0.parallel_env": (generals_v0.parallel_env, ("max_cycles",)),

@@ -114,6 +114,24 @@ def test_every_step_equals_dummy_vec_env(wrap: Wrap, opponent: str) -> None:
         assert False in outcomes
 
 
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_other_dtypes_equal_dummy_vec_env_and_train(dtype: str) -> None:
+    options: Options = {**SMALL, "dtype": dtype}
+    one, other = one_by_one(3, **options), batched(3, **options)
+    rng = np.random.default_rng(5)
+    for env in (one, other):
+        env.seed(2)
+    assert one.observation_space == other.observation_space
+    assert same(dict(one.reset()), other.reset())
+    for _ in range(70):
+        actions = any_legal(one, rng)
+        expected, got = one.step(actions), other.step(actions)
+        assert same((dict(expected[0]), *expected[1:]), got)
+        assert got[0]["observation"].dtype == dtype
+    model = MaskablePPO("MultiInputPolicy", batched(2, **options), n_steps=16, batch_size=16, n_epochs=1, device="cpu")
+    model.learn(32)
+
+
 def test_won_games_reset_as_in_dummy_vec_env() -> None:
     options = {"height": 4, "width": 5, "max_turns": 200, "opponent": "random"}
     wins = []

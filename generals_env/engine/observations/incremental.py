@@ -7,7 +7,7 @@ They equal ``reference.observe`` and ``reference.action_mask`` bit for bit.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,9 @@ import numpy.typing as npt
 from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at, has_bit, lowest_bit
 from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
+from generals_env.engine.observations.dtypes import write_army, write_share
 from generals_env.engine.observations.reference import SCOREBOARD, scoreboard
-from generals_env.engine.observations.tile_codes import BLANK, scaled_army, write_tile
+from generals_env.engine.observations.tile_codes import BLANK, write_tile
 from generals_env.engine.observations.tile_sets import TileSets, follow_sight, index_growing_tiles, touch_all, touch_neighbours
 from generals_env.engine.rules.rewards import tally_capture
 from generals_env.engine.rules.valid_moves import Tiles, may_enter, neighbour
@@ -28,12 +29,13 @@ class Observations(NamedTuple):
     """Observations and action masks of the players of B boards.
 
     Attributes:
-        observations: (B, P, H*W, C) float32, C = 9 or 21: a turn changes several channels of few tiles, which lie side by side.
+        observations: (B, P, H*W, C), C = 9 or 21, in a dtype of ``observations.dtypes``: a turn changes several channels of few
+            tiles, which lie side by side.
         masks: (B, P, 8*H*W + 1) int8.
         tile_codes: (B, P, H*W) uint8, the code of each tile as the tensor shows it now.
     """
 
-    observations: npt.NDArray[np.float32]
+    observations: npt.NDArray[Any]
     masks: npt.NDArray[np.int8]
     tile_codes: npt.NDArray[np.uint8]
 
@@ -195,7 +197,7 @@ def show_scores(boards: Boards, b: int, sets: TileSets, views: Observations, act
             tensor = views.observations[b, player]
             for tile in range(tensor.shape[0]):
                 for k in range(len(shares)):
-                    tensor[tile, SCOREBOARD + k] = shares[k]
+                    write_share(tensor, tile, SCOREBOARD + k, shares[k])
 
 
 @subroutine
@@ -205,7 +207,7 @@ def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None
     clear_mask(views.masks[b, player])
     for tile in range(tensor.shape[0]):
         for channel in range(tensor.shape[1]):
-            tensor[tile, channel] = np.float32(0)
+            tensor[tile, channel] = 0
         views.tile_codes[b, player, tile] = np.uint8(BLANK)
     for row in range(sets.seen.shape[2]):
         sets.movable[b, player, row] = NOTHING
@@ -241,7 +243,7 @@ def find_movable(boards: Boards, b: int, sets: TileSets, views: Observations, wr
 
 
 @inlined
-def show_armies(boards: Boards, b: int, sets: TileSets, player: int, tensor: npt.NDArray[np.float32]) -> None:
+def show_armies(boards: Boards, b: int, sets: TileSets, player: int, tensor: npt.NDArray[Any]) -> None:
     """Write the armies on all land that ``player`` sees; for games without teams."""
     width = boards.games[b]["width"]
     for other in range(sets.land.shape[1]):
@@ -250,7 +252,7 @@ def show_armies(boards: Boards, b: int, sets: TileSets, player: int, tensor: npt
             while word != NOTHING:
                 tile = row * width + lowest_bit(word)
                 word &= word - ONE
-                tensor[tile, 0 if other == player else 1] = scaled_army(boards.army[b, tile])
+                write_army(tensor, tile, 0 if other == player else 1, np.int64(boards.army[b, tile]))
 
 
 @inlined

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, GENERAL, LOOKOUT, MOUNTAIN, NEUTRAL, OBSERVATORY, OWNER_OBSERVATORY, Boards
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.observations.reference import ARMY_SCALE, SCOREBOARD
+from generals_env.engine.observations.dtypes import write_army, write_channels
+from generals_env.engine.observations.reference import SCOREBOARD
 
-__all__ = ["BLANK", "scaled_army", "team_visibility", "write_tile"]
-
-STANDARD = 9  # channels of the standard layout
+__all__ = ["BLANK", "team_visibility", "write_tile"]
 
 # Codes of a tile as a player sees it. To the last three, 1 is added for a city, 2 for a general.
 BLANK, FOG, FOG_OBSTACLE, SEEN_MOUNTAIN, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 0, 1, 2, 3, 4, 7, 10
-
-#: (13, 14) float32, the channels of a tile at each code, without its army; the standard layout has the first nine.
-CHANNELS_AT = np.zeros((13, SCOREBOARD), np.float32)
-for code_, channels_ in enumerate(
-    (
-        (), (8,), (8, 13), (6, 7),
-        (4, 7), (4, 5, 7, 10), (4, 5, 7),
-        (2, 7), (2, 5, 7, 10), (2, 5, 7, 11),
-        (3, 7), (3, 5, 7, 10), (3, 5, 7, 12),
-    )
-):  # fmt: skip
-    CHANNELS_AT[code_, channels_] = 1
 
 #: The channel that holds the army at each code, -1 for none.
 ARMY_AT = np.array([[-1] * 4 + [neutral] * 3 + [0] * 3 + [1] * 3 for neutral in (-1, 9)], np.int64)
@@ -59,12 +48,6 @@ def team_visibility(boards: Boards, b: int, owner_codes: npt.NDArray[np.int64]) 
 
 
 @inlined
-def scaled_army(army: np.int32) -> np.float32:
-    """Return an army as observations show it, from 0 to 1."""
-    return np.float32(max(min(np.float32(army) / ARMY_SCALE, np.float32(1)), np.float32(0)))
-
-
-@inlined
 def write_tile(
     boards: Boards,
     b: int,
@@ -72,7 +55,7 @@ def write_tile(
     seen: bool,
     owner_codes: npt.NDArray[np.int64],
     tile_codes: npt.NDArray[np.uint8],
-    tensor: npt.NDArray[np.float32],
+    tensor: npt.NDArray[Any],
 ) -> None:
     """Write one tile to the tensor where it differs from the code stored for it.
 
@@ -83,19 +66,15 @@ def write_tile(
         seen: Whether the player sees it.
         owner_codes: (P + 6,) int64, the player's row of ``team_visibility``.
         tile_codes: (H*W,) uint8, in and out: codes.
-        tensor: (H*W, C) float32, in and out.
+        tensor: (H*W, C), in and out.
     """
-    full = tensor.shape[1] > STANDARD
+    full = tensor.shape[1] > SCOREBOARD
     # Tables instead of branches: a processor cannot predict the kind of a tile.
     kind = np.int64(boards.terrain[b, tile])
     code = owner_codes[boards.owner[b, tile] - OWNER_OBSERVATORY] + BUILT_AT[kind] if seen else FOG_AT[kind]
     if np.int64(tile_codes[tile]) != code:
         tile_codes[tile] = np.uint8(code)
-        for channel in range(STANDARD):
-            tensor[tile, channel] = CHANNELS_AT[code, channel]
-        if full:
-            for channel in range(STANDARD, SCOREBOARD):
-                tensor[tile, channel] = CHANNELS_AT[code, channel]
+        write_channels(tensor, tile, code)
     plane = ARMY_AT[np.int64(full), code]
     if plane >= 0:
-        tensor[tile, plane] = scaled_army(boards.army[b, tile])
+        write_army(tensor, tile, plane, np.int64(boards.army[b, tile]))

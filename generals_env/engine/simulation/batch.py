@@ -51,6 +51,7 @@ class Batch:
         template: Boards | None = None,
         channels: int = 9,
         threads: int = 1,
+        dtype: npt.DTypeLike = np.float32,
     ) -> None:
         """Allocate the arrays; ``reset`` begins the games.
 
@@ -63,6 +64,7 @@ class Batch:
             template: Boards to begin with, instead of random maps.
             channels: Channels of an observation, 9 or 21.
             threads: Number of threads that play.
+            dtype: Of the observations, see ``engine.observations.dtypes``.
         """
         count, players = boards.players.shape
         tiles = boards.owner.shape[1]
@@ -80,7 +82,7 @@ class Batch:
             scores=np.zeros((count, players, 2), np.int64),
         )
         self.views = Observations(
-            observations=zeros((count, players, tiles, channels), np.float32),
+            observations=zeros((count, players, tiles, channels), dtype),
             masks=zeros((count, players, 8 * tiles + 1), np.int8),
             tile_codes=np.zeros((count, players, tiles), np.uint8),
         )

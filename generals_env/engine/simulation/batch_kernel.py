@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -114,7 +116,7 @@ def run_boards(
     exits: npt.NDArray[np.uint8],
     growing: npt.NDArray[np.int16],
     scores: npt.NDArray[np.int64],
-    observations: npt.NDArray[np.float32],
+    observations: npt.NDArray[Any],
     masks: npt.NDArray[np.int8],
     tile_codes: npt.NDArray[np.uint8],
     actions: npt.NDArray[np.int64],

@@ -1,0 +1,1 @@
+"""Observations for learners: other dtypes, packed boards, and torch tensors."""
