@@ -625,7 +625,7 @@ def test_turned_games_are_recorded_unturned() -> None:
     rng = np.random.default_rng(0)
     bare: list[np.ndarray] = []
     for _ in range(20):
-        bare.append(env.unwrapped.batch.views.observations.copy())
+        bare.append(env.unwrapped.observe()["observation"])
         views, *_ = env.step(chosen(views["action_mask"], rng, 0))
     env.close()
     assert check_batches(batches) == 3 * 2 * 20
