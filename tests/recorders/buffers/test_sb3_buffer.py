@@ -412,6 +412,7 @@ def test_errors_name_expectation(tmp_path: Path) -> None:
         ({"store": "tensors"}, "store: expected one of boards, zstd, games"),
         ({"env": 5}, "env: expected an SB3VecEnv, wrapped or not, got 5"),
         ({"env": made(3)}, "env: expected 2 games, got 3"),
+        ({"env": made(2, dtype="uint8")}, "dtype: expected games that observe float32, got uint8: leave the option dtype out"),
         ({"env": made(2, height=7)}, r"observation_space: expected observations of shape \(9, 7, 6\), got \(9, 5, 6\)"),
         (
             {"env": made(2, lambda one: RandomSymmetry(one, seed=1))},

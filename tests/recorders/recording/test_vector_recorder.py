@@ -514,6 +514,21 @@ def test_observations_of_foreign_wrappers_are_kept(wrap: Wrap, face: str, copies
     assert all(batch.dense is not None and batch.metadata["wrappers"] for batch in batches)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_games_of_every_dtype_are_recorded_as_boards(dtype: str) -> None:
+    batches = []
+    for kind in ("float32", dtype):
+        sink = Memory()
+        with ExperienceRecorder(generals_env.make_vec(2, height=6, width=6, max_turns=30, dtype=kind), sink, "run") as env:
+            env.reset(seed=5)
+            for _ in range(40):
+                env.step(env.act(["expander", "random"]))
+        batches.append(ExperienceBatch.concat(sink))
+    assert batches[1].dense is None
+    assert same(batches[1].states(), batches[0].states())
+    assert same(batches[1].next_action_masks(), batches[0].next_action_masks())
+
+
 @pytest.mark.parametrize("mode", [NEXT_STEP, DISABLED], ids=lambda mode: mode.name)
 def test_dense_observations_follow_autoreset_mode(mode: AutoresetMode) -> None:
     batches = Memory()
@@ -610,7 +625,7 @@ def test_turned_games_are_recorded_unturned() -> None:
     rng = np.random.default_rng(0)
     bare: list[np.ndarray] = []
     for _ in range(20):
-        bare.append(env.unwrapped.batch.views.observations.copy())
+        bare.append(env.unwrapped.observe()["observation"])
         views, *_ = env.step(chosen(views["action_mask"], rng, 0))
     env.close()
     assert check_batches(batches) == 3 * 2 * 20
