@@ -46,9 +46,6 @@ def kernel(function: Function) -> Function:
     compiled: Any = compile_with(pipeline_class=KernelPipeline, **KERNEL, **OPTIONS)(function)
     if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # it is made at run time
         compiled._cache = KernelCache(function)  # as ``cache=True`` does with numba's own, which misses edited callees
-        # Other kernels call a version of it that is compiled as a part of them, without wrappers and files of its own.
-        called: Any = compile_with(**CALLEE, **KERNEL, **OPTIONS)(function)
-        compiled.get_call_template, compiled.get_overload = called.get_call_template, called.get_overload
     return compiled
 
 
