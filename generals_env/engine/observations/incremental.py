@@ -16,11 +16,12 @@ from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at,
 from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.dtypes import write_army, write_share
+from generals_env.engine.observations.mask_updates import clear_mask, own_tile, rewrite_mask, write_mask
 from generals_env.engine.observations.reference import SCOREBOARD, scoreboard
 from generals_env.engine.observations.tile_codes import BLANK, write_tile
 from generals_env.engine.observations.tile_sets import TileSets, follow_sight, index_growing_tiles, touch_all, touch_neighbours
 from generals_env.engine.rules.rewards import tally_capture
-from generals_env.engine.rules.valid_moves import Tiles, may_enter, neighbour
+from generals_env.engine.rules.valid_moves import Tiles, neighbour
 
 __all__ = ["Observations", "blank_view", "enter_board", "follow_board", "show_scores"]
 
@@ -38,87 +39,6 @@ class Observations(NamedTuple):
     observations: npt.NDArray[Any]
     masks: npt.NDArray[np.int8]
     tile_codes: npt.NDArray[np.uint8]
-
-
-@inlined
-def legal_directions(boards: Boards, b: int, player: int, tile: int, row: int, column: int, exits: int) -> int:
-    """Return in which directions ``player`` may move from his ``tile``, as bits 0-3; for games with teams."""
-    game = boards.games[b]
-    wraps = game["modifiers"] & TORUS != 0
-    army = boards.army[b, tile]
-    directions = 0
-    for direction in range(4):
-        if exits >> direction & 1:
-            target = neighbour(row, column, direction, game["width"], game["rows"], game["columns"], wraps)
-            if may_enter(army, player, boards.owner[b, target], boards.players[b]):
-                directions |= 1 << direction
-    return directions
-
-
-@inlined
-def write_mask(mask: npt.NDArray[np.int8], tile: int, directions: int) -> None:
-    """Write the eight entries of a tile, four whole and four half moves, from ``directions`` as bits 0-3."""
-    # Bit d moves to byte d; LLVM then writes four bytes at once.
-    four = np.uint32(directions * 0x204081 & 0x01010101)
-    first = 4 * tile
-    second = first + (mask.shape[0] - 1) // 2
-    mask[first] = np.int8(four & np.uint32(1))
-    mask[first + 1] = np.int8(four >> np.uint32(8) & np.uint32(1))
-    mask[first + 2] = np.int8(four >> np.uint32(16) & np.uint32(1))
-    mask[first + 3] = np.int8(four >> np.uint32(24))
-    mask[second] = np.int8(four & np.uint32(1))
-    mask[second + 1] = np.int8(four >> np.uint32(8) & np.uint32(1))
-    mask[second + 2] = np.int8(four >> np.uint32(16) & np.uint32(1))
-    mask[second + 3] = np.int8(four >> np.uint32(24))
-
-
-@inlined
-def own_tile(
-    boards: Boards,
-    b: int,
-    sets: TileSets,
-    mask: npt.NDArray[np.int8],
-    player: int,
-    row: int,
-    column: int,
-    teams: bool,
-    writes: bool,
-) -> None:
-    """Bring a tile that ``player`` owns up to date: whether it is movable, and with ``writes`` its entries of the mask."""
-    tile = row * boards.games[b]["width"] + column
-    directions = 0
-    if boards.players[b, player]["alive"] and boards.army[b, tile] >= 1:
-        directions = np.int64(sets.exits[b, tile])
-        if teams:
-            directions = legal_directions(boards, b, player, tile, row, column, directions)
-        elif boards.army[b, tile] < 2:
-            directions = 0
-    bit = bit_at(column)
-    was = sets.movable[b, player, row] & bit != NOTHING
-    if writes and (teams or was != (directions != 0)):  # without teams all moves of a tile become legal together
-        write_mask(mask, tile, directions)
-    if was != (directions != 0):
-        sets.movable[b, player, row] ^= bit
-
-
-@inlined
-def clear_mask(mask: npt.NDArray[np.int8]) -> None:
-    """Allow only the pass."""
-    for action in range(mask.shape[0] - 1):
-        mask[action] = np.int8(0)
-    mask[mask.shape[0] - 1] = np.int8(1)
-
-
-@inlined
-def rewrite_mask(sets: TileSets, mask: npt.NDArray[np.int8], b: int, player: int, width: int) -> None:
-    """Write the mask of ``player`` from his movable tiles; for games without teams."""
-    clear_mask(mask)
-    for row in range(sets.movable.shape[2]):
-        word = sets.movable[b, player, row]
-        while word != NOTHING:
-            tile = row * width + lowest_bit(word)
-            word &= word - ONE
-            write_mask(mask, tile, np.int64(sets.exits[b, tile]))
 
 
 @inlined
@@ -256,6 +176,53 @@ def show_armies(boards: Boards, b: int, sets: TileSets, player: int, tensor: npt
 
 
 @inlined
+def follow_view(
+    boards: Boards,
+    b: int,
+    sets: TileSets,
+    views: Observations,
+    player: int,
+    touched: Tiles,
+    row_of: npt.NDArray[np.int16],
+    changes: Rows,
+    changed: Rows,
+    teams: bool,
+    sweeps: bool,
+    grew: bool,
+    owner_codes: npt.NDArray[np.int64],
+) -> None:
+    """Bring the sight and the tensor of one player up to date; arguments as in ``follow_board``, ``owner_codes`` is his row."""
+    width = boards.games[b]["width"]
+    rows = changed[player]
+    if teams:
+        for other in range(changed.shape[0]):
+            if boards.players[b, other]["team"] == boards.players[b, player]["team"]:
+                rows |= changed[other]
+    rows = follow_sight(boards, b, sets, player, rows, teams, changes)
+    tensor = views.observations[b, player]
+    tile_codes = views.tile_codes[b, player]
+    for k in range(1, touched[0] + 1):
+        tile = np.int64(touched[k])
+        row = np.int64(row_of[tile])
+        seen = has_bit(sets.seen[b, player, row], tile - row * width)
+        if seen or sweeps:
+            write_tile(boards, b, tile, seen, owner_codes, tile_codes, tensor)
+    if sweeps:
+        return  # all tiles are written
+    while rows != NOTHING:
+        row = lowest_bit(rows)
+        rows &= rows - ONE
+        seen_row = sets.seen[b, player, row]
+        word = changes[row]
+        while word != NOTHING:
+            column = lowest_bit(word)
+            word &= word - ONE
+            write_tile(boards, b, row * width + column, has_bit(seen_row, column), owner_codes, tile_codes, tensor)
+    if grew:
+        show_armies(boards, b, sets, player, tensor)
+
+
+@inlined
 def follow_board(
     boards: Boards,
     b: int,
@@ -320,35 +287,10 @@ def follow_board(
             if shown[player] and not teams:
                 rewrite_mask(sets, views.masks[b, player], b, player, width)
     for player in range(players):
-        if not (shows and shown[player]):
-            continue
-        rows = changed[player]
-        if teams:
-            for other in range(players):
-                if boards.players[b, other]["team"] == boards.players[b, player]["team"]:
-                    rows |= changed[other]
-        rows = follow_sight(boards, b, sets, player, rows, teams, changes)
-        tensor = views.observations[b, player]
-        tile_codes = views.tile_codes[b, player]
-        for k in range(1, touched[0] + 1):
-            tile = np.int64(touched[k])
-            row = np.int64(row_of[tile])
-            seen = has_bit(sets.seen[b, player, row], tile - row * width)
-            if seen or sweeps:
-                write_tile(boards, b, tile, seen, owner_codes[player], tile_codes, tensor)
-        if sweeps:
-            continue  # all tiles are written
-        while rows != NOTHING:
-            row = lowest_bit(rows)
-            rows &= rows - ONE
-            seen_row = sets.seen[b, player, row]
-            word = changes[row]
-            while word != NOTHING:
-                column = lowest_bit(word)
-                word &= word - ONE
-                write_tile(boards, b, row * width + column, has_bit(seen_row, column), owner_codes[player], tile_codes, tensor)
-        if grew:
-            show_armies(boards, b, sets, player, tensor)
+        if shows and shown[player]:
+            follow_view(
+                boards, b, sets, views, player, touched, row_of, changes, changed, teams, sweeps, grew, owner_codes[player]
+            )
     touched[0] = 0
     return captured
 
