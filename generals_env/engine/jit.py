@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba.core.types import unliteral
 
 from generals_env.engine.kernel_cache.compile_notice import watch_compilation
 from generals_env.engine.kernel_cache.numba_hook import KernelCache
@@ -54,8 +55,7 @@ def subroutine(function: Function) -> Function:
 
     Python must not call it, except as ``function.py_func``, which is not compiled.
     """
-    compiled: Function = compile_with(**CALLEE, **SUBROUTINE, **OPTIONS)(function)
-    return compiled
+    return one_for_each_type(compile_with(**CALLEE, **SUBROUTINE, **OPTIONS)(function))
 
 
 def inlined(function: Function) -> Function:
@@ -63,5 +63,16 @@ def inlined(function: Function) -> Function:
 
     ``Boards`` and similar arguments are some hundred words, which a call copies: that often costs more than the call itself.
     """
-    compiled: Function = compile_with(**CALLEE, **INLINED, **OPTIONS)(function)
+    return one_for_each_type(compile_with(**CALLEE, **INLINED, **OPTIONS)(function))
+
+
+def one_for_each_type(compiled: Any) -> Any:
+    """Compile a function once for each type of its arguments; numba compiles it once more for each constant in a call."""
+    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # it is made at run time
+        resolve = compiled.get_call_template
+
+        def resolve_types(arguments: Any, keywords: Any) -> Any:
+            return resolve(tuple(map(unliteral, arguments)), {name: unliteral(kind) for name, kind in keywords.items()})
+
+        compiled.get_call_template = resolve_types
     return compiled

@@ -48,7 +48,7 @@ def follow_land(
     sets: TileSets,
     views: Observations,
     touched: Tiles,
-    row_of: npt.NDArray[np.int16],
+    row_of: npt.NDArray[np.int32],
     homes: npt.NDArray[np.int64],
     teams: bool,
     changed: Rows,
@@ -63,7 +63,7 @@ def follow_land(
         sets: TileSets of the boards.
         views: Observations of the boards.
         touched: (n,) int32, the touched tiles, see ``tile_sets``.
-        row_of: (H*W,) int16, row of each tile.
+        row_of: (H*W,) int32, row of each tile.
         homes: (P,) int64, generals before the turn.
         teams: Whether some players are friends.
         changed: (P,) uint64, in and out: bits of the rows in which each player's land changed.
@@ -109,7 +109,7 @@ def follow_land(
 
 
 @subroutine
-def show_scores(boards: Boards, b: int, sets: TileSets, views: Observations, active: npt.NDArray[np.bool_]) -> None:
+def show_scores(boards: Boards, b: int, sets: TileSets, views: Observations, active: npt.NDArray[np.int8]) -> None:
     """Write the channels of the full layout that are the same on every tile."""
     for player in range(active.shape[0]):
         if active[player]:
@@ -183,7 +183,7 @@ def follow_view(
     views: Observations,
     player: int,
     touched: Tiles,
-    row_of: npt.NDArray[np.int16],
+    row_of: npt.NDArray[np.int32],
     changes: Rows,
     changed: Rows,
     teams: bool,
@@ -229,11 +229,11 @@ def follow_board(
     sets: TileSets,
     views: Observations,
     touched: Tiles,
-    row_of: npt.NDArray[np.int16],
+    row_of: npt.NDArray[np.int32],
     changes: Rows,
     changed: Rows,
     homes: npt.NDArray[np.int64],
-    shown: npt.NDArray[np.bool_],
+    shown: npt.NDArray[np.int8],
     teams: bool,
     sweeps: bool,
     shows: bool,
@@ -252,11 +252,11 @@ def follow_board(
         sets: TileSets of the boards.
         views: Observations of the boards.
         touched: (n,) int32, in and out: the tiles touched since the last call, see ``tile_sets``; empty afterwards.
-        row_of: (H*W,) int16, row of each tile.
+        row_of: (H*W,) int32, row of each tile.
         changes: (H,) uint64, scratch.
         changed: (P,) uint64, scratch.
         homes: (P,) int64, generals before the turn.
-        shown: (P,) bool, True for players whose tensors are kept up to date.
+        shown: (P,) int8, 1 for players whose tensors are kept up to date.
         teams: Whether some players are friends.
         sweeps: Whether to compute the sight of all players anew, not only around land that changed, and to update tiles in
             fog, where a city may be new. All tiles are listed then.

@@ -68,7 +68,7 @@ def touch_row(touched: Tiles, word: np.uint64, first: int) -> None:
 
 
 @subroutine
-def touch_neighbours(boards: Boards, b: int, touched: Tiles, row_of: npt.NDArray[np.int16]) -> None:
+def touch_neighbours(boards: Boards, b: int, touched: Tiles, row_of: npt.NDArray[np.int32]) -> None:
     """Append the neighbours of all touched tiles; all tiles if that would be many."""
     game = boards.games[b]
     width = game["width"]

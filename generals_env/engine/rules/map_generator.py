@@ -251,7 +251,7 @@ def place_generals(
             tile = suitable[pick]
             count -= 1
             suitable[pick] = suitable[count]
-            room = walk(width, rows, tile, radius, False, distance[player], lines)
+            room = walk(width, rows, np.int64(tile), radius, False, distance[player], lines)
             low = min(smallest, room)
             high = max(largest, room)
             if high - low <= ROOM_TOLERANCE * high:

@@ -261,25 +261,29 @@ def run_boards(
     players = boards.players.shape[1]
     tiles = boards.owner.shape[1]
     height = sets.built.shape[1]
+    # Rows of two-dimensional arrays: numba compiles ``np.zeros`` anew for each dtype and number of dimensions.
+    moves = np.zeros((4, players), np.int32)
+    flags = np.zeros((3, players), np.int8)
+    tiles_of = np.zeros((2, players), np.int64)
     scratch = Scratch(
-        np.zeros(players, np.int32),
-        np.zeros(players, np.int32),
-        np.zeros(players, np.int32),
-        np.zeros(players, np.int32),
-        np.zeros(players, np.int64),
-        np.zeros(players, np.bool_),
-        np.zeros(players, np.bool_),
-        np.zeros(players, np.int8),
-        np.zeros((players, 7), np.int64),
-        np.zeros(players, np.uint64),
-        np.zeros(2 * tiles + 3 * players + 1, np.int32),
-        np.zeros(height, np.uint64),
-        np.zeros(4 * tiles, np.int32),
-        np.zeros((4, height + 2), np.uint64),
-        np.zeros((players, players + 6), np.int64),
-        np.zeros(tiles, np.int16),
-        np.zeros(players, np.int64),
-        np.zeros((players + 3, tiles), np.int32),
+        start=moves[0],
+        end=moves[1],
+        half=moves[2],
+        order=moves[3],
+        homes=tiles_of[0],
+        lives=flags[0],
+        shows=flags[1],
+        result=flags[2],
+        tally=np.zeros((players, 7), np.int64),
+        changed=np.zeros((1, players), np.uint64)[0],
+        touched=np.zeros((1, 2 * tiles + 3 * players + 1), np.int32)[0],
+        changes=np.zeros((1, height), np.uint64)[0],
+        candidates=np.zeros((1, 4 * tiles), np.int32)[0],
+        lines=np.zeros((4, height + 2), np.uint64),
+        owner_codes=np.zeros((players, players + 6), np.int64),
+        row_of=np.zeros((1, tiles), np.int32)[0],
+        seats=tiles_of[1],
+        distance=np.zeros((players + 3, tiles), np.int32),
     )
     for row in range(height):
         for tile in range(row * (tiles // height), (row + 1) * (tiles // height)):

@@ -44,8 +44,8 @@ class Scratch(NamedTuple):
     half: npt.NDArray[np.int32]  # (P,)
     order: npt.NDArray[np.int32]  # (P,)
     homes: npt.NDArray[np.int64]  # (P,) generals before the turn
-    lives: npt.NDArray[np.bool_]  # (P,) True for players alive before the turn
-    shows: npt.NDArray[np.bool_]  # (P,) True for players whose tensors are kept up to date
+    lives: npt.NDArray[np.int8]  # (P,) 1 for players alive before the turn
+    shows: npt.NDArray[np.int8]  # (P,) 1 for players whose tensors are kept up to date
     result: npt.NDArray[np.int8]  # (P,)
     tally: npt.NDArray[np.int64]  # (P, 7)
     changed: npt.NDArray[np.uint64]  # (P,)
@@ -54,7 +54,7 @@ class Scratch(NamedTuple):
     candidates: npt.NDArray[np.int32]  # (4*H*W,)
     lines: npt.NDArray[np.uint64]  # (4, H + 2)
     owner_codes: npt.NDArray[np.int64]  # (P, P + 6) see ``team_visibility``
-    row_of: npt.NDArray[np.int16]  # (H*W,) row of each tile
+    row_of: npt.NDArray[np.int32]  # (H*W,) row of each tile
     seats: npt.NDArray[np.int64]  # (P,)
     distance: npt.NDArray[np.int32]  # (P + 3, H*W)
 
