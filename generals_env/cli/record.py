@@ -17,7 +17,7 @@ from generals_env import make_vec
 from generals_env.cli.ending_signals import ending_at_once
 from generals_env.cli.warm import Worker
 from generals_env.engine.boards import NEUTRAL, Boards
-from generals_env.engine.kernel_cache.compile_notice import SHOWN
+from generals_env.engine.kernel_cache.second_process import SHOWN
 from generals_env.engine.packed.packing import unpack
 from generals_env.errors import GeneralsError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder

@@ -23,8 +23,8 @@ from generals_env.cli.dataset import console, errors
 from generals_env.cli.warm_groups import AFTER, EXTRAS, GROUPS
 from generals_env.cli.warm_stamps import is_warm
 from generals_env.engine.kernel_cache.cache_folder import KERNEL_SUFFIX
-from generals_env.engine.kernel_cache.compile_notice import SHOWN
 from generals_env.engine.kernel_cache.numba_hook import cache_files
+from generals_env.engine.kernel_cache.second_process import SHOWN
 from generals_env.engine.kernel_cache.shipped_kernels import LEVELS, MANIFEST, VARIABLE, missing_features, origin
 from generals_env.errors import ConfigError, GeneralsError
 

@@ -21,13 +21,11 @@ from numba.core import event
 from numba.core.dispatcher import Dispatcher
 
 from generals_env.engine.kernel_cache.numba_hook import cache_files
+from generals_env.engine.kernel_cache.second_process import SHOWN
 
-__all__ = ["SHOWN", "CompileNotice", "reachable_functions", "watch_compilation"]
+__all__ = ["CompileNotice", "reachable_functions", "watch_compilation"]
 
 logger = logging.getLogger(__name__)
-
-#: Set while this process compiles: processes that it starts meanwhile show nothing. It may be set for them from the start.
-SHOWN = "GENERALS_ENV_COMPILATION_SHOWN"
 
 #: Seconds of compilation before it is shown. A kernel of many functions is known to take longer and is shown earlier.
 PATIENCE, SHORT_PATIENCE = 2.0, 0.5

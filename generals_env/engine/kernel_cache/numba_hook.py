@@ -22,6 +22,7 @@ from numba.core.serialize import dumps
 
 from generals_env.engine.kernel_cache.cache_files import CacheFiles
 from generals_env.engine.kernel_cache.cache_folder import KERNEL_SUFFIX, find_folder
+from generals_env.engine.kernel_cache.second_process import SecondProcess
 from generals_env.engine.kernel_cache.shipped_kernels import ShippedKernels, shipped_kernels
 from generals_env.engine.kernel_cache.source_hash import SOURCES, hash_sources
 from generals_env.version import __version__
@@ -55,6 +56,9 @@ def cache_files() -> CacheFiles | None:
     return CacheFiles(folder) if folder else None
 
 
+second_process = SecondProcess()
+
+
 class KernelCache(NullCache):
     """Loads and saves the compiled code of one kernel, a file for each signature.
 
@@ -77,7 +81,16 @@ class KernelCache(NullCache):
         for files, target in ((shipped_kernels(), shipped_kernels()), (cache_files(), target_context.codegen())):
             if files is not None and (result := self.load(files, self.key(signature, target), target_context)) is not None:
                 return result
-        return None
+        files = cache_files()
+        if files is None:
+            return None
+        key = self.key(signature, target_context.codegen())
+        name = self.function.__name__
+        second_process.wait_for(name, files.folder / self.file_name(key))
+        result = self.load(files, key, target_context)
+        if result is None:
+            second_process.begin(name, files.folder)
+        return result
 
     def load(self, files: CacheFiles | ShippedKernels, key: tuple[Any, ...], target_context: Any) -> Any:
         """Return the code for a key; None if a folder does not have it."""
