@@ -7,18 +7,40 @@ names the folder.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from generals_env.engine.kernel_cache.cache_folder import DAY, UNFINISHED_SUFFIX, is_safe, make_folder, mark_used, remove_unused
 
-__all__ = ["CacheFiles"]
+__all__ = ["CacheFiles", "read_checked"]
 
 CHECKSUM_BYTES = 32
+
+
+def read_checked(path: Path, drop: Callable[[str], None]) -> bytes | None:
+    """Return what a file holds behind its checksum; None if it does not exist, or after ``drop(reason)`` if it is unusable."""
+    try:
+        with path.open("rb") as file:
+            if not is_safe(os.fstat(file.fileno())):
+                drop("others can write to it")
+                return None
+            stored = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        drop(str(error))
+        return None
+    checksum, content = stored[:CHECKSUM_BYTES], stored[CHECKSUM_BYTES:]
+    if hashlib.sha256(content).digest() != checksum:
+        drop("its checksum is wrong")
+        return None
+    return content
 
 
 class CacheFiles:
@@ -34,22 +56,9 @@ class CacheFiles:
 
     def read(self, name: str) -> bytes | None:
         """Return the content of file ``name``; None if it does not exist, or is damaged or unsafe and therefore dropped."""
-        try:
-            with (self.folder / name).open("rb") as file:
-                if not is_safe(os.fstat(file.fileno())):
-                    self.drop(name, "others can write to it")
-                    return None
-                stored = file.read()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self.drop(name, str(error))
-            return None
-        checksum, content = stored[:CHECKSUM_BYTES], stored[CHECKSUM_BYTES:]
-        if hashlib.sha256(content).digest() != checksum:
-            self.drop(name, "its checksum is wrong")
-            return None
-        self.mark()
+        content = read_checked(self.folder / name, functools.partial(self.drop, name))
+        if content is not None:
+            self.mark()
         return content
 
     def write(self, name: str, content: bytes) -> None:

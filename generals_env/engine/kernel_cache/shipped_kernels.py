@@ -7,7 +7,6 @@ one warning says what differs, and kernels are compiled and kept as usual. Nothi
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import sys
@@ -20,7 +19,7 @@ import numba
 import numpy as np
 from llvmlite import binding
 
-from generals_env.engine.kernel_cache.cache_files import CHECKSUM_BYTES
+from generals_env.engine.kernel_cache.cache_files import read_checked
 from generals_env.engine.kernel_cache.cache_folder import is_safe
 from generals_env.engine.kernel_cache.source_hash import SOURCES
 from generals_env.version import __version__
@@ -118,22 +117,7 @@ class ShippedKernels:
 
     def read(self, name: str) -> bytes | None:
         """Return the content of file ``name``; None if it is not there or cannot be used."""
-        try:
-            with (self.folder / name).open("rb") as file:
-                if not is_safe(os.fstat(file.fileno())):
-                    self.drop(name, "others can write to it")
-                    return None
-                stored = file.read()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self.drop(name, str(error))
-            return None
-        content = stored[CHECKSUM_BYTES:]
-        if hashlib.sha256(content).digest() != stored[:CHECKSUM_BYTES]:
-            self.drop(name, "its checksum is wrong")
-            return None
-        return content
+        return read_checked(self.folder / name, functools.partial(self.drop, name))
 
     def drop(self, name: str, reason: str) -> None:
         """Warn, once, about a file that cannot be used; it stays."""
