@@ -211,12 +211,15 @@ def compile_kernels(form: str, picture: bool) -> None:
 
     If a kernel must be compiled, a second process compiles those for files meanwhile.
     """
-    second = SecondProcess()
-    with ending_at_once(), event.install_listener("numba:compile", second):
-        games = make_vec(2, max_turns=1)
-        games.reset(seed=0)
-        games.play(1, ("expander", "random"))
-        second.wait()
+    with ending_at_once():
+        second = SecondProcess()
+        try:
+            with event.install_listener("numba:compile", second):
+                games = make_vec(2, max_turns=1)
+                games.reset(seed=0)
+                games.play(1, ("expander", "random"))
+        finally:
+            second.wait()
         sink = WholeGames(Encoder(form), 1, picture)
         play_games(games, ("expander", "random"), 0, sink)
         if picture:
