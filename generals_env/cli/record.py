@@ -16,6 +16,7 @@ from numba.core import event
 from generals_env import make_vec
 from generals_env.cli.ending_signals import ending_at_once
 from generals_env.cli.warm import Worker
+from generals_env.concurrency.thread_pool import available_cores
 from generals_env.engine.boards import NEUTRAL, Boards
 from generals_env.engine.kernel_cache.second_process import SHOWN
 from generals_env.engine.packed.packing import unpack
@@ -234,7 +235,7 @@ class SecondProcess(event.Listener):
 
     def on_start(self, event: Any) -> None:
         """Start the process."""
-        if self._worker is None and (os.cpu_count() or 1) > 1:
+        if self._worker is None and available_cores() > 1:
             self._worker = Worker("written games", os.environ | {SHOWN: "1"})
 
     def on_end(self, event: Any) -> None:

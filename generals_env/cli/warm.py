@@ -22,6 +22,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from generals_env.cli.dataset import console, errors
 from generals_env.cli.warm_groups import AFTER, EXTRAS, GROUPS
 from generals_env.cli.warm_stamps import is_warm
+from generals_env.concurrency.thread_pool import available_cores
 from generals_env.engine.kernel_cache.cache_folder import KERNEL_SUFFIX
 from generals_env.engine.kernel_cache.numba_hook import cache_files
 from generals_env.engine.kernel_cache.second_process import SHOWN
@@ -152,7 +153,7 @@ def compile_groups(groups: list[str], environment: dict[str, str]) -> list[dict[
     if not groups:
         return []
     environment = environment | {SHOWN: "1", "PYTHONUNBUFFERED": "1"}
-    limit = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_PROCESSES)
+    limit = min(available_cores(), MAX_PROCESSES)
     # The group that takes longest begins first, and one that needs its kernels last.
     waiting = sorted(groups, key=lambda name: (name in AFTER, name != "vector"))
     running: list[Worker] = []
