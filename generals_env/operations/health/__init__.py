@@ -1,0 +1,1 @@
+"""Reports over HTTP whether a run works, and what its processes do."""

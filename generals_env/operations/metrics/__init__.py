@@ -1,0 +1,1 @@
+"""Measures recording, storage and streams, and publishes the figures for Prometheus."""

@@ -1,0 +1,1 @@
+"""Plays, records, stores and streams in supervised processes, the command ``generals-env run``."""

@@ -1,0 +1,1 @@
+"""Defines, loads, and reloads the settings of ``experience.yaml``."""

@@ -1,0 +1,257 @@
+"""Defines the settings of ``experience.yaml`` as pydantic models, with the keys of the guide and the package's own.
+
+Each field says in its description what it sets; ``live`` marks the keys that take effect without a restart. The models check
+types and ranges; ``checks.py`` compares keys with each other and with what the package offers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Collection",
+    "Compression",
+    "Debug",
+    "FileStorage",
+    "Games",
+    "Log",
+    "Logging",
+    "Metrics",
+    "Rewards",
+    "S3Storage",
+    "Section",
+    "Settings",
+    "Storage",
+    "Streaming",
+    "Training",
+    "setting",
+]
+
+Overflow = Literal["block", "drop_oldest", "drop_newest"]
+FormatName = Literal["npz", "parquet", "tfrecord", "tfrecord.gz", "games"]
+Size = Annotated[int, Field(ge=4, le=64)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=0, le=2**62)]
+Weight = Annotated[float, Field(allow_inf_nan=False, ge=-3.4028234663852886e38, le=3.4028234663852886e38)]  # float32
+
+
+def setting(default: Any, description: str, *, live: bool = False, **limits: Any) -> Any:
+    """Return a field of a section.
+
+    Args:
+        default: Its value where no layer sets it.
+        description: What it sets, for ``config init`` and the documentation.
+        live: Whether a running ``generals-env run`` takes a change over; otherwise the change needs a restart.
+        limits: Limits as ``pydantic.Field`` takes them.
+    """
+    return Field(default, description=description, json_schema_extra={"live": live}, **limits)
+
+
+class Section(BaseModel):
+    """A group of keys: immutable, and without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Collection(Section):
+    """Recording of experience while games are played."""
+
+    enabled: bool = setting(True, "Record the games; false plays them without recording.")
+    buffer_size: int = setting(
+        10_000, "Capacity of the buffer between the games and their sinks, in experiences.", ge=1, le=2**40
+    )
+    overflow: Overflow = setting("block", "A full buffer lets the games wait, or drops and counts experiences.", live=True)
+    keep_probability: Share = setting(
+        1.0, "Share of the experiences to keep; those that end a game are always kept.", live=True
+    )
+    pressure_threshold: Share = setting(0.8, "Utilization of the buffer from which on it samples.", live=True)
+    pressure_keep_probability: Share = setting(1.0, "Share to keep from this utilization on.", live=True)
+    validation: bool = setting(True, "Validate each experience, and drop and count invalid ones.")
+    turns_per_second: Seconds | None = setting(None, "Limit of the turns of all games together; none without.", live=True)
+    max_games: int | None = setting(None, "Stop after this many ended games; never without.", ge=1)
+    max_seconds: Seconds | None = setting(None, "Stop after this time; never without.")
+
+
+class Games(Section):
+    """The games that are played. A change ends the running games, and new ones begin."""
+
+    parallel: int = setting(64, "Games at once.", live=True, ge=1, le=2**16)
+    policies: tuple[str, ...] = setting(
+        ("expander",),
+        "Policy of each player, or one for all: a built-in name or a checkpoint of train.",
+        live=True,
+        min_length=1,
+    )
+    policy_version: str | None = setting(None, "Version of the policies, for the metadata.", live=True)
+    players: int = setting(2, "Players of a game.", live=True, ge=2, le=16)
+    height: Size | tuple[Size, Size] = setting(20, "Rows, or the minimum and maximum.", live=True)
+    width: Size | tuple[Size, Size] = setting(20, "Columns, or the minimum and maximum.", live=True)
+    max_turns: int = setting(1000, "Turns after which a game is cut off.", live=True, ge=1, le=2**31 - 1)
+    rules: str = setting("live", "live, or v3 to v18.", live=True)
+    fog: bool = setting(True, "Whether players see only the surroundings of their land.", live=True)
+    teams: tuple[int, ...] | None = setting(None, "Team of each player; each alone without.", live=True)
+    modifiers: tuple[str, ...] = setting((), "leapfrog, defenseless, torus, slippery.", live=True)
+    mountain_density: Share | tuple[Share, Share] = setting((0.15, 0.25), "Share of mountains, or a range.", live=True)
+    city_density: Share | None = setting(None, "Share of cities; that of the live game without.", live=True)
+    observation: Literal["standard", "full"] = setting("standard", "Layout of the tensor.", live=True)
+    seed: int | None = setting(None, "Seed of the games; random without.", live=True, ge=0)
+    threads: int | None = setting(None, "Threads that play; one per core without.", ge=1, le=1024)
+
+
+class Log(Section):
+    """The durable log, which consumers and storage read."""
+
+    enabled: bool = setting(True, "Write the log; without it nothing survives a crash but files.")
+    directory: str = setting("runs/log", "Folder of the log, on a disk of this machine.", min_length=1)
+    durability: Literal["commit", "normal"] = setting("normal", "What survives a power cut: all, or all up to the last flush.")
+    max_bytes: Bytes | None = setting(10 * 2**30, "Size from which on the oldest segments are deleted.", ge=1)
+    max_age_seconds: Seconds | None = setting(None, "Age from which on segments are deleted.")
+    segment_bytes: int = setting(64 * 2**20, "Size of a segment.", ge=1, le=2**40)
+    drop_unread: bool = setting(False, "Delete segments that storage has not read, too.")
+    min_free_bytes: Bytes = setting(256 * 2**20, "Free space of the disk below which writing stops.")
+
+
+class Streaming(Section):
+    """The gRPC server."""
+
+    enabled: bool = setting(True, "Serve the stream.")
+    address: str = setting("127.0.0.1:50051", "Host and port; addresses of other machines need TLS.", min_length=1)
+    max_connections: int = setting(100, "Concurrent streams.", ge=1, le=2**30)
+    batch_timeout_ms: int = setting(
+        100, "Time that a batch waits for more where the request names none.", live=True, ge=0, le=60_000
+    )
+    batch_size: int = setting(32, "Experiences of a batch where the request names none.", live=True, ge=1, le=65_536)
+    compression: bool = setting(True, "Whether batches of records are compressed where the client allows it.", live=True)
+    max_message_size: int = setting(10_485_760, "Bytes of a message.", ge=2**16, le=2**30)
+    max_requests_per_second: int = setting(500, "Requests of one address.", ge=1, le=2**30)
+    policy: Overflow = setting(
+        "drop_oldest", "What a consumer that is max_lag behind does: makes the games wait, or misses experiences.", live=True
+    )
+    max_lag: int | None = setting(None, "Experiences that a consumer may be behind; no limit without.", live=True, ge=1)
+    certificate: str | None = setting(None, "PEM file with the server's certificate.")
+    key: str | None = setting(None, "PEM file with its private key.")
+    client_ca: str | None = setting(None, "PEM file with the certificate authority of clients.")
+    token_variable: str | None = setting(None, "Environment variable that holds the clients' token.")
+    grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = setting(
+        5.0, "Time for consumers at the end.", live=True
+    )
+
+
+class S3Storage(Section):
+    """Files in a bucket. Credentials come from the environment only."""
+
+    bucket: str = setting("generals-experiences", "Bucket, which must exist.", min_length=1)
+    prefix: str = setting("training/", "Begin of the keys.")
+    region: str = setting("us-east-1", "Region.")
+    endpoint: str | None = setting(None, "URL of another server with the S3 interface.")
+    format: FormatName = setting("npz", "Format of the files.")
+
+
+class FileStorage(Section):
+    """Files in a folder."""
+
+    directory: str = setting("runs/experiences", "Folder of the files.", min_length=1)
+    format: FormatName = setting("npz", "Format of the files.")
+
+
+class Storage(Section):
+    """Files of experience."""
+
+    enabled: bool = setting(True, "Write files.")
+    type: Literal["file", "s3"] = setting("file", "Folder or bucket.")
+    s3: S3Storage = S3Storage()
+    file: FileStorage = FileStorage()
+    naming: Literal["packed", "games"] = setting("packed", "Many games a file, or files of their own for each game.")
+    max_file_bytes: int = setting(2**25, "Memory of a file's experience when it is written.", ge=1, le=2**40)
+    max_file_seconds: Seconds = setting(300.0, "Age at which a file is written.")
+    keep_bytes: int | None = setting(None, "Size from which on the oldest files are deleted; never without.", ge=1)
+    keep_seconds: Seconds | None = setting(None, "Age from which on files are deleted; never without.")
+    min_free_bytes: Bytes = setting(2**28, "Minimum free space of the disk.")
+    when_full: Literal["raise", "drop", "delete_oldest"] = setting("raise", "What happens below it.")
+
+
+class Rewards(Section):
+    """Weights of the reward, as in ``RewardConfig``. A change ends the running games, and new ones begin."""
+
+    win_game: Weight = setting(1.0, "Winning.", live=True)
+    lose_game: Weight = setting(-1.0, "Losing.", live=True)
+    city_captured: Weight = setting(0.1, "Each captured city.", live=True)
+    city_lost: Weight = setting(-0.1, "Each lost city.", live=True)
+    territory_gained: Weight = setting(0.0, "Each tile gained in a turn.", live=True)
+    territory_lost: Weight = setting(0.0, "Each tile lost.", live=True)
+    army_gained: Weight = setting(0.0, "Each unit of army gained.", live=True)
+    army_lost: Weight = setting(0.0, "Each unit lost.", live=True)
+    enemy_general_captured: Weight = setting(0.0, "Each captured general.", live=True)
+    own_general_lost: Weight = setting(0.0, "Losing the general without the end of the game.", live=True)
+    army_advantage: Weight = setting(0.0, "Times (own - enemy) / (own + enemy) of the armies, each turn.", live=True)
+
+
+class Compression(Section):
+    """The zstd level of the log and of files."""
+
+    adaptive: bool = setting(False, "Choose the level from CPU load and link speed.", live=True)
+    level: int = setting(1, "Level, or the one to begin with.", live=True, ge=1, le=19)
+    max_level: int = setting(9, "Maximum of the adaptive level.", live=True, ge=1, le=19)
+    low_cpu: Share = setting(0.5, "CPU load below which the level rises.", live=True)
+    high_cpu: Share = setting(0.85, "CPU load above which it falls.", live=True)
+
+
+class Metrics(Section):
+    """The HTTP server of metrics (``/metrics``) and health (``/healthz``, ``/readyz``)."""
+
+    enabled: bool = setting(True, "Serve them.")
+    address: str = setting("127.0.0.1:9090", "Host and port.", min_length=1)
+    per_game: bool = setting(True, "Count experiences by game and player; false counts all together.", live=True)
+    ended_games_seconds: Seconds = setting(60.0, "How long counts of an ended game are shown.", live=True)
+
+
+class Debug(Section):
+    """The debug endpoint."""
+
+    enabled: bool = setting(False, "Serve it.")
+    address: str = setting("127.0.0.1:6060", "Loopback address and port.", min_length=1)
+
+
+class Logging(Section):
+    """Log lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting("info", "Lowest level to write.", live=True)
+    format: Literal["text", "json"] = setting("text", "Lines for people, or one JSON object a line.")
+
+
+class Training(Section):
+    """The trainer of ``generals-env train``, as ``TrainerConfig``."""
+
+    capacity: int = setting(100_000, "Capacity of the replay buffer, in experiences.", ge=1, le=2**40)
+    min_size: int = setting(10_000, "Experiences that it must hold before the first step.", ge=1, le=2**40)
+    batch_size: int = setting(256, "Experiences of a step.", ge=1, le=2**40)
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = setting(5e-4, "Learning rate of Adam.")
+    gamma: Share = setting(0.99, "Discount per turn.")
+    n_step: int = setting(3, "Turns of an n-step return.", ge=1, le=2**40)
+    alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = setting(0.6, "Exponent of priorities; 0 samples uniformly.")
+    beta: Share = setting(0.4, "Initial exponent of importance weights.")
+    beta_steps: int = setting(100_000, "Steps in which it rises to 1.", ge=1, le=2**40)
+    target_every: int = setting(250, "Steps between updates of the target network.", ge=1, le=2**40)
+    max_gradient: Annotated[float, Field(gt=0, allow_inf_nan=False)] = setting(10.0, "Norm to which gradients are clipped.")
+    augment: bool = setting(False, "Transform experiences by random symmetries of the board.")
+    replay_ratio: Seconds | None = setting(None, "Minimum mean number of draws of each experience.")
+    seed: int | None = setting(None, "Seed of sampling; random without.", ge=0)
+
+
+class Settings(Section):
+    """All settings, the mapping below ``experience:`` in the file."""
+
+    collection: Collection = Collection()
+    games: Games = Games()
+    log: Log = Log()
+    streaming: Streaming = Streaming()
+    storage: Storage = Storage()
+    rewards: Rewards = Rewards()
+    compression: Compression = Compression()
+    metrics: Metrics = Metrics()
+    debug: Debug = Debug()
+    logging: Logging = Logging()
+    training: Training = Training()
