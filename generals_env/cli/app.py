@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from generals_env import __version__, make_vec, replay
+from generals_env.cli.config import app as config_app
 from generals_env.cli.dataset import FormatName, Naming, console, errors, progress_bar
 from generals_env.cli.dataset import app as dataset_app
 from generals_env.cli.ending_signals import EndingSignals
@@ -28,6 +29,7 @@ from generals_env.render import draw_board, save_gif
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
+app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
 app.command()(serve)
 app.command()(warm)
