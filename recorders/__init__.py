@@ -30,6 +30,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.experience.torch_tensors import TorchTensors
         from generals_env.recorders.filesystem.retry import Retry
         from generals_env.recorders.log import ExperienceLog
+        from generals_env.recorders.sinks.buffered import BufferedSink, BufferedSinkStats
         from generals_env.recorders.sinks.deduplicating import DeduplicatingSink
         from generals_env.recorders.sinks.multi import MultiSink
         from generals_env.recorders.sinks.retrying import RetryingSink
@@ -48,6 +49,8 @@ if __name__ == "generals_env.recorders":
         "BoardDataset",
         "BoardReplayBuffer",
         "BufferStats",
+        "BufferedSink",
+        "BufferedSinkStats",
         "Dataset",
         "DatasetWriter",
         "DeduplicatingSink",
@@ -90,6 +93,8 @@ if __name__ == "generals_env.recorders":
         "BackgroundReader": "stream.client.background_reader",
         "BoardDataset": "datasets.torch_datasets",
         "BoardReplayBuffer": "buffers.sb3_buffer",
+        "BufferedSink": "sinks.buffered",
+        "BufferedSinkStats": "sinks.buffered",
         "DatasetWriter": "datasets.writer",
         "DeduplicatingSink": "sinks.deduplicating",
         "DistributedTrainer": "training.trainer",

@@ -56,6 +56,8 @@ def test_public_names_are_pinned() -> None:
         "BoardDataset",
         "BoardReplayBuffer",
         "BufferStats",
+        "BufferedSink",
+        "BufferedSinkStats",
         "Dataset",
         "DatasetWriter",
         "DeduplicatingSink",
