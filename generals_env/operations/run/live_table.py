@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from generals_env.operations.run.supervisor import Supervisor
 
-__all__ = ["Rates", "run_table", "summary_table"]
+__all__ = ["Rates", "run_line", "run_table", "summary_table"]
 
 WINDOW = 10.0  # seconds over which rates are computed
 
@@ -57,6 +57,21 @@ def run_table(supervisor: Supervisor, rates: Rates) -> Table:
     if supervisor.endpoints.address is not None:
         table.add_row("metrics", f"http://{supervisor.endpoints.address}/metrics")
     return table
+
+
+def run_line(supervisor: Supervisor, rates: Rates) -> tuple[str, dict[str, Any]]:
+    """Return the present state as the text of a log line, and as fields for JSON."""
+    status = supervisor.workers["collector"].status
+    counts = {name: status.get(name, 0) for name in ("games", "turns", "experiences")}
+    speed = rates.update("experiences", counts["experiences"])
+    buffer = status.get("buffer", {})
+    fields = {"state": supervisor.state, **counts, "experiences_per_second": round(speed), "buffer": buffer}
+    fields |= {name: status[name] for name in ("log", "streams") if name in status}
+    text = (
+        f"{supervisor.state}: {counts['games']:,} games, {counts['experiences']:,} experiences ({speed:,.0f} a second), "
+        f"buffer {buffer.get('utilization', 0.0):.0%}, {len(status.get('streams', []))} consumers"
+    )
+    return text, fields
 
 
 def add_sinks(table: Table, status: dict[str, Any]) -> None:

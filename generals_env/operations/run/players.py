@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,11 @@ import numpy.typing as npt
 
 from generals_env import make_vec
 from generals_env.operations.settings.models import Settings
+from generals_env.operations.settings.options import game_options, player_policies
 from generals_env.opponents import POLICIES, as_policy
 from generals_env.recorders import ExperienceRecorder, Sink
 
-__all__ = ["GamePlayer", "options_of", "policy_names"]
+__all__ = ["GamePlayer", "load_model"]
 
 TURNS = 16  # of a game in one call
 
@@ -34,9 +34,9 @@ class GamePlayer:
             StorageError: If the checkpoint of a policy cannot be loaded.
         """
         games = settings.games
-        self._names = policy_names(settings)
+        self._names = player_policies(games)
         self._models = {name: load_model(name) for name in set(self._names) - set(POLICIES)}
-        self._venv = make_vec(games.parallel, copy=False, threads=games.threads, **options_of(settings))
+        self._venv = make_vec(games.parallel, copy=False, threads=games.threads, **game_options(games, settings.rewards))
         self._env: Any = self._venv
         if sink is not None:
             self._env = ExperienceRecorder(
@@ -82,18 +82,6 @@ def load_model(name: str) -> Any:
     Raises:
         StorageError: If it cannot be loaded.
     """
-    from generals_env.recorders.training.policies import load_policy
+    from generals_env.recorders.training.network_policy import load_policy
 
     return as_policy(load_policy(name))
-
-
-def policy_names(settings: Settings) -> list[str]:
-    """Return the policy of each player."""
-    names: Sequence[str] = settings.games.policies
-    return list(names) * settings.games.players if len(names) == 1 else list(names)
-
-
-def options_of(settings: Settings) -> dict[str, Any]:
-    """Return the options of ``GameConfig``."""
-    options = settings.games.model_dump(exclude={"parallel", "policies", "policy_version", "seed", "threads"})
-    return options | {"reward": settings.rewards.model_dump()}

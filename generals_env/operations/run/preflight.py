@@ -8,8 +8,9 @@ from collections.abc import Callable
 from generals_env.errors import ConfigError, GeneralsError
 from generals_env.operations.run.files import open_writer
 from generals_env.operations.run.pipeline import open_log, token_of
-from generals_env.operations.run.players import load_model, options_of, policy_names
+from generals_env.operations.run.players import load_model
 from generals_env.operations.settings.models import Settings
+from generals_env.opponents import POLICIES
 
 __all__ = ["check_run"]
 
@@ -43,12 +44,8 @@ def check_run(settings: Settings) -> None:
 
 
 def check_games(settings: Settings) -> None:
-    """Check the options of the games, and load the checkpoints of policies."""
-    from generals_env.config import GameConfig
-    from generals_env.opponents import POLICIES
-
-    GameConfig.from_options(**options_of(settings))
-    for name in sorted(set(policy_names(settings)) - set(POLICIES)):
+    """Load the checkpoints of policies; the settings have checked the options of the games."""
+    for name in sorted(set(settings.games.policies) - set(POLICIES)):
         load_model(name)
 
 

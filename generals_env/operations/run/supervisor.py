@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from generals_env.operations.run.endpoints import Endpoints
 from generals_env.operations.run.structured_logs import set_level
 from generals_env.operations.run.worker_handle import WorkerHandle
-from generals_env.operations.settings.live_keys import apply_live
 from generals_env.operations.settings.models import Settings
 
 __all__ = ["Supervisor"]
@@ -50,12 +49,13 @@ class Supervisor:
         """Ask to drain; asked again, to end at once. Safe in a signal handler."""
         self._asked += 1
 
-    def change(self, settings: Settings) -> None:
-        """Take over the live keys of changed settings."""
-        self.settings = apply_live(self.settings, settings)
-        set_level(self.settings.logging.level)
+    def change(self, settings: Settings, keys: Sequence[str]) -> None:
+        """Take over changed settings, of which only live keys differ."""
+        self.settings = settings
+        set_level(settings.logging.level)
         for worker in self.workers.values():
-            worker.change(self.settings)
+            worker.change(settings)
+        logger.info("changed settings: %s", ", ".join(keys))
 
     def run(self, on_tick: Callable[[], None]) -> int:
         """Run until the games are played, the time is over, or ``ask_to_end`` is called.
