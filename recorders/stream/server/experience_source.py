@@ -32,11 +32,13 @@ class EncodedRange:
         first: Sequence of the first.
         count: How many there are.
         data: The bytes. The column ``sequence`` inside may still be that of a recorder: see ``batch``.
+        collected_at: When the oldest was collected, or all were written to the log, nanoseconds UTC; 0 if unknown.
     """
 
     first: int
     count: int
     data: bytes
+    collected_at: int = 0
 
     @property
     def next(self) -> int:

@@ -117,7 +117,7 @@ class LogSourceCursor:
     def read_range(self, seconds: float, wait: float) -> EncodedRange | None:
         """See ``SourceCursor``. Returns a chunk as it is stored, without waiting for more."""
         chunk = self._reader.chunk(seconds)
-        return None if chunk is None else EncodedRange(chunk.first, chunk.count, chunk.data)
+        return None if chunk is None else EncodedRange(chunk.first, chunk.count, chunk.data, chunk.written_at)
 
     def acknowledge(self) -> None:
         """See ``SourceCursor``. Does nothing: a log keeps experiences independently of consumers."""

@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import zstandard
@@ -19,6 +20,7 @@ from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
+from generals_env.recorders.experience.timings import measured, observer, report_sent
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.record_encoder import append_records, encode_records, split_by_size
 from generals_env.recorders.stream.server.experience_source import ExperienceSource, SourceCursor
@@ -84,6 +86,7 @@ class StreamSender:
         with self._cursor() as cursor:
             for part in batch_messages(cursor, BLOCK, 0.0, self._end):
                 missed = part.missed
+                report_sent(part.batches)
                 for batch in part.batches:
                     for record in encode_records(batch, self._subscription.full_actions):
                         self._check_size(record)
@@ -98,6 +101,7 @@ class StreamSender:
                 yield from self._ranges(cursor)
                 return
             for part in batch_messages(cursor, subscription.size, subscription.wait, self._end):
+                report_sent(part.batches)
                 yield from self._packed_messages(part) if subscription.packed else self._record_messages(part)
 
     @property
@@ -148,6 +152,8 @@ class StreamSender:
             if encoded is None:
                 continue
             missed, reported = cursor.missed - reported, cursor.missed
+            if (current := observer()) is not None and encoded.collected_at:
+                current.sent(encoded.collected_at)
             if len(encoded.data) > self._max_bytes:
                 yield from self._packed_messages(MessagePart([encoded.batch()], encoded.next, missed))
             else:
@@ -170,7 +176,7 @@ class StreamSender:
 
     def _split_encoded(self, batch: ExperienceBatch, following: int) -> Iterator[tuple[int, int, bytes]]:
         """Yield a batch as encoded halves that fit into a message, each with its first sequence and the one after it."""
-        data = encode_batch(batch)
+        data = measured("stream", batch, partial(encode_batch, batch))
         if len(data) <= self._max_bytes:
             yield int(batch.sequence[0]), following, data
             return
