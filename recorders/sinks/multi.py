@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import threading
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 POLICIES = ("all", "any")
+
+#: Functions that open the sinks of a URL by its scheme, as ``module:function``, imported on first use. Other URLs are folders.
+OPENERS = dict.fromkeys(("grpc", "grpcs"), "generals_env.recorders.stream.client.submitting_sink:open_server")
 
 SLICE = 0.05  # seconds between checks for deferred signals
 
@@ -249,12 +253,17 @@ def finish_here(owner: Owner, futures: Futures) -> None:
 
 
 def open_sink(sink: AnySink) -> Sink:
-    """Return a sink: a ``DatasetWriter`` for a path or URL, a ``MultiSink`` for several, a sink itself.
+    """Return a sink: a ``SubmittingSink`` for ``grpc://`` or ``grpcs://``, a ``DatasetWriter`` for another path or URL.
+
+    Several sinks become a ``MultiSink``; a sink is returned itself.
 
     Raises:
         ConfigError: If the argument is none of these.
+        ImportError: If the sink of a URL needs an extra that is not installed.
         StorageError: If the folder or URL cannot be written.
     """
+    if isinstance(sink, str) and (opener := OPENERS.get(sink.partition(":")[0].lower())):
+        return open_url(sink, opener)
     if isinstance(sink, (str, Path)):
         from generals_env.recorders.datasets.writer import DatasetWriter
 
@@ -264,3 +273,14 @@ def open_sink(sink: AnySink) -> Sink:
     if isinstance(sink, (list, tuple)) and sink:
         return MultiSink(sink)
     raise ConfigError(f"sink: expected a path, an object with write, flush and close, or several of these, got {sink!r}")
+
+
+def open_url(url: str, opener: str) -> Sink:
+    """Return the sink that a function of ``OPENERS`` opens."""
+    module, _, name = opener.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{url}: expected {error.name}, got none: pip install "generals_env[stream]"') from None
+    sink: Sink = function(url)
+    return sink
