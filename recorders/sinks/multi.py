@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from generals_env.arguments import check_integer
 from generals_env.concurrency.interrupts import deferred, pending, raise_pending
@@ -23,6 +23,7 @@ from generals_env.recorders.sinks.queue_sink import QueueSink
 
 __all__ = [
     "MultiSink",
+    "is_server",
     "open_sink",
 ]
 
@@ -262,8 +263,8 @@ def open_sink(sink: AnySink) -> Sink:
         ImportError: If the sink of a URL needs an extra that is not installed.
         StorageError: If the folder or URL cannot be written.
     """
-    if isinstance(sink, str) and (opener := OPENERS.get(sink.partition(":")[0].lower())):
-        return open_url(sink, opener)
+    if is_server(sink):
+        return open_server(sink)
     if isinstance(sink, (str, Path)):
         from generals_env.recorders.datasets.writer import DatasetWriter
 
@@ -275,9 +276,14 @@ def open_sink(sink: AnySink) -> Sink:
     raise ConfigError(f"sink: expected a path, an object with write, flush and close, or several of these, got {sink!r}")
 
 
-def open_url(url: str, opener: str) -> Sink:
+def is_server(place: Any) -> TypeGuard[str]:
+    """Return whether an argument is the URL of a server, also a malformed one."""
+    return isinstance(place, str) and ":" in place and place.partition(":")[0].lower() in OPENERS
+
+
+def open_server(url: str) -> Sink:
     """Return the sink that a function of ``OPENERS`` opens."""
-    module, _, name = opener.partition(":")
+    module, _, name = OPENERS[url.partition(":")[0].lower()].partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
