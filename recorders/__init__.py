@@ -38,6 +38,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.stream.client.background_reader import BackgroundReader
         from generals_env.recorders.stream.client.consumer import ExperienceConsumer
         from generals_env.recorders.stream.client.position import Position
+        from generals_env.recorders.stream.client.submitting_sink import SubmittingSink
         from generals_env.recorders.stream.server.limits import Limits
         from generals_env.recorders.stream.server.server import ExperienceServer
         from generals_env.recorders.training.config import TrainerConfig
@@ -75,6 +76,7 @@ if __name__ == "generals_env.recorders":
         "Sink",
         "SpillBuffer",
         "StreamDataset",
+        "SubmittingSink",
         "Tensors",
         "TorchTensors",
         "TrainerConfig",
@@ -109,6 +111,7 @@ if __name__ == "generals_env.recorders":
         "RetryingSink": "sinks.retrying",
         "SpillBuffer": "buffers.spill_buffer",
         "StreamDataset": "datasets.torch_datasets",
+        "SubmittingSink": "stream.client.submitting_sink",
         "TorchTensors": "experience.torch_tensors",
         "TrainerConfig": "training.config",
         "ValidatingSink": "sinks.validating",

@@ -82,6 +82,7 @@ def test_public_names_are_pinned() -> None:
         "Sink",
         "SpillBuffer",
         "StreamDataset",
+        "SubmittingSink",
         "Tensors",
         "TorchTensors",
         "TrainerConfig",

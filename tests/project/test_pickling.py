@@ -42,6 +42,7 @@ from generals_env.recorders import (
     Shaping,
     SpillBuffer,
     StreamDataset,
+    SubmittingSink,
     TrainerConfig,
     ValidatingSink,
     Validator,
@@ -66,7 +67,7 @@ NO_OBJECTS = {
 #: Classes whose objects hold resources that cannot be copied.
 NOT_COPIED = {
     *("ExperienceRecorder", "DatasetWriter", "MultiSink", "RetryingSink", "ValidatingSink", "DeduplicatingSink"),
-    *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader"),
+    *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader", "SubmittingSink"),
     *("DistributedTrainer", "ExperienceLog", "BufferedSink"),
 }
 
@@ -216,6 +217,7 @@ class Objects:
             "ExperienceLog": lambda: closing(ExperienceLog(place / "log")),
             "ExperienceServer": lambda: ExperienceServer(ReplayBuffer(9), "127.0.0.1:0"),
             "ExperienceConsumer": lambda: closing(ExperienceConsumer("127.0.0.1:9")),
+            "SubmittingSink": lambda: closing(SubmittingSink("127.0.0.1:9")),
             "ShardedConsumer": lambda: closing(ShardedConsumer("127.0.0.1:9", 2)),
             "BackgroundReader": lambda: BackgroundReader([], ReplayBuffer(9)),
             "DistributedTrainer": lambda: closing(DistributedTrainer([], QNetwork((9, 6, 6), channels=8, blocks=1))),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +15,6 @@ from generals_env.arguments import as_config, check_integer
 from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.filesystem.retry import Retry
@@ -24,9 +22,9 @@ from generals_env.recorders.stream.client.channel import Access, open_channel
 from generals_env.recorders.stream.client.message_decoder import decode_message
 from generals_env.recorders.stream.client.position import Position
 from generals_env.recorders.stream.client.rebatch import rebatch
+from generals_env.recorders.stream.client.submission import Submitted, submit_requests
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
 
 __all__ = ["ExperienceConsumer", "Position", "Submitted"]
 
@@ -34,25 +32,8 @@ logger = logging.getLogger(__name__)
 
 STARTS = {"oldest": pb.OLDEST, "now": pb.NOW}
 
-REQUEST_OVERHEAD = 1024  # maximum bytes of a request besides its experiences
-
 #: Errors worth a retry: the server is unreachable, or was stopped while it answered.
 TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """Result of a submission.
-
-    Attributes:
-        accepted: How many experiences were written.
-        rejected: How many were rejected.
-        errors: The reason for each rejected one, with its id.
-    """
-
-    accepted: int
-    rejected: int
-    errors: tuple[str, ...]
 
 
 @pickled_as("generals_env.recorders")
@@ -93,7 +74,7 @@ class ExperienceConsumer(NotCopied):
         """Prepare to connect; the first call connects.
 
         Args:
-            address: Host and port.
+            address: ``host:port``, ``grpc://host:port``, or ``grpcs://host:port`` for TLS.
             token: Token sent with every call.
             root_certificates: PEM file with CA certificates for the server; enables TLS.
             certificate: PEM file with the certificate of the client, for servers that require one.
@@ -260,22 +241,11 @@ class ExperienceConsumer(NotCopied):
             StorageError: If the server cannot be reached, or rejects the call.
         """
         accepted, rejected, errors = 0, 0, []
-        for low in range(0, len(batch), MAX_EXPERIENCES):
-            for data in self._split_encoded(batch.slice(low, low + MAX_EXPERIENCES)):
-                answer = self._call(self._stub.SubmitExperiences, pb.SubmitExperiencesRequest(packed=[data]))
-                accepted, rejected = accepted + answer.accepted, rejected + answer.rejected
-                errors += answer.errors
+        for request in submit_requests(batch, self._access.max_message_bytes):
+            answer = self._call(self._stub.SubmitExperiences, request)
+            accepted, rejected = accepted + answer.accepted, rejected + answer.rejected
+            errors += answer.errors
         return Submitted(accepted, rejected, tuple(errors))
-
-    def _split_encoded(self, batch: ExperienceBatch) -> Iterator[bytes]:
-        """Yield a batch encoded, split until each half fits into a message."""
-        data = encode_batch(batch.compact())
-        middle = len(batch) // 2
-        if not middle or len(data) + REQUEST_OVERHEAD <= self._access.max_message_bytes:
-            yield data
-            return
-        yield from self._split_encoded(batch.slice(0, middle))
-        yield from self._split_encoded(batch.slice(middle, len(batch)))
 
     def stats(self, game_ids: Sequence[str] = (), place_only: bool = False) -> pb.GetExperienceStatsResponse:
         """Return statistics of the experiences that the server holds.
