@@ -27,7 +27,7 @@ class ReplayBuffer(PersistentBuffer, RandomSampler, OrderedReader):
     players, where tensors would take 36,000. ``sample`` returns an ``ExperienceBatch``, whose ``states()``, ``tensors()`` or
     ``to_torch()`` make tensors.
 
-    Example:
+    Examples:
         >>> buffer = ReplayBuffer(1_000_000, seed=1)  # doctest: +SKIP
         >>> with ExperienceRecorder(generals_env.make_vec(1024), buffer) as env:
         ...     env.reset(seed=1)

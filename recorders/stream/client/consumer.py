@@ -45,7 +45,7 @@ class ExperienceConsumer(NotCopied):
     experiences when it ends: then the consumer logs a warning, counts it in ``restarts``, and continues with the oldest
     experience of the new stream.
 
-    Example:
+    Examples:
         >>> with ExperienceConsumer("127.0.0.1:50051") as consumer:  # doctest: +SKIP
         ...     for batch in consumer.stream_experiences(batch_size=256):
         ...         states = batch.states()

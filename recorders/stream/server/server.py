@@ -54,7 +54,7 @@ class ExperienceServer(NotCopied):
     connected consumers have received its oldest experiences, or when it is drained; without consumers it waits. Submissions
     wait up to ten seconds for free capacity.
 
-    Example:
+    Examples:
         >>> buffer = ReplayBuffer(1_000_000)  # doctest: +SKIP
         >>> with ExperienceRecorder(generals_env.make_vec(64), buffer) as env, ExperienceServer(buffer) as server:
         ...     env.play(1000, ("expander", "random"))
