@@ -67,12 +67,16 @@ def rows_of(figures: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
     ]
 
 
-def main() -> None:
-    """Measure and print."""
+def main(seconds: float = SECONDS) -> None:
+    """Measure and print.
+
+    Args:
+        seconds: How long each function is called.
+    """
     console = Console(width=200)
-    title = f"20x20, two players, {SECONDS:.0f} s of calls each, microseconds a call"
+    title = f"20x20, two players, {seconds:g} s of calls each, microseconds a call"
     table = Table("serialisation", "experiences a call", "calls", *(f"p{quantile}" for quantile in QUANTILES), title=title)
-    for row in rows_of(serialisation()):
+    for row in rows_of(serialisation(seconds)):
         table.add_row(*row)
     console.print(table)
     console.print(f"generals_env {generals_env.__version__}, numpy {np.__version__}")
