@@ -81,23 +81,27 @@ def scale(inputs: dict[str, Any], game: str) -> str:
     collector = path["recorded"]["cpu_microseconds"]["collector"] / 1e6
     storage = path["games"]["cpu_microseconds"]["storage"] / 1e6
     server = inputs["stream"]["packed"]["server"] / 1e6
+    board = inputs["buffers"]["boards"]["bytes"]
     rows = [
         [
-            f"{games:,}",
+            f"{count:,}",
             number(rate),
             quantity(rate * size["tensors"], "B/s"),
             quantity(8 * rate * size["packed"], "bit/s"),
             quantity(3600 * rate * size["games"], "B"),
             f"{number(BUFFER / rate)} s",
+            quantity(60 * rate * board, "B"),
             number(rate * collector),
             number(rate * storage),
             number(rate * server),
         ]
-        for games, rate in zip(SCALES, rates(inputs, game), strict=True)
+        for count, rate in zip(SCALES, rates(inputs, game), strict=True)
     ]
-    head = ["games a second", "experiences a second", "as float32 tensors", "stream to each trainer, packed", "files an hour"]
+    games = ["games a second", "experiences a second"]
+    data = ["as float32 tensors", "stream to each trainer, packed", "files an hour"]
+    memory = ["a buffer of 1M holds the last", "memory of the last minute, boards"]
     cores = ["cores: play, record, log", "cores: files", "cores: stream to each trainer"]
-    return table([*head, "a buffer of 1M holds the last", *cores], rows)
+    return table([*games, *data, *memory, *cores], rows)
 
 
 def buffers(inputs: dict[str, Any]) -> str:

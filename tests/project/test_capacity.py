@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from rich.console import Console
 
 from benchmarks import capacity, capacity_inputs
 from benchmarks.capacity_tables import SCALES, experiences_per_second, filled, number, quantity, tables
+from generals_env.recorders import ExperienceLog, ExperienceServer
+from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
 
 INPUTS: dict[str, Any] = json.loads(capacity.INPUTS.read_text(encoding="utf-8"))
 PAGE = capacity.PAGE.read_text(encoding="utf-8")
@@ -42,9 +46,10 @@ def test_capacity_tables_follow_the_formula() -> None:
     game["whole_path"]["recorded"]["cpu_microseconds"]["collector"] = 2.0
     game["whole_path"]["games"]["cpu_microseconds"]["storage"] = 3.0
     inputs["stream"]["packed"]["server"] = 0.5
+    inputs["buffers"]["boards"]["bytes"] = 500
     found = tables(inputs)
     assert cells_of(found["scale 50"], SCALES.index(1000)) == [
-        *("1,000", "100,000", "3.00 GB/s", "8.00 Mbit/s", "720 MB", "10.0 s"),
+        *("1,000", "100,000", "3.00 GB/s", "8.00 Mbit/s", "720 MB", "10.0 s", "3.00 GB"),
         *("0.200", "0.300", "0.0500"),
     ]
     assert cells_of(found["scale 50"], SCALES.index(10_000))[1:5] == ["1,000,000", "30.0 GB/s", "80.0 Mbit/s", "7.20 GB"]
@@ -78,6 +83,7 @@ def test_capacity_inputs_support_what_the_page_says_of_the_guide() -> None:
     assert INPUTS["games"]["guide"]["whole_path"]["recorded"]["per_second"] > 50_000
 
 
+@pytest.mark.checklist("O1", "O2", "O4", "N1", "N2", "N3")
 def test_capacity_bytes_are_those_of_recorded_games(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What does not depend on the speed of the machine is measured again, with the same games.
     monkeypatch.chdir(tmp_path)
@@ -86,6 +92,23 @@ def test_capacity_bytes_are_those_of_recorded_games(tmp_path: Path, monkeypatch:
     assert len(batch) == INPUTS["games"]["guide"]["experiences"]
     for form, size in capacity_inputs.bytes_of(batch).items():
         assert size == pytest.approx(INPUTS["games"]["guide"]["bytes"][form], rel=0.05), form
+
+
+@pytest.mark.checklist("N3")
+def test_capacity_bytes_are_those_of_streamed_messages(tmp_path: Path) -> None:
+    batch = capacity_inputs.recorded(64, 50)
+    expected = capacity_inputs.bytes_of(batch)
+    found = {}
+    with ExperienceLog(tmp_path / "log", "normal") as log, ExperienceServer(log, "127.0.0.1:0") as server:
+        for chunk in capacity_inputs.chunks_of(batch):
+            log.write(chunk)
+        with grpc.insecure_channel(server.address, [("grpc.max_receive_message_length", 2**24)]) as channel:
+            stub: Any = ExperienceServiceStub(channel)  # type: ignore[no-untyped-call]
+            for name, encoding in (("packed", pb.PACKED), ("records", pb.RECORDS)):
+                request = pb.StreamExperiencesRequest(encoding=encoding, batch_size=0 if name == "packed" else 32)
+                found[name] = sum(message.ByteSize() for message in stub.StreamExperienceBatches(request)) / len(batch)
+    for name, size in found.items():
+        assert size == pytest.approx(expected[name], rel=0.05), name
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads resident memory from /proc")
