@@ -102,7 +102,11 @@ def files_of(out: str | None, form: str | None) -> dict[str, tuple[str, Any]]:
         found = {"storage.type": ("--out", kind), "storage.file.directory": ("--out", out)}
     else:
         bucket, _, prefix = out.removeprefix("s3://").partition("/")
-        found = {"storage.type": ("--out", "s3"), "storage.s3.bucket": ("--out", bucket), "storage.s3.prefix": ("--out", prefix)}
+        found = {
+            "storage.type": ("--out", "s3"),
+            "storage.s3.bucket": ("--out", bucket),
+            "storage.s3.prefix": ("--out", prefix),
+        }
     return {**found, "storage.file.format": ("--format", form), "storage.s3.format": ("--format", form)}
 
 

@@ -116,3 +116,7 @@ class Collector:
         """See ``Role``."""
         collectors = [] if self._pipeline is None else self._pipeline.collectors
         return dump_families(family for collector in collectors for family in collector.collect())
+
+    def parts(self) -> dict[str, Any]:
+        """See ``Role``."""
+        return {} if self._pipeline is None else self._pipeline.parts()

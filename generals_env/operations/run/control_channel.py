@@ -62,7 +62,7 @@ class WorkerEnd:
 
     def _answer(self, number: int, name: str, arguments: dict[str, Any]) -> None:
         try:
-            message = ("answer", number, self._handlers[name](**arguments), None)
+            message: tuple[Any, ...] = ("answer", number, self._handlers[name](**arguments), None)
         except GeneralsError as error:
             message = ("answer", number, None, str(error))
         except Exception as error:  # the supervisor reports it: this thread has no caller
@@ -90,7 +90,10 @@ class SupervisorEnd:
         Raises:
             StateError: If the worker has ended, does not answer in time, or its function raised an error.
         """
-        answered, answer = threading.Event(), [None, f"{self._worker}: expected an answer to {name}, got the end of the process"]
+        answered, answer = (
+            threading.Event(),
+            [None, f"{self._worker}: expected an answer to {name}, got the end of the process"],
+        )
         with self._changing:
             if not self._is_open:
                 raise StateError(f"{self._worker}: expected a running worker, got one that has ended: it is restarted")
@@ -152,4 +155,3 @@ class ChannelHandler(logging.Handler):
             text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
         fields = {"name": record.name, "level": record.levelno, "time": record.created, "text": text, "worker": self._worker}
         self._end.send_event("log", fields)
-

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Self
 
 from prometheus_client.metrics_core import Metric
 
 from generals_env.errors import StateError
-from generals_env.operations.health.debug_endpoint import debug_routes
+from generals_env.operations.health.debug_endpoint import Inspect, debug_routes
 from generals_env.operations.health.health_report import HealthReport
 from generals_env.operations.health.http_server import HttpServer, Request, Response
+from generals_env.operations.health.process_inspection import inspect_process
 from generals_env.operations.metrics.process_metrics import HostMetrics, ProcessMetrics
 from generals_env.operations.metrics.run_metrics import RunMetrics
 from generals_env.operations.metrics.transport import exposition, load_families, merge_families
@@ -25,6 +27,8 @@ __all__ = ["Endpoints"]
 logger = logging.getLogger(__name__)
 
 SCRAPE_SECONDS = 5.0  # that a worker may take to answer
+
+INSPECT_SECONDS = 10.0  # that a worker may take to answer an inspection, besides those of a measurement
 
 SILENT = 15.0  # seconds without a status after which a worker counts as not ready
 
@@ -57,14 +61,16 @@ class Endpoints:
             self._servers.append(HttpServer(settings.metrics.address, routes, "metrics.address"))
             self.address = self._servers[-1].address
         if settings.debug.enabled:
-            routes = debug_routes({"supervisor": None, **{name: worker.call for name, worker in workers.items()}})
+            inspections: dict[str, Inspect] = {"supervisor": inspect_process}
+            routes = debug_routes(inspections | {name: partial(inspect_worker, worker) for name, worker in workers.items()})
             self._servers.append(HttpServer(settings.debug.address, routes, "debug.address", loopback_only=True))
             self.debug_address = self._servers[-1].address
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Answer requests."""
-        for server in (self.health, *self._servers):
+        self._stack.enter_context(self.health)
+        for server in self._servers:
             self._stack.enter_context(server)
         return self
 
@@ -104,6 +110,12 @@ class Endpoints:
         families += [list(collector.collect()) for collector in self._own]
         content_type, body = exposition(merge_families(families), request.headers.get("accept", ""))
         return Response(body, content_type=content_type)
+
+
+def inspect_worker(worker: WorkerHandle, inspection: str, arguments: dict[str, Any]) -> str:
+    """Return an inspection of a worker, by a call that waits for the seconds of a measurement, too."""
+    seconds = float(arguments.get("seconds", 0.0)) + INSPECT_SECONDS
+    return str(worker.call("inspect", seconds, inspection=inspection, arguments=arguments))
 
 
 def folders_of(settings: Settings) -> dict[str, str]:

@@ -38,14 +38,19 @@ class Rates:
 
 def run_table(supervisor: Supervisor, rates: Rates) -> Table:
     """Return the table of the present state."""
-    table = Table(title=f"generals_env run, {time.monotonic() - supervisor.began:,.0f} s, {supervisor.state}", show_header=False)
+    table = Table(
+        title=f"generals_env run, {time.monotonic() - supervisor.began:,.0f} s, {supervisor.state}", show_header=False
+    )
     status = supervisor.workers["collector"].status
     for name in ("games", "turns", "experiences"):
         count = status.get(name, 0)
         table.add_row(name, f"{count:,} ({rates.update(name, count):,.0f} a second)")
     add_sinks(table, status)
     if (storage := supervisor.workers.get("storage")) is not None and (found := storage.status):
-        table.add_row("files", f"{found.get('written', 0):,} experiences in {found.get('files', 0):,} files, {found.get('lag', 0):,} behind")
+        table.add_row(
+            "files",
+            f"{found.get('written', 0):,} experiences in {found.get('files', 0):,} files, {found.get('lag', 0):,} behind",
+        )
     for number, stream in enumerate(status.get("streams", [])[:8]):
         text = f"{stream['peer']}: {stream['lag']:,} behind ({stream['lag_seconds']:.1f} s), {stream['missed']:,} missed"
         table.add_row("" if number else "consumers", text)
@@ -98,7 +103,9 @@ def summary_table(supervisor: Supervisor) -> Table:
     if (log := status.get("log")) is not None:
         table.add_row("log", f"sequences {log['first']:,} to {log['next'] - 1:,}, {log['bytes']:,} bytes")
     if (storage := supervisor.workers.get("storage")) is not None and (found := storage.status):
-        table.add_row("files", f"all up to sequence {found.get('committed', 0) - 1:,}, {found.get('written', 0):,} by this worker")
+        table.add_row(
+            "files", f"all up to sequence {found.get('committed', 0) - 1:,}, {found.get('written', 0):,} by this worker"
+        )
     restarts = {name: worker.restarts for name, worker in supervisor.workers.items() if worker.restarts}
     if restarts:
         table.add_row("restarts", ", ".join(f"{name} {count}" for name, count in restarts.items()))

@@ -110,7 +110,13 @@ class Pipeline:
         buffers: dict[str, Callable[[], BufferState]] = {"collection": self._buffer_state}
         if self.replay_buffer is not None:
             buffers["stream"] = partial(replay_buffer_state, self.replay_buffer)
-        found: list[Collector] = [self.metrics, self.sink_metrics, self.stages, BufferMetrics(buffers), ProcessMetrics("collector")]
+        found: list[Collector] = [
+            self.metrics,
+            self.sink_metrics,
+            self.stages,
+            BufferMetrics(buffers),
+            ProcessMetrics("collector"),
+        ]
         if self.log is not None:
             found.append(LogMetrics(self.log))
         if self.writer is not None:
@@ -137,6 +143,11 @@ class Pipeline:
         if self.server is not None:
             found |= {"address": self.server.address, "streams": [stream._asdict() for stream in self.server.streams]}
         return found
+
+    def parts(self) -> dict[str, Any]:
+        """Return buffers, log, server and writer for the debug endpoint."""
+        found = {"buffer": self.buffered, "log": self.log, "replay buffer": self.replay_buffer, "writer": self.writer}
+        return {name: part for name, part in {**found, "server": self.server}.items() if part is not None}
 
     def change(self, settings: Settings) -> None:
         """Take over live settings."""
@@ -207,7 +218,7 @@ class NoSink(ClosingSink):
         """Do nothing."""
 
 
-def sampling_of(settings: Settings) -> dict[str, float]:
+def sampling_of(settings: Settings) -> dict[str, Any]:
     """Return the options of sampling in the buffer."""
     names = ("keep_probability", "pressure_threshold", "pressure_keep_probability")
     return {name: getattr(settings.collection, name) for name in names}

@@ -85,4 +85,6 @@ def check_free(key: str, address: str) -> None:
             probe.bind((host, int(port)))
             probe.listen()
     except (OSError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{key}: expected an address that is free, got {address!r} ({error}): use another port, or 0") from error
+        raise ConfigError(
+            f"{key}: expected an address that is free, got {address!r} ({error}): use another port, or 0"
+        ) from error

@@ -120,3 +120,8 @@ class StorageWorker:
         if self._writer is not None:
             collectors.append(StorageMetrics(self._writer))
         return dump_families(family for collector in collectors for family in collector.collect())
+
+    def parts(self) -> dict[str, Any]:
+        """See ``Role``."""
+        found = {"log": self._log, "writer": self._writer, "position": self.status}
+        return {name: part for name, part in found.items() if part is not None}

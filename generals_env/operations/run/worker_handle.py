@@ -70,7 +70,9 @@ class WorkerHandle:
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
         ours, theirs = context.Pipe()
         self.is_ready, self._again_at = False, None
-        self.process = context.Process(target=run_worker, args=(self.name, self.settings, theirs), name=f"generals-env {self.name}")
+        self.process = context.Process(
+            target=run_worker, args=(self.name, self.settings, theirs), name=f"generals-env {self.name}"
+        )
         self.process.start()
         theirs.close()  # so that the end of the process closes the pipe
         self._began = self._answered = time.monotonic()

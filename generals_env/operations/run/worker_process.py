@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from generals_env.errors import GeneralsError
-from generals_env.operations.health.process_inspection import cpu_profile, thread_stacks, top_allocations
+from generals_env.operations.health.process_inspection import inspect_process
 from generals_env.operations.run.control_channel import ChannelHandler, WorkerEnd
 from generals_env.operations.run.structured_logs import set_level
 from generals_env.operations.settings.models import Settings
@@ -45,6 +44,9 @@ class Role(Protocol):
     def metrics(self) -> bytes:
         """Return the metric families of this process, see ``metrics.transport``."""
 
+    def parts(self) -> dict[str, Any]:
+        """Return buffers, log, streams and writers for the debug endpoint, see ``buffer_and_cursor_state``."""
+
 
 def collector(settings: Settings) -> Role:
     """Return the role that plays, records and streams."""
@@ -72,11 +74,8 @@ def run_worker(name: str, settings: Settings, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     draining = threading.Event()
     calls: dict[str, Callable[..., Any]] = {
-        "ping": time.time,
-        "threads": thread_stacks,
-        "allocations": top_allocations,
-        "profile": cpu_profile,
         "drain": draining.set,
+        "inspect": lambda inspection, arguments: inspect_process(inspection, arguments, role.parts()),
     }
     end = WorkerEnd(connection, calls, on_lost=draining.set)
     logging.getLogger().addHandler(ChannelHandler(end, name))
