@@ -90,7 +90,7 @@ def run(
         signal.signal(number, lambda *_: supervisor.ask_to_end())
     with reloading(config, load, supervisor), shown(supervisor, is_live) as show:
         status = supervisor.run(show)
-    print_summary(supervisor, is_live)
+    print_summary(supervisor)
     if status:
         raise typer.Exit(status)
 
@@ -125,7 +125,7 @@ def reloading(config: Path | None, load: Callable[[], Settings], supervisor: Sup
     watcher = SettingsWatcher(
         path,
         load,
-        lambda old, new, keys: supervisor.change(new, keys),
+        lambda _, new, keys: supervisor.change(new, keys),
         lambda error: logger.error("the settings stay as they are: %s", error),
         lambda keys: logger.warning("changed settings that need a restart: %s", ", ".join(keys)),
         settings=supervisor.settings,
@@ -160,7 +160,7 @@ def shown(supervisor: Supervisor, is_live: bool) -> Iterator[Callable[[], None]]
         yield show
 
 
-def print_summary(supervisor: Supervisor, is_live: bool) -> None:
+def print_summary(supervisor: Supervisor) -> None:
     """Print where the experiences are."""
     from generals_env.operations.run.live_table import summary_table
 

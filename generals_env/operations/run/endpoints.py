@@ -96,7 +96,7 @@ class Endpoints:
         return check
 
     def _metrics(self, request: Request) -> Response:
-        """Answer a scrape with the metrics of all processes; a worker that does not answer is left out, and reported as down."""
+        """Answer a scrape with the metrics of all processes; one that does not answer is reported as down."""
         families: list[Iterable[Metric]] = []
         for name, worker in self._workers.items():
             try:

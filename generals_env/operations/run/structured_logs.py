@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import logging
 import sys
@@ -26,7 +26,7 @@ class JSONFormatter(logging.Formatter):
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
         line: dict[str, Any] = {
-            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "worker": getattr(record, "worker", "supervisor"),
             "logger": record.name,
@@ -41,7 +41,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text, which has further lines for a traceback."""
-        moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC).strftime("%H:%M:%S")
+        moment = dt.datetime.fromtimestamp(record.created, dt.UTC).strftime("%H:%M:%S")
         worker = getattr(record, "worker", "supervisor")
         text = f"{moment} {record.levelname.lower():7} {worker}: {record.getMessage()}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
