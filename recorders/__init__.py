@@ -39,6 +39,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.stream.client.position import Position
         from generals_env.recorders.stream.server.limits import Limits
         from generals_env.recorders.stream.server.server import ExperienceServer
+        from generals_env.recorders.stream.server.stream_defaults import StreamDefaults
         from generals_env.recorders.training.config import TrainerConfig
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
@@ -72,6 +73,7 @@ if __name__ == "generals_env.recorders":
         "Sink",
         "SpillBuffer",
         "StreamDataset",
+        "StreamDefaults",
         "Tensors",
         "TorchTensors",
         "TrainerConfig",
@@ -104,6 +106,7 @@ if __name__ == "generals_env.recorders":
         "RetryingSink": "sinks.retrying",
         "SpillBuffer": "buffers.spill_buffer",
         "StreamDataset": "datasets.torch_datasets",
+        "StreamDefaults": "stream.server.stream_defaults",
         "TorchTensors": "experience.torch_tensors",
         "TrainerConfig": "training.config",
         "ValidatingSink": "sinks.validating",

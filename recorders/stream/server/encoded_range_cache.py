@@ -41,7 +41,7 @@ class EncodedRangeCache:
             if batch is None:
                 return None
             first = int(batch.sequence[0])
-            encoded = EncodedRange(first, len(batch), encode_batch(batch))
+            encoded = EncodedRange(first, len(batch), int(batch.collected_at[0]), encode_batch(batch))
             if first == sequence:  # else a cached range may begin inside this one
                 self._insert(encoded)
             return encoded
