@@ -41,6 +41,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.stream.client.submitting_sink import SubmittingSink
         from generals_env.recorders.stream.server.limits import Limits
         from generals_env.recorders.stream.server.server import ExperienceServer
+        from generals_env.recorders.stream.server.stream_defaults import StreamDefaults
         from generals_env.recorders.training.config import TrainerConfig
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
@@ -76,6 +77,7 @@ if __name__ == "generals_env.recorders":
         "Sink",
         "SpillBuffer",
         "StreamDataset",
+        "StreamDefaults",
         "SubmittingSink",
         "Tensors",
         "TorchTensors",
@@ -112,6 +114,7 @@ if __name__ == "generals_env.recorders":
         "SpillBuffer": "buffers.spill_buffer",
         "StreamDataset": "datasets.torch_datasets",
         "SubmittingSink": "stream.client.submitting_sink",
+        "StreamDefaults": "stream.server.stream_defaults",
         "TorchTensors": "experience.torch_tensors",
         "TrainerConfig": "training.config",
         "ValidatingSink": "sinks.validating",

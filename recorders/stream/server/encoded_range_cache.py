@@ -44,7 +44,7 @@ class EncodedRangeCache:
                 return None
             first = int(batch.sequence[0])
             data = measured("stream", batch, partial(encode_batch, batch))
-            encoded = EncodedRange(first, len(batch), data, int(batch.collected_at.min()))
+            encoded = EncodedRange(first, len(batch), int(batch.collected_at[0]), data)
             if first == sequence:  # else a cached range may begin inside this one
                 self._insert(encoded)
             return encoded
