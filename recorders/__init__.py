@@ -41,6 +41,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.stream.server.limits import Limits
         from generals_env.recorders.stream.server.server import ExperienceServer
         from generals_env.recorders.training.config import TrainerConfig
+        from generals_env.recorders.training.network_policy import load_policy
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
 
@@ -79,6 +80,7 @@ if __name__ == "generals_env.recorders":
         "TrainerConfig",
         "ValidatingSink",
         "Validator",
+        "load_policy",
         "open_dataset",
         "record_replays",
         "repair_dataset",
@@ -111,6 +113,7 @@ if __name__ == "generals_env.recorders":
         "TrainerConfig": "training.config",
         "ValidatingSink": "sinks.validating",
         "Validator": "sinks.validating",
+        "load_policy": "training.network_policy",
         "repair_dataset": "datasets.verify",
         "to_hugging_face": "datasets.export_hugging_face",
         "to_minari": "datasets.export_minari",
