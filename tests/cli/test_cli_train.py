@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,20 @@ from support.helpers import PATIENCE, wait_until
 from support.recorded import record_game
 
 from generals_env.cli.app import app
+from generals_env.cli.sources import StoredSource
 from generals_env.errors import GeneralsError
-from generals_env.recorders import DatasetWriter, ExperienceConsumer, ExperienceLog, ExperienceServer, ReplayBuffer
+from generals_env.recorders import (
+    DatasetWriter,
+    ExperienceConsumer,
+    ExperienceLog,
+    ExperienceServer,
+    Recipe,
+    ReplayBuffer,
+    TrainerConfig,
+)
 
 torch = pytest.importorskip("torch", reason='torch is not installed: pip install "generals_env[torch]"')
+trainer = pytest.importorskip("generals_env.recorders.training.trainer")
 
 SMALL = ("--batch-size", 4, "--min-size", 50, "--channels", 4, "--blocks", 0)
 
@@ -70,19 +81,10 @@ def test_train_text_names_steps_loss_and_file(dataset: Path, tmp_path: Path) -> 
     assert f"saved step 3 in {tmp_path / 'm.pt'}" in output
 
 
-def test_dataset_larger_than_buffer_is_read_over_and_over(dataset: Path, tmp_path: Path) -> None:
-    found = events(
-        *(dataset, "--checkpoint", tmp_path / "m.pt", "--steps", 150, "--capacity", 100, "--replay-ratio", 1, *SMALL)
-    )
-    last = [event for event in found if event["event"] == "step"][-1]
-    assert last["buffer"] == 100
-    assert 480 < last["received"] <= 150 * 4 + 50 + 480  # each experience is drawn once on average, but those of one file
-
-
-def test_options_reach_the_trainer(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from generals_env.recorders.training import trainer
-
-    seen = []
+@pytest.fixture
+def configs(monkeypatch: pytest.MonkeyPatch) -> list[TrainerConfig]:
+    """Return a list that gets the configuration of each trainer."""
+    seen: list[TrainerConfig] = []
     initialize = trainer.DistributedTrainer.__init__
 
     def note(self: Any, *arguments: Any, **options: Any) -> None:
@@ -90,11 +92,33 @@ def test_options_reach_the_trainer(dataset: Path, tmp_path: Path, monkeypatch: p
         initialize(self, *arguments, **options)
 
     monkeypatch.setattr(trainer.DistributedTrainer, "__init__", note)
+    return seen
+
+
+def test_dataset_larger_than_buffer_is_read_over_and_over(dataset: Path) -> None:
+    source = StoredSource(str(dataset), 479)
+    batches = source.batches()
+    sizes = [len(batch) for batch in islice(batches, 5)]  # of two files
+    assert sizes == [240] * 5
+    source.stop()
+    assert next(batches, None) is None
+    assert sum(map(len, StoredSource(str(dataset), 480).batches())) == 480
+
+
+def test_only_a_dataset_larger_than_the_buffer_sets_a_replay_ratio(
+    dataset: Path, tmp_path: Path, configs: list[TrainerConfig]
+) -> None:
+    for capacity in (100, 480):
+        events(dataset, "--checkpoint", tmp_path / "m.pt", "--steps", 1, "--capacity", capacity, *SMALL)
+    assert [config.replay_ratio for config in configs] == [4.0, None]
+
+
+def test_options_reach_the_trainer(dataset: Path, tmp_path: Path, configs: list[TrainerConfig]) -> None:
     values = {"capacity": 5000, "min_size": 60, "batch_size": 8, "learning_rate": 0.01, "gamma": 0.9, "n_step": 2, "alpha": 0.5}
     values |= {"beta": 0.3, "beta_steps": 7, "target_every": 9, "max_gradient": 2.5, "replay_ratio": 3.0, "seed": 11}
     options = [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", value)]
     events(dataset, "--checkpoint", tmp_path / "m.pt", "--steps", 1, "--augment", *options)
-    (config,) = seen
+    (config,) = configs
     assert {name: getattr(config, name) for name in values} == values
     assert config.augment
 
@@ -178,8 +202,6 @@ def test_checkpoint_of_another_network_is_refused(dataset: Path, tmp_path: Path)
     text = refused(dataset, "--checkpoint", file, "--channels", 8, "--min-size", 50)
     assert "checkpoint: expected one of this model" in text
     with DatasetWriter(tmp_path / "full") as writer:
-        from generals_env.recorders import Recipe
-
         writer.write(record_game(1, 40, height=6, width=7, recipe=Recipe("full")))
     text = refused(tmp_path / "full", "--checkpoint", file, "--min-size", 50)
     assert "checkpoint: expected a network for observations of 21 channels, got 9" in text
