@@ -12,11 +12,13 @@ import typer
 from rich.table import Table
 
 from generals_env import __version__, make_vec, replay
+from generals_env.cli.config import app as config_app
 from generals_env.cli.dataset import FormatName, Naming, console, errors, progress_bar
 from generals_env.cli.dataset import app as dataset_app
 from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.cli.ending_signals import EndingSignals
 from generals_env.cli.record import WholeGames, compile_kernels, games_at_once, play_games
+from generals_env.cli.run import run
 from generals_env.cli.serve import serve
 from generals_env.cli.submit import submit
 from generals_env.cli.train import train
@@ -31,7 +33,9 @@ from generals_env.render import draw_board, save_gif
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
+app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
+app.command()(run)
 app.command()(serve)
 app.command()(submit)
 app.command()(train)

@@ -22,7 +22,10 @@ from generals_env.recorders.sinks.pending_batches import check_overflow, held_by
 from generals_env.recorders.sinks.queue_sink import QueueSink
 
 __all__ = [
+    "SLICE",
     "MultiSink",
+    "finish",
+    "finish_here",
     "is_server",
     "open_sink",
 ]

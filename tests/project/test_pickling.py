@@ -20,6 +20,7 @@ from generals_env.recorders import (
     BackgroundReader,
     BoardDataset,
     BoardReplayBuffer,
+    BufferedSink,
     Dataset,
     DatasetWriter,
     DeduplicatingSink,
@@ -67,7 +68,7 @@ NO_OBJECTS = {
 NOT_COPIED = {
     *("ExperienceRecorder", "DatasetWriter", "MultiSink", "RetryingSink", "ValidatingSink", "DeduplicatingSink"),
     *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader", "SubmittingSink"),
-    *("DistributedTrainer", "ExperienceLog"),
+    *("DistributedTrainer", "ExperienceLog", "BufferedSink"),
 }
 
 
@@ -175,6 +176,7 @@ class Objects:
             "Recipe": lambda: Recipe("full", True, 2, (Shaping(0.5, 1.0),)),
             "Shaping": lambda: Shaping(0.5, 1.0),
             "BufferStats": lambda: ReplayBuffer(10).stats(),
+            "BufferedSinkStats": lambda: self.closing(BufferedSink(ReplayBuffer(10))).stats(),
             "PrioritizedSample": lambda: filled(PrioritizedReplayBuffer(100, seed=1), batch).sample(4),
             **{f"ReplayBuffer {store}": lambda s=store: filled(ReplayBuffer(100, store=s, seed=1), batch) for store in stores},
             **{
@@ -208,6 +210,7 @@ class Objects:
             "DatasetWriter": lambda: closing(DatasetWriter(place / "writer")),
             "MultiSink": lambda: closing(MultiSink([ReplayBuffer(9), ReplayBuffer(9)])),
             "RetryingSink": lambda: closing(RetryingSink(place / "retrying")),
+            "BufferedSink": lambda: closing(BufferedSink(ReplayBuffer(9))),
             "ValidatingSink": lambda: closing(ValidatingSink(ReplayBuffer(9))),
             "DeduplicatingSink": lambda: closing(DeduplicatingSink(ReplayBuffer(9))),
             "SpillBuffer": lambda: closing(SpillBuffer(place / "spill")),

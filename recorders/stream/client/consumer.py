@@ -25,6 +25,8 @@ from generals_env.recorders.stream.client.rebatch import rebatch
 from generals_env.recorders.stream.client.submission import Submitted, submit_requests
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.protocol.message_limits import MAX_WAIT_MS
+from generals_env.recorders.stream.protocol.overflow import OVERFLOWS
 
 __all__ = ["ExperienceConsumer", "Position", "Submitted"]
 
@@ -45,7 +47,7 @@ class ExperienceConsumer(NotCopied):
     experiences when it ends: then the consumer logs a warning, counts it in ``restarts``, and continues with the oldest
     experience of the new stream.
 
-    Example:
+    Examples:
         >>> with ExperienceConsumer("127.0.0.1:50051") as consumer:  # doctest: +SKIP
         ...     for batch in consumer.stream_experiences(batch_size=256):
         ...         states = batch.states()
@@ -53,7 +55,7 @@ class ExperienceConsumer(NotCopied):
     Attributes:
         address: Host and port of the server.
         position: Position after the last experience that was yielded; None before the first message.
-        missed: Experiences that the server dropped before they were sent.
+        missed: Experiences that the server dropped before they were sent, or skipped by the stream's policy.
         restarts: How often the server had a new stream after a reconnection.
         reconnects: How often the connection was tried again.
     """
@@ -111,7 +113,9 @@ class ExperienceConsumer(NotCopied):
         min_turn: int = 0,
         start: str | int = "oldest",
         resume: Position | Mapping[str, Any] | None = None,
-        max_batch_wait_ms: int = 100,
+        max_batch_wait_ms: int | None = None,
+        overflow: str | None = None,
+        max_lag: int | None = None,
         shard: int = 0,
         shards: int = 1,
         packed: bool = True,
@@ -127,7 +131,13 @@ class ExperienceConsumer(NotCopied):
             min_turn: Only experiences from this turn on.
             start: ``"oldest"`` experience that the server holds, ``"now"``, or the sequence of the first experience.
             resume: A former ``position`` to continue from, instead of ``start``.
-            max_batch_wait_ms: Maximum time that the server waits for more experiences before it sends a smaller batch.
+            max_batch_wait_ms: Maximum time that the server waits for more experiences before it sends a smaller batch; its own
+                value if None or 0, which is 100 unless it was changed.
+            overflow: What happens when this consumer cannot keep up; the server's own value if None. ``"block"``: a buffer that
+                can wait keeps what it has not received. ``"drop_oldest"``: more than ``max_lag`` behind, it continues with the
+                newest ``max_lag`` experiences. ``"drop_newest"``: it gets the oldest ``max_lag``, and misses those that come
+                meanwhile. With the latter two no writer waits for it. ``missed`` counts what was skipped.
+            max_lag: How many experiences it may be behind; the server's own value if None.
             shard: Only games of the shard with this index...
             shards: ... of this number of shards.
             packed: Whether experiences are sent as boards. Else they are sent as tensors in messages ``Experience``: only
@@ -147,7 +157,11 @@ class ExperienceConsumer(NotCopied):
             raise ConfigError(f"start: expected one of {', '.join(STARTS)}, or a sequence, got {start!r}")
         if not isinstance(start, str):
             check_integer("start", start, 0, 2**62)
-        check_integer("max_batch_wait_ms", max_batch_wait_ms, 0, 600_000)
+        check_integer("max_batch_wait_ms", max_batch_wait_ms or 0, 0, MAX_WAIT_MS)
+        if overflow is not None and overflow not in OVERFLOWS:
+            raise ConfigError(f"overflow: expected one of {', '.join(OVERFLOWS)}, got {overflow!r:.80}")
+        if max_lag is not None:
+            check_integer("max_lag", max_lag, 1, 2**62)
         check_integer("shards", shards, 1, 4096)
         check_integer("shard", shard, 0, shards - 1)
         selection = ExperienceFilter.of(game_ids, player_ids, min_turn)
@@ -156,7 +170,9 @@ class ExperienceConsumer(NotCopied):
             player_ids=sorted(selection.player_ids or ()),
             min_turn=min_turn,
             follow=follow,
-            max_batch_wait_ms=max_batch_wait_ms,
+            max_batch_wait_ms=max_batch_wait_ms or 0,
+            overflow=pb.SERVER_DEFAULT if overflow is None else OVERFLOWS[overflow],
+            max_lag=max_lag or 0,
             encoding=pb.PACKED if packed else pb.RECORDS,
             full_actions=True,
             start=STARTS[start] if isinstance(start, str) else pb.OLDEST,
