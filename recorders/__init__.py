@@ -43,6 +43,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.stream.server.server import ExperienceServer
         from generals_env.recorders.stream.server.stream_defaults import StreamDefaults
         from generals_env.recorders.training.config import TrainerConfig
+        from generals_env.recorders.training.network_policy import load_policy
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
 
@@ -84,6 +85,7 @@ if __name__ == "generals_env.recorders":
         "TrainerConfig",
         "ValidatingSink",
         "Validator",
+        "load_policy",
         "open_dataset",
         "record_replays",
         "repair_dataset",
@@ -119,6 +121,7 @@ if __name__ == "generals_env.recorders":
         "TrainerConfig": "training.config",
         "ValidatingSink": "sinks.validating",
         "Validator": "sinks.validating",
+        "load_policy": "training.network_policy",
         "repair_dataset": "datasets.verify",
         "to_hugging_face": "datasets.export_hugging_face",
         "to_minari": "datasets.export_minari",

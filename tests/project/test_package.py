@@ -104,6 +104,7 @@ def test_public_names_are_pinned() -> None:
         "TrainerConfig",
         "ValidatingSink",
         "Validator",
+        "load_policy",
         "open_dataset",
         "record_replays",
         "repair_dataset",
