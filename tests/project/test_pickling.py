@@ -20,6 +20,7 @@ from generals_env.recorders import (
     BackgroundReader,
     BoardDataset,
     BoardReplayBuffer,
+    BufferedSink,
     Dataset,
     DatasetWriter,
     DeduplicatingSink,
@@ -41,6 +42,7 @@ from generals_env.recorders import (
     Shaping,
     SpillBuffer,
     StreamDataset,
+    SubmittingSink,
     TrainerConfig,
     ValidatingSink,
     Validator,
@@ -65,8 +67,8 @@ NO_OBJECTS = {
 #: Classes whose objects hold resources that cannot be copied.
 NOT_COPIED = {
     *("ExperienceRecorder", "DatasetWriter", "MultiSink", "RetryingSink", "ValidatingSink", "DeduplicatingSink"),
-    *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader"),
-    *("DistributedTrainer", "ExperienceLog"),
+    *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader", "SubmittingSink"),
+    *("DistributedTrainer", "ExperienceLog", "BufferedSink"),
 }
 
 
@@ -174,6 +176,7 @@ class Objects:
             "Recipe": lambda: Recipe("full", True, 2, (Shaping(0.5, 1.0),)),
             "Shaping": lambda: Shaping(0.5, 1.0),
             "BufferStats": lambda: ReplayBuffer(10).stats(),
+            "BufferedSinkStats": lambda: self.closing(BufferedSink(ReplayBuffer(10))).stats(),
             "PrioritizedSample": lambda: filled(PrioritizedReplayBuffer(100, seed=1), batch).sample(4),
             **{f"ReplayBuffer {store}": lambda s=store: filled(ReplayBuffer(100, store=s, seed=1), batch) for store in stores},
             **{
@@ -207,12 +210,14 @@ class Objects:
             "DatasetWriter": lambda: closing(DatasetWriter(place / "writer")),
             "MultiSink": lambda: closing(MultiSink([ReplayBuffer(9), ReplayBuffer(9)])),
             "RetryingSink": lambda: closing(RetryingSink(place / "retrying")),
+            "BufferedSink": lambda: closing(BufferedSink(ReplayBuffer(9))),
             "ValidatingSink": lambda: closing(ValidatingSink(ReplayBuffer(9))),
             "DeduplicatingSink": lambda: closing(DeduplicatingSink(ReplayBuffer(9))),
             "SpillBuffer": lambda: closing(SpillBuffer(place / "spill")),
             "ExperienceLog": lambda: closing(ExperienceLog(place / "log")),
             "ExperienceServer": lambda: ExperienceServer(ReplayBuffer(9), "127.0.0.1:0"),
             "ExperienceConsumer": lambda: closing(ExperienceConsumer("127.0.0.1:9")),
+            "SubmittingSink": lambda: closing(SubmittingSink("127.0.0.1:9")),
             "ShardedConsumer": lambda: closing(ShardedConsumer("127.0.0.1:9", 2)),
             "BackgroundReader": lambda: BackgroundReader([], ReplayBuffer(9)),
             "DistributedTrainer": lambda: closing(DistributedTrainer([], QNetwork((9, 6, 6), channels=8, blocks=1))),

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+try:
+    from pydantic import BaseModel, ConfigDict, Field
+except ImportError as error:
+    raise ImportError(f'settings: expected pydantic, got {error}: pip install "generals_env[settings]"') from None
 
 __all__ = [
     "Collection",
@@ -238,7 +241,7 @@ class Training(Section):
     max_gradient: Annotated[float, Field(gt=0, allow_inf_nan=False)] = setting(10.0, "Norm to which gradients are clipped.")
     augment: bool = setting(False, "Transform experiences by random symmetries of the board.")
     replay_ratio: Seconds | None = setting(None, "Minimum mean number of draws of each experience.")
-    seed: int | None = setting(None, "Seed of sampling; random without.", ge=0)
+    seed: int | None = setting(None, "Seed of sampling; random without.", ge=0, le=2**62)
 
 
 class Settings(Section):

@@ -13,7 +13,7 @@ from generals_env.recorders.buffers.replay_buffer import NoRoomError, ReplayBuff
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 from generals_env.recorders.stream.server.encoded_range_cache import RANGE_SIZE, EncodedRangeCache
-from generals_env.recorders.stream.server.experience_source import EncodedRange, SourceCursor, StreamFilter
+from generals_env.recorders.stream.server.experience_source import Consumer, EncodedRange, SourceCursor, StreamFilter
 from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 
 __all__ = ["BufferSource"]
@@ -43,9 +43,14 @@ class BufferSource:
         """See ``ExperienceSource``."""
         return self._buffer.span
 
-    def cursor(self, first: int, stream_filter: StreamFilter, consumer: bool = False) -> SourceCursor:
-        """See ``ExperienceSource``. A buffer that blocks or raises when full keeps what a consumer has not acknowledged."""
+    def cursor(self, first: int, stream_filter: StreamFilter, consumer: Consumer | None = None) -> SourceCursor:
+        """See ``ExperienceSource``. Buffers that block or raise keep what a consumer that holds them has not acknowledged."""
         return BufferSourceCursor(self._buffer, self._cache, first, stream_filter, consumer)
+
+    def collected_at(self, sequence: int) -> int | None:
+        """See ``ExperienceSource``."""
+        found = self._buffer.columns(sequence, 1)
+        return None if found is None else int(found[1][0].collected_at[0])
 
     def columns(self, first: int, following: int) -> Iterator[tuple[int, StatisticsColumns]]:
         """See ``ExperienceSource``."""
@@ -80,7 +85,12 @@ class BufferSourceCursor:
     """Position in a buffer; see ``SourceCursor``."""
 
     def __init__(
-        self, buffer: ReplayBuffer, cache: EncodedRangeCache, first: int, stream_filter: StreamFilter, consumer: bool
+        self,
+        buffer: ReplayBuffer,
+        cache: EncodedRangeCache,
+        first: int,
+        stream_filter: StreamFilter,
+        consumer: Consumer | None,
     ) -> None:
         self.position = first
         self.missed = 0
@@ -88,12 +98,18 @@ class BufferSourceCursor:
         self._since: float | None = None  # when the experience at ``position`` was first seen
         self.acknowledge()
 
-    def read_batch(self, seconds: float) -> ExperienceBatch | None:
+    def read_batch(self, seconds: float, before: int | None = None) -> ExperienceBatch | None:
         """See ``SourceCursor``."""
         self.acknowledge()
-        batch = self._buffer.read(self.position, RANGE_SIZE, seconds)
+        count = RANGE_SIZE if before is None else min(RANGE_SIZE, before - self.position)
+        batch = self._buffer.read(self.position, count, seconds)
         if batch is None:
             return None
+        if before is not None and int(batch.sequence[-1]) >= before:  # the oldest ones were dropped
+            batch = batch.select(batch.sequence < before)
+        if not len(batch):
+            self.skip_to(before or 0)
+            return batch
         self._move(int(batch.sequence[0]), int(batch.sequence[-1]) + 1)
         return self._filter.apply(batch)
 
@@ -114,14 +130,19 @@ class BufferSourceCursor:
             self._move(encoded.first, encoded.next)
         return encoded
 
+    def skip_to(self, sequence: int) -> None:
+        """See ``SourceCursor``."""
+        if sequence > self.position:
+            self._move(sequence, sequence)
+
     def _move(self, first: int, following: int) -> None:
         self.missed += max(first - self.position, 0)
         self.position = following
 
     def acknowledge(self) -> None:
         """See ``SourceCursor``."""
-        if self._consumer:
-            self._buffer.took(self, self.position)
+        if self._consumer is not None:
+            self._buffer.took(self, self.position, holds=self._consumer.value)
 
     def close(self) -> None:
         """See ``SourceCursor``."""

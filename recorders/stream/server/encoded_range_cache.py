@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right, insort
 from collections import OrderedDict
+from functools import partial
 
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
+from generals_env.recorders.experience.timings import measured
 from generals_env.recorders.stream.server.experience_source import EncodedRange
 
 __all__ = ["RANGE_SIZE", "EncodedRangeCache"]
@@ -41,7 +43,8 @@ class EncodedRangeCache:
             if batch is None:
                 return None
             first = int(batch.sequence[0])
-            encoded = EncodedRange(first, len(batch), encode_batch(batch))
+            data = measured("stream", batch, partial(encode_batch, batch))
+            encoded = EncodedRange(first, len(batch), int(batch.collected_at[0]), data)
             if first == sequence:  # else a cached range may begin inside this one
                 self._insert(encoded)
             return encoded
