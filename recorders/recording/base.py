@@ -47,7 +47,7 @@ class ExperienceRecorder(NotCopied):
     A recorder belongs to the process that made it. In a process that is forked off that one, calls that would record raise
     ``StateError``, and closing it writes nothing.
 
-    Example:
+    Examples:
         >>> with ExperienceRecorder(generals_env.make(), "runs/a") as env:  # doctest: +SKIP
         ...     env.reset(seed=1)
     """
