@@ -28,7 +28,7 @@ __all__ = ["CONFIG_VARIABLE", "Loaded", "load_settings", "load_with_origins", "s
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 
 #: Variables with the prefix that set no key.
-OTHER_VARIABLES = (CONFIG_VARIABLE, PREFIX + "KERNELS", PREFIX + "COMPILATION_SHOWN")
+OTHER_VARIABLES = (CONFIG_VARIABLE, PREFIX + "KERNELS", PREFIX + "COMPILATION_SHOWN", PREFIX + "TOKEN")
 
 ROOT = "experience"  # key of the file below which the guide has the sections
 
