@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from generals_env.cli.dataset import console, errors
 from generals_env.errors import ConfigError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigFile", "SetValues", "app", "parse_set", "read_settings", "settings_or_exit"]
 
-app = typer.Typer(help="Show, check and write the settings of experience.yaml.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 #: Options of the commands that take settings.
 ConfigFile = Annotated[
@@ -48,12 +50,20 @@ def read_settings(
         ConfigError: If the settings are invalid; the message has a line for each fault.
         typer.BadParameter: If a library for settings is missing.
     """
-    try:
-        from generals_env.operations.settings.load import load_with_origins
-    except ImportError as error:
-        raise typer.BadParameter(str(error)) from None
+    require_libraries()
+    from generals_env.operations.settings.load import load_with_origins
+
     given = {**parse_set(values or []), **(overrides or {})}
     return load_with_origins(config, overrides=given, options=options)
+
+
+@app.callback()
+def require_libraries() -> None:
+    """Show, check and write the settings of experience.yaml."""
+    try:
+        importlib.import_module("generals_env.operations.settings.dump")
+    except ImportError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def settings_or_exit(
@@ -63,10 +73,21 @@ def settings_or_exit(
     options: Mapping[str, str] | None = None,
 ) -> Settings:
     """Return the settings of a command; print invalid ones, a line for each fault, and exit with status 2."""
+    return loaded_or_exit(config, values, overrides, options).settings
+
+
+def loaded_or_exit(
+    config: Path | None,
+    values: list[str] | None,
+    overrides: Mapping[str, Any] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Return the settings and origins of a command; print invalid ones, a line for each fault, and exit with status 2."""
     try:
-        return read_settings(config, values, overrides, options).settings
+        return read_settings(config, values, overrides, options)
     except ConfigError as error:
-        print_faults(error)
+        for line in str(error).splitlines():
+            errors.print(f"error: {line}", style="red", markup=False, emoji=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 
@@ -91,39 +112,28 @@ def parse_set(values: list[str]) -> dict[str, Any]:
     return parsed
 
 
-def print_faults(error: ConfigError) -> None:
-    """Print a line for each fault of the settings."""
-    for line in str(error).splitlines():
-        errors.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
-
-
 @app.command()
 def show(
     config: ConfigFile = None,
     values: SetValues = None,
-    origin: Annotated[bool, typer.Option("--origin", help="Show only the keys that a layer sets, and where.")] = False,
+    origin: Annotated[bool, typer.Option("--origin", help="Show file and line, variable or option of each value.")] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Show only keys that a layer sets.")] = False,
 ) -> None:
-    """Show each setting: its value, where it comes from, and whether a change needs a restart."""
+    """Show each setting, and whether a change takes effect live or needs a restart."""
     loaded = loaded_or_exit(config, values)
     from generals_env.operations.settings.dump import dump_value
     from generals_env.operations.settings.keys import KEYS, get_value
 
-    table = Table("key", "value", "from", "change")
+    table = Table()
+    for header in ("key", "value", "change", *(("from",) if origin else ())):
+        table.add_column(header, overflow="fold")
     for key in KEYS.values():
         source = loaded.origins.get(key.name)
-        if source is not None or not origin:
+        if source is not None or not changed:
             value = dump_value(get_value(loaded.settings, key.name))
-            table.add_row(key.name, value, source or "default", "live" if key.live else "restart")
-    console.print(table, markup=False, highlight=False)
-
-
-def loaded_or_exit(config: Path | None, values: list[str] | None) -> Loaded:
-    """Return settings and origins; print invalid ones and exit with status 2."""
-    try:
-        return read_settings(config, values)
-    except ConfigError as error:
-        print_faults(error)
-        raise typer.Exit(2) from None
+            cells = [key.name, value, "live" if key.live else "restart", *([source or "default"] if origin else [])]
+            table.add_row(*map(Text, cells))  # a value such as [random] is no markup
+    console.print(table)
 
 
 @app.command()
@@ -133,7 +143,9 @@ def check(
 ) -> None:
     """Check a file together with the environment, and print a line for each fault."""
     loaded = loaded_or_exit(file, values)
-    console.print(f"{file}: {len(loaded.origins)} settings, all valid", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"{file}: {len(loaded.origins)} settings, all valid", markup=False, emoji=False, highlight=False, soft_wrap=True
+    )
 
 
 @app.command()
@@ -149,7 +161,7 @@ def init(file: Annotated[Path, typer.Argument(help="File to write.")] = Path("ex
         raise ConfigError(f"{file}: expected a new file, got one that exists: delete it, or pass another path") from None
     except OSError as error:
         raise ConfigError(f"{file}: expected a writable path, got {error.strerror or error}: pass another one") from None
-    console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"wrote {file}", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -157,4 +169,4 @@ def schema() -> None:
     """Print the JSON Schema of the file, for completion and checks in editors."""
     from generals_env.operations.settings.dump import json_schema
 
-    console.print(json.dumps(json_schema(), indent=2), markup=False, highlight=False, soft_wrap=True)
+    typer.echo(json.dumps(json_schema(), indent=2))

@@ -98,6 +98,7 @@ def test_public_names_are_pinned() -> None:
         "Sink",
         "SpillBuffer",
         "StreamDataset",
+        "StreamDefaults",
         "SubmittingSink",
         "Tensors",
         "TorchTensors",

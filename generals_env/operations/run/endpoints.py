@@ -72,6 +72,10 @@ class Endpoints:
         self._stack.enter_context(self.health)
         for server in self._servers:
             self._stack.enter_context(server)
+        if self.address is not None:
+            logger.info("metrics and health at http://%s/metrics", self.address, extra={"address": self.address})
+        if self.debug_address is not None:
+            logger.info("debug endpoint at http://%s/debug/", self.debug_address, extra={"address": self.debug_address})
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -87,6 +91,8 @@ class Endpoints:
 
         def check() -> str:
             worker = self._workers[name]
+            if worker.has_finished:
+                return "the worker has finished its work"
             if not worker.is_ready:
                 return worker.failure or "the worker has not begun to work yet: wait, or look at its log lines"
             if (silent := worker.silent_seconds) > SILENT:

@@ -30,7 +30,7 @@ class Rates:
             samples.clear()
         now = time.monotonic()
         samples.append((now, count))
-        while now - samples[0][0] > WINDOW:
+        while len(samples) > 2 and now - samples[1][0] > WINDOW:
             samples.popleft()
         (began, first), (ended, last) = samples[0], samples[-1]
         return (last - first) / (ended - began) if ended > began else 0.0

@@ -21,6 +21,7 @@ from generals_env.operations.metrics.source_metrics import (
     LogMetrics,
     StorageMetrics,
     ValidationMetrics,
+    folder_bytes,
     replay_buffer_state,
 )
 from generals_env.operations.metrics.stage_metrics import StageMetrics
@@ -139,7 +140,7 @@ class Pipeline:
         if self.validating is not None:
             found["invalid"] = sum(count for reason, count in self.validating.counters.items() if reason != GAP)
         if self.log is not None:
-            found["log"] = {"first": self.log.first, "next": self.log.last + 1}
+            found["log"] = {"first": self.log.first, "next": self.log.last + 1, "bytes": folder_bytes(self.log.folder)}
         if self.server is not None:
             found |= {"address": self.server.address, "streams": [stream._asdict() for stream in self.server.streams]}
         return found

@@ -176,7 +176,9 @@ class WorkerHandle:
             self.found, self.is_ready, self.was_ready, self.failure = content, True, True, ""
             self._answered = time.monotonic()
             self._keep_address()
-            logger.info("worker %s is ready", self.name, extra=content)
+            logger.info(
+                "worker %s is ready", self.name, extra=content | {"pid": None if self.process is None else self.process.pid}
+            )
         elif name == "ended":
             self.status, self.has_finished = content, True
         elif name == "failed":

@@ -6,8 +6,6 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from generals_env.operations.settings.keys import KEYS, get_value
 from generals_env.operations.settings.models import Section, Settings
 from generals_env.operations.settings.yaml_reader import parse_scalar
@@ -67,6 +65,8 @@ def dump_value(value: Any) -> str:
 
 def dump_text(text: str) -> str:
     """Return text without quotes where it is safe, and otherwise in double quotes with escapes."""
+    import yaml  # type: ignore[import-untyped]  # the reader, which is imported above, names the command if it is missing
+
     if text.replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum() and text.isascii():
         try:
             if parse_scalar(text) == text:

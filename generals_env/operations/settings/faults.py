@@ -10,6 +10,7 @@ from generals_env.errors import ConfigError
 __all__ = ["Fault", "raise_faults"]
 
 MAX_FAULTS = 20  # in one error: more of them have one cause, for example a file of another program
+MAX_KEY = 200  # characters of a key
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Fault:
     text: str
 
     def __str__(self) -> str:
-        """Return the line of an error."""
-        return ": ".join(part for part in (self.origin, self.key, self.text) if part)
+        """Return the line of an error; line breaks and control characters of a file are escaped."""
+        line = ": ".join(part for part in (self.origin, self.key[:MAX_KEY], self.text) if part)
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 def raise_faults(faults: Iterable[Fault]) -> None:

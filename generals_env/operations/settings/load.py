@@ -5,7 +5,9 @@ A fault of any layer is a line of one ``ConfigError``: file and line, variable o
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,11 @@ CONFIG_VARIABLE = PREFIX + "CONFIG"
 
 #: Variables with the prefix that set no key.
 OTHER_VARIABLES = (CONFIG_VARIABLE, PREFIX + "KERNELS", PREFIX + "COMPILATION_SHOWN", PREFIX + "TOKEN")
+
+#: Variables that Kubernetes and compose set for services whose names begin with ``generals-env``.
+SERVICE_VARIABLE = re.compile(
+    PREFIX + r"([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)"
+)
 
 ROOT = "experience"  # key of the file below which the guide has the sections
 
@@ -164,6 +171,8 @@ def read_environment(environment: Mapping[str, str], faults: list[Fault]) -> dic
         if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
             continue
         if variable not in keys:
+            if SERVICE_VARIABLE.fullmatch(variable):
+                continue
             key = variable.removeprefix(PREFIX).lower().replace("__", ".")
             hint = secret_remedy(key) or f"unknown variable: {variable_hint(variable, tuple(keys))}"
             faults.append(Fault(variable, "", hint))
@@ -178,21 +187,25 @@ def read_environment(environment: Mapping[str, str], faults: list[Fault]) -> dic
 
 def variable_hint(variable: str, names: tuple[str, ...]) -> str:
     """Return a hint for an unknown variable; a list of all names would be too long."""
-    hint = suggestion(variable, [*names, *OTHER_VARIABLES])
-    return hint if hint.startswith("did") else f"expected {PREFIX}SECTION__KEY with a key of generals-env config show"
+    known = [name.removeprefix(PREFIX) for name in (*names, *OTHER_VARIABLES)]
+    similar = difflib.get_close_matches(variable.removeprefix(PREFIX).upper(), known, 1)
+    if similar:
+        return f"did you mean {PREFIX}{similar[0]}?"
+    return f"expected {PREFIX}SECTION__KEY with a key of generals-env config show"
 
 
 def parse_text(key: Key, text: str) -> Any:
     """Return the value of a key as text of an environment variable or of ``--set``.
 
-    For keys that hold text, text is taken as it is, but for quotes and ``null``: a version such as ``1.10`` needs no quotes.
+    For keys that hold text, text is taken as it is, but for quotes, and ``null`` or no text
+    for null: a version such as ``1.10`` needs no quotes.
     For others it is a YAML scalar or list.
 
     Raises:
         ValueError: If it is not valid YAML.
     """
     if key.kinds <= {str, type(None)} and text[:1] not in ('"', "'"):
-        return None if text in ("null", "~") and type(None) in key.kinds else text
+        return None if text in ("", "null", "~") and type(None) in key.kinds else text
     return parse_scalar(text)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from generals_env.errors import ConfigError
 from generals_env.operations.settings.keys import apply_live, changed_keys
 from generals_env.operations.settings.models import Settings
+from generals_env.operations.settings.yaml_reader import MAX_BYTES
 
 try:
     import watchfiles
@@ -83,7 +84,8 @@ class SettingsWatcher:
         if settings is not None:
             self._state = None  # the file may have changed since they were loaded
         self._pending: tuple[str, ...] = ()
-        self._reported: str | None = None
+        self._refused = ""  # text of the last error of loading, until settings are valid
+        self._watch_failed = False
 
     @property
     def settings(self) -> Settings:
@@ -126,17 +128,20 @@ class SettingsWatcher:
         while not self._stop.is_set():
             try:
                 self._watch()
-            except (OSError, RuntimeError) as error:  # a folder is missing, or the system has no watch left
-                if self.path.parent.is_dir():
-                    self._report(
-                        ConfigError(f"{self.path}: expected to watch its folder, got {error}: it is read once a second")
-                    )
-                self._check()
-                self._stop.wait(POLL)
+                continue
+            except FileNotFoundError:  # no folder to watch: that the file is missing is reported below
+                pass
+            except (OSError, RuntimeError) as error:  # for example the system has no watch left
+                if not self._watch_failed:
+                    self._watch_failed = True
+                    text = f"{self.path}: expected to watch its folder, got {error}: it is read once a second"
+                    self._report(ConfigError(text))
+            self._check()
+            self._stop.wait(POLL)
 
     def _watch(self) -> None:
         """Read the file after events, until asked to stop or until the folders to watch are other ones."""
-        folders = self._folders()
+        folders = self.folders()
         events = watchfiles.watch(
             *folders,
             watch_filter=None,
@@ -148,33 +153,32 @@ class SettingsWatcher:
             raise_interrupt=False,
             recursive=False,
         )
-        self._check()  # it may have changed before the watch began
+        self._check()  # the file may have changed before the watch began
         with closing(events):
             for _ in events:
                 self._check()
-                if self._folders() != folders:
+                if self.folders() != folders:
                     return
 
-    def _folders(self) -> dict[str, int]:
+    def folders(self) -> dict[str, int]:
         """Return the folders of the file and of the links on the way to it, with their inodes."""
-        found: dict[str, int] = {}
-        waiting = [str(self.path)]
-        seen: set[str] = set()
+        folders: set[Path] = set()
+        waiting, seen = [self.path], set()
         while waiting:
             path = waiting.pop()
-            if path in seen:
+            if path in seen:  # also ends at links that form a circle
                 continue
             seen.add(path)
-            parts = Path(path)
-            for place in (parts, *parts.parents):
-                if place.is_symlink():
-                    target = os.path.normpath(place.parent / place.readlink())
-                    found[str(place.parent)] = place.parent.stat().st_ino
-                    waiting.append(os.path.normpath(Path(target) / parts.relative_to(place)))
-        for path in seen:
-            parent = Path(path).parent
-            if parent.is_dir():
-                found[str(parent)] = parent.stat().st_ino
+            folders.add(path.parent)
+            for link in (path, *path.parents):
+                with suppress(OSError):  # it is no link, or was removed
+                    target = link.parent / link.readlink()
+                    folders.add(link.parent)
+                    waiting.append(Path(os.path.normpath(target / path.relative_to(link))))
+        found = {}
+        for folder in folders:
+            with suppress(OSError):
+                found[str(folder)] = folder.stat().st_ino
         if not found:
             raise FileNotFoundError(f"no folder {self.path.parent}")
         return found
@@ -182,9 +186,11 @@ class SettingsWatcher:
     def _read(self) -> State:
         """Return content, time and inode of the file, or None if it cannot be read."""
         try:
+            if not self.path.is_file():  # opening a pipe would wait for a writer
+                return None
             with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())
-                return file.read(), status.st_mtime_ns, status.st_ino
+                return file.read(MAX_BYTES + 1), status.st_mtime_ns, status.st_ino
         except OSError:
             return None
 
@@ -202,14 +208,14 @@ class SettingsWatcher:
         self._state = state
         if state is None or not state[0].strip():  # an empty file is one that is being written
             got = "none" if state is None else "an empty one"
-            self._report(ConfigError(f"{self.path}: expected a file of settings, got {got}: the settings stay as they are"))
+            self._refuse(ConfigError(f"{self.path}: expected a file of settings, got {got}: the settings stay as they are"))
             return
         try:
             wanted = self._load()
         except Exception as error:  # a fault in a check must not end the watch
-            self._report(error)
+            self._refuse(error)
             return
-        self._reported = None
+        self._refused = ""
         self._apply(wanted)
 
     def _apply(self, wanted: Settings) -> None:
@@ -234,10 +240,15 @@ class SettingsWatcher:
         except Exception as error:  # whatever it is, the other callbacks are called
             self._report(error)
 
-    def _report(self, error: Exception) -> None:
-        """Pass an error to ``on_error``, unless it is the same as the last one."""
+    def _refuse(self, error: Exception) -> None:
+        """Report an error of loading, unless it is the same as the last one."""
         text = f"{type(error).__name__}: {error}"
-        if text != self._reported and self._on_error is not None:
-            self._reported = text
+        if text != self._refused:
+            self._refused = text
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        """Pass an error to ``on_error``."""
+        if self._on_error is not None:
             with suppress(Exception):  # reporting failed: there is no other place to report this
                 self._on_error(error)

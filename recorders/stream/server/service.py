@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError, abort_on_error
 from generals_env.recorders.stream.protocol.message_parser import parse_message
 from generals_env.recorders.stream.server.experience_source import ExperienceSource
 from generals_env.recorders.stream.server.experience_statistics import Statistics
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError, abort_on_error
 from generals_env.recorders.stream.server.limits import Limits
 from generals_env.recorders.stream.server.stream_counters import ServerTotals
 from generals_env.recorders.stream.server.stream_defaults import CurrentDefaults

@@ -22,9 +22,9 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.timings import measured, observer, report_sent
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
 from generals_env.recorders.stream.protocol.record_encoder import append_records, encode_records, split_by_size
 from generals_env.recorders.stream.server.experience_source import Consumer, ExperienceSource, SourceCursor
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 from generals_env.recorders.stream.server.lag_limit import LagLimitedCursor
 from generals_env.recorders.stream.server.message_batcher import TICK, MessagePart, batch_messages
 from generals_env.recorders.stream.server.stream_counters import StreamCounters

@@ -19,12 +19,12 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.validation import Reason, validate
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
 from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
 from generals_env.recorders.stream.protocol.message_parser import parse_message
 from generals_env.recorders.stream.protocol.record_decoder import check_game_id, decode_records
 from generals_env.recorders.stream.protocol.supported_fields import record_id, unsupported_field
 from generals_env.recorders.stream.server.experience_source import ExperienceSource, StreamFilter
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 from generals_env.recorders.stream.server.limits import Limits
 from generals_env.recorders.stream.server.stream_counters import SubmissionCounters
 

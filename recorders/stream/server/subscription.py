@@ -11,10 +11,10 @@ from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
 from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES, MAX_WAIT_MS
 from generals_env.recorders.stream.protocol.overflow import OVERFLOWS
 from generals_env.recorders.stream.server.experience_source import ExperienceSource, StreamFilter
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 from generals_env.recorders.stream.server.stream_defaults import CurrentDefaults
 
 __all__ = ["MAX_FIELDS", "Subscription"]
