@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from generals_env.recorders.datasets.retention import FileRetention
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.sink import ClosingSink
+from generals_env.recorders.experience.timings import measured
 from generals_env.recorders.filesystem.file_stores import FileStore, LocalStore, open_store
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.formats import format_of
@@ -343,7 +345,7 @@ class DatasetWriter(NotCopied, ClosingSink):
     def _publish(self, file: OpenFile) -> None:
         batch = file.batches[0] if len(file.batches) == 1 else ExperienceBatch.concat(file.batches)
         file.batches[:] = [batch]  # concatenated once, however often writing fails
-        content = self._format.encode(batch)
+        content = measured("file", batch, partial(self._format.encode, batch))
         count = len(batch)
         if not self._has_room(len(content)):
             self._stats = replace(self._stats, pending=self._stats.pending - count, dropped=self._stats.dropped + count)
@@ -353,7 +355,7 @@ class DatasetWriter(NotCopied, ClosingSink):
             name = file_name(file.folder, file.kind, file.id, number, self.format)
             number += 1
             try:
-                self.store.create(name, content)
+                measured("write", batch, partial(self.store.create, name, content), len(content))
             except FileExistsError:  # another writer has written that game
                 continue
             break

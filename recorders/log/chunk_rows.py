@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from generals_env.recorders.encoding.batch_codec import decode_batch, encode_bat
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.bounds_checks import validate_arrays
 from generals_env.recorders.experience.filter import ExperienceFilter
+from generals_env.recorders.experience.timings import measured
 
 __all__ = ["Chunk", "PendingChunk", "may_match", "split_into_chunks", "wanted_after"]
 
@@ -129,7 +131,7 @@ def chunk_of(batch: ExperienceBatch) -> PendingChunk:
     """Return a batch as one chunk."""
     games = np.unique(batch.game)
     names = json.dumps([batch.game_ids[game] for game in games]) if len(games) <= MAX_GAMES else None
-    data = encode_batch(batch)
+    data = measured("log", batch, partial(encode_batch, batch))
     return PendingChunk(len(batch), int(batch.turn.max()), names, data, zlib.crc32(data))
 
 
