@@ -68,6 +68,7 @@ def test_public_names_are_pinned() -> None:
         "parallel_env",
     ]
     assert recorders.__all__ == [
+        "AdaptiveLevel",
         "BackgroundReader",
         "BoardDataset",
         "BoardReplayBuffer",
