@@ -30,11 +30,12 @@ __all__ = [
 
 MAX_LEVEL = 22  # of zstd
 
-#: Levels between which ``AdaptiveLevel`` switches. On recorded batches levels 2 to 5 give more bytes than level 1, or hardly
-#: fewer; see the table in docs/storage.md.
-STEPS = (1, 6, 8, 11, 15, 19)
+#: Levels between which ``AdaptiveLevel`` switches. On recorded batches levels 2 to 4 save no bytes over level 1, nor does 9 over
+#: 8; levels above 15 take ten times as long. See the table in docs/storage.md.
+STEPS = (1, 6, 8, 11, 15)
 
-#: How many times as long sending must take as encoding before the level rises: level 6 takes about four times as long as 1.
+#: How many times as long sending must take as encoding before the level rises. No step makes encoding four times as slow, so
+#: it is still faster than sending afterwards, and the level does not fall again at once.
 RAISE_AT = 4.0
 
 HISTORY = 100  # switches that are remembered
@@ -141,9 +142,9 @@ class AdaptiveLevel(NotCopied):
       the link or disk is the bottleneck, and there is time to compress more.
     - It falls one step if the CPU is loaded more than ``high_cpu``, or encoding took longer than sending.
 
-    Steps are levels 1, 6, 8, 11, 15 and 19 up to ``max_level``, and the level to begin with: those between them take longer and
-    save nothing. Give each log, writer and stream an object of its own, as each has another link. It may be used by many
-    threads.
+    Steps are levels 1, 6, 8, 11 and 15 up to ``max_level``, and the level to begin with: those between them take longer, and
+    save little or nothing. Give each log, writer and stream an object of its own, as each has another link. It may be used by
+    many threads.
 
     Example:
         >>> level = AdaptiveLevel(max_level=9)
