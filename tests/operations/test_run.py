@@ -199,7 +199,11 @@ def test_run_reports_each_unusable_thing_before_the_first_game(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with socket.create_server(("127.0.0.1", 0)) as used, socket.create_server(("127.0.0.1", 0)) as other:
         ports = [server.getsockname()[1] for server in (used, other)]
-        settings = (f"streaming.address=127.0.0.1:{ports[0]}", f"metrics.address=127.0.0.1:{ports[1]}", "log.directory=file/log")
+        settings = (
+            f"streaming.address=127.0.0.1:{ports[0]}",
+            f"metrics.address=127.0.0.1:{ports[1]}",
+            "log.directory=file/log",
+        )
         with RunProcess(tmp_path, "--out", "file/out", settings=settings) as run:
             assert run.process.wait() == 2
     text = "".join(run.other)
