@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from generals_env.cli.config import ConfigFile, settings_or_exit
 from generals_env.cli.sources import StoredSource, StreamSource, open_training_source
 from generals_env.cli.training_report import TrainingReport
 from generals_env.errors import ConfigError
@@ -25,6 +27,9 @@ __all__ = ["train"]
 #: Mean number of draws of each experience of a dataset that is larger than the buffer, unless an option says otherwise.
 DATASET_RATIO = 4.0
 
+#: Variables of the environment that set hyperparameters, or the file of the settings.
+VARIABLES = ("GENERALS_ENV_CONFIG", "GENERALS_ENV_TRAINING__")
+
 Number = Annotated[int | None, typer.Option(min=1)]
 
 
@@ -38,7 +43,7 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, or another device of torch.")] = "cpu",
     channels: Annotated[int | None, typer.Option(min=1, help="Features per tile; those of the checkpoint, or 32.")] = None,
     blocks: Annotated[int | None, typer.Option(min=0, help="Residual blocks; those of the checkpoint, or 2.")] = None,
-    config: Annotated[Path | None, typer.Option(help="experience.yaml, whose section training the options override.")] = None,
+    config: ConfigFile = None,
     capacity: Number = None,
     min_size: Number = None,
     batch_size: Number = None,
@@ -102,16 +107,13 @@ def train(
 
 
 def settings_of(config: Path | None) -> dict[str, Any]:
-    """Return the hyperparameters of the section ``training`` of a file; none without one.
+    """Return the hyperparameters of the section ``training`` of file and environment; none if neither sets any.
 
-    Raises:
-        ConfigError: If the file is invalid.
+    Invalid settings are printed, a line for each fault, and end the command with status 2.
     """
-    if config is None:
-        return {}
-    from generals_env.operations.settings import load_settings  # type: ignore[attr-defined]
-
-    return dict(load_settings(config).training.model_dump())
+    if config is None and not any(name.startswith(VARIABLES) for name in os.environ):
+        return {}  # needs no libraries for settings
+    return settings_or_exit(config, None, sections=("training",)).training.model_dump()
 
 
 def check_device(device: str) -> None:

@@ -123,6 +123,18 @@ def test_options_reach_the_trainer(dataset: Path, tmp_path: Path, configs: list[
     assert config.augment
 
 
+def test_settings_reach_the_trainer_below_options(
+    dataset: Path, tmp_path: Path, configs: list[TrainerConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("yaml", reason="pyyaml is not installed: pip install generals_env[settings]")
+    config = tmp_path / "experience.yaml"
+    config.write_text("games: {policies: [later.pt]}\ntraining: {gamma: 0.5, beta: 0.25, target_every: 9}\n")
+    monkeypatch.setenv("GENERALS_ENV_TRAINING__BETA", "0.5")
+    events(dataset, "--config", config, "--checkpoint", tmp_path / "m.pt", "--steps", 1, "--gamma", 0.75, *SMALL)
+    events(dataset, "--checkpoint", tmp_path / "n.pt", "--steps", 1, *SMALL)
+    assert [(config.gamma, config.beta, config.target_every) for config in configs] == [(0.75, 0.5, 9), (0.99, 0.5, 250)]
+
+
 def test_log_is_followed_while_it_grows(tmp_path: Path) -> None:
     with ExperienceLog(tmp_path / "log", "normal") as log:
         log.write(record_game(1, 20, height=6, width=7))
