@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from generals_env.operations.settings.load import Loaded
     from generals_env.operations.settings.models import Settings
 
-__all__ = ["ConfigFile", "SetValues", "app", "parse_set", "read_settings", "settings_or_exit"]
+__all__ = ["ConfigFile", "SetValues", "app", "parse_set", "print_faults", "read_settings", "settings_or_exit"]
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -86,9 +86,14 @@ def loaded_or_exit(
     try:
         return read_settings(config, values, overrides, options)
     except ConfigError as error:
-        for line in str(error).splitlines():
-            errors.print(f"error: {line}", style="red", markup=False, emoji=False, highlight=False, soft_wrap=True)
+        print_faults(error)
         raise typer.Exit(2) from None
+
+
+def print_faults(error: ConfigError) -> None:
+    """Print a line for each fault of the settings."""
+    for line in str(error).splitlines():
+        errors.print(f"error: {line}", style="red", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def parse_set(values: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from generals_env.cli.config import ConfigFile, SetValues, settings_or_exit
 from generals_env.cli.sources import StoredSource, StreamSource, open_training_source
 from generals_env.cli.training_report import TrainingReport
 from generals_env.errors import ConfigError
@@ -25,6 +27,9 @@ __all__ = ["train"]
 #: Mean number of draws of each experience of a dataset that is larger than the buffer, unless an option says otherwise.
 DATASET_RATIO = 4.0
 
+#: Beginnings of the environment variables that set hyperparameters.
+SETTINGS = ("GENERALS_ENV_TRAINING__", "GENERALS_ENV_CONFIG")
+
 Number = Annotated[int | None, typer.Option(min=1)]
 
 
@@ -38,7 +43,8 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, or another device of torch.")] = "cpu",
     channels: Annotated[int | None, typer.Option(min=1, help="Features per tile; those of the checkpoint, or 32.")] = None,
     blocks: Annotated[int | None, typer.Option(min=0, help="Residual blocks; those of the checkpoint, or 2.")] = None,
-    config: Annotated[Path | None, typer.Option(help="experience.yaml, whose section training the options override.")] = None,
+    config: ConfigFile = None,
+    values: SetValues = None,
     capacity: Number = None,
     min_size: Number = None,
     batch_size: Number = None,
@@ -68,10 +74,9 @@ def train(
         raise typer.BadParameter(f'{error.name or error} is missing: pip install "generals_env[torch]"') from error
     if log_format not in ("text", "json"):
         raise ConfigError(f"log-format: expected text or json, got {log_format!r}")
-    names = [field.name for field in dataclasses.fields(TrainerConfig)]
     given = locals()
-    options = settings_of(config) | {name: given[name] for name in names if given[name] is not None}
-    hyperparameters = TrainerConfig(**options)
+    options = {field.name: given[field.name] for field in dataclasses.fields(TrainerConfig)}
+    hyperparameters = read_hyperparameters(config, values, {name: one for name, one in options.items() if one is not None})
     check_device(device)
     opened = open_training_source(source, hyperparameters.capacity)
     if isinstance(opened, StoredSource) and opened.repeats and hyperparameters.replay_ratio is None:
@@ -101,17 +106,22 @@ def train(
                     report.saved(trainer.step, checkpoint)
 
 
-def settings_of(config: Path | None) -> dict[str, Any]:
-    """Return the hyperparameters of the section ``training`` of a file; none without one.
+def read_hyperparameters(config: Path | None, values: list[str] | None, options: dict[str, Any]) -> TrainerConfig:
+    """Return the hyperparameters: options, before those of ``--set``, of the environment, and of the file of settings.
+
+    Settings need libraries of an extra, and are read only if there are any.
 
     Raises:
-        ConfigError: If the file is invalid.
+        ConfigError: If a value is invalid.
     """
-    if config is None:
-        return {}
-    from generals_env.operations.settings import load_settings  # type: ignore[attr-defined]
+    if config is None and not values and not any(name.startswith(SETTINGS) for name in os.environ):
+        return TrainerConfig(**options)
+    overrides = {f"training.{name}": value for name, value in options.items()}
+    names = {f"training.{name}": f"--{name.replace('_', '-')}" for name in options}
+    training = settings_or_exit(config, values, overrides, names).training
+    from generals_env.operations.settings.options import trainer_config
 
-    return dict(load_settings(config).training.model_dump())
+    return trainer_config(training)
 
 
 def check_device(device: str) -> None:

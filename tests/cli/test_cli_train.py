@@ -123,6 +123,27 @@ def test_options_reach_the_trainer(dataset: Path, tmp_path: Path, configs: list[
     assert config.augment
 
 
+def test_settings_of_file_and_environment_reach_the_trainer(
+    dataset: Path, tmp_path: Path, configs: list[TrainerConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pydantic")
+    file = tmp_path / "experience.yaml"
+    file.write_text(
+        "experience:\n  training:\n    gamma: 0.5\n    alpha: 0.1\n    beta: 0.1\n    min_size: 40\n    batch_size: 3\n"
+    )
+    monkeypatch.setenv("GENERALS_ENV_TRAINING__ALPHA", "0.2")
+    monkeypatch.setenv("GENERALS_ENV_TRAINING__BETA", "0.2")
+    monkeypatch.setenv("GENERALS_ENV_TOKEN", "secret")  # sets no key
+    options = ("--config", file, "--beta", 0.3, "--batch-size", 4, "--set", "training.n_step=2", "--steps", 1)
+    events(dataset, "--checkpoint", tmp_path / "m.pt", *options)
+    (config,) = configs
+    found = (config.gamma, config.alpha, config.beta, config.min_size, config.batch_size, config.n_step)
+    assert found == (0.5, 0.2, 0.3, 40, 4, 2)
+    file.write_text("experience:\n  training:\n    gama: 0.5\n")
+    text = refused(dataset, "--checkpoint", tmp_path / "m.pt", "--config", file)
+    assert "experience.yaml:3: training.gama: unknown key" in text
+
+
 def test_log_is_followed_while_it_grows(tmp_path: Path) -> None:
     with ExperienceLog(tmp_path / "log", "normal") as log:
         log.write(record_game(1, 20, height=6, width=7))

@@ -269,8 +269,8 @@ def test_secrets_in_other_keys_are_not_shown(tmp_path: Path) -> None:
 
 CROSS_CHECKS = {
     "games: {policies: [random, expander], players: 3}": "games.policies: expected one policy or 3, one for each player, got 2",
-    "games: {policies: [expandr]}": "games.policies: expected one of random, expander or the path of a checkpoint, "
-    "got 'expandr': correct the name, or write the checkpoint with generals-env train",
+    "games: {policies: [expand]}": "games.policies: expected one of random, expander or the path of a checkpoint, "
+    "got 'expand': correct the name, or write the checkpoint with generals-env train",
     "games: {height: [9, 8]}": "games.height: expected (minimum, maximum), got (9, 8)",
     "games: {mountain_density: [0.2, 0.1]}": "games.mountain_density: expected (minimum, maximum), got (0.2, 0.1)",
     "games: {city_density: 0.5}": "games.city_density: expected a share from 0 to 0.2, got 0.5",
@@ -356,12 +356,12 @@ def test_apply_live_takes_over_exactly_the_live_keys(name: str) -> None:
 
 @pytest.mark.checklist("K10")
 def test_page_lists_all_keys_as_the_models_define_them() -> None:
-    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").partition("## All keys")[2]
     expected = [
         f"| `{key.name}` | `{dump_value(key.default)}` | {'live' if key.live else 'restart'} | {key.description} |"
         for key in KEYS.values()
     ]
-    assert re.findall(r"^\| `[a-z0-9_.]+\.[a-z0-9_]+` \| .*", page, re.MULTILINE) == expected, "\n".join(expected)
+    assert re.findall(r"^\| `.*", page, re.MULTILINE) == expected, "\n".join(expected)
 
 
 def test_missing_library_is_one_line_with_the_command() -> None:

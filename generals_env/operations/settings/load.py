@@ -30,7 +30,7 @@ __all__ = ["CONFIG_VARIABLE", "Loaded", "load_settings", "load_with_origins", "s
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 
 #: Variables with the prefix that set no key.
-OTHER_VARIABLES = (CONFIG_VARIABLE, PREFIX + "KERNELS", PREFIX + "COMPILATION_SHOWN")
+OTHER_VARIABLES = (CONFIG_VARIABLE, PREFIX + "KERNELS", PREFIX + "COMPILATION_SHOWN", PREFIX + "TOKEN")
 
 #: Variables that Kubernetes and compose set for services whose names begin with ``generals-env``.
 SERVICE_VARIABLE = re.compile(
