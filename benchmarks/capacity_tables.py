@@ -173,7 +173,7 @@ def whole_path(inputs: dict[str, Any]) -> str:
                     title,
                     number(turns / game["mean_turns"]),
                     number(turns),
-                    number(found["per_second"]),
+                    f"{number(found['per_second'])} ({' - '.join(map(number, found['spread']))})",
                     *(number(cpu[role]) if role in cpu else "" for role in ("collector", "storage", "consumer")),
                 ]
             )

@@ -204,7 +204,7 @@ def test_run_reports_each_unusable_thing_before_the_first_game(tmp_path: Path) -
             f"metrics.address=127.0.0.1:{ports[1]}",
             "log.directory=file/log",
         )
-        with RunProcess(tmp_path, "--out", "file/out", settings=settings) as run:
+        with RunProcess(tmp_path, "--out", "file/out", "--log", "file/log", settings=settings) as run:
             assert run.process.wait() == 2
     text = "".join(run.other)
     for key in ("streaming.address", "metrics.address", "file/log", "file/out"):
