@@ -1,4 +1,4 @@
-"""Measures encoding, writes of files and the age of sent experiences, as an observer of ``recorders.experience.timings``."""
+"""Measures encoding, writes of files and the age of sent experiences, as an observer of ``recorders.encoding.timings``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from generals_env.operations.metrics.catalogue import Family
 from generals_env.operations.metrics.histogram import LATENCY_BOUNDS, Histogram
-from generals_env.recorders.experience.timings import Timing, set_observer
+from generals_env.recorders.encoding.timings import Timing, set_observer
 
 __all__ = ["StageMetrics"]
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
-from generals_env.recorders.experience.timings import measured
+from generals_env.recorders.encoding.timings import measured
 from generals_env.recorders.stream.server.experience_source import EncodedRange
 
 __all__ = ["RANGE_SIZE", "EncodedRangeCache"]

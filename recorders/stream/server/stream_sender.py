@@ -18,9 +18,9 @@ from grpc import StatusCode
 
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import encode_batch
+from generals_env.recorders.encoding.timings import measured, observer, report_sent
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
-from generals_env.recorders.experience.timings import measured, observer, report_sent
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.record_encoder import append_records, encode_records, split_by_size
 from generals_env.recorders.stream.server.experience_source import ExperienceSource, SourceCursor
