@@ -7,7 +7,7 @@ BIN := $(VENV)/$(if $(WINDOWS),Scripts,bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test check lint spelling words types layers benchmark build clean
+.PHONY: demo test check lint spelling words types layers docs benchmark build clean
 
 demo: $(VENV)/.installed
 	$(BIN)/generals-env demo
@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-check: lint spelling words types layers
+check: lint spelling words types layers docs
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -33,8 +33,13 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
+# The documentation in site/; a warning is an error. The variable silences a notice of the theme about a future mkdocs.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict --quiet
+
 benchmark: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks env engine first_use turns generals_bots buffers storage stream $(BENCHMARK_OPTIONS)
+	$(BIN)/python -m benchmarks env engine first_use turns generals_bots buffers storage stream latency capacity $(BENCHMARK_OPTIONS)
 
 # An sdist in dist/, and a wheel that is built from this sdist.
 build: $(VENV)/.installed-dev
@@ -54,4 +59,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site *.egg-info

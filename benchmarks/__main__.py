@@ -17,6 +17,8 @@ AREAS = {
     "storage": (),
     "stream": (),
     "metrics": ("rounds",),
+    "latency": ("seconds",),
+    "capacity": ("seconds", "write"),
 }
 
 
@@ -31,9 +33,17 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=5, metavar="N", help="first_use, turns, generals_bots, metrics: rounds, 5 by default"
     )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="latency: of calls of each function, 1 by default; capacity: of each run of the whole path, 3 by default",
+    )
+    parser.add_argument("--write", action="store_true", help="capacity: write inputs and tables into docs/capacity.*")
     arguments = parser.parse_args()
     for area in arguments.areas:
-        options = {name: getattr(arguments, name) for name in AREAS[area]}
+        options = {name: getattr(arguments, name) for name in AREAS[area] if hasattr(arguments, name)}
         importlib.import_module(f"benchmarks.{area}").main(**options)
 
 

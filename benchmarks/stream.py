@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,13 +26,12 @@ from rich.table import Table
 
 import generals_env
 from benchmarks.buffers import ITEMS, cell, write_transitions
+from benchmarks.line_process import LineProcess
 from benchmarks.peers import PeerMissing, measure, peer_python
 from generals_env.recorders import ExperienceBatch, ExperienceConsumer
 from generals_env.recorders.experience.tensors import Tensors
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
-
-ROOT = Path(__file__).resolve().parent.parent
 
 ROUNDS = 5
 EXPERIENCES = 200_000
@@ -50,40 +47,23 @@ REVERB = ("dm-reverb==0.14.0", "tensorflow-cpu==2.15.1")
 LARGE = (("grpc.max_receive_message_length", 10_000_000),)
 
 
-class Server:
+class Server(LineProcess):
     """The process of a server."""
 
     def __init__(self, kind: str, folder: str) -> None:
         """Start the process."""
-        command = [sys.executable, "-m", "benchmarks.workers.stream_server", kind, folder]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        super().__init__("stream_server", kind, folder)
         self.address = self.line()
-
-    def line(self) -> str:
-        """Return the next line that the process prints."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def send(self, command: str) -> None:
-        """Send a command, without waiting for its end."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
 
 
 @contextmanager
 def serving(kind: str, count: int = 0) -> Iterator[Server]:
     """Start a server that has recorded ``count`` experiences."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(kind, folder)
-        try:
-            if count:
-                server.send(f"record {count}")
-                server.line()
-            yield server
-        finally:
-            server.process.kill()
-            server.process.wait()
+    with tempfile.TemporaryDirectory() as folder, Server(kind, folder) as server:
+        if count:
+            server.send(f"record {count}")
+            server.line()
+        yield server
 
 
 def packed(address: str, size: int | None, expand: bool) -> float:
@@ -201,8 +181,7 @@ def beside_reverb(console: Console) -> None:
 
 def passed_on(folder: Path, seconds: float) -> dict[str, float]:
     """Return the throughput of this package, with the transitions that Reverb is measured with."""
-    source, target = Server("loaded", str(folder / "ours")), Server("buffer", "")
-    try:
+    with Server("loaded", str(folder / "ours")) as source, Server("buffer", "") as target:
         room: Any = None
         count, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
@@ -216,10 +195,6 @@ def passed_on(folder: Path, seconds: float) -> dict[str, float]:
             start = time.perf_counter()
             count = sum(sender.submit(batch).accepted for batch in batches)
             submitted = count / (time.perf_counter() - start)
-    finally:
-        for server in (source, target):
-            server.process.kill()
-            server.process.wait()
     assert count == ITEMS
     return {"received": received, "submitted": submitted}
 

@@ -106,13 +106,13 @@ def make_vec(num_envs: int, **options: Any) -> GeneralsVector:
         num_envs: Number of games.
         **options: Fields of ``GameConfig``, and:
 
-            copy: Whether ``step`` returns copies (the default) instead of views that the next step overwrites.
-            autoreset_mode: When an ended game is replaced, a ``gymnasium.vector.AutoresetMode``: ``SAME_STEP`` (the default)
-                begins the next game in the same step, ``NEXT_STEP`` in the next step, ``DISABLED`` waits for ``reset``.
-            threads: Number of threads that share the games; the default is one a core. Results do not depend on it.
-            max_episode_steps: Turns after which a game is truncated, if ``max_turns`` is not smaller.
-            dtype: Dtype of the observations: ``"float32"`` (the default), ``"float16"``, which rounds, or ``"uint8"``, where
-                a channel holds 0 and 1, levels of armies or 255ths; ``observations.dtypes.to_float32`` converts them.
+            - ``copy``: Whether ``step`` returns copies (the default) instead of views that the next step overwrites.
+            - ``autoreset_mode``: When an ended game is replaced, a ``gymnasium.vector.AutoresetMode``: ``SAME_STEP`` (the
+              default) begins the next game in the same step, ``NEXT_STEP`` in the next step, ``DISABLED`` waits for ``reset``.
+            - ``threads``: Number of threads that share the games; the default is one a core. Results do not depend on it.
+            - ``max_episode_steps``: Turns after which a game is truncated, if ``max_turns`` is not smaller.
+            - ``dtype``: Dtype of the observations: ``"float32"`` (the default), ``"float16"``, which rounds, or ``"uint8"``,
+              where a channel holds 0 and 1, levels of armies or 255ths; ``observations.dtypes.to_float32`` converts them.
 
     Raises:
         ConfigError: If the value of an option is invalid.

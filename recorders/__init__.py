@@ -27,9 +27,11 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.datasets.torch_datasets import BoardDataset, StreamDataset
         from generals_env.recorders.datasets.verify import repair_dataset, verify_dataset
         from generals_env.recorders.datasets.writer import DatasetWriter
+        from generals_env.recorders.encoding.compression_level import AdaptiveLevel
         from generals_env.recorders.experience.torch_tensors import TorchTensors
         from generals_env.recorders.filesystem.retry import Retry
         from generals_env.recorders.log import ExperienceLog
+        from generals_env.recorders.sinks.buffered import BufferedSink, BufferedSinkStats
         from generals_env.recorders.sinks.deduplicating import DeduplicatingSink
         from generals_env.recorders.sinks.multi import MultiSink
         from generals_env.recorders.sinks.retrying import RetryingSink
@@ -37,17 +39,23 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.stream.client.background_reader import BackgroundReader
         from generals_env.recorders.stream.client.consumer import ExperienceConsumer
         from generals_env.recorders.stream.client.position import Position
+        from generals_env.recorders.stream.client.submitting_sink import SubmittingSink
         from generals_env.recorders.stream.server.limits import Limits
         from generals_env.recorders.stream.server.server import ExperienceServer
+        from generals_env.recorders.stream.server.stream_defaults import StreamDefaults
         from generals_env.recorders.training.config import TrainerConfig
+        from generals_env.recorders.training.network_policy import load_policy
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
 
     __all__ = [
+        "AdaptiveLevel",
         "BackgroundReader",
         "BoardDataset",
         "BoardReplayBuffer",
         "BufferStats",
+        "BufferedSink",
+        "BufferedSinkStats",
         "Dataset",
         "DatasetWriter",
         "DeduplicatingSink",
@@ -72,11 +80,14 @@ if __name__ == "generals_env.recorders":
         "Sink",
         "SpillBuffer",
         "StreamDataset",
+        "StreamDefaults",
+        "SubmittingSink",
         "Tensors",
         "TorchTensors",
         "TrainerConfig",
         "ValidatingSink",
         "Validator",
+        "load_policy",
         "open_dataset",
         "record_replays",
         "repair_dataset",
@@ -87,9 +98,12 @@ if __name__ == "generals_env.recorders":
 
     # Modules of names that are imported on first use, as they need extras or take long to import.
     _HOMES = {
+        "AdaptiveLevel": "encoding.compression_level",
         "BackgroundReader": "stream.client.background_reader",
         "BoardDataset": "datasets.torch_datasets",
         "BoardReplayBuffer": "buffers.sb3_buffer",
+        "BufferedSink": "sinks.buffered",
+        "BufferedSinkStats": "sinks.buffered",
         "DatasetWriter": "datasets.writer",
         "DeduplicatingSink": "sinks.deduplicating",
         "DistributedTrainer": "training.trainer",
@@ -104,10 +118,13 @@ if __name__ == "generals_env.recorders":
         "RetryingSink": "sinks.retrying",
         "SpillBuffer": "buffers.spill_buffer",
         "StreamDataset": "datasets.torch_datasets",
+        "SubmittingSink": "stream.client.submitting_sink",
+        "StreamDefaults": "stream.server.stream_defaults",
         "TorchTensors": "experience.torch_tensors",
         "TrainerConfig": "training.config",
         "ValidatingSink": "sinks.validating",
         "Validator": "sinks.validating",
+        "load_policy": "training.network_policy",
         "repair_dataset": "datasets.verify",
         "to_hugging_face": "datasets.export_hugging_face",
         "to_minari": "datasets.export_minari",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,23 +12,35 @@ import typer
 from rich.table import Table
 
 from generals_env import __version__, make_vec, replay
+from generals_env.cli.config import app as config_app
 from generals_env.cli.dataset import FormatName, Naming, console, errors, progress_bar
 from generals_env.cli.dataset import app as dataset_app
+from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.cli.ending_signals import EndingSignals
+from generals_env.cli.health import health
 from generals_env.cli.record import WholeGames, compile_kernels, games_at_once, play_games
+from generals_env.cli.run import run
 from generals_env.cli.serve import serve
+from generals_env.cli.submit import submit
+from generals_env.cli.train import train
 from generals_env.cli.warm import warm
 from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.errors import ConfigError, GeneralsError, ReplayError
 from generals_env.opponents import POLICIES
-from generals_env.recorders import DatasetWriter, open_dataset, record_replays
+from generals_env.recorders import open_dataset, record_replays
+from generals_env.recorders.sinks.multi import is_server
 from generals_env.render import draw_board, save_gif
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
+app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
+app.command()(health)
+app.command()(run)
 app.command()(serve)
+app.command()(submit)
+app.command()(train)
 app.command()(warm)
 
 GIF_FRAMES = 100  # at most: turns of longer games are skipped
@@ -38,13 +49,16 @@ GIF_TILE = 20  # pixels
 Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander.")]
 Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
 Size = Annotated[int, typer.Option(min=4, max=64)]
+Log = Annotated[Path | None, typer.Option(help="Folder of a log to record into, besides or instead of OUT.")]
 Picture = Annotated[Path | None, typer.Option(help="File for a GIF of a game, one that is won if possible.")]
 AtOnce = Annotated[int | None, typer.Option(min=1, help="Games to play at once; default: 512, or what fits into 256 MiB.")]
 
 
 @app.command()
 def record(
-    out: Annotated[str, typer.Argument(help="Folder or URL (s3://...) for the recorded games.")],
+    out: Annotated[
+        str | None, typer.Argument(help="Folder or URL (s3://...) for the recorded games, or grpc://host:port of a server.")
+    ] = None,
     games: Annotated[int, typer.Option(min=1)] = 100,
     players: Annotated[int, typer.Option(min=2, max=16)] = 2,
     height: Size = 20,
@@ -57,8 +71,10 @@ def record(
     form: FormatName = "npz",
     naming: Naming = "packed",
     parallel_games: AtOnce = None,
+    log: Log = None,
 ) -> None:
     """Play games between built-in policies, many at once, and record every transition."""
+    places = check_destinations(out, log)
     names = policies.split(",")
     if len(names) == 1:
         names *= players
@@ -68,38 +84,26 @@ def record(
         raise ConfigError(f"policies: expected one of {', '.join(POLICIES)} for each player, got {unknown[0]!r}")
     at_once = min(games, parallel_games or games_at_once(games, players, height * width))
     venv = make_vec(at_once, players=players, height=height, width=width, max_turns=max_turns, rules=rules)
-    with open_writer(out, form, naming) as writer:
+    with open_destinations(out, log, form, naming) as sink:
         compile_kernels(form, picture=gif is not None)
         with progress_bar() as bar:
             task = bar.add_task("playing", total=games)
 
             def show() -> None:
-                bar.update(task, completed=sink.games, description=f"playing {sink.experiences:13,} experiences")
+                bar.update(task, completed=played.games, description=f"playing {played.experiences:13,} experiences")
 
-            sink = WholeGames(writer, games, picture=gif is not None, on_write=show)
-            seconds = play_games(venv, names, seed, sink)
+            played = WholeGames(sink, games, picture=gif is not None, on_write=show)
+            seconds = play_games(venv, names, seed, played)
     if gif:
         with console.status(f"drawing {gif}"):
-            boards = sink.boards(GIF_FRAMES)
+            boards = played.boards(GIF_FRAMES)
             save_gif([draw_board(boards, b, tile_size=GIF_TILE) for b in range(len(boards.games))], gif)
-    print_summary(out, sink, at_once, seconds, gif)
+    print_summary(places, played, at_once, seconds, gif)
 
 
-@contextmanager
-def open_writer(out: str, form: str, naming: str) -> Iterator[DatasetWriter]:
-    """Open a writer of files; if the command is interrupted, print what was written."""
-    writer = DatasetWriter(out, form, naming)
-    try:
-        with writer:
-            yield writer
-    except KeyboardInterrupt:
-        console.print(f"interrupted: {writer.stats().written:,} experiences in {out}", markup=False, highlight=False)
-        raise
-
-
-def print_summary(out: str, played: WholeGames, at_once: int, seconds: float, gif: Path | None) -> None:
+def print_summary(places: Sequence[str], played: WholeGames, at_once: int, seconds: float, gif: Path | None) -> None:
     """Print counts of what was played and recorded."""
-    size, experiences = open_dataset(out).nbytes, played.experiences
+    experiences = played.experiences
     winners = [f"player_{player} {played.endings[f'player_{player}']:,}" for player in range(MAX_PLAYERS)]
     table = Table(title=f"generals_env {__version__}", show_header=False)
     table.add_row("games", f"{played.games:,} ({at_once:,} at once)")
@@ -108,9 +112,13 @@ def print_summary(out: str, played: WholeGames, at_once: int, seconds: float, gi
     table.add_row("draws", f"{played.endings['draws']:,}")
     table.add_row("cut off", f"{played.endings['cut off']:,}")
     table.add_row("experiences", f"{experiences:,}")
-    table.add_row("bytes on disk", f"{size:,} ({size / max(experiences, 1):.1f} an experience)")
+    for place in places:
+        if not is_server(place):
+            size = open_dataset(place).nbytes
+            name = "bytes on disk" if len(places) == 1 else f"bytes of {place}"
+            table.add_row(name, f"{size:,} ({size / max(experiences, 1):.1f} an experience)")
     table.add_row("experiences per second", f"{experiences / seconds:,.0f} (played, recorded, written)")
-    table.add_row("recorded in", out)
+    table.add_row("recorded in", ", ".join(places))
     if gif:
         table.add_row("picture", str(gif))
     console.print(table)
@@ -129,7 +137,10 @@ def demo(
 @app.command(name="replay")
 def play_replays(
     paths: Annotated[list[Path], typer.Argument(help="Replay files (.gior, .gioreplay, .json, .json.gz) or folders of them.")],
-    out: Annotated[str | None, typer.Option(help="Folder or URL (s3://...) to record every transition in.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder or URL (s3://...) to record every transition in, or grpc://host:port.")
+    ] = None,
+    log: Log = None,
     gif: Annotated[Path | None, typer.Option(help="File for a GIF of the first replay.")] = None,
     form: FormatName = "npz",
     naming: Naming = "packed",
@@ -140,7 +151,7 @@ def play_replays(
         raise typer.BadParameter(f"expected files or folders that exist, got {', '.join(missing)}", param_hint="PATHS")
     files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
     skipped: dict[str, str] = {}
-    if out is None:
+    if out is None and log is None:
         table = Table("replay", "version", "players", "board", "turns", "winner")
         with progress_bar() as bar:
             for file in bar.track(files, description="playing"):
@@ -150,10 +161,11 @@ def play_replays(
                     skipped[str(file)] = str(error)
         console.print(table)
     else:
-        with open_writer(out, form, naming) as writer, progress_bar() as bar:
-            result = record_replays(bar.track(files, description="recording"), writer, on_error="skip")
+        with open_destinations(out, log, form, naming) as sink, progress_bar() as bar:
+            result = record_replays(bar.track(files, description="recording"), sink, on_error="skip")
         skipped = result.skipped
-        console.print(f"{result.games:,} games, {result.experiences:,} experiences in {out}")
+        places = ", ".join(check_destinations(out, log))
+        console.print(f"{result.games:,} games, {result.experiences:,} experiences in {places}")
     for file_name, reason in skipped.items():
         console.print(f"skipped {file_name}: {reason}", style="yellow", markup=False)
     readable = [file for file in files if str(file) not in skipped]

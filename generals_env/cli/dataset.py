@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from generals_env.recorders import Dataset, DatasetWriter, ExperienceBatch, open_dataset
+from generals_env.recorders import Dataset, DatasetWriter, ExperienceBatch, ExperienceLog, open_dataset
 from generals_env.recorders.datasets.verify import DatasetReport, repair_dataset, verify_dataset
 
 __all__ = ["FormatName", "Naming", "app", "console", "errors", "progress_bar"]
@@ -58,7 +58,9 @@ def info(source: Source) -> None:
         size = sum(file.size for file in files)
         count = sum(number for number in counts if number is not None)
         known = None not in counts
-        hours = sorted({file.place.rpartition("/")[0].removeprefix(str(source)).strip("/") for file in files})
+        # A log has no folders of hours.
+        places = [file.place.rpartition("/")[0].removeprefix(str(source)) if form != "log" else "" for file in files]
+        hours = sorted({place.strip("/") for place in places})
         table.add_row(
             form,
             f"{len(files):,}",
@@ -176,28 +178,52 @@ def tracked(dataset: Dataset, description: str) -> Iterable[ExperienceBatch]:
 @app.command()
 def convert(
     source: Source,
-    out: Annotated[str, typer.Argument(help="Folder or URL to write to.")],
-    form: FormatName = "parquet",
+    out: Annotated[str, typer.Argument(help="Folder or URL to write to; for the format log a folder.")],
+    form: Annotated[
+        str, typer.Option("--format", help="npz, parquet, tfrecord, tfrecord.gz, games, or log for a log.")
+    ] = "parquet",
     naming: Naming = "packed",
     skip_damaged: Annotated[bool, typer.Option(help="Skip damaged files.")] = False,
 ) -> None:
-    """Write all experiences in another format or to another folder."""
+    """Write all experiences in another format, to another folder, or from or to a log.
+
+    A log numbers experiences itself, in the order of the source.
+    """
     if same_folder(source, out):
         raise typer.BadParameter("expected another folder than SOURCE", param_hint="OUT")
     dataset = open_dataset(source)
     if skip_damaged:
         dataset = dataset.skip_damaged()
+    batches = tracked(dataset, "converting")
+    written, files, size = write_log(batches, out) if form == "log" else write_files(batches, out, form, naming)
+    table = Table(show_header=False, title=f"{source} to {out}")
+    table.add_row("experiences", f"{written:,}")
+    table.add_row("files", f"{files:,}")
+    table.add_row("bytes", f"{size:,} ({size / max(written, 1):.1f} an experience)")
+    table.add_row("bytes before", f"{dataset.nbytes:,}")
+    console.print(table)
+
+
+def write_files(batches: Iterable[ExperienceBatch], out: str, form: str, naming: str) -> tuple[int, int, int]:
+    """Write batches to files; return the numbers of experiences, files and bytes written."""
     with DatasetWriter(out, form, naming) as writer:
-        for batch in tracked(dataset, "converting"):
+        for batch in batches:
             writer.write(batch)
         writer.flush()
         done = writer.stats()
-    table = Table(show_header=False, title=f"{source} to {out}")
-    table.add_row("experiences", f"{done.written:,}")
-    table.add_row("files", f"{done.files:,}")
-    table.add_row("bytes", f"{done.bytes:,} ({done.bytes / max(done.written, 1):.1f} an experience)")
-    table.add_row("bytes before", f"{dataset.nbytes:,}")
-    console.print(table)
+    return done.written, done.files, done.bytes
+
+
+def write_log(batches: Iterable[ExperienceBatch], out: str) -> tuple[int, int, int]:
+    """Append batches to a log; return the number of experiences written, and the files and bytes of the log."""
+    with ExperienceLog(out, "normal") as log:
+        before = log.last
+        for batch in batches:
+            log.write(batch)
+        log.flush()
+        written = log.last - before
+    segments = list(Path(out).glob("segment_*.db"))
+    return written, len(segments), sum(segment.stat().st_size for segment in segments)
 
 
 def same_folder(one: str, other: str) -> bool:

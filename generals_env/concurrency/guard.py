@@ -19,7 +19,7 @@ class Guard:
     Attributes:
         thread: Id of the thread that is changing the environment, or 0.
 
-    Example:
+    Examples:
         >>> guard = Guard()
         >>> with guard("step"):
         ...     pass  # play a turn, and record it

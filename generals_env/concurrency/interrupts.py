@@ -137,7 +137,7 @@ def deferred() -> Deferral | Nothing:
     signal is handled at once. Signals without a Python handler are not changed. Nested blocks, and blocks in other threads, in
     which Python runs no handlers, have no effect.
 
-    Example:
+    Examples:
         >>> with deferred():
         ...     pass  # play a turn, and record it
     """

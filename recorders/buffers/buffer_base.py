@@ -37,8 +37,19 @@ class BufferBase:
 
     _beside = 0  # bytes that an experience takes outside the store
 
+    # Defaults for pickles of buffers that did not have these attributes yet.
+    _dropped_newest = 0
+    _max_wait: float | None = None
+
     def __init__(
-        self, capacity: int | None, max_bytes: int | None, overflow: str, store: str, keep: float, seed: int | None
+        self,
+        capacity: int | None,
+        max_bytes: int | None,
+        overflow: str,
+        store: str,
+        keep: float,
+        seed: int | None,
+        max_wait: float | None = None,
     ) -> None:
         """Begin with an empty buffer; the store is made with the first batch."""
         self._capacity = capacity
@@ -46,11 +57,13 @@ class BufferBase:
         self._overflow = overflow
         self._kind = store
         self._keep = keep
+        self._max_wait = max_wait
         self._rng = np.random.default_rng(seed_state(seed))
         self._store: Store | None = None
         self._next = 0  # key of the next experience while there is no store
         self._removed = 0
         self._skipped = 0
+        self._dropped_newest = 0
         self._closed = False
         self._begin()
 

@@ -26,6 +26,7 @@ class BufferStats(NamedTuple):
         mean_reward: Mean reward of the experiences in the buffer; 0 if there are none.
         min_reward: Likewise the lowest one.
         max_reward: Likewise the highest one.
+        dropped_newest: Dropped by ``overflow="drop_newest"`` because there was no room; they are not counted as added.
     """
 
     size: int
@@ -39,6 +40,7 @@ class BufferStats(NamedTuple):
     mean_reward: float
     min_reward: float
     max_reward: float
+    dropped_newest: int = 0
 
     @property
     def least_reward(self) -> float:

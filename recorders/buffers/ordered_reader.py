@@ -91,7 +91,7 @@ class OrderedReader(BufferBase):
             self._changed.wait_for(lambda: self._closed or came(), max(seconds, 0.0))
             return came()
 
-    def took(self, reader: object, number: int) -> None:
+    def took(self, reader: object, number: int, holds: bool = True) -> None:
         """Note that a reader has taken, or does not want, all experiences before a key.
 
         A full buffer with ``overflow`` ``"block"`` or ``"raise"`` drops experiences that all its readers have taken. The
@@ -100,9 +100,11 @@ class OrderedReader(BufferBase):
         Args:
             reader: Any object that identifies the reader, until ``leave``.
             number: The key, see ``span``.
+            holds: Whether the buffer keeps experiences until this reader has taken them. While all readers are such that it
+                does not, a full buffer drops its oldest experiences.
         """
         with self._changed:
-            self._readers.move(reader, number)
+            self._readers.move(reader, number, holds)
             if self._waiting:
                 self._changed.notify_all()
 

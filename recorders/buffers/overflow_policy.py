@@ -1,4 +1,4 @@
-"""Writes batches to a replay buffer, and applies its overflow policy: drop the oldest, wait for room, or raise."""
+"""Writes batches to a replay buffer, and applies its overflow policy: drop old or new experiences, wait for room, or raise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["OVERFLOWS", "OverflowWriter"]
 logger = logging.getLogger(__name__)
 
 #: Values of the ``overflow`` option.
-OVERFLOWS = ("drop_oldest", "block", "raise")
+OVERFLOWS = ("drop_oldest", "block", "raise", "drop_newest")
 
 TICK = 0.1  # seconds after which a waiting writer checks for interrupts
 
@@ -41,12 +41,13 @@ class OverflowWriter(BufferBase):
             ConfigError: If it is no batch, or its games have another number of players or its observations are made in another
                 way than those in the buffer.
             StateError: After ``close``, if the buffer is full and ``overflow="raise"``, or in a process forked from the one
-                that made the buffer; then nothing was written.
+                that made the buffer; then nothing was written. Also if there is no room within ``max_wait``, as for an
+                interrupt.
         """
         self._write(batch, self._keep)
 
     def offer(self, batch: ExperienceBatch, seconds: float) -> None:
-        """Write a whole batch or nothing, and wait for room for a limited time, also with ``overflow="raise"``.
+        """Write a whole batch or nothing, and wait for room for a limited time, also with ``"raise"`` and ``"drop_newest"``.
 
         Args:
             batch: The batch.
@@ -83,7 +84,7 @@ class OverflowWriter(BufferBase):
             if keep < 1:
                 kept = (self._rng.random(len(batch)) < keep) | batch.terminated | batch.truncated
             wanted = batch if kept is None or self._overflow == "drop_oldest" else batch.select(kept)
-            if self._overflow == "block" and seconds is None:
+            if self._overflow in ("block", "drop_newest") and seconds is None:
                 self._put_in_slices(batch, wanted)
             else:
                 with deferred():  # signals still end a wait for room in here
@@ -135,34 +136,49 @@ class OverflowWriter(BufferBase):
             "drain() the buffer, or let a consumer read it"
         )
 
-    # --- As much as fits, then wait -------------------------------------------------------------------------------
+    # --- As much as fits, then wait or drop the rest ---------------------------------------------------------------
 
     def _put_in_slices(self, batch: ExperienceBatch, wanted: ExperienceBatch) -> None:
-        """Write ``wanted`` as room comes free; continue where a write of the same batch was interrupted."""
+        """Write ``wanted`` as room comes free; continue where a write of the same batch was interrupted.
+
+        With ``overflow="drop_newest"`` what has no room now is dropped.
+        """
         done = 0
         if self._begun is not None and self._begun[0] is batch:
             _, wanted, done = self._begun
         self._begun = None
-        since: float | None = time.monotonic()
+        since, reported = time.monotonic(), False
         try:
             while done < len(wanted):
                 try:
                     store, following = self._next_slice(wanted, done)
                 except NoRoomError:
-                    if since is not None and time.monotonic() > since + PATIENCE:
+                    if self._overflow == "drop_newest":
+                        self._dropped_newest += len(wanted) - done
+                        break
+                    waited = time.monotonic() - since
+                    if self._max_wait is not None and waited >= self._max_wait:
+                        raise self._no_room_in_time(len(wanted) - done) from None
+                    if waited > PATIENCE and not reported:
                         logger.warning("%s", WAITS.format(len(self), self._readers.count))
-                        since = None
-                    self._wait()
+                        reported = True
+                    self._wait(since + self._max_wait if self._max_wait is not None else np.inf)
                     continue
                 with deferred():  # both or neither
                     self._put(store, following)
                     done += len(following)
                 self._changed.notify_all()
-                since = time.monotonic()
+                since, reported = time.monotonic(), False
         except BaseException:
             self._begun = (batch, wanted, done) if 0 < done < len(wanted) and not self._closed else None
             raise
         self._skipped += len(batch) - len(wanted)
+
+    def _no_room_in_time(self, count: int) -> NoRoomError:
+        return NoRoomError(
+            f"write: expected room for {count} experiences within max_wait={self._max_wait} seconds, got {self.room}, and "
+            f"{self._readers.count} consumers: drain() the buffer, connect a consumer that reads, or use overflow='drop_oldest'"
+        )
 
     def _next_slice(self, batch: ExperienceBatch, done: int) -> tuple[Store, ExperienceBatch]:
         """Return as much of a batch from ``done`` on as fits, and the store for it; raise ``NoRoomError`` if nothing fits."""

@@ -43,9 +43,14 @@ class PersistentBuffer(OverflowWriter):
 
         batches, arrays = load_buffer(local_folder("path", path))
         with self._changed:
+            count, dropped = 0, self._dropped_newest
             for batch in batches:
-                self._write(batch, 1.0)
-            self._restore(arrays)
+                if self._dropped_newest > dropped:  # later ones may be smaller and fit, but would leave a gap
+                    self._dropped_newest += len(batch)
+                else:
+                    self._write(batch, 1.0)
+                count += len(batch)
+            self._restore(arrays, count - (self._dropped_newest - dropped))
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy the experiences and settings as of one moment: other threads may continue to write."""
@@ -74,5 +79,5 @@ class PersistentBuffer(OverflowWriter):
         """Return arrays to save beside the experiences."""
         return {}
 
-    def _restore(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Set what ``_saved`` returned for the experiences that were just loaded."""
+    def _restore(self, arrays: dict[str, npt.NDArray[Any]], count: int) -> None:
+        """Set what ``_saved`` returned for the experiences that were just loaded, the first ``count`` of those saved."""

@@ -209,10 +209,10 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         keys = np.arange(store.first, store.next)
         return {"priorities": leaves[keys % store.capacity], "largest": np.array(self._largest)}
 
-    def _restore(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def _restore(self, arrays: dict[str, npt.NDArray[Any]], count: int) -> None:
         store, priorities = self._store, arrays.get("priorities")
         if store is not None and priorities is not None:
             self._largest = max(self._largest, float(arrays["largest"]))
-            keys = np.arange(store.next - len(priorities), store.next)
+            keys = np.arange(store.next - count, store.next)
             held = keys >= store.first
-            self._set(store, keys[held], priorities[held])
+            self._set(store, keys[held], priorities[:count][held])

@@ -27,7 +27,7 @@ class ReplayBuffer(PersistentBuffer, RandomSampler, OrderedReader):
     players, where tensors would take 36,000. ``sample`` returns an ``ExperienceBatch``, whose ``states()``, ``tensors()`` or
     ``to_torch()`` make tensors.
 
-    Example:
+    Examples:
         >>> buffer = ReplayBuffer(1_000_000, seed=1)  # doctest: +SKIP
         >>> with ExperienceRecorder(generals_env.make_vec(1024), buffer) as env:
         ...     env.reset(seed=1)
@@ -44,6 +44,7 @@ class ReplayBuffer(PersistentBuffer, RandomSampler, OrderedReader):
         store: str = "boards",
         keep_probability: float = 1.0,
         seed: int | None = None,
+        max_wait: float | None = None,
     ) -> None:
         """Set the buffer up; memory is allocated as experiences come.
 
@@ -51,12 +52,14 @@ class ReplayBuffer(PersistentBuffer, RandomSampler, OrderedReader):
             capacity: Maximum number of experiences.
             max_bytes: Maximum memory, instead of ``capacity`` or together with it.
             overflow: What a full buffer does: ``"drop_oldest"`` drops and counts the oldest experiences, ``"block"`` lets
-                ``write`` wait for room, ``"raise"`` refuses the batch. With the latter two, ``drain`` and ``clear`` make room;
-                so do the oldest experiences that all consumers of its servers have taken.
+                ``write`` wait for room, ``"drop_newest"`` drops and counts what has no room, ``"raise"`` refuses the batch.
+                With the latter three, ``drain`` and ``clear`` make room; so do the oldest experiences that all consumers of its
+                servers have taken.
             store: How experiences are stored: ``"boards"`` samples fastest; ``"zstd"`` compresses each batch; ``"games"``
                 stores a board every 32 turns and the actions between, and resimulates them.
             keep_probability: Probability of each experience to be kept. Those that end a game are always kept.
             seed: Seed of the sampling; random if None.
+            max_wait: Seconds after which a write that waits for room, and gets none, raises; None to wait without end.
 
         Raises:
             ConfigError: If an argument has an invalid value, or neither ``capacity`` nor ``max_bytes`` is given.
@@ -71,7 +74,9 @@ class ReplayBuffer(PersistentBuffer, RandomSampler, OrderedReader):
             raise ConfigError(f"store: expected one of {', '.join(STORES)}, got {store!r}")
         if not is_number(keep_probability) or not 0 <= keep_probability <= 1:
             raise ConfigError(f"keep_probability: expected a number from 0 to 1, got {keep_probability!r:.80}")
-        super().__init__(capacity, max_bytes, overflow, store, float(keep_probability), seed)
+        if max_wait is not None and (not is_number(max_wait) or not 0 < max_wait < np.inf):
+            raise ConfigError(f"max_wait: expected a positive number of seconds or None, got {max_wait!r:.80}")
+        super().__init__(capacity, max_bytes, overflow, store, float(keep_probability), seed, max_wait)
 
     def stats(self) -> BufferStats:
         """Return what the buffer holds and what became of the other experiences."""
@@ -93,6 +98,7 @@ class ReplayBuffer(PersistentBuffer, RandomSampler, OrderedReader):
                 mean_reward=float(rewards.mean(dtype=np.float64)) if known else 0.0,
                 min_reward=float(rewards.min()) if known else 0.0,
                 max_reward=float(rewards.max()) if known else 0.0,
+                dropped_newest=self._dropped_newest,
             )
 
     def warm(self, batch: ExperienceBatch) -> None:

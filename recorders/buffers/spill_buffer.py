@@ -34,7 +34,7 @@ STEP = 10**6  # gap between numbers of segments, for segments of experience that
 #: Name that an unreadable segment is moved to; the next one replaces it.
 DAMAGED = "damaged.spill"
 
-OVERFLOWS = ("block", "raise", "drop_oldest")
+OVERFLOWS = ("block", "raise", "drop_oldest", "drop_newest")
 
 POLL_SECONDS = 0.05  # between two checks for Ctrl-C
 
@@ -49,7 +49,7 @@ class SpillStats:
         recovered: Experiences in the folder when the buffer was made.
         added: Experiences written since.
         read: Experiences returned by ``read``.
-        dropped: Experiences dropped for newer ones.
+        dropped: Experiences dropped for newer ones, or new ones dropped by ``overflow="drop_newest"``.
         damaged: Experiences lost with damaged segments.
         in_memory: Experiences waiting in memory.
         on_disk: Experiences waiting on disk.
@@ -117,7 +117,7 @@ class SpillBuffer(NotCopied):
             threshold: Share of it above which new experience is written to disk, above 0 and below 1.
             max_disk_bytes: Maximum size of all segments.
             overflow: What ``write`` does without room: ``"block"`` waits for readers, ``"raise"`` refuses the batch,
-                ``"drop_oldest"`` drops the oldest experiences.
+                ``"drop_oldest"`` drops the oldest experiences, ``"drop_newest"`` the batch.
 
         Raises:
             ConfigError: If an argument has an invalid value.
@@ -190,7 +190,11 @@ class SpillBuffer(NotCopied):
             return
         with self._producing, deferred():
             while not self._take(batch):
-                self._spill()
+                if not self._spill():
+                    with self._changed:
+                        self._added += len(batch)
+                        self._dropped += len(batch)
+                    return
 
     def _take(self, batch: ExperienceBatch) -> bool:
         """Add a batch if there is room in memory; return whether there was."""
@@ -212,13 +216,13 @@ class SpillBuffer(NotCopied):
             self._changed.notify_all()
             return True
 
-    def _spill(self) -> None:
-        """Write the tail to disk, unless readers take it meanwhile."""
+    def _spill(self) -> bool:
+        """Write the tail to disk, unless readers take it meanwhile; return False if a new batch is to be dropped instead."""
         with self._changed:
             tail = self._tail
             batches = tuple(tail)
         if not batches:
-            return
+            return True
         data = encode(batches)
         with self._changed:
             while self._tail is tail and self._disk_bytes + len(data) > self._disk_limit:
@@ -229,15 +233,18 @@ class SpillBuffer(NotCopied):
                     raise_pending()  # the batch was not added
                 elif self._overflow == "drop_oldest":
                     self._drop_oldest()
+                elif self._overflow == "drop_newest":
+                    return False
                 else:
                     self._refuse(len(data))
             if self._tail is not tail:
-                return
+                return True
         with self._written(data) as unfinished, self._changed:
             if self._tail is tail:
                 self._segments.append(self._published(unfinished, self._next, data, batches))
                 self._next += STEP
                 self._tail, self._tail_bytes = Queue(), 0
+        return True
 
     def _check_open(self) -> None:
         if self._closed:

@@ -69,11 +69,12 @@ class LogReader:
         self._closed = False
         self._owner = Owner()
 
-    def poll(self, timeout: float = 0) -> ExperienceBatch | None:
+    def poll(self, timeout: float = 0, before: int | None = None) -> ExperienceBatch | None:
         """Return the next experiences, all of one chunk; None if there are none.
 
         Args:
             timeout: Seconds to wait for them.
+            before: Number to stop before; then the batch may be empty.
 
         Raises:
             StateError: After ``close``, or in a process that was forked off the one that made the reader.
@@ -97,8 +98,21 @@ class LogReader:
                 logger.error("%s: %d to %d are skipped: %s", self._folder, chunk.first, chunk.last, error)  # noqa: TRY400
                 self.damaged += chunk.count
                 continue
+            if before is not None and chunk.last >= before:
+                self.position = max(after, chunk.first - 1, before - 1)
+                self._queue.appendleft(chunk)
+                return batch.select(batch.sequence < before)
             if len(batch):
                 return batch
+
+    def skip_to(self, number: int) -> int:
+        """Continue with a number after ``position``, never back; return how many experiences are skipped."""
+        skipped = max(number - 1 - self.position, 0)
+        if skipped:
+            self.position = number - 1
+            while self._queue and self._queue[0].last < number:
+                self._queue.popleft()
+        return skipped
 
     def chunk(self, timeout: float = 0) -> Chunk | None:
         """Return the next chunk that may have matching experiences, still compressed; None if there is none.

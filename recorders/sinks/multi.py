@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from generals_env.arguments import check_integer
 from generals_env.concurrency.interrupts import deferred, pending, raise_pending
@@ -21,11 +22,18 @@ from generals_env.recorders.sinks.pending_batches import check_overflow, held_by
 from generals_env.recorders.sinks.queue_sink import QueueSink
 
 __all__ = [
+    "SLICE",
     "MultiSink",
+    "finish",
+    "finish_here",
+    "is_server",
     "open_sink",
 ]
 
 POLICIES = ("all", "any")
+
+#: Functions that open the sinks of a URL by its scheme, as ``module:function``, imported on first use. Other URLs are folders.
+OPENERS = dict.fromkeys(("grpc", "grpcs"), "generals_env.recorders.stream.client.submitting_sink:open_server")
 
 SLICE = 0.05  # seconds between checks for deferred signals
 
@@ -249,12 +257,17 @@ def finish_here(owner: Owner, futures: Futures) -> None:
 
 
 def open_sink(sink: AnySink) -> Sink:
-    """Return a sink: a ``DatasetWriter`` for a path or URL, a ``MultiSink`` for several, a sink itself.
+    """Return a sink: a ``SubmittingSink`` for ``grpc://`` or ``grpcs://``, a ``DatasetWriter`` for another path or URL.
+
+    Several sinks become a ``MultiSink``; a sink is returned itself.
 
     Raises:
         ConfigError: If the argument is none of these.
+        ImportError: If the sink of a URL needs an extra that is not installed.
         StorageError: If the folder or URL cannot be written.
     """
+    if is_server(sink):
+        return open_server(sink)
     if isinstance(sink, (str, Path)):
         from generals_env.recorders.datasets.writer import DatasetWriter
 
@@ -264,3 +277,19 @@ def open_sink(sink: AnySink) -> Sink:
     if isinstance(sink, (list, tuple)) and sink:
         return MultiSink(sink)
     raise ConfigError(f"sink: expected a path, an object with write, flush and close, or several of these, got {sink!r}")
+
+
+def is_server(place: Any) -> TypeGuard[str]:
+    """Return whether an argument is the URL of a server, also a malformed one."""
+    return isinstance(place, str) and ":" in place and place.partition(":")[0].lower() in OPENERS
+
+
+def open_server(url: str) -> Sink:
+    """Return the sink that a function of ``OPENERS`` opens."""
+    module, _, name = OPENERS[url.partition(":")[0].lower()].partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{url}: expected {error.name}, got none: pip install "generals_env[stream]"') from None
+    sink: Sink = function(url)
+    return sink

@@ -47,11 +47,13 @@ class PendingBatch:
         batch: The batch.
         nbytes: Bytes that it keeps in memory.
         attachment: An object that the owner of the queue keeps with it.
+        is_view: Whether the batch is a view of a larger one, and has boards that it does not need.
     """
 
     batch: ExperienceBatch
     nbytes: int
     attachment: Any
+    is_view: bool = False
 
 
 class PendingBatches:
@@ -60,12 +62,14 @@ class PendingBatches:
     Attributes:
         experiences: Experiences of all batches.
         nbytes: Bytes that all batches keep in memory.
+        removed: Number of batches that have left the queue.
     """
 
     def __init__(self, max_bytes: int, max_batches: int | None = None) -> None:
         """Make an empty queue; it is full with ``max_batches`` in it, or when one more would exceed ``max_bytes``."""
         self.experiences = 0
         self.nbytes = 0
+        self.removed = 0
         self._max_bytes, self._max_batches = max_bytes, max_batches
         self._queue: deque[PendingBatch] = deque()
 
@@ -77,14 +81,18 @@ class PendingBatches:
         """Iterate over the batches, the oldest first."""
         return iter(self._queue)
 
+    def __getitem__(self, number: int) -> PendingBatch:
+        """Return a batch, 0 being the oldest one."""
+        return self._queue[number]
+
     @property
     def first(self) -> PendingBatch:
         """The oldest batch."""
         return self._queue[0]
 
-    def append(self, batch: ExperienceBatch, attachment: Any = None) -> PendingBatch:
+    def append(self, batch: ExperienceBatch, attachment: Any = None, is_view: bool = False) -> PendingBatch:
         """Put a batch at the end."""
-        pending = PendingBatch(batch, held_bytes(batch), attachment)
+        pending = PendingBatch(batch, held_bytes(batch), attachment, is_view)
         self._queue.append(pending)
         self.experiences += len(batch)
         self.nbytes += pending.nbytes
@@ -100,9 +108,17 @@ class PendingBatches:
         del self._queue[number]
         return self._uncount(pending)
 
+    def cut(self, number: int, count: int) -> None:
+        """Remove the first ``count`` experiences of a batch that has more of them; 0 is the oldest batch."""
+        pending = self._queue[number]
+        pending.batch = pending.batch.slice(count, len(pending.batch))
+        pending.is_view = True
+        self.experiences -= count
+
     def clear(self) -> int:
         """Remove all batches, and return how many experiences they had."""
         count = self.experiences
+        self.removed += len(self._queue)
         self._queue.clear()
         self.experiences = self.nbytes = 0
         return count
@@ -116,4 +132,5 @@ class PendingBatches:
     def _uncount(self, pending: PendingBatch) -> PendingBatch:
         self.experiences -= len(pending.batch)
         self.nbytes -= pending.nbytes
+        self.removed += 1
         return pending

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -33,21 +34,25 @@ class QueueSink:
 
     Attributes:
         sink: The sink.
+        written: Experiences that the sink has taken.
         lost: Experiences that were dropped.
         error: The last error of the sink, None if there was none.
+        changed: Guards the queue and the counts, and is notified when they change.
     """
 
     def __init__(self, sink: Sink, max_batches: int, max_bytes: int) -> None:
         self.sink = sink
+        self.written = 0
         self.lost = 0
         self.error: BaseException | None = None
         self._name = type(sink).__name__
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self._queue = PendingBatches(max_bytes, max_batches)  # the attachment of each is the future of its first try
         self._is_writing = False  # whether the sink is writing the first of them
         self._refuses = False
         self._wrong = 0  # experiences dropped after a ConfigError since the last ``flush`` that raised for them
         self._tries = 0  # requested by ``put``
+        self._failure: BaseException | None = None  # see ``take_failure``
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._is_over = False
         threading.Thread(target=self._run, daemon=True, name=f"sink {self._name}").start()
@@ -59,19 +64,24 @@ class QueueSink:
         """Experiences in the queue."""
         return self._queue.experiences
 
+    @property
+    def problem(self) -> str | None:
+        """Why the sink refuses the oldest batch of the queue; None if it does not."""
+        return f"{self._name}: {self.error}" if self._refuses else None
+
     def is_full(self, size: int) -> bool:
         """Return whether the queue has no room for a batch of ``size`` bytes."""
-        with self._changed:
+        with self.changed:
             return self._queue.is_full(size)
 
     def wait_for_room(self, size: int, seconds: float) -> bool:
         """Wait up to ``seconds`` for room for a batch of ``size`` bytes; return whether there is room."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._queue.is_full(size), seconds)
+        with self.changed:
+            return self.changed.wait_for(lambda: not self._queue.is_full(size), seconds)
 
     def drop_oldest(self, size: int) -> None:
         """Drop the oldest batches until there is room, but not the one that the sink is writing."""
-        with self._changed:
+        with self.changed:
             kept = int(self._is_writing)
             while self._queue.is_full(size) and len(self._queue) > kept:
                 text = f"sink: expected {self._name} to keep up, got {len(self._queue)} batches waiting: raise max_waiting"
@@ -80,21 +90,49 @@ class QueueSink:
                 settle(dropped, error=StorageError(text))
                 logger.warning("%s: %d experiences are dropped", text, len(dropped.batch))
 
-    def put(self, batch: ExperienceBatch) -> Future[Any]:
+    def drop_experiences(self, count: int) -> int:
+        """Drop the oldest ``count`` experiences, but none that the sink is writing, and return how many were dropped."""
+        with self.changed:
+            kept, left = int(self._is_writing), count
+            while left and len(self._queue) > kept:
+                oldest = self._queue[kept].batch
+                if left < len(oldest):
+                    self._queue.cut(kept, left)
+                    left = 0
+                else:
+                    left -= len(oldest)
+                    settle(
+                        self._queue.drop(kept), error=StorageError(f"sink: expected {self._name} to keep up, got a full queue")
+                    )
+            return count - left
+
+    def put(self, batch: ExperienceBatch, is_view: bool = False) -> Future[Any]:
         """Put a batch into the queue.
+
+        Args:
+            batch: The batch.
+            is_view: Whether it is a slice of a larger one: the thread copies what it needs before it writes.
 
         Returns:
             The future of its first try: the result of the sink's ``write``, or the error that it raises; then the batch stays
             in the queue.
         """
         if self._refuses:  # the batch may be queued for long, and its arrays may be views of larger ones
-            batch = batch.compact()
+            batch, is_view = batch.compact(), False
         future: Future[Any] = Future()
-        with self._changed:
-            self._queue.append(batch, future)
+        with self.changed:
+            self._queue.append(batch, future, is_view)
             self._tries = min(self._tries + 1, len(self._queue))
-            self._changed.notify_all()
+            self.changed.notify_all()
         return future
+
+    def take_failure(self) -> BaseException | None:
+        """Return the last error of the sink that is no ``OSError``, once: such an error does not go away by itself."""
+        with self.changed:
+            failure, self._failure = self._failure, None
+            if isinstance(failure, ConfigError):
+                self._wrong = 0
+            return failure
 
     def offer(self) -> Future[Any]:
         """Let the thread offer the batches of the queue to the sink now."""
@@ -110,9 +148,9 @@ class QueueSink:
 
     def _call(self, function: Callable[[], Any]) -> Future[Any]:
         future: Future[Any] = Future()
-        with self._changed:
+        with self.changed:
             self._calls.append((function, future))
-            self._changed.notify_all()
+            self.changed.notify_all()
         return future
 
     # --- In the thread --------------------------------------------------------------------------------------------
@@ -120,12 +158,12 @@ class QueueSink:
     def _run(self) -> None:
         pause = FIRST_PAUSE
         while not self._is_over:
-            with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._tries, pause if self._queue else None)
+            with self.changed:
+                self.changed.wait_for(lambda: self._calls or self._tries, pause if self._queue else None)
                 call = self._calls.popleft() if self._calls else None
                 self._tries = max(self._tries - 1, 0)
             if call is None:
-                pause = FIRST_PAUSE if self._offer_all() is None else min(2 * pause, MAX_PAUSE)
+                pause = FIRST_PAUSE if self._offer_all(until_call=True) is None else min(2 * pause, MAX_PAUSE)
                 continue
             function, future = call
             try:
@@ -133,35 +171,53 @@ class QueueSink:
             except BaseException as error:  # raised to the caller by the future; the thread has to continue
                 future.set_exception(error)
 
-    def _offer_all(self) -> BaseException | None:
-        """Write the batches of the queue to the sink in order; return its error, None if it has taken all."""
+    def _offer_all(self, until_call: bool = False, until: float = math.inf) -> BaseException | None:
+        """Write the batches of the queue to the sink in order; return its error, None if it has taken all.
+
+        Args:
+            until_call: Whether to stop for a call of another thread.
+            until: Number of batches that must have left the queue: other threads may append further ones all the time.
+        """
         while True:
-            with self._changed:
-                self._changed.notify_all()
+            with self.changed:
+                self.changed.notify_all()
                 if not self._queue:
                     self._tries = 0
-                    if self._refuses:
-                        logger.warning("%s takes experiences again", self._name)
-                    self._refuses = False
+                    self._accept()
+                    return None
+                if self._queue.removed >= until or (until_call and self._calls):
+                    self._tries = max(self._tries, 1)
                     return None
                 pending = self._queue.first
                 self._is_writing = True
             try:
+                if pending.is_view:
+                    pending.batch, pending.is_view = pending.batch.compact(), False
                 answer = self.sink.write(pending.batch)
             except BaseException as error:  # a sink may raise anything; the thread has to continue
                 if not self._has_refused(pending, error):
                     return error
             else:
-                with self._changed:
+                with self.changed:
                     self._is_writing = False
+                    self.written += len(pending.batch)
+                    self._accept()
                     settle(self._queue.pop(), answer)
+
+    def _accept(self) -> None:
+        """Note that the sink does not refuse any longer."""
+        if self._refuses:
+            logger.warning("%s takes experiences again", self._name)
+        self._refuses = False
 
     def _has_refused(self, pending: PendingBatch, error: BaseException) -> bool:
         """Handle an error of the sink; return whether the batch was dropped."""
-        with self._changed:
+        with self.changed:
             self._is_writing = False
-            self._changed.notify_all()
+            self.changed.notify_all()
             self.error = error
+            if not isinstance(error, OSError):
+                self._failure = error
             if isinstance(error, ConfigError):
                 count = len(self._queue.pop().batch)
                 self.lost += count
@@ -177,7 +233,9 @@ class QueueSink:
             return False
 
     def _flush(self) -> None:
-        refusal = self._offer_all()
+        with self.changed:
+            until = self._queue.removed + len(self._queue)
+        refusal = self._offer_all(until=until)
         failure = self._failure_of(self.sink.flush)
         if refusal is not None:
             raise StorageError(f"{refusal} ({self.waiting} experiences wait)") from refusal
@@ -191,7 +249,7 @@ class QueueSink:
             time.sleep(pause)
             refusal = self._offer_all()
         self._is_over = True
-        with self._changed:
+        with self.changed:
             lost = self._queue.clear()
             self.lost += lost
         failure = self._failure_of(self.sink.close)

@@ -47,7 +47,7 @@ class DistributedTrainer(NotCopied):
     writes the networks, the optimizer and the position in the stream atomically to one file; a new trainer with this file
     continues from it. It first reads again the experiences that the buffer held, as far as the server still has them.
 
-    Example:
+    Examples:
         >>> model = QNetwork((9, 8, 8))  # doctest: +SKIP
         >>> with DistributedTrainer("127.0.0.1:50051", model, checkpoint="runs/model.pt") as trainer:
         ...     while trainer.step < 100_000:

@@ -166,7 +166,7 @@ def test_wins_draws_and_truncated_games_are_counted_separately(tmp_path: Path) -
     assert played.endings == {"cut off": 2, "player_1": 1, "draws": 1}
     run("record", tmp_path, "--games", 1, "--height", 6, "--width", 6, "--max-turns", 5)
     with console.capture() as shown:
-        print_summary(str(tmp_path), played, 2, 1.0, None)
+        print_summary([str(tmp_path)], played, 2, 1.0, None)
     table = " ".join(shown.get().split())
     for row in ("games │ 4 (2 at once)", "winners │ player_1 1 │", "draws │ 1 │", "cut off │ 2 │"):
         assert row in table

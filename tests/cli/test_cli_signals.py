@@ -125,6 +125,16 @@ def test_record_writes_recorded_games_when_signal_ends_it(number: int, status: i
     assert b"Traceback" not in shell.shown
 
 
+def test_interrupted_record_keeps_files_and_log_alike(tmp_path: Path) -> None:
+    with terminal(*record(tmp_path / "out", "--log", tmp_path / "log")) as shell:
+        shell.wait_for(PLAYING)
+        shell.process.send_signal(signal.SIGTERM)
+        assert shell.status() == 143
+    written = {int(number.replace(b",", b"")) for number in re.findall(rb"interrupted: ([\d,]+) experiences in", shell.shown)}
+    assert written == {count(tmp_path / "out")} == {count(tmp_path / "log")}
+    assert b"Traceback" not in shell.shown
+
+
 def test_simultaneous_signals_act_as_one(tmp_path: Path) -> None:
     with terminal(*record(tmp_path / "out")) as shell:
         shell.wait_for(PLAYING)

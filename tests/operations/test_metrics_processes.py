@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import pytest
@@ -24,6 +24,8 @@ from generals_env.operations.metrics.stream_metrics import StreamMetrics
 from generals_env.operations.metrics.transport import load_families
 from generals_env.recorders import DatasetWriter, ExperienceLog
 from generals_env.recorders.encoding.timings import measured
+from generals_env.recorders.stream.server.stream_counters import ServerTotals
+from generals_env.recorders.stream.server.stream_sender import StreamStatus
 
 GAME = record_game(3, 30, height=6, width=7)
 
@@ -97,7 +99,7 @@ def test_run_metrics_count_restarts_and_show_readiness() -> None:
     ready = False
     run = RunMetrics(("collector", "storage"), lambda: ready)
     run.set_up("storage", True)
-    run.count_restart("storage")
+    run.set_restarts("storage", 1)
     found = samples(run)
     assert (found["generals_worker_up", "storage"], found["generals_worker_up", "collector"]) == (1, 0)
     assert (found["generals_worker_restarts_total", "storage"], found["generals_worker_restarts_total", "collector"]) == (1, 0)
@@ -143,19 +145,12 @@ def test_buffer_metrics_show_drops_by_reason() -> None:
     assert [found["experience_buffer_dropped_total", "games", reason] for reason in states["games"].dropped] == [1, 2, 3]
 
 
-class Status(NamedTuple):
-    """Status of a stream of a server that measures seconds."""
-
-    peer: str
-    lag: int
-    missed: int
-    lag_seconds: float
-
-
 class Server:
     """A server with two streams of one connection."""
 
-    streams = (Status("ipv4:127.0.0.1:1", 5, 0, 0.5), Status("ipv4:127.0.0.1:1", 7, 2, 1.5))
+    first = StreamStatus("ipv4:127.0.0.1:1", 3, 5, 0, 0.5, 10, 2, 100, 0.1, 0.2, "block", None, 0)
+    streams = (first, first._replace(lag=7, missed=2, lag_seconds=1.5))
+    totals = ServerTotals(rejected={"reward": 2})
 
 
 @pytest.mark.checklist("L7", "L12")
@@ -166,6 +161,8 @@ def test_streams_of_one_connection_have_series_of_their_own() -> None:
     assert [found["experience_stream_lag_seconds", name] for name in names] == [0.5, 1.5]
     assert [found["experience_stream_missed_total", name] for name in names] == [0, 2]
     assert found["experience_stream_consumers",] == 2
+    assert found["experience_submissions_rejected_total", "reward"] == 2
+    assert found["experience_stream_dropped_total", "drop_oldest"] == 0
 
 
 def test_part_that_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

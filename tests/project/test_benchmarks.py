@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from support.helpers import PATIENCE
 from support.paths import ROOT
 
 import generals_env
@@ -29,7 +32,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_benchmark_lists_its_areas() -> None:
-    areas = "env, engine, first_use, turns, generals_bots, buffers, storage, stream, metrics"
+    areas = "env, engine, first_use, turns, generals_bots, buffers, storage, stream, metrics, latency, capacity"
     assert areas in " ".join(run("--help").stdout.split())
     assert run().returncode == 2
     assert "invalid choice: 'engines'" in run("engines").stderr
@@ -99,3 +102,36 @@ def test_ratios_are_those_of_each_round() -> None:
 
 def test_rounds_alternate_the_order() -> None:
     assert [in_turn(["before", "now"], number)[0] for number in range(4)] == ["before", "now", "before", "now"]
+
+
+#: What the output of each command of the section "Profile" must hold: a line of the profile, or a name of the package.
+PROFILES = {
+    "latency": r"\d+ +\d+\.\d+ .*expand\.py:\d+\(expand_views\)",
+    "-s tottime -m generals_env.cli": r"\d+ +\d+\.\d+ .*batch_kernel\.py:\d+\(run_boards\)",
+    "-o runs/run.prof": "experiences per second",
+    "pstats": r"recorders/\S+\.py:\d+\(write\)",
+}
+
+
+@pytest.mark.checklist("M11", "L10")
+@pytest.mark.skipif(os.name == "nt", reason="the commands are those of a shell of Linux and macOS")
+def test_profile_commands_of_the_docs_run(tmp_path: Path) -> None:
+    section = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").partition("\n## Profile\n")[2].partition("\n## ")[0]
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    assert len(commands) == len(PROFILES)
+    for command, (part, expected) in zip(commands, PROFILES.items(), strict=True):
+        assert part in command
+        name, *arguments = shlex.split(command)
+        assert name == "python"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert re.search(expected, done.stdout), f"{command}\n{done.stdout}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,20 @@ from support.paths import ROOT
 
 import generals_env
 from generals_env import recorders, wrappers
+
+#: Modules of the libraries whose distributions have other names.
+MODULES = {
+    "grpcio": "grpc",
+    "grpcio-health-checking": "grpc_health",
+    "grpcio-reflection": "grpc_reflection",
+    "protobuf": "google.protobuf",
+    "pyyaml": "yaml",
+}
+
+#: Extras that need no import: groups of extras, the tools of the project, and parts of the package that are not built yet.
+NOT_IMPORTED = {"all", "dev", "docs", "live", "ray", "redis", "render"}
+
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 def python(code: str, *, cwd: Path = ROOT, executable: str = sys.executable, **environment: str) -> str:
@@ -52,10 +68,13 @@ def test_public_names_are_pinned() -> None:
         "parallel_env",
     ]
     assert recorders.__all__ == [
+        "AdaptiveLevel",
         "BackgroundReader",
         "BoardDataset",
         "BoardReplayBuffer",
         "BufferStats",
+        "BufferedSink",
+        "BufferedSinkStats",
         "Dataset",
         "DatasetWriter",
         "DeduplicatingSink",
@@ -80,11 +99,14 @@ def test_public_names_are_pinned() -> None:
         "Sink",
         "SpillBuffer",
         "StreamDataset",
+        "StreamDefaults",
+        "SubmittingSink",
         "Tensors",
         "TorchTensors",
         "TrainerConfig",
         "ValidatingSink",
         "Validator",
+        "load_policy",
         "open_dataset",
         "record_replays",
         "repair_dataset",
@@ -109,6 +131,27 @@ def test_every_module_defines_all() -> None:
     for path in [*ROOT.glob("generals_env/**/*.py"), *ROOT.glob("recorders/**/*.py"), *ROOT.glob("wrappers/**/*.py")]:
         if path.name not in ("version.py", "__init__.py", "jit.py") and "_pb2" not in path.name:
             assert re.search(r"^__all__(: list\[str\])? = ", path.read_text(), re.MULTILINE), path
+
+
+def imported_modules() -> set[str]:
+    """Return the full names of all modules that code of the package imports, inside functions too."""
+    names = set()
+    for folder in ("generals_env", "recorders", "wrappers"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("extra", sorted(EXTRAS.keys() - NOT_IMPORTED))
+def test_extra_has_a_library_that_the_package_imports(extra: str) -> None:
+    libraries = [re.match(r"[\w.-]+", requirement)[0] for requirement in EXTRAS[extra]]  # type: ignore[index]
+    modules = [MODULES.get(library.lower(), library.lower().replace("-", "_")) for library in libraries]
+    imported = imported_modules()
+    assert any(name == module or name.startswith(f"{module}.") for module in modules for name in imported), modules
 
 
 def test_submodules_are_available_without_import() -> None:

@@ -17,9 +17,11 @@ from support.helpers import same
 import generals_env
 from generals_env import ENV_ID, CopyError, GeneralsError, recorders, replay, wrappers
 from generals_env.recorders import (
+    AdaptiveLevel,
     BackgroundReader,
     BoardDataset,
     BoardReplayBuffer,
+    BufferedSink,
     Dataset,
     DatasetWriter,
     DeduplicatingSink,
@@ -41,6 +43,8 @@ from generals_env.recorders import (
     Shaping,
     SpillBuffer,
     StreamDataset,
+    StreamDefaults,
+    SubmittingSink,
     TrainerConfig,
     ValidatingSink,
     Validator,
@@ -58,15 +62,15 @@ SMALL: dict[str, Any] = {"height": 6, "width": 6, "max_turns": 20}
 #: Names of ``__all__`` that are functions, constants, exceptions and protocols.
 NO_OBJECTS = {
     *("ENV_ID", "__version__", "make", "make_vec", "parallel_env", "OPPONENTS", "Sink"),
-    *("open_dataset", "record_replays", "repair_dataset", "to_hugging_face", "to_minari", "verify_dataset"),
+    *("load_policy", "open_dataset", "record_replays", "repair_dataset", "to_hugging_face", "to_minari", "verify_dataset"),
     *(name for name in generals_env.__all__ if name.endswith("Error")),
 }
 
 #: Classes whose objects hold resources that cannot be copied.
 NOT_COPIED = {
     *("ExperienceRecorder", "DatasetWriter", "MultiSink", "RetryingSink", "ValidatingSink", "DeduplicatingSink"),
-    *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader"),
-    *("DistributedTrainer", "ExperienceLog"),
+    *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader", "SubmittingSink"),
+    *("DistributedTrainer", "ExperienceLog", "BufferedSink", "AdaptiveLevel"),
 }
 
 
@@ -174,6 +178,7 @@ class Objects:
             "Recipe": lambda: Recipe("full", True, 2, (Shaping(0.5, 1.0),)),
             "Shaping": lambda: Shaping(0.5, 1.0),
             "BufferStats": lambda: ReplayBuffer(10).stats(),
+            "BufferedSinkStats": lambda: self.closing(BufferedSink(ReplayBuffer(10))).stats(),
             "PrioritizedSample": lambda: filled(PrioritizedReplayBuffer(100, seed=1), batch).sample(4),
             **{f"ReplayBuffer {store}": lambda s=store: filled(ReplayBuffer(100, store=s, seed=1), batch) for store in stores},
             **{
@@ -188,6 +193,7 @@ class Objects:
             "Replay": lambda: replay.from_dict(REPLAY),
             "Retry": lambda: Retry(2),
             "Limits": lambda: Limits(max_connections=2),
+            "StreamDefaults": lambda: StreamDefaults(batch_size=2),
             "Position": lambda: Position("a", 1),
             "TrainerConfig": lambda: TrainerConfig(capacity=100, min_size=10),
             "QNetwork": lambda: QNetwork((9, 6, 6), channels=8, blocks=1),
@@ -207,12 +213,15 @@ class Objects:
             "DatasetWriter": lambda: closing(DatasetWriter(place / "writer")),
             "MultiSink": lambda: closing(MultiSink([ReplayBuffer(9), ReplayBuffer(9)])),
             "RetryingSink": lambda: closing(RetryingSink(place / "retrying")),
+            "AdaptiveLevel": AdaptiveLevel,
+            "BufferedSink": lambda: closing(BufferedSink(ReplayBuffer(9))),
             "ValidatingSink": lambda: closing(ValidatingSink(ReplayBuffer(9))),
             "DeduplicatingSink": lambda: closing(DeduplicatingSink(ReplayBuffer(9))),
             "SpillBuffer": lambda: closing(SpillBuffer(place / "spill")),
             "ExperienceLog": lambda: closing(ExperienceLog(place / "log")),
             "ExperienceServer": lambda: ExperienceServer(ReplayBuffer(9), "127.0.0.1:0"),
             "ExperienceConsumer": lambda: closing(ExperienceConsumer("127.0.0.1:9")),
+            "SubmittingSink": lambda: closing(SubmittingSink("127.0.0.1:9")),
             "ShardedConsumer": lambda: closing(ShardedConsumer("127.0.0.1:9", 2)),
             "BackgroundReader": lambda: BackgroundReader([], ReplayBuffer(9)),
             "DistributedTrainer": lambda: closing(DistributedTrainer([], QNetwork((9, 6, 6), channels=8, blocks=1))),

@@ -25,6 +25,7 @@ class TcpProxy:
         data: Frames of data that each has sent.
         connections: How many there were.
         silent: While it is set, all traffic is dropped silently.
+        silenced: Names of the sides whose traffic is dropped silently.
     """
 
     def __init__(self, target: str) -> None:
@@ -37,9 +38,24 @@ class TcpProxy:
         self.data: Counter[str] = Counter()
         self.connections = 0
         self.silent = threading.Event()
+        self.silenced: set[str] = set()
         self._sockets = [self._listener]
+        self._closed: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
+
+    def silence(self, name: str) -> None:
+        """Drop what the ``"client"`` or the ``"server"`` sends, until ``drop_connections``."""
+        self.silenced.add(name)
+
+    def drop_connections(self) -> None:
+        """End all connections; later ones are relayed."""
+        dropped, self._sockets = self._sockets[1:], self._sockets[:1]
+        for one in dropped:
+            with suppress(OSError):  # it is not connected any more
+                one.shutdown(socket.SHUT_RDWR)
+        self._closed += dropped
+        self.silenced.clear()
 
     def _accept(self) -> None:
         while True:
@@ -47,7 +63,11 @@ class TcpProxy:
                 client, _ = self._listener.accept()
             except OSError:  # closed
                 return
-            server = socket.create_connection(self._target)
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:  # the server is gone
+                client.close()
+                continue
             self.connections += 1
             self._sockets += [client, server]
             for sender, receiver, name in ((client, server, "client"), (server, client, "server")):
@@ -59,7 +79,7 @@ class TcpProxy:
         waiting, skip = b"", PREFACE if name == "client" else 0
         try:
             while part := sender.recv(65536):
-                if self.silent.is_set():
+                if self.silent.is_set() or name in self.silenced:
                     continue
                 receiver.sendall(part)
                 waiting += part
@@ -80,6 +100,8 @@ class TcpProxy:
         for one in self._sockets:
             with suppress(OSError):  # it is not connected any more
                 one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        for one in self._closed:
             one.close()
         for thread in self._threads:
             thread.join()

@@ -35,10 +35,10 @@ class RunMetrics(Collector):
         with self._lock:
             self._up[worker] = up
 
-    def count_restart(self, worker: str) -> None:
-        """Count a restart of a worker."""
+    def set_restarts(self, worker: str, count: int) -> None:
+        """Note how often a worker was started again."""
         with self._lock:
-            self._restarts[worker] += 1
+            self._restarts[worker] = count
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of workers, readiness and versions."""

@@ -14,7 +14,15 @@ from generals_env.recorders.datasets.writer import WriterStats
 from generals_env.recorders.experience.validation import Reason
 from generals_env.recorders.log import ExperienceLog
 
-__all__ = ["BufferMetrics", "BufferState", "LogMetrics", "StorageMetrics", "ValidationMetrics", "replay_buffer_state"]
+__all__ = [
+    "BufferMetrics",
+    "BufferState",
+    "LogMetrics",
+    "StorageMetrics",
+    "ValidationMetrics",
+    "folder_bytes",
+    "replay_buffer_state",
+]
 
 
 class BufferState(NamedTuple):
@@ -65,16 +73,20 @@ class LogMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families ``experience_log_...``."""
-        sizes = [size for path in self._log.folder.iterdir() if (size := size_of(path)) is not None]
         following = self._log.last + 1
         lag = Family("experience_log_consumer_lag_records")
         for name, position in self._log.consumers().items():
             lag.add(max(following - 1 - position, 0), name)
-        yield Family("experience_log_bytes").add(sum(sizes))
+        yield Family("experience_log_bytes").add(folder_bytes(self._log.folder))
         yield Family("experience_log_segments").add(len(list(self._log.folder.glob("*.db"))))
         yield Family("experience_log_first_sequence").add(min(self._log.first, following))
         yield Family("experience_log_next_sequence").add(following)
         yield lag
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of the files of a folder, without those of its sub-folders."""
+    return sum(size for path in folder.iterdir() if (size := size_of(path)) is not None)
 
 
 def size_of(path: Path) -> int | None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+try:
+    from pydantic import BaseModel, ConfigDict, Field
+except ImportError as error:
+    raise ImportError(f'settings: expected pydantic, got {error}: pip install "generals_env[settings]"') from None
 
 __all__ = [
     "Collection",
@@ -59,94 +62,124 @@ class Section(BaseModel):
 class Collection(Section):
     """Recording of experience while games are played."""
 
-    enabled: bool = setting(True, "Record the games; false plays them without recording.")
+    enabled: bool = setting(True, "Record the games; false plays them without recording anything.")
     buffer_size: int = setting(
         10_000, "Capacity of the buffer between the games and their sinks, in experiences.", ge=1, le=2**40
     )
-    overflow: Overflow = setting("block", "A full buffer lets the games wait, or drops and counts experiences.", live=True)
-    keep_probability: Share = setting(
-        1.0, "Share of the experiences to keep; those that end a game are always kept.", live=True
+    overflow: Overflow = setting(
+        "block",
+        "What a full buffer does: let the games wait, or drop the oldest or newest experiences and count them.",
+        live=True,
     )
-    pressure_threshold: Share = setting(0.8, "Utilization of the buffer from which on it samples.", live=True)
-    pressure_keep_probability: Share = setting(1.0, "Share to keep from this utilization on.", live=True)
+    keep_probability: Share = setting(
+        1.0, "Share of the experiences to keep; experiences that end a game are always kept.", live=True
+    )
+    pressure_threshold: Share = setting(
+        0.8, "Utilization of the buffer from which on pressure_keep_probability applies.", live=True
+    )
+    pressure_keep_probability: Share = setting(1.0, "Share of the experiences to keep from this utilization on.", live=True)
     validation: bool = setting(True, "Validate each experience, and drop and count invalid ones.")
-    turns_per_second: Seconds | None = setting(None, "Limit of the turns of all games together; none without.", live=True)
-    max_games: int | None = setting(None, "Stop after this many ended games; never without.", ge=1)
-    max_seconds: Seconds | None = setting(None, "Stop after this time; never without.")
+    turns_per_second: Seconds | None = setting(None, "Maximum rate of turns, of all games together; null: no limit.", live=True)
+    max_games: int | None = setting(None, "Stop after this many ended games; null: never.", ge=1)
+    max_seconds: Seconds | None = setting(None, "Stop after this time; null: never.")
 
 
 class Games(Section):
     """The games that are played. A change ends the running games, and new ones begin."""
 
-    parallel: int = setting(64, "Games at once.", live=True, ge=1, le=2**16)
+    parallel: int = setting(64, "Number of games that are played at once.", live=True, ge=1, le=2**16)
     policies: tuple[str, ...] = setting(
         ("expander",),
-        "Policy of each player, or one for all: a built-in name or a checkpoint of train.",
+        "Policy of each player, or one for all: random, expander, or a checkpoint of generals-env train.",
         live=True,
         min_length=1,
     )
-    policy_version: str | None = setting(None, "Version of the policies, for the metadata.", live=True)
-    players: int = setting(2, "Players of a game.", live=True, ge=2, le=16)
-    height: Size | tuple[Size, Size] = setting(20, "Rows, or the minimum and maximum.", live=True)
-    width: Size | tuple[Size, Size] = setting(20, "Columns, or the minimum and maximum.", live=True)
+    policy_version: str | None = setting(
+        None, "Version of the policies, recorded in the metadata; null: not recorded.", live=True
+    )
+    players: int = setting(2, "Number of players of a game.", live=True, ge=2, le=16)
+    height: Size | tuple[Size, Size] = setting(
+        20, "Rows of the board; with a minimum and maximum each game draws its own.", live=True
+    )
+    width: Size | tuple[Size, Size] = setting(20, "Columns of the board, as height.", live=True)
     max_turns: int = setting(1000, "Turns after which a game is cut off.", live=True, ge=1, le=2**31 - 1)
-    rules: str = setting("live", "live, or v3 to v18.", live=True)
-    fog: bool = setting(True, "Whether players see only the surroundings of their land.", live=True)
-    teams: tuple[int, ...] | None = setting(None, "Team of each player; each alone without.", live=True)
-    modifiers: tuple[str, ...] = setting((), "leapfrog, defenseless, torus, slippery.", live=True)
-    mountain_density: Share | tuple[Share, Share] = setting((0.15, 0.25), "Share of mountains, or a range.", live=True)
-    city_density: Share | None = setting(None, "Share of cities; that of the live game without.", live=True)
-    observation: Literal["standard", "full"] = setting("standard", "Layout of the tensor.", live=True)
-    seed: int | None = setting(None, "Seed of the games; random without.", live=True, ge=0)
-    threads: int | None = setting(None, "Threads that play; one per core without.", ge=1, le=1024)
+    rules: str = setting("live", "Rules: live, or those of a replay version, v3 to v18.", live=True)
+    fog: bool = setting(True, "Whether players see only their own tiles and the adjacent ones.", live=True)
+    teams: tuple[int, ...] | None = setting(None, "Team number of each player; null: each player is a team.", live=True)
+    modifiers: tuple[str, ...] = setting(
+        (), "Modifiers of the game, among leapfrog, defenseless, torus and slippery.", live=True
+    )
+    mountain_density: Share | tuple[Share, Share] = setting(
+        (0.15, 0.25), "Share of the tiles that are mountains; with a minimum and maximum each game draws its own.", live=True
+    )
+    city_density: Share | None = setting(None, "Share of the tiles that are cities; null: that of the live game.", live=True)
+    observation: Literal["standard", "full"] = setting("standard", "Layout of the observations: 9 channels, or 21.", live=True)
+    seed: int | None = setting(None, "Seed of the games; null: a random one.", live=True, ge=0)
+    threads: int | None = setting(None, "Threads that play; null: one for each core.", ge=1, le=1024)
 
 
 class Log(Section):
     """The durable log, which consumers and storage read."""
 
-    enabled: bool = setting(True, "Write the log; without it nothing survives a crash but files.")
+    enabled: bool = setting(True, "Write the log; without it only the written files survive a crash.")
     directory: str = setting("runs/log", "Folder of the log, on a disk of this machine.", min_length=1)
-    durability: Literal["commit", "normal"] = setting("normal", "What survives a power cut: all, or all up to the last flush.")
-    max_bytes: Bytes | None = setting(10 * 2**30, "Size from which on the oldest segments are deleted.", ge=1)
-    max_age_seconds: Seconds | None = setting(None, "Age from which on segments are deleted.")
-    segment_bytes: int = setting(64 * 2**20, "Size of a segment.", ge=1, le=2**40)
-    drop_unread: bool = setting(False, "Delete segments that storage has not read, too.")
-    min_free_bytes: Bytes = setting(256 * 2**20, "Free space of the disk below which writing stops.")
+    durability: Literal["commit", "normal"] = setting(
+        "normal", "What survives a power cut: commit, all that was acknowledged; normal, all up to the last flush."
+    )
+    max_bytes: Bytes | None = setting(
+        10 * 2**30, "Size of the log above which the oldest segments are deleted; null: no limit.", ge=1
+    )
+    max_age_seconds: Seconds | None = setting(None, "Age above which segments are deleted; null: no limit.")
+    segment_bytes: int = setting(64 * 2**20, "Size at which a segment is completed and the next one begun.", ge=1, le=2**40)
+    drop_unread: bool = setting(False, "Whether segments that storage has not read yet are deleted, too.")
+    min_free_bytes: Bytes = setting(256 * 2**20, "Minimum free space of the disk; below it writing stops.")
 
 
 class Streaming(Section):
     """The gRPC server."""
 
     enabled: bool = setting(True, "Serve the stream.")
-    address: str = setting("127.0.0.1:50051", "Host and port; addresses of other machines need TLS.", min_length=1)
-    max_connections: int = setting(100, "Concurrent streams.", ge=1, le=2**30)
+    address: str = setting("127.0.0.1:50051", "Host and port; addresses other than loopback need TLS.", min_length=1)
+    max_connections: int = setting(100, "Maximum number of concurrent streams.", ge=1, le=2**30)
     batch_timeout_ms: int = setting(
-        100, "Time that a batch waits for more where the request names none.", live=True, ge=0, le=60_000
+        100,
+        "Maximum time that an incomplete batch waits for more experiences, where the request names none.",
+        live=True,
+        ge=0,
+        le=60_000,
     )
-    batch_size: int = setting(32, "Experiences of a batch where the request names none.", live=True, ge=1, le=65_536)
-    compression: bool = setting(True, "Whether batches of records are compressed where the client allows it.", live=True)
-    max_message_size: int = setting(10_485_760, "Bytes of a message.", ge=2**16, le=2**30)
-    max_requests_per_second: int = setting(500, "Requests of one address.", ge=1, le=2**30)
+    batch_size: int = setting(32, "Experiences of a batch, where the request names none.", live=True, ge=1, le=65_536)
+    compression: bool = setting(True, "Whether messages are compressed for clients that allow it.", live=True)
+    max_message_size: int = setting(10_485_760, "Maximum size of a message, in bytes.", ge=2**16, le=2**30)
+    max_requests_per_second: int = setting(500, "Maximum rate of requests of one client address.", ge=1, le=2**30)
     policy: Overflow = setting(
-        "drop_oldest", "What a consumer that is max_lag behind does: makes the games wait, or misses experiences.", live=True
+        "drop_oldest",
+        "What happens when a consumer is max_lag behind: the games wait, or it misses the oldest or newest experiences.",
+        live=True,
     )
-    max_lag: int | None = setting(None, "Experiences that a consumer may be behind; no limit without.", live=True, ge=1)
-    certificate: str | None = setting(None, "PEM file with the server's certificate.")
-    key: str | None = setting(None, "PEM file with its private key.")
-    client_ca: str | None = setting(None, "PEM file with the certificate authority of clients.")
-    token_variable: str | None = setting(None, "Environment variable that holds the clients' token.")
+    max_lag: int | None = setting(
+        None, "Maximum number of experiences that a consumer is behind; null: no limit.", live=True, ge=1
+    )
+    certificate: str | None = setting(None, "PEM file with the certificate of the server; null: no TLS.")
+    key: str | None = setting(None, "PEM file with the private key of the certificate.")
+    client_ca: str | None = setting(
+        None, "PEM file with the certificate authority of clients, which then need certificates; null: they need none."
+    )
+    token_variable: str | None = setting(
+        None, "Name of the environment variable that holds the token of the clients; null: they need none."
+    )
     grace_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = setting(
-        5.0, "Time for consumers at the end.", live=True
+        5.0, "Time that consumers get to finish at the end.", live=True
     )
 
 
 class S3Storage(Section):
     """Files in a bucket. Credentials come from the environment only."""
 
-    bucket: str = setting("generals-experiences", "Bucket, which must exist.", min_length=1)
-    prefix: str = setting("training/", "Begin of the keys.")
-    region: str = setting("us-east-1", "Region.")
-    endpoint: str | None = setting(None, "URL of another server with the S3 interface.")
+    bucket: str = setting("generals-experiences", "Name of the bucket, which must exist.", min_length=1)
+    prefix: str = setting("training/", "Start of the names of the objects.")
+    region: str = setting("us-east-1", "Region of the bucket.")
+    endpoint: str | None = setting(None, "URL of another server with the S3 interface; null: that of the region.")
     format: FormatName = setting("npz", "Format of the files.")
 
 
@@ -160,85 +193,93 @@ class FileStorage(Section):
 class Storage(Section):
     """Files of experience."""
 
-    enabled: bool = setting(True, "Write files.")
-    type: Literal["file", "s3"] = setting("file", "Folder or bucket.")
+    enabled: bool = setting(True, "Write files; false keeps experience only in the log or buffer.")
+    type: Literal["file", "s3"] = setting("file", "Where files are written: file, in a folder; s3, in a bucket.")
     s3: S3Storage = S3Storage()
     file: FileStorage = FileStorage()
-    naming: Literal["packed", "games"] = setting("packed", "Many games a file, or files of their own for each game.")
-    max_file_bytes: int = setting(2**25, "Memory of a file's experience when it is written.", ge=1, le=2**40)
-    max_file_seconds: Seconds = setting(300.0, "Age at which a file is written.")
-    keep_bytes: int | None = setting(None, "Size from which on the oldest files are deleted; never without.", ge=1)
-    keep_seconds: Seconds | None = setting(None, "Age from which on files are deleted; never without.")
-    min_free_bytes: Bytes = setting(2**28, "Minimum free space of the disk.")
-    when_full: Literal["raise", "drop", "delete_oldest"] = setting("raise", "What happens below it.")
+    naming: Literal["packed", "games"] = setting("packed", "packed: many games in one file; games: files for each game.")
+    max_file_bytes: int = setting(2**25, "Size in memory at which the experiences of a file are written.", ge=1, le=2**40)
+    max_file_seconds: Seconds = setting(300.0, "Age at which the experiences of a file are written.")
+    keep_bytes: int | None = setting(None, "Total size above which the oldest files are deleted; null: no limit.", ge=1)
+    keep_seconds: Seconds | None = setting(None, "Age above which files are deleted; null: no limit.")
+    min_free_bytes: Bytes = setting(2**28, "Minimum free space of the disk; below it when_full applies.")
+    when_full: Literal["raise", "drop", "delete_oldest"] = setting(
+        "raise", "What happens below min_free_bytes: an error, dropping and counting experiences, or deleting the oldest files."
+    )
 
 
 class Rewards(Section):
     """Weights of the reward, as in ``RewardConfig``. A change ends the running games, and new ones begin."""
 
-    win_game: Weight = setting(1.0, "Winning.", live=True)
-    lose_game: Weight = setting(-1.0, "Losing.", live=True)
-    city_captured: Weight = setting(0.1, "Each captured city.", live=True)
-    city_lost: Weight = setting(-0.1, "Each lost city.", live=True)
-    territory_gained: Weight = setting(0.0, "Each tile gained in a turn.", live=True)
-    territory_lost: Weight = setting(0.0, "Each tile lost.", live=True)
-    army_gained: Weight = setting(0.0, "Each unit of army gained.", live=True)
-    army_lost: Weight = setting(0.0, "Each unit lost.", live=True)
-    enemy_general_captured: Weight = setting(0.0, "Each captured general.", live=True)
-    own_general_lost: Weight = setting(0.0, "Losing the general without the end of the game.", live=True)
-    army_advantage: Weight = setting(0.0, "Times (own - enemy) / (own + enemy) of the armies, each turn.", live=True)
+    win_game: Weight = setting(1.0, "Reward of winning.", live=True)
+    lose_game: Weight = setting(-1.0, "Reward of losing.", live=True)
+    city_captured: Weight = setting(0.1, "Reward of each captured city.", live=True)
+    city_lost: Weight = setting(-0.1, "Reward of each lost city.", live=True)
+    territory_gained: Weight = setting(0.0, "Reward of each tile gained in a turn.", live=True)
+    territory_lost: Weight = setting(0.0, "Reward of each tile lost in a turn.", live=True)
+    army_gained: Weight = setting(0.0, "Reward of each unit of army gained in a turn.", live=True)
+    army_lost: Weight = setting(0.0, "Reward of each unit of army lost in a turn.", live=True)
+    enemy_general_captured: Weight = setting(0.0, "Reward of each captured general.", live=True)
+    own_general_lost: Weight = setting(0.0, "Reward of losing the general while the game goes on.", live=True)
+    army_advantage: Weight = setting(0.0, "Factor of (own - enemy) / (own + enemy) of the armies, each turn.", live=True)
 
 
 class Compression(Section):
     """The zstd level of the log and of files."""
 
-    adaptive: bool = setting(False, "Choose the level from CPU load and link speed.", live=True)
-    level: int = setting(1, "Level, or the one to begin with.", live=True, ge=1, le=19)
+    adaptive: bool = setting(False, "Whether the level follows the CPU load and the speed of the link.", live=True)
+    level: int = setting(1, "zstd level; with adaptive the one to begin with.", live=True, ge=1, le=19)
     max_level: int = setting(9, "Maximum of the adaptive level.", live=True, ge=1, le=19)
     low_cpu: Share = setting(0.5, "CPU load below which the level rises.", live=True)
-    high_cpu: Share = setting(0.85, "CPU load above which it falls.", live=True)
+    high_cpu: Share = setting(0.85, "CPU load above which the level falls.", live=True)
 
 
 class Metrics(Section):
     """The HTTP server of metrics (``/metrics``) and health (``/healthz``, ``/readyz``)."""
 
-    enabled: bool = setting(True, "Serve them.")
-    address: str = setting("127.0.0.1:9090", "Host and port.", min_length=1)
-    per_game: bool = setting(True, "Count experiences by game and player; false counts all together.", live=True)
-    ended_games_seconds: Seconds = setting(60.0, "How long counts of an ended game are shown.", live=True)
+    enabled: bool = setting(True, "Serve metrics and health.")
+    address: str = setting("127.0.0.1:9090", "Host and port of the HTTP server.", min_length=1)
+    per_game: bool = setting(
+        True, "Whether experiences are counted for each game and player; false counts all together.", live=True
+    )
+    ended_games_seconds: Seconds = setting(60.0, "Time for which the counts of an ended game are still shown.", live=True)
 
 
 class Debug(Section):
-    """The debug endpoint."""
+    """The debug endpoint: stacks, allocations, profiles."""
 
-    enabled: bool = setting(False, "Serve it.")
-    address: str = setting("127.0.0.1:6060", "Loopback address and port.", min_length=1)
+    enabled: bool = setting(False, "Serve the debug endpoint.")
+    address: str = setting("127.0.0.1:6060", "Loopback host and port.", min_length=1)
 
 
 class Logging(Section):
     """Log lines on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = setting("info", "Lowest level to write.", live=True)
-    format: Literal["text", "json"] = setting("text", "Lines for people, or one JSON object a line.")
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "Lowest level of the lines that are written.", live=True
+    )
+    format: Literal["text", "json"] = setting("text", "text: lines to read; json: one JSON object a line.")
 
 
 class Training(Section):
     """The trainer of ``generals-env train``, as ``TrainerConfig``."""
 
     capacity: int = setting(100_000, "Capacity of the replay buffer, in experiences.", ge=1, le=2**40)
-    min_size: int = setting(10_000, "Experiences that it must hold before the first step.", ge=1, le=2**40)
+    min_size: int = setting(10_000, "Experiences that the buffer must hold before the first step.", ge=1, le=2**40)
     batch_size: int = setting(256, "Experiences of a step.", ge=1, le=2**40)
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = setting(5e-4, "Learning rate of Adam.")
     gamma: Share = setting(0.99, "Discount per turn.")
     n_step: int = setting(3, "Turns of an n-step return.", ge=1, le=2**40)
-    alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = setting(0.6, "Exponent of priorities; 0 samples uniformly.")
+    alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = setting(0.6, "Exponent of priorities; 0: uniform sampling.")
     beta: Share = setting(0.4, "Initial exponent of importance weights.")
-    beta_steps: int = setting(100_000, "Steps in which it rises to 1.", ge=1, le=2**40)
+    beta_steps: int = setting(100_000, "Steps in which beta rises to 1.", ge=1, le=2**40)
     target_every: int = setting(250, "Steps between updates of the target network.", ge=1, le=2**40)
     max_gradient: Annotated[float, Field(gt=0, allow_inf_nan=False)] = setting(10.0, "Norm to which gradients are clipped.")
-    augment: bool = setting(False, "Transform experiences by random symmetries of the board.")
-    replay_ratio: Seconds | None = setting(None, "Minimum mean number of draws of each experience.")
-    seed: int | None = setting(None, "Seed of sampling; random without.", ge=0)
+    augment: bool = setting(False, "Whether each experience is transformed by a random symmetry of the board.")
+    replay_ratio: Seconds | None = setting(
+        None, "Minimum mean number of draws of each experience; null: reading waits for none."
+    )
+    seed: int | None = setting(None, "Seed of sampling; null: a random one.", ge=0, le=2**62)
 
 
 class Settings(Section):

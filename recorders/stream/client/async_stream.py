@@ -17,7 +17,7 @@ __all__ = ["stream_async"]
 async def stream_async(consumer: ExperienceConsumer, **options: Any) -> AsyncIterator[ExperienceBatch]:
     """Yield experiences in batches, received in a thread; close the consumer at the end.
 
-    Example:
+    Examples:
         >>> async for batch in stream_async(ExperienceConsumer("127.0.0.1:50051"), batch_size=256):  # doctest: +SKIP
         ...     print(len(batch))
 

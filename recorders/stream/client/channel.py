@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from generals_env.errors import ConfigError
+from generals_env.recorders.stream.client.server_address import parse_address
 from generals_env.recorders.stream.protocol.pem import read_pem
 
 __all__ = ["Access", "open_channel"]
@@ -43,10 +44,10 @@ def open_channel(address: str, access: Access) -> Any:
     """Return a channel to ``address``; it connects on first use.
 
     Raises:
-        ConfigError: If a file cannot be read or is not in PEM format, or one of certificate and key is missing.
+        ConfigError: If the address is invalid, a file cannot be read or is not in PEM format, or one of certificate and key is
+            missing.
     """
-    if not isinstance(address, str) or not address:
-        raise ConfigError(f"address: expected host:port, got {address!r}: pass one like 127.0.0.1:50051")
+    server = parse_address(address)
     if (access.certificate is None) != (access.key is None):
         raise ConfigError("certificate, key: expected both or neither, got one: pass the files of both")
     options = (
@@ -56,10 +57,10 @@ def open_channel(address: str, access: Access) -> Any:
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.use_local_subchannel_pool", 1),  # one connection per consumer
     )
-    if access.root_certificates is None:
+    if access.root_certificates is None and not server.tls:
         if access.certificate is not None:
             raise ConfigError("certificate: expected root_certificates beside it, got none: pass the CA of the server")
-        return grpc.insecure_channel(address, options)
+        return grpc.insecure_channel(server.target, options)
     paths = {name: getattr(access, name) for name in ("root_certificates", "key", "certificate")}
     root, key, certificate = (None if path is None else read_pem(name, path) for name, path in paths.items())
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(root, key, certificate), options)
+    return grpc.secure_channel(server.target, grpc.ssl_channel_credentials(root, key, certificate), options)

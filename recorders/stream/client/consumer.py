@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +15,6 @@ from generals_env.arguments import as_config, check_integer
 from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.recorders.encoding.batch_codec import encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.filesystem.retry import Retry
@@ -24,9 +22,11 @@ from generals_env.recorders.stream.client.channel import Access, open_channel
 from generals_env.recorders.stream.client.message_decoder import decode_message
 from generals_env.recorders.stream.client.position import Position
 from generals_env.recorders.stream.client.rebatch import rebatch
+from generals_env.recorders.stream.client.submission import Submitted, submit_requests
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
-from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
+from generals_env.recorders.stream.protocol.message_limits import MAX_WAIT_MS
+from generals_env.recorders.stream.protocol.overflow import OVERFLOWS
 
 __all__ = ["ExperienceConsumer", "Position", "Submitted"]
 
@@ -34,25 +34,8 @@ logger = logging.getLogger(__name__)
 
 STARTS = {"oldest": pb.OLDEST, "now": pb.NOW}
 
-REQUEST_OVERHEAD = 1024  # maximum bytes of a request besides its experiences
-
 #: Errors worth a retry: the server is unreachable, or was stopped while it answered.
 TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """Result of a submission.
-
-    Attributes:
-        accepted: How many experiences were written.
-        rejected: How many were rejected.
-        errors: The reason for each rejected one, with its id.
-    """
-
-    accepted: int
-    rejected: int
-    errors: tuple[str, ...]
 
 
 @pickled_as("generals_env.recorders")
@@ -64,7 +47,7 @@ class ExperienceConsumer(NotCopied):
     experiences when it ends: then the consumer logs a warning, counts it in ``restarts``, and continues with the oldest
     experience of the new stream.
 
-    Example:
+    Examples:
         >>> with ExperienceConsumer("127.0.0.1:50051") as consumer:  # doctest: +SKIP
         ...     for batch in consumer.stream_experiences(batch_size=256):
         ...         states = batch.states()
@@ -72,7 +55,7 @@ class ExperienceConsumer(NotCopied):
     Attributes:
         address: Host and port of the server.
         position: Position after the last experience that was yielded; None before the first message.
-        missed: Experiences that the server dropped before they were sent.
+        missed: Experiences that the server dropped before they were sent, or skipped by the stream's policy.
         restarts: How often the server had a new stream after a reconnection.
         reconnects: How often the connection was tried again.
     """
@@ -93,7 +76,7 @@ class ExperienceConsumer(NotCopied):
         """Prepare to connect; the first call connects.
 
         Args:
-            address: Host and port.
+            address: ``host:port``, ``grpc://host:port``, or ``grpcs://host:port`` for TLS.
             token: Token sent with every call.
             root_certificates: PEM file with CA certificates for the server; enables TLS.
             certificate: PEM file with the certificate of the client, for servers that require one.
@@ -130,7 +113,9 @@ class ExperienceConsumer(NotCopied):
         min_turn: int = 0,
         start: str | int = "oldest",
         resume: Position | Mapping[str, Any] | None = None,
-        max_batch_wait_ms: int = 100,
+        max_batch_wait_ms: int | None = None,
+        overflow: str | None = None,
+        max_lag: int | None = None,
         shard: int = 0,
         shards: int = 1,
         packed: bool = True,
@@ -146,7 +131,13 @@ class ExperienceConsumer(NotCopied):
             min_turn: Only experiences from this turn on.
             start: ``"oldest"`` experience that the server holds, ``"now"``, or the sequence of the first experience.
             resume: A former ``position`` to continue from, instead of ``start``.
-            max_batch_wait_ms: Maximum time that the server waits for more experiences before it sends a smaller batch.
+            max_batch_wait_ms: Maximum time that the server waits for more experiences before it sends a smaller batch; its own
+                value if None or 0, which is 100 unless it was changed.
+            overflow: What happens when this consumer cannot keep up; the server's own value if None. ``"block"``: a buffer that
+                can wait keeps what it has not received. ``"drop_oldest"``: more than ``max_lag`` behind, it continues with the
+                newest ``max_lag`` experiences. ``"drop_newest"``: it gets the oldest ``max_lag``, and misses those that come
+                meanwhile. With the latter two no writer waits for it. ``missed`` counts what was skipped.
+            max_lag: How many experiences it may be behind; the server's own value if None.
             shard: Only games of the shard with this index...
             shards: ... of this number of shards.
             packed: Whether experiences are sent as boards. Else they are sent as tensors in messages ``Experience``: only
@@ -166,7 +157,11 @@ class ExperienceConsumer(NotCopied):
             raise ConfigError(f"start: expected one of {', '.join(STARTS)}, or a sequence, got {start!r}")
         if not isinstance(start, str):
             check_integer("start", start, 0, 2**62)
-        check_integer("max_batch_wait_ms", max_batch_wait_ms, 0, 600_000)
+        check_integer("max_batch_wait_ms", max_batch_wait_ms or 0, 0, MAX_WAIT_MS)
+        if overflow is not None and overflow not in OVERFLOWS:
+            raise ConfigError(f"overflow: expected one of {', '.join(OVERFLOWS)}, got {overflow!r:.80}")
+        if max_lag is not None:
+            check_integer("max_lag", max_lag, 1, 2**62)
         check_integer("shards", shards, 1, 4096)
         check_integer("shard", shard, 0, shards - 1)
         selection = ExperienceFilter.of(game_ids, player_ids, min_turn)
@@ -175,7 +170,9 @@ class ExperienceConsumer(NotCopied):
             player_ids=sorted(selection.player_ids or ()),
             min_turn=min_turn,
             follow=follow,
-            max_batch_wait_ms=max_batch_wait_ms,
+            max_batch_wait_ms=max_batch_wait_ms or 0,
+            overflow=pb.SERVER_DEFAULT if overflow is None else OVERFLOWS[overflow],
+            max_lag=max_lag or 0,
             encoding=pb.PACKED if packed else pb.RECORDS,
             full_actions=True,
             start=STARTS[start] if isinstance(start, str) else pb.OLDEST,
@@ -260,22 +257,11 @@ class ExperienceConsumer(NotCopied):
             StorageError: If the server cannot be reached, or rejects the call.
         """
         accepted, rejected, errors = 0, 0, []
-        for low in range(0, len(batch), MAX_EXPERIENCES):
-            for data in self._split_encoded(batch.slice(low, low + MAX_EXPERIENCES)):
-                answer = self._call(self._stub.SubmitExperiences, pb.SubmitExperiencesRequest(packed=[data]))
-                accepted, rejected = accepted + answer.accepted, rejected + answer.rejected
-                errors += answer.errors
+        for request in submit_requests(batch, self._access.max_message_bytes):
+            answer = self._call(self._stub.SubmitExperiences, request)
+            accepted, rejected = accepted + answer.accepted, rejected + answer.rejected
+            errors += answer.errors
         return Submitted(accepted, rejected, tuple(errors))
-
-    def _split_encoded(self, batch: ExperienceBatch) -> Iterator[bytes]:
-        """Yield a batch encoded, split until each half fits into a message."""
-        data = encode_batch(batch.compact())
-        middle = len(batch) // 2
-        if not middle or len(data) + REQUEST_OVERHEAD <= self._access.max_message_bytes:
-            yield data
-            return
-        yield from self._split_encoded(batch.slice(0, middle))
-        yield from self._split_encoded(batch.slice(middle, len(batch)))
 
     def stats(self, game_ids: Sequence[str] = (), place_only: bool = False) -> pb.GetExperienceStatsResponse:
         """Return statistics of the experiences that the server holds.

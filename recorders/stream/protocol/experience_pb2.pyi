@@ -19,10 +19,21 @@ class Start(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     OLDEST: _ClassVar[Start]
     NOW: _ClassVar[Start]
+
+class Overflow(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SERVER_DEFAULT: _ClassVar[Overflow]
+    BLOCK: _ClassVar[Overflow]
+    DROP_OLDEST: _ClassVar[Overflow]
+    DROP_NEWEST: _ClassVar[Overflow]
 RECORDS: Encoding
 PACKED: Encoding
 OLDEST: Start
 NOW: Start
+SERVER_DEFAULT: Overflow
+BLOCK: Overflow
+DROP_OLDEST: Overflow
+DROP_NEWEST: Overflow
 
 class TensorState(_message.Message):
     __slots__ = ("shape", "data")
@@ -105,7 +116,7 @@ class ExperienceBatch(_message.Message):
     def __init__(self, experiences: _Optional[_Iterable[_Union[Experience, _Mapping]]] = ..., batch_id: _Optional[int] = ..., stream_id: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., packed: _Optional[bytes] = ..., next_sequence: _Optional[int] = ..., missed: _Optional[int] = ..., first_sequence: _Optional[int] = ...) -> None: ...
 
 class StreamExperiencesRequest(_message.Message):
-    __slots__ = ("game_ids", "player_ids", "min_turn", "follow", "batch_size", "enable_compression", "max_batch_wait_ms", "encoding", "start", "from_sequence", "resume", "stream_id", "full_actions", "shard", "shards", "max_message_bytes")
+    __slots__ = ("game_ids", "player_ids", "min_turn", "follow", "batch_size", "enable_compression", "max_batch_wait_ms", "encoding", "start", "from_sequence", "resume", "stream_id", "full_actions", "shard", "shards", "max_message_bytes", "overflow", "max_lag")
     GAME_IDS_FIELD_NUMBER: _ClassVar[int]
     PLAYER_IDS_FIELD_NUMBER: _ClassVar[int]
     MIN_TURN_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +133,8 @@ class StreamExperiencesRequest(_message.Message):
     SHARD_FIELD_NUMBER: _ClassVar[int]
     SHARDS_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OVERFLOW_FIELD_NUMBER: _ClassVar[int]
+    MAX_LAG_FIELD_NUMBER: _ClassVar[int]
     game_ids: _containers.RepeatedScalarFieldContainer[str]
     player_ids: _containers.RepeatedScalarFieldContainer[int]
     min_turn: int
@@ -138,7 +151,9 @@ class StreamExperiencesRequest(_message.Message):
     shard: int
     shards: int
     max_message_bytes: int
-    def __init__(self, game_ids: _Optional[_Iterable[str]] = ..., player_ids: _Optional[_Iterable[int]] = ..., min_turn: _Optional[int] = ..., follow: _Optional[bool] = ..., batch_size: _Optional[int] = ..., enable_compression: _Optional[bool] = ..., max_batch_wait_ms: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., start: _Optional[_Union[Start, str]] = ..., from_sequence: _Optional[int] = ..., resume: _Optional[bool] = ..., stream_id: _Optional[str] = ..., full_actions: _Optional[bool] = ..., shard: _Optional[int] = ..., shards: _Optional[int] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
+    overflow: Overflow
+    max_lag: int
+    def __init__(self, game_ids: _Optional[_Iterable[str]] = ..., player_ids: _Optional[_Iterable[int]] = ..., min_turn: _Optional[int] = ..., follow: _Optional[bool] = ..., batch_size: _Optional[int] = ..., enable_compression: _Optional[bool] = ..., max_batch_wait_ms: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., start: _Optional[_Union[Start, str]] = ..., from_sequence: _Optional[int] = ..., resume: _Optional[bool] = ..., stream_id: _Optional[str] = ..., full_actions: _Optional[bool] = ..., shard: _Optional[int] = ..., shards: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., overflow: _Optional[_Union[Overflow, str]] = ..., max_lag: _Optional[int] = ...) -> None: ...
 
 class SubmitExperiencesRequest(_message.Message):
     __slots__ = ("experiences", "packed")
@@ -215,16 +230,34 @@ class GetExperienceStatsResponse(_message.Message):
     def __init__(self, total_experiences: _Optional[int] = ..., total_games: _Optional[int] = ..., experiences_per_game: _Optional[_Mapping[str, int]] = ..., experiences_per_player: _Optional[_Mapping[int, int]] = ..., average_reward: _Optional[float] = ..., min_reward: _Optional[float] = ..., max_reward: _Optional[float] = ..., oldest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stream_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., next_sequence: _Optional[int] = ..., consumers: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ...) -> None: ...
 
 class StreamStatus(_message.Message):
-    __slots__ = ("peer", "next_sequence", "lag", "missed")
+    __slots__ = ("peer", "next_sequence", "lag", "missed", "lag_seconds", "sent", "messages", "sent_bytes", "latency_seconds", "mean_latency_seconds", "policy", "max_lag", "dropped")
     PEER_FIELD_NUMBER: _ClassVar[int]
     NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LAG_FIELD_NUMBER: _ClassVar[int]
     MISSED_FIELD_NUMBER: _ClassVar[int]
+    LAG_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    SENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MEAN_LATENCY_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    MAX_LAG_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     peer: str
     next_sequence: int
     lag: int
     missed: int
-    def __init__(self, peer: _Optional[str] = ..., next_sequence: _Optional[int] = ..., lag: _Optional[int] = ..., missed: _Optional[int] = ...) -> None: ...
+    lag_seconds: float
+    sent: int
+    messages: int
+    sent_bytes: int
+    latency_seconds: float
+    mean_latency_seconds: float
+    policy: str
+    max_lag: int
+    dropped: int
+    def __init__(self, peer: _Optional[str] = ..., next_sequence: _Optional[int] = ..., lag: _Optional[int] = ..., missed: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., sent: _Optional[int] = ..., messages: _Optional[int] = ..., sent_bytes: _Optional[int] = ..., latency_seconds: _Optional[float] = ..., mean_latency_seconds: _Optional[float] = ..., policy: _Optional[str] = ..., max_lag: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class RewardConfig(_message.Message):
     __slots__ = ("territory_gained", "territory_lost", "army_gained", "army_lost", "enemy_general_captured", "own_general_lost", "win_game", "lose_game", "city_captured", "city_lost")

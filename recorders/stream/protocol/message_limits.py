@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_EXPERIENCES"]
+__all__ = ["MAX_EXPERIENCES", "MAX_WAIT_MS"]
 
 
 MAX_EXPERIENCES = 1000  # maximum number in a batch of records or a submission
+
+MAX_WAIT_MS = 600_000  # maximum time that an incomplete batch waits

@@ -1,22 +1,29 @@
-"""Adapts a replay buffer to the interface that the server reads from and writes to."""
+"""Adapts a replay buffer to the interface of the server, with a cache of encoded ranges that its consumers share."""
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
+from bisect import bisect_right, insort
+from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 
 from grpc import StatusCode
 
 from generals_env.errors import StateError
 from generals_env.recorders.buffers.replay_buffer import NoRoomError, ReplayBuffer
+from generals_env.recorders.encoding.batch_codec import encode_batch
+from generals_env.recorders.encoding.timings import measured
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
-from generals_env.recorders.stream.server.encoded_range_cache import RANGE_SIZE, EncodedRangeCache
-from generals_env.recorders.stream.server.experience_source import EncodedRange, SourceCursor, StreamFilter
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
+from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
+from generals_env.recorders.stream.server.experience_source import Consumer, EncodedRange, SourceCursor, StreamFilter
 
 __all__ = ["BufferSource"]
+
+RANGE_SIZE = 1024  # experiences of an encoded range, at most
 
 READ = 2**16  # rows of columns that are read at once, while the buffer is locked
 
@@ -43,9 +50,14 @@ class BufferSource:
         """See ``ExperienceSource``."""
         return self._buffer.span
 
-    def cursor(self, first: int, stream_filter: StreamFilter, consumer: bool = False) -> SourceCursor:
-        """See ``ExperienceSource``. A buffer that blocks or raises when full keeps what a consumer has not acknowledged."""
+    def cursor(self, first: int, stream_filter: StreamFilter, consumer: Consumer | None = None) -> SourceCursor:
+        """See ``ExperienceSource``. Buffers that block or raise keep what a consumer that holds them has not acknowledged."""
         return BufferSourceCursor(self._buffer, self._cache, first, stream_filter, consumer)
+
+    def collected_at(self, sequence: int) -> int | None:
+        """See ``ExperienceSource``."""
+        found = self._buffer.columns(sequence, 1)
+        return None if found is None else int(found[1][0].collected_at[0])
 
     def columns(self, first: int, following: int) -> Iterator[tuple[int, StatisticsColumns]]:
         """See ``ExperienceSource``."""
@@ -80,7 +92,12 @@ class BufferSourceCursor:
     """Position in a buffer; see ``SourceCursor``."""
 
     def __init__(
-        self, buffer: ReplayBuffer, cache: EncodedRangeCache, first: int, stream_filter: StreamFilter, consumer: bool
+        self,
+        buffer: ReplayBuffer,
+        cache: EncodedRangeCache,
+        first: int,
+        stream_filter: StreamFilter,
+        consumer: Consumer | None,
     ) -> None:
         self.position = first
         self.missed = 0
@@ -88,12 +105,18 @@ class BufferSourceCursor:
         self._since: float | None = None  # when the experience at ``position`` was first seen
         self.acknowledge()
 
-    def read_batch(self, seconds: float) -> ExperienceBatch | None:
+    def read_batch(self, seconds: float, before: int | None = None) -> ExperienceBatch | None:
         """See ``SourceCursor``."""
         self.acknowledge()
-        batch = self._buffer.read(self.position, RANGE_SIZE, seconds)
+        count = RANGE_SIZE if before is None else min(RANGE_SIZE, before - self.position)
+        batch = self._buffer.read(self.position, count, seconds)
         if batch is None:
             return None
+        if before is not None and int(batch.sequence[-1]) >= before:  # the oldest ones were dropped
+            batch = batch.select(batch.sequence < before)
+        if not len(batch):
+            self.skip_to(before or 0)
+            return batch
         self._move(int(batch.sequence[0]), int(batch.sequence[-1]) + 1)
         return self._filter.apply(batch)
 
@@ -114,15 +137,62 @@ class BufferSourceCursor:
             self._move(encoded.first, encoded.next)
         return encoded
 
+    def skip_to(self, sequence: int) -> None:
+        """See ``SourceCursor``."""
+        if sequence > self.position:
+            self._move(sequence, sequence)
+
     def _move(self, first: int, following: int) -> None:
         self.missed += max(first - self.position, 0)
         self.position = following
 
     def acknowledge(self) -> None:
         """See ``SourceCursor``."""
-        if self._consumer:
-            self._buffer.took(self, self.position)
+        if self._consumer is not None:
+            self._buffer.took(self, self.position, holds=self._consumer.value)
 
     def close(self) -> None:
         """See ``SourceCursor``."""
         self._buffer.leave(self)
+
+
+class EncodedRangeCache:
+    """Least-recently-used cache of encoded ranges, limited in bytes."""
+
+    def __init__(self, buffer: ReplayBuffer, max_bytes: int) -> None:
+        """Encode ranges of ``buffer``, and keep up to ``max_bytes`` of them."""
+        self._buffer = buffer
+        self._max_bytes = max_bytes
+        self._nbytes = 0
+        self._ranges: OrderedDict[int, EncodedRange] = OrderedDict()  # by first sequence, least recently used first
+        self._firsts: list[int] = []  # sorted
+        self._lock = threading.Lock()
+
+    def range_at(self, sequence: int) -> EncodedRange | None:
+        """Return a range that contains this sequence, or the next ones if it was dropped; None if the buffer has neither."""
+        with self._lock:  # held while encoding, so that a second consumer waits for the range instead of encoding it again
+            after = bisect_right(self._firsts, sequence)
+            if after:
+                encoded = self._ranges[self._firsts[after - 1]]
+                if sequence < encoded.next:
+                    self._ranges.move_to_end(encoded.first)
+                    return encoded
+            following = self._firsts[after] if after < len(self._firsts) else sequence + RANGE_SIZE
+            batch = self._buffer.read(sequence, min(RANGE_SIZE, following - sequence))
+            if batch is None:
+                return None
+            first = int(batch.sequence[0])
+            data = measured("stream", batch, partial(encode_batch, batch))
+            encoded = EncodedRange(first, len(batch), int(batch.collected_at[0]), data)
+            if first == sequence:  # else a cached range may begin inside this one
+                self._insert(encoded)
+            return encoded
+
+    def _insert(self, encoded: EncodedRange) -> None:
+        self._ranges[encoded.first] = encoded
+        insort(self._firsts, encoded.first)
+        self._nbytes += len(encoded.data)
+        while self._nbytes > self._max_bytes:
+            first, evicted = self._ranges.popitem(last=False)
+            self._firsts.remove(first)
+            self._nbytes -= len(evicted.data)

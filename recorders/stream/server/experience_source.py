@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,14 @@ from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilte
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
 from generals_env.recorders.stream.protocol.set_sequences import set_sequences
 
-__all__ = ["EncodedRange", "ExperienceSource", "SourceCursor", "StreamFilter"]
+__all__ = ["Consumer", "EncodedRange", "ExperienceSource", "SourceCursor", "StreamFilter"]
+
+
+class Consumer(Enum):
+    """Whether experiences are kept for a consumer."""
+
+    HOLDS = True
+    DROPS = False
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,14 @@ class EncodedRange:
     Attributes:
         first: Sequence of the first.
         count: How many there are.
+        collected_at: When the first was collected (in a log: written), in nanoseconds since 1970.
         data: The bytes. The column ``sequence`` inside may still be that of a recorder: see ``batch``.
-        collected_at: When the oldest was collected, or all were written to the log, nanoseconds UTC; 0 if unknown.
     """
 
     first: int
     count: int
+    collected_at: int
     data: bytes
-    collected_at: int = 0
 
     @property
     def next(self) -> int:
@@ -100,10 +108,14 @@ class SourceCursor(Protocol):
 
     @property
     def missed(self) -> int:
-        """How many experiences the source had dropped before they were read."""
+        """How many experiences were dropped by the source before they were read, or skipped."""
 
-    def read_batch(self, seconds: float) -> ExperienceBatch | None:
+    def read_batch(self, seconds: float, before: int | None = None) -> ExperienceBatch | None:
         """Return those of the next experiences that pass the filter; None if none arrive within ``seconds``.
+
+        Args:
+            seconds: To wait for them.
+            before: Sequence to stop before, above ``position``.
 
         Raises:
             StorageError: If they are damaged, or cannot be read.
@@ -121,6 +133,9 @@ class SourceCursor(Protocol):
         Raises:
             StorageError: As ``read_batch``.
         """
+
+    def skip_to(self, sequence: int) -> None:
+        """Move ``position`` up to a sequence, and count the experiences between as missed; never back."""
 
     def acknowledge(self) -> None:
         """Tell the source that the consumer has everything read so far; reading more does so, too."""
@@ -148,13 +163,22 @@ class ExperienceSource(Protocol):
     def span(self) -> tuple[int, int]:
         """Sequence of the oldest experience that is held, and the one that the next experience will get."""
 
-    def cursor(self, first: int, stream_filter: StreamFilter, consumer: bool = False) -> SourceCursor:
+    def cursor(self, first: int, stream_filter: StreamFilter, consumer: Consumer | None = None) -> SourceCursor:
         """Return a cursor at a position.
 
         Args:
             first: Sequence of the first experience to read.
             stream_filter: Which experiences pass.
-            consumer: Whether a consumer reads with it: a buffer that can wait then keeps what it has not received.
+            consumer: Whether a buffer that can wait keeps what it has not received; None if no consumer reads with it.
+        """
+
+    def collected_at(self, sequence: int) -> int | None:
+        """Return when the experience at a sequence, or the next one held, was collected (in a log: written), in ns since 1970.
+
+        Reads no boards. None if there is no such experience.
+
+        Raises:
+            StorageError: If it cannot be read.
         """
 
     def columns(self, first: int, following: int) -> Iterator[tuple[int, StatisticsColumns]]:

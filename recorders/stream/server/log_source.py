@@ -16,7 +16,8 @@ from generals_env.recorders.experience.statistics_columns import StatisticsColum
 from generals_env.recorders.filesystem.checked_json import read_checked, write_checked
 from generals_env.recorders.filesystem.file_lock import FileLock
 from generals_env.recorders.log import ExperienceLog
-from generals_env.recorders.stream.server.experience_source import EncodedRange, SourceCursor, StreamFilter
+from generals_env.recorders.log.chunk_times import written_at
+from generals_env.recorders.stream.server.experience_source import Consumer, EncodedRange, SourceCursor, StreamFilter
 
 __all__ = ["LogSource"]
 
@@ -55,9 +56,13 @@ class LogSource:
         following = self._log.last + 1
         return min(self._log.first, following), following
 
-    def cursor(self, first: int, stream_filter: StreamFilter, consumer: bool = False) -> SourceCursor:
+    def cursor(self, first: int, stream_filter: StreamFilter, consumer: Consumer | None = None) -> SourceCursor:
         """See ``ExperienceSource``."""
         return LogSourceCursor(self._log, first, stream_filter)
+
+    def collected_at(self, sequence: int) -> int | None:
+        """See ``ExperienceSource``."""
+        return written_at(self._log.folder, sequence)
 
     def columns(self, first: int, following: int) -> Iterator[tuple[int, StatisticsColumns]]:
         """See ``ExperienceSource``."""
@@ -95,6 +100,7 @@ class LogSourceCursor:
     def __init__(self, log: ExperienceLog, first: int, stream_filter: StreamFilter) -> None:
         selection = stream_filter.selection
         self._filter = stream_filter
+        self._skipped = 0
         self._reader = log.reader(
             first - 1, game_ids=selection.game_ids, player_ids=selection.player_ids, min_turn=selection.min_turn
         )
@@ -107,17 +113,21 @@ class LogSourceCursor:
     @property
     def missed(self) -> int:
         """See ``SourceCursor``."""
-        return self._reader.missed
+        return self._reader.missed + self._skipped
 
-    def read_batch(self, seconds: float) -> ExperienceBatch | None:
+    def read_batch(self, seconds: float, before: int | None = None) -> ExperienceBatch | None:
         """See ``SourceCursor``."""
-        batch = self._reader.poll(seconds)
+        batch = self._reader.poll(seconds, before)
         return None if batch is None else self._filter.apply(batch)
+
+    def skip_to(self, sequence: int) -> None:
+        """See ``SourceCursor``."""
+        self._skipped += self._reader.skip_to(sequence)
 
     def read_range(self, seconds: float, wait: float) -> EncodedRange | None:
         """See ``SourceCursor``. Returns a chunk as it is stored, without waiting for more."""
         chunk = self._reader.chunk(seconds)
-        return None if chunk is None else EncodedRange(chunk.first, chunk.count, chunk.data, chunk.written_at)
+        return None if chunk is None else EncodedRange(chunk.first, chunk.count, chunk.written_at, chunk.data)
 
     def acknowledge(self) -> None:
         """See ``SourceCursor``. Does nothing: a log keeps experiences independently of consumers."""

@@ -22,7 +22,7 @@ class MessagePart:
     Attributes:
         batches: The experiences; no batch is empty.
         next: Sequence after the last experience that was read for this message, filtered out or not.
-        missed: How many experiences before these were dropped by the source before they were read.
+        missed: How many experiences before these were dropped by the source before they were read, or skipped.
     """
 
     batches: list[ExperienceBatch]
@@ -79,20 +79,22 @@ class BatchQueue:
         return batches, following
 
 
-def batch_messages(cursor: SourceCursor, size: int, wait: float, end: Callable[[], int | None]) -> Iterator[MessagePart]:
+def batch_messages(
+    cursor: SourceCursor, size: int, wait: Callable[[], float], end: Callable[[], int | None]
+) -> Iterator[MessagePart]:
     """Yield the content of each message.
 
     Args:
         cursor: Where experiences are read.
         size: Maximum number of experiences of a message.
-        wait: Seconds after which fewer are sent.
+        wait: Returns the seconds after which fewer are sent.
         end: Returns the sequence to stop before, None to go on.
     """
     queue = BatchQueue()
     counted = unreported = 0  # missed experiences: counted so far, and not yet in a message
     while True:
         stop = end()
-        left = wait - queue.age if queue.count else TICK
+        left = wait() - queue.age if queue.count else TICK
         done = stop is not None and cursor.position >= stop
         batch = None if done else cursor.read_batch(0 if stop is not None else min(max(left, 0.0), TICK))
         done = done or (batch is None and stop is not None)
@@ -104,7 +106,7 @@ def batch_messages(cursor: SourceCursor, size: int, wait: float, end: Callable[[
             unreported += gap
         if batch is not None:
             queue.add(batch, cursor.position)
-        for part in full_messages(queue, size, everything=done or queue.age >= wait):
+        for part in full_messages(queue, size, everything=done or queue.age >= wait()):
             part.missed, unreported = unreported, 0
             yield part
         if done:

@@ -28,6 +28,8 @@ from generals_env.recorders.stream.server.limits import Limits
 from generals_env.recorders.stream.server.log_source import LogSource
 from generals_env.recorders.stream.server.security import AuthInterceptor, check_address, load_credentials
 from generals_env.recorders.stream.server.service import SERVICE, Service
+from generals_env.recorders.stream.server.stream_counters import ServerTotals
+from generals_env.recorders.stream.server.stream_defaults import CurrentDefaults, StreamDefaults
 from generals_env.recorders.stream.server.stream_sender import StreamStatus
 from generals_env.recorders.stream.server.warm_up import sample_batch, warm_up, warn_if_slow
 
@@ -54,7 +56,7 @@ class ExperienceServer(NotCopied):
     connected consumers have received its oldest experiences, or when it is drained; without consumers it waits. Submissions
     wait up to ten seconds for free capacity.
 
-    Example:
+    Examples:
         >>> buffer = ReplayBuffer(1_000_000)  # doctest: +SKIP
         >>> with ExperienceRecorder(generals_env.make_vec(64), buffer) as env, ExperienceServer(buffer) as server:
         ...     env.play(1000, ("expander", "random"))
@@ -72,6 +74,7 @@ class ExperienceServer(NotCopied):
         client_ca: str | Path | None = None,
         token: str | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
+        defaults: StreamDefaults | Mapping[str, Any] | None = None,
     ) -> None:
         """Create the server; it answers after ``start``.
 
@@ -83,12 +86,14 @@ class ExperienceServer(NotCopied):
             client_ca: PEM file with CA certificates for clients; if given, each client must present a certificate.
             token: Every call but ``Check`` of health must send it as ``authorization: Bearer <token>``.
             limits: Limits of the server: ``Limits``, or a mapping of its fields.
+            defaults: What a stream gets where its request names no value: ``StreamDefaults``, or a mapping of its fields.
 
         Raises:
             ConfigError: If an argument is invalid, or the server cannot listen at the address.
             StorageError: If the log cannot be read.
         """
         self.limits = as_config("limits", Limits, limits, Limits())
+        self._defaults = CurrentDefaults(defaults)
         credentials = load_credentials(certificate, key, client_ca)
         check_address(address, credentials is not None)
         if token is not None and not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
@@ -111,7 +116,7 @@ class ExperienceServer(NotCopied):
                 ("grpc.max_receive_message_length", self.limits.max_message_bytes),
             ),
         )
-        self._service = Service(self._source, self.limits, self._stopping)
+        self._service = Service(self._source, self.limits, self._stopping, self._defaults)
         self._server.add_generic_rpc_handlers((self._service.handlers,))
         servicer = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
@@ -179,6 +184,30 @@ class ExperienceServer(NotCopied):
     def streams(self) -> list[StreamStatus]:
         """The position of each consumer, and how far it lags behind."""
         return self._service.streams
+
+    @property
+    def totals(self) -> ServerTotals:
+        """What was sent and submitted since the server was made."""
+        return self._service.totals
+
+    @property
+    def defaults(self) -> StreamDefaults:
+        """What a stream gets where its request names no value."""
+        return self._defaults.value
+
+    def change(self, **options: Any) -> StreamDefaults:
+        """Change some of ``defaults`` of the running server, and return all of them.
+
+        Streams that begin later get the new values. ``batch_timeout_ms`` also holds for running streams whose requests name no
+        waiting time, from their next wait on.
+
+        Args:
+            **options: Fields of ``StreamDefaults``.
+
+        Raises:
+            ConfigError: If a value is invalid or a name unknown; then nothing changes.
+        """
+        return self._defaults.change(options)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the server is stopped, at most ``seconds``; return whether it is.

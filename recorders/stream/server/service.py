@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
 
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError, abort_on_error
 from generals_env.recorders.stream.protocol.message_parser import parse_message
 from generals_env.recorders.stream.server.experience_source import ExperienceSource
 from generals_env.recorders.stream.server.experience_statistics import Statistics
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError, abort_on_error
 from generals_env.recorders.stream.server.limits import Limits
+from generals_env.recorders.stream.server.stream_counters import ServerTotals
+from generals_env.recorders.stream.server.stream_defaults import CurrentDefaults
 from generals_env.recorders.stream.server.stream_sender import StreamSender, StreamStatus
 from generals_env.recorders.stream.server.submissions import Submissions
 from generals_env.recorders.stream.server.subscription import MAX_FIELDS, Subscription
@@ -27,14 +30,16 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ExperienceService"].full_name
 class Service:
     """Answers the four calls. Requests arrive as bytes, so that malformed ones get a proper status."""
 
-    def __init__(self, source: ExperienceSource, limits: Limits, stopping: threading.Event) -> None:
+    def __init__(self, source: ExperienceSource, limits: Limits, stopping: threading.Event, defaults: CurrentDefaults) -> None:
         """Answer from a source until ``stopping`` is set."""
+        self._defaults = defaults
         self._source, self._limits, self._stopping = source, limits, stopping
         self._statistics = Statistics(source)
         self._submissions = Submissions(source, limits)
         self._changing = threading.Lock()
         self._consumers = 0
         self._streams: set[StreamSender] = set()  # of consumers whose requests were valid
+        self._ended = ServerTotals()  # of streams that have ended
 
     @property
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -52,6 +57,16 @@ class Service:
             streams = list(self._streams)
         return [stream.status for stream in streams]
 
+    @property
+    def totals(self) -> ServerTotals:
+        """The totals of all streams and submissions so far."""
+        with self._changing:
+            totals = replace(self._ended, dropped=dict(self._ended.dropped))
+            for stream in self._streams:
+                totals.add(*stream.totals)
+        totals.accepted, totals.rejected = self._submissions.counters.counts()
+        return totals
+
     def StreamExperiences(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:  # noqa: N802 - of the wire
         """Stream one experience a message."""
         return self._stream(data, context, StreamSender.records, batches=False)
@@ -65,7 +80,7 @@ class Service:
     ) -> Iterator[bytes]:
         with abort_on_error(context), self._consumer():
             request = parse_message(pb.StreamExperiencesRequest, data, MAX_FIELDS)
-            subscription = Subscription.of(request, self._source, batches)
+            subscription = Subscription.of(request, self._source, batches, self._defaults)
             if subscription.stream_filter.selection.game_ids and not subscription.follow:
                 self._require_games(subscription.stream_filter.selection.game_ids)
             if subscription.compress and not subscription.packed:
@@ -89,7 +104,9 @@ class Service:
             statistics = self._statistics
             answer = statistics.position() if request.place_only else statistics.answer(frozenset(request.game_ids))
             answer.consumers = self._consumers
-            answer.streams.extend(pb.StreamStatus(**status._asdict()) for status in self.streams)
+            answer.streams.extend(
+                pb.StreamStatus(**{**status._asdict(), "max_lag": status.max_lag or 0}) for status in self.streams
+            )
             data = serialize(answer)
             if len(data) > max_bytes:
                 raise CallRejectedError(
@@ -130,6 +147,7 @@ class Service:
         finally:
             with self._changing:
                 self._streams.discard(stream)
+                self._ended.add(*stream.totals)
 
     def _require_games(self, game_ids: frozenset[str]) -> None:
         unknown = sorted(game_ids - self._statistics.games())

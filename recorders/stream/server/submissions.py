@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +20,33 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.validation import Reason, validate
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
 from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
 from generals_env.recorders.stream.protocol.message_parser import parse_message
+from generals_env.recorders.stream.protocol.provenance import common_provenance
 from generals_env.recorders.stream.protocol.record_decoder import check_game_id, decode_records
 from generals_env.recorders.stream.protocol.supported_fields import record_id, unsupported_field
 from generals_env.recorders.stream.server.experience_source import ExperienceSource, StreamFilter
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
 from generals_env.recorders.stream.server.limits import Limits
+from generals_env.recorders.stream.server.stream_counters import SubmissionCounters
 
 __all__ = ["Submissions"]
 
 BUSY_WAIT = 10.0  # seconds to wait for other submissions
 
 Flags = npt.NDArray[np.bool_]
+
+
+class Rejection(NamedTuple):
+    """Why a submitted experience is refused.
+
+    Attributes:
+        reason: Name under which it is counted, see ``SubmissionCounters``.
+        error: The text for the client.
+    """
+
+    reason: str
+    error: str
 
 
 class Submissions:
@@ -46,6 +62,7 @@ class Submissions:
         self._known_ids = empty_hash_set(limits.remembered)
         self._ids_loaded = False
         self._writing = threading.Lock()
+        self.counters = SubmissionCounters()
 
     def submit(self, data: bytes) -> pb.SubmitExperiencesResponse:
         """Write the experiences of a serialized ``SubmitExperiencesRequest``, and return which were accepted.
@@ -71,18 +88,23 @@ class Submissions:
         try:
             self._load_ids()
             if request.packed:
-                batch, reasons = self._decode_packed(list(request.packed))
+                batch, rejected = self._decode_packed(list(request.packed))
                 ids = None if batch is None else experience_ids(batch)
             else:
-                batch, ids, reasons = self._decode_submitted(request.experiences)
+                batch, ids, rejected = self._decode_submitted(request.experiences)
             accepted = 0
             if batch is not None and ids is not None:
                 new = self._write(batch)
                 accepted = int(new.sum())
-                reasons += [f"{ids[row][:200]}: expected a new experience, got a repeat" for row in np.flatnonzero(~new)]
+                rejected += [
+                    Rejection("repeat", f"{ids[row][:200]}: expected a new experience, got a repeat")
+                    for row in np.flatnonzero(~new)
+                ]
         finally:
             self._writing.release()
-        return pb.SubmitExperiencesResponse(accepted=accepted, rejected=len(reasons), errors=reasons)
+        self.counters.add(accepted, (one.reason for one in rejected))
+        errors = [one.error for one in rejected]
+        return pb.SubmitExperiencesResponse(accepted=accepted, rejected=len(errors), errors=errors)
 
     def _write(self, batch: ExperienceBatch) -> Flags:
         """Write the new experiences of a batch, and return which are new."""
@@ -112,21 +134,25 @@ class Submissions:
             cursor.close()
         self._ids_loaded = True
 
-    def _decode_submitted(self, records: Sequence[pb.Experience]) -> tuple[ExperienceBatch | None, list[str], list[str]]:
-        """Return the valid records as a batch, their ids, and an error for each of the others."""
+    def _decode_submitted(self, records: Sequence[pb.Experience]) -> tuple[ExperienceBatch | None, list[str], list[Rejection]]:
+        """Return the valid records as a batch, their ids, and a rejection for each of the others."""
         ids = [record.experience_id or record_id(record) for record in records]
         batch, valid, rejected = decode_records(records, self._source.like)
         rejected |= {index: reason for index in valid if (reason := unsupported_field(records[index])) is not None}
-        reasons = [f"{ids[index][:200]}: {reason}" for index, reason in sorted(rejected.items())]
+        rejections = [
+            Rejection(reason.partition(":")[0], f"{ids[index][:200]}: {reason}") for index, reason in sorted(rejected.items())
+        ]
         rows = [row for row, index in enumerate(valid) if index not in rejected]
+        if batch is not None:
+            batch = replace(batch, metadata=common_provenance(records[valid[row]] for row in rows))
         if batch is not None and len(rows) < len(batch):
             batch = batch.select(np.array(rows, np.int64)) if rows else None
-        return batch, [ids[valid[row]] for row in rows], reasons
+        return batch, [ids[valid[row]] for row in rows], rejections
 
-    def _decode_packed(self, encoded_batches: list[bytes]) -> tuple[ExperienceBatch | None, list[str]]:
-        """Return the valid experiences of packed batches as one batch, and an error for each of the others."""
+    def _decode_packed(self, encoded_batches: list[bytes]) -> tuple[ExperienceBatch | None, list[Rejection]]:
+        """Return the valid experiences of packed batches as one batch, and a rejection for each of the others."""
         batches: list[ExperienceBatch] = []
-        reasons: list[str] = []
+        rejected: list[Rejection] = []
         count, like = 0, self._source.like
         for encoded in encoded_batches:
             batch = self._decode_one(encoded)
@@ -140,19 +166,19 @@ class Submissions:
                     f"packed: expected boards of {height}x{width}, as the source or the first batch has,"
                     f" got {own_height}x{own_width}: use a server for each size"
                 )
-                reasons += [f"{name}: {reason}" for name in experience_ids(batch)]
+                rejected += [Rejection("board_size", f"{name}: {reason}") for name in experience_ids(batch)]
             elif len(batch):
                 batches.append(batch)
         if not batches:
-            return None, reasons
+            return None, rejected
         batch = ExperienceBatch.concat(batches)
         found = validate(batch)
-        reasons += [
-            f"{name}: {Reason(reason).label}"
+        rejected += [
+            Rejection(Reason(reason).label, f"{name}: {Reason(reason).label}")
             for name, reason in zip(experience_ids(batch), found.reasons, strict=True)
             if reason
         ]
-        return (batch.select(found.good) if found.good.any() else None), reasons
+        return (batch.select(found.good) if found.good.any() else None), rejected
 
     def _decode_one(self, encoded: bytes) -> ExperienceBatch:
         """Decode a packed batch; raise ``ConfigError`` if it is malformed, or too large to be sent as records."""

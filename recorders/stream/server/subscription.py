@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from grpc import StatusCode
@@ -10,9 +11,11 @@ from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
-from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
+from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
+from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES, MAX_WAIT_MS
+from generals_env.recorders.stream.protocol.overflow import OVERFLOWS
 from generals_env.recorders.stream.server.experience_source import ExperienceSource, StreamFilter
-from generals_env.recorders.stream.server.grpc_status import CallRejectedError
+from generals_env.recorders.stream.server.stream_defaults import CurrentDefaults
 
 __all__ = ["MAX_FIELDS", "Subscription"]
 
@@ -21,12 +24,6 @@ MAX_NAMES = 10_000  # ids of games or of players in a request
 MAX_FIELDS = 2 * MAX_NAMES + 100  # of a request, each id counted
 
 MAX_SHARDS = 4096
-
-MAX_WAIT_MS = 600_000
-
-DEFAULT_SIZE = 32  # experiences of a batch of records
-
-DEFAULT_WAIT_MS = 100
 
 
 @dataclass(frozen=True)
@@ -39,9 +36,11 @@ class Subscription:
         follow: Whether to go on with experiences that are recorded later.
         packed: Whether to send packed boards instead of records.
         size: Maximum number of experiences of a message; 0 to send ranges as they are stored.
-        wait: Seconds that an experience may wait for others.
+        wait: Returns the seconds that an experience may wait for others; the server's default can change.
         full_actions: Whether actions and masks have the layout of the package instead of the original's.
         compress: Whether to compress records.
+        policy: What happens when the consumer cannot keep up, a name of ``OVERFLOWS``.
+        max_lag: How many experiences it may be behind; None without a limit.
     """
 
     first: int
@@ -49,18 +48,23 @@ class Subscription:
     follow: bool
     packed: bool
     size: int
-    wait: float
+    wait: Callable[[], float]
     full_actions: bool
     compress: bool
+    policy: str
+    max_lag: int | None
 
     @classmethod
-    def of(cls, request: pb.StreamExperiencesRequest, source: ExperienceSource, batches: bool) -> Subscription:
+    def of(
+        cls, request: pb.StreamExperiencesRequest, source: ExperienceSource, batches: bool, current: CurrentDefaults
+    ) -> Subscription:
         """Validate a request.
 
         Args:
             request: The request.
             source: The source of the stream.
             batches: Whether messages are batches, else single experiences.
+            current: The defaults of the server, for what the request does not name.
 
         Raises:
             ConfigError: If a field has an invalid value.
@@ -72,6 +76,7 @@ class Subscription:
             check_integer("player_ids", player, 0, 2**31 - 1)
         check_integer("batch_size", request.batch_size, 0, MAX_EXPERIENCES)
         check_integer("max_batch_wait_ms", request.max_batch_wait_ms, 0, MAX_WAIT_MS)
+        check_integer("max_lag", request.max_lag, 0, 2**62)
         check_integer("shards", request.shards, 0, MAX_SHARDS)
         check_integer("shard", request.shard, 0, max(request.shards - 1, 0))
         selection = ExperienceFilter.of(
@@ -83,9 +88,13 @@ class Subscription:
         if request.encoding == pb.PACKED and not batches:
             raise ConfigError("encoding: expected RECORDS in StreamExperiences, got PACKED: call StreamExperienceBatches")
         packed = request.encoding == pb.PACKED
-        default_size = DEFAULT_SIZE
-        if packed:
-            default_size = 0 if stream_filter.everything else MAX_EXPERIENCES
+        defaults = current.value
+        policy = {value: name for name, value in OVERFLOWS.items()}.get(request.overflow, defaults.policy)
+        if request.overflow not in (pb.SERVER_DEFAULT, *OVERFLOWS.values()):
+            raise ConfigError(f"overflow: expected BLOCK, DROP_OLDEST or DROP_NEWEST, got {request.overflow}")
+        default_size = defaults.batch_size
+        if packed:  # ranges as they are stored, unless their experiences have to be separated
+            default_size = 0 if stream_filter.everything and policy != "drop_newest" else MAX_EXPERIENCES
         size: int = request.batch_size
         return cls(
             first=first_sequence(request, source),
@@ -93,9 +102,11 @@ class Subscription:
             follow=request.follow,
             packed=packed,
             size=size or default_size,
-            wait=(request.max_batch_wait_ms or DEFAULT_WAIT_MS) / 1000,
+            wait=(lambda: wait_ms / 1000) if (wait_ms := request.max_batch_wait_ms) else current.wait,
             full_actions=request.full_actions,
-            compress=request.enable_compression,
+            compress=request.enable_compression and defaults.compression,
+            policy=policy,
+            max_lag=None if policy == "block" else request.max_lag or defaults.max_lag,
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from support.recorded import cut, facts, games_of, interleaved, record_game, spr
 
 from generals_env import StateError
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
-from generals_env.recorders.buffers.replay_buffer import STORES, ReplayBuffer
+from generals_env.recorders.buffers.replay_buffer import STORES, NoRoomError, ReplayBuffer
 from generals_env.recorders.buffers.stores.growable_tables import allocated
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
@@ -59,6 +61,73 @@ def test_full_blocking_buffer_holds_writers_until_drained(store: str) -> None:
     assert facts(ExperienceBatch.concat(drained)) == facts(ExperienceBatch.concat(batches))
     stats = buffer.stats()
     assert (stats.dropped, stats.removed, stats.added) == (0, sum(map(len, batches)), sum(map(len, batches)))
+
+
+@stores
+@pytest.mark.checklist("G8")
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_buffer_that_drops_newest_keeps_first_experiences(store: str, prioritized: bool) -> None:
+    batches = [part for game in games_of("teams") for part in cut(game, 64)]
+    make: Any = PrioritizedReplayBuffer if prioritized else ReplayBuffer
+    buffer = make(100, store=store, overflow="drop_newest", seed=1)
+    for batch in batches:
+        buffer.write(batch)
+    every = facts(ExperienceBatch.concat(batches))
+    stats = buffer.stats()
+    assert (stats.size, stats.added, stats.dropped) == (100, 100, 0)
+    assert stats.dropped_newest == len(every) - 100
+    assert facts(buffer.drain()) == every[:100]
+    buffer.write(batches[1])  # there is room again
+    assert facts(buffer.snapshot()) == facts(batches[1])
+    assert buffer.stats().dropped_newest == stats.dropped_newest
+    with pytest.raises(StateError, match=r"write: expected room for \d+ experiences"):
+        buffer.offer(ExperienceBatch.concat(batches), 0.0)  # all or nothing
+    assert buffer.stats().dropped_newest == stats.dropped_newest
+
+
+@stores
+@pytest.mark.checklist("G8")
+def test_byte_limit_of_buffer_that_drops_newest_holds(store: str) -> None:
+    buffer = ReplayBuffer(max_bytes=60_000, store=store, overflow="drop_newest", keep_probability=0.9, seed=1)
+    games = games_of("two players") * (10 if store == "zstd" else 3)
+    for game in games:
+        buffer.write(game)
+        assert buffer.stats().nbytes <= 60_000
+    stats = buffer.stats()
+    assert stats.dropped == stats.removed == 0
+    assert min(stats.size, stats.skipped, stats.dropped_newest) > 0
+    assert stats.added + stats.skipped + stats.dropped_newest == sum(map(len, games))
+
+
+def test_priorities_belong_to_loaded_experiences_where_newest_drop(tmp_path: Path) -> None:
+    game = games_of("two players")[0]
+    full = PrioritizedReplayBuffer(1000, seed=1)
+    for batch in cut(game, 30):
+        full.write(batch)
+    keys = np.arange(len(game))
+    full.update_priorities(keys, keys + 1.0)
+    full.save(tmp_path / "saved")
+    small = PrioritizedReplayBuffer(50, overflow="drop_newest", seed=1)
+    small.load(tmp_path / "saved")
+    assert facts(small.snapshot()) == facts(game)[:50]
+    assert small.stats().dropped_newest == len(game) - 50
+    small.save(tmp_path / "again")
+    expected, found = full._saved()["priorities"][:50], small._saved()["priorities"]
+    assert np.array_equal(found, expected)
+
+
+def test_blocked_writer_raises_after_max_wait_and_continues_later() -> None:
+    game = games_of("two players")[0]
+    buffer = ReplayBuffer(50, overflow="block", max_wait=0.01)
+    told = r"within max_wait=0.01 seconds, got 0, and 0 consumers: drain\(\) the buffer, connect a consumer"
+    with pytest.raises(NoRoomError, match=told):
+        buffer.write(game)
+    drained = [buffer.drain()]
+    while sum(map(len, drained)) < len(game):
+        with suppress(NoRoomError):
+            buffer.write(game)  # continues
+        drained.append(buffer.drain())
+    assert facts(ExperienceBatch.concat(drained)) == facts(game)
 
 
 @stores

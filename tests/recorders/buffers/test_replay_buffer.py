@@ -276,7 +276,8 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ReplayBuffer(0), "capacity: expected a positive integer, got 0"),
     (lambda: ReplayBuffer(True), "capacity: expected a positive integer, got True"),
     (lambda: ReplayBuffer(max_bytes=1.5), "max_bytes: expected a positive integer, got 1.5"),  # type: ignore[arg-type]
-    (lambda: ReplayBuffer(5, overflow="wait"), "overflow: expected one of drop_oldest, block, raise, got 'wait'"),
+    (lambda: ReplayBuffer(5, overflow="wait"), "overflow: expected one of drop_oldest, block, raise, drop_newest, got 'wait'"),
+    (lambda: ReplayBuffer(5, max_wait=0), "max_wait: expected a positive number of seconds or None, got 0"),
     (lambda: ReplayBuffer(5, store="lz4"), "store: expected one of boards, zstd, games, got 'lz4'"),
     (lambda: ReplayBuffer(5, keep_probability=1.1), "keep_probability: expected a number from 0 to 1, got 1.1"),
     (lambda: ReplayBuffer(5, keep_probability=float("nan")), "keep_probability: expected a number from 0 to 1, got nan"),

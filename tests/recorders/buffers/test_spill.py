@@ -245,6 +245,23 @@ def test_drop_oldest_leaves_the_newest_without_gaps(parts: list[ExperienceBatch]
     assert len(kept) == len(written) - stats.dropped
 
 
+@pytest.mark.checklist("G8")
+def test_drop_newest_keeps_what_was_written_first(parts: list[ExperienceBatch], tmp_path: Path) -> None:
+    limit = 3 * encoded(parts, tmp_path / "sizes")
+    buffer = SpillBuffer(tmp_path / "q", budget(parts, 3), max_disk_bytes=limit, overflow="drop_newest")
+    for batch in parts:
+        buffer.write(batch)
+        stats = check(buffer)
+        assert stats.disk_bytes == on_disk(tmp_path / "q") <= limit
+    assert stats.dropped > 2 * PART
+    assert stats.added == sum(map(len, parts))
+    kept = sequences(drained(buffer))
+    assert kept == sequences(parts)[: len(kept)]
+    assert len(kept) == stats.added - stats.dropped
+    buffer.write(parts[0])  # there is room again
+    assert sequences(drained(buffer)) == sequences(parts[:1])
+
+
 def test_drop_oldest_skips_disk_too_small_for_one_segment(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     buffer = SpillBuffer(tmp_path, 1, max_disk_bytes=1, overflow="drop_oldest")
     for batch in parts:
@@ -367,7 +384,7 @@ def test_reader_waits_as_long_as_its_timeout(parts: list[ExperienceBatch], tmp_p
     assert len(result[0]) == 5
 
 
-@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "raise"])
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest", "raise"])
 def test_concurrent_writers_and_readers_lose_nothing(overflow: str, parts: list[ExperienceBatch], tmp_path: Path) -> None:
     limit = 4 * encoded(parts, tmp_path / "sizes")
     buffer = SpillBuffer(tmp_path / "q", budget(parts, 3), max_disk_bytes=limit, overflow=overflow)
@@ -423,7 +440,7 @@ def test_concurrent_writers_and_readers_lose_nothing(overflow: str, parts: list[
     every = [number for numbers in got for number in numbers]
     assert len(set(every)) == len(every) == stats.read
     assert counts["taken"] == stats.added == stats.read + stats.dropped
-    assert stats.dropped == 0 or overflow == "drop_oldest"
+    assert stats.dropped == 0 or overflow in ("drop_oldest", "drop_newest")
     assert (stats.memory_bytes, stats.disk_bytes, len(segments(tmp_path / "q"))) == (0, 0, 0)
     for numbers in got:  # one reader gets experiences of one writer in order
         for number in range(writers):
@@ -559,7 +576,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         ({"threshold": bad}, f"threshold: expected a share above 0 and below 1, got {bad!r}")
         for bad in (0, 1, "x", float("nan"))
     ),
-    ({"overflow": "drop"}, "overflow: expected one of block, raise, drop_oldest, got 'drop'"),
+    ({"overflow": "drop"}, "overflow: expected one of block, raise, drop_oldest, drop_newest, got 'drop'"),
 ]
 
 

@@ -21,7 +21,8 @@ import gc, multiprocessing, os, sys, threading
 import generals_env
 from generals_env import StateError, StorageError
 from generals_env.recorders import DatasetWriter, DeduplicatingSink, ExperienceBatch, ExperienceLog, ExperienceRecorder
-from generals_env.recorders import MultiSink, ReplayBuffer, RetryingSink, SpillBuffer, ValidatingSink, open_dataset
+from generals_env.recorders import BufferedSink, MultiSink, ReplayBuffer, RetryingSink, SpillBuffer, ValidatingSink
+from generals_env.recorders import open_dataset
 folder = sys.argv[1]
 
 def forked(function):
@@ -62,6 +63,7 @@ sinks = {
     "spill": lambda: SpillBuffer(folder, 100_000),
     "several": lambda: [folder + "/files", ExperienceLog(folder + "/log", min_free_bytes=0)],
     "retried": lambda: RetryingSink(folder),
+    "buffered": lambda: BufferedSink(folder),
     "checked": lambda: ValidatingSink(DeduplicatingSink(DatasetWriter(folder))),
 }
 sink = sinks[kind]()
@@ -109,7 +111,7 @@ for place in places:
 """
 
 
-@pytest.mark.parametrize("kind", ["npz", "games", "log", "spill", "several", "retried", "checked"])
+@pytest.mark.parametrize("kind", ["npz", "games", "log", "spill", "several", "retried", "buffered", "checked"])
 def test_fork_writes_nothing_twice_however_the_child_ends(kind: str, tmp_path: Path) -> None:
     lines = run_program(RECORD, tmp_path / "records", kind).splitlines()
     assert len(lines) == (2 if kind == "several" else 1)
@@ -124,7 +126,7 @@ log = ExperienceLog(folder + "/log", min_free_bytes=0)
 read_only = ExperienceLog(folder + "/log", mode="r")
 reader, running = log.reader(), read_only.read()
 files, spill, buffer = DatasetWriter(folder + "/files"), SpillBuffer(folder + "/spill"), ReplayBuffer(1000)
-vector, several, retried = recorded(log), MultiSink([buffer]), RetryingSink(buffer)
+vector, several, retried, buffered = recorded(log), MultiSink([buffer]), RetryingSink(buffer), BufferedSink(ReplayBuffer(1000))
 step(vector, 40)
 vector.flush()
 batch = next(iter(running))
@@ -161,11 +163,13 @@ calls = {
     "several.write": lambda: several.write(batch),
     "several.flush": lambda: several.flush(),
     "retried.write": lambda: retried.write(batch),
+    "buffered.write": lambda: buffered.write(batch),
+    "buffered.flush": lambda: buffered.flush(),
     "checked.write": lambda: ValidatingSink.write(checked, batch),
     "deduplicated.write": lambda: deduplicated.write(batch),
 }
 checked, deduplicated = ValidatingSink(buffer), DeduplicatingSink(buffer)
-closes = [several, retried, checked, deduplicated, reader, log, files, spill, vector, parallel, single]
+closes = [several, retried, buffered, checked, deduplicated, reader, log, files, spill, vector, parallel, single]
 parent, before = os.getpid(), vector.experiences
 
 def child():
@@ -191,6 +195,7 @@ def child():
 assert forked(child) == 0
 # Nothing in the parent has changed: all goes on.
 assert len(spill.read(1000)) == len(batch)
+buffered.write(batch), buffered.close()
 several.write(batch), several.close(), spill.close(), files.write(batch), files.close(), parallel.close(), single.close()
 step(vector)
 vector.close()

@@ -123,6 +123,25 @@ def test_writer_continues_after_consumer_read_oldest_experiences(store: str, num
     assert facts(buffer.snapshot()) == facts(ExperienceBatch.concat(PARTS))[-stats.size :]
 
 
+@pytest.mark.checklist("G8")
+@pytest.mark.parametrize("store", ["boards", "zstd", "games"])
+def test_consumers_make_room_in_buffer_that_drops_newest(store: str) -> None:
+    buffer = ReplayBuffer(50, overflow="drop_newest", store=store)
+    for part in PARTS[:2]:
+        buffer.write(part)  # the second batch of 35 finds room for 15, as no consumer has read yet
+    kept = TOTAL - 20
+    with server_of(buffer) as server:
+        reader = reading(server.address, kept)
+        for part in PARTS[2:]:
+            wait_until(lambda: buffer._readers.taken == buffer.span[1])
+            buffer.write(part)  # never waits
+        assert buffer.stats().dropped_newest == TOTAL - kept
+        assert reader.get() == (EVERYTHING[:50] + EVERYTHING[70:], 0)
+    stats = buffer.stats()
+    assert (stats.added, stats.dropped) == (kept, 0)
+    assert stats.removed == kept - stats.size > 0
+
+
 def test_single_records_make_room_too() -> None:
     buffer = ReplayBuffer(50, overflow="block")
     with server_of(buffer) as server, grpc.insecure_channel(server.address) as channel:

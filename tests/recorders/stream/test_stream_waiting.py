@@ -22,6 +22,7 @@ from generals_env.recorders.stream.protocol.experience_pb2_grpc import Experienc
 from generals_env.recorders.stream.server import buffer_source, message_batcher, server
 from generals_env.recorders.stream.server.buffer_source import BufferSource
 from generals_env.recorders.stream.server.server import ExperienceServer
+from generals_env.recorders.stream.server.stream_defaults import CurrentDefaults
 from generals_env.recorders.stream.server.stream_sender import StreamSender
 from generals_env.recorders.stream.server.subscription import Subscription
 
@@ -65,7 +66,7 @@ def messages(buffer: Played, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> 
     for module in (message_batcher, buffer_source):
         monkeypatch.setattr(module, "time", clock)
     feed = BufferSource(buffer, 0)
-    subscription = Subscription.of(ask(follow=True, **fields), feed, batches=True)
+    subscription = Subscription.of(ask(follow=True, **fields), feed, True, CurrentDefaults())
     stream = StreamSender(feed, subscription, 10**8, "consumer", lambda: True, threading.Event())
     for data in stream.batches():
         message = pb.ExperienceBatch.FromString(data)
