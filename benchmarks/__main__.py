@@ -37,7 +37,7 @@ def main() -> None:
         type=float,
         default=argparse.SUPPRESS,
         metavar="N",
-        help="latency: of calls of each function, 1 by default; capacity: of each run of the whole path, 8 by default",
+        help="latency: of calls of each function, 1 by default; capacity: of each run of the whole path, 3 by default",
     )
     parser.add_argument("--write", action="store_true", help="capacity: write inputs and tables into docs/capacity.*")
     arguments = parser.parse_args()

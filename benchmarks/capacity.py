@@ -18,7 +18,7 @@ from benchmarks.capacity_tables import filled, tables
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, INPUTS = DOCS / "capacity.md", DOCS / "capacity.json"
 
-SECONDS = 8.0
+SECONDS = 3.0
 
 
 def main(seconds: float = SECONDS, write: bool = False) -> None:

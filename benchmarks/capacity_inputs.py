@@ -30,6 +30,11 @@ from generals_env.recorders.stream.protocol.record_encoder import encode_records
 #: Turns after which games are cut off: the guide's mean number of turns, and the default of the environment.
 GAMES = {"guide": 50, "expanders": 1000}
 
+#: Paths by name: the format of the files, and whether a trainer receives the stream.
+PATHS = {"recorded": (None, False), "games": ("games", True), "npz": ("npz", True)}
+
+ROUNDS = 3  # of the whole path
+
 POLICIES = ("expander", "expander")
 
 #: Experiences of one write of a recorder, and so of one message of the packed stream.
@@ -141,6 +146,26 @@ def stream_costs(experiences: int, seconds: float) -> dict[str, dict[str, float]
     return found
 
 
+def whole_paths(seconds: float, rounds: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the rates and CPU times of each path, for each kind of game: medians of rounds that measure all in turn."""
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for _ in range(rounds):
+        for name, max_turns in GAMES.items():
+            for path, (form, trainer) in PATHS.items():
+                runs.setdefault((name, path), []).append(whole_path(seconds, max_turns, form, trainer))
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in GAMES}
+    for (name, path), results in runs.items():
+        found[name][path] = {
+            "per_second": statistics.median(result["per_second"] for result in results),
+            "spread": [find(result["per_second"] for result in results) for find in (min, max)],
+            "cpu_microseconds": {
+                role: statistics.median(result["cpu_microseconds"][role] for result in results)
+                for role in results[0]["cpu_microseconds"]
+            },
+        }
+    return found
+
+
 def machine() -> dict[str, Any]:
     """Return where and when the inputs were measured."""
     return {
@@ -172,11 +197,10 @@ def measure(console: Console, seconds: float, buffer: int = 1_000_000) -> dict[s
                 "mean_turns": mean_turns(32 if few else 512, max_turns),
                 "experiences": len(batch),
                 "bytes": bytes_of(batch),
-                "whole_path": {
-                    "recorded": whole_path(seconds, max_turns),
-                    **{form: whole_path(seconds, max_turns, form, trainer=True) for form in ("games", "npz")},
-                },
             }
+    with console.status("the whole path"):
+        for name, found in whole_paths(seconds, 1 if few else ROUNDS).items():
+            inputs["games"][name]["whole_path"] = found
     inputs["zstd_megabytes_per_second"] = zstd_rate(batch)
     with console.status("buffers"):
         inputs["buffers"] = {
@@ -184,7 +208,7 @@ def measure(console: Console, seconds: float, buffer: int = 1_000_000) -> dict[s
             for store in ("boards", "games", "zstd")
         }
     with console.status("stream"):
-        inputs["stream"] = stream_costs(20_000 if few else 200_000, seconds / 2)
+        inputs["stream"] = stream_costs(20_000 if few else 200_000, seconds)
     with console.status("latency"):
-        inputs["latency"] = serialisation(seconds / 10)
+        inputs["latency"] = serialisation(seconds / 4)
     return inputs

@@ -75,33 +75,39 @@ def rates(inputs: dict[str, Any], game: str) -> list[float]:
 
 
 def scale(inputs: dict[str, Any], game: str) -> str:
-    """Return the table of memory, network, disk and cores for each scale."""
-    figures = inputs["games"][game]
-    size, path = figures["bytes"], figures["whole_path"]
-    collector = path["recorded"]["cpu_microseconds"]["collector"] / 1e6
-    storage = path["games"]["cpu_microseconds"]["storage"] / 1e6
-    server = inputs["stream"]["packed"]["server"] / 1e6
-    board = inputs["buffers"]["boards"]["bytes"]
+    """Return the table of data rates and memory for each scale."""
+    size, board = inputs["games"][game]["bytes"], inputs["buffers"]["boards"]["bytes"]
     rows = [
         [
-            f"{count:,}",
+            f"{games:,}",
             number(rate),
             quantity(rate * size["tensors"], "B/s"),
             quantity(8 * rate * size["packed"], "bit/s"),
             quantity(3600 * rate * size["games"], "B"),
             f"{number(BUFFER / rate)} s",
             quantity(60 * rate * board, "B"),
-            number(rate * collector),
-            number(rate * storage),
-            number(rate * server),
         ]
-        for count, rate in zip(SCALES, rates(inputs, game), strict=True)
+        for games, rate in zip(SCALES, rates(inputs, game), strict=True)
     ]
-    games = ["games a second", "experiences a second"]
-    data = ["as float32 tensors", "stream to each trainer, packed", "files an hour"]
-    memory = ["a buffer of 1M holds the last", "memory of the last minute, boards"]
-    cores = ["cores: play, record, log", "cores: files", "cores: stream to each trainer"]
-    return table([*games, *data, *memory, *cores], rows)
+    head = ["games a second", "experiences a second", "as float32 tensors", "stream to each trainer, packed", "files an hour"]
+    return table([*head, "a buffer of 1M holds the last", "memory of the last minute, boards"], rows)
+
+
+def cores(inputs: dict[str, Any], game: str) -> str:
+    """Return the table of the cores that each task needs for each scale."""
+    path, packed = inputs["games"][game]["whole_path"], inputs["stream"]["packed"]
+    tasks = {
+        "play, record, log": path["recorded"]["cpu_microseconds"]["collector"],
+        "files": path["games"]["cpu_microseconds"]["storage"],
+        "server, each trainer": packed["server"],
+        "receive and decode, each trainer": packed["consumer"],
+    }
+    tasks["all, with one trainer"] = sum(tasks.values())
+    rows = [
+        [f"{games:,}", *(number(rate * microseconds / 1e6) for microseconds in tasks.values())]
+        for games, rate in zip(SCALES, rates(inputs, game), strict=True)
+    ]
+    return table(["games a second", *(f"cores: {task}" for task in tasks)], rows)
 
 
 def buffers(inputs: dict[str, Any]) -> str:
@@ -167,7 +173,7 @@ def whole_path(inputs: dict[str, Any]) -> str:
                     title,
                     number(turns / game["mean_turns"]),
                     number(turns),
-                    number(found["per_second"]),
+                    f"{number(found['per_second'])} ({' - '.join(map(number, found['spread']))})",
                     *(number(cpu[role]) if role in cpu else "" for role in ("collector", "storage", "consumer")),
                 ]
             )
@@ -258,7 +264,9 @@ def tables(inputs: dict[str, Any]) -> dict[str, str]:
         "machine": measured_on(inputs),
         "guide": guide(inputs),
         "scale 50": scale(inputs, "guide"),
+        "cores 50": cores(inputs, "guide"),
         "scale expanders": scale(inputs, "expanders"),
+        "cores expanders": cores(inputs, "expanders"),
         "buffers": buffers(inputs),
         "disk 50": disk(inputs, "guide"),
         "disk expanders": disk(inputs, "expanders"),

@@ -55,7 +55,6 @@ def whole_path(seconds: float, max_turns: int, form: str | None = None, trainer:
     return {
         "experiences": count,
         "seconds": spent,
-        "played_per_second": count / played["seconds"],
         "per_second": count / spent,
         "cpu_microseconds": {role: 1e6 * value / count for role, value in cpu.items()},
     }

@@ -27,6 +27,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.datasets.torch_datasets import BoardDataset, StreamDataset
         from generals_env.recorders.datasets.verify import repair_dataset, verify_dataset
         from generals_env.recorders.datasets.writer import DatasetWriter
+        from generals_env.recorders.encoding.compression_level import AdaptiveLevel
         from generals_env.recorders.experience.torch_tensors import TorchTensors
         from generals_env.recorders.filesystem.retry import Retry
         from generals_env.recorders.log import ExperienceLog
@@ -48,6 +49,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.training.trainer import DistributedTrainer
 
     __all__ = [
+        "AdaptiveLevel",
         "BackgroundReader",
         "BoardDataset",
         "BoardReplayBuffer",
@@ -96,6 +98,7 @@ if __name__ == "generals_env.recorders":
 
     # Modules of names that are imported on first use, as they need extras or take long to import.
     _HOMES = {
+        "AdaptiveLevel": "encoding.compression_level",
         "BackgroundReader": "stream.client.background_reader",
         "BoardDataset": "datasets.torch_datasets",
         "BoardReplayBuffer": "buffers.sb3_buffer",

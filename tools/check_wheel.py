@@ -19,8 +19,15 @@ from types import SimpleNamespace
 
 #: Folders of the sdist from which packages are built.
 PACKAGES = ("generals_env", "recorders", "wrappers")
-#: Tests that read the source files of the packages, or git's list of files.
-CHECKOUT_ONLY = ("test_distribution", "test_kernel_cache", "test_package", "test_repository")
+#: Tests that read or look up the source files of the packages, or git's list of files.
+CHECKOUT_ONLY = (
+    "test_distribution",
+    "test_from_the_guide",
+    "test_kernel_cache",
+    "test_package",
+    "test_repository",
+    "test_site",
+)
 CHECKOUT_ONLY_NAME = "test_generated_code_equals_that_of_proto"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from generals_env.operations.settings.load import Loaded
     from generals_env.operations.settings.models import Settings
 
-__all__ = ["ConfigFile", "SetValues", "app", "parse_set", "read_settings", "settings_or_exit"]
+__all__ = ["ConfigFile", "SetValues", "app", "parse_set", "print_faults", "read_settings", "settings_or_exit"]
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -37,6 +37,7 @@ def read_settings(
     values: list[str] | None,
     overrides: Mapping[str, Any] | None = None,
     options: Mapping[str, str] | None = None,
+    sections: Collection[str] | None = None,
 ) -> Loaded:
     """Return the settings of a command and their origins.
 
@@ -45,6 +46,7 @@ def read_settings(
         values: Values of ``--set``.
         overrides: Values of other options by dotted key; they take precedence over ``--set``.
         options: Names of these options by key, for errors.
+        sections: Sections that the command uses, whose keys are compared with each other; None for all.
 
     Raises:
         ConfigError: If the settings are invalid; the message has a line for each fault.
@@ -54,7 +56,7 @@ def read_settings(
     from generals_env.operations.settings.load import load_with_origins
 
     given = {**parse_set(values or []), **(overrides or {})}
-    return load_with_origins(config, overrides=given, options=options)
+    return load_with_origins(config, overrides=given, options=options, sections=sections)
 
 
 @app.callback()
@@ -71,9 +73,10 @@ def settings_or_exit(
     values: list[str] | None,
     overrides: Mapping[str, Any] | None = None,
     options: Mapping[str, str] | None = None,
+    sections: Collection[str] | None = None,
 ) -> Settings:
     """Return the settings of a command; print invalid ones, a line for each fault, and exit with status 2."""
-    return loaded_or_exit(config, values, overrides, options).settings
+    return loaded_or_exit(config, values, overrides, options, sections).settings
 
 
 def loaded_or_exit(
@@ -81,14 +84,20 @@ def loaded_or_exit(
     values: list[str] | None,
     overrides: Mapping[str, Any] | None = None,
     options: Mapping[str, str] | None = None,
+    sections: Collection[str] | None = None,
 ) -> Loaded:
     """Return the settings and origins of a command; print invalid ones, a line for each fault, and exit with status 2."""
     try:
-        return read_settings(config, values, overrides, options)
+        return read_settings(config, values, overrides, options, sections)
     except ConfigError as error:
-        for line in str(error).splitlines():
-            errors.print(f"error: {line}", style="red", markup=False, emoji=False, highlight=False, soft_wrap=True)
+        print_faults(error)
         raise typer.Exit(2) from None
+
+
+def print_faults(error: ConfigError) -> None:
+    """Print a line for each fault of the settings."""
+    for line in str(error).splitlines():
+        errors.print(f"error: {line}", style="red", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def parse_set(values: list[str]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def read_hyperparameters(config: Path | None, values: list[str] | None, options:
         return TrainerConfig(**options)
     overrides = {f"training.{name}": value for name, value in options.items()}
     names = {f"training.{name}": f"--{name.replace('_', '-')}" for name in options}
-    training = settings_or_exit(config, values, overrides, names).training
+    training = settings_or_exit(config, values, overrides, names, sections=("training",)).training
     from generals_env.operations.settings.options import trainer_config
 
     return trainer_config(training)

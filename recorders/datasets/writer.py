@@ -23,6 +23,7 @@ from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.datasets.data_file import entry_of, mend_index
 from generals_env.recorders.datasets.index import FileEntry
 from generals_env.recorders.datasets.retention import FileRetention
+from generals_env.recorders.encoding.compression_level import Level, check_level, level_now, record_times
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.sink import ClosingSink
@@ -160,6 +161,7 @@ class DatasetWriter(NotCopied, ClosingSink):
         archive: str | Path | None = None,
         min_free_bytes: int = 2**28,
         when_full: str = "raise",
+        compression_level: Level | None = None,
         retry: Retry | None = None,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
@@ -178,6 +180,9 @@ class DatasetWriter(NotCopied, ClosingSink):
             min_free_bytes: Minimum free space of a local disk.
             when_full: What ``write`` does when less is free: ``"raise"``, ``"drop"`` the batch (counted), or
                 ``"delete_oldest"`` files (or archive them).
+            compression_level: Level of the compression, 1 (the fastest) to 22, or an ``AdaptiveLevel``: of zstd for Parquet and
+                ``games``; of zlib for NPZ and ``tfrecord.gz``, where levels above 9 count as 9. By default each format has
+                its own: 9 for ``games``, 1 for the others.
             retry: How often requests over the network are tried.
             timeout: Seconds to wait for an answer of S3.
             clock: Returns the time in seconds since 1970.
@@ -194,6 +199,7 @@ class DatasetWriter(NotCopied, ClosingSink):
         check_integer("min_free_bytes", min_free_bytes, 0, 2**62)
         if not is_number(max_file_seconds) or max_file_seconds <= 0:
             raise ConfigError(f"max_file_seconds: expected seconds above 0, got {max_file_seconds!r}")
+        self._level: Level | None = None if compression_level is None else check_level("compression_level", compression_level)
         self._format = format_of(format)
         self.format = format
         self.naming = naming
@@ -345,8 +351,10 @@ class DatasetWriter(NotCopied, ClosingSink):
     def _publish(self, file: OpenFile) -> None:
         batch = file.batches[0] if len(file.batches) == 1 else ExperienceBatch.concat(file.batches)
         file.batches[:] = [batch]  # concatenated once, however often writing fails
-        content = measured("file", batch, partial(self._format.encode, batch))
-        count = len(batch)
+        started = time.perf_counter()
+        level = None if self._level is None else level_now(self._level)
+        content = measured("file", batch, partial(self._format.encode, batch, level))
+        encoded, count = time.perf_counter(), len(batch)
         if not self._has_room(len(content)):
             self._stats = replace(self._stats, pending=self._stats.pending - count, dropped=self._stats.dropped + count)
             return
@@ -360,6 +368,7 @@ class DatasetWriter(NotCopied, ClosingSink):
                 continue
             break
         self._numbers[file.kind, file.id] = number
+        record_times(self._level, batch.nbytes, len(content), started, encoded)
         self._unindexed.setdefault(file.folder, {})[name.rpartition("/")[2]] = entry_of(self.format, batch, content)
         self._stats = replace(
             self._stats,

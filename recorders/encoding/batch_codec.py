@@ -17,27 +17,30 @@ from generals_env.engine.packed.gather import gather
 from generals_env.engine.packed.packing import ENTRY, PackedBoards
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.byte_shuffle import ByteReader, compressed, decompressed, header_bytes, shuffle_bytes
+from generals_env.recorders.encoding.compression_level import Level, level_now
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.bounds_checks import validate_arrays
 from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe
 
-__all__ = ["CODEC", "by_game", "decode_batch", "encode_batch"]
+__all__ = ["CODEC", "LEVEL", "by_game", "decode_batch", "encode_batch"]
 
 #: Version of the layout.
 CODEC = 1
 
+#: Compression level of zstd by default.
 LEVEL = 1
 
 Array = npt.NDArray[Any]
 
 
-def encode_batch(batch: ExperienceBatch, level: int = LEVEL) -> bytes:
+def encode_batch(batch: ExperienceBatch, level: Level = LEVEL) -> bytes:
     """Return a batch as bytes.
 
     Args:
         batch: The batch.
-        level: Compression level of zstd, 1 (the fastest) to 22.
+        level: Compression level of zstd, 1 (the fastest) to 22, or an ``AdaptiveLevel``; its ``record`` is left to the caller,
+            which knows how long sending took.
 
     Raises:
         ConfigError: If the metadata cannot be written as JSON.
@@ -64,7 +67,7 @@ def encode_batch(batch: ExperienceBatch, level: int = LEVEL) -> bytes:
     }
     text = header_bytes(header)
     parts = [len(text).to_bytes(4, "little"), text, *(shuffle_bytes(name, array) for name, array in arrays)]
-    return compressed(parts, level)
+    return compressed(parts, level_now(level))
 
 
 def decode_batch(data: bytes, check: bool = True) -> ExperienceBatch:

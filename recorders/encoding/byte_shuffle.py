@@ -13,7 +13,7 @@ import zstandard
 
 from generals_env.errors import ConfigError
 
-__all__ = ["MAX_BYTES", "ByteReader", "compressed", "decompressed", "header_bytes", "shuffle_bytes"]
+__all__ = ["MAX_BYTES", "ByteReader", "compressed", "decompressed", "header_bytes", "raw_size", "shuffle_bytes"]
 
 MAX_BYTES = 2**30  # of a batch, decompressed
 
@@ -69,6 +69,12 @@ def decompressed(data: bytes) -> bytes:
     if not 0 <= size <= MAX_BYTES:
         raise ValueError(f"expected at most {MAX_BYTES} bytes, got {size}")
     return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+
+
+def raw_size(data: bytes) -> int:
+    """Return the number of bytes that a frame of zstd has when decompressed."""
+    size: int = zstandard.frame_content_size(data)
+    return size
 
 
 def shuffle_bytes(name: str, array: Array) -> bytes:

@@ -3,8 +3,9 @@
 Each module has three names:
 
 - ``SUFFIX``: the suffix of its files.
-- ``encode(batch) -> bytes``: returns the content of a file with a batch. ``decode`` restores the batch bit for bit in every
-  column and board; boards may be in another order.
+- ``encode(batch, level=None) -> bytes``: returns the content of a file with a batch, compressed at a level of 1 to 22; None for
+  the one that suits the format. ``decode`` restores the batch bit for bit in every column and board; boards may be in another
+  order.
 - ``decode(data) -> ExperienceBatch``: returns the batch of a file's content, or raises ``StorageError`` if the content is
   damaged or of another format.
 """
@@ -34,8 +35,8 @@ class Format(Protocol):
 
     SUFFIX: str
 
-    def encode(self, batch: ExperienceBatch) -> bytes:
-        """Return the content of a file with a batch."""
+    def encode(self, batch: ExperienceBatch, level: int | None = None) -> bytes:
+        """Return the content of a file with a batch, compressed at a level of 1 to 22."""
 
     def decode(self, data: bytes) -> ExperienceBatch:
         """Return the batch of a file's content."""

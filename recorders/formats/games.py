@@ -58,8 +58,8 @@ ENTRY_COLUMNS = ("ground", "wide", "turn", "last_move")
 Array = npt.NDArray[Any]
 
 
-def encode(batch: ExperienceBatch) -> bytes:
-    """Return the content of a file with a batch.
+def encode(batch: ExperienceBatch, level: int | None = None) -> bytes:
+    """Return the content of a file with a batch, compressed at a level of zstd, 1 to 22; ``LEVEL`` by default.
 
     Raises:
         ConfigError: If the metadata cannot be written as JSON.
@@ -99,7 +99,8 @@ def encode(batch: ExperienceBatch) -> bytes:
         "metadata": dict(batch.metadata),
     }
     text = header_bytes(header)
-    return compressed([len(text).to_bytes(4, "little"), text, *(shuffle_bytes(*array) for array in arrays)], LEVEL)
+    parts = [len(text).to_bytes(4, "little"), text, *(shuffle_bytes(*array) for array in arrays)]
+    return compressed(parts, LEVEL if level is None else level)
 
 
 def decode(data: bytes) -> ExperienceBatch:

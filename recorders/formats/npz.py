@@ -35,15 +35,21 @@ BOARD_COLUMNS = ("ground", "turn", "last_move", "previous")
 
 COMPRESSION_LEVEL = 1
 
+MAX_LEVEL = 9  # of zlib
 
-def encode(batch: ExperienceBatch) -> bytes:
+
+def encode(batch: ExperienceBatch, level: int | None = None) -> bytes:
     """Return the content of a file with a batch.
+
+    Args:
+        batch: The batch.
+        level: Compression level, 1 to 22; those above 9 count as 9. ``COMPRESSION_LEVEL`` by default.
 
     Raises:
         ConfigError: If the metadata cannot be written as JSON.
     """
     file = io.BytesIO()
-    write_arrays(file, batch_arrays(batch))
+    write_arrays(file, batch_arrays(batch), COMPRESSION_LEVEL if level is None else min(level, MAX_LEVEL))
     return file.getvalue()
 
 
@@ -98,9 +104,9 @@ def batch_arrays(batch: ExperienceBatch) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def write_arrays(file: Any, arrays: dict[str, npt.NDArray[Any]]) -> None:
+def write_arrays(file: Any, arrays: dict[str, npt.NDArray[Any]], level: int = COMPRESSION_LEVEL) -> None:
     """Write named arrays as ``numpy.savez_compressed`` does, at a faster level."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)

@@ -58,11 +58,12 @@ HEADER, CHECKSUM = b"generals_env", b"generals_env.crc32"
 Array = npt.NDArray[Any]
 
 
-def encode(batch: ExperienceBatch, integer_times: bool = False) -> bytes:
+def encode(batch: ExperienceBatch, level: int | None = None, *, integer_times: bool = False) -> bytes:
     """Return the content of a file with a batch, without boards that no experience needs.
 
     Args:
         batch: The batch.
+        level: Compression level of zstd, 1 to 22; ``LEVEL`` by default.
         integer_times: Whether ``collected_at`` is in nanoseconds since 1970 instead of a timestamp. ``decode`` reads both.
 
     Raises:
@@ -93,7 +94,7 @@ def encode(batch: ExperienceBatch, integer_times: bool = False) -> bytes:
         file,
         schema,
         compression="zstd",
-        compression_level=LEVEL,
+        compression_level=LEVEL if level is None else level,
         use_dictionary=[name for name in names if name not in EVEN],
         column_encoding={
             **dict.fromkeys(EVEN, "DELTA_BINARY_PACKED"),

@@ -92,8 +92,8 @@ def example_class() -> Any:
 Example = example_class()
 
 
-def encode(batch: ExperienceBatch) -> bytes:
-    """Return the content of a file with a batch.
+def encode(batch: ExperienceBatch, level: int | None = None) -> bytes:  # noqa: ARG001 - the interface of a format
+    """Return the content of a file with a batch, which is not compressed at any ``level``.
 
     Raises:
         ConfigError: If the metadata cannot be written as JSON, or dense observations are not numbers.

@@ -20,7 +20,7 @@ __all__ = ["SUFFIX", "decode", "encode", "offsets"]
 
 SUFFIX = ".tfrecord.gz"
 
-LEVEL = 1
+LEVEL, MAX_LEVEL = 1, 9  # of zlib
 
 #: Head of a member: ten constant bytes, length of the extra field, name and length of its subfield, bytes of the member, number
 #: of its records.
@@ -32,11 +32,15 @@ BEGIN = (b"\x1f\x8b\x08\x04\0\0\0\0\0\xff", 12, b"GE", 8)
 TAIL = struct.Struct("<II")
 
 
-def encode(batch: ExperienceBatch) -> bytes:
-    """Return the content of a file with a batch; errors as in ``tfrecord.encode``."""
+def encode(batch: ExperienceBatch, level: int | None = None) -> bytes:
+    """Return the content of a file with a batch, compressed at a level of zlib; those above 9 count as 9.
+
+    Errors as in ``tfrecord.encode``.
+    """
     file, rest = io.BytesIO(), records(batch)
+    chosen = LEVEL if level is None else min(level, MAX_LEVEL)
     while part := list(islice(rest, EVERY)):
-        file.write(member(b"".join(part), len(part)))
+        file.write(member(b"".join(part), len(part), chosen))
     return file.getvalue()
 
 
@@ -70,9 +74,9 @@ def offsets(data: bytes) -> list[tuple[int, int]]:
     return positions
 
 
-def member(data: bytes, count: int) -> bytes:
+def member(data: bytes, count: int, level: int = LEVEL) -> bytes:
     """Return a member with ``count`` records."""
-    compressor = zlib.compressobj(LEVEL, wbits=-zlib.MAX_WBITS)  # without a head, which follows
+    compressor = zlib.compressobj(level, wbits=-zlib.MAX_WBITS)  # without a head, which follows
     body = compressor.compress(data) + compressor.flush()
     head = HEAD.pack(*BEGIN, HEAD.size + len(body) + TAIL.size, count)
     return b"".join((head, body, TAIL.pack(zlib.crc32(data), len(data) % 2**32)))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from generals_env.errors import ConfigError, StorageError
-from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
+from generals_env.recorders.encoding.batch_codec import LEVEL, decode_batch, encode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.bounds_checks import validate_arrays
 from generals_env.recorders.experience.filter import ExperienceFilter
@@ -109,8 +109,8 @@ class PendingChunk:
         return replace(chunk, checksum=checksum_of(chunk, self.checksum))
 
 
-def split_into_chunks(batch: ExperienceBatch) -> list[PendingChunk]:
-    """Return a batch as chunks of limited size.
+def split_into_chunks(batch: ExperienceBatch, level: int = LEVEL) -> list[PendingChunk]:
+    """Return a batch as chunks of limited size, compressed at a level of zstd.
 
     Raises:
         ConfigError: If its arrays do not fit together, or its metadata are not valid JSON: it could not be read again.
@@ -123,15 +123,15 @@ def split_into_chunks(batch: ExperienceBatch) -> list[PendingChunk]:
         batch = batch.compact()  # a slice of something larger
     size = min(MAX_EXPERIENCES, max(1, len(batch) * MAX_BYTES // max(batch.nbytes, 1)))
     if len(batch) <= size:
-        return [chunk_of(batch)] if len(batch) else []
-    return [chunk_of(batch.select(np.arange(low, min(low + size, len(batch))))) for low in range(0, len(batch), size)]
+        return [chunk_of(batch, level)] if len(batch) else []
+    return [chunk_of(batch.select(np.arange(low, min(low + size, len(batch)))), level) for low in range(0, len(batch), size)]
 
 
-def chunk_of(batch: ExperienceBatch) -> PendingChunk:
+def chunk_of(batch: ExperienceBatch, level: int) -> PendingChunk:
     """Return a batch as one chunk."""
     games = np.unique(batch.game)
     names = json.dumps([batch.game_ids[game] for game in games]) if len(games) <= MAX_GAMES else None
-    data = measured("log", batch, partial(encode_batch, batch))
+    data = measured("log", batch, partial(encode_batch, batch, level))
     return PendingChunk(len(batch), int(batch.turn.max()), names, data, zlib.crc32(data))
 
 

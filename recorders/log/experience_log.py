@@ -14,6 +14,9 @@ from generals_env.arguments import check_flag, check_integer, is_number
 from generals_env.concurrency.interrupts import deferred
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
+from generals_env.recorders.encoding.batch_codec import LEVEL
+from generals_env.recorders.encoding.byte_shuffle import raw_size
+from generals_env.recorders.encoding.compression_level import Level, check_level, level_now, record_times
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.experience.sink import ClosingSink
@@ -58,6 +61,7 @@ class ExperienceLog(NotCopied, ClosingSink):
         max_age: float | None = None,
         drop_unread: bool = False,
         min_free_bytes: int = 256 * 2**20,
+        compression_level: Level = LEVEL,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Open a log, which is made if it does not exist.
@@ -72,6 +76,7 @@ class ExperienceLog(NotCopied, ClosingSink):
             max_age: Seconds after which experiences may be deleted. None for never.
             drop_unread: Whether experiences that a registered consumer has not read may be deleted, too.
             min_free_bytes: Minimum free space of the disk; ``write`` raises below it.
+            compression_level: Level of zstd, 1 (the fastest) to 22, or an ``AdaptiveLevel``.
             clock: Returns seconds UTC, as ``time.time`` does.
 
         Raises:
@@ -91,6 +96,7 @@ class ExperienceLog(NotCopied, ClosingSink):
         if max_age is not None and (not is_number(max_age) or not max_age > 0):
             raise ConfigError(f"max_age: expected seconds above 0, or None, got {max_age!r}")
         check_flag("drop_unread", drop_unread)
+        self._level: Level = check_level("compression_level", compression_level)
         try:
             self.folder = local_folder("folder", folder)
             refuse_other_uses(self.folder, LOG, "folder", reading=mode == "r")
@@ -141,7 +147,14 @@ class ExperienceLog(NotCopied, ClosingSink):
             StorageError: If it cannot be written. It may be written again.
         """
         with deferred():  # an interrupt comes before the write, or after its number is returned
-            return self._open_writer("write").append(split_into_chunks(batch))
+            writer, started = self._open_writer("write"), time.perf_counter()
+            chunks = split_into_chunks(batch, level_now(self._level))
+            encoded = time.perf_counter()
+            last = writer.append(chunks)
+            if chunks and not isinstance(self._level, int):
+                raw = sum(raw_size(chunk.data) for chunk in chunks)
+                record_times(self._level, raw, sum(len(chunk.data) for chunk in chunks), started, encoded)
+            return last
 
     def flush(self) -> None:
         """Sync all that was written to disk, so that it survives a power cut.

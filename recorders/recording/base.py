@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from generals_env.arguments import check_flag, check_integer
 from generals_env.concurrency.guard import Guard
 from generals_env.concurrency.process_owner import finalize
+from generals_env.env_spec import json_value
 from generals_env.errors import ConfigError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience.sink import AnySink
@@ -77,6 +78,7 @@ class ExperienceRecorder(NotCopied):
         enabled: bool = True,
         opponents: bool = False,
         policies: Sequence[Any] | None = None,
+        policy_versions: Sequence[Any] | None = None,
         overflow: str = "raise",
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
@@ -90,6 +92,7 @@ class ExperienceRecorder(NotCopied):
             opponents: Whether to record all seats where one player learns. Games that this player has lost end without a
                 terminal experience of the other players.
             policies: The policy of each player, for the metadata: names, or other values that JSON takes.
+            policy_versions: The version of each player's policy, likewise.
             overflow: What happens while the sink refuses experiences. ``"raise"`` raises each refusal, after the turn, which
                 is kept; once ``max_waiting_bytes`` wait, nothing more is played before the sink takes them: the call raises
                 ``StorageError`` and changes nothing. ``"block"`` plays on, and pauses while that limit is reached.
@@ -108,15 +111,18 @@ class ExperienceRecorder(NotCopied):
         self.finalizer: Any = None
         enabled, opponents = check_flag("enabled", enabled), check_flag("opponents", opponents)
         players = self._config().players
-        if policies is not None and (isinstance(policies, str) or len(policies) != players):
-            raise ConfigError(
-                f"policies: expected one for each of {players} players, got {policies!r:.200}: pass a list of {players} names, "
-                "with None for players without one"
-            )
+        for name, values in (("policies", policies), ("policy_versions", policy_versions)):
+            if values is not None and (isinstance(values, str) or len(values) != players):
+                raise ConfigError(
+                    f"{name}: expected one for each of {players} players, got {values!r:.200}: pass a list of {players}, "
+                    "with None for players without one"
+                )
         check_overflow(overflow)
         check_integer("max_waiting_bytes", max_waiting_bytes, 1, 2**62)
         if enabled:
             batcher = self._make_batcher(sink, run_id, opponents, policies)
+            if policy_versions is not None:
+                batcher.metadata = {**batcher.metadata, "policy_versions": json_value(list(policy_versions))}
             batcher.delivery.limit(max_waiting_bytes, overflow)
             self.turn_batcher = batcher
             # A recorder that is not closed loses nothing: this runs when it is dropped, and at exit.

@@ -129,7 +129,8 @@ def test_settings_of_file_and_environment_reach_the_trainer(
     pytest.importorskip("pydantic")
     file = tmp_path / "experience.yaml"
     file.write_text(
-        "experience:\n  training:\n    gamma: 0.5\n    alpha: 0.1\n    beta: 0.1\n    min_size: 40\n    batch_size: 3\n"
+        "experience:\n  games: {policies: [later.pt]}\n"
+        "  training:\n    gamma: 0.5\n    alpha: 0.1\n    beta: 0.1\n    min_size: 40\n    batch_size: 3\n"
     )
     monkeypatch.setenv("GENERALS_ENV_TRAINING__ALPHA", "0.2")
     monkeypatch.setenv("GENERALS_ENV_TRAINING__BETA", "0.2")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import generals_env
 from generals_env import GameConfig
 from generals_env.engine.boards import CITY, MOUNTAIN
 from generals_env.engine.rules.map_generator import generate_map
+from generals_env.operations.settings.load import load_settings
+from generals_env.operations.settings.options import game_options
 
 MAPS = 400
 AREA = 20 * 20
@@ -50,11 +54,22 @@ def terrains_of_one_game(**options: Any) -> np.ndarray:
     return np.stack(terrain)
 
 
+def terrains_of_settings(**options: Any) -> np.ndarray:
+    """Return the terrain of games that the settings of ``generals-env run`` describe, as a file has them."""
+    lines = [f"    {name}: {list(share) if isinstance(share, tuple) else share}" for name, share in options.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "experience.yaml"
+        path.write_text("\n".join(["experience:", "  games:", *lines, ""]), encoding="utf-8")
+        settings = load_settings(path, environment={})
+    return terrains_of_vector(**game_options(settings.games, settings.rewards))
+
+
 Terrains = Callable[..., np.ndarray]
 WAYS = [
     pytest.param(terrains_of_config, id="GameConfig"),
     pytest.param(terrains_of_one_game, id="parallel_env"),
     pytest.param(terrains_of_vector, id="make_vec"),
+    pytest.param(terrains_of_settings, id="settings"),
 ]
 
 

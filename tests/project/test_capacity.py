@@ -45,13 +45,13 @@ def test_capacity_tables_follow_the_formula() -> None:
     game["bytes"] |= {"tensors": 30_000, "packed": 10, "games": 2, "npz": 40}
     game["whole_path"]["recorded"]["cpu_microseconds"]["collector"] = 2.0
     game["whole_path"]["games"]["cpu_microseconds"]["storage"] = 3.0
-    inputs["stream"]["packed"]["server"] = 0.5
+    inputs["stream"]["packed"] |= {"server": 0.5, "consumer": 1.0}
     inputs["buffers"]["boards"]["bytes"] = 500
     found = tables(inputs)
     assert cells_of(found["scale 50"], SCALES.index(1000)) == [
         *("1,000", "100,000", "3.00 GB/s", "8.00 Mbit/s", "720 MB", "10.0 s", "3.00 GB"),
-        *("0.200", "0.300", "0.0500"),
     ]
+    assert cells_of(found["cores 50"], SCALES.index(1000)) == ["1,000", "0.200", "0.300", "0.0500", "0.100", "0.650"]
     assert cells_of(found["scale 50"], SCALES.index(10_000))[1:5] == ["1,000,000", "30.0 GB/s", "80.0 Mbit/s", "7.20 GB"]
     assert cells_of(found["disk 50"], 2) == ['`"npz"`', "40.0", "1.44 GB/h", "7.20 GB/h", "14.4 GB/h", "144 GB/h"]
     assert cells_of(found["network 50"], 0) == [
@@ -121,7 +121,7 @@ def test_capacity_can_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     filled(PAGE, tables(inputs))
     for game in inputs["games"].values():
         for path in game["whole_path"].values():
-            assert path["experiences"] > 0
+            assert 0 < path["spread"][0] <= path["per_second"] <= path["spread"][1]
             assert min(path["cpu_microseconds"].values()) > 0
     for row in inputs["latency"].values():
         assert 0 < row["p50"] <= row["p95"] <= row["p99"]

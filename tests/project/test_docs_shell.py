@@ -1,8 +1,8 @@
 """Runs the shell commands of the docs that are marked to be run, alone or beside ``generals-env run``.
 
-A comment in the line above a block marks it: ``<!-- run -->``; ``: needs curl, watch`` names programs without which its test is
-skipped; ``beside generals-env run`` runs it while this command runs; ``until TEXT`` ends a command that has no end when it has
-shown the text.
+A comment in the line above a block marks it: ``<!-- run -->``; ``: needs curl, watch`` names programs, or commands of
+``generals-env``, without which its test is skipped; ``beside generals-env run`` runs it while this command runs; ``until TEXT``
+ends a command that has no end when it has shown the text.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ import pytest
 import yaml
 from support.helpers import PATIENCE
 from support.paths import ROOT
+
+from generals_env.operations.settings.models import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs bash and pseudo-terminals")
 
@@ -51,7 +54,7 @@ def blocks() -> dict[str, Block]:
     found = {}
     for page in sorted((ROOT / "docs").rglob("*.md")):
         for number, match in enumerate(MARK.finditer(page.read_text())):
-            programs = tuple((match["programs"] or "").replace(" ", "").split(",")) if match["programs"] else ()
+            programs = tuple(match["programs"].split(", ")) if match["programs"] else ()
             found[f"{page.name}-{number}"] = Block(bool(match["beside"]), match["until"] or "", programs, match["code"])
     return found
 
@@ -63,10 +66,22 @@ BESIDE = [pytest.param(block, id=name) for name, block in blocks().items() if bl
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "TERM": "xterm"}
 
 
-def require(block: Block) -> None:
-    for program in block.programs:
-        if shutil.which(program, path=ENVIRONMENT["PATH"]) is None:
-            pytest.skip(f"{program} is not installed")
+@cache
+def commands() -> set[str]:
+    """Return the commands of ``generals-env``."""
+    called = ["generals-env", "--help"]
+    done = subprocess.run(called, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    return set(re.findall(r"^\W* (\w+)  ", done.stdout, re.MULTILINE))
+
+
+def require(*programs: str) -> None:
+    """Skip the test if a program, or a command of ``generals-env``, does not exist."""
+    for program in programs:
+        name, _, command = program.partition(" ")
+        if shutil.which(name, path=ENVIRONMENT["PATH"]) is None:
+            pytest.skip(f"{name} is not installed")
+        if command and command not in commands():
+            pytest.skip(f"{name} has no command {command} yet")
 
 
 def run(code: str, folder: Path) -> str:
@@ -100,7 +115,7 @@ def run_until(code: str, text: str, folder: Path) -> str:
 @pytest.mark.checklist("M11")
 @pytest.mark.parametrize("block", ALONE)
 def test_marked_commands_succeed(block: Block, tmp_path: Path) -> None:
-    require(block)
+    require(*block.programs)
     if "py-spy" in block.programs and sys.platform == "darwin":
         pytest.skip("py-spy needs root on macOS")
     assert run(block.code, tmp_path).strip() or any(tmp_path.iterdir())
@@ -133,11 +148,7 @@ def free_ports(count: int) -> list[int]:
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     """Run ``generals-env run`` with a small board, and return its port for each port in the docs."""
     folder = tmp_path_factory.mktemp("run")
-    offered = subprocess.run(
-        ["generals-env", "--help"], env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
-    if not re.search(r"^\W*run\b", offered.stdout, re.MULTILINE):
-        pytest.skip("generals-env has no command run yet")
+    require("generals-env run")
     ports = dict(zip(("9090", "6060", "50051"), free_ports(3), strict=True))
     settings = {
         "games": {"parallel": 4, "height": 8, "width": 8, "max_turns": 100},
@@ -176,7 +187,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, output: Path) 
 @pytest.mark.checklist("B6", "L16", "L17")
 @pytest.mark.parametrize("block", BESIDE)
 def test_commands_for_a_running_system_succeed(block: Block, ports: dict[str, int], tmp_path: Path) -> None:
-    require(block)
+    require(*block.programs)
     code = re.sub(r"localhost:(\d+)", lambda address: f"localhost:{ports[address[1]]}", block.code)
     if block.until:
         run_until(code, block.until, tmp_path)
@@ -192,12 +203,9 @@ def test_metrics_named_in_troubleshooting_exist() -> None:
     assert len(named) > 20
 
 
-def test_settings_named_in_troubleshooting_exist() -> None:
-    from generals_env.operations.settings.models import Settings
-
-    text = (ROOT / "docs" / "troubleshooting.md").read_text()
-    sections = {name: field.annotation for name, field in Settings.model_fields.items()}
-    named = re.findall(rf"`({'|'.join(sections)})\.(\w+)", text)
-    unknown = [f"{section}.{key}" for section, key in named if key not in sections[section].model_fields]  # type: ignore[union-attr]
-    assert [name for name in unknown if name not in ("stream.ShardedConsumer", "stream.cached")] == []
-    assert len(named) > 15
+def test_settings_named_in_pages_exist() -> None:
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("operating.md", "training.md", "troubleshooting.md"))
+    settings = Settings().model_dump()
+    named = set(re.findall(rf"`({'|'.join(settings)})\.(\w+)", text))
+    assert {f"{section}.{key}" for section, key in named if key not in settings[section]} == set()
+    assert len(named) > 20

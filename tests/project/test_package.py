@@ -68,6 +68,7 @@ def test_public_names_are_pinned() -> None:
         "parallel_env",
     ]
     assert recorders.__all__ == [
+        "AdaptiveLevel",
         "BackgroundReader",
         "BoardDataset",
         "BoardReplayBuffer",
@@ -145,13 +146,7 @@ def imported_modules() -> set[str]:
     return names
 
 
-EXTRAS_IMPORTED = [
-    pytest.param(extra, marks=pytest.mark.xfail(reason="operations.metrics is being written")) if extra == "metrics" else extra
-    for extra in sorted(EXTRAS.keys() - NOT_IMPORTED)
-]
-
-
-@pytest.mark.parametrize("extra", EXTRAS_IMPORTED)
+@pytest.mark.parametrize("extra", sorted(EXTRAS.keys() - NOT_IMPORTED))
 def test_extra_has_a_library_that_the_package_imports(extra: str) -> None:
     libraries = [re.match(r"[\w.-]+", requirement)[0] for requirement in EXTRAS[extra]]  # type: ignore[index]
     modules = [MODULES.get(library.lower(), library.lower().replace("-", "_")) for library in libraries]

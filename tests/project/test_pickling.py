@@ -17,6 +17,7 @@ from support.helpers import same
 import generals_env
 from generals_env import ENV_ID, CopyError, GeneralsError, recorders, replay, wrappers
 from generals_env.recorders import (
+    AdaptiveLevel,
     BackgroundReader,
     BoardDataset,
     BoardReplayBuffer,
@@ -69,7 +70,7 @@ NO_OBJECTS = {
 NOT_COPIED = {
     *("ExperienceRecorder", "DatasetWriter", "MultiSink", "RetryingSink", "ValidatingSink", "DeduplicatingSink"),
     *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader", "SubmittingSink"),
-    *("DistributedTrainer", "ExperienceLog", "BufferedSink"),
+    *("DistributedTrainer", "ExperienceLog", "BufferedSink", "AdaptiveLevel"),
 }
 
 
@@ -212,6 +213,7 @@ class Objects:
             "DatasetWriter": lambda: closing(DatasetWriter(place / "writer")),
             "MultiSink": lambda: closing(MultiSink([ReplayBuffer(9), ReplayBuffer(9)])),
             "RetryingSink": lambda: closing(RetryingSink(place / "retrying")),
+            "AdaptiveLevel": AdaptiveLevel,
             "BufferedSink": lambda: closing(BufferedSink(ReplayBuffer(9))),
             "ValidatingSink": lambda: closing(ValidatingSink(ReplayBuffer(9))),
             "DeduplicatingSink": lambda: closing(DeduplicatingSink(ReplayBuffer(9))),

@@ -54,17 +54,19 @@ class RunProcess:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for text in self.process.stdout:
-            with self._changed:
-                if text.startswith("{"):
-                    self.lines.append(json.loads(text))
-                else:
-                    self.other.append(text)
-                self._changed.notify_all()
+        with self.process.stdout as output:
+            for text in output:
+                with self._changed:
+                    if text.startswith("{"):
+                        self.lines.append(json.loads(text))
+                    else:
+                        self.other.append(text)
+                    self._changed.notify_all()
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -123,3 +125,4 @@ class RunProcess:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._thread.join()

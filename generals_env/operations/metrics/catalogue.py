@@ -52,7 +52,7 @@ RECORDING = rows(
     ("games_ended_total", "counter", "", "games", "Games that ended or were cut off."),
     ("game_turns_total", "counter", "", "turns", "Turns of all games."),
     ("experience_rewards", "histogram", "", "reward", "Rewards, in 21 buckets from -1 to 1."),
-    ("experience_reward_sum", "gauge", "", "reward", "Sum of all rewards."),
+    ("experience_reward_accumulated", "gauge", "", "reward", "Sum of all rewards."),
     ("experience_reward_mean", "gauge", "", "reward", "Mean reward since the start of the worker."),
     ("experience_reward_stddev", "gauge", "", "reward", "Standard deviation of the rewards since the start of the worker."),
     ("experience_reward_min", "gauge", "", "reward", "Minimum reward since the start of the worker."),
@@ -72,7 +72,7 @@ RECORDING = rows(
         "Requested actions that were illegal, and executed as a pass.",
     ),
     (
-        "experience_action_entropy_bits",
+        "experience_action_entropy",
         "gauge",
         "",
         "bits",

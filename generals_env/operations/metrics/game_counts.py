@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 __all__ = ["GameCounts"]
 
@@ -57,8 +58,7 @@ class GameCounts:
             self._games[game_id] = Game(list(counts), now)
             return
         game.seen = now
-        for player, count in enumerate(counts):
-            game.counts[player] += count
+        game.counts = [one + other for one, other in zip_longest(game.counts, counts, fillvalue=0)]
 
     def end(self, game_id: str, now: float) -> None:
         """Mark a game as ended."""

@@ -147,14 +147,14 @@ class RecordingMetrics(Collector):
             Family("games_ended_total").add(self._ended),
             Family("game_turns_total").add(self._turns),
             rewards,
-            Family("experience_reward_sum").add(self._rewards.total),
+            Family("experience_reward_accumulated").add(self._rewards.total),
             Family("experience_reward_mean").add(moments.mean),
             Family("experience_reward_stddev").add(moments.deviation),
             Family("experience_reward_min").add(moments.min),
             Family("experience_reward_max").add(moments.max),
             by_kind,
             Family("experience_illegal_actions_total").add(self._illegal),
-            Family("experience_action_entropy_bits").add(entropy(growth)),
+            Family("experience_action_entropy").add(entropy(growth)),
         ]
 
 

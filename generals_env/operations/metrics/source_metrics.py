@@ -11,9 +11,18 @@ from prometheus_client.registry import Collector
 
 from generals_env.operations.metrics.catalogue import Family
 from generals_env.recorders.datasets.writer import WriterStats
+from generals_env.recorders.experience.validation import Reason
 from generals_env.recorders.log import ExperienceLog
 
-__all__ = ["BufferMetrics", "BufferState", "LogMetrics", "StorageMetrics", "ValidationMetrics", "folder_bytes"]
+__all__ = [
+    "BufferMetrics",
+    "BufferState",
+    "LogMetrics",
+    "StorageMetrics",
+    "ValidationMetrics",
+    "folder_bytes",
+    "replay_buffer_state",
+]
 
 
 class BufferState(NamedTuple):
@@ -137,8 +146,10 @@ class ValidationMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield ``experience_validation_failures_total`` and ``experience_validation_passed_total``."""
         failures = Family("experience_validation_failures_total")
-        for reason, count in sorted(self._sink.counters.items()):
-            failures.add(count, reason)
+        counters = self._sink.counters
+        for reason in Reason:
+            if reason != Reason.FINE:  # also those that did not occur: a rate needs the zero before the first one
+                failures.add(counters.get(reason.label, 0), reason.label)
         yield failures
         yield Family("experience_validation_passed_total").add(self._sink.passed)
 

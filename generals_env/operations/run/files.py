@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from generals_env.operations.settings.models import Settings
-from generals_env.recorders import DatasetWriter
+from generals_env.recorders import AdaptiveLevel, DatasetWriter
 
-__all__ = ["open_writer", "storage_place"]
+__all__ = ["level_of", "open_writer", "storage_place"]
 
 
 def storage_place(settings: Settings) -> str:
@@ -24,8 +24,17 @@ def storage_place(settings: Settings) -> str:
     return f"s3://{storage.s3.bucket}/{storage.s3.prefix}".rstrip("/")
 
 
-def open_writer(settings: Settings) -> DatasetWriter:
+def level_of(settings: Settings) -> AdaptiveLevel:
+    """Return the level of compression of a worker, which ``change`` adapts to changed settings."""
+    return AdaptiveLevel(**settings.compression.model_dump())
+
+
+def open_writer(settings: Settings, level: AdaptiveLevel | None = None) -> DatasetWriter:
     """Open the writer of the files.
+
+    Args:
+        settings: The settings.
+        level: Chooses the level of compression; None for that of each format.
 
     Raises:
         ImportError: Without the libraries that format or bucket need.
@@ -42,4 +51,5 @@ def open_writer(settings: Settings) -> DatasetWriter:
         keep_seconds=storage.keep_seconds,
         min_free_bytes=storage.min_free_bytes,
         when_full=storage.when_full,
+        compression_level=level,
     )

@@ -26,9 +26,10 @@ from generals_env.operations.metrics.source_metrics import (
 )
 from generals_env.operations.metrics.stage_metrics import StageMetrics
 from generals_env.operations.metrics.stream_metrics import StreamMetrics
-from generals_env.operations.run.files import open_writer
+from generals_env.operations.run.files import level_of, open_writer
 from generals_env.operations.settings.models import Settings
 from generals_env.recorders import (
+    AdaptiveLevel,
     BufferedSink,
     DatasetWriter,
     ExperienceBatch,
@@ -64,6 +65,7 @@ class Pipeline:
         log: The log; None without.
         replay_buffer: The buffer that is streamed without a log; None otherwise.
         writer: Writes files without a log; None otherwise.
+        level: Chooses the level of compression.
         server: The server; None without.
     """
 
@@ -78,14 +80,15 @@ class Pipeline:
             GeneralsError: If one cannot be opened.
         """
         collection = settings.collection
-        self.log = open_log(settings) if settings.log.enabled else None
+        self.level = level_of(settings)
+        self.log = open_log(settings, self.level) if settings.log.enabled else None
         self.replay_buffer: ReplayBuffer | None = None
         self.writer: DatasetWriter | None = None
         self.server: ExperienceServer | None = None
         if self.log is None and settings.streaming.enabled:
             self.replay_buffer = ReplayBuffer(collection.buffer_size, overflow=collection.overflow)
         if self.log is None and settings.storage.enabled:
-            self.writer = open_writer(settings)
+            self.writer = open_writer(settings, self.level)
         sinks: list[Sink] = [sink for sink in (self.log, self.replay_buffer, self.writer) if sink is not None]
         self.metrics = RecordingMetrics(settings.metrics.per_game, settings.metrics.ended_games_seconds)
         self.sink_metrics, self.stages = SinkMetrics(), StageMetrics()
@@ -136,7 +139,11 @@ class Pipeline:
 
     def status(self) -> dict[str, Any]:
         """Return figures for the live table, see ``Role``."""
-        found: dict[str, Any] = {"problems": self.problems(), "buffer": asdict(self.buffered.stats())}
+        found: dict[str, Any] = {
+            "problems": self.problems(),
+            "buffer": asdict(self.buffered.stats()),
+            "level": self.level.level,
+        }
         if self.validating is not None:
             found["invalid"] = sum(count for reason, count in self.validating.counters.items() if reason != GAP)
         if self.log is not None:
@@ -153,6 +160,7 @@ class Pipeline:
     def change(self, settings: Settings) -> None:
         """Take over live settings."""
         self.metrics.change(per_game=settings.metrics.per_game, ended_games_seconds=settings.metrics.ended_games_seconds)
+        self.level.change(**settings.compression.model_dump())
         self.buffered.change(overflow=settings.collection.overflow, **sampling_of(settings))
         if self.server is not None:
             self.server.change(**stream_defaults(settings))
@@ -231,8 +239,12 @@ def stream_defaults(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings.streaming, name) for name in names}
 
 
-def open_log(settings: Settings) -> ExperienceLog:
+def open_log(settings: Settings, level: AdaptiveLevel | None = None) -> ExperienceLog:
     """Open the log for writing.
+
+    Args:
+        settings: The settings.
+        level: Chooses the level of compression; None for the fastest.
 
     Raises:
         StorageError: If it cannot be written, or another process writes to it.
@@ -246,6 +258,7 @@ def open_log(settings: Settings) -> ExperienceLog:
         max_age=log.max_age_seconds,
         drop_unread=log.drop_unread or not settings.storage.enabled,  # a position of an earlier run must not keep all of it
         min_free_bytes=log.min_free_bytes,
+        compression_level=level or 1,
     )
 
 

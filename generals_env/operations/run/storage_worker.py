@@ -15,8 +15,9 @@ from generals_env.operations.metrics.process_metrics import ProcessMetrics
 from generals_env.operations.metrics.source_metrics import StorageMetrics
 from generals_env.operations.metrics.stage_metrics import StageMetrics
 from generals_env.operations.metrics.transport import dump_families
-from generals_env.operations.run.files import open_writer, storage_place
+from generals_env.operations.run.files import level_of, open_writer, storage_place
 from generals_env.operations.run.stored_position import StoredPosition
+from generals_env.operations.run.structured_logs import set_level
 from generals_env.operations.settings.models import Settings
 from generals_env.recorders import DatasetWriter, ExperienceLog
 
@@ -36,6 +37,7 @@ class StorageWorker:
         """Prepare to work; ``run`` opens log and files."""
         self._settings = settings
         self._draining = threading.Event()
+        self._level = level_of(settings)
         self._writer: DatasetWriter | None = None
         self._log: ExperienceLog | None = None
         self._stored: StoredPosition | None = None
@@ -49,12 +51,14 @@ class StorageWorker:
         self._draining.set()
 
     def change(self, settings: Settings) -> None:
-        """See ``Role``; no key of the storage is live."""
+        """See ``Role``."""
+        set_level(settings.logging.level)
+        self._level.change(**settings.compression.model_dump())
 
     def run(self, ready: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """See ``Role``."""
         log = ExperienceLog(self._settings.log.directory, mode="r")
-        with open_writer(self._settings) as writer:
+        with open_writer(self._settings, self._level) as writer:
             stored = StoredPosition(log, writer.store)
             self._log, self._writer, self._stored, self._read = log, writer, stored, stored.committed
             ready({"place": storage_place(self._settings)})
@@ -111,7 +115,7 @@ class StorageWorker:
             stats = self._writer.stats()
             found |= {"read": self._read + 1, "committed": self._stored.committed + 1, "lag": self._log.last - self._read}
             found |= {"written": stats.written, "pending": stats.pending, "files": stats.files, "bytes": stats.bytes}
-            found |= {"dropped": stats.dropped, "deleted": stats.deleted}
+            found |= {"dropped": stats.dropped, "deleted": stats.deleted, "level": self._level.level}
         return found
 
     def metrics(self) -> bytes:

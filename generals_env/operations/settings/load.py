@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,10 @@ __all__ = ["CONFIG_VARIABLE", "Loaded", "load_settings", "load_with_origins", "s
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 
 #: Variables with the prefix that set no key.
-OTHER_VARIABLES = (CONFIG_VARIABLE, PREFIX + "KERNELS", PREFIX + "COMPILATION_SHOWN", PREFIX + "TOKEN")
+OTHER_VARIABLES = (CONFIG_VARIABLE, *(PREFIX + name for name in ("KERNELS", "COMPILATION_SHOWN", "TOKEN")))
+
+#: Key that names a variable of the user's choice, which may have the prefix, too.
+TOKEN_VARIABLE = "streaming.token_variable"  # noqa: S105 - the name of a key
 
 #: Variables that Kubernetes and compose set for services whose names begin with ``generals-env``.
 SERVICE_VARIABLE = re.compile(
@@ -67,6 +70,7 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     options: Mapping[str, str] | None = None,
+    sections: Collection[str] | None = None,
 ) -> Settings:
     """Load and validate the settings.
 
@@ -75,12 +79,14 @@ def load_settings(
         environment: Variables such as ``GENERALS_ENV_COLLECTION__BUFFER_SIZE``; None for those of this process.
         overrides: Values of the command line by dotted key, such as ``{"collection.buffer_size": 100}``.
         options: Option that set an override, by key, for errors; ``--set`` where it has none.
+        sections: Sections whose keys are compared with each other and with files of this machine; None for all. A trainer
+            needs no checkpoint of a policy: it writes it.
 
     Raises:
         ConfigError: If a file cannot be read, or a key is unknown or has an invalid value. The message has a line for each
             fault.
     """
-    return load_with_origins(path, environment, overrides, options).settings
+    return load_with_origins(path, environment, overrides, options, sections).settings
 
 
 def load_with_origins(
@@ -88,20 +94,24 @@ def load_with_origins(
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     options: Mapping[str, str] | None = None,
+    sections: Collection[str] | None = None,
 ) -> Loaded:
     """Load and validate the settings as ``load_settings``, and return the origin of each value, too."""
     variables = os.environ if environment is None else environment
     path = settings_path(path, variables)
     faults: list[Fault] = []
-    values: dict[str, Value] = {}
-    if path is not None:
-        values |= read_file(path, faults)
-    values |= read_environment(variables, faults)
-    values |= read_overrides(overrides or {}, options or {}, faults)
+    in_file = {} if path is None else read_file(path, faults)
+    given = read_overrides(overrides or {}, options or {}, faults)
+    named = [
+        variables.get(variable_name(TOKEN_VARIABLE)),
+        *(layer[TOKEN_VARIABLE].value for layer in (in_file, given) if TOKEN_VARIABLE in layer),
+    ]
+    values = in_file | read_environment(variables, [*OTHER_VARIABLES, *named], faults) | given
     settings = validate(values, faults)
     if settings is not None:
         default = "default" if path is None else str(path)
-        faults += [place(fault.key, fault.text, values, default) for fault in check_settings(settings)]
+        found = [fault for fault in check_settings(settings) if sections is None or fault.key.split(".")[0] in sections]
+        faults += [place(fault.key, fault.text, values, default) for fault in found]
     raise_faults(sorted(faults, key=fault_line))
     if settings is None:
         raise AssertionError("settings without faults were not validated")
@@ -163,12 +173,15 @@ def walk(content: Entry, section: type[Section], prefix: str, name: str, faults:
             yield key, Value(plain_value(entry.value), origin, entry.written)
 
 
-def read_environment(environment: Mapping[str, str], faults: list[Fault]) -> dict[str, Value]:
-    """Return the values of variables by key; add unknown variables and values that are not YAML to ``faults``."""
+def read_environment(environment: Mapping[str, str], others: Collection[Any], faults: list[Fault]) -> dict[str, Value]:
+    """Return the values of variables by key; add unknown variables and values that are not YAML to ``faults``.
+
+    ``others`` are the names of variables that set no key.
+    """
     keys = {variable_name(key): key for key in KEYS}
     values = {}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+        if not variable.startswith(PREFIX) or variable in others:
             continue
         if variable not in keys:
             if SERVICE_VARIABLE.fullmatch(variable):

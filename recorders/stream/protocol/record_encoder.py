@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.provenance import provenance_suffix
 
 __all__ = ["append_records", "encode_records", "split_by_size"]
 
@@ -94,6 +95,7 @@ def encode_scalars(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes
     tiles = batch.shape[0] * batch.shape[1]
     columns = (batch.game, batch.player_id, batch.turn, batch.action, batch.rewards(), batch.terminated, batch.truncated)
     more = (batch.collected_at, batch.sequence, batch.illegal, batch.steps)
+    suffixes = [provenance_suffix(batch.metadata, player) for player in range(batch.players)]
     for game, player, turn, action, reward, terminated, truncated, collected_at, sequence, illegal, steps in zip(
         *(column.tolist() for column in columns + more), strict=True
     ):
@@ -121,7 +123,7 @@ def encode_scalars(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes
             record.metadata["illegal"] = "1"
         if steps != 1:
             record.metadata["steps"] = str(steps)
-        yield record.SerializeToString()
+        yield record.SerializeToString() + suffixes[player]
 
 
 def append_records(message: pb.ExperienceBatch, records: Iterable[bytes]) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.provenance import MAX_VALUE, PROVENANCE_KEYS
 
 __all__ = ["record_id", "unsupported_field"]
 
-#: Keys of a record's metadata with a column of ``EXPERIENCE``, and ``missed``, which a stream adds to its records.
-SUPPORTED_METADATA = ("half", "illegal", "missed", "pass", "steps")
+#: Keys of a record's metadata: those with a column of ``EXPERIENCE``, ``missed``, which a stream adds to its records, and where
+#: the record comes from.
+SUPPORTED_METADATA = ("half", "illegal", "missed", "pass", "steps", *PROVENANCE_KEYS)
 
 
 def record_id(record: pb.Experience) -> str:
@@ -28,4 +30,7 @@ def unsupported_field(record: pb.Experience) -> str | None:
             f"metadata: expected no keys but {', '.join(SUPPORTED_METADATA)}, got {others!r:.200};"
             " others are not stored: leave them out"
         )
+    long = sorted(name for name, value in record.metadata.items() if len(value) > MAX_VALUE)
+    if long:
+        return f"metadata: expected values of at most {MAX_VALUE} characters, got longer ones of {long!r:.200}: shorten them"
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
 from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
 from generals_env.recorders.stream.protocol.message_parser import parse_message
+from generals_env.recorders.stream.protocol.provenance import common_provenance
 from generals_env.recorders.stream.protocol.record_decoder import check_game_id, decode_records
 from generals_env.recorders.stream.protocol.supported_fields import record_id, unsupported_field
 from generals_env.recorders.stream.server.experience_source import ExperienceSource, StreamFilter
@@ -141,6 +143,8 @@ class Submissions:
             Rejection(reason.partition(":")[0], f"{ids[index][:200]}: {reason}") for index, reason in sorted(rejected.items())
         ]
         rows = [row for row, index in enumerate(valid) if index not in rejected]
+        if batch is not None:
+            batch = replace(batch, metadata=common_provenance(records[valid[row]] for row in rows))
         if batch is not None and len(rows) < len(batch):
             batch = batch.select(np.array(rows, np.int64)) if rows else None
         return batch, [ids[valid[row]] for row in rows], rejections
