@@ -142,11 +142,16 @@ def test_batch_is_offered_again_after_half_of_it_was_written() -> None:
 
 def test_experiences_of_an_earlier_run_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     game = record_game(1)
-    with ExperienceServer(ReplayBuffer(1000), "127.0.0.1:0") as server, SubmittingSink(server.address) as sink:
-        sink.write(game)
-        assert sink.write(game) == 0
-        assert (sink.accepted, sink.repeated) == (len(game), len(game))
-    assert f"has had {len(game)} of {len(game)} experiences before: use another run_id" in caplog.text
+    with (
+        ExperienceServer(ReplayBuffer(1000), "127.0.0.1:0") as server,
+        SubmittingSink(server.address) as sink,
+        ExperienceConsumer(server.address) as consumer,
+    ):
+        assert sink.write(game.slice(0, 100)) == 100
+        assert sink.write(game) == len(game) - 100 == 80
+        assert (sink.accepted, sink.repeated) == (180, 100)
+        assert [len(part) for part in consumer.stream_experiences(batch_size=1000, follow=False)] == [180]
+    assert "has had 100 of 180 experiences before: use another run_id" in caplog.text
 
 
 def test_refused_experiences_are_errors_with_the_reason() -> None:
