@@ -30,7 +30,7 @@ __all__ = [
 
 MAX_LEVEL = 22  # of zstd
 
-#: Levels between which ``AdaptiveLevel`` switches. On recorded batches levels 2 to 4 save no bytes over level 1, nor does 9 over
+#: Levels between which ``AdaptiveLevel`` switches. On recorded batches levels 2 to 4 save no bytes over 1, nor does 9 over
 #: 8; levels above 15 take ten times as long. See the table in docs/storage.md.
 STEPS = (1, 6, 8, 11, 15)
 
