@@ -195,7 +195,7 @@ class Pipeline:
 
 
 class SharedSink(ClosingSink):
-    """Passes batches on to a sink that outlives the recorder: closing flushes only."""
+    """Passes batches on to a sink that outlives the recorder."""
 
     def __init__(self, sink: Sink) -> None:
         """Pass batches on to ``sink``."""
@@ -210,8 +210,7 @@ class SharedSink(ClosingSink):
         self._sink.flush()
 
     def close(self) -> None:
-        """Flush the sink; the pipeline closes it."""
-        self._sink.flush()
+        """Do nothing: the next games are recorded into the same sink, which the pipeline flushes and closes."""
 
 
 class NoSink(ClosingSink):
