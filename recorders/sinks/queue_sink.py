@@ -216,7 +216,7 @@ class QueueSink:
             self._is_writing = False
             self.changed.notify_all()
             self.error = error
-            if not isinstance(error, OSError):
+            if not isinstance(error, OSError) and not isinstance(self._failure, ConfigError):  # which tells of a loss
                 self._failure = error
             if isinstance(error, ConfigError):
                 count = len(self._queue.pop().batch)

@@ -141,6 +141,7 @@ def test_level_names_wrong_arguments(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=told):
             AdaptiveLevel(**options)  # type: ignore[arg-type]
+    assert AdaptiveLevel(5, 4, adaptive=False).level == 5
     for bad in (0, 23, "1", True, None):
         with pytest.raises(ConfigError, match="compression_level: expected an integer from 1 to 22"):
             ExperienceLog(tmp_path / "log", compression_level=bad)  # type: ignore[arg-type]

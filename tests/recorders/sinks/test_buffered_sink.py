@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.helpers import PATIENCE, Memory, check_batches, wait_until
 from support.paths import TESTS
@@ -330,11 +330,10 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(steps=st.lists(st.lists(STEP, max_size=12), min_size=1, max_size=3), capacity=st.sampled_from([1, 7, 60, 150, 1000]))
-def test_counts_of_buffered_sink_balance_for_any_calls(
-    batches: list[ExperienceBatch], steps: list[list[tuple[str, Any]]], capacity: int
-) -> None:
+def test_counts_of_buffered_sink_balance_for_any_calls(steps: list[list[tuple[str, Any]]], capacity: int) -> None:
+    batches = [part for game in games_of("two players") for part in cut(game, 60)]
     failing, over, wrong = Failing(), threading.Event(), []
     sink = BufferedSink(failing, capacity, seed=1)
 
@@ -361,12 +360,16 @@ def test_counts_of_buffered_sink_balance_for_any_calls(
             stats = sink.stats()
             if balance(stats) or stats.size > capacity:
                 wrong.append(stats)
+            over.wait(0.001)
 
     watcher = in_thread(watch)
-    threads = [in_thread(call, own, number) for number, own in enumerate(steps)]
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue_sink, "FIRST_PAUSE", 0.002)
+        patch.setattr(queue_sink, "MAX_PAUSE", 0.002)
+        threads = [in_thread(call, own, number) for number, own in enumerate(steps)]
+        for thread in threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
     failing.errors.clear()
     with suppress(KeyError, ConfigError):
         sink.close()
