@@ -175,7 +175,7 @@ def test_records_say_where_they_come_from_for_their_own_player() -> None:
 
 
 @pytest.mark.checklist("D7")
-def test_recorder_notes_policies_and_versions_that_clients_of_original_get() -> None:
+def test_client_of_original_gets_policies_and_versions_of_recorder() -> None:
     buffer = ReplayBuffer(1000)
     options: dict[str, Any] = {"policies": ("mine", None), "policy_versions": ("2026-01", None)}
     env = ExperienceRecorder(generals_env.parallel_env(height=6, width=6), buffer, **options)
