@@ -51,7 +51,7 @@ def render(prometheus: str, title: str, expressions: list[str], window: str, pic
     fields = {}
     for number, expression in enumerate(expressions):
         fields |= {f"g{number}.expr": expression, f"g{number}.tab": "0", f"g{number}.range_input": window}
-    height = 200 + 560 * len(expressions)
+    height = 150 + 720 * len(expressions)  # with a short legend
     with tempfile.TemporaryDirectory() as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
         options += [f"--window-size=1400,{height}", f"--virtual-time-budget={BROWSER_TIME}", f"--screenshot={picture}"]

@@ -24,10 +24,10 @@ from generals_env.recorders.datasets.data_file import entry_of, mend_index
 from generals_env.recorders.datasets.index import FileEntry
 from generals_env.recorders.datasets.retention import FileRetention
 from generals_env.recorders.encoding.compression_level import Level, check_level, level_now, record_times
+from generals_env.recorders.encoding.timings import measured
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.sink import ClosingSink
-from generals_env.recorders.experience.timings import measured
 from generals_env.recorders.filesystem.file_stores import FileStore, LocalStore, open_store
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.formats import format_of

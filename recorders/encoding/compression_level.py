@@ -30,8 +30,8 @@ __all__ = [
 
 MAX_LEVEL = 22  # of zstd
 
-#: Levels between which ``AdaptiveLevel`` switches. On recorded batches levels 2 to 4 save no bytes over level 1, nor does 9
-#: over 8; levels above 15 take ten times as long. See the table in docs/storage.md.
+#: Levels between which ``AdaptiveLevel`` switches. On recorded batches levels 2 to 4 save no bytes over 1, nor does 9 over
+#: 8; levels above 15 take ten times as long. See the table in docs/storage.md.
 STEPS = (1, 6, 8, 11, 15)
 
 #: How many times as long sending must take as encoding before the level rises. No step makes encoding four times as slow, so

@@ -12,10 +12,10 @@ import numpy as np
 
 from generals_env.errors import ConfigError, StorageError
 from generals_env.recorders.encoding.batch_codec import LEVEL, decode_batch, encode_batch
+from generals_env.recorders.encoding.timings import measured
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.bounds_checks import validate_arrays
 from generals_env.recorders.experience.filter import ExperienceFilter
-from generals_env.recorders.experience.timings import measured
 
 __all__ = ["Chunk", "PendingChunk", "may_match", "split_into_chunks", "wanted_after"]
 

@@ -225,7 +225,7 @@ def test_run_reports_each_unusable_thing_before_the_first_game(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--policies", "expandr"], "games.policies"),
+        (["--policies", "greedy"], "games.policies"),
         (["--policies", "random,random,random"], "games.policies"),
         (["--set", "games.parallel=0"], "games.parallel"),
         (["--parallel", "0"], "--parallel"),

@@ -93,13 +93,6 @@ STAGES = rows(
     ("experience_storage_write_seconds", "histogram", "", "s", "Time to write a file to the disk or bucket."),
     ("experience_storage_failures_total", "counter", "", "files", "Tries to write a file that failed."),
     (
-        "experience_stream_latency_seconds",
-        "histogram",
-        "",
-        "s",
-        "Age of the oldest experience of a sent batch.",
-    ),
-    (
         "experience_tensor_bytes_total",
         "counter",
         "target",
@@ -174,6 +167,13 @@ SOURCES = rows(
         "experiences",
         "Experiences dropped before a consumer received them.",
     ),
+    ("experience_stream_latency_seconds", "histogram", "", "s", "Age of the first experience of a message when it is sent."),
+    ("experience_stream_sent_total", "counter", "", "experiences", "Experiences sent; each once for each consumer."),
+    ("experience_stream_sent_bytes_total", "counter", "", "bytes", "Bytes of messages as they were sent."),
+    ("experience_stream_plain_bytes_total", "counter", "", "bytes", "Bytes of messages before compression."),
+    ("experience_stream_dropped_total", "counter", "policy", "experiences", "Experiences skipped for consumers by a policy."),
+    ("experience_submissions_accepted_total", "counter", "", "experiences", "Submitted experiences that were written."),
+    ("experience_submissions_rejected_total", "counter", "reason", "experiences", "Submitted experiences that were refused."),
     (
         "experience_validation_failures_total",
         "counter",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 __all__ = ["GameCounts"]
 
@@ -58,7 +57,10 @@ class GameCounts:
             self._games[game_id] = Game(list(counts), now)
             return
         game.seen = now
-        game.counts = [one + other for one, other in zip_longest(game.counts, counts, fillvalue=0)]
+        if len(counts) > len(game.counts):  # another game of the same name, with more players
+            game.counts += [0] * (len(counts) - len(game.counts))
+        for player, count in enumerate(counts):
+            game.counts[player] += count
 
     def end(self, game_id: str, now: float) -> None:
         """Mark a game as ended."""

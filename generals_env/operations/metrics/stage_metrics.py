@@ -1,9 +1,8 @@
-"""Measures encoding, writes of files and the age of sent experiences, as an observer of ``recorders.experience.timings``."""
+"""Measures encoding and writes of files, as an observer of ``recorders.encoding.timings``."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
@@ -11,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from generals_env.operations.metrics.catalogue import Family
 from generals_env.operations.metrics.histogram import LATENCY_BOUNDS, Histogram
-from generals_env.recorders.experience.timings import Timing, set_observer
+from generals_env.recorders.encoding.timings import Timing, set_observer
 
 __all__ = ["StageMetrics"]
 
@@ -38,10 +37,9 @@ class StageMetrics(Collector):
         self._targets: dict[str, Sizes] = {}
         self._writes = Histogram(LATENCY_BOUNDS)
         self._failures = 0
-        self._stream = Histogram(LATENCY_BOUNDS)
 
     def start(self) -> None:
-        """Observe all encoding, writing and sending of this process; replaces another observer."""
+        """Observe all encoding and writing of this process; replaces another observer."""
         set_observer(self)
 
     def stop(self) -> None:
@@ -61,11 +59,6 @@ class StageMetrics(Collector):
                 sizes.packed += timing.packed_bytes
                 sizes.encoded += timing.nbytes
 
-    def sent(self, collected_at: int) -> None:
-        """Count the age of a sent batch."""
-        with self._lock:
-            self._stream.add(max(time.time_ns() - collected_at, 0) / 1e9)
-
     def collect(self) -> Iterator[Metric]:
         """Yield the latencies, sizes and ratios."""
         seconds, ratio = Family("experience_serialization_seconds"), Family("experience_compression_ratio")
@@ -80,8 +73,7 @@ class StageMetrics(Collector):
                 if sizes.encoded:
                     ratio.add(sizes.tensors / sizes.encoded, target, "tensors")
                     ratio.add(sizes.packed / sizes.encoded, target, "packed")
-            writes, stream = Family("experience_storage_write_seconds"), Family("experience_stream_latency_seconds")
+            writes = Family("experience_storage_write_seconds")
             writes.add_histogram(LATENCY_BOUNDS, self._writes.counts, self._writes.total)
-            stream.add_histogram(LATENCY_BOUNDS, self._stream.counts, self._stream.total)
             failures = Family("experience_storage_failures_total").add(self._failures)
-        yield from (seconds, tensors, packed, encoded, ratio, writes, failures, stream)
+        yield from (seconds, tensors, packed, encoded, ratio, writes, failures)

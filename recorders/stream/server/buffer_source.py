@@ -15,9 +15,9 @@ from grpc import StatusCode
 from generals_env.errors import StateError
 from generals_env.recorders.buffers.replay_buffer import NoRoomError, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import encode_batch
+from generals_env.recorders.encoding.timings import measured
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.statistics_columns import StatisticsColumns
-from generals_env.recorders.experience.timings import measured
 from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
 from generals_env.recorders.stream.server.experience_source import Consumer, EncodedRange, SourceCursor, StreamFilter
 

@@ -18,9 +18,9 @@ from grpc import StatusCode
 
 from generals_env.errors import StorageError
 from generals_env.recorders.encoding.batch_codec import encode_batch
+from generals_env.recorders.encoding.timings import measured
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
-from generals_env.recorders.experience.timings import measured, observer, report_sent
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
 from generals_env.recorders.stream.protocol.record_encoder import append_records, encode_records, split_by_size
@@ -109,7 +109,6 @@ class StreamSender:
         with self._cursor() as cursor:
             for part in batch_messages(cursor, BLOCK, lambda: 0.0, self._end):
                 missed = part.missed
-                report_sent(part.batches)
                 for batch in part.batches:
                     made = encode_records(batch, self._subscription.full_actions)
                     for record, collected_at in zip(made, batch.collected_at.tolist(), strict=True):
@@ -127,7 +126,6 @@ class StreamSender:
                 yield from self._ranges(cursor)
                 return
             for part in batch_messages(cursor, subscription.size, subscription.wait, self._end):
-                report_sent(part.batches)
                 yield from self._packed_messages(part) if subscription.packed else self._record_messages(part)
 
     @property
@@ -219,8 +217,6 @@ class StreamSender:
             if encoded is None:
                 continue
             missed, reported = cursor.missed - reported, cursor.missed
-            if (current := observer()) is not None and encoded.collected_at:
-                current.sent(encoded.collected_at)
             first, position = position + missed, cursor.position
             skipped = max(first - encoded.first, 0) if missed else 0  # without a gap, the consumer drops what it has
             if skipped or len(encoded.data) > self._max_bytes:

@@ -250,6 +250,16 @@ def test_log_follows_speed_of_its_disk_both_ways(tmp_path: Path, monkeypatch: py
     assert level.stats().raw_bytes == len(found) * raw_size(encode_batch(part))
 
 
+def test_compression_level_reaches_chunks_of_log(tmp_path: Path) -> None:
+    part, sizes = ExperienceBatch.concat(GAMES), {}
+    for number in (1, 8):
+        level = AdaptiveLevel(number, adaptive=False)
+        with ExperienceLog(tmp_path / f"{number}", min_free_bytes=0, compression_level=level) as log:
+            log.write(part)
+        sizes[number] = level.stats().compressed_bytes
+    assert sizes == {number: len(encode_batch(part, number)) for number in (1, 8)}
+
+
 @pytest.mark.parametrize("form", ["npz", "parquet", "tfrecord", "tfrecord.gz", "games"])
 def test_files_are_read_back_equal_at_all_levels(form: str, tmp_path: Path) -> None:
     sizes = []

@@ -293,23 +293,32 @@ def test_buffered_sink_raises_other_errors_at_next_call_and_goes_on(batches: lis
 
 
 def test_flush_of_buffered_sink_ends_while_others_write(batches: list[ExperienceBatch]) -> None:
-    memory, over = Memory(), threading.Event()
-    sink = BufferedSink(memory, capacity=120)
+    over = threading.Event()
+
+    class Behind(Memory):
+        """A sink that never empties the queue before the end."""
+
+        def write(self, batch: ExperienceBatch) -> None:  # type: ignore[override]
+            wait_until(lambda: over.is_set() or sink.stats().size > len(batch))
+            self.append(batch)
+
+    behind = Behind()
+    sink = BufferedSink(behind, capacity=240)
 
     def write() -> None:
         while not over.is_set():
             sink.write(batches[0])
 
-    writers = [in_thread(write) for _ in range(3)]
-    for _ in range(20):
-        before = sink.stats().added
-        sink.flush()
-        assert sink.stats().written >= before
+    writers = [in_thread(write) for _ in range(2)]
+    wait_until(lambda: len(behind) >= 3)
+    flushing, before = in_thread(sink.flush), len(behind)
+    wait_until(lambda: behind.flushed or len(behind) > before + 100)
+    assert behind.flushed
     over.set()
-    for writer in writers:
-        writer.join(PATIENCE)
+    for thread in (*writers, flushing):
+        thread.join(PATIENCE)
     sink.close()
-    assert sink.stats().written == sink.stats().added == sum(map(len, memory))
+    assert sink.stats().written == sink.stats().added == sum(map(len, behind))
 
 
 STEP = st.one_of(

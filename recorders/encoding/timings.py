@@ -1,15 +1,15 @@
-"""Tells one observer how long encoding and writing of files take and what is sent; without an observer this costs nothing."""
+"""Tells one observer how long encoding and writing of files take; without an observer this costs nothing."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
 from generals_env.recorders.experience.data import ExperienceData
 
-__all__ = ["Observer", "Timing", "measured", "observer", "report_sent", "set_observer"]
+__all__ = ["Observer", "Timing", "measured", "set_observer"]
 
 Result = TypeVar("Result")
 
@@ -43,13 +43,10 @@ class Timing(NamedTuple):
 
 
 class Observer(Protocol):
-    """Takes measurements; its methods are called in any thread, and must not raise."""
+    """Takes measurements; its method is called in any thread, and must not raise."""
 
     def measured(self, timing: Timing) -> None:
         """Take the measurement of a call."""
-
-    def sent(self, collected_at: int) -> None:
-        """Take the time at which the oldest experience of a batch that a server sends now was collected, nanoseconds UTC."""
 
 
 _observer: Observer | None = None
@@ -92,10 +89,3 @@ def measured(operation: str, batch: ExperienceData, call: Callable[[], Result], 
     size = len(result) if nbytes is None else nbytes  # type: ignore[arg-type]
     current.measured(Timing(operation, time.perf_counter() - begun, batch, size, False))
     return result
-
-
-def report_sent(batches: Iterable[ExperienceData]) -> None:
-    """Tell the observer of batches that a server sends."""
-    if _observer is not None:
-        for batch in batches:
-            _observer.sent(int(batch.collected_at.min()))
