@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -232,6 +233,17 @@ def test_bad_edit_keeps_settings_and_is_reported_once(watched: Watched) -> None:
         assert watched.watcher.settings == Settings()
     watched.path.write_text(text(10))
     assert watched.size() == 10
+    assert watched.errors.empty()
+
+
+def test_bad_file_saved_again_is_loaded_but_not_reported_again(tmp_path: Path) -> None:
+    path = tmp_path / "experience.yaml"
+    path.write_text(text("x"))
+    watched = Watched(path)
+    for second in range(3):
+        os.utime(path, (second, second))
+        watched.watcher._check()
+    assert "got 'x'" in watched.error()
     assert watched.errors.empty()
 
 
