@@ -224,7 +224,7 @@ def test_half_written_file_never_takes_effect(tmp_path: Path, monkeypatch: pytes
 
 def test_bad_edit_keeps_settings_and_is_reported_once(watched: Watched) -> None:
     for content, message in (
-        (text("many"), "experience.yaml:1: streaming.batch_size: expected an integer from 1 to 65536, got 'many'"),
+        (text("many"), "experience.yaml:1: streaming.batch_size: expected an integer from 1 to 1000, got 'many'"),
         ("streaming: {batch_size: 1", "experience.yaml:1: expected YAML, got an error: "),
     ):
         watched.path.write_text(content)
