@@ -128,7 +128,31 @@ STREAM = Figure(
     "Server and clients run in processes of their own, connected by gRPC.",
 )
 
-FIGURES = {"engine": ENGINE, "environments": ENVIRONMENTS, "recorders": RECORDERS, "stream": STREAM}
+OPERATIONS = Figure(
+    {
+        "settings": Box(0, 0, "settings", ("file, environment,", "options; reloaded"), "other"),
+        "supervisor": Box(1, 0, "supervisor", ("starts, watches and drains the workers",), "other", 2),
+        "http": Box(3, 0, "metrics, health", ("over HTTP, with", "figures of all processes"), "other"),
+        "collector": Box(0, 1, "collector", ("plays games,", "records them"), "environment"),
+        "sinks": Box(1, 1, "pipeline", ("validation, metrics,", "bounded buffer"), "recorder"),
+        "log": Box(2, 1, "ExperienceLog", ("all that is", "acknowledged"), "recorder"),
+        "storage": Box(3, 1, "storage", ("a process: log to files", "or S3, each once"), "recorder"),
+        "server": Box(2, 2, "server", ("a stream to trainers,", "submissions"), "recorder"),
+        "consumers": Box(3, 2, "consumers", ("train, or any client", "of the original"), "recorder"),
+    },
+    (
+        ("settings", "supervisor"),
+        ("supervisor", "http"),
+        ("collector", "sinks"),
+        ("sinks", "log"),
+        ("log", "storage"),
+        ("log", "server"),
+        ("server", "consumers"),
+    ),
+    "Collector, pipeline, log and server are one process; the supervisor and the storage worker are two others.",
+)
+
+FIGURES = {"engine": ENGINE, "environments": ENVIRONMENTS, "recorders": RECORDERS, "stream": STREAM, "operations": OPERATIONS}
 
 
 def rectangle(box: Box) -> tuple[float, float, float, float]:

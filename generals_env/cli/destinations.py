@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import typer
+
 from generals_env.cli.dataset import console
 from generals_env.errors import ConfigError
 from generals_env.recorders import DatasetWriter, ExperienceLog, MultiSink
@@ -78,7 +80,10 @@ def open_destinations(out: str | None, log: Path | None, form: str, naming: str)
 def open_place(out: str, form: str, naming: str) -> Destination:
     """Open a folder, a URL or the address of a server."""
     if is_server(out):
-        sink = open_sink(out)
+        try:
+            sink = open_sink(out)
+        except ImportError as error:
+            raise typer.BadParameter(str(error)) from error
         return Destination(out, sink, lambda: sink.accepted)  # type: ignore[attr-defined]
     writer = DatasetWriter(out, form, naming)
     return Destination(out, writer, lambda: writer.stats().written)

@@ -30,8 +30,8 @@ __all__ = [
 
 MAX_LEVEL = 22  # of zstd
 
-#: Levels between which ``AdaptiveLevel`` switches. On recorded batches levels 2 to 4 save no bytes over level 1, nor does 9
-#: over 8; levels above 15 take ten times as long. See the table in docs/storage.md.
+#: Levels between which ``AdaptiveLevel`` switches. On recorded batches levels 2 to 4 save no bytes over 1, nor does 9 over
+#: 8; levels above 15 take ten times as long. See the table in docs/storage.md.
 STEPS = (1, 6, 8, 11, 15)
 
 #: How many times as long sending must take as encoding before the level rises. No step makes encoding four times as slow, so
@@ -171,7 +171,7 @@ class AdaptiveLevel(NotCopied):
 
         Args:
             level: Level to begin with.
-            max_level: Maximum level.
+            max_level: Maximum level, at least ``level``; without effect where ``adaptive`` is False.
             low_cpu: Load of the CPU, 0 to 1, below which the level may rise.
             high_cpu: Load above which it falls.
             adaptive: False keeps ``level`` until ``change``.
@@ -291,11 +291,12 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{name}: expected a number from 0 to 1, got {options[name]!r}")
     if options["low_cpu"] > options["high_cpu"]:
         raise ConfigError(f"low_cpu: expected at most high_cpu, {options['high_cpu']}, got {options['low_cpu']}: lower it")
+    adaptive = check_flag("adaptive", options["adaptive"])
     level = check_integer("level", options["level"], 1, MAX_LEVEL)
     return {
-        "adaptive": check_flag("adaptive", options["adaptive"]),
+        "adaptive": adaptive,
         "level": level,
-        "max_level": check_integer("max_level", options["max_level"], level, MAX_LEVEL),
+        "max_level": check_integer("max_level", options["max_level"], level if adaptive else 1, MAX_LEVEL),
         "low_cpu": float(options["low_cpu"]),
         "high_cpu": float(options["high_cpu"]),
     }

@@ -1,1 +1,1 @@
-"""Sinks around other sinks: they validate, deduplicate, retry, or write to several at once."""
+"""Sinks around other sinks: they buffer, validate, deduplicate, retry, or write to several at once."""

@@ -136,7 +136,7 @@ class QueueSink:
 
     def offer(self) -> Future[Any]:
         """Let the thread offer the batches of the queue to the sink now."""
-        return self._call(self._offer_all)
+        return self._call(self._offer_present)
 
     def flush(self) -> Future[Any]:
         """Let the thread offer the batches of the queue to the sink, and flush it."""
@@ -172,7 +172,7 @@ class QueueSink:
                 future.set_exception(error)
 
     def _offer_all(self, until_call: bool = False, until: float = math.inf) -> BaseException | None:
-        """Write the batches of the queue to the sink in order; return its error, None if it has taken all.
+        """Write the batches of the queue to the sink in order; return its error, None if it has taken all or as many as asked.
 
         Args:
             until_call: Whether to stop for a call of another thread.
@@ -216,7 +216,7 @@ class QueueSink:
             self._is_writing = False
             self.changed.notify_all()
             self.error = error
-            if not isinstance(error, OSError):
+            if not isinstance(error, OSError) and not isinstance(self._failure, ConfigError):  # which tells of a loss
                 self._failure = error
             if isinstance(error, ConfigError):
                 count = len(self._queue.pop().batch)
@@ -232,10 +232,14 @@ class QueueSink:
                 settle(each, error=error)
             return False
 
-    def _flush(self) -> None:
+    def _offer_present(self) -> BaseException | None:
+        """Write the batches that are in the queue now; result as of ``_offer_all``."""
         with self.changed:
             until = self._queue.removed + len(self._queue)
-        refusal = self._offer_all(until=until)
+        return self._offer_all(until=until)
+
+    def _flush(self) -> None:
+        refusal = self._offer_present()
         failure = self._failure_of(self.sink.flush)
         if refusal is not None:
             raise StorageError(f"{refusal} ({self.waiting} experiences wait)") from refusal

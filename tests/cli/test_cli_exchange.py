@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from support.command_line import run, runner
 from support.datasets import everything, key
+from support.helpers import PATIENCE
 from support.paths import DATA
+from support.run_process import SMALL, RunProcess
 from support.s3 import s3, s3_process
 
 from generals_env.cli.app import app
@@ -20,6 +22,8 @@ pytest.importorskip("torch", reason='torch is not installed: pip install "genera
 pytest.importorskip("grpc", reason='grpc is not installed: pip install "generals_env[stream]"')
 
 __all__ = ["s3", "s3_process"]
+
+NETWORK = ("--batch-size", 4, "--channels", 4, "--blocks", 0)
 
 GAMES = ("--games", 2, "--height", 5, "--width", 5, "--max-turns", 40, "--policies", "expander,random")
 
@@ -81,6 +85,18 @@ def replay_games(folder: Path) -> str:
     return str(folder / "replays")
 
 
+def run_games(folder: Path) -> str:
+    """Play, log and store games by ``run`` with a policy of ``train``, compare log and files, and return the log's folder."""
+    pytest.importorskip("prometheus_client", reason='prometheus_client is not installed: pip install "generals_env[metrics]"')
+    run("record", folder / "before", *GAMES)
+    run("train", folder / "before", "--checkpoint", folder / "policy.pt", "--steps", 1, "--min-size", 50, *NETWORK)
+    settings = (*SMALL, f"games.policies=[{folder / 'policy.pt'}, expander]", "games.parallel=2")
+    with RunProcess(folder, "--games", "2", "--log", "run-log", "--out", "run-files", settings=settings) as process:
+        assert process.process.wait(PATIENCE) == 0, process.report()
+    assert key(everything(folder / "run-log")) == key(everything(folder / "run-files"))
+    return str(folder / "run-log")
+
+
 WRITERS: dict[str, Callable[[Path], str]] = {
     **{f"record {form}": record_as(form) for form in FORMATS},
     "record log": record_log,
@@ -89,6 +105,7 @@ WRITERS: dict[str, Callable[[Path], str]] = {
     "submit": submit_to_server,
     "convert": convert_to_log,
     "replay": replay_games,
+    "run": run_games,
 }
 
 
@@ -108,7 +125,7 @@ def check_readers(source: str, folder: Path) -> None:
         assert f"accepted │ {count:,}" in run("submit", source, server.address)
         received = ExperienceBatch.concat(list(consumer.stream_experiences(follow=False, batch_size=None)))
     assert key(received) == expected
-    options = ("--steps", 2, "--min-size", count, "--batch-size", 4, "--channels", 4, "--blocks", 0, "--log-format", "json")
+    options = ("--steps", 2, "--min-size", count, *NETWORK, "--log-format", "json")
     result = runner.invoke(app, [str(one) for one in ("train", source, "--checkpoint", folder / "model.pt", *options)])
     assert result.exit_code == 0, result.output
     events = [json.loads(line) for line in result.stdout.splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -91,7 +92,7 @@ def test_deleted_file_keeps_settings_until_it_is_created_again(watched: Watched)
     replace(watched.path, text(10))
     assert watched.size() == 10
     watched.path.unlink()
-    assert watched.error().endswith("experience.yaml: expected a file of settings, got none: the settings stay as they are")
+    assert watched.error().endswith("experience.yaml: expected a file of settings, got none: write it again")
     assert watched.watcher.settings.streaming.batch_size == 10
     watched.path.write_text(text(11))
     assert watched.size() == 11
@@ -101,7 +102,7 @@ def test_emptied_file_keeps_settings(watched: Watched) -> None:
     replace(watched.path, text(10))
     assert watched.size() == 10
     watched.path.write_text("\n")
-    assert watched.error().endswith("expected a file of settings, got an empty one: the settings stay as they are")
+    assert watched.error().endswith("expected a file of settings, got an empty one: write it again")
     assert watched.watcher.settings.streaming.batch_size == 10
 
 
@@ -200,18 +201,30 @@ def test_several_edits_at_once_end_with_the_last(watched: Watched) -> None:
     assert watched.errors.empty()
 
 
-def test_half_written_file_never_takes_effect(watched: Watched) -> None:
-    halves = "streaming: {batch_size: 1", "00, batch_timeout_ms: 100}\n"
-    with watched.path.open("w") as file:
-        for half in halves:
-            file.write(half)
-            file.flush()
-    assert watched.size() == 100
+def test_half_written_file_never_takes_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first part of the file is valid on its own, and the others come while the watcher waits for it to settle."""
+    path = tmp_path / "experience.yaml"
+    path.write_text("")
+    watched = Watched(path)
+    parts = iter(("2", "34", "\n"))
+
+    def wait(seconds: float) -> bool:
+        assert seconds == watcher_module.SETTLE
+        with path.open("a") as file:
+            file.write(next(parts, ""))
+        return False
+
+    monkeypatch.setattr(watched.watcher._stop, "wait", wait)
+    path.write_text("streaming:\n  batch_size: 1")
+    watched.watcher._check()
+    assert watched.size() == 1234
+    assert watched.changes.empty()
+    assert watched.errors.empty()
 
 
 def test_bad_edit_keeps_settings_and_is_reported_once(watched: Watched) -> None:
     for content, message in (
-        (text("many"), "experience.yaml:1: streaming.batch_size: expected an integer from 1 to 65536, got 'many'"),
+        (text("many"), "experience.yaml:1: streaming.batch_size: expected an integer from 1 to 1000, got 'many'"),
         ("streaming: {batch_size: 1", "experience.yaml:1: expected YAML, got an error: "),
     ):
         watched.path.write_text(content)
@@ -220,6 +233,17 @@ def test_bad_edit_keeps_settings_and_is_reported_once(watched: Watched) -> None:
         assert watched.watcher.settings == Settings()
     watched.path.write_text(text(10))
     assert watched.size() == 10
+    assert watched.errors.empty()
+
+
+def test_bad_file_saved_again_is_loaded_but_not_reported_again(tmp_path: Path) -> None:
+    path = tmp_path / "experience.yaml"
+    path.write_text(text("x"))
+    watched = Watched(path)
+    for second in range(3):
+        os.utime(path, (second, second))
+        watched.watcher._check()
+    assert "got 'x'" in watched.error()
     assert watched.errors.empty()
 
 

@@ -1,8 +1,8 @@
 """Runs the shell commands of the docs that are marked to be run, alone or beside ``generals-env run``.
 
-A comment in the line above a block marks it: ``<!-- run -->``; ``: needs curl, watch`` names programs, or commands of
-``generals-env``, without which its test is skipped; ``beside generals-env run`` runs it while this command runs; ``until TEXT``
-ends a command that has no end when it has shown the text.
+A comment in the line above a block marks it: ``<!-- run -->``; ``: needs curl, watch`` names programs without which its test is
+skipped; ``beside generals-env run`` runs it while this command runs; ``until TEXT`` ends a command that has no end when it has
+shown the text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ import yaml
 from support.helpers import PATIENCE
 from support.paths import ROOT
 
+from generals_env.operations.metrics.catalogue import CATALOGUE
 from generals_env.operations.settings.models import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs bash and pseudo-terminals")
@@ -66,22 +66,11 @@ BESIDE = [pytest.param(block, id=name) for name, block in blocks().items() if bl
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "TERM": "xterm"}
 
 
-@cache
-def commands() -> set[str]:
-    """Return the commands of ``generals-env``."""
-    called = ["generals-env", "--help"]
-    done = subprocess.run(called, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=True)
-    return set(re.findall(r"^\W* (\w+)  ", done.stdout, re.MULTILINE))
-
-
 def require(*programs: str) -> None:
-    """Skip the test if a program, or a command of ``generals-env``, does not exist."""
+    """Skip the test if a program does not exist."""
     for program in programs:
-        name, _, command = program.partition(" ")
-        if shutil.which(name, path=ENVIRONMENT["PATH"]) is None:
-            pytest.skip(f"{name} is not installed")
-        if command and command not in commands():
-            pytest.skip(f"{name} has no command {command} yet")
+        if shutil.which(program, path=ENVIRONMENT["PATH"]) is None:
+            pytest.skip(f"{program} is not installed")
 
 
 def run(code: str, folder: Path) -> str:
@@ -148,7 +137,6 @@ def free_ports(count: int) -> list[int]:
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     """Run ``generals-env run`` with a small board, and return its port for each port in the docs."""
     folder = tmp_path_factory.mktemp("run")
-    require("generals-env run")
     ports = dict(zip(("9090", "6060", "50051"), free_ports(3), strict=True))
     settings = {
         "games": {"parallel": 4, "height": 8, "width": 8, "max_turns": 100},
@@ -196,10 +184,9 @@ def test_commands_for_a_running_system_succeed(block: Block, ports: dict[str, in
 
 
 def test_metrics_named_in_troubleshooting_exist() -> None:
-    catalogue = pytest.importorskip("generals_env.operations.metrics.catalogue", reason="the metrics are not built yet")
     text = (ROOT / "docs" / "troubleshooting.md").read_text()
     named = set(re.findall(r"\b(?:experiences?|generals)_[a-z_]+[a-z]\b", text)) - {"generals_env"}
-    assert named - set(catalogue.CATALOGUE) == {"experience_buffer"}  # what the command looks for
+    assert named - set(CATALOGUE) == {"experience_buffer"}  # what the command looks for
     assert len(named) > 20
 
 

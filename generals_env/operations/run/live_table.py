@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 if TYPE_CHECKING:
     from generals_env.operations.run.supervisor import Supervisor
+    from generals_env.operations.run.worker_handle import WorkerHandle
 
 __all__ = ["Rates", "run_line", "run_table", "summary_table"]
 
@@ -55,7 +57,7 @@ def run_table(supervisor: Supervisor, rates: Rates) -> Table:
         text = f"{stream['peer']}: {stream['lag']:,} behind ({stream['lag_seconds']:.1f} s), {stream['missed']:,} missed"
         table.add_row("" if number else "consumers", text)
     for name, worker in supervisor.workers.items():
-        state = "works" if worker.is_ready else "starts" if worker.is_running else worker.failure or "ended"
+        state = state_of(worker)
         table.add_row(f"worker {name}", f"{state}, {worker.restarts} restarts" if worker.restarts else state)
         for problem in worker.status.get("problems", {}).values():
             table.add_row("", f"[red]{problem}")
@@ -79,6 +81,17 @@ def run_line(supervisor: Supervisor, rates: Rates) -> tuple[str, dict[str, Any]]
     return text, fields
 
 
+def state_of(worker: WorkerHandle) -> str:
+    """Return the state of a worker as text."""
+    if worker.has_finished:
+        return "has finished"
+    if worker.is_ready:
+        return "works"
+    if worker.is_running:
+        return "starts" if worker.was_ready else "starts (the first time, kernels are compiled)"
+    return worker.failure or "ended"
+
+
 def add_sinks(table: Table, status: dict[str, Any]) -> None:
     """Add rows for buffer, log and stream of the collector."""
     if (buffer := status.get("buffer")) is not None:
@@ -86,9 +99,16 @@ def add_sinks(table: Table, status: dict[str, Any]) -> None:
         table.add_row("buffer", f"{buffer['size']:,} of {buffer['capacity']:,} ({buffer['utilization']:.0%})")
         table.add_row("dropped", f"{dropped:,}, sampled out {buffer['sampled_out']:,}, invalid {status.get('invalid', 0):,}")
     if (log := status.get("log")) is not None:
-        table.add_row("log", f"experiences {log['first']:,} to {log['next']:,}, {log['bytes']:,} bytes")
+        table.add_row("log", log_text(log))
     if status.get("address"):
         table.add_row("stream", f"{status['address']}, {len(status.get('streams', [])):,} consumers")
+
+
+def log_text(log: Mapping[str, Any]) -> str:
+    """Return what a log holds."""
+    if log["first"] == log["next"]:
+        return "no experiences"
+    return f"sequences {log['first']:,} to {log['next'] - 1:,}, {log['bytes']:,} bytes"
 
 
 def summary_table(supervisor: Supervisor) -> Table:
@@ -101,7 +121,7 @@ def summary_table(supervisor: Supervisor) -> Table:
         table.add_row("dropped, sampled out, invalid", f"{dropped:,}, {buffer['sampled_out']:,}, {status.get('invalid', 0):,}")
         table.add_row("written by the buffer", f"{buffer['written']:,}")
     if (log := status.get("log")) is not None:
-        table.add_row("log", f"sequences {log['first']:,} to {log['next'] - 1:,}, {log['bytes']:,} bytes")
+        table.add_row("log", log_text(log))
     if (storage := supervisor.workers.get("storage")) is not None and (found := storage.status):
         table.add_row(
             "files", f"all up to sequence {found.get('committed', 0) - 1:,}, {found.get('written', 0):,} by this worker"

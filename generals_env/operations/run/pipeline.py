@@ -86,7 +86,9 @@ class Pipeline:
         self.writer: DatasetWriter | None = None
         self.server: ExperienceServer | None = None
         if self.log is None and settings.streaming.enabled:
-            self.replay_buffer = ReplayBuffer(collection.buffer_size, overflow=collection.overflow)
+            # Games wait for consumers only if a consumer may make them wait: without any consumer they would wait for ever.
+            overflow = "block" if settings.streaming.policy == "block" else "drop_oldest"
+            self.replay_buffer = ReplayBuffer(collection.buffer_size, overflow=overflow)
         if self.log is None and settings.storage.enabled:
             self.writer = open_writer(settings, self.level)
         sinks: list[Sink] = [sink for sink in (self.log, self.replay_buffer, self.writer) if sink is not None]
@@ -195,7 +197,7 @@ class Pipeline:
 
 
 class SharedSink(ClosingSink):
-    """Passes batches on to a sink that outlives the recorder: closing flushes only."""
+    """Passes batches on to a sink that outlives the recorder."""
 
     def __init__(self, sink: Sink) -> None:
         """Pass batches on to ``sink``."""
@@ -210,8 +212,7 @@ class SharedSink(ClosingSink):
         self._sink.flush()
 
     def close(self) -> None:
-        """Flush the sink; the pipeline closes it."""
-        self._sink.flush()
+        """Do nothing: the next games are recorded into the same sink, which the pipeline flushes and closes."""
 
 
 class NoSink(ClosingSink):

@@ -148,7 +148,7 @@ class Streaming(Section):
         ge=0,
         le=60_000,
     )
-    batch_size: int = setting(32, "Experiences of a batch, where the request names none.", live=True, ge=1, le=65_536)
+    batch_size: int = setting(32, "Experiences of a batch, where the request names none.", live=True, ge=1, le=1000)
     compression: bool = setting(True, "Whether messages are compressed for clients that allow it.", live=True)
     max_message_size: int = setting(10_485_760, "Maximum size of a message, in bytes.", ge=2**16, le=2**30)
     max_requests_per_second: int = setting(500, "Maximum rate of requests of one client address.", ge=1, le=2**30)

@@ -208,7 +208,7 @@ class SettingsWatcher:
         self._state = state
         if state is None or not state[0].strip():  # an empty file is one that is being written
             got = "none" if state is None else "an empty one"
-            self._refuse(ConfigError(f"{self.path}: expected a file of settings, got {got}: the settings stay as they are"))
+            self._refuse(ConfigError(f"{self.path}: expected a file of settings, got {got}: write it again"))
             return
         try:
             wanted = self._load()

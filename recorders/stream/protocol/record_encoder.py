@@ -68,6 +68,8 @@ def encode_records(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes
     headers = [tensor_header(field, batch.state_shape) for field in (STATE, NEXT_STATE)] + [field_header(MASK, width)]
     if full_actions:
         headers.append(field_header(NEXT_MASK, width))
+    suffixes = [provenance_suffix(batch.metadata, player) for player in range(batch.players)]
+    own_suffixes = [suffixes[player] for player in batch.player_id.tolist()]
     block = max(BLOCK_BYTES // (8 * int(np.prod(batch.state_shape, dtype=np.int64)) + 2 * width), 1)
     for low in range(0, len(batch), block):
         part = batch.slice(low, low + block)
@@ -79,7 +81,7 @@ def encode_records(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes
         if full_actions:
             arrays.append(part.next_action_masks())
         for row, scalars in enumerate(encode_scalars(part, full_actions)):
-            parts = [scalars]
+            parts = [scalars, own_suffixes[low + row]]
             for before, array in zip(headers, arrays, strict=True):
                 parts += (before, array[row].tobytes())
             yield b"".join(parts)
@@ -95,7 +97,6 @@ def encode_scalars(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes
     tiles = batch.shape[0] * batch.shape[1]
     columns = (batch.game, batch.player_id, batch.turn, batch.action, batch.rewards(), batch.terminated, batch.truncated)
     more = (batch.collected_at, batch.sequence, batch.illegal, batch.steps)
-    suffixes = [provenance_suffix(batch.metadata, player) for player in range(batch.players)]
     for game, player, turn, action, reward, terminated, truncated, collected_at, sequence, illegal, steps in zip(
         *(column.tolist() for column in columns + more), strict=True
     ):
@@ -123,7 +124,7 @@ def encode_scalars(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes
             record.metadata["illegal"] = "1"
         if steps != 1:
             record.metadata["steps"] = str(steps)
-        yield record.SerializeToString() + suffixes[player]
+        yield record.SerializeToString()
 
 
 def append_records(message: pb.ExperienceBatch, records: Iterable[bytes]) -> bytes:

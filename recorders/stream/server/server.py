@@ -182,7 +182,11 @@ class ExperienceServer(NotCopied):
 
     @property
     def streams(self) -> list[StreamStatus]:
-        """The position of each consumer, and how far it lags behind."""
+        """The position of each consumer, how far it lags behind, and what was sent to it.
+
+        Raises:
+            StorageError: If a log cannot be read for the time of an experience.
+        """
         return self._service.streams
 
     @property

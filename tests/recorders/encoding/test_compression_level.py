@@ -141,6 +141,7 @@ def test_level_names_wrong_arguments(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=told):
             AdaptiveLevel(**options)  # type: ignore[arg-type]
+    assert AdaptiveLevel(5, 4, adaptive=False).level == 5
     for bad in (0, 23, "1", True, None):
         with pytest.raises(ConfigError, match="compression_level: expected an integer from 1 to 22"):
             ExperienceLog(tmp_path / "log", compression_level=bad)  # type: ignore[arg-type]
@@ -248,6 +249,16 @@ def test_log_follows_speed_of_its_disk_both_ways(tmp_path: Path, monkeypatch: py
     assert levels(level)[-1] == 1
     assert level.stats().raised >= 2 <= level.stats().lowered
     assert level.stats().raw_bytes == len(found) * raw_size(encode_batch(part))
+
+
+def test_compression_level_reaches_chunks_of_log(tmp_path: Path) -> None:
+    part, sizes = ExperienceBatch.concat(GAMES), {}
+    for number in (1, 8):
+        level = AdaptiveLevel(number, adaptive=False)
+        with ExperienceLog(tmp_path / f"{number}", min_free_bytes=0, compression_level=level) as log:
+            log.write(part)
+        sizes[number] = level.stats().compressed_bytes
+    assert sizes == {number: len(encode_batch(part, number)) for number in (1, 8)}
 
 
 @pytest.mark.parametrize("form", ["npz", "parquet", "tfrecord", "tfrecord.gz", "games"])

@@ -295,7 +295,8 @@ def test_commands_report_folder_used_for_something_else_in_one_line(batch: Exper
     before = listing(tmp_path)
     for options in ([], ["--read-only"]):
         text = failed("serve", "--log", files, "--address", "127.0.0.1:0", *options)
-        assert text.startswith(f"error: folder: expected a folder for a log, got '{files}', which holds files of experience (")
+        assert text.startswith(f"error: log: expected a log, got '{files}', ")
+        assert "dataset convert" in text
     for command in (
         ("record", log, "--games", 1),
         ("replay", DATA / "B5--zeFUe.json.gz", "--out", log),

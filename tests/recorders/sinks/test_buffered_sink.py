@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.helpers import PATIENCE, Memory, check_batches, wait_until
 from support.paths import TESTS
@@ -293,23 +293,32 @@ def test_buffered_sink_raises_other_errors_at_next_call_and_goes_on(batches: lis
 
 
 def test_flush_of_buffered_sink_ends_while_others_write(batches: list[ExperienceBatch]) -> None:
-    memory, over = Memory(), threading.Event()
-    sink = BufferedSink(memory, capacity=120)
+    over = threading.Event()
+
+    class Behind(Memory):
+        """A sink that never empties the queue before the end."""
+
+        def write(self, batch: ExperienceBatch) -> None:  # type: ignore[override]
+            wait_until(lambda: over.is_set() or sink.stats().size > len(batch))
+            self.append(batch)
+
+    behind = Behind()
+    sink = BufferedSink(behind, capacity=240)
 
     def write() -> None:
         while not over.is_set():
             sink.write(batches[0])
 
-    writers = [in_thread(write) for _ in range(3)]
-    for _ in range(20):
-        before = sink.stats().added
-        sink.flush()
-        assert sink.stats().written >= before
+    writers = [in_thread(write) for _ in range(2)]
+    wait_until(lambda: len(behind) >= 3)
+    flushing, before = in_thread(sink.flush), len(behind)
+    wait_until(lambda: behind.flushed or len(behind) > before + 100)
+    assert behind.flushed
     over.set()
-    for writer in writers:
-        writer.join(PATIENCE)
+    for thread in (*writers, flushing):
+        thread.join(PATIENCE)
     sink.close()
-    assert sink.stats().written == sink.stats().added == sum(map(len, memory))
+    assert sink.stats().written == sink.stats().added == sum(map(len, behind))
 
 
 STEP = st.one_of(
@@ -321,11 +330,10 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(steps=st.lists(st.lists(STEP, max_size=12), min_size=1, max_size=3), capacity=st.sampled_from([1, 7, 60, 150, 1000]))
-def test_counts_of_buffered_sink_balance_for_any_calls(
-    batches: list[ExperienceBatch], steps: list[list[tuple[str, Any]]], capacity: int
-) -> None:
+def test_counts_of_buffered_sink_balance_for_any_calls(steps: list[list[tuple[str, Any]]], capacity: int) -> None:
+    batches = [part for game in games_of("two players") for part in cut(game, 60)]
     failing, over, wrong = Failing(), threading.Event(), []
     sink = BufferedSink(failing, capacity, seed=1)
 
@@ -352,12 +360,16 @@ def test_counts_of_buffered_sink_balance_for_any_calls(
             stats = sink.stats()
             if balance(stats) or stats.size > capacity:
                 wrong.append(stats)
+            over.wait(0.001)
 
     watcher = in_thread(watch)
-    threads = [in_thread(call, own, number) for number, own in enumerate(steps)]
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue_sink, "FIRST_PAUSE", 0.002)
+        patch.setattr(queue_sink, "MAX_PAUSE", 0.002)
+        threads = [in_thread(call, own, number) for number, own in enumerate(steps)]
+        for thread in threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
     failing.errors.clear()
     with suppress(KeyError, ConfigError):
         sink.close()

@@ -144,8 +144,14 @@ def test_dropping_consumer_never_lets_writer_wait(policy: str, max_lag: int | No
         stub = ExperienceServiceStub(channel)
         stuck = stub.StreamExperiences(ask(follow=True, **values))
         wait_until(lambda: len(server.streams) == 1)
-        for _ in range(20):
-            buffer.write(GAME)  # 20 times more than the buffer holds; nothing is received
+
+        def write() -> None:  # 20 times more than the buffer holds
+            writer = threading.Thread(target=lambda: [buffer.write(GAME) for _ in range(20)], daemon=True)
+            writer.start()
+            writer.join(PATIENCE)
+            assert not writer.is_alive()
+
+        write()
         whole: list[int] = []
 
         def read() -> None:
@@ -157,9 +163,8 @@ def test_dropping_consumer_never_lets_writer_wait(policy: str, max_lag: int | No
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
-        wait_until(lambda: len(server.streams) == 2)
-        for _ in range(20):
-            buffer.write(GAME)
+        wait_until(lambda: buffer._readers.count == 1)
+        write()
         reader.join(PATIENCE)
         assert whole == list(range(20 * 120, 40 * 120))  # the consumer with "block" missed nothing
         stuck.cancel()

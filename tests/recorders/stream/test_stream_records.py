@@ -13,16 +13,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.helpers import same
+from support.helpers import play, same
 from support.odd_batches import odd_batch
 from support.old_client import old_messages
 from support.paths import ROOT
 from support.recorded import games_of, record_game
+from support.refusals import refused
+from support.stream_calls import called
 from support.stream_records import records_of
 
+import generals_env
 from generals_env.errors import ConfigError
+from generals_env.recorders import ExperienceLog, ExperienceRecorder, ExperienceServer, ReplayBuffer
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.message_parser import check_fields
+from generals_env.recorders.stream.protocol.provenance import PROVENANCE_KEYS, common_provenance
 from generals_env.recorders.stream.protocol.record_decoder import decode_records
 from generals_env.recorders.stream.protocol.record_encoder import (
     append_records,
@@ -138,6 +143,117 @@ def test_records_are_split_by_bytes_and_none_is_lost() -> None:
     assert 15 < len(groups) < 60
     assert list(split_by_size([b"x" * 5000], 1000)) == [[b"x" * 5000]]  # the caller checks the size of a single one
     assert list(split_by_size([], 1000)) == []
+
+
+# --- Where records come from ------------------------------------------------------------------------------------------
+
+RECORDED = {"generals_env": "1.2.3", "policies": ["first", None], "seed": 5, "reward_hash": "0123456789ab"}
+
+
+def told_by(metadata: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the metadata of the first record of each player of two."""
+    batch = replace(record_game(3, 30, height=6, width=7), metadata=metadata)
+    flags = {"half", "pass", "illegal", "steps"}
+    found: dict[int, dict[str, str]] = {}
+    for record in records_of(batch):
+        found.setdefault(record.player_id, {key: text for key, text in record.metadata.items() if key not in flags})
+    return [found[0], found[1]]
+
+
+@pytest.mark.checklist("D7")
+def test_records_say_where_they_come_from_for_their_own_player() -> None:
+    common = {"collector_version": "1.2.3", "seed": "5", "reward_hash": "0123456789ab"}
+    assert told_by(RECORDED) == [{**common, "policy": "first"}, common]
+    versions = {**RECORDED, "policies": ["first", "second"], "policy_versions": [None, "v7"]}
+    assert told_by(versions) == [{**common, "policy": "first"}, {**common, "policy": "second", "policy_version": "v7"}]
+    assert (
+        told_by({**RECORDED, "policies": None, "seed": [1, 2], "reward_hash": "x" * 257})
+        == [{"collector_version": "1.2.3"}] * 2
+    )
+    assert told_by({**RECORDED, "policies": [{"depth": 3}, 7]})[0]["policy"] == '{"depth": 3}'
+    assert told_by({}) == [{}, {}]
+
+
+@pytest.mark.checklist("D7")
+def test_client_of_original_gets_policies_and_versions_of_recorder() -> None:
+    buffer = ReplayBuffer(1000)
+    options: dict[str, Any] = {"policies": ("mine", None), "policy_versions": ("2026-01", None)}
+    env = ExperienceRecorder(generals_env.parallel_env(height=6, width=6), buffer, **options)
+    env.reset(seed=9)
+    play(env, "- - -")
+    env.flush()
+    with ExperienceServer(buffer, "127.0.0.1:0") as server, called(server) as stub:
+        records = list(stub.StreamExperiences(pb.StreamExperiencesRequest()))
+    metadata = buffer.snapshot().metadata
+    env.close()
+    assert len(records) == 6
+    for record in records:
+        own = {"policy": "mine", "policy_version": "2026-01"} if record.player_id == 0 else {}
+        assert {key: record.metadata[key] for key in PROVENANCE_KEYS if key in record.metadata} == {
+            "collector_version": generals_env.__version__,
+            "seed": "9",
+            "reward_hash": metadata["reward_hash"],
+            **own,
+        }
+    with refused(ConfigError, "policy_versions: expected one for each of 2 players, got ['v1']"):
+        ExperienceRecorder(generals_env.parallel_env(), buffer, policy_versions=["v1"])
+
+
+@pytest.mark.parametrize("kind", ["buffer", "log"])
+@pytest.mark.checklist("D7")
+def test_records_of_a_stream_are_taken_by_another_server(kind: str, tmp_path: Path) -> None:
+    metadata = {**RECORDED, "policies": ["first", "second"], "policy_versions": ["v1", "v2"]}
+    records = records_of(replace(record_game(3, 30, height=6, width=7), metadata=metadata))
+    source = ReplayBuffer(1000) if kind == "buffer" else ExperienceLog(tmp_path)
+    with ExperienceServer(source, "127.0.0.1:0") as server, called(server) as stub:
+        answer = stub.SubmitExperiences(pb.SubmitExperiencesRequest(experiences=records))
+        back = list(stub.StreamExperiences(pb.StreamExperiencesRequest()))
+    source.close()
+    assert (answer.accepted, list(answer.errors)) == (len(records), [])
+    assert [dict(one.metadata) for one in back] == [dict(one.metadata) for one in records]
+
+
+def test_values_that_differ_between_records_of_a_player_are_not_stored() -> None:
+    batch = replace(record_game(3, 30, height=6, width=7), metadata=RECORDED)
+    records = records_of(batch)
+    records[0].metadata["seed"] = "6"
+    assert common_provenance(records) == {
+        "submitted": {
+            str(player): {key: text for key, text in told.items() if key != "seed" or player != records[0].player_id}
+            for player, told in enumerate(told_by(RECORDED))
+        }
+    }
+    assert common_provenance([]) == common_provenance([pb.Experience()]) == {}
+
+
+def varint_size(number: int) -> int:
+    return max(-(-number.bit_length() // 7), 1)
+
+
+def nested(tag: int, size: int) -> int:
+    """Return the size of a field with ``size`` bytes of content."""
+    return tag + varint_size(size) + size
+
+
+@pytest.mark.parametrize("metadata", [{}, {**RECORDED, "policies": ["expander", "random"], "policy_versions": ["v1", "v1"]}])
+@pytest.mark.checklist("G10")
+def test_record_of_20x20_board_has_size_of_its_fields(metadata: dict[str, Any]) -> None:
+    batch = replace(record_game(1, 10, height=20, width=20), metadata=metadata)
+    tensor = nested(1, nested(1, 3) + nested(1, 4 * 9 * 400))  # shape 9, 20, 20 and float32 data
+    arrays = 2 * tensor + nested(1, 4 * 400)  # and a byte for each of 1,600 actions
+    assert arrays == 30_425
+    for data in encode_records(batch, full_actions=False):
+        record = pb.Experience.FromString(data)
+        told = sum(nested(1, nested(1, len(key)) + nested(1, len(text))) for key, text in record.metadata.items())
+        seconds, nanos = record.collected_at.seconds, record.collected_at.nanos
+        time = nested(1, 1 + varint_size(seconds) + (1 + varint_size(nanos) if nanos else 0))
+        numbers = [(1, record.player_id), (1, record.turn), (1, record.action), (2, record.sequence)]
+        scalars = sum(tag + varint_size(number) for tag, number in numbers if number)
+        scalars += 5 * (record.reward != 0) + 2 * record.done + 3 * record.terminated + 3 * record.truncated
+        ids = nested(1, len(record.experience_id)) + nested(1, len(record.game_id))
+        assert len(data) == arrays + ids + scalars + time + told
+        assert 30_450 < len(data) - told < 30_490  # the original: 30,471
+        assert 0 <= told < 160
 
 
 # --- In ---------------------------------------------------------------------------------------------------------------

@@ -611,6 +611,8 @@ def test_submissions_are_routed_by_game_and_repeats_are_refused(kind: str, tmp_p
         back = list(stub.StreamExperiences(ask(game_ids=["game-2"], full_actions=True)))
         for record, sent in zip(back, records[120:], strict=True):
             record.sequence = sent.sequence
+            if kind == "buffer":  # it keeps what all its experiences have in common
+                del sent.metadata["seed"]
             assert record == sent
         answer = submit(stub, packed=[encode_batch(GAMES[2]), encode_batch(GAMES[3])])
         assert (answer.accepted, answer.rejected) == (120, 120)

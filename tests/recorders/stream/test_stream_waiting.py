@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
-from support.helpers import wait_until
+from support.helpers import PATIENCE, wait_until
 from support.recorded import record_game
-from support.stream_calls import ask
+from support.stream_calls import ask, called
 from support.tcp_proxy import TcpProxy
 
-from generals_env.recorders import ExperienceBatch, ExperienceConsumer, ReplayBuffer
+from generals_env.recorders import ExperienceBatch, ExperienceConsumer, ExperienceLog, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.stream.client import channel
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
@@ -100,6 +102,56 @@ def test_full_batch_does_not_wait(kind: str, monkeypatch: pytest.MonkeyPatch) ->
     found = messages(buffer, monkeypatch, **{**KINDS[kind], "batch_size": 15}, max_batch_wait_ms=60_000)
     assert next(found) == (pytest.approx(2.0), 15)
     assert next(found) == (pytest.approx(3.0), 15)
+
+
+# --- The real clock ---------------------------------------------------------------------------------------------------
+
+PRECISION = 0.02  # seconds
+
+TRIES = 60
+
+
+def waits(stub: Any, write: Callable[[ExperienceBatch], None], **fields: Any) -> Iterator[float]:
+    """Yield how long single experiences take from their write to the client, in a stream of messages of up to 1,000."""
+    stream = stub.StreamExperienceBatches(ask(follow=True, batch_size=1000, **fields), timeout=PATIENCE)
+    next(stream)  # what the source holds already
+    for _ in range(TRIES):
+        begin = time.monotonic()
+        write(GAME.slice(0, 1))
+        next(stream)
+        yield time.monotonic() - begin
+    pytest.fail(f"expected one of {TRIES} waits to be short enough")
+
+
+def assert_waits(found: Iterator[float], wait: float) -> None:
+    """Check that no wait is shorter, and that one is at most ``PRECISION`` longer: a busy machine only prolongs them."""
+    for seconds in found:
+        assert seconds >= wait
+        if seconds <= wait + PRECISION:
+            return
+
+
+@pytest.mark.parametrize("encoding", [pb.RECORDS, pb.PACKED])
+@pytest.mark.parametrize("kind", ["buffer", "log"])
+@pytest.mark.checklist("H15", "K5")
+def test_waiting_time_of_server_is_kept_within_20_ms(kind: str, encoding: int, tmp_path: Path) -> None:
+    source = ReplayBuffer(1000) if kind == "buffer" else ExperienceLog(tmp_path)
+    with (
+        ExperienceServer(source, "127.0.0.1:0") as serving,
+        ExperienceServer(source, "127.0.0.1:0", defaults={"batch_timeout_ms": 60}) as quicker,
+        called(serving) as stub,
+        called(quicker) as other,
+    ):
+        source.write(GAME.slice(0, 1))
+        found = waits(stub, source.write, encoding=encoding)
+        assert_waits(found, 0.1)
+        serving.change(batch_timeout_ms=180)
+        assert_waits(found, 0.18)  # the running stream waits as long, too
+        assert_waits(waits(other, source.write, encoding=encoding), 0.06)
+        assert_waits(waits(stub, source.write, encoding=encoding, max_batch_wait_ms=30), 0.03)
+        serving.stop(0)
+        quicker.stop(0)
+    source.close()
 
 
 # --- Idle connections -------------------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.certificates import Authority
 from support.datasets import key, recorded
-from support.helpers import wait_until
+from support.helpers import PATIENCE, wait_until
 from support.recorded import record_game
 from support.stream_process import ServerProcess
 from support.tcp_proxy import TcpProxy
@@ -18,6 +22,7 @@ from support.tcp_proxy import TcpProxy
 import generals_env
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.recorders import (
+    DatasetWriter,
     ExperienceBatch,
     ExperienceConsumer,
     ExperienceLog,
@@ -142,11 +147,16 @@ def test_batch_is_offered_again_after_half_of_it_was_written() -> None:
 
 def test_experiences_of_an_earlier_run_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     game = record_game(1)
-    with ExperienceServer(ReplayBuffer(1000), "127.0.0.1:0") as server, SubmittingSink(server.address) as sink:
-        sink.write(game)
-        assert sink.write(game) == 0
-        assert (sink.accepted, sink.repeated) == (len(game), len(game))
-    assert f"has had {len(game)} of {len(game)} experiences before: use another run_id" in caplog.text
+    with (
+        ExperienceServer(ReplayBuffer(1000), "127.0.0.1:0") as server,
+        SubmittingSink(server.address) as sink,
+        ExperienceConsumer(server.address) as consumer,
+    ):
+        assert sink.write(game.slice(0, 100)) == 100
+        assert sink.write(game) == len(game) - 100 == 80
+        assert (sink.accepted, sink.repeated) == (180, 100)
+        assert [len(part) for part in consumer.stream_experiences(batch_size=1000, follow=False)] == [180]
+    assert "has had 100 of 180 experiences before: use another run_id" in caplog.text
 
 
 def test_refused_experiences_are_errors_with_the_reason() -> None:
@@ -268,3 +278,26 @@ def test_grpcs_needs_a_server_with_tls(scheme: str) -> None:
             with pytest.raises(StorageError, match="UNAVAILABLE"):
                 sink.check()
         sink.close()
+
+
+def test_grpcs_trusts_authorities_of_argument_or_environment(tmp_path: Path) -> None:
+    ours, game = Authority(tmp_path, "ours"), record_game(1)
+    certificate, private = ours.issue("server")
+    with DatasetWriter(tmp_path / "set") as writer:
+        writer.write(game)
+    buffer = ReplayBuffer(1000)
+    with ExperienceServer(buffer, "127.0.0.1:0", certificate=certificate, key=private, token="secret") as server:
+        address = f"grpcs://{server.address}"
+        with SubmittingSink(address, root_certificates=ours.path, token="secret") as sink:
+            assert sink.write(game.slice(0, 100)) == 100
+        # gRPC reads the variable once in a process.
+        done = subprocess.run(
+            [sys.executable, "-m", "generals_env.cli", "submit", str(tmp_path / "set"), address],
+            env=os.environ | {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(ours.path), "GENERALS_ENV_TOKEN": "secret"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert len(buffer) == len(game) == 180

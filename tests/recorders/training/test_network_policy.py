@@ -44,9 +44,11 @@ def test_policy_plays_legal_action_of_highest_value(saved: tuple[QNetwork, Path]
     policy, seen = load_policy(path), views()
     assert policy.step == 3
     assert policy.channels == 9
-    actions = policy(seen)
+    assert all(map(torch.equal, policy.network.state_dict().values(), network.state_dict().values()))
     with torch.no_grad():
-        values = network(torch.from_numpy(np.ascontiguousarray(seen["observation"]))).numpy()
+        policy.network.value[-1].bias -= 10.0  # type: ignore[operator]  # all values are negative
+        actions = policy(seen)
+        values = policy.network(torch.from_numpy(np.ascontiguousarray(seen["observation"]))).numpy()
     for row, action in enumerate(actions):
         legal = np.flatnonzero(seen["action_mask"][row])
         assert action == legal[values[row, legal].argmax()]
