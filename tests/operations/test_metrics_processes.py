@@ -63,9 +63,8 @@ def test_process_metrics_equal_those_of_the_system() -> None:
 @pytest.mark.checklist("L9")
 def test_cpu_time_of_ended_threads_is_kept_by_stage() -> None:
     metrics = ProcessMetrics("collector")
-    stop = threading.Event()
 
-    def work() -> None:
+    def work(done: threading.Event, stop: threading.Event) -> None:
         end = time.thread_time() + 0.1
         while time.thread_time() < end:
             pass
@@ -73,15 +72,14 @@ def test_cpu_time_of_ended_threads_is_kept_by_stage() -> None:
         stop.wait()
 
     for number in range(2):
-        done = threading.Event()
-        thread = threading.Thread(target=work, name=f"writer_{number}")
+        done, stop = threading.Event(), threading.Event()
+        thread = threading.Thread(target=work, args=(done, stop), name=f"writer_{number}")
         thread.start()
         done.wait()
         found = samples(metrics)
-        assert found["generals_stage_cpu_seconds_total", "collector", "writer"] >= 0.09 * (number + 1)
         stop.set()
         thread.join()
-        stop.clear()
+        assert found["generals_stage_cpu_seconds_total", "collector", "writer"] >= 0.09 * (number + 1)
     assert samples(metrics)["generals_stage_cpu_seconds_total", "collector", "writer"] >= 0.18
     names = {"stream_3": "stream", "Thread-7 (run)": "Thread", "MainThread": "MainThread", "3": "native"}
     assert {name: stage_of(name) for name in names} == names
