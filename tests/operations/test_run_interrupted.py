@@ -162,3 +162,14 @@ def test_run_on_a_closed_terminal_drains(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGHUP)
     assert process.wait() == 0, (tmp_path / "errors").read_text()
     assert_files_hold_the_log(tmp_path)
+
+
+def test_run_without_log_and_consumer_waits_and_still_drains(tmp_path: Path) -> None:
+    settings = (*SMALL, "log.enabled=false", "collection.buffer_size=1000", "streaming.grace_seconds=0.1")
+    with RunProcess(tmp_path, settings=settings) as run:
+        run.ready("collector")
+        wait_until(lambda: 'experience_buffer_utilization{buffer_id="stream"} 1.0' in run.get("/metrics")[1])
+        figures = run.stop()["collector"]
+    assert figures["buffer"]["written"] == figures["experiences"]
+    found = sorted(int(number) for batch in open_dataset(tmp_path / "runs/experiences") for number in batch.sequence)
+    assert found == list(range(figures["experiences"]))

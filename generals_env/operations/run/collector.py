@@ -43,6 +43,9 @@ class Collector:
     def drain(self) -> None:
         """See ``Role``."""
         self._asked.set()
+        with self._changing:
+            if self._pipeline is not None:
+                self._pipeline.end_waits(self._settings.streaming.grace_seconds)
 
     def change(self, settings: Settings) -> None:
         """See ``Role``. Changed games begin after the call that is playing."""
