@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,9 @@ __all__ = ["run"]
 logger = logging.getLogger("generals_env.operations.run")
 
 LINE_SECONDS = 10.0  # between log lines where there is no terminal
+
+#: What writing to standard output raises when its reader is gone; rich ends the program after a broken pipe.
+OUTPUT_CLOSED = (OSError, SystemExit)
 
 REFRESH_SECONDS = 0.5  # between updates of the table
 
@@ -52,7 +56,7 @@ def run(
     the run ends at once.
     """
     try:
-        from generals_env.operations.run.preflight import check_run
+        from generals_env.operations.run.preflight import check_games, check_run
         from generals_env.operations.run.structured_logs import configure_logs
         from generals_env.operations.run.supervisor import Supervisor
     except ImportError as error:
@@ -78,7 +82,7 @@ def run(
 
     try:
         settings = load()
-        is_live = sys.stdout.isatty() and settings.logging.format == "text"
+        is_live = sys.stdout is not None and sys.stdout.isatty() and settings.logging.format == "text"
         configure_logs(settings.logging.level, settings.logging.format, print_above if is_live else None)
         with console.status("checking addresses, folders and policies") if is_live else nullcontext():
             check_run(settings)
@@ -86,13 +90,36 @@ def run(
     except ConfigError as error:
         print_faults(error)
         raise typer.Exit(2) from None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: supervisor.ask_to_end())
-    with reloading(config, load, supervisor), shown(supervisor, is_live) as show:
+    for number in ending_signals():
+        signal.signal(number, lambda number, _: supervisor.ask_to_end(once=number not in (signal.SIGINT, signal.SIGTERM)))
+
+    def reload() -> Settings:
+        settings = load()
+        check_games(settings)  # what the workers cannot play stays out of them
+        return settings
+
+    with reloading(config, reload, supervisor), shown(supervisor, is_live) as show:
         status = supervisor.run(show)
-    print_summary(supervisor)
+    try:
+        print_summary(supervisor)
+    except OUTPUT_CLOSED:
+        leave_closed_output()
     if status:
         raise typer.Exit(status)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that drain: also that of a closed terminal, unless ``nohup`` has it ignored."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
+        found.append(signal.SIGHUP)
+    return found
+
+
+def leave_closed_output() -> None:
+    """Write to nothing from now on, as the terminal or the reader of standard output is gone; Python flushes it at its end."""
+    with suppress(OSError, ValueError, AttributeError):  # it may be closed, or there is none
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def files_of(out: str | None, form: str | None) -> dict[str, tuple[str, Any]]:
@@ -113,8 +140,6 @@ def files_of(out: str | None, form: str | None) -> dict[str, tuple[str, Any]]:
 @contextmanager
 def reloading(config: Path | None, load: Callable[[], Settings], supervisor: Supervisor) -> Iterator[None]:
     """Reload the settings while the block runs, if they have a file."""
-    import os
-
     from generals_env.operations.settings.load import settings_path
     from generals_env.operations.settings.watcher import SettingsWatcher
 
@@ -146,18 +171,32 @@ def shown(supervisor: Supervisor, is_live: bool) -> Iterator[Callable[[], None]]
     live = Live(console=console, auto_refresh=False, transient=True) if is_live else None
 
     def show() -> None:
-        nonlocal due
+        nonlocal due, live
         if time.monotonic() < due:
             return
         due = time.monotonic() + (REFRESH_SECONDS if live is not None else LINE_SECONDS)
         if live is not None:
-            live.update(run_table(supervisor, rates), refresh=True)
+            try:
+                live.update(run_table(supervisor, rates), refresh=True)
+            except OUTPUT_CLOSED:  # the terminal is gone: the run goes on, or drains after its signal
+                leave_closed_output()
+                live = None
         else:
             text, fields = run_line(supervisor, rates)
             logger.info("%s", text, extra=fields)
 
-    with live if live is not None else nullcontext():
+    if live is None:
         yield show
+        return
+    started = live
+    started.start()
+    try:
+        yield show
+    finally:
+        try:
+            started.stop()
+        except OUTPUT_CLOSED:
+            leave_closed_output()
 
 
 def print_summary(supervisor: Supervisor) -> None:

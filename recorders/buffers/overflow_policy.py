@@ -59,6 +59,21 @@ class OverflowWriter(BufferBase):
         """
         self._write(batch, self._keep, seconds)
 
+    def change(self, overflow: str) -> None:
+        """Change the policy while games are played; a writer that waits for room follows the new one.
+
+        Args:
+            overflow: ``"drop_oldest"``, ``"block"``, ``"raise"`` or ``"drop_newest"``.
+
+        Raises:
+            ConfigError: If it is none of these.
+        """
+        if overflow not in OVERFLOWS:
+            raise ConfigError(f"overflow: expected one of {', '.join(OVERFLOWS)}, got {overflow!r}")
+        with self._changed:
+            self._overflow = overflow
+            self._changed.notify_all()
+
     def flush(self) -> None:
         """Do nothing: ``write`` has no delay."""
 
@@ -156,6 +171,13 @@ class OverflowWriter(BufferBase):
                     if self._overflow == "drop_newest":
                         self._dropped_newest += len(wanted) - done
                         break
+                    if self._overflow == "drop_oldest":  # changed since the wait began
+                        rest = wanted.select(np.arange(done, len(wanted)))
+                        self._put_whole(rest, rest, None, 0.0)
+                        done = len(wanted)
+                        break
+                    if self._overflow == "raise":
+                        raise
                     waited = time.monotonic() - since
                     if self._max_wait is not None and waited >= self._max_wait:
                         raise self._no_room_in_time(len(wanted) - done) from None

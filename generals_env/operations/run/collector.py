@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from generals_env.errors import GeneralsError
 from generals_env.operations.metrics.transport import dump_families
 from generals_env.operations.run.pipeline import Pipeline
 from generals_env.operations.run.players import GamePlayer
@@ -36,11 +37,15 @@ class Collector:
         self._turns = self._games = 0
         self._recorded = 0  # by the recorders of earlier configurations
         self._player: GamePlayer | None = None
+        self._refused = ""  # why games of changed settings could not begin
         self._beat = time.monotonic()
 
     def drain(self) -> None:
         """See ``Role``."""
         self._asked.set()
+        with self._changing:
+            if self._pipeline is not None:
+                self._pipeline.end_waits(self._settings.streaming.grace_seconds)
 
     def change(self, settings: Settings) -> None:
         """See ``Role``. Changed games begin after the call that is playing."""
@@ -58,24 +63,48 @@ class Collector:
             pipeline.change(self._settings)  # changed while the pipeline was opened
         server = pipeline.server
         try:
-            is_first = True
-            while not self._is_over():
+            settings = self._settings
+            self._player = self._make_player(pipeline, settings, settings.games.seed)
+            ready({"address": None if server is None else server.address})
+            while True:
+                self._play(self._player, settings)
+                if self._is_over():
+                    break
                 settings = self._settings
-                self._player = GamePlayer(settings, pipeline.top if settings.collection.enabled else None, self._seed(is_first))
-                if is_first:
-                    ready({"address": None if server is None else server.address})
-                else:
-                    logger.info("games and rewards have changed: new games have begun")
-                is_first = False
-                try:
-                    self._play(self._player, settings)
-                finally:
-                    self._player.close()
-                    self._recorded += self._player.experiences
-                    self._player = None
+                self._replace_games(pipeline, settings)
         finally:
-            pipeline.close(self._settings.streaming.grace_seconds)
+            try:
+                self._end_games()
+            finally:
+                pipeline.close(self._settings.streaming.grace_seconds)
         return self.status()
+
+    def _make_player(self, pipeline: Pipeline, settings: Settings, seed: int | None) -> GamePlayer:
+        """Return the player of new games; errors as of ``GamePlayer``."""
+        return GamePlayer(settings, pipeline.top if settings.collection.enabled else None, seed)
+
+    def _replace_games(self, pipeline: Pipeline, settings: Settings) -> None:
+        """Begin the games of changed settings; if that fails, the former ones go on until the settings change again."""
+        self._refused = ""
+        try:
+            player = self._make_player(pipeline, settings, self._changed_seed(settings))
+        except (GeneralsError, ImportError) as error:
+            logger.error("games and rewards stay as they are: %s", error)  # noqa: TRY400 - the text says it all
+            self._refused = f"changed settings: {error}: the former games go on"
+            return
+        self._end_games()
+        self._player = player
+        logger.info("games and rewards have changed: new games have begun")
+
+    def _end_games(self) -> None:
+        """End the running games, if there are any."""
+        player = self._player
+        if player is not None:
+            try:
+                player.close()
+            finally:
+                self._player = None
+                self._recorded += player.experiences
 
     def _play(self, player: GamePlayer, settings: Settings) -> None:
         """Play until the games must change, or the run is over."""
@@ -98,10 +127,10 @@ class Collector:
         limit = self._settings.collection.max_games
         return self._asked.is_set() or (limit is not None and self._games >= limit)
 
-    def _seed(self, is_first: bool) -> int | None:
-        """Return the seed of the games: that of the settings, another one for each time that the games were changed."""
-        seed = self._settings.games.seed
-        return seed if is_first or seed is None else seed + self._games + 1
+    def _changed_seed(self, settings: Settings) -> int | None:
+        """Return the seed of games that replace others: another one than that of the settings, for each change."""
+        seed = settings.games.seed
+        return None if seed is None else seed + self._games + 1
 
     def status(self) -> dict[str, Any]:
         """See ``Role``."""
@@ -110,6 +139,8 @@ class Collector:
         found["experiences"] = self._recorded + (0 if player is None else player.experiences)
         if pipeline is not None:
             found |= pipeline.status()
+        if self._refused:
+            found["problems"] = {**found.get("problems", {}), "games": self._refused}
         return found
 
     def metrics(self) -> bytes:

@@ -96,7 +96,7 @@ class Endpoints:
             if not worker.is_ready:
                 return worker.failure or "the worker has not begun to work yet: wait, or look at its log lines"
             if (silent := worker.silent_seconds) > SILENT:
-                return f"the worker has not answered for {silent:.0f} s: look at its threads"
+                return f"the worker has not answered for {silent:.0f} s ({worker.unanswered}): look at its threads"
             return "; ".join(worker.status.get("problems", {}).values())
 
         return check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -83,6 +84,7 @@ class Pipeline:
         self.level = level_of(settings)
         self.log = open_log(settings, self.level) if settings.log.enabled else None
         self.replay_buffer: ReplayBuffer | None = None
+        self._ending = threading.Event()
         self.writer: DatasetWriter | None = None
         self.server: ExperienceServer | None = None
         if self.log is None and settings.streaming.enabled:
@@ -164,8 +166,22 @@ class Pipeline:
         self.metrics.change(per_game=settings.metrics.per_game, ended_games_seconds=settings.metrics.ended_games_seconds)
         self.level.change(**settings.compression.model_dump())
         self.buffered.change(overflow=settings.collection.overflow, **sampling_of(settings))
+        if self.replay_buffer is not None and not self._ending.is_set():
+            self.replay_buffer.change(settings.collection.overflow)
         if self.server is not None:
             self.server.change(**stream_defaults(settings))
+
+    def end_waits(self, grace: float) -> None:
+        """Let consumers make room in the replay buffer for some seconds more; after that games wait for them no longer.
+
+        Without a consumer they would wait for ever, and the run could not end.
+        """
+        if self.replay_buffer is None or self._ending.is_set():
+            return
+        self._ending.set()
+        timer = threading.Timer(grace, self.replay_buffer.change, ["drop_oldest"])
+        timer.daemon = True
+        timer.start()
 
     def close(self, grace: float) -> None:
         """Write what the buffer holds, send the rest to consumers, and close everything, also if a part fails.
@@ -173,6 +189,7 @@ class Pipeline:
         Raises:
             GeneralsError: The first error.
         """
+        self.end_waits(grace)
         errors: list[BaseException] = []
         steps: list[Callable[[], Any]] = [self.top.flush]
         if self.server is not None:

@@ -43,6 +43,8 @@ class GamePlayer:
                 self._venv, sink, policies=self._names, policy_versions=[games.policy_version] * games.players
             )
         self._observations, _ = self._env.reset(seed=seed)
+        if self._models:
+            self._choose()  # raises for policies that do not fit the observations, before the first turn
         # A call plays at most a quarter of what the buffer holds, so that its limits take effect within a call.
         self.turns = max(1, min(TURNS, settings.collection.buffer_size // (4 * games.parallel * games.players)))
 

@@ -44,7 +44,11 @@ def check_run(settings: Settings) -> None:
 
 
 def check_games(settings: Settings) -> None:
-    """Load the checkpoints of policies; the settings have checked the options of the games."""
+    """Load the checkpoints of policies; the settings have checked the options of the games.
+
+    Raises:
+        StorageError: If one cannot be loaded.
+    """
     for name in sorted(set(settings.games.policies) - set(POLICIES)):
         load_model(name)
 

@@ -95,6 +95,8 @@ def replay_record(fields: Mapping[str, Any]) -> None:
 
 
 def write_to_stderr(line: str) -> None:
-    """Write a line to standard error."""
+    """Write a line to standard error, if the process has one."""
+    if sys.stderr is None:
+        return
     sys.stderr.write(line + "\n")
     sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -45,9 +46,13 @@ class Supervisor:
         self._asked = 0  # times that the run was asked to end
         self.endpoints = Endpoints(self.workers, settings)
 
-    def ask_to_end(self) -> None:
-        """Ask to drain; asked again, to end at once. Safe in a signal handler."""
-        self._asked += 1
+    def ask_to_end(self, once: bool = False) -> None:
+        """Ask to drain; asked again, to end at once. Safe in a signal handler.
+
+        Args:
+            once: Whether this only asks to drain, however often: shell and system both tell of a closed terminal.
+        """
+        self._asked = max(self._asked, 1) if once else self._asked + 1
 
     def change(self, settings: Settings, keys: Sequence[str]) -> None:
         """Take over changed settings, of which only live keys differ."""
@@ -97,26 +102,29 @@ class Supervisor:
         limit = self.settings.collection.max_seconds
         if limit is not None and time.monotonic() - self.began >= limit:
             return True
-        # A worker that never became ready has a cause that stays, such as a folder without permission.
-        lost = [worker for worker in self.workers.values() if worker.failure and not worker.was_ready]
-        return bool(self._asked or lost) or self.workers["collector"].has_finished
+        lost = any(worker.is_lost for worker in self.workers.values())
+        return bool(self._asked) or lost or self.workers["collector"].has_finished
 
     def _drain(self, worker: WorkerHandle, on_tick: Callable[[], None]) -> None:
         """Let a worker finish; one that was killed or has failed before is started again, to finish what it began."""
-        asked, deadline = self._asked, time.monotonic() + DRAIN_SECONDS
+        deadline = time.monotonic() + DRAIN_SECONDS
         is_asked_worker = False
-        if not worker.is_running and worker.was_ready and not worker.has_finished:
+        if not worker.is_running and worker.was_ready and not worker.has_finished and not self._must_end:
             worker.start()
-        while not worker.has_finished and (worker.is_running or worker.is_ready):
-            if (worker.is_ready or not worker.was_ready) and not is_asked_worker:
-                worker.drain()
+        while worker.is_running:
+            if (worker.is_ready or not worker.was_ready) and not worker.has_finished and not is_asked_worker:
+                # In a thread, as a worker that hangs must not delay a second signal.
+                threading.Thread(target=worker.drain, name=f"drain {worker.name}", daemon=True).start()
                 is_asked_worker = True
-            if self._asked > asked + 1 or time.monotonic() > deadline:
+            if self._must_end or time.monotonic() > deadline:
                 logger.error("worker %s has not ended: it is killed", worker.name)
                 worker.kill()
             self._tick(on_tick, restart=False)
-        while worker.is_running:
-            self._tick(on_tick, restart=False)
+
+    @property
+    def _must_end(self) -> bool:
+        """Whether to end at once: the run was asked to end while it ended."""
+        return self._asked > 1
 
     def summary(self) -> dict[str, Any]:
         """Return the figures of the last status of all workers."""

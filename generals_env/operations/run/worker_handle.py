@@ -12,12 +12,18 @@ from typing import Any
 from generals_env.errors import StateError
 from generals_env.operations.run.control_channel import SupervisorEnd
 from generals_env.operations.run.structured_logs import replay_record
-from generals_env.operations.run.worker_process import run_worker
+from generals_env.operations.run.worker_process import blocked_signals, run_worker
 from generals_env.operations.settings.models import Settings
 
 __all__ = ["WorkerHandle"]
 
 logger = logging.getLogger(__name__)
+
+SIGNAL = "killed by signal"
+
+KILLED = f"{SIGNAL} 9"
+
+FIRST_TRIES = 3  # processes that may be killed before one has ever worked
 
 PAUSES = (0.2, 1.0, 5.0, 15.0, 30.0)  # seconds before a worker that has ended is started again; the last one repeats
 
@@ -37,17 +43,22 @@ class WorkerHandle:
         failure: Why the last process ended, empty if it has not.
         found: What the worker reported when it became ready.
         status: The last status.
+        unanswered: Why the process did not answer the last time; empty if it did.
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
         """Prepare a worker; ``start`` starts its process."""
         self.name = name
         self.settings = settings
+        self._changing = threading.Lock()  # of ``settings``: changes come from another thread than events
+        self._is_changed = False  # since the process was started or was told the last time
         self.restarts = 0
         self.is_ready = self.has_finished = self.was_ready = False
         self.failure = ""
+        self._reported = ""  # by the process itself, before it ended
         self.found: dict[str, Any] = {}
         self.status: dict[str, Any] = {}
+        self.unanswered = ""
         self.process: BaseProcess | None = None
         self._channel: SupervisorEnd | None = None
         self._began = self._answered = 0.0
@@ -61,6 +72,15 @@ class WorkerHandle:
         return self.process is not None
 
     @property
+    def is_lost(self) -> bool:
+        """Whether no process has ever worked, from a cause that stays, such as a folder without permission.
+
+        One that was killed, for example as memory was short, is started again a few times.
+        """
+        was_killed = self.failure == KILLED and self._tries < FIRST_TRIES
+        return bool(self.failure) and not self.was_ready and not was_killed
+
+    @property
     def silent_seconds(self) -> float:
         """Seconds since the process became ready or answered."""
         return time.monotonic() - self._answered
@@ -70,12 +90,14 @@ class WorkerHandle:
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
         ours, theirs = context.Pipe()
         self.is_ready, self._again_at = False, None
-        self.process = context.Process(
-            target=run_worker, args=(self.name, self.settings, theirs), name=f"generals-env {self.name}"
-        )
-        self.process.start()
+        with self._changing:
+            settings, self._is_changed = self.settings, False
+        self.process = context.Process(target=run_worker, args=(self.name, settings, theirs), name=f"generals-env {self.name}")
+        with blocked_signals():
+            self.process.start()
         theirs.close()  # so that the end of the process closes the pipe
         self._began = self._answered = time.monotonic()
+        self._reported = ""
         self._channel = SupervisorEnd(ours, self.name, self._take_event)
 
     def call(self, name: str, seconds: float = 10.0, **arguments: Any) -> Any:
@@ -96,11 +118,9 @@ class WorkerHandle:
             self._try_call("drain")
 
     def change(self, settings: Settings) -> None:
-        """Take over live settings; a process that is started later has them, too."""
-        self.settings = settings
-        self._keep_address()
-        if self.is_ready:
-            self._try_call("change", settings=settings)
+        """Take over live settings: the process is told as soon as it works; one that is started later has them, too."""
+        with self._changing:
+            self.settings, self._is_changed = self._at_address(settings), True
 
     def kill(self) -> None:
         """Kill the process."""
@@ -137,8 +157,7 @@ class WorkerHandle:
         self.is_ready = False
         if self.has_finished:
             return
-        if not self.failure:
-            self.failure = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+        self.failure = self._reported or (f"{SIGNAL} {-code}" if code < 0 else f"exit status {code}")
         self._tries = 0 if worked > STABLE else self._tries
         logger.error("worker %s ended: %s", self.name, self.failure, extra={"exitcode": code})
         if restart:
@@ -148,13 +167,22 @@ class WorkerHandle:
     def _poll(self) -> None:
         """Ask for the status; in a thread, as a busy worker answers late."""
         try:
+            self._tell_changes()
             self.status = self.call("status")
             self._answered = time.monotonic()
+            self.unanswered = ""
         except StateError as error:
-            logger.debug("%s", error)
+            self.unanswered = str(error)
         finally:
             time.sleep(0.5)
             self._is_polling = False
+
+    def _tell_changes(self) -> None:
+        """Send settings that have changed since the process was started."""
+        with self._changing:
+            settings, is_changed, self._is_changed = self.settings, self._is_changed, False
+        if is_changed:
+            self._try_call("change", settings=settings)
 
     def _try_call(self, name: str, **arguments: Any) -> None:
         try:
@@ -162,11 +190,11 @@ class WorkerHandle:
         except StateError as error:
             logger.warning("worker %s did not take %s: %s", self.name, name, error)
 
-    def _keep_address(self) -> None:
-        """Let later processes serve at the address of the first one: the system has chosen its port if that was 0."""
-        if (address := self.found.get("address")) is not None:
-            streaming = self.settings.streaming.model_copy(update={"address": address})
-            self.settings = self.settings.model_copy(update={"streaming": streaming})
+    def _at_address(self, settings: Settings) -> Settings:
+        """Return settings with the address of the first process: the system has chosen its port if that was 0."""
+        if (address := self.found.get("address")) is None:
+            return settings
+        return settings.model_copy(update={"streaming": settings.streaming.model_copy(update={"address": address})})
 
     def _take_event(self, name: str, content: Any) -> None:
         """Take an event of the process, in the thread of the channel."""
@@ -175,11 +203,12 @@ class WorkerHandle:
         elif name == "ready":
             self.found, self.is_ready, self.was_ready, self.failure = content, True, True, ""
             self._answered = time.monotonic()
-            self._keep_address()
+            with self._changing:
+                self.settings = self._at_address(self.settings)
             logger.info(
                 "worker %s is ready", self.name, extra=content | {"pid": None if self.process is None else self.process.pid}
             )
         elif name == "ended":
             self.status, self.has_finished = content, True
         elif name == "failed":
-            self.failure = content
+            self._reported = content

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -15,9 +17,11 @@ from generals_env.operations.run.control_channel import ChannelHandler, WorkerEn
 from generals_env.operations.run.structured_logs import set_level
 from generals_env.operations.settings.models import Settings
 
-__all__ = ["ROLES", "Role", "run_worker"]
+__all__ = ["ROLES", "Role", "blocked_signals", "run_worker"]
 
 logger = logging.getLogger(__name__)
+
+IGNORED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows: no SIGHUP
 
 FAILED = 1  # exit status of a worker that reported why it ended
 
@@ -69,9 +73,13 @@ ROLES: Mapping[str, Callable[[Settings], Role]] = {"collector": collector, "stor
 def run_worker(name: str, settings: Settings, connection: Connection) -> None:
     """Run a worker in this process until it is drained, the supervisor ends, or it fails.
 
-    SIGINT is ignored, as a terminal sends it to all processes of the run and the supervisor asks to drain; SIGTERM drains.
+    Signals that end a run are ignored, as terminals and service managers send them to all of its processes: the supervisor asks
+    its workers to drain, one after the other.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
     draining = threading.Event()
     calls: dict[str, Callable[..., Any]] = {
         "drain": draining.set,
@@ -81,7 +89,6 @@ def run_worker(name: str, settings: Settings, connection: Connection) -> None:
     logging.getLogger().addHandler(ChannelHandler(end, name))
     logging.captureWarnings(True)
     set_level(settings.logging.level)
-    signal.signal(signal.SIGTERM, lambda *_: draining.set())
     try:
         role = ROLES[name](settings)
         calls |= {"change": role.change, "status": role.status, "metrics": role.metrics}
@@ -93,7 +100,24 @@ def run_worker(name: str, settings: Settings, connection: Connection) -> None:
         raise SystemExit(FAILED) from None
 
 
+@contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Let a process that is started in the block begin without these signals, which would end it before it can ignore them.
+
+    This process gets those that came meanwhile after the block.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # started in the block it would unblock them
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
 def drain_when_asked(draining: threading.Event, role: Role) -> None:
-    """Drain a role as soon as the event is set: signal handlers only set it, as they may interrupt a thread that has a lock."""
+    """Drain a role as soon as the event is set: before the role exists, too."""
     draining.wait()
     role.drain()

@@ -13,7 +13,7 @@ import pytest
 from support.helpers import PATIENCE, wait_until
 from support.recorded import cut, facts, games_of, interleaved, record_game, spread
 
-from generals_env import StateError
+from generals_env import ConfigError, StateError
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import STORES, NoRoomError, ReplayBuffer
 from generals_env.recorders.buffers.stores.growable_tables import allocated
@@ -333,3 +333,30 @@ def test_eight_threads_lose_nothing_and_read_whole_experiences(store: str, prior
     assert not any(thread.is_alive() for thread in threads)
     told = buffer.stats()
     assert told.added == sum(written) == told.size + told.dropped + told.removed
+
+
+@stores
+@pytest.mark.checklist("G8")
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "raise"])
+def test_writer_that_waits_for_room_follows_a_changed_policy(store: str, overflow: str) -> None:
+    game = games_of("two players")[0]
+    buffer = ReplayBuffer(50, store=store, overflow="block")
+    refused: list[StateError] = []
+
+    def write() -> None:
+        try:
+            buffer.write(game)
+        except StateError as error:
+            refused.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_until(lambda: len(buffer) == 50)
+    buffer.change(overflow)
+    writer.join(PATIENCE)
+    assert not writer.is_alive()
+    rows = np.arange(len(game) - 50, len(game)) if overflow == "drop_oldest" else np.arange(50)
+    assert facts(buffer.snapshot()) == facts(game.select(rows))
+    assert len(refused) == (overflow == "raise")
+    with pytest.raises(ConfigError, match=r"overflow: expected one of drop_oldest, .*, got 'ring'"):
+        buffer.change("ring")
