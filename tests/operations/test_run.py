@@ -167,10 +167,12 @@ def test_changed_rewards_and_games_take_effect_in_a_running_run(tmp_path: Path) 
     with RunProcess(tmp_path, "--config", str(config), settings=()) as run:
         run.ready("collector")
         wait_until(lambda: log_span(tmp_path)[1] > 1000)
-        config.write_text(CONFIG.format(city=0.75).replace("height: 6", "height: 7"))
-        run.wait_for(lambda line: "new games have begun" in line["message"])
-        middle = log_span(tmp_path)[1]
-        wait_until(lambda: log_span(tmp_path)[1] > middle + 1000)
+        for text in (CONFIG.format(city=0.5), CONFIG.format(city=0.75).replace("height: 6", "height: 7")):
+            seen = len(run.lines)
+            config.write_text(text)
+            run.wait_for(lambda line: "new games have begun" in line["message"], seen)
+            middle = log_span(tmp_path)[1]
+            wait_until(lambda: log_span(tmp_path)[1] > middle + 1000)  # noqa: B023 - called at once
         config.write_text("experience: {games: {height: tall}}\n")
         run.wait_for(lambda line: "the settings stay as they are" in line["message"] and "games.height" in line["message"])
         config.write_text(CONFIG.format(city=0.75).replace("height: 6", "height: 7") + "  log: {directory: elsewhere}\n")
@@ -180,7 +182,7 @@ def test_changed_rewards_and_games_take_effect_in_a_running_run(tmp_path: Path) 
         (batch.shape, batch.metadata["reward"]["city_captured"])
         for batch in ExperienceLog(tmp_path / "runs/log", mode="r").read()
     }
-    assert found == {((6, 6), 0.25), ((7, 6), 0.75)}
+    assert found == {((6, 6), 0.25), ((6, 6), 0.5), ((7, 6), 0.75)}
 
 
 @pytest.mark.checklist("L16")

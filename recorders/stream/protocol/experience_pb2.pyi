@@ -184,7 +184,7 @@ class GetExperienceStatsRequest(_message.Message):
     def __init__(self, game_ids: _Optional[_Iterable[str]] = ..., place_only: _Optional[bool] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
 
 class GetExperienceStatsResponse(_message.Message):
-    __slots__ = ("total_experiences", "total_games", "experiences_per_game", "experiences_per_player", "average_reward", "min_reward", "max_reward", "oldest_experience", "newest_experience", "stream_id", "first_sequence", "next_sequence", "consumers", "streams")
+    __slots__ = ("total_experiences", "total_games", "experiences_per_game", "experiences_per_player", "average_reward", "min_reward", "max_reward", "oldest_experience", "newest_experience", "stream_id", "first_sequence", "next_sequence", "consumers", "streams", "reward_deviation")
     class ExperiencesPerGameEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -213,6 +213,7 @@ class GetExperienceStatsResponse(_message.Message):
     NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CONSUMERS_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
+    REWARD_DEVIATION_FIELD_NUMBER: _ClassVar[int]
     total_experiences: int
     total_games: int
     experiences_per_game: _containers.ScalarMap[str, int]
@@ -227,7 +228,8 @@ class GetExperienceStatsResponse(_message.Message):
     next_sequence: int
     consumers: int
     streams: _containers.RepeatedCompositeFieldContainer[StreamStatus]
-    def __init__(self, total_experiences: _Optional[int] = ..., total_games: _Optional[int] = ..., experiences_per_game: _Optional[_Mapping[str, int]] = ..., experiences_per_player: _Optional[_Mapping[int, int]] = ..., average_reward: _Optional[float] = ..., min_reward: _Optional[float] = ..., max_reward: _Optional[float] = ..., oldest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stream_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., next_sequence: _Optional[int] = ..., consumers: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ...) -> None: ...
+    reward_deviation: float
+    def __init__(self, total_experiences: _Optional[int] = ..., total_games: _Optional[int] = ..., experiences_per_game: _Optional[_Mapping[str, int]] = ..., experiences_per_player: _Optional[_Mapping[int, int]] = ..., average_reward: _Optional[float] = ..., min_reward: _Optional[float] = ..., max_reward: _Optional[float] = ..., oldest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_experience: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stream_id: _Optional[str] = ..., first_sequence: _Optional[int] = ..., next_sequence: _Optional[int] = ..., consumers: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamStatus, _Mapping]]] = ..., reward_deviation: _Optional[float] = ...) -> None: ...
 
 class StreamStatus(_message.Message):
     __slots__ = ("peer", "next_sequence", "lag", "missed", "lag_seconds", "sent", "messages", "sent_bytes", "latency_seconds", "mean_latency_seconds", "policy", "max_lag", "dropped")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ class Totals(NamedTuple):
     """Sums over experiences of all games and players."""
 
     reward: float
+    squares: float
     min_reward: float
     max_reward: float
     oldest: int
@@ -99,7 +101,10 @@ class Statistics:
             answer.experiences_per_game.update(zip(game_totals.ids_of(games), per_game[games].tolist(), strict=True))
             players = np.flatnonzero(per_player)
             answer.experiences_per_player.update(zip(players.tolist(), per_player[players].tolist(), strict=True))
-            answer.average_reward = totals.reward / answer.total_experiences
+            mean = totals.reward / answer.total_experiences
+            answer.average_reward = mean
+            # Rounding may leave a difference below 0; sums of float32 squares in float64 are exact enough.
+            answer.reward_deviation = math.sqrt(max(totals.squares / answer.total_experiences - mean * mean, 0.0))
             answer.min_reward, answer.max_reward = totals.min_reward, totals.max_reward
             answer.oldest_experience.FromNanoseconds(totals.oldest)
             answer.newest_experience.FromNanoseconds(totals.newest)
@@ -175,6 +180,7 @@ def sum_rows(rows: Rows) -> Totals:
     """Sum up rows; there must be at least one."""
     return Totals(
         float(rows["reward"].sum()),
+        float(rows["squares"].sum()),
         float(rows["min_reward"].min()),
         float(rows["max_reward"].max()),
         int(rows["oldest"].min()),
@@ -187,5 +193,5 @@ def merge_totals(totals: Iterable[Totals]) -> Totals | None:
     columns = list(zip(*totals, strict=True))
     if not columns:
         return None
-    reward, min_reward, max_reward, oldest, newest = columns
-    return Totals(sum(reward), min(min_reward), max(max_reward), min(oldest), max(newest))
+    reward, squares, min_reward, max_reward, oldest, newest = columns
+    return Totals(sum(reward), sum(squares), min(min_reward), max(max_reward), min(oldest), max(newest))

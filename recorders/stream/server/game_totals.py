@@ -19,6 +19,7 @@ ROW = np.dtype(
         ("player", np.int8),
         ("count", np.int64),
         ("reward", np.float64),
+        ("squares", np.float64),
         ("min_reward", np.float32),
         ("max_reward", np.float32),
         ("oldest", np.int64),
@@ -26,16 +27,15 @@ ROW = np.dtype(
     ]
 )
 
-#: Sums of experiences: ``game``, a number of a ``GameTotals``; ``player``; ``count``; ``reward``, the sum; ``least`` and
-#: ``most`` of rewards; ``oldest`` and ``newest``, in ns since 1970.
 #: Sums of experiences: ``game``, an index of ``GameTotals``; ``player``; ``count``; ``reward``, the sum of rewards;
-#: ``min_reward`` and ``max_reward``; ``oldest`` and ``newest``, in ns since 1970.
+#: ``squares``, the sum of their squares; ``min_reward`` and ``max_reward``; ``oldest`` and ``newest``, in ns since 1970.
 Rows = npt.NDArray[np.void]
 
 #: The ufunc that merges each column of rows with the same game and player.
 MERGE = {
     "count": np.add,
     "reward": np.add,
+    "squares": np.add,
     "min_reward": np.minimum,
     "max_reward": np.maximum,
     "oldest": np.minimum,
@@ -80,6 +80,7 @@ class GameTotals:
         rows = np.empty(len(columns), ROW)
         rows["game"], rows["player"], rows["count"] = indices[columns.game], columns.player_id, 1
         rows["reward"] = rows["min_reward"] = rows["max_reward"] = columns.rewards
+        rows["squares"] = np.square(rows["reward"])
         rows["oldest"] = rows["newest"] = columns.collected_at
         np.add.at(self.counts, (rows["game"], rows["player"]), 1)
         return rows

@@ -86,7 +86,7 @@ def test_buffer_that_drops_newest_keeps_first_experiences(store: str, prioritize
 
 
 @stores
-@pytest.mark.checklist("G8")
+@pytest.mark.checklist("G8", "P1")
 def test_byte_limit_of_buffer_that_drops_newest_holds(store: str) -> None:
     buffer = ReplayBuffer(max_bytes=60_000, store=store, overflow="drop_newest", keep_probability=0.9, seed=1)
     games = games_of("two players") * (10 if store == "zstd" else 3)

@@ -64,6 +64,7 @@ MOST = {"boards": 700, "games": 80, "zstd": 40}
 
 
 @stores
+@pytest.mark.checklist("P1")
 def test_memory_of_hundred_thousand_experiences_is_small_and_released(
     store: str, record_property: Callable[[str, Any], None]
 ) -> None:
@@ -78,6 +79,7 @@ def test_memory_of_hundred_thousand_experiences_is_small_and_released(
     assert max(after_clear, after_drain) < 0.1 * taken + 500_000
 
 
+@pytest.mark.checklist("P3")
 def test_draws_into_arrays_allocate_no_growing_memory() -> None:
     small, large = ReplayBuffer(1000, seed=1), ReplayBuffer(1000, seed=2)
     for game in games_of("two players"):

@@ -419,6 +419,7 @@ def test_unwritable_batch_is_refused_before_it_blocks_others(batches: list[Exper
     assert len(everything(tmp_path)) == 37
 
 
+@pytest.mark.checklist("P9")
 def test_nearly_full_disk_is_not_filled(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     free = open_store(tmp_path).free_bytes()
     assert free is not None
@@ -487,6 +488,7 @@ assert not [name for _, _, names in os.walk(place) for name in names if name.end
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither limits of this kind nor tmpfs")
 @pytest.mark.parametrize("form", ["npz", "parquet", "games"])
 @pytest.mark.parametrize("mode", ["limit", "tmpfs"])
+@pytest.mark.checklist("P9")
 def test_full_disk_loses_nothing_and_recovers(mode: str, form: str, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
@@ -503,6 +505,7 @@ def test_full_disk_loses_nothing_and_recovers(mode: str, form: str, tmp_path: Pa
             subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.checklist("P9")
 def test_failing_server_loses_nothing(batches: list[ExperienceBatch], s3: str, faulty_s3: FaultyProxy) -> None:
     writer = DatasetWriter(s3, max_file_bytes=1, retry=Retry(tries=2, first_wait=0.001))
     writer.write(batches[0])

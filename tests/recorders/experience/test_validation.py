@@ -158,6 +158,7 @@ ROW_FAULTS: list[tuple[dict[str, Any], Reason]] = [
 
 
 @pytest.mark.parametrize(("columns", "reason"), ROW_FAULTS, ids=str)
+@pytest.mark.checklist("P6", "P7", "P8")
 def test_broken_row_alone_is_found(columns: dict[str, Any], reason: Reason, sound: ExperienceBatch) -> None:
     reasons = validate(changed(sound, 5, **columns)).reasons
     assert reasons[5] == reason
@@ -166,6 +167,7 @@ def test_broken_row_alone_is_found(columns: dict[str, Any], reason: Reason, soun
     assert (reasons == reason).all()
 
 
+@pytest.mark.checklist("P7")
 def test_illegal_action_is_found(sound: ExperienceBatch) -> None:
     illegal = int(np.flatnonzero(sound.action_masks()[7] == 0)[0])
     reasons = validate(changed(sound, 7, action=illegal, reward=np.nan)).reasons
@@ -196,6 +198,7 @@ BOARD_FAULTS: list[tuple[str, Callable[[ExperienceBatch], ExperienceBatch], Reas
 
 
 @pytest.mark.parametrize(("name", "broken", "reason"), BOARD_FAULTS, ids=[fault[0] for fault in BOARD_FAULTS])
+@pytest.mark.checklist("P6")
 def test_broken_board_is_found(name: str, broken: Any, reason: Reason, sound: ExperienceBatch) -> None:
     hit = (sound.state_index == 4) | (sound.next_state_index == 4)
     assert 0 < hit.sum() < len(sound)
@@ -223,6 +226,7 @@ WHOLE_FAULTS: list[tuple[str, Callable[[ExperienceBatch], ExperienceBatch]]] = [
 
 
 @pytest.mark.parametrize(("name", "broken"), WHOLE_FAULTS, ids=[fault[0] for fault in WHOLE_FAULTS])
+@pytest.mark.checklist("P8")
 def test_mismatched_arrays_are_found(name: str, broken: Any, sound: ExperienceBatch) -> None:
     assert (validate(broken(sound)).reasons == Reason.WRONG_SHAPE).all()
     sink = ValidatingSink(Memory())
@@ -239,6 +243,7 @@ def test_boards_of_stacked_frames_are_checked(sound: ExperienceBatch) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.checklist("P6", "P8")
 def test_non_finite_observations_are_found(dtype: Any, value: float, sound: ExperienceBatch) -> None:
     batch = sound.slice(0, 40)
     after = np.arange(1, 41, dtype=np.int32)
@@ -255,6 +260,7 @@ def test_non_finite_observations_are_found(dtype: Any, value: float, sound: Expe
     assert validate(replace(batch, dense=Dense(np.full((41, 3), 255, np.uint8), after - 1, after))).good.all()
 
 
+@pytest.mark.checklist("P5")
 def test_random_damage_is_always_found(sound: ExperienceBatch) -> None:
     """Accepted batches can be expanded, and their actions fit their masks: kernels do not check bounds."""
     rng = np.random.default_rng(0)
@@ -275,6 +281,7 @@ def test_random_damage_is_always_found(sound: ExperienceBatch) -> None:
 # --- Sequences ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.checklist("P5")
 def test_gaps_are_counted_and_repeats_rejected(sound: ExperienceBatch) -> None:
     out = Memory()
     sink = ValidatingSink(out)

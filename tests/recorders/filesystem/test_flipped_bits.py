@@ -146,6 +146,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.filterwarnings("ignore")  # telling by a warning is noticing
+@pytest.mark.checklist("P5")
 def test_flipped_bit_is_detected_or_changes_nothing(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kind, rng = KINDS[name], random.Random(1)
     kind.write(tmp_path)

@@ -142,6 +142,7 @@ def test_write_without_credentials_is_refused(s3: str, monkeypatch: pytest.Monke
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become a user without access to the files"
 )
+@pytest.mark.checklist("P9")
 def test_unwritable_folder_is_reported_and_recovers(tmp_path: Path) -> None:
     """The writer runs as another user that loses permission midway; root has all permissions."""
     script = """
@@ -200,6 +201,7 @@ def remote(s3: str, **options: Any) -> RemoteStore:
 
 
 @pytest.mark.parametrize("faults", [["503"], ["drop"], ["lost"], ["503", "drop", "lost", "503"], ["stall"]])
+@pytest.mark.checklist("P9")
 def test_transient_server_errors_are_retried(faults: list[str], s3: str, faulty_s3: FaultyProxy) -> None:
     store = remote(s3, timeout=1.0 if "stall" in faults else 30.0)
     content = os.urandom(300_000)

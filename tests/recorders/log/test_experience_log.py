@@ -373,6 +373,7 @@ def test_any_string_is_a_distinct_consumer_name(tmp_path: Path, parts: list[Expe
 # --- Disks ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.checklist("P9")
 def test_reserved_disk_space_is_left_free(tmp_path: Path, parts: list[ExperienceBatch]) -> None:
     with opened(tmp_path, min_free_bytes=2**60) as log:
         with pytest.raises(StorageError, match=r"^min_free_bytes: expected 1152921504606846976 free at .*, got \d+"):

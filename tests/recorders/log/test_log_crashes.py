@@ -57,6 +57,7 @@ for attempt in range(rounds):
 
 @POSIX
 @pytest.mark.parametrize("durability", ["commit", "normal"])
+@pytest.mark.checklist("P5")
 def test_acknowledged_writes_survive_kill_9(durability: str, parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (tmp_path / "parts").write_bytes(pickle.dumps(parts))
     expected = [encode_batch(part) for part in parts]
@@ -136,6 +137,7 @@ print(log.last, log.verify().ok)
 
 
 @POSIX
+@pytest.mark.checklist("P9")
 def test_full_disk_refuses_whole_batches_and_writing_continues_with_room(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (tmp_path / "parts").write_bytes(pickle.dumps(parts))
     command = [sys.executable, "-c", FULL, str(tmp_path / "log"), str(tmp_path / "parts")]
@@ -184,6 +186,7 @@ print(log.last, log.verify().ok)
 
 
 @ROOT
+@pytest.mark.checklist("P9")
 def test_unwritable_folder_refuses_batches_until_it_is_writable(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     (tmp_path / "parts").write_bytes(pickle.dumps(parts))
     folder = tmp_path / "log"

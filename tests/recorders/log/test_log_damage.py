@@ -205,6 +205,7 @@ def test_log_damaged_by_crash_refuses_writes_before_repair(parts: list[Experienc
             assert same(contents(batch), contents(numbered(parts[first // PART % len(parts)], first)))
 
 
+@pytest.mark.checklist("P5")
 def test_torn_tail_is_not_damage(parts: list[ExperienceBatch], tmp_path: Path) -> None:
     source, folder = tmp_path / "source", tmp_path / "log"
     with opened(source) as log:

@@ -208,6 +208,7 @@ def check_ends(batches: Memory, left: int, learners: int) -> None:
     assert unfinished <= left
 
 
+@pytest.mark.checklist("P3")
 def test_recorded_games_equal_parallel_environments() -> None:
     options = {**KINDS["3 players on drawn sizes"], "reward": RewardConfig.original()}
     batches = Memory()

@@ -73,6 +73,7 @@ def batches() -> list[ExperienceBatch]:
     return recorded(3)
 
 
+@pytest.mark.checklist("N7")
 def test_all_sinks_get_all_batches_and_report_results(batches: list[ExperienceBatch], tmp_path: Path) -> None:
     log, buffer = ExperienceLog(tmp_path / "log"), ReplayBuffer(1000)
     with DatasetWriter(tmp_path / "files", "games") as writer:
@@ -147,6 +148,7 @@ def test_batch_refused_by_one_sink_is_given_to_it_alone_and_in_order(batches: li
 
 
 @pytest.mark.parametrize("policy", ["all", "any"])
+@pytest.mark.checklist("N7")
 def test_recorder_gives_each_place_each_experience_once_through_outage(policy: str, tmp_path: Path) -> None:
     sick = Sick(9)
     places = [MultiSink([Sick(3), sick], policy), ExperienceLog(tmp_path / "log", min_free_bytes=0), tmp_path / "files"]

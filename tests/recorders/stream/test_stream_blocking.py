@@ -178,6 +178,7 @@ def test_full_buffer_keeps_all_until_first_consumer_gets_them() -> None:
         assert reader.get() == (EVERYTHING, 0)
 
 
+@pytest.mark.checklist("P4")
 def test_slowest_consumer_decides_and_no_consumer_misses_any() -> None:
     buffer = ReplayBuffer(100, overflow="block")
     with server_of(buffer) as server:

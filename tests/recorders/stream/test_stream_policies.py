@@ -136,7 +136,7 @@ def test_messages_of_limited_stream_report_every_gap(sink: Any, policy: str, fie
 
 @pytest.mark.parametrize("policy", DROPPING)
 @pytest.mark.parametrize("max_lag", [None, 20])
-@pytest.mark.checklist("H10")
+@pytest.mark.checklist("H10", "P4")
 def test_dropping_consumer_never_lets_writer_wait(policy: str, max_lag: int | None) -> None:
     buffer = ReplayBuffer(100, overflow="block")
     values = {"overflow": {"drop_oldest": pb.DROP_OLDEST, "drop_newest": pb.DROP_NEWEST}[policy], "max_lag": max_lag or 0}
@@ -235,7 +235,7 @@ def test_requests_without_size_or_compression_get_those_of_server() -> None:
 
 
 @pytest.mark.parametrize("sink", KINDS, indirect=True)
-@pytest.mark.checklist("L7", "L12")
+@pytest.mark.checklist("L7", "L12", "P4")
 def test_status_of_stream_has_lag_in_seconds_and_latency(sink: Any) -> None:
     begin = time.time()
     with ExperienceServer(sink, "127.0.0.1:0") as server, called(server) as stub:

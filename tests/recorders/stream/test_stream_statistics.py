@@ -35,6 +35,7 @@ def check(statistics: Statistics, held: ExperienceBatch, some: frozenset[str] = 
     assert told.next_sequence - told.first_sequence == len(held)
     rewards = mine.rewards()
     assert told.average_reward == pytest.approx(float(rewards.mean(dtype=np.float64)), abs=1e-6)
+    assert told.reward_deviation == pytest.approx(float(rewards.std(dtype=np.float64)), abs=1e-6)
     assert (told.min_reward, told.max_reward) == (rewards.min(), rewards.max())
     assert told.oldest_experience.ToNanoseconds() == mine.collected_at.min()
     assert told.newest_experience.ToNanoseconds() == mine.collected_at.max()
@@ -72,6 +73,7 @@ def test_statistics_of_full_buffer_read_each_experience_at_most_twice() -> None:
     check(statistics, buffer.snapshot())
 
 
+@pytest.mark.checklist("L8")
 @pytest.mark.parametrize("store", ["boards", "zstd", "games"])
 @pytest.mark.parametrize("block", [7, 100, 2**14])
 @pytest.mark.parametrize("kind", ["plain", "shaped", "eight players"])
