@@ -88,9 +88,7 @@ class Pipeline:
         self.writer: DatasetWriter | None = None
         self.server: ExperienceServer | None = None
         if self.log is None and settings.streaming.enabled:
-            # Games wait for consumers only if a consumer may make them wait: without any consumer they would wait for ever.
-            overflow = "block" if settings.streaming.policy == "block" else "drop_oldest"
-            self.replay_buffer = ReplayBuffer(collection.buffer_size, overflow=overflow)
+            self.replay_buffer = ReplayBuffer(collection.buffer_size, overflow=overflow_of(settings))
         if self.log is None and settings.storage.enabled:
             self.writer = open_writer(settings, self.level)
         sinks: list[Sink] = [sink for sink in (self.log, self.replay_buffer, self.writer) if sink is not None]
@@ -167,7 +165,7 @@ class Pipeline:
         self.level.change(**settings.compression.model_dump())
         self.buffered.change(overflow=settings.collection.overflow, **sampling_of(settings))
         if self.replay_buffer is not None and not self._ending.is_set():
-            self.replay_buffer.change(settings.collection.overflow)
+            self.replay_buffer.change(overflow_of(settings))
         if self.server is not None:
             self.server.change(**stream_defaults(settings))
 
@@ -243,6 +241,11 @@ class NoSink(ClosingSink):
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def overflow_of(settings: Settings) -> str:
+    """Return what the replay buffer does when it is full: games wait for consumers only if these may make them wait."""
+    return "block" if settings.streaming.policy == "block" else "drop_oldest"
 
 
 def sampling_of(settings: Settings) -> dict[str, Any]:
