@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from generals_env.operations.metrics.catalogue import Family
 from generals_env.operations.metrics.histogram import LATENCY_BOUNDS, Histogram
-from generals_env.operations.metrics.recording_metrics import RecordingMetrics
+from generals_env.operations.metrics.recording_metrics import RecordingMetrics, summary_of
 from generals_env.pickling import NotCopied
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import ClosingSink, Sink
@@ -71,6 +71,8 @@ class MeteredSink(NotCopied, ClosingSink):
 
     def write(self, batch: ExperienceBatch) -> Any:
         """Write a batch to the sink, whose result and errors are passed on; an error means that it is not counted."""
+        # Before: the arrays are the sink's afterwards, and no longer in the processor's caches.
+        summary = None if self._recording is None else summary_of(batch)
         begun = time.perf_counter()
         failed = True
         try:
@@ -79,8 +81,8 @@ class MeteredSink(NotCopied, ClosingSink):
         finally:
             if self._sinks is not None:
                 self._sinks.observe(self.stage, time.perf_counter() - begun, failed)
-        if self._recording is not None:
-            self._recording.observe(batch)
+        if self._recording is not None and summary is not None:
+            self._recording.add(summary)
         return result
 
     def flush(self) -> None:

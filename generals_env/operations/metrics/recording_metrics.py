@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from generals_env.operations.metrics.histogram import REWARD_BOUNDS, Histogram, 
 from generals_env.operations.metrics.recent_counts import RecentCounts
 from generals_env.recorders.experience import ExperienceBatch
 
-__all__ = ["RecordingMetrics", "ended_games"]
+__all__ = ["RecordingMetrics", "Summary", "ended_games", "summary_of"]
 
 WINDOW = 30.0  # seconds of the rate and of the entropy
 
@@ -29,6 +29,30 @@ DIRECTIONS = ("up", "down", "left", "right")
 
 #: Direction and amount of each kind of action: index = direction + 4 * half, and 8 for the pass.
 KINDS = (*((name, amount) for amount in ("full", "half") for name in DIRECTIONS), ("pass", "none"))
+
+
+class Summary(NamedTuple):
+    """What is counted of a batch.
+
+    Attributes:
+        experiences: Number of experiences.
+        game_ids: Ids of the games.
+        players: (games, players) int64, experiences of each player.
+        ended: Games that end, as indices of ``game_ids``.
+        rewards: Finite rewards other than 0.
+        zeros: Number of rewards that are 0.
+        actions: (9,) int64, how often each of ``KINDS`` occurs.
+        illegal: Illegal requested actions.
+    """
+
+    experiences: int
+    game_ids: tuple[str, ...]
+    players: npt.NDArray[np.int64]
+    ended: npt.NDArray[np.int32]
+    rewards: npt.NDArray[np.float32]
+    zeros: int
+    actions: npt.NDArray[np.int64]
+    illegal: int
 
 
 class RecordingMetrics(Collector):
@@ -88,34 +112,29 @@ class RecordingMetrics(Collector):
 
     def observe(self, batch: ExperienceBatch) -> None:
         """Count the experiences of a batch."""
-        if not len(batch):
+        self.add(summary_of(batch))
+
+    def add(self, summary: Summary) -> None:
+        """Count the experiences of a batch that was summed up before."""
+        if not summary.experiences:
             return
-        rewards: npt.NDArray[np.float32] = batch.rewards() if batch.recipe.shaping else batch.reward
-        paid = rewards[rewards != 0]  # seldom: the package's rewards are 0 in nearly all turns
-        zeros = len(batch) - len(paid)
-        paid = paid[np.isfinite(paid)]
-        actions = count_actions(batch.action, 4 * batch.shape[0] * batch.shape[1])
-        illegal = int(np.count_nonzero(batch.illegal))
-        ended = ended_games(batch)
-        counts = count_players(batch)
-        turns = int(counts.max(axis=1, initial=0).sum())  # the player who plays longest has an experience in each turn
         now = self._clock()
         with self._lock:
-            self._total += len(batch)
-            self._illegal += illegal
-            self._turns += turns
-            self._ended += len(ended)
-            self._rewards.add_many(paid, zeros)
-            self._moments.add(paid, zeros)
+            self._total += summary.experiences
+            self._illegal += summary.illegal
+            self._turns += int(summary.players.max(axis=1, initial=0).sum())  # one player has an experience in each turn
+            self._ended += len(summary.ended)
+            self._rewards.add_many(summary.rewards, summary.zeros)
+            self._moments.add(summary.rewards, summary.zeros)
             self._actions.snapshot(now)
-            self._actions.counts += actions
+            self._actions.counts += summary.actions
             if self._per_game:
                 self._games.drop(now, self._ended_seconds)
-                for name, row in zip(batch.game_ids, counts.tolist(), strict=True):
+                for name, row in zip(summary.game_ids, summary.players.tolist(), strict=True):
                     if any(row):
                         self._games.add(name, row, now)
-                for game in ended.tolist():
-                    self._games.end(batch.game_ids[game], now)
+                for game in summary.ended.tolist():
+                    self._games.end(summary.game_ids[game], now)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of ``catalogue.RECORDING``."""
@@ -156,6 +175,22 @@ class RecordingMetrics(Collector):
         ]
 
 
+def summary_of(batch: ExperienceBatch) -> Summary:
+    """Sum a batch up."""
+    rewards: npt.NDArray[np.float32] = batch.rewards() if batch.recipe.shaping else batch.reward
+    paid = rewards[rewards != 0]  # seldom: the package's rewards are 0 in nearly all turns
+    return Summary(
+        experiences=len(batch),
+        game_ids=batch.game_ids,
+        players=count_players(batch),
+        ended=ended_games(batch),
+        rewards=paid[np.isfinite(paid)],
+        zeros=len(batch) - len(paid),
+        actions=count_actions(batch.action, 4 * batch.shape[0] * batch.shape[1]),
+        illegal=int(np.count_nonzero(batch.illegal)),
+    )
+
+
 def count_actions(actions: npt.NDArray[np.int32], full: int) -> npt.NDArray[np.int64]:
     """Return how often each of ``KINDS`` occurs, (9,) int64.
 
@@ -178,7 +213,7 @@ def count_players(batch: ExperienceBatch) -> npt.NDArray[np.int64]:
     games, players = len(batch.game_ids), batch.players
     keys = batch.game * np.int32(players)
     keys += batch.player_id
-    if keys.view(np.uint32).max() >= games * players:  # as unsigned integers, negative ones are too large
+    if keys.view(np.uint32).max(initial=0) >= games * players:  # as unsigned integers, negative ones are too large
         keys = keys[(keys >= 0) & (keys < games * players)]
     return np.bincount(keys, minlength=games * players).reshape(games, players)
 
