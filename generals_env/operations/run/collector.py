@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from generals_env.errors import GeneralsError
-from generals_env.operations.metrics.transport import dump_families
+from generals_env.operations.metrics.registry import MetricsRegistry
 from generals_env.operations.run.pipeline import Pipeline
 from generals_env.operations.run.players import GamePlayer
 from generals_env.operations.run.structured_logs import set_level
@@ -33,6 +33,7 @@ class Collector:
         self._settings = settings
         self._asked = threading.Event()  # to drain
         self._changing = threading.Lock()
+        self._registry = MetricsRegistry("collector")
         self._pipeline: Pipeline | None = None
         self._turns = self._games = 0
         self._recorded = 0  # by the recorders of earlier configurations
@@ -58,6 +59,7 @@ class Collector:
     def run(self, ready: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """See ``Role``."""
         pipeline = Pipeline(self._settings)
+        self._registry.add(*pipeline.collectors)
         with self._changing:
             self._pipeline = pipeline
             pipeline.change(self._settings)  # changed while the pipeline was opened
@@ -145,8 +147,7 @@ class Collector:
 
     def metrics(self) -> bytes:
         """See ``Role``."""
-        collectors = [] if self._pipeline is None else self._pipeline.collectors
-        return dump_families(family for collector in collectors for family in collector.collect())
+        return self._registry.dump()
 
     def parts(self) -> dict[str, Any]:
         """See ``Role``."""

@@ -16,6 +16,7 @@ from generals_env.operations.health.health_report import HealthReport
 from generals_env.operations.health.http_server import HttpServer, Request, Response
 from generals_env.operations.health.process_inspection import inspect_process
 from generals_env.operations.metrics.process_metrics import HostMetrics, ProcessMetrics
+from generals_env.operations.metrics.registry import MetricsRegistry
 from generals_env.operations.metrics.run_metrics import RunMetrics
 from generals_env.operations.metrics.transport import exposition, load_families, merge_families
 from generals_env.operations.run.files import storage_place
@@ -53,7 +54,8 @@ class Endpoints:
         for name in workers:
             self.health.add(f"worker {name}", self._check_of(name))
         self._run_metrics = RunMetrics(workers, self.is_ready)
-        self._own: list[Any] = [self._run_metrics, ProcessMetrics("supervisor"), HostMetrics(folders_of(settings))]
+        self._registry = MetricsRegistry("supervisor")
+        self._registry.add(self._run_metrics, ProcessMetrics("supervisor"), HostMetrics(folders_of(settings)))
         self._servers: list[HttpServer] = []
         self.address = self.debug_address = None
         if settings.metrics.enabled:
@@ -113,7 +115,7 @@ class Endpoints:
             else:
                 self._run_metrics.set_up(name, worker.is_ready)
             self._run_metrics.set_restarts(name, worker.restarts)
-        families += [list(collector.collect()) for collector in self._own]
+        families.append(self._registry.collect())
         content_type, body = exposition(merge_families(families), request.headers.get("accept", ""))
         return Response(body, content_type=content_type)
 

@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client.registry import Collector
-
 from generals_env.errors import StorageError
 from generals_env.operations.metrics.process_metrics import ProcessMetrics
+from generals_env.operations.metrics.registry import MetricsRegistry
 from generals_env.operations.metrics.source_metrics import StorageMetrics
 from generals_env.operations.metrics.stage_metrics import StageMetrics
-from generals_env.operations.metrics.transport import dump_families
 from generals_env.operations.run.files import level_of, open_writer, storage_place
 from generals_env.operations.run.stored_position import StoredPosition
 from generals_env.operations.run.structured_logs import set_level
@@ -43,8 +41,10 @@ class StorageWorker:
         self._stored: StoredPosition | None = None
         self._read = -1  # sequence of the last experience that the writer has taken
         self._problem = ""
-        self._process_metrics, self._stages = ProcessMetrics("storage"), StageMetrics()
-        self._stages.start()
+        stages = StageMetrics()
+        stages.start()
+        self._registry = MetricsRegistry("storage")
+        self._registry.add(ProcessMetrics("storage"), stages)
 
     def drain(self) -> None:
         """See ``Role``."""
@@ -61,6 +61,7 @@ class StorageWorker:
         with open_writer(self._settings, self._level) as writer:
             stored = StoredPosition(log, writer.store)
             self._log, self._writer, self._stored, self._read = log, writer, stored, stored.committed
+            self._registry.add(StorageMetrics(writer))
             ready({"place": storage_place(self._settings)})
             self._copy(log, writer, stored)
             self._persist(writer.flush)
@@ -120,10 +121,7 @@ class StorageWorker:
 
     def metrics(self) -> bytes:
         """See ``Role``."""
-        collectors: list[Collector] = [self._process_metrics, self._stages]
-        if self._writer is not None:
-            collectors.append(StorageMetrics(self._writer))
-        return dump_families(family for collector in collectors for family in collector.collect())
+        return self._registry.dump()
 
     def parts(self) -> dict[str, Any]:
         """See ``Role``."""
