@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from generals_env.errors import StorageError
@@ -18,12 +19,15 @@ from generals_env.operations.run.stored_position import StoredPosition
 from generals_env.operations.run.structured_logs import set_level
 from generals_env.operations.settings.models import Settings
 from generals_env.recorders import DatasetWriter, ExperienceLog
+from generals_env.recorders.datasets.writer import WriterStats
 
 __all__ = ["StorageWorker"]
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.2  # seconds to wait for experience before looking at the clock
+
+SLOW = 10.0  # seconds of writing after which that is reported: disk or bucket do not answer
 
 PAUSES = (0.1, 0.3, 1.0, 3.0, 10.0)  # seconds between tries while files cannot be written; the last one repeats
 
@@ -41,6 +45,8 @@ class StorageWorker:
         self._stored: StoredPosition | None = None
         self._read = -1  # sequence of the last experience that the writer has taken
         self._problem = ""
+        self._stats: WriterStats | None = None  # a copy, as asking the writer waits while it writes a file
+        self._begun: float | None = None  # when the writer was called, if it has not returned yet
         stages = StageMetrics()
         stages.start()
         self._registry = MetricsRegistry("storage")
@@ -61,7 +67,8 @@ class StorageWorker:
         with open_writer(self._settings, self._level) as writer:
             stored = StoredPosition(log, writer.store)
             self._log, self._writer, self._stored, self._read = log, writer, stored, stored.committed
-            self._registry.add(StorageMetrics(writer))
+            self._note_stats()
+            self._registry.add(StorageMetrics(self))
             ready({"place": storage_place(self._settings)})
             self._copy(log, writer, stored)
             self._persist(writer.flush)
@@ -93,6 +100,7 @@ class StorageWorker:
         """
         tries = 0
         while True:
+            self._begun = time.monotonic()
             try:
                 function()
             except OSError as error:
@@ -108,12 +116,28 @@ class StorageWorker:
                     logger.info("files can be written again")
                 self._problem = ""
                 return
+            finally:
+                self._begun = None
+                self._note_stats()
+
+    def _note_stats(self) -> None:
+        """Note the figures of the writer for other threads; the former ones stay while the folder cannot be read."""
+        if self._writer is not None:
+            with suppress(OSError):
+                self._stats = self._writer.stats()
+
+    def stats(self) -> WriterStats:
+        """Return the last figures of the writer, without waiting for it."""
+        return self._stats or WriterStats()
 
     def status(self) -> dict[str, Any]:
         """See ``Role``."""
-        found: dict[str, Any] = {"problems": {"storage": self._problem} if self._problem else {}}
-        if self._writer is not None and self._log is not None and self._stored is not None:
-            stats = self._writer.stats()
+        begun, stats = self._begun, self._stats
+        seconds = 0.0 if begun is None else time.monotonic() - begun
+        slow = f"a file has been written for {seconds:.0f} s, the log keeps the experience" if seconds > SLOW else ""
+        problem = self._problem or slow
+        found: dict[str, Any] = {"problems": {"storage": problem} if problem else {}}
+        if stats is not None and self._log is not None and self._stored is not None:
             found |= {"read": self._read + 1, "committed": self._stored.committed + 1, "lag": self._log.last - self._read}
             found |= {"written": stats.written, "pending": stats.pending, "files": stats.files, "bytes": stats.bytes}
             found |= {"dropped": stats.dropped, "deleted": stats.deleted, "level": self._level.level}
@@ -125,5 +149,5 @@ class StorageWorker:
 
     def parts(self) -> dict[str, Any]:
         """See ``Role``."""
-        found = {"log": self._log, "writer": self._writer, "position": self.status}
+        found = {"log": self._log, "writer": self.stats, "position": self.status}
         return {name: part for name, part in found.items() if part is not None}
