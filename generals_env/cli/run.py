@@ -154,6 +154,7 @@ def reloading(config: Path | None, load: Callable[[], Settings], supervisor: Sup
         lambda error: logger.error("the settings stay as they are: %s", error),
         lambda keys: logger.warning("changed settings that need a restart: %s", ", ".join(keys)),
         settings=supervisor.settings,
+        on_failure=lambda error: logger.error("reloading the settings: %s: %s", type(error).__name__, error),
     )
     watcher.start()
     try:

@@ -205,10 +205,27 @@ def test_check_that_raises_is_a_problem_and_logged(error: Exception, problem: st
     def check() -> None:
         raise error
 
+    caplog.set_level("INFO", "generals_env")
     with served(part=check) as (address, _):
         wait_until(lambda: problem_of(address, "part") == problem)
     assert f"check part: {problem}" in caplog.text
     assert caplog.text.count("check part") == 1, "a log record for each change only"
+
+
+def test_check_is_logged_as_error_only_after_it_has_passed(caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that is still starting is no error; one that fails later is."""
+    caplog.set_level("INFO", "generals_env")
+    problems = ["part: starting"]
+    with served(part=lambda: problems[0]) as (address, _):
+        for problem in ("part: starting", "", "part: broken"):
+            problems[0] = problem
+            wait_until(lambda: problem_of(address, "part") == problem)  # noqa: B023 - called at once
+    levels = [(record.levelname, record.getMessage()) for record in caplog.records if "check part" in record.getMessage()]
+    assert levels == [
+        ("INFO", "check part: part: starting"),
+        ("INFO", "check part: passes"),
+        ("ERROR", "check part: part: broken"),
+    ]
 
 
 def test_since_is_the_time_of_the_last_change() -> None:

@@ -181,7 +181,7 @@ class _RepeatedCheck:
         self.name, self.liveness = name, liveness
         self._check, self._interval, self._patience, self._stopping = check, interval, patience, stopping
         self._result = CheckResult(name, f"{name}: expected a first result, got none yet: wait for it", time.time())
-        self._checked = False
+        self._checked = self._passed = False  # at least once
         self._begun: float | None = None  # when the running check began, by ``time.monotonic``
 
     def start(self) -> None:
@@ -204,8 +204,11 @@ class _RepeatedCheck:
             problem = self._problem()
             since = self._result.since
             if not self._checked or self._result.ok is bool(problem):  # it passes now and failed before, or the reverse
-                (logger.error if problem else logger.info)("check %s: %s", self.name, problem or "passes")
+                # A check that has never passed belongs to a part that is still starting, such as a worker.
+                log = logger.error if problem and self._passed else logger.info
+                log("check %s: %s", self.name, problem or "passes")
                 since = time.time()
+            self._passed = self._passed or not problem
             self._result, self._checked, self._begun = CheckResult(self.name, problem, since), True, None
             if self._stopping.wait(self._interval):
                 return

@@ -57,6 +57,7 @@ class SettingsWatcher:
         on_restart: Callable[[tuple[str, ...]], None] | None = None,
         *,
         settings: Settings | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         """Prepare a watcher; ``start`` starts its thread.
 
@@ -64,9 +65,10 @@ class SettingsWatcher:
             path: The file of settings.
             load: Loads and validates the settings, and raises ``ConfigError``; usually ``load_settings`` with its arguments.
             on_change: First callback for changes; ``subscribe`` adds more.
-            on_error: Gets errors of loading, of watching, and those that callbacks raise.
+            on_error: Gets errors of loading, after which the settings stay as they are.
             on_restart: Gets the keys whose change needs a restart, when they are other ones than before.
             settings: Settings that are in effect; None loads them now.
+            on_failure: Gets errors of watching, and those that callbacks raise; None passes them to ``on_error``.
 
         Raises:
             ConfigError: If ``settings`` is None and the settings are invalid.
@@ -75,6 +77,7 @@ class SettingsWatcher:
         self._load = load
         self._callbacks = [] if on_change is None else [on_change]
         self._on_error, self._on_restart = on_error, on_restart
+        self._on_failure = on_error if on_failure is None else on_failure
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="settings-watcher", daemon=True)
@@ -135,7 +138,7 @@ class SettingsWatcher:
                 if not self._watch_failed:
                     self._watch_failed = True
                     text = f"{self.path}: expected to watch its folder, got {error}: it is read once a second"
-                    self._report(ConfigError(text))
+                    report(self._on_failure, ConfigError(text))
             self._check()
             self._stop.wait(POLL)
 
@@ -238,17 +241,18 @@ class SettingsWatcher:
         try:
             function(*arguments)
         except Exception as error:  # whatever it is, the other callbacks are called
-            self._report(error)
+            report(self._on_failure, error)
 
     def _refuse(self, error: Exception) -> None:
         """Report an error of loading, unless it is the same as the last one."""
         text = f"{type(error).__name__}: {error}"
         if text != self._refused:
             self._refused = text
-            self._report(error)
+            report(self._on_error, error)
 
-    def _report(self, error: Exception) -> None:
-        """Pass an error to ``on_error``."""
-        if self._on_error is not None:
-            with suppress(Exception):  # reporting failed: there is no other place to report this
-                self._on_error(error)
+
+def report(function: Callable[[Exception], None] | None, error: Exception) -> None:
+    """Pass an error to the function that takes such errors, if there is one."""
+    if function is not None:
+        with suppress(Exception):  # reporting failed: there is no other place to report this
+            function(error)
