@@ -39,7 +39,7 @@ def run(
     ] = None,
     parallel: Annotated[int | None, typer.Option(help="Number of games at once.")] = None,
     games: Annotated[int | None, typer.Option(help="Stop after so many ended games.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this many seconds, those of the start included.")] = None,
     log: Annotated[str | None, typer.Option(help="Folder of the log.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the files, or s3://bucket/prefix.")] = None,
     form: Annotated[
