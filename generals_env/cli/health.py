@@ -23,7 +23,10 @@ def health(
     try:
         status, report = ask(address, "/healthz" if alive else "/readyz", timeout)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        console.print(f"{address}: expected a report of health, got {error or type(error).__name__}", markup=False)
+        found = error or type(error).__name__
+        console.print(
+            f"{address}: expected a report of health, got {found}: start the run, or pass its --address", markup=False
+        )
         raise typer.Exit(1) from None
     console.print(report["status"], markup=False)
     for check in report["checks"]:

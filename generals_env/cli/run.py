@@ -38,13 +38,17 @@ REFRESH_SECONDS = 0.5  # between updates of the table
 def run(
     config: ConfigFile = None,
     values: SetValues = None,
-    policies: Annotated[str | None, typer.Option(help="One policy a player, or one for all: names or checkpoints.")] = None,
-    parallel: Annotated[int | None, typer.Option(help="Games at once.")] = None,
+    policies: Annotated[
+        str | None, typer.Option(help="random, expander or a checkpoint: one for all, or one a player with commas.")
+    ] = None,
+    parallel: Annotated[int | None, typer.Option(help="Number of games at once.")] = None,
     games: Annotated[int | None, typer.Option(help="Stop after so many ended games.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after this time.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this many seconds, those of the start included.")] = None,
     log: Annotated[str | None, typer.Option(help="Folder of the log.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the files, or s3://bucket/prefix.")] = None,
-    form: Annotated[str | None, typer.Option("--format", help="Format of the files.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="Format of the files: npz, parquet, tfrecord, tfrecord.gz or games.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="host:port of the stream.")] = None,
     metrics: Annotated[str | None, typer.Option(help="host:port of metrics and health.")] = None,
     debug: Annotated[bool | None, typer.Option("--debug/--no-debug", help="Serve the debug endpoint.")] = None,

@@ -75,7 +75,7 @@ def run_line(supervisor: Supervisor, rates: Rates) -> tuple[str, dict[str, Any]]
     fields = {"state": supervisor.state, **counts, "experiences_per_second": round(speed), "buffer": buffer}
     fields |= {name: status[name] for name in ("log", "streams") if name in status}
     text = (
-        f"{supervisor.state}: {counts['games']:,} games, {counts['experiences']:,} experiences ({speed:,.0f} a second), "
+        f"{supervisor.state}: {counts['games']:,} ended games, {counts['experiences']:,} experiences ({speed:,.0f} a second), "
         f"buffer {buffer.get('utilization', 0.0):.0%}, {len(status.get('streams', []))} consumers"
     )
     return text, fields
