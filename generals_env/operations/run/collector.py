@@ -110,19 +110,20 @@ class Collector:
 
     def _play(self, player: GamePlayer, settings: Settings) -> None:
         """Play until the games must change, or the run is over."""
-        due = time.monotonic()
+        began, turns = time.monotonic(), 0  # of the last call
         while not self._is_over() and not any(
             getattr(settings, section) != getattr(self._settings, section) for section in OF_GAMES
         ):
             self._beat = time.monotonic()
+            limit = self._settings.collection.turns_per_second  # a changed one also ends the present pause
+            due = began + turns / limit if limit else self._beat
             if self._beat < due:
                 self._asked.wait(min(due - self._beat, PAUSE))
                 continue
+            began = max(due, self._beat - 1.0)
             turns, games = player.play()
             self._turns += turns
             self._games += games
-            limit = self._settings.collection.turns_per_second
-            due = max(due, self._beat - 1.0) + turns / limit if limit else self._beat
 
     def _is_over(self) -> bool:
         """Return whether the run is asked to end, or has played its number of games."""
