@@ -43,7 +43,7 @@ def run(
     ] = None,
     parallel: Annotated[int | None, typer.Option(help="Number of games at once.")] = None,
     games: Annotated[int | None, typer.Option(help="Stop after so many ended games.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after this many seconds, those of the start included.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after playing for this many seconds.")] = None,
     log: Annotated[str | None, typer.Option(help="Folder of the log.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the files, or s3://bucket/prefix.")] = None,
     form: Annotated[
@@ -156,7 +156,7 @@ def reloading(config: Path | None, load: Callable[[], Settings], supervisor: Sup
         load,
         lambda _, new, keys: supervisor.change(new, keys),
         lambda error: logger.error("the settings stay as they are: %s", error),
-        lambda keys: logger.warning("changed settings that need a restart: %s", ", ".join(keys)),
+        lambda keys: logger.warning("changed settings that need a restart are kept back: %s", ", ".join(keys)),
         settings=supervisor.settings,
         on_failure=lambda error: logger.error("reloading the settings: %s: %s", type(error).__name__, error),
     )

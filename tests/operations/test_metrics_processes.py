@@ -73,7 +73,7 @@ def test_cpu_time_of_ended_threads_is_kept_by_stage() -> None:
 
     for number in range(2):
         done, stop = threading.Event(), threading.Event()
-        thread = threading.Thread(target=work, args=(done, stop), name=f"writer_{number}")
+        thread = threading.Thread(target=work, args=(done, stop), name=f"writer_{number}", daemon=True)
         thread.start()
         done.wait()
         found = samples(metrics)

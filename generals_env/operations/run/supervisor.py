@@ -43,6 +43,7 @@ class Supervisor:
         self.workers = {name: WorkerHandle(name, settings) for name in names}
         self.began = time.monotonic()
         self.state = "starting"
+        self._playing_since: float | None = None
         self._asked = 0  # times that the run was asked to end
         self.endpoints = Endpoints(self.workers, settings)
 
@@ -79,6 +80,7 @@ class Supervisor:
                 while not self._is_over():
                     self._tick(on_tick, restart=True)
                 self.state = "draining"
+                self.endpoints.health.stop()  # not ready from now on
                 for worker in self.workers.values():
                     self._drain(worker, on_tick)
                 self.state = "ended"
@@ -93,14 +95,14 @@ class Supervisor:
         for worker in self.workers.values():
             worker.watch(restart)
         if self.state == "starting" and all(worker.is_ready for worker in self.workers.values()):
-            self.state = "running"
+            self.state, self._playing_since = "running", time.monotonic()
         on_tick()
         time.sleep(TICK)
 
     def _is_over(self) -> bool:
         """Return whether to drain now."""
         limit = self.settings.collection.max_seconds
-        if limit is not None and time.monotonic() - self.began >= limit:
+        if limit is not None and self._playing_since is not None and time.monotonic() - self._playing_since >= limit:
             return True
         lost = any(worker.is_lost for worker in self.workers.values())
         return bool(self._asked) or lost or self.workers["collector"].has_finished
