@@ -156,6 +156,7 @@ def test_buffer_grows_to_larger_boards_and_accepts_smaller_ones(store: str) -> N
 @stores
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("kind", ["eight players", "two players", "frames"])
+@pytest.mark.checklist("P2")
 def test_thinned_out_experiences_are_whole_and_keep_every_end(store: str, probability: float, kind: str) -> None:
     games = [
         renamed(game, f"{game.game_ids[0]}-{k}", 10**6 * (k + 1) + 10**4 * n)
