@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from generals_env.errors import ConfigError, GeneralsError
+from generals_env.errors import ConfigError, GeneralsError, StorageError
 from generals_env.operations.run.files import open_writer
 from generals_env.operations.run.pipeline import open_log, token_of
 from generals_env.operations.run.players import load_model
@@ -55,7 +55,10 @@ def check_games(settings: Settings) -> None:
 
 def check_log(settings: Settings) -> None:
     """Open the log as the collector will; this makes its folder, which the storage worker reads."""
-    open_log(settings).close()
+    try:
+        open_log(settings).close()
+    except StorageError as error:
+        raise StorageError(f"log.directory: {error}; or choose another folder with log.directory (--log)") from error
 
 
 def check_storage(settings: Settings) -> None:

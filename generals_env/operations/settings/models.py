@@ -81,7 +81,7 @@ class Collection(Section):
     validation: bool = setting(True, "Validate each experience, and drop and count invalid ones.")
     turns_per_second: Seconds | None = setting(None, "Maximum rate of turns, of all games together; null: no limit.", live=True)
     max_games: int | None = setting(None, "Stop after this many ended games; null: never.", ge=1)
-    max_seconds: Seconds | None = setting(None, "Stop after this time; null: never.")
+    max_seconds: Seconds | None = setting(None, "Stop after playing for this time; null: never.")
 
 
 class Games(Section):
@@ -154,7 +154,7 @@ class Streaming(Section):
     max_requests_per_second: int = setting(500, "Maximum rate of requests of one client address.", ge=1, le=2**30)
     policy: Overflow = setting(
         "drop_oldest",
-        "What happens when a consumer is max_lag behind: the games wait, or it misses the oldest or newest experiences.",
+        "A consumer that is max_lag behind misses the oldest or the newest; with block, without a log, games wait for it.",
         live=True,
     )
     max_lag: int | None = setting(
