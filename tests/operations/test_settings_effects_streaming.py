@@ -83,6 +83,9 @@ def test_batch_timeout_decides_whether_a_batch_waits(tmp_path: Path, wait: int, 
             call = stub.StreamExperienceBatches(ask(follow=True))
             if wait:
                 wait_until(lambda: any(stream["next_sequence"] == 10 for stream in pipeline.status()["streams"]))
+                other = stub.StreamExperienceBatches(ask(follow=True, max_batch_wait_ms=500))
+                assert len(next(iter(other)).experiences) == 10  # this wait is over, that of the first stream is not
+                other.cancel()
                 pipeline.top.write(GAMES[1])
             assert len(next(iter(call)).experiences) == size
             call.cancel()
