@@ -134,10 +134,11 @@ def test_stage_metrics_count_failed_and_repeated_writes(
     assert samples(stages) == found
 
 
-@pytest.mark.checklist("L11")
-def test_buffer_metrics_show_drops_by_reason() -> None:
+@pytest.mark.checklist("L2", "L5", "L11")
+def test_buffer_metrics_show_size_and_drops_by_reason() -> None:
     states = {"games": BufferState(30, 40, {"drop_oldest": 1, "drop_newest": 2, "sampled": 3}), "new": BufferState(0, 0, {})}
     found = samples(BufferMetrics({name: lambda state=state: state for name, state in states.items()}))
+    assert (found["experience_buffer_size", "games"], found["experience_buffer_capacity", "games"]) == (30, 40)
     assert found["experience_buffer_utilization", "games"] == 0.75
     assert found["experience_buffer_utilization", "new"] == 0
     assert [found["experience_buffer_dropped_total", "games", reason] for reason in states["games"].dropped] == [1, 2, 3]

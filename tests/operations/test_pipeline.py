@@ -111,8 +111,9 @@ def test_files_have_folder_and_format_of_the_settings(form: str, tmp_path: Path)
 
 @pytest.mark.checklist("K6")
 def test_run_without_storage_has_no_storage_worker(tmp_path: Path) -> None:
-    assert set(Supervisor(settings_of(tmp_path)).workers) == {"collector", "storage"}
-    assert set(Supervisor(settings_of(tmp_path, storage__enabled=False)).workers) == {"collector"}
+    for enabled, names in ((True, {"collector", "storage"}), (False, {"collector"})):
+        settings = settings_of(tmp_path, storage__enabled=enabled, metrics__enabled=False)
+        assert set(Supervisor(settings).workers) == names
 
 
 @pytest.mark.checklist("K6", "K7")
