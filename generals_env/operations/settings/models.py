@@ -195,8 +195,6 @@ class Storage(Section):
 
     enabled: bool = setting(True, "Write files; false keeps experience only in the log or buffer.")
     type: Literal["file", "s3"] = setting("file", "Where files are written: file, in a folder; s3, in a bucket.")
-    s3: S3Storage = S3Storage()
-    file: FileStorage = FileStorage()
     naming: Literal["packed", "games"] = setting("packed", "packed: many games in one file; games: files for each game.")
     max_file_bytes: int = setting(2**25, "Size in memory at which the experiences of a file are written.", ge=1, le=2**40)
     max_file_seconds: Seconds = setting(300.0, "Age at which the experiences of a file are written.")
@@ -206,6 +204,8 @@ class Storage(Section):
     when_full: Literal["raise", "drop", "delete_oldest"] = setting(
         "raise", "What happens below min_free_bytes: an error, dropping and counting experiences, or deleting the oldest files."
     )
+    s3: S3Storage = S3Storage()
+    file: FileStorage = FileStorage()
 
 
 class Rewards(Section):
