@@ -149,7 +149,8 @@ other: 1
         "experience.yaml:4: collection.buffer_sise: unknown key: did you mean buffer_size?",
         "experience.yaml:5: collection.buffer_size: expected an integer from 1 to 1099511627776, got '10': remove the quotes",
         "experience.yaml:6: storage: expected a mapping with keys among enabled, type, naming, max_file_bytes, "
-        "max_file_seconds, keep_bytes, keep_seconds, min_free_bytes, when_full, s3, file, got a list: write key: value below it",
+        "max_file_seconds, keep_bytes, keep_seconds, min_free_bytes, when_full, s3, file, got a list: write key: value "
+        "below it",
         "experience.yaml:8: games.height: expected an integer from 4 to 64 or a list [minimum, maximum], each an integer "
         "from 4 to 64, got [5, 4.0]",
         "experience.yaml:9: games.policies: expected a list of at least one text, got 'random': write a list, [random]",
