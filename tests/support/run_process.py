@@ -45,6 +45,9 @@ class RunProcess:
         self.other: list[str] = []  # lines that are no JSON, such as tracebacks
         self._changed = threading.Condition()
         self._ended = False
+        for number in (signal.SIGINT, signal.SIGHUP):  # ignored signals are inherited, as from nohup or a background job
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         self.process = subprocess.Popen(
             [*command, *options],
             cwd=folder,
