@@ -17,9 +17,16 @@ __all__ = ["health"]
 def health(
     address: Annotated[str, typer.Option(help="host:port of metrics and health of the run.")] = "127.0.0.1:9090",
     alive: Annotated[bool, typer.Option("--alive", help="Ask whether it is alive, not whether it is ready.")] = False,
+    stream: Annotated[str | None, typer.Option(help="Instead: host:port of a stream, asked by grpc.health.v1.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 5.0,
 ) -> None:
-    """Show the checks of a run; the exit status is 0 if all pass, else 1."""
+    """Show the checks of a run, or the health of a stream; the exit status is 0 if all is well, else 1."""
+    if stream is not None:
+        from generals_env.operations.health.grpc_health import grpc_health_check
+
+        problem = grpc_health_check(stream, timeout=timeout)
+        console.print(problem or "serving", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(int(problem is not None))
     try:
         status, report = ask(address, "/healthz" if alive else "/readyz", timeout)
     except (OSError, ValueError, http.client.HTTPException) as error:

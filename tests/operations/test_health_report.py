@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sqlite3
 import subprocess
@@ -15,16 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.command_line import run, runner
 from support.helpers import PATIENCE, wait_until
 from support.http_calls import get
 from support.stream_calls import GAMES
 
+from generals_env.cli.app import app
 from generals_env.errors import ConfigError, StateError, StorageError
-from generals_env.operations.health.checks import log_check, progress_check, worker_check
 from generals_env.operations.health.grpc_health import grpc_health_check
 from generals_env.operations.health.health_report import Check, HealthReport
 from generals_env.operations.health.http_server import HttpServer
 from generals_env.recorders import ExperienceLog
+from generals_env.recorders.stream.server.log_source import LogSource
 from generals_env.recorders.stream.server.server import ExperienceServer
 
 
@@ -60,7 +61,7 @@ def test_readiness_follows_log_that_cannot_be_written(tmp_path: Path) -> None:
     """A segment of the log is moved away and back; HTTP and gRPC agree."""
     log = ExperienceLog(tmp_path)
     with ExperienceServer(log, "127.0.0.1:0") as stream:
-        checks = {"log": log_check(log), "stream": lambda: grpc_health_check(stream.address)}
+        checks = {"log": LogSource(log).check, "stream": lambda: grpc_health_check(stream.address)}
         with served(**checks) as (address, _):
             wait_until(lambda: ready(address))
             log.write(GAMES[0])
@@ -85,7 +86,7 @@ def test_readiness_follows_disk_that_is_full_or_read_only(tmp_path: Path) -> Non
         pytest.skip(f"cannot mount: {mount.stderr}")
     try:
         log = ExperienceLog(tmp_path / "log", min_free_bytes=2**20, segment_bytes=2**18)
-        with served(log=log_check(log)) as (address, _):
+        with served(log=LogSource(log).check) as (address, _):
             wait_until(lambda: ready(address))
             (tmp_path / "other").write_bytes(bytes(3_500_000))
             wait_until(lambda: problem_of(address, "log").startswith("min_free_bytes: expected "))
@@ -100,7 +101,7 @@ def test_readiness_reports_check_that_hangs_and_answers_meanwhile(tmp_path: Path
     """Another program holds the lock of the log's database, so that a write waits."""
     log = ExperienceLog(tmp_path)
     log.write(GAMES[0])
-    with served(patience=0.2, log=log_check(log), other=lambda: None) as (address, _):
+    with served(patience=0.2, log=LogSource(log).check, other=lambda: None) as (address, _):
         wait_until(lambda: ready(address))
         other = sqlite3.connect(next(tmp_path.glob("segment_*.db")), isolation_level=None)
         other.execute("begin immediate")
@@ -110,54 +111,6 @@ def test_readiness_reports_check_that_hangs_and_answers_meanwhile(tmp_path: Path
         other.close()
         wait_until(lambda: ready(address))
     log.close()
-
-
-def test_readiness_follows_sink_that_hangs() -> None:
-    """A sink stops in the middle of its work, with experiences waiting for it."""
-    going, written, waiting = threading.Event(), [0], [0]
-    going.set()
-
-    def work() -> None:
-        while waiting[0] is not None:
-            going.wait(PATIENCE)
-            written[0] += 1
-            time.sleep(0.001)
-
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    check = progress_check("sink", lambda: waiting[0], lambda: written[0], 0.3)
-    with served(sink=check) as (address, _):
-        wait_until(lambda: ready(address))
-        going.clear()
-        time.sleep(0.5)
-        assert ready(address), "an idle sink without work is not stuck"
-        waiting[0] = 1000
-        wait_until(lambda: problem_of(address, "sink").endswith("with 1,000 experiences waiting"))
-        going.set()
-        wait_until(lambda: ready(address))
-
-
-def test_readiness_follows_worker_that_dies_and_its_successor() -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=time.sleep, args=(PATIENCE,))]
-    workers[0].start()
-    answered = [time.monotonic()]
-
-    def alive() -> bool:
-        return workers[0].is_alive()
-
-    check = worker_check("collector", alive, lambda: answered[0], PATIENCE)
-    with served(collector=check) as (address, _):
-        wait_until(lambda: ready(address))
-        workers[0].kill()
-        wait_until(lambda: "got one that ended" in problem_of(address, "collector"))
-        workers[0] = context.Process(target=time.sleep, args=(PATIENCE,))
-        workers[0].start()
-        wait_until(lambda: ready(address))
-        answered[0] -= 2 * PATIENCE
-        wait_until(lambda: "collector: expected an answer within" in problem_of(address, "collector"))
-        workers[0].kill()
-        workers[0].join()
 
 
 def test_liveness_follows_heartbeat() -> None:
@@ -254,3 +207,13 @@ def test_grpc_health_of_missing_server_is_a_problem() -> None:
     problem = grpc_health_check("127.0.0.1:1", timeout=PATIENCE)
     assert problem is not None
     assert "got UNAVAILABLE" in problem
+
+
+def test_command_asks_stream_for_its_health(tmp_path: Path) -> None:
+    log = ExperienceLog(tmp_path)
+    with ExperienceServer(log, "127.0.0.1:0") as stream:
+        assert run("health", "--stream", stream.address, "--timeout", PATIENCE) == "serving"
+        address = stream.address
+    log.close()
+    found = runner.invoke(app, ["health", "--stream", address, "--timeout", "30"])
+    assert (found.exit_code, found.output.startswith("stream: expected an answer of")) == (1, True)

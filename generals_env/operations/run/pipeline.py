@@ -208,6 +208,8 @@ class Pipeline:
         found = {}
         if self.buffered.problem:
             found["sinks"] = self.buffered.problem
+        if self.server is not None and self.server.problem:
+            found["stream"] = self.server.problem
         return found
 
 

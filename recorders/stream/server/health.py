@@ -21,12 +21,17 @@ PATIENCE = 5.0  # seconds that a check may take
 
 
 class HealthMonitor:
-    """Checks a source at intervals, each check in a thread of its own: storage that hangs blocks only that thread."""
+    """Checks a source at intervals, each check in a thread of its own: storage that hangs blocks only that thread.
+
+    Attributes:
+        published: The problem for which ``NOT_SERVING`` is published; empty while it is ``SERVING``.
+    """
 
     def __init__(self, source: ExperienceSource, servicer: health.HealthServicer, stopping: threading.Event) -> None:
         """Prepare to check until ``stopping`` is set."""
         self._source, self._servicer, self._stopping = source, servicer, stopping
         self._serving: bool | None = None
+        self.published = ""
         self._problem = ""  # found by the last check; empty if it passed
         self._checking: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
@@ -66,6 +71,7 @@ class HealthMonitor:
             self._problem = str(error)
 
     def _publish(self, problem: str) -> None:
+        self.published = problem
         if self._serving is not (not problem):
             self._serving = not problem
             if problem:

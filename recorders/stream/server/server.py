@@ -181,6 +181,11 @@ class ExperienceServer(NotCopied):
         self._source.flush()
 
     @property
+    def problem(self) -> str:
+        """Why ``grpc.health.v1`` answers ``NOT_SERVING``; empty while the source works."""
+        return self._health.published
+
+    @property
     def streams(self) -> list[StreamStatus]:
         """The position of each consumer, how far it lags behind, and what was sent to it.
 

@@ -58,8 +58,10 @@ def test_health_recovers_when_trouble_is_over(tmp_path: Path) -> None:
         current = next(tmp_path.glob("segment_*.db"))
         hidden = current.rename(tmp_path / "hidden")
         assert next(told).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.problem
         hidden.rename(current)
         assert next(told).status == health_pb2.HealthCheckResponse.SERVING
+        assert not server.problem
         told.cancel()
     log.close()
 
