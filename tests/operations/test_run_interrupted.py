@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.helpers import wait_until
-from support.run_process import SMALL, RunProcess
+from support.run_process import SMALL, RunProcess, heed_signals
 
 from generals_env.recorders import ExperienceLog, open_dataset
 
@@ -149,6 +149,7 @@ def test_run_on_a_closed_terminal_drains(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "generals_env.cli", "run"]
     for setting in SMALL:
         command += ["--set", setting]
+    heed_signals()
     with (tmp_path / "errors").open("wb") as errors:
         process = subprocess.Popen(command, cwd=tmp_path, stdin=inside, stdout=inside, stderr=errors, start_new_session=True)
     os.close(inside)
@@ -166,6 +167,7 @@ def test_run_on_a_closed_terminal_drains(tmp_path: Path) -> None:
 
 def test_run_without_log_and_consumer_waits_and_still_drains(tmp_path: Path) -> None:
     settings = (*SMALL, "log.enabled=false", "collection.buffer_size=1000", "streaming.grace_seconds=0.1")
+    settings += ("streaming.policy=block",)
     with RunProcess(tmp_path, settings=settings) as run:
         run.ready("collector")
         wait_until(lambda: 'experience_buffer_utilization{buffer_id="stream"} 1.0' in run.get("/metrics")[1])

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from support.helpers import PATIENCE
 
-__all__ = ["SMALL", "RunProcess"]
+__all__ = ["SMALL", "RunProcess", "heed_signals"]
 
 #: Settings of small games on free ports.
 SMALL = (
@@ -26,6 +26,13 @@ SMALL = (
     *("games.seed=1", "collection.turns_per_second=4000", "streaming.address=127.0.0.1:0", "metrics.address=127.0.0.1:0"),
     *("storage.file.format=games", "streaming.grace_seconds=20"),
 )
+
+
+def heed_signals() -> None:
+    """Let processes started from now on be interrupted: they inherit ignored signals, as from nohup or a background job."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class RunProcess:
@@ -45,9 +52,7 @@ class RunProcess:
         self.other: list[str] = []  # lines that are no JSON, such as tracebacks
         self._changed = threading.Condition()
         self._ended = False
-        for number in (signal.SIGINT, signal.SIGHUP):  # ignored signals are inherited, as from nohup or a background job
-            if signal.getsignal(number) is signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
+        heed_signals()
         self.process = subprocess.Popen(
             [*command, *options],
             cwd=folder,
