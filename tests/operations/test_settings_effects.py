@@ -152,17 +152,17 @@ def test_max_games_ends_a_collector(tmp_path: Path) -> None:
 
 @shows("collection.max_seconds")
 def test_max_seconds_ends_a_run(tmp_path: Path) -> None:
-    """It is over before its workers are ready; a run without the limit would get there, and is ended then."""
+    """It is over once it has played for that time; a run without the limit goes on, and is ended by this test."""
     supervisor = Supervisor(settings_of(tmp_path, {"collection.max_seconds": 0.001}))
-    states = set()
+    states: list[str] = []
 
     def look() -> None:
-        states.add(supervisor.state)
-        if supervisor.state == "running":
+        states.append(supervisor.state)
+        if states.count("running") > 5:
             supervisor.ask_to_end()
 
     assert supervisor.run(look) == 0
-    assert states == {"draining", "ended"}
+    assert 1 <= states.count("running") <= 2
 
 
 def shown_keys() -> list[str]:
