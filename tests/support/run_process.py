@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -81,7 +82,7 @@ class RunProcess:
 
     def wait_for(self, condition: Callable[[dict[str, Any]], bool], after: int = 0) -> dict[str, Any]:
         """Return the first log line from number ``after`` on that meets a condition."""
-        number = after
+        number, deadline = after, time.monotonic() + PATIENCE
         with self._changed:
             while True:
                 for line in self.lines[number:]:
@@ -89,7 +90,7 @@ class RunProcess:
                     if condition(line):
                         return line
                 assert not self._ended, self.report()
-                assert self._changed.wait(PATIENCE), self.report()
+                assert self._changed.wait(max(deadline - time.monotonic(), 0.0)), self.report()
 
     def ready(self, worker: str, after: int = 0) -> dict[str, Any]:
         """Wait until a worker is ready, and return the line, with ``pid`` and ``address``."""
