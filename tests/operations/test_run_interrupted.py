@@ -74,7 +74,7 @@ def test_second_signal_ends_a_run_with_a_worker_that_hangs(tmp_path: Path) -> No
         run.ready("storage")
         stopped.suspend()
         run.process.send_signal(signal.SIGTERM)
-        run.wait_for(lambda line: line["message"].startswith("check worker collector: the worker has not answered"))
+        run.wait_for(lambda line: line.get("state") == "draining")
         run.process.send_signal(signal.SIGTERM)
         run.wait_for(lambda line: line["message"] == "the run has ended")
         assert run.process.wait() == 1
