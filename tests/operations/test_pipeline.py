@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,11 @@ import pytest
 from support.helpers import PATIENCE
 from support.recorded import record_game
 from support.s3 import s3, s3_process
+from support.settings_effects import opened
 from support.stream_calls import ask, called
 
 from generals_env.operations.run.collector import Collector
 from generals_env.operations.run.files import open_writer, storage_place
-from generals_env.operations.run.pipeline import Pipeline
 from generals_env.operations.run.supervisor import Supervisor
 from generals_env.operations.settings.load import load_settings
 from generals_env.operations.settings.models import Settings
@@ -43,16 +41,6 @@ def settings_of(folder: Path, **keys: Any) -> Settings:
         **{name.replace("__", "."): value for name, value in keys.items()},
     }
     return load_settings(environment={}, overrides=given)
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Pipeline]:
-    pipeline = Pipeline(settings)
-    try:
-        yield pipeline
-    finally:
-        pipeline.close(0)
-        pipeline.stages.stop()
 
 
 @pytest.mark.checklist("K2")

@@ -41,11 +41,6 @@ class MetricsRegistry(Collector):
         with self._lock:
             self._collectors.extend(collectors)
 
-    def remove(self, *collectors: Collector) -> None:
-        """Remove collectors, as those of a server that was stopped."""
-        with self._lock:
-            self._collectors = [kept for kept in self._collectors if kept not in collectors]
-
     def collect(self) -> Iterator[Metric]:
         """Yield the families of all collectors that can be read."""
         with self._lock:  # also lets one scrape at a time read
