@@ -202,14 +202,14 @@ class _RepeatedCheck:
         while True:
             self._begun = time.monotonic()
             problem = self._problem()
-            since = self._result.since
-            if not self._checked or self._result.ok is bool(problem):  # it passes now and failed before, or the reverse
-                # A check that has never passed belongs to a part that is still starting, such as a worker.
-                log = logger.error if problem and self._passed else logger.info
-                log("check %s: %s", self.name, problem or "passes")
-                since = time.time()
+            changed = not self._checked or self._result.ok is bool(problem)  # it passes now and failed before, or the reverse
+            # A check that has never passed belongs to a part that is still starting, such as a worker.
+            log = logger.error if problem and self._passed else logger.info
             self._passed = self._passed or not problem
+            since = time.time() if changed else self._result.since
             self._result, self._checked, self._begun = CheckResult(self.name, problem, since), True, None
+            if changed:  # after the result, so that a reader of the log finds it in the report
+                log("check %s: %s", self.name, problem or "passes")
             if self._stopping.wait(self._interval):
                 return
 
