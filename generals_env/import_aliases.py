@@ -48,6 +48,7 @@ FORMER_MODULES = {
     "generals_env.recorders.stream.caching": "generals_env.recorders.stream.client.log_cache",
     "generals_env.recorders.stream.sharded": "generals_env.recorders.stream.client.sharded",
     "generals_env.recorders.validation": "generals_env.recorders.sinks.validating",
+    "generals_env.render": "generals_env.rendering.boards",
     "generals_env.specs": "generals_env.env_spec",
     "generals_env.wrappers.faces": "generals_env.wrappers.array_transform",
     "generals_env.wrappers.opponents": "generals_env.wrappers.builtin_policy",

@@ -109,7 +109,7 @@ class PettingZooBase(CopiedWhole):
             StateError: Before the first reset, or without a render mode.
         """
         self.require_reset("render")
-        from generals_env.render import render_board
+        from generals_env.rendering.boards import render_board
 
         return render_board(self.game.boards, AFTER, self.config)
 

@@ -304,7 +304,7 @@ class VectorBase(LearnerViews, CopiedWhole, JsonSpec):
         Raises:
             StateError: Before the first reset, after ``close``, or without a render mode.
         """
-        from generals_env.render import render_board
+        from generals_env.rendering.boards import render_board
 
         self._require_started("render")
         return tuple(render_board(self.batch.boards, b, self.config) for b in range(self.num_envs))

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import CopiedWhole
-from generals_env.render import draw_board, render_board
+from generals_env.rendering.boards import draw_board, render_board
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 
 try:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 __all__ = [
     "CITY",
+    "COMPETITION_VERSION",
     "DEFENSELESS",
     "DESERT",
     "GAME",
@@ -36,6 +37,7 @@ __all__ = [
     "SURRENDER_TURNS",
     "SWAMP",
     "TORUS",
+    "TOUCH_SHIFT",
     "Boards",
     "copy_boards",
     "empty_boards",
@@ -62,6 +64,11 @@ SLIPPERY = 1 << 10
 #: The newest replay version: ordering of 2025, general trades.
 LIVE_VERSION = 18
 
+#: Version of boards on which the rules of the bot competition hold instead of those of a replay version. It lies beyond all
+#: replay versions. ``modifiers >> TOUCH_SHIFT`` is the turn from which a touch of the general wins.
+COMPETITION_VERSION = 100
+TOUCH_SHIFT = 32
+
 #: Turns between a surrender and the moment its land turns over (rule 21).
 SURRENDER_TURNS = 50
 
@@ -80,8 +87,8 @@ PLAYER = np.dtype([("general", np.int32), ("surrendered", np.int32), ("team", np
 #: - last_move: turn of the last executed move (rule 27).
 #: - height, width: of the arrays, H and W, padding included.
 #: - rows, columns: of the board, without padding.
-#: - version: replay version whose rules hold.
-#: - modifiers: bits of the active modifiers.
+#: - version: replay version whose rules hold, or ``COMPETITION_VERSION``.
+#: - modifiers: bits of the active modifiers; with the rules of the competition, the turn of the touch above ``TOUCH_SHIFT``.
 #: - fog: whether players see only what is next to their land.
 #:
 #: Wide integers, so that arithmetic with them has one type and every kernel is compiled once.

@@ -11,7 +11,7 @@ from PIL import Image
 import generals_env
 from generals_env.board_text import parse_board
 from generals_env.errors import StorageError
-from generals_env.render import FOG, PLAYER_COLORS, draw_board, format_board, save_gif
+from generals_env.rendering.boards import FOG, PLAYER_COLORS, draw_board, format_board, save_gif
 
 BOARD = """
 A . . # 7

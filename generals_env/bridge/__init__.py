@@ -1,0 +1,1 @@
+"""Connects programs to games: the line protocol of the bot competition, matches of programs, archives to enter."""

@@ -1,0 +1,1 @@
+"""Implements the commands that play, show, share and judge games."""

@@ -1,0 +1,1 @@
+"""Plays replays and traces, and compares each turn with what is recorded."""

@@ -1,0 +1,1 @@
+"""Connects agents to the public bot server."""

@@ -1,0 +1,1 @@
+"""Serves a game of a person against an agent to a browser on the same machine."""

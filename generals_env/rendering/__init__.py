@@ -1,0 +1,1 @@
+"""Draws boards as text, images, films and windows."""

@@ -1,0 +1,1 @@
+"""Writes pages that show recorded games in a browser."""
