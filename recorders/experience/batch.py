@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.concurrency.thread_pool import divided
-from generals_env.engine.boards import Boards
+from generals_env.engine.boards import COMPETITION_VERSION, Boards
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.packed.expand import expand_masks, expand_views
 from generals_env.engine.packed.fog_memory import expand_memory
@@ -182,6 +182,11 @@ class ExperienceBatch(ExperienceData):
         divided(write, len(self), MIN_VIEWS)
 
     def _masks(self, index: Index, out: npt.NDArray[np.int8] | None) -> npt.NDArray[np.int8]:
+        if ((self.boards.games["version"] == COMPETITION_VERSION) != self.recipe.builds).any():
+            raise ConfigError(
+                f"recipe: expected builds={not self.recipe.builds}, by the rules of the boards, got {self.recipe.builds}: "
+                "set it to whether the rules are those of the competition, and keep games of other rules apart"
+            )
         array = checked_out(out, (len(self), self.recipe.actions(self.shape)), (np.dtype(np.int8),))
         rows, player = np.ascontiguousarray(index), np.ascontiguousarray(self.player_id)
         write = partial(self._write_masks, rows, player, array)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from generals_env.engine.boards import CITY, COMPETITION_VERSION, GENERAL, TOUCH_SHIFT, Boards
+from generals_env.engine.boards import CITY, COMPETITION_VERSION, GENERAL, PLAIN, TOUCH_SHIFT, Boards
 from generals_env.engine.packed.packing import PackedBoards
 
 
@@ -23,8 +23,7 @@ def buildable(boards: Boards, b: int, player: int) -> np.ndarray:
     allowed = np.zeros(boards.owner.shape[1], np.int8)
     if boards.players[b, player]["alive"] and boards.games[b]["version"] == COMPETITION_VERSION:
         for tile in np.flatnonzero(boards.owner[b] == player).tolist():
-            free = boards.terrain[b, tile] not in (CITY, GENERAL)
-            allowed[tile] = free and boards.army[b, tile] >= price_of(boards, b, player, tile)
+            allowed[tile] = boards.terrain[b, tile] == PLAIN and boards.army[b, tile] >= price_of(boards, b, player, tile)
     return allowed
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, GENERAL
+from generals_env.engine.boards import CITY, GENERAL, PLAIN
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits
+from generals_env.engine.rules.castle_prices import BASE_PRICE, PRICE_REACH, SURCHARGE, SURCHARGE_STEP
 
-__all__ = ["may_build_packed", "write_builds"]
-
-BASE_PRICE, SURCHARGE, STEP = 35, 14, 2
-REACH = (SURCHARGE - 1) // STEP
+__all__ = ["may_build_packed", "write_packed_builds"]
 
 
 @inlined
@@ -35,22 +33,22 @@ def may_build_packed(packed: PackedBoards, row: int, player: int, tile: int, hei
     value = np.int64(packed.tiles[row, tile])
     if (value & low) - OWNER_OFFSET != player or not packed.players[ground, player]["alive"]:
         return False
-    if is_structure(packed.terrain[ground, tile]):
+    if packed.terrain[ground, tile] != PLAIN:
         return False
     price = BASE_PRICE
-    for y in range(max(tile // width - REACH, 0), min(tile // width + REACH + 1, height)):
-        for x in range(max(tile % width - REACH, 0), min(tile % width + REACH + 1, width)):
+    for y in range(max(tile // width - PRICE_REACH, 0), min(tile // width + PRICE_REACH + 1, height)):
+        for x in range(max(tile % width - PRICE_REACH, 0), min(tile % width + PRICE_REACH + 1, width)):
             other = y * width + x
             if is_structure(packed.terrain[ground, other]):
                 holder = (np.int64(packed.tiles[row, other]) & low) - OWNER_OFFSET
                 if holder == player:
-                    price += max(SURCHARGE - STEP * (abs(y - tile // width) + abs(x - tile % width)), 0)
+                    price += max(SURCHARGE - SURCHARGE_STEP * (abs(y - tile // width) + abs(x - tile % width)), 0)
     army = np.int64(packed.armies[wide, tile]) if wide >= 0 else value >> shift
     return bool(army >= price)
 
 
 @subroutine
-def write_builds(
+def write_packed_builds(
     packed: PackedBoards,
     row: int,
     player: int,
@@ -82,17 +80,15 @@ def write_builds(
     for tile in range(count):
         if code[tile] == own and is_structure(terrain[tile]):
             row_here, column_here = tile // width, tile % width
-            for y in range(max(row_here - REACH, 0), min(row_here + REACH + 1, height)):
-                for x in range(max(column_here - REACH, 0), min(column_here + REACH + 1, width)):
-                    extra = SURCHARGE - STEP * (abs(y - row_here) + abs(x - column_here))
+            for y in range(max(row_here - PRICE_REACH, 0), min(row_here + PRICE_REACH + 1, height)):
+                for x in range(max(column_here - PRICE_REACH, 0), min(column_here + PRICE_REACH + 1, width)):
+                    extra = SURCHARGE - SURCHARGE_STEP * (abs(y - row_here) + abs(x - column_here))
                     prices[y * width + x] += np.int32(max(extra, 0))
     if wide < 0:
         for tile in range(count):
             pays = (np.int32(tiles[tile]) >> shift) >= prices[tile]
-            free = (terrain[tile] != GENERAL) & (terrain[tile] != CITY)
-            out[tile] = np.int8((code[tile] == own) & free & pays)
+            out[tile] = np.int8((code[tile] == own) & (terrain[tile] == PLAIN) & pays)
     else:
         armies = packed.armies[wide]
         for tile in range(count):
-            free = (terrain[tile] != GENERAL) & (terrain[tile] != CITY)
-            out[tile] = np.int8((code[tile] == own) & free & (armies[tile] >= prices[tile]))
+            out[tile] = np.int8((code[tile] == own) & (terrain[tile] == PLAIN) & (armies[tile] >= prices[tile]))

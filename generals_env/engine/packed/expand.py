@@ -14,7 +14,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import CITY, COMPETITION_VERSION, GAME, GENERAL, PLAYER, TORUS, Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.observations.reference import ARMY_SCALE, CHANNELS, FULL_CHANNELS, action_mask, observe, visible_to
-from generals_env.engine.packed.build_masks import write_builds
+from generals_env.engine.packed.build_masks import write_packed_builds
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits, unpack_row
 
 __all__ = [
@@ -296,10 +296,11 @@ def expand_masks(
             out[i, 8 * tiles] = np.int8(1)
         else:
             unpack_row(packed, row, board, 0)
+            board.games[0]["version"] = 0  # without builds, for which there may be no room, and which are written below
             action_mask(board, 0, np.int64(player[i]), out[i, : 8 * tiles + 1])
             read_codes(packed, row, lines.code)
         if builds:
-            write_builds(packed, row, np.int64(player[i]), height, lines.code, prices, out[i, 8 * tiles + 1 :])
+            write_packed_builds(packed, row, np.int64(player[i]), height, lines.code, prices, out[i, 8 * tiles + 1 :])
 
 
 @kernel

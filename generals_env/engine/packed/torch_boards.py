@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, COMPETITION_VERSION, GENERAL, TORUS
+from generals_env.engine.boards import CITY, COMPETITION_VERSION, GENERAL, PLAIN, TORUS
 from generals_env.engine.observations.reference import ARMY_SCALE, LAYOUTS, SCOREBOARD, TOTAL_SCALE
-from generals_env.engine.packed.build_masks import BASE_PRICE, REACH, STEP, SURCHARGE
 from generals_env.engine.packed.expand import FREE
 from generals_env.engine.packed.fog_memory import MAX_ARMY, MINE, NEUTRAL, OBSTACLE, SEEN, THEIRS
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.engine.rules.action_space import action_count
+from generals_env.engine.rules.castle_prices import BASE_PRICE, PRICE_REACH, SURCHARGE, SURCHARGE_STEP
 
 try:
     import torch
@@ -356,10 +356,10 @@ def write_builds(boards: Decoded, look: Look, acts: Tensor, out: Tensor) -> None
         out.zero_()
         return
     terrain = boards.terrain.index_select(0, look.ground)
-    built = (terrain == CITY) | (terrain == GENERAL)
+    plain, built = terrain == PLAIN, (terrain == CITY) | (terrain == GENERAL)
     pays = boards.army.index_select(0, look.board) >= BASE_PRICE + surcharges(acts & built)
     allowed = boards.builds[look.ground][:, None, None]
-    out[:] = (acts & ~built & pays & allowed).flatten(1)
+    out[:] = (acts & plain & pays & allowed).flatten(1)
 
 
 def surcharges(built: Tensor) -> Tensor:
@@ -369,9 +369,9 @@ def surcharges(built: Tensor) -> Tensor:
     """
     row = torch.arange(built.shape[1], device=built.device)
     apart = (row[:, None] - row).abs()
-    framed = torch.nn.functional.pad(built.float(), (REACH, REACH))
+    framed = torch.nn.functional.pad(built.float(), (PRICE_REACH, PRICE_REACH))
     total = torch.zeros(built.shape, device=built.device)
-    for shift in range(-REACH, REACH + 1):
-        weights = (SURCHARGE - STEP * (apart + abs(shift))).clamp(min=0).float()
-        total += weights @ framed[:, :, REACH + shift : REACH + shift + built.shape[2]]
+    for shift in range(-PRICE_REACH, PRICE_REACH + 1):
+        weights = (SURCHARGE - SURCHARGE_STEP * (apart + abs(shift))).clamp(min=0).float()
+        total += weights @ framed[:, :, PRICE_REACH + shift : PRICE_REACH + shift + built.shape[2]]
     return total

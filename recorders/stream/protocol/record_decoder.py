@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import MAX_SIZE
+from generals_env.config import MAX_SIZE, TOUCH_TURN
 from generals_env.engine.boards import (
     CITY,
     COMPETITION_VERSION,
@@ -44,8 +44,6 @@ MAX_NAME = 256  # characters of a game id
 MAX_SECONDS = 2**33  # since 1970: in nanoseconds still an int64
 
 MAX_STEPS = 2**15 - 1  # turns of an experience: the column has 16 bits
-
-TOUCH_TURN = 800  # of reconstructed boards: records do not say from which turn a touch wins
 
 Floats = npt.NDArray[np.float32]
 
@@ -230,6 +228,7 @@ def reconstruct_boards(
     """
     count, _, height, width = observations.shape
     planes = observations.reshape(count, CHANNELS, height * width)
+    # Records do not say from which turn a touch wins.
     rules = (COMPETITION_VERSION, TOUCH_TURN << TOUCH_SHIFT) if builds else (LIVE_VERSION, 0)
     boards = empty_boards(count, height, width, players, *rules)
     own, enemy, city, mountain = (planes[:, channel] == 1 for channel in (2, 3, 5, 6))

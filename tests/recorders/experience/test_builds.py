@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.builds import buildable, under_competition
-from support.odd_boards import odd_boards
+from support.odd_boards import inside_of, odd_boards
 
 from generals_env.engine.boards import CITY, GENERAL, PLAIN, Boards
 from generals_env.engine.packed.action_legality import legal_actions
@@ -29,7 +29,7 @@ def castle_boards(rng: np.random.Generator, count: int, shape: tuple[int, int]) 
     """Return boards of two players with castles, and with armies around their prices."""
     boards = odd_boards(rng, count, players=2, shape=shape)
     under_competition(boards)
-    inside = boards.terrain != -1
+    inside = np.stack([inside_of(boards, b) for b in range(count)])
     boards.terrain[:] = np.where(inside, rng.choice([PLAIN] * 6 + [CITY, GENERAL], boards.terrain.shape), boards.terrain)
     boards.army[:] = np.where(rng.random(boards.army.shape) < 0.8, rng.integers(30, 120, boards.army.shape), boards.army)
     return boards
