@@ -262,7 +262,7 @@ def test_record_of_20x20_board_has_size_of_its_fields(metadata: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("full_actions", [False, True])
-@pytest.mark.parametrize("kind", ["two players", "padded torus", "eight players", "wide armies", "one seat"])
+@pytest.mark.parametrize("kind", ["two players", "padded torus", "eight players", "wide armies", "one seat", "builds"])
 def test_submitted_records_are_read_back_bit_for_bit(kind: str, full_actions: bool) -> None:
     if kind == "padded torus":  # plain boards cannot have the tensors of a torus: any difference is refused
         batch = games_of(kind)[0]
