@@ -21,6 +21,9 @@ __all__ = ["SPEEDS", "Page", "make_page", "show", "write_page"]
 #: Turns a second that a page can play; the live game plays two.
 SPEEDS = (1, 2, 4, 8, 16, 32, 64, 128)
 
+#: What a page may do: run its own script and style, which are told by their digests, and nothing else.
+POLICY = "default-src 'none'; script-src {script}; style-src {style}; base-uri 'none'; form-action 'none'"
+
 
 @dataclass(frozen=True)
 class Page:
@@ -86,7 +89,7 @@ def make_page(
     }
     style, script = join_styles(("theme", "viewer")), join_scripts("main")
     parts = {
-        "policy": f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}; base-uri 'none'; form-action 'none'",
+        "policy": POLICY.format(script=digest(script), style=digest(style)),
         "title": html.escape(title or encoded[0].head["label"]),
         "style": style,
         "script": script,
@@ -100,7 +103,7 @@ def make_page(
 def label_of(head: dict[str, Any]) -> str:
     """Return the names of the players, or their number if there are many."""
     names = head["names"]
-    return " – ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} others"
+    return " \u2013 ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} others"
 
 
 def data_elements(facts: dict[str, Any], encoded: Sequence[EncodedGame]) -> str:

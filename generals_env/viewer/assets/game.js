@@ -100,6 +100,7 @@ export class Game {
     this.army = new Int32Array(players * frames);
     this.keyframes = [];
     this.moments = [];
+    this.lasts = new Int32Array(players); // the last frame in which each player has land
     this.met = new Uint8Array(players);
     const board = { owner: this.start.owner.slice(), army: this.start.army.slice(), terrain: this.start.terrain.slice() };
     const land = new Int32Array(players), army = new Int32Array(players);
@@ -114,6 +115,7 @@ export class Game {
         this.keyframes.push({ owner: board.owner.slice(), army: board.army.slice(), terrain: board.terrain.slice() });
       }
       for (let player = 0; player < players; player++) {
+        if (land[player]) this.lasts[player] = frame;
         this.land[player * frames + frame] = land[player];
         this.army[player * frames + frame] = army[player];
       }

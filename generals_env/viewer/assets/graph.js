@@ -30,8 +30,9 @@ export class Graph {
     return Math.round(Math.min(Math.max(share, 0), 1) * (frames - 1));
   }
 
-  // lines: [{values, color, faint}] with one value a frame; first: turn of the first frame; frame: of the cursor.
-  draw(lines, first, frame) {
+  // lines: [{values, color, faint}] with one value a frame, as long as there are; first: turn of the first frame; frames: their
+  // number; frame: that of the cursor.
+  draw(lines, first, frames, frame) {
     const { canvas, context } = this;
     const scale = window.devicePixelRatio || 1;
     const width = canvas.clientWidth, height = canvas.clientHeight;
@@ -42,9 +43,8 @@ export class Graph {
     context.clearRect(0, 0, width, height);
     const style = getComputedStyle(document.documentElement);
     const [ink, edge] = ["--ink-soft", "--panel-edge"].map((name) => style.getPropertyValue(name).trim());
-    let low = 0, high = 0, frames = 1;
+    let low = 0, high = 0;
     for (const { values } of lines) {
-      frames = Math.max(frames, values.length);
       for (const value of values) {
         if (value < low) low = value;
         if (value > high) high = value;
@@ -73,7 +73,7 @@ export class Graph {
       if (Number.isInteger(tick)) context.fillText(shortNumber(tick), x(tick - first), height - 6);
     }
     context.lineJoin = "round";
-    for (const { values, color, faint } of lines) this.drawLine(values, color, faint, x, y, width);
+    for (const line of lines) this.drawLine(line, x, y, width);
     context.strokeStyle = ink;
     context.lineWidth = 1;
     context.beginPath();
@@ -90,7 +90,7 @@ export class Graph {
   }
 
   // Draw no more points than pixels: the lowest and the highest value of each.
-  drawLine(values, color, faint, x, y, width) {
+  drawLine({ values, color, faint }, x, y, width) {
     const { context } = this;
     const step = Math.max(Math.floor(values.length / width), 1);
     context.strokeStyle = color;

@@ -2,7 +2,7 @@
 import { Game } from "./game.js";
 import { Panel } from "./panel.js";
 import { element } from "./dom.js";
-import { momentText, showMarks } from "./moments.js";
+import { markedMoments, momentText, showMarks } from "./moments.js";
 import { startKeys } from "./keys.js";
 import { startTheme } from "./theme.js";
 
@@ -75,7 +75,7 @@ class Viewer {
     this.last = Math.max(...games.map((game) => game.last));
     Object.assign(byId("timeline"), { min: String(this.first), max: String(this.last) });
     showMarks(byId("marks"), indices[0] === indices[1] ? this.panels.slice(0, 1) : this.panels, this.first, this.last);
-    this.moments = [...new Set(games.flatMap((game) => game.moments.map(({ frame }) => game.first + frame)))].sort((a, b) => a - b);
+    this.moments = [...new Set(games.flatMap((game) => markedMoments(game).map(({ frame }) => game.first + frame)))].sort((a, b) => a - b);
     byId("game").value = String(indices[0]);
     byId("compare").setAttribute("aria-pressed", String(indices.length === 2 && indices[0] !== indices[1]));
     byId("both").setAttribute("aria-pressed", String(indices.length === 2 && indices[0] === indices[1]));
@@ -174,12 +174,13 @@ class Viewer {
 
   // Give each board as much room as the window has.
   layout() {
-    for (const panel of this.panels) {
-      const room = panel.find(".board-room");
-      const wide = matchMedia("(min-width: 860px)").matches;
-      const height = wide ? innerHeight - byId("stage").offsetTop - document.querySelector(".transport").offsetHeight - 118 : innerHeight * 0.62;
-      panel.view.fit(room.clientWidth, Math.max(height, 220));
-    }
+    if (!this.panels.length) return;
+    const wide = matchMedia("(min-width: 860px)").matches, double = this.panels.length > 1;
+    const top = this.panels[0].find(".board-room").getBoundingClientRect().top + scrollY;
+    const scores = double ? 60 + 36 * Math.min(Math.max(...this.panels.map(({ game }) => game.players)), 4) : 0;
+    const free = innerHeight - top - document.querySelector(".transport").offsetHeight - 58 - scores;
+    const height = wide ? free : innerHeight * (double ? 0.42 : 0.62);
+    for (const panel of this.panels) panel.view.fit(panel.find(".board-room").clientWidth, Math.max(height, 260));
     this.draw();
   }
 
@@ -188,9 +189,10 @@ class Viewer {
     const same = this.shown[0] === this.shown[1];
     this.panels.forEach((panel, position) => {
       const { game } = panel;
-      const over = this.turn > game.last ? ` (ended in turn ${game.last})` : "";
-      const label = same ? panel.find(".view-select").selectedOptions[0].textContent : game.label;
-      panel.show(this.turn - game.first, { ...this.options, title: label + over });
+      const size = `${game.rows} × ${game.columns} tiles, ${game.players} players`;
+      const view = panel.find(".view-select").selectedOptions[0].textContent;
+      const title = this.panels.length === 1 ? size : same ? view : game.label;
+      panel.show(this.turn - game.first, { ...this.options, title, over: this.turn > game.last });
     });
     byId("timeline").value = String(this.turn);
     byId("timeline").setAttribute("aria-valuetext", `turn ${this.turn} of ${this.last}`);

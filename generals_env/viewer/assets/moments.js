@@ -1,7 +1,7 @@
 // Words and marks of the key moments of a game on the timeline.
 import { element } from "./dom.js";
 
-const MAX_MARKS = 150; // of one kind
+const MAX_CITIES = 40; // more of them say little about a game
 
 // A moment in words.
 export function momentText(game, { kind, player, other }) {
@@ -13,14 +13,17 @@ export function momentText(game, { kind, player, other }) {
   return kind === "city" ? `${name(player)} takes a city` : `${name(player)} builds a castle`;
 }
 
+// The moments of a game that are marked, and that keys step through.
+export function markedMoments(game) {
+  const cities = game.moments.filter(({ kind }) => kind === "city").length;
+  return game.moments.filter(({ kind }) => kind !== "city" || cities <= MAX_CITIES);
+}
+
 // Put marks over the timeline; `first` and `last` are the turns of its ends. Marks are pictures: keys step through moments.
 export function showMarks(parent, panels, first, last) {
   const marks = [];
   panels.forEach(({ game }, row) => {
-    const counts = {};
-    for (const moment of game.moments) {
-      counts[moment.kind] = (counts[moment.kind] || 0) + 1;
-      if (counts[moment.kind] > MAX_MARKS) continue;
+    for (const moment of markedMoments(game)) {
       const mark = element("span", `mark ${moment.kind}`);
       const turn = game.first + moment.frame;
       const actor = moment.kind === "general" ? moment.other : moment.player;

@@ -75,6 +75,12 @@ export class Panel {
       row.append(head, element("td", "army"), element("td", "land"), element("td", "cities"));
       return { player, row, button };
     });
+    this.shares = seats.map((player) => {
+      const share = element("span");
+      share.style.background = `var(--player-${player})`;
+      return { player, share };
+    });
+    this.find(".shares").replaceChildren(...this.shares.map(({ share }) => share));
     this.find(".scores tbody").replaceChildren(...this.rows.map(({ row }) => row));
     this.find(".cities-head").textContent = game.competition ? "Castles" : "Cities";
   }
@@ -131,6 +137,7 @@ export class Panel {
     this.drawGraph();
     const turn = game.first + this.frame;
     this.find(".panel-name").textContent = options.title;
+    this.find(".panel-over").textContent = options.over ? `ended in turn ${game.last}` : "";
     this.find(".board").setAttribute("aria-label", `Board of ${game.rows} by ${game.columns} tiles in turn ${turn}`);
   }
 
@@ -163,6 +170,11 @@ export class Panel {
     const { game, frame } = this;
     const cities = new Int32Array(game.players);
     for (let tile = 0; tile < game.tiles; tile++) if (board.terrain[tile] === 2 && board.owner[tile] >= 0) cities[board.owner[tile]]++;
+    for (const { player, share } of this.shares) {
+      const army = game.army[player * game.frames + frame];
+      share.hidden = army <= 0;
+      share.style.flexGrow = String(army);
+    }
     const alive = game.names.map((_, player) => game.isAlive(frame, player));
     const teams = new Set(game.teams.filter((_, player) => alive[player]));
     const over = frame === game.frames - 1 && teams.size <= 1;
@@ -180,7 +192,7 @@ export class Panel {
     const { game, hovered: tile } = this;
     const output = this.find(".tile-text");
     if (tile < 0) {
-      output.textContent = "";
+      output.textContent = "Point at a tile to read it.";
       return;
     }
     const board = game.at(this.frame), owner = board.owner[tile];
@@ -198,11 +210,11 @@ export class Panel {
     const numbers = this.series[this.tab];
     const count = this.tab === "Value" ? game.turns : game.frames;
     const lines = [...game.names.keys()].map((player) => ({
-      values: numbers.subarray(player * count, (player + 1) * count),
+      values: numbers.subarray(player * count, player * count + Math.min(count, game.lasts[player] + 2)),
       color: getComputedStyle(document.documentElement).getPropertyValue(`--player-${player}`).trim(),
       faint: this.player >= 0 && this.player !== player,
     }));
-    this.graph.draw(lines, game.first, this.frame);
+    this.graph.draw(lines, game.first, game.frames, this.frame);
     this.find(".graph").setAttribute("aria-label", `${this.tab} of each player over the turns`);
   }
 }
