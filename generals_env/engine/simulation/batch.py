@@ -21,6 +21,7 @@ from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
 from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import Span, joined
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
@@ -83,7 +84,7 @@ class Batch:
         )
         self.views = Observations(
             observations=zeros((count, players, tiles, channels), dtype),
-            masks=zeros((count, players, 8 * tiles + 1), np.int8),
+            masks=zeros((count, players, action_count(int(boards.games[0]["version"]), tiles)), np.int8),
             tile_codes=np.zeros((count, players, tiles), np.uint8),
         )
         self.outcome = Outcome(
