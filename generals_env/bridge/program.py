@@ -196,7 +196,7 @@ class Program:
 
     def _kill(self) -> None:
         """Kill the program and its children."""
-        import psutil  # type: ignore[import-untyped]
+        import psutil
 
         assert self._process is not None  # noqa: S101
         processes = []
