@@ -6,6 +6,8 @@ import {
 
 const PLAYERS = 16;
 const NUMBERS_FROM = 11; // CSS pixels of a tile from which armies are written
+const DARK_FROM = 0.1; // share of heat from which armies are dark
+const HEAT_EDGE = "#3a3000";
 const GROUNDS = ["ground", "city", "rock", "stone", "stone-shade", "snow", "marsh", "sand", "fog", "fog-mark", "grid", "ink", "select", "heat"];
 
 // What a tile looks like without its army: a terrain code, or one of these.
@@ -65,13 +67,15 @@ export class BoardView {
     const { context, size } = this;
     context.fillStyle = this.colors.grid;
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    for (let tile = 0; tile < state.rows * state.columns; tile++) this.drawTile(tile);
+    const tiles = state.rows * state.columns;
+    for (let tile = 0; tile < tiles; tile++) this.drawGround(tile);
     if (state.heat) this.drawHeat(state.heat);
-    for (const move of state.arrows || []) this.drawArrow(move, `rgb(${this.colors.heat} / ${0.25 + 0.75 * move.share})`, 0.06 + 0.1 * move.share);
+    if (size >= NUMBERS_FROM * this.scale) for (let tile = 0; tile < tiles; tile++) this.drawArmy(tile);
+    for (const move of state.arrows || []) this.drawArrow(move, this.colors.heatColor, 0.05 + 0.13 * move.share, HEAT_EDGE);
     for (const move of state.queue || []) this.drawArrow(move, this.colors.select, 0.09);
     for (const move of state.marks || []) {
       if (move.build) this.drawRing(move.from, this.colors[move.player]);
-      else this.drawArrow(move, this.colors[move.player], 0.15, true);
+      else this.drawArrow(move, this.colors[move.player], 0.15, "#ffffff");
     }
     if (state.selection >= 0) this.drawFrame(state.selection, this.colors.select, Math.max(size / 12, 2), state.half);
     if (state.cursor >= 0) this.drawFrame(state.cursor, this.colors.heatColor, Math.max(size / 10, 2), false);
@@ -101,10 +105,15 @@ export class BoardView {
     }
   }
 
-  drawTile(tile) {
-    const { context, size, state, gap } = this;
-    const left = (tile % state.columns) * size + gap, top = Math.floor(tile / state.columns) * size + gap;
-    const owner = state.owner[tile], army = state.army[tile], terrain = state.terrain[tile];
+  corner(tile) {
+    const { size, gap, state } = this;
+    return [(tile % state.columns) * size + gap, Math.floor(tile / state.columns) * size + gap];
+  }
+
+  drawGround(tile) {
+    const { context, state } = this;
+    const [left, top] = this.corner(tile);
+    const owner = state.owner[tile], terrain = state.terrain[tile];
     const variant = (tile * 7 + Math.floor(tile / state.columns) * 3) % MOUNTAIN_VARIANTS;
     if (state.seen && !state.seen[tile]) {
       context.drawImage(this.sprite(owner < -1 || terrain === CITY ? FOG_PEAK + variant : FOG, -1), left, top);
@@ -112,14 +121,21 @@ export class BoardView {
     }
     const what = owner === -2 ? PEAK + variant : owner === -5 ? LOOKOUT : owner === -6 ? OBSERVATORY : terrain;
     context.drawImage(this.sprite(what, owner < 0 ? -1 : owner), left, top);
-    if (size < NUMBERS_FROM * this.scale || owner < -1 || (owner < 0 && army === 0)) return;
+  }
+
+  drawArmy(tile) {
+    const { context, size, state, gap } = this;
+    const owner = state.owner[tile], army = state.army[tile], terrain = state.terrain[tile];
+    if ((state.seen && !state.seen[tile]) || owner < -1 || (owner < 0 && army === 0)) return;
+    const [left, top] = this.corner(tile);
     const raised = terrain === GENERAL || terrain === CITY;
     const text = armyText(army), inner = size - gap;
     const points = inner * (raised ? [0.42, 0.42, 0.4, 0.33, 0.27] : [0.52, 0.52, 0.43, 0.34, 0.28])[Math.min(text.length, 5) - 1];
     context.font = `700 ${Math.max(Math.round(points), 6)}px ${this.font}`;
     context.textAlign = "center";
     context.textBaseline = "alphabetic";
-    context.fillStyle = owner >= 0 || terrain === CITY ? "#ffffff" : this.colors.ink;
+    const hot = state.heat && state.heat[tile] >= DARK_FROM;
+    context.fillStyle = (owner >= 0 || terrain === CITY) && !hot ? "#ffffff" : this.colors.ink;
     context.fillText(text, left + inner / 2, top + inner * (raised ? 0.72 : 0.5) + points * 0.36);
   }
 
@@ -164,30 +180,30 @@ export class BoardView {
   }
 
   // An arrow between two neighbours; half moves are dashed. On a board that wraps, an arrow points over the edge.
-  drawArrow(move, color, width, outlined = false) {
+  drawArrow(move, color, width, edge = "") {
     const { context, size, state } = this;
     const [x, y] = this.center(move.from);
     const wrapped = (step, side) => (step > 1 ? step - side : step < -1 ? step + side : step);
     const right = wrapped((move.to % state.columns) - (move.from % state.columns), state.columns);
     const down = wrapped(Math.floor(move.to / state.columns) - Math.floor(move.from / state.columns), state.rows);
     const at = (along, aside) => [x + (right * along - down * aside) * size, y + (down * along + right * aside) * size];
-    const head = Math.max(width * 1.6, 0.13);
+    const head = Math.max(width * 1.25, 0.1);
     context.lineJoin = "round";
     context.lineCap = "butt";
-    for (const border of outlined ? [0.09, 0] : [0]) {
-      context.strokeStyle = context.fillStyle = border ? "#ffffff" : color;
+    for (const border of edge ? [0.08, 0] : [0]) {
+      context.strokeStyle = context.fillStyle = border ? edge : color;
       context.lineWidth = Math.max((width + border) * size, 1);
       context.setLineDash(move.half && !border ? [size * 0.13, size * 0.07] : []);
       context.beginPath();
-      context.moveTo(...at(0.16 - border / 2, 0));
-      context.lineTo(...at(0.86 - head, 0));
+      context.moveTo(...at(0.3 - border / 2, 0));
+      context.lineTo(...at(0.7 - head, 0));
       context.stroke();
       context.setLineDash([]);
       context.lineWidth = Math.max(border * size, 0.5);
       context.beginPath();
-      context.moveTo(...at(0.88, 0));
-      context.lineTo(...at(0.82 - head, head));
-      context.lineTo(...at(0.82 - head, -head));
+      context.moveTo(...at(0.74, 0));
+      context.lineTo(...at(0.68 - head, head));
+      context.lineTo(...at(0.68 - head, -head));
       context.closePath();
       context.fill();
       context.stroke();
@@ -218,11 +234,11 @@ export class BoardView {
   }
 
   drawHeat(heat) {
-    const { context, size, gap, state } = this;
+    const { context, size, gap } = this;
     heat.forEach((share, tile) => {
       if (share < 0.004) return;
-      context.fillStyle = `rgb(${this.colors.heat} / ${0.12 + 0.68 * Math.sqrt(share)})`;
-      context.fillRect((tile % state.columns) * size + gap, Math.floor(tile / state.columns) * size + gap, size - gap, size - gap);
+      context.fillStyle = `rgb(${this.colors.heat} / ${0.2 + 0.75 * Math.sqrt(share)})`;
+      context.fillRect(...this.corner(tile), size - gap, size - gap);
     });
   }
 }

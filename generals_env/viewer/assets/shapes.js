@@ -1,7 +1,13 @@
 // Shapes of the tiles in a unit square: crowns, castles, mountains, swamps, deserts, lookouts and observatories.
 
 // Terrain codes of the engine.
-export const PLAIN = 0, GENERAL = 1, CITY = 2, MOUNTAIN = 3, SWAMP = 4, DESERT = 5, LOOKOUT = 6, OBSERVATORY = 7;
+export const PLAIN = 0;
+export const GENERAL = 1;
+export const CITY = 2;
+export const SWAMP = 4;
+export const DESERT = 5;
+export const LOOKOUT = 6;
+export const OBSERVATORY = 7;
 
 // Summit, left foot and right foot of two peaks a variant, the one in front last.
 const RANGES = [
