@@ -48,7 +48,7 @@ def play(
         from generals_env.play.server import PlayServer
         from generals_env.play.session import Session, SessionOptions
     except ImportError as error:
-        raise typer.BadParameter(f'play: expected aiohttp, got none: pip install "generals_env[play]"') from error
+        raise typer.BadParameter('play: expected aiohttp, got none: pip install "generals_env[play]"') from error
     game: dict[str, Any] = {"players": players, "height": height, "width": width, "rules": rules}
     options = SessionOptions(
         opponents=tuple(opponent or ("expander",)),

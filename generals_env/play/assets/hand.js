@@ -120,6 +120,7 @@ export class Hand {
     const place = `Row ${Math.floor(tile / columns) + 1}, column ${(tile % columns) + 1}`;
     if (this.board.seen && !this.board.seen[tile]) return `${place}: out of sight`;
     const what = terrain === GENERAL ? "general" : terrain === CITY ? "city" : "land";
-    return `${place}: ${what} of ${owner < 0 ? "no player" : names[owner]}, army ${this.board.army[tile]}${this.half ? ", half of it moves" : ""}`;
+    const whose = owner === this.facts.seat ? `your ${what}` : owner < 0 ? `${what} of no player` : `${what} of ${names[owner]}`;
+    return `${place}: ${whose}, army ${this.board.army[tile]}${this.half ? ", half of it moves" : ""}`;
   }
 }

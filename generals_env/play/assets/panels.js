@@ -23,8 +23,8 @@ export function showScores(facts, content) {
 
 export function showFacts(facts) {
   const pairs = [
-    ["Rules", facts.rules], ["Board", `${facts.rows} × ${facts.columns}`], ["Speed", `${facts.speed} turns a second`],
-    ["Ends", `turn ${facts.max_turns} at the latest`], ["Seat", String(facts.seat + 1)], ["Map", facts.id],
+    ["Rules", facts.rules], ["Board", `${facts.rows} × ${facts.columns}`], ["Turns a second", String(facts.speed)],
+    ["Last turn", String(facts.max_turns)], ["Seat", String(facts.seat + 1)], ["Map", facts.id],
   ];
   byId("facts").replaceChildren(...pairs.flatMap(([name, value]) => [element("dt", "", name), element("dd", "", value)]));
 }

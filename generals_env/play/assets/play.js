@@ -90,7 +90,7 @@ function hideOverlay() {
   if (overlay === null) return;
   overlay = null;
   byId("overlay").hidden = true;
-  byId("board").focus({ preventScroll: true });
+  document.activeElement?.blur(); // keys go to the game
 }
 
 function showBanner(text, stays = false) {
