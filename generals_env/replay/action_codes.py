@@ -25,7 +25,8 @@ def steps(rows: int, width: int, columns: int, source: Wholes, direction: Wholes
     row, column = np.divmod(source, width)
     row = (row + np.array([-1, 1, 0, 0])[direction]) % rows
     column = (column + np.array([0, 0, -1, 1])[direction]) % columns
-    return row * width + column
+    tiles: Wholes = row * width + column
+    return tiles
 
 
 def coded_actions(actions: Wholes, shape: tuple[int, int], extent: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], Wholes]:

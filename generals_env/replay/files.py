@@ -7,14 +7,14 @@ import uuid
 from pathlib import Path
 
 from generals_env.errors import ConfigError, ReplayError, StorageError
-from generals_env.replay import game_file
+from generals_env.replay import game_file, gior
 from generals_env.replay.reader import Replay, from_bytes, read_file
 from generals_env.replay.recorded_game import RecordedGame
 
 __all__ = ["SUFFIXES", "load", "write"]
 
 #: Suffixes of files that ``write`` makes.
-SUFFIXES = (game_file.SUFFIX,)
+SUFFIXES = (".gior", game_file.SUFFIX)
 
 
 def load(path: str | Path) -> RecordedGame:
@@ -36,7 +36,8 @@ def write(path: str | Path, game: RecordedGame | Replay) -> None:
     """Write a game to a file, which appears whole or not at all.
 
     Args:
-        path: The file; its suffix tells the format: ``.generals`` takes any game.
+        path: The file; its suffix tells the format: ``.generals`` takes any game, ``.gior`` those that the live game could have
+            been (see ``gior.replay_of``).
         game: The game.
 
     Raises:
@@ -47,7 +48,10 @@ def write(path: str | Path, game: RecordedGame | Replay) -> None:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"path: expected a file that ends in {' or '.join(SUFFIXES)}, got {path.name!r}: rename it")
-    write_file(path, game_file.encode(game.recorded() if isinstance(game, Replay) else game))
+    if path.suffix == game_file.SUFFIX:
+        write_file(path, game_file.encode(game.recorded() if isinstance(game, Replay) else game))
+    else:
+        write_file(path, gior.encode(game if isinstance(game, Replay) else gior.replay_of(game)))
 
 
 def write_file(path: Path, data: bytes) -> None:

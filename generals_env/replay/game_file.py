@@ -257,8 +257,9 @@ def play_corrected(start: Boards, actions: Array, events: Array, corrections: li
     for turn, right, tiles in corrections:
         at = events[:, 1] - first
         part = play_actions(board, actions[low : turn + 1], events[(at >= low) & (at <= turn)])
-        for field, values in zip(part[:3], right[:3], strict=True):
-            field[-1, tiles] = values[0, tiles]
+        part.owner[-1, tiles] = right.owner[0, tiles]
+        part.army[-1, tiles] = right.army[0, tiles]
+        part.terrain[-1, tiles] = right.terrain[0, tiles]
         part.players[-1] = right.players[0]
         part.games["last_move"][-1] = right.games["last_move"][0]
         parts.append(Boards._make(array[:-1] for array in part))

@@ -215,7 +215,7 @@ class Replay:
         details = {"source": "replay"}
         if self.stars:
             details["stars"] = ", ".join(f"{star:g}" for star in self.stars)
-        return game_of_turns(recording.experiences[: counts[EXPERIENCES]], packed, self.id, self.names, details)
+        return game_of_turns(recording.experiences[: counts[EXPERIENCES]], packed, self.id, self.names, details, self.start)
 
     def _turn(self, boards: Boards) -> ReplayTurn:
         shape = (self.height, self.width)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import Boards
+from generals_env.engine.boards import Boards, put_boards
 from generals_env.engine.packed.packing import PackedBoards, unpack
 from generals_env.errors import ReplayError
 from generals_env.replay.recorded_game import LEFT, SURRENDERED, UNKNOWN, RecordedGame
@@ -33,6 +33,7 @@ def game_of_turns(
     game_id: str = "",
     names: tuple[str, ...] = (),
     details: Mapping[str, str] | None = None,
+    start: Boards | None = None,
 ) -> RecordedGame:
     """Return the game that experiences and their boards record.
 
@@ -45,6 +46,7 @@ def game_of_turns(
         game_id: Id of the game.
         names: One name a player.
         details: Further facts by name.
+        start: The first board (one board) before players left in the first turn; None if it is that of the first turn.
 
     Raises:
         ReplayError: If there is no turn, a turn is missing, or the game is too long.
@@ -65,8 +67,10 @@ def game_of_turns(
         )
     check_size(count, tiles)
     boards = unpack(packed, np.concatenate([before[:1], after]))
+    broken = np.flatnonzero(before != np.concatenate([[before[0] if start is None else -1], after[:-1]]))
+    if start is not None:
+        put_boards(boards, 0, start, 0)
     actions, rewards = columns_of(rows, turn - first, boards, count)
-    broken = 1 + np.flatnonzero(before[1:] != after[:-1])
     return RecordedGame(
         boards=boards,
         actions=actions,

@@ -100,7 +100,7 @@ def play_actions(start: Boards, actions: npt.NDArray[np.int64], events: npt.NDAr
 
 def different_boards(boards: Boards, others: Boards) -> npt.NDArray[np.bool_]:
     """Return which boards differ in what the engine plays on, (B,) bool."""
-    differs = (boards.owner != others.owner).any(axis=1)
+    differs: npt.NDArray[np.bool_] = (boards.owner != others.owner).any(axis=1)
     differs |= (boards.army != others.army).any(axis=1) | (boards.terrain != others.terrain).any(axis=1)
     for name in boards.players.dtype.names or ():
         differs |= (boards.players[name] != others.players[name]).any(axis=1)

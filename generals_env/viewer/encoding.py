@@ -30,6 +30,9 @@ __all__ = ["MAX_LIKELY", "EncodedGame", "encode_game"]
 #: Number of the likeliest actions of a player and turn whose probabilities the page holds, if they are at least 1/255.
 MAX_LIKELY = 24
 
+#: Characters of a text of other people that the page holds, and number of further facts.
+MAX_TEXT, MAX_DETAILS = 300, 100
+
 #: Modifiers that do not change what players see, city state (bit 1) included.
 ORDINARY_SIGHT = LEAPFROG | DEFENSELESS | TORUS | SLIPPERY | 1 << 1
 
@@ -72,12 +75,13 @@ def encode_game(game: RecordedGame, level: int = 9) -> EncodedGame:
     kinds, tiles = split_actions(game.actions, height, width, rows, columns)
     general = boards.players["general"][0].astype(np.int64)
     generals = np.where(general >= 0, general // width * columns + general % width, -1)
-    odd = int(start["modifiers"]) & ~ORDINARY_SIGHT and start["version"] != COMPETITION_VERSION
+    competition = bool(start["version"] == COMPETITION_VERSION)
+    modifiers = 0 if competition else int(start["modifiers"])
     towers = np.isin(boards.terrain[0], (LOOKOUT, OBSERVATORY)).any()
     head = {
-        "id": str(game.id),
-        "names": [str(name) for name in game.names] or [f"player_{player}" for player in range(game.players)],
-        "details": {str(name): str(value) for name, value in game.details.items()},
+        "id": shortened(game.id),
+        "names": [shortened(name) for name in game.names] or [f"player_{player}" for player in range(game.players)],
+        "details": {shortened(name): shortened(value) for name, value in list(game.details.items())[:MAX_DETAILS]},
         "rows": rows,
         "columns": columns,
         "players": game.players,
@@ -86,10 +90,10 @@ def encode_game(game: RecordedGame, level: int = 9) -> EncodedGame:
         "first": int(start["turn"]),
         "turns": game.turns,
         "alive": changes_of_alive(boards.players["alive"]),
-        "torus": bool(start["modifiers"] & TORUS) and start["version"] != COMPETITION_VERSION,
+        "torus": bool(modifiers & TORUS),
         "fog": bool(start["fog"]),
-        "partial_sight": bool(odd or towers),
-        "competition": bool(start["version"] == COMPETITION_VERSION),
+        "partial_sight": bool(modifiers & ~ORDINARY_SIGHT or towers),
+        "competition": competition,
         "has_rewards": game.rewards is not None,
         "has_values": game.values is not None,
         "has_probabilities": game.probabilities is not None,
@@ -124,11 +128,18 @@ def check_game(game: RecordedGame) -> None:
             raise ConfigError(f"games: expected {name} of shape ({turns}, {players}, ...), got {column.shape}")
 
 
+def shortened(text: object) -> str:
+    """Return a text with at most ``MAX_TEXT`` characters."""
+    text = str(text)
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+
+
 def changes_of_alive(alive: npt.NDArray[np.bool_]) -> list[list[int]]:
     """Return ``[board, bits of the players who are alive]`` for the first board and each that differs from the one before."""
     masks = (alive.astype(np.int64) << np.arange(alive.shape[1])).sum(axis=1)
     changed = np.flatnonzero(np.diff(masks, prepend=-1))
-    return np.stack([changed, masks[changed]], axis=1).tolist()
+    changes: list[list[int]] = np.stack([changed, masks[changed]], axis=1).tolist()
+    return changes
 
 
 def split_actions(actions: Integers, height: int, width: int, rows: int, columns: int) -> tuple[Integers, Integers]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generals_env.errors import ConfigError, StorageError
+from generals_env.errors import ConfigError
+from generals_env.replay.files import write_file
 from generals_env.replay.recorded_game import RecordedGame
 from generals_env.viewer.bundle import asset, join_scripts, join_styles
 from generals_env.viewer.encoding import EncodedGame, encode_game
@@ -97,7 +98,8 @@ def make_page(
     }
     text = asset("page.html")
     pieces = text.split("{{")  # a value is never searched for the names of others
-    return pieces[0] + "".join(parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces[1:]))
+    page = pieces[0] + "".join(parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces[1:]))
+    return page.encode("utf-8", "replace").decode()  # half a surrogate pair in a name has no bytes
 
 
 def label_of(head: dict[str, Any]) -> str:
@@ -150,15 +152,7 @@ def write_page(
     """
     text = make_page(games, title=title, compare=compare, player=player, turn=turn, speed=speed)
     path = Path(path)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"path: expected a file that can be written, got {str(path)!r} ({error}): pass another path"
-        ) from error
+    write_file(path, text.encode())
     return path
 
 

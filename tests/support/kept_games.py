@@ -1,4 +1,4 @@
-"""Keeps games as ``RecordedGame``: those that built-in policies play, and those of replays."""
+"""Keeps games as ``RecordedGame`` that an environment plays, for pages and pictures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import numpy as np
 import generals_env
 from generals_env.collector import Transition
 from generals_env.engine.boards import Boards, copy_boards
-from generals_env.replay.reader import Replay
 from generals_env.replay.recorded_game import RecordedGame
-from generals_env.wrappers import Opponent
 
 
 class Keeper:
@@ -34,23 +32,32 @@ class Keeper:
 
     def game(self, **facts: Any) -> RecordedGame:
         boards = Boards._make(np.concatenate(fields) for fields in zip(*self.boards, strict=True))
-        return RecordedGame(boards=boards, actions=np.array(self.actions), **facts)
+        return RecordedGame(boards=boards, actions=np.array(self.actions), rewards=np.array(self.rewards), **facts)
 
 
-def play_game(seed: int = 0, policies: tuple[str, ...] = ("expander",), **options: Any) -> RecordedGame:
-    """Return a game that built-in policies play, with its rewards; policy i % n is that of player i."""
-    env = generals_env.parallel_env(**options)
-    keeper = Keeper()
+def sampled_game(seed: int = 0, surrender: int = -1, env: Any = None, **options: Any) -> RecordedGame:
+    """Return a game of players who choose among their legal actions, half of the time a build if there is one.
+
+    Args:
+        seed: Of the map and of the choices.
+        surrender: Turn in which the last player surrenders; -1 for none.
+        env: A parallel environment; None makes one with ``options``.
+        options: Of the environment.
+    """
+    env = generals_env.parallel_env(**options) if env is None else env
+    keeper, rng = Keeper(), np.random.default_rng(seed)
     env.add_collector(keeper)
     observations, _ = env.reset(seed=seed)
-    opponents = {agent: Opponent(policies[i % len(policies)], seed + i) for i, agent in enumerate(env.agents)}
+    turn = 0
     while env.agents:
-        observations, *_ = env.step({agent: opponents[agent](observations[agent]) for agent in env.agents})
-    return keeper.game(rewards=np.array(keeper.rewards), id=f"seed {seed}")
-
-
-def kept_replay(replay: Replay) -> RecordedGame:
-    """Return the game of a replay."""
-    keeper = Keeper()
-    replay.collect(keeper)
-    return keeper.game(id=replay.id)
+        if turn == surrender:
+            env.surrender(env.agents[-1])
+        actions = {}
+        for agent in env.agents:
+            legal = np.flatnonzero(observations[agent]["action_mask"])
+            first_build = 8 * env.board().owner.shape[1] + 1
+            builds = legal[legal >= first_build]
+            actions[agent] = int(rng.choice(builds if len(builds) and rng.random() < 0.5 else legal))
+        observations, *_ = env.step(actions)
+        turn += 1
+    return keeper.game(id=f"seed {seed}")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at, has_bit, lowest_bit
-from generals_env.engine.boards import COMPETITION_VERSION, NEUTRAL, TORUS, Boards
+from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.castle_masks import follow_builds, write_builds
 from generals_env.engine.observations.dtypes import write_army, write_share
@@ -243,6 +243,7 @@ def follow_board(
     shows: bool,
     late: bool,
     grew: bool,
+    competes: bool,
     owner_codes: npt.NDArray[np.int64],
     tally: npt.NDArray[np.int64],
 ) -> bool:
@@ -269,6 +270,7 @@ def follow_board(
         shows: Whether to bring tensors and masks up to date.
         late: Whether earlier calls left tensors and masks as they were, so that any tile may differ.
         grew: Whether armies on all land grew without being listed.
+        competes: Whether the rules of the competition hold.
         owner_codes: (P, P + 6) int64, see ``team_visibility``.
         tally: (P, 7) int64, see ``follow_land``.
 
@@ -285,9 +287,8 @@ def follow_board(
     captured = follow_land(boards, b, sets, views, touched, row_of, homes, teams, changed, teams or not late, tally)
     if grew:
         find_movable(boards, b, sets, views, not late)
-    competes = boards.games[b]["version"] == COMPETITION_VERSION
     if competes and not late:
-        follow_builds(boards, b, views.masks, touched, start, end, sweeps or grew or captured)
+        follow_builds(boards, b, views.masks, touched, start, end, changed, sweeps or grew or captured)
     if shows and late:
         sweeps = True
         touch_all(touched, row_of.shape[0])

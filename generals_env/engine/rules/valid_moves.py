@@ -97,7 +97,14 @@ def can_move(boards: Boards, b: int, player: int, start: int, end: int) -> bool:
 
 @inlined
 def take_actions(
-    boards: Boards, b: int, actions: Actions, start: Tiles, end: Tiles, half: Tiles, illegal: npt.NDArray[np.bool_]
+    boards: Boards,
+    b: int,
+    actions: Actions,
+    start: Tiles,
+    end: Tiles,
+    half: Tiles,
+    illegal: npt.NDArray[np.bool_],
+    builds: bool = True,
 ) -> None:
     """Translate one action index for each player into moves; illegal actions become a pass and are flagged.
 
@@ -109,6 +116,7 @@ def take_actions(
         end: (P,) int32, out: tile moved to, or built on; -1 for a pass.
         half: (P,) int32, out: 1 for a half move.
         illegal: (P,) bool, out.
+        builds: Whether the action space may have builds: a kernel without them is faster.
     """
     plane = 4 * boards.owner.shape[1]
     for player in range(actions.shape[0]):
@@ -118,7 +126,7 @@ def take_actions(
         half[player] = 0
         illegal[player] = False
         if action >= 2 * plane:
-            if action > 2 * plane:  # a build, which only the action space of the competition has
+            if builds and action > 2 * plane:  # which only the action space of the competition has
                 tile = action - 2 * plane - 1
                 illegal[player] = not may_build(boards, b, player, tile)
                 if illegal[player]:

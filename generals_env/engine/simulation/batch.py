@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import Boards, empty_boards
+from generals_env.engine.boards import COMPETITION_VERSION, Boards, empty_boards
 from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
@@ -110,6 +110,7 @@ class Batch:
         self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
         self._given = np.full(players, GIVEN, np.int64)
         self._seats = (0, 1) if players == 2 else ()
+        self._castles = (0,) if boards.games[0]["version"] == COMPETITION_VERSION else ()
         self._workers = Workers()
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
@@ -269,6 +270,7 @@ class Batch:
             records,
             now,
             self._seats,
+            self._castles,
         )
 
     def _threads(self) -> ThreadPoolExecutor:

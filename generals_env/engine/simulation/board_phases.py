@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import COMPETITION_VERSION, DESERT, SWAMP, Boards
+from generals_env.engine.boards import DESERT, SWAMP, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.incremental import Observations, blank_view, enter_board, follow_board, show_scores
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
@@ -192,9 +192,19 @@ def grow_touched(boards: Boards, b: int, sets: TileSets, touched: Tiles, lists_l
 
 @inlined
 def play_board(
-    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int, lists_land: bool
+    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int, lists_land: bool, competes: bool
 ) -> tuple[bool, bool, bool, bool]:
     """Play the moves of one turn, list the tiles that it touches, and find whose game ends.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        sets: TileSets of the boards.
+        outcome: Actions of the turn, and its results.
+        scratch: With the list of touched tiles.
+        max_turns: Turn at which games are cut off.
+        lists_land: See ``grow_touched``.
+        competes: Whether the rules of the competition hold.
 
     Returns:
         Whether a general or a life changed, so that any tile may differ; whether the game is cut off; whether it goes on for
@@ -207,9 +217,8 @@ def play_board(
         scratch.homes[player] = boards.players[b, player]["general"]
         scratch.lives[player] = boards.players[b, player]["alive"]
         due = due or boards.players[b, player]["surrendered"] >= 0
-    competes = boards.games[b]["version"] == COMPETITION_VERSION
     touches, captures, captor = 0, 0, -1
-    take_actions(boards, b, outcome.actions[b], scratch.start, scratch.end, scratch.half, outcome.illegal[b])
+    take_actions(boards, b, outcome.actions[b], scratch.start, scratch.end, scratch.half, outcome.illegal[b], competes)
     if due and not competes:
         neutralise_due(boards, b)
     for player in range(players):
@@ -291,6 +300,7 @@ def follow_turn(
     shows: bool,
     late: bool,
     grew: bool,
+    competes: bool,
 ) -> bool:
     """Bring sets, masks, tensors and scores up to date with the turn.
 
@@ -306,6 +316,7 @@ def follow_turn(
         shows: See ``follow_board``.
         late: See there.
         grew: See there.
+        competes: See there.
 
     Returns:
         Whether a city or a general changed hands.
@@ -328,6 +339,7 @@ def follow_turn(
         shows,
         late,
         grew,
+        competes,
         scratch.owner_codes,
         scratch.tally,
     )
