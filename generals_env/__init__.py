@@ -79,7 +79,7 @@ def make(**options: Any) -> GeneralsAEC:
     Args:
         **options: Fields of ``GameConfig``: ``players``, ``height``, ``width``, ``max_turns``, ``rules``, ``map``, ``fog``,
             ``teams``, ``modifiers``, ``mountain_density``, ``city_density``, ``reward``, ``observation``, ``render_mode``,
-            ``render_player``.
+            ``render_player``, ``touch_turn``.
 
     Raises:
         ConfigError: If the value of an option is invalid.

@@ -21,8 +21,24 @@ from generals_env.arguments import (
     shown,
 )
 from generals_env.board_text import parse_board
-from generals_env.engine.boards import DEFENSELESS, LEAPFROG, LIVE_VERSION, MAX_PLAYERS, SLIPPERY, TORUS, Boards, empty_boards
+from generals_env.engine.boards import (
+    CITY,
+    COMPETITION_VERSION,
+    DEFENSELESS,
+    GENERAL,
+    LEAPFROG,
+    LIVE_VERSION,
+    MAX_PLAYERS,
+    MOUNTAIN,
+    PLAIN,
+    SLIPPERY,
+    TORUS,
+    TOUCH_SHIFT,
+    Boards,
+    empty_boards,
+)
 from generals_env.engine.observations.reference import LAYOUTS
+from generals_env.engine.rules.action_space import action_count
 from generals_env.errors import ConfigError
 
 __all__ = ["MODIFIERS", "OPTIONS", "RENDER_FPS", "RENDER_MODES", "GameConfig", "RewardConfig", "check_integer", "is_number"]
@@ -36,6 +52,8 @@ RENDER_FPS = 10  # turns a second in videos and windows of other libraries
 MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are recorded as float32
 MIN_SIZE, MAX_SIZE = 4, 64
 MAX_TURNS = 2**31 - 1
+TOUCH_TURN = 800  # of the competition
+MAX_COMPETITION_MOUNTAINS = 0.26  # no map has more than a quarter, before some are opened
 MAX_MOUNTAINS = 0.3  # beyond it random land is rarely connected (site percolation: 0.41 on an infinite square lattice)
 MAX_CITIES = 0.2
 MIN_AREA = 8  # tiles a player: every such board has fair starting positions
@@ -116,7 +134,9 @@ class GameConfig:
         height: Rows, 4 to 64, or a pair ``(minimum, maximum)``: each game then draws its own, padded to the maximum.
         width: Columns, as ``height``.
         max_turns: Turns after which a game is truncated.
-        rules: ``"live"`` (move order of 2025 and general trades) or ``"v3"`` to ``"v18"``, the rules of a replay version.
+        rules: ``"live"`` (move order of 2025 and general trades), ``"v3"`` to ``"v18"``, the rules of a replay version, or
+            ``"competition"``, those of the bot competition, which replace the defaults of some options: see
+            ``COMPETITION_DEFAULTS``.
         map: A board as text (see ``generals_env.board_text``), which sets height, width and players. None draws random maps.
         fog: Whether players see only their own tiles and the adjacent ones.
         teams: One team number a player. None: each player is a team.
@@ -128,6 +148,7 @@ class GameConfig:
             (``generals_env.engine.observations.reference.FULL_CHANNELS``).
         render_mode: One of ``RENDER_MODES`` or None.
         render_player: Player whose view ``render`` shows; None shows the whole board.
+        touch_turn: With the rules of the competition, turn from which a touch of the general wins; None: 800.
     """
 
     players: int = 2
@@ -145,10 +166,11 @@ class GameConfig:
     observation: str = "standard"
     render_mode: str | None = None
     render_player: int | None = None
+    touch_turn: int | None = None
 
     @classmethod
     def from_options(cls, **options: Any) -> GameConfig:
-        """Return a configuration from keyword options.
+        """Return a configuration from keyword options; those left out have the defaults of the rules.
 
         Raises:
             ConfigError: If the value of an option is invalid.
@@ -159,6 +181,8 @@ class GameConfig:
         if options.get("map") is not None:
             for name, value in map_options(options["map"]).items():
                 options.setdefault(name, value)
+        if options.get("rules") == "competition":
+            options = {**COMPETITION_DEFAULTS, **options}
         return cls(**options)
 
     def __post_init__(self) -> None:
@@ -176,8 +200,8 @@ class GameConfig:
             check_size(name, getattr(self, name))
         check_integer("max_turns", self.max_turns, 1, MAX_TURNS)
         check_flag("fog", self.fog)
-        if not isinstance(self.rules, str) or not re.fullmatch(r"live|v([3-9]|1[0-8])", self.rules):
-            raise ConfigError(f"rules: expected 'live' or 'v3' to 'v{LIVE_VERSION}', got {shown(self.rules)}")
+        if not isinstance(self.rules, str) or not re.fullmatch(r"live|competition|v([3-9]|1[0-8])", self.rules):
+            raise ConfigError(f"rules: expected 'live', 'competition' or 'v3' to 'v{LIVE_VERSION}', got {shown(self.rules)}")
         if self.observation not in tuple(LAYOUTS):
             raise ConfigError(f"observation: expected one of {', '.join(LAYOUTS)}, got {shown(self.observation)}")
         if self.render_mode is not None and self.render_mode not in RENDER_MODES:
@@ -188,7 +212,7 @@ class GameConfig:
             raise ConfigError(f"modifiers: expected names among {', '.join(MODIFIERS)}, got {shown(self.modifiers)}")
         self._check_teams()
         self._check_densities()
-
+        self._check_competition()
         if self.map is not None:
             for name, value in map_options(self.map).items():
                 if getattr(self, name) != value:
@@ -224,6 +248,38 @@ class GameConfig:
                 "use fewer players or a larger board"
             )
 
+    def _check_competition(self) -> None:
+        """Check the options that only the rules of the competition have, or that they do not have."""
+        if self.rules != "competition":
+            if self.touch_turn is not None:
+                raise ConfigError(
+                    f"touch_turn: expected None with rules {self.rules!r}, got {shown(self.touch_turn)}: "
+                    "leave it out, or use rules='competition'"
+                )
+            return
+        if self.touch_turn is not None:
+            check_integer("touch_turn", self.touch_turn, 0, MAX_TURNS)
+        for name, allowed in (("players", 2), ("teams", None), ("modifiers", ()), ("city_density", None)):
+            if getattr(self, name) != allowed:
+                raise ConfigError(
+                    f"{name}: expected {allowed!r} with rules 'competition', got {shown(getattr(self, name))}: "
+                    "leave it out, or use rules='live'"
+                )
+        if self.mountain_range[1] > MAX_COMPETITION_MOUNTAINS:
+            raise ConfigError(
+                f"mountain_density: expected a share from 0 to {MAX_COMPETITION_MOUNTAINS} with rules 'competition', "
+                f"got {shown(self.mountain_density)}"
+            )
+        if self.map is not None:
+            terrain = parse_board(self.map).terrain[0]
+            other = np.flatnonzero(~np.isin(terrain, (PLAIN, GENERAL, CITY, MOUNTAIN)))
+            if len(other):
+                row, column = divmod(int(other[0]), self.shape[1])
+                raise ConfigError(
+                    "map: expected plain tiles, mountains, generals and cities with rules 'competition', got another tile in "
+                    f"row {row}, column {column}: replace it, or use rules='live'"
+                )
+
     def limited(self, max_episode_steps: Any) -> GameConfig:
         """Return this configuration with ``max_turns`` limited to ``max_episode_steps``, Gymnasium's time limit.
 
@@ -250,18 +306,22 @@ class GameConfig:
 
     @property
     def actions(self) -> int:
-        """Number of actions: 8*H*W + 1."""
+        """Number of actions: 8*H*W + 1, with the rules of the competition 9*H*W + 1."""
         height, width = self.shape
-        return 8 * height * width + 1
+        return action_count(self.version, height * width)
 
     @property
     def version(self) -> int:
-        """Replay version whose rules apply."""
+        """Replay version whose rules apply, or ``COMPETITION_VERSION``."""
+        if self.rules == "competition":
+            return COMPETITION_VERSION
         return LIVE_VERSION if self.rules == "live" else int(self.rules[1:])
 
     @property
     def modifier_bits(self) -> int:
-        """Modifiers as bits of ``Boards.modifiers``."""
+        """Modifiers as bits of ``Boards.modifiers``; with the rules of the competition, the turn of the touch."""
+        if self.rules == "competition":
+            return (TOUCH_TURN if self.touch_turn is None else self.touch_turn) << TOUCH_SHIFT
         return sum(MODIFIERS[name] for name in set(self.modifiers))
 
     @property
@@ -306,6 +366,14 @@ class GameConfig:
             board.players["team"] = np.array(self.teams, np.int8)
         return board
 
+
+#: What ``GameConfig.from_options`` uses with the rules of the competition where an option is left out.
+COMPETITION_DEFAULTS: dict[str, Any] = {
+    "height": (18, 21),
+    "width": (18, 21),
+    "max_turns": 1200,
+    "mountain_density": (0.24, 0.26),
+}
 
 #: Names of all options of a game.
 OPTIONS = tuple(field.name for field in dataclasses.fields(GameConfig))

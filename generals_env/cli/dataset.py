@@ -110,6 +110,9 @@ def described(action: int, shape: tuple[int, int]) -> str:
     tiles = shape[0] * shape[1]
     if action == 8 * tiles:
         return "pass"
+    if action > 8 * tiles:
+        row, column = divmod(action - 8 * tiles - 1, shape[1])
+        return f"build {row},{column}"
     half, rest = divmod(action, 4 * tiles)
     tile, direction = divmod(rest, 4)
     return f"{tile // shape[1]},{tile % shape[1]} {DIRECTIONS[direction]}{' half' if half else ''}"
@@ -127,7 +130,9 @@ def stats(source: Source) -> None:
     for batch in tracked(dataset, "reading"):
         tiles = batch.shape[0] * batch.shape[1]
         half, rest = np.divmod(batch.action, 4 * tiles)
-        actions["pass"] += int((half == 2).sum())
+        actions["pass"] += int((batch.action == 8 * tiles).sum())
+        if batch.recipe.builds:
+            actions["build"] += int((batch.action > 8 * tiles).sum())
         for plane, word in ((0, ""), (1, " half")):
             counts = np.bincount(rest[half == plane] % 4, minlength=4)
             actions.update({direction + word: int(times) for direction, times in zip(DIRECTIONS, counts, strict=True)})

@@ -56,11 +56,15 @@ def padded(batch: Data, height: int, width: int) -> Data:
 
 def moved(actions: npt.NDArray[np.int32], old: tuple[int, int], new: tuple[int, int]) -> npt.NDArray[np.int32]:
     """Return action indices for boards of shape ``new`` from those for boards of shape ``old``."""
-    half, rest = np.divmod(actions, 4 * old[0] * old[1])
+    passes, moved_pass = 8 * old[0] * old[1], 8 * new[0] * new[1]
+    builds = actions > passes
+    half, rest = np.divmod(actions, passes // 2)
     tile, direction = np.divmod(rest, 4)
+    tile = np.where(builds, actions - passes - 1, tile)
     row, column = np.divmod(tile, old[1])
-    plane = 4 * new[0] * new[1]
-    return np.where(half == 2, 2 * plane, half * plane + 4 * (row * new[1] + column) + direction).astype(np.int32)
+    tile = row * new[1] + column
+    moves = half * (moved_pass // 2) + 4 * tile + direction
+    return np.where(actions < passes, moves, np.where(builds, moved_pass + 1 + tile, moved_pass)).astype(np.int32)
 
 
 def in_common(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from generals_env.engine.bitboards import NOTHING, ONE, Rows, all_below, bit_at, has_bit, lowest_bit
 from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
+from generals_env.engine.observations.castle_masks import follow_builds, write_builds
 from generals_env.engine.observations.dtypes import write_army, write_share
 from generals_env.engine.observations.mask_updates import clear_mask, own_tile, rewrite_mask, write_mask
 from generals_env.engine.observations.reference import SCOREBOARD, scoreboard
@@ -32,7 +33,7 @@ class Observations(NamedTuple):
     Attributes:
         observations: (B, P, H*W, C), C = 9 or 21, in a dtype of ``observations.dtypes``: a turn changes several channels of few
             tiles, which lie side by side.
-        masks: (B, P, 8*H*W + 1) int8.
+        masks: (B, P, A) int8, see ``action_space.action_count``.
         tile_codes: (B, P, H*W) uint8, the code of each tile as the tensor shows it now.
     """
 
@@ -96,7 +97,7 @@ def follow_land(
                 if sets.movable[b, old, row] & bit != NOTHING:
                     sets.movable[b, old, row] ^= bit
                     if writes:
-                        write_mask(views.masks[b, old], tile, 0)
+                        write_mask(views.masks[b, old], sets.exits.shape[1], tile, 0)
             if new >= 0:
                 sets.land[b, new, row] |= bit
                 changed[new] |= bit_at(row)
@@ -124,7 +125,7 @@ def show_scores(boards: Boards, b: int, sets: TileSets, views: Observations, act
 def blank_view(sets: TileSets, views: Observations, b: int, player: int) -> None:
     """Set the tensor of an eliminated player to zero, and allow him only the pass."""
     tensor = views.observations[b, player]
-    clear_mask(views.masks[b, player])
+    clear_mask(views.masks[b, player], sets.exits.shape[1])
     for tile in range(tensor.shape[0]):
         for channel in range(tensor.shape[1]):
             tensor[tile, channel] = 0
@@ -159,7 +160,8 @@ def find_movable(boards: Boards, b: int, sets: TileSets, views: Observations, wr
                 column = lowest_bit(change)
                 change &= change - ONE
                 tile = row * width + column
-                write_mask(views.masks[b, player], tile, np.int64(sets.exits[b, tile]) if has_bit(movable, column) else 0)
+                directions = np.int64(sets.exits[b, tile]) if has_bit(movable, column) else 0
+                write_mask(views.masks[b, player], sets.exits.shape[1], tile, directions)
 
 
 @inlined
@@ -233,12 +235,15 @@ def follow_board(
     changes: Rows,
     changed: Rows,
     homes: npt.NDArray[np.int64],
+    start: Tiles,
+    end: Tiles,
     shown: npt.NDArray[np.int8],
     teams: bool,
     sweeps: bool,
     shows: bool,
     late: bool,
     grew: bool,
+    competes: bool,
     owner_codes: npt.NDArray[np.int64],
     tally: npt.NDArray[np.int64],
 ) -> bool:
@@ -256,6 +261,8 @@ def follow_board(
         changes: (H,) uint64, scratch.
         changed: (P,) uint64, scratch.
         homes: (P,) int64, generals before the turn.
+        start: (P,) int32, tiles moved from, see ``take_actions``.
+        end: (P,) int32, tiles moved to or built on, see there.
         shown: (P,) int8, 1 for players whose tensors are kept up to date.
         teams: Whether some players are friends.
         sweeps: Whether to compute the sight of all players anew, not only around land that changed, and to update tiles in
@@ -263,6 +270,7 @@ def follow_board(
         shows: Whether to bring tensors and masks up to date.
         late: Whether earlier calls left tensors and masks as they were, so that any tile may differ.
         grew: Whether armies on all land grew without being listed.
+        competes: Whether the rules of the competition hold.
         owner_codes: (P, P + 6) int64, see ``team_visibility``.
         tally: (P, 7) int64, see ``follow_land``.
 
@@ -279,6 +287,8 @@ def follow_board(
     captured = follow_land(boards, b, sets, views, touched, row_of, homes, teams, changed, teams or not late, tally)
     if grew:
         find_movable(boards, b, sets, views, not late)
+    if competes and not late:
+        follow_builds(boards, b, views.masks, touched, start, end, changed, sweeps or grew or captured)
     if shows and late:
         sweeps = True
         touch_all(touched, row_of.shape[0])
@@ -286,13 +296,42 @@ def follow_board(
             changed[player] = all_below(height)
             if shown[player] and not teams:
                 rewrite_mask(sets, views.masks[b, player], b, player, width)
+                if competes:
+                    write_builds(boards, b, player, views.masks[b, player])
     for player in range(players):
         if shows and shown[player]:
             follow_view(
                 boards, b, sets, views, player, touched, row_of, changes, changed, teams, sweeps, grew, owner_codes[player]
             )
+    if competes and shows and not sweeps:
+        show_built(boards, b, sets, views, start, end, shown, owner_codes)
     touched[0] = 0
     return captured
+
+
+@subroutine
+def show_built(
+    boards: Boards,
+    b: int,
+    sets: TileSets,
+    views: Observations,
+    start: Tiles,
+    end: Tiles,
+    shown: npt.NDArray[np.int8],
+    owner_codes: npt.NDArray[np.int64],
+) -> None:
+    """Show the castles of the turn to all players: also out of sight a castle is an obstacle at once."""
+    width = boards.games[b]["width"]
+    for builder in range(shown.shape[0]):
+        if start[builder] >= 0 or end[builder] < 0:
+            continue
+        tile = np.int64(end[builder])
+        row = tile // width
+        for player in range(shown.shape[0]):
+            if shown[player]:
+                seen = has_bit(sets.seen[b, player, row], tile - row * width)
+                tile_codes, tensor = views.tile_codes[b, player], views.observations[b, player]
+                write_tile(boards, b, tile, seen, owner_codes[player], tile_codes, tensor)
 
 
 @subroutine
@@ -329,7 +368,7 @@ def enter_board(
             sets.exits[b, tile] = np.uint8(exits)
     index_growing_tiles(boards, b, sets)
     for player in range(homes.shape[0]):
-        clear_mask(views.masks[b, player])
+        clear_mask(views.masks[b, player], sets.exits.shape[1])
         for row in range(game["height"]):
             sets.movable[b, player, row] = NOTHING
             sets.land[b, player, row] = NOTHING

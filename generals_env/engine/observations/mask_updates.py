@@ -30,12 +30,12 @@ def legal_directions(boards: Boards, b: int, player: int, tile: int, row: int, c
 
 
 @inlined
-def write_mask(mask: npt.NDArray[np.int8], tile: int, directions: int) -> None:
-    """Write the eight entries of a tile, four whole and four half moves, from ``directions`` as bits 0-3."""
+def write_mask(mask: npt.NDArray[np.int8], tiles: int, tile: int, directions: int) -> None:
+    """Write the moves of a tile on a board of ``tiles``, four whole and four half ones, from ``directions`` as bits 0-3."""
     # Bit d moves to byte d; LLVM then writes four bytes at once.
     four = np.uint32(directions * 0x204081 & 0x01010101)
     first = 4 * tile
-    second = first + (mask.shape[0] - 1) // 2
+    second = first + 4 * tiles
     mask[first] = np.int8(four & np.uint32(1))
     mask[first + 1] = np.int8(four >> np.uint32(8) & np.uint32(1))
     mask[first + 2] = np.int8(four >> np.uint32(16) & np.uint32(1))
@@ -47,23 +47,24 @@ def write_mask(mask: npt.NDArray[np.int8], tile: int, directions: int) -> None:
 
 
 @inlined
-def clear_mask(mask: npt.NDArray[np.int8]) -> None:
-    """Allow only the pass."""
-    for action in range(mask.shape[0] - 1):
+def clear_mask(mask: npt.NDArray[np.int8], tiles: int) -> None:
+    """Allow only the pass, on a board of ``tiles``."""
+    for action in range(mask.shape[0]):
         mask[action] = np.int8(0)
-    mask[mask.shape[0] - 1] = np.int8(1)
+    mask[8 * tiles] = np.int8(1)
 
 
 @inlined
 def rewrite_mask(sets: TileSets, mask: npt.NDArray[np.int8], b: int, player: int, width: int) -> None:
     """Write the mask of ``player`` from his movable tiles; for games without teams."""
-    clear_mask(mask)
+    tiles = sets.exits.shape[1]
+    clear_mask(mask, tiles)
     for row in range(sets.movable.shape[2]):
         word = sets.movable[b, player, row]
         while word != NOTHING:
             tile = row * width + lowest_bit(word)
             word &= word - ONE
-            write_mask(mask, tile, np.int64(sets.exits[b, tile]))
+            write_mask(mask, tiles, tile, np.int64(sets.exits[b, tile]))
 
 
 @inlined
@@ -90,6 +91,6 @@ def own_tile(
     bit = bit_at(column)
     was = sets.movable[b, player, row] & bit != NOTHING
     if writes and (teams or was != (directions != 0)):  # without teams all moves of a tile become legal together
-        write_mask(mask, tile, directions)
+        write_mask(mask, sets.exits.shape[1], tile, directions)
     if was != (directions != 0):
         sets.movable[b, player, row] ^= bit

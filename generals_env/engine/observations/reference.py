@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, GENERAL, NEUTRAL, TORUS, Boards
+from generals_env.engine.boards import CITY, COMPETITION_VERSION, GENERAL, NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import kernel, subroutine
+from generals_env.engine.rules.castle_prices import may_build
 from generals_env.engine.rules.valid_moves import may_enter, neighbour
 
 __all__ = [
@@ -254,7 +255,7 @@ def action_mask(boards: Boards, b: int, player: int, out: npt.NDArray[np.int8]) 
         boards: The boards.
         b: Which of them.
         player: The player who acts.
-        out: (8*H*W + 1,) int8: all-but-one moves, half moves, pass (always legal).
+        out: (A,) int8, see ``action_space.action_count``: all-but-one moves, half moves, pass (always legal), builds.
     """
     tiles = boards.owner.shape[1]
     plane = 4 * tiles
@@ -278,3 +279,7 @@ def action_mask(boards: Boards, b: int, player: int, out: npt.NDArray[np.int8]) 
                 if target >= 0 and may_enter(army[tile], player, owner[target], players):
                     out[4 * tile + direction] = np.int8(1)
                     out[plane + 4 * tile + direction] = np.int8(1)
+    if game["version"] == COMPETITION_VERSION:
+        for tile in range(tiles):
+            if may_build(boards, b, player, tile):
+                out[2 * plane + 1 + tile] = np.int8(1)

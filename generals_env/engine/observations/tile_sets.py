@@ -16,7 +16,16 @@ from generals_env.engine.boards import CITY, GENERAL, SWAMP, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.rules.valid_moves import Tiles, neighbour
 
-__all__ = ["TileSets", "follow_sight", "index_growing_tiles", "touch", "touch_all", "touch_neighbours", "touch_row"]
+__all__ = [
+    "TileSets",
+    "add_castle",
+    "follow_sight",
+    "index_growing_tiles",
+    "touch",
+    "touch_all",
+    "touch_neighbours",
+    "touch_row",
+]
 
 
 class TileSets(NamedTuple):
@@ -103,6 +112,17 @@ def index_growing_tiles(boards: Boards, b: int, sets: TileSets) -> None:
                 word |= bit_at(column)
         sets.built[b, row] = word
     sets.growing[b, 0] = count
+
+
+@inlined
+def add_castle(boards: Boards, b: int, sets: TileSets, tile: int) -> None:
+    """Add a castle to the sets ``growing`` and ``built``."""
+    width = boards.games[b]["width"]
+    row = tile // width
+    count = np.int64(sets.growing[b, 0]) + 1
+    sets.growing[b, count] = tile
+    sets.growing[b, 0] = count
+    sets.built[b, row] |= bit_at(tile - row * width)
 
 
 @inlined

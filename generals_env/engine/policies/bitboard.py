@@ -262,7 +262,7 @@ def choose_action(
         boards: The boards.
         b: Which of them.
         sets: TileSets of the boards.
-        mask: (8*H*W + 1,) int8, of the player.
+        mask: (A,) int8, of the player; builds are not considered.
         player: The player who acts.
         policy: ``RANDOM`` or ``EXPANDER``.
         teams: Whether some players are friends.

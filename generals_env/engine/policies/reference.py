@@ -49,7 +49,7 @@ def random_action(mask: Mask, rng: RandomState, b: int) -> int:
     A tile with a move, a direction and a half are drawn until they are legal: all legal moves are equally likely.
 
     Args:
-        mask: (8*H*W + 1,) int8.
+        mask: (8*H*W + 1,) int8, without builds.
         rng: (B,) uint64, generators.
         b: Index of the generator to use.
     """
@@ -130,14 +130,14 @@ def expander_action(observation: Observation, mask: Mask, height: int, width: in
 
     Args:
         observation: (9, H*W) or (21, H*W) float32.
-        mask: (8*H*W + 1,) int8.
+        mask: (A,) int8, see ``action_space.action_count``; builds are not considered.
         height: H.
         width: W.
         rng: (B,) uint64, generators.
         b: Index of the generator to use.
     """
     tiles = height * width
-    passing = mask.shape[0] - 1
+    passing = 8 * tiles
     best = NO_CAPTURE
     ties = 0
     largest = 0

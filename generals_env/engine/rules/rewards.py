@@ -168,6 +168,8 @@ def score_turn(
             tally[new, 1] += boards.army[after, tile]
             tally[new, 2] += boards.army[after, tile]
         kind = boards.terrain[before, tile]
+        if kind != GENERAL:
+            kind = boards.terrain[after, tile]  # a castle may be built and captured in one turn
         if old != new and (kind == CITY or kind == GENERAL):  # noqa: PLR1714, SIM109 - a membership test compiles slowly
             tally_capture(members, old, new, kind == GENERAL, tally)
     weigh_tally(members, tally, active, result, weights, rewards)

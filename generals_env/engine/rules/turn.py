@@ -9,19 +9,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import (
-    CITY,
-    DEFENSELESS,
-    DESERT,
-    LEAPFROG,
-    NEUTRAL,
-    SURRENDER_TURNS,
-    SWAMP,
-    Boards,
-)
+from generals_env.engine.boards import CITY, COMPETITION_VERSION, DEFENSELESS, LEAPFROG, NEUTRAL, SURRENDER_TURNS, Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
+from generals_env.engine.rules.competition_turn import play_competition_turn
+from generals_env.engine.rules.growth import LAND_TURNS, grow, grow_generals, grow_tile
 from generals_env.engine.rules.move_order import order_moves
-from generals_env.engine.rules.valid_moves import Actions, Tiles, take_actions
+from generals_env.engine.rules.valid_moves import Actions, Tiles, sent_army, take_actions
 
 __all__ = [
     "LAND_TURNS",
@@ -38,20 +31,11 @@ __all__ = [
     "winner",
 ]
 
-LAND_TURNS = 50  # rule 13
 IDLE_LIMIT = 2000  # rule 27
 TURN_LIMIT = 50000  # rule 27
 
 
 # --- Combat (rules 9-11, 19) --------------------------------------------------------------------------------------
-
-
-@inlined
-def sent_army(army: int, half: int) -> int:
-    """Return the part of ``army`` that leaves its tile (rule 10)."""
-    if half:
-        return army // 2
-    return max(army - 1, 0)
 
 
 @subroutine
@@ -229,51 +213,7 @@ def neutralise_due(boards: Boards, b: int) -> None:
             neutralise(boards, b, player)
 
 
-# --- Growth and end (rules 12-14, 27, 28) -------------------------------------------------------------------------
-
-
-@inlined
-def grow_generals(boards: Boards, b: int) -> None:
-    """Add 1 to the army of every general (rule 12)."""
-    for player in range(boards.players.shape[1]):
-        home = boards.players[b, player]["general"]
-        if home >= 0:
-            boards.army[b, home] += 1
-
-
-@inlined
-def grow_tile(boards: Boards, b: int, tile: int, land_grows: bool) -> None:
-    """Grow a tile at an even turn: cities, swamps, and with ``land_grows`` all land (rules 12 and 13)."""
-    owner = boards.owner[b]
-    army = boards.army[b]
-    owned = owner[tile] >= 0
-    kind = boards.terrain[b, tile]
-    if kind == CITY:
-        if owned or (boards.games[b]["version"] < 6 and army[tile] < 40):
-            army[tile] += 1
-    elif kind == SWAMP and owned:
-        army[tile] -= 1
-        if army[tile] <= 0:
-            army[tile] = 0
-            owner[tile] = NEUTRAL
-            owned = False
-    if land_grows and owned:
-        if kind != DESERT:
-            army[tile] += 1
-        elif army[tile] <= 0:  # a desert gains and loses one
-            army[tile] = 0
-            owner[tile] = NEUTRAL
-
-
-@subroutine
-def grow(boards: Boards, b: int) -> None:
-    """Grow generals, cities and land at the turn just reached (rules 12 and 13)."""
-    turn = boards.games[b]["turn"]
-    if turn % 2:
-        return
-    grow_generals(boards, b)
-    for tile in range(boards.owner.shape[1]):
-        grow_tile(boards, b, tile, turn % LAND_TURNS == 0)
+# --- End (rules 27, 28) -------------------------------------------------------------------------
 
 
 @subroutine
@@ -344,6 +284,9 @@ def advance(boards: Boards, b: int, actions: Actions, illegal: npt.NDArray[np.bo
     half = np.empty(players, np.int32)
     order = np.empty(players, np.int32)
     take_actions(boards, b, actions, start, end, half, illegal)
+    if boards.games[b]["version"] == COMPETITION_VERSION:
+        play_competition_turn(boards, b, start, end, half)
+        return
     neutralise_due(boards, b)
     apply_moves(boards, b, start, end, half, order)
     finish_turn(boards, b)

@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import NEUTRAL, TORUS, Boards
 from generals_env.engine.jit import inlined, subroutine
+from generals_env.engine.rules.castle_prices import may_build
 
-__all__ = ["Actions", "Tiles", "may_enter", "move_action", "neighbour", "select_queued", "take_actions"]
+__all__ = ["Actions", "Tiles", "may_enter", "move_action", "neighbour", "select_queued", "sent_army", "take_actions"]
 
 #: (P,) tiles, players or flags of moves.
 Tiles = npt.NDArray[np.int32]
@@ -79,6 +80,14 @@ def may_enter(army: int, player: int, holder: int, players: npt.NDArray[np.void]
 
 
 @inlined
+def sent_army(army: int, half: int) -> int:
+    """Return the part of ``army`` that leaves its tile (rule 10)."""
+    if half:
+        return army // 2
+    return max(army - 1, 0)
+
+
+@inlined
 def can_move(boards: Boards, b: int, player: int, start: int, end: int) -> bool:
     """Return whether ``player`` may move from ``start`` to its neighbour ``end`` (rule 8, adjacency apart)."""
     if not boards.players[b, player]["alive"] or boards.owner[b, start] != player:
@@ -88,7 +97,14 @@ def can_move(boards: Boards, b: int, player: int, start: int, end: int) -> bool:
 
 @inlined
 def take_actions(
-    boards: Boards, b: int, actions: Actions, start: Tiles, end: Tiles, half: Tiles, illegal: npt.NDArray[np.bool_]
+    boards: Boards,
+    b: int,
+    actions: Actions,
+    start: Tiles,
+    end: Tiles,
+    half: Tiles,
+    illegal: npt.NDArray[np.bool_],
+    builds: bool = True,
 ) -> None:
     """Translate one action index for each player into moves; illegal actions become a pass and are flagged.
 
@@ -96,10 +112,11 @@ def take_actions(
         boards: The boards.
         b: Which of them.
         actions: (P,) int64, in and out: indices of the action space; illegal ones are replaced by the pass.
-        start: (P,) int32, out: tile moved from, -1 for a pass.
-        end: (P,) int32, out: tile moved to.
+        start: (P,) int32, out: tile moved from, -1 for a pass and for a build.
+        end: (P,) int32, out: tile moved to, or built on; -1 for a pass.
         half: (P,) int32, out: 1 for a half move.
         illegal: (P,) bool, out.
+        builds: Whether the action space may have builds: a kernel without them is faster.
     """
     plane = 4 * boards.owner.shape[1]
     for player in range(actions.shape[0]):
@@ -108,7 +125,14 @@ def take_actions(
         end[player] = -1
         half[player] = 0
         illegal[player] = False
-        if action == 2 * plane:
+        if action >= 2 * plane:
+            if builds and action > 2 * plane:  # which only the action space of the competition has
+                tile = action - 2 * plane - 1
+                illegal[player] = not may_build(boards, b, player, tile)
+                if illegal[player]:
+                    actions[player] = 2 * plane
+                else:
+                    end[player] = tile
             continue
         split = action >= plane
         if split:

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import Boards, empty_boards
+from generals_env.engine.boards import COMPETITION_VERSION, Boards, empty_boards
 from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
 from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import Span, joined
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
@@ -83,7 +84,7 @@ class Batch:
         )
         self.views = Observations(
             observations=zeros((count, players, tiles, channels), dtype),
-            masks=zeros((count, players, 8 * tiles + 1), np.int8),
+            masks=zeros((count, players, action_count(int(boards.games[0]["version"]), tiles)), np.int8),
             tile_codes=np.zeros((count, players, tiles), np.uint8),
         )
         self.outcome = Outcome(
@@ -109,6 +110,7 @@ class Batch:
         self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
         self._given = np.full(players, GIVEN, np.int64)
         self._seats = (0, 1) if players == 2 else ()
+        self._castles = (0,) if boards.games[0]["version"] == COMPETITION_VERSION else ()
         self._workers = Workers()
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
@@ -268,6 +270,7 @@ class Batch:
             records,
             now,
             self._seats,
+            self._castles,
         )
 
     def _threads(self) -> ThreadPoolExecutor:

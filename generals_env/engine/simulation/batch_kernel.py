@@ -66,6 +66,7 @@ def run_board(
     records: bool,
     now: int,
     counts_all: bool,
+    competes: bool,
 ) -> bool:
     """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
     late = turns >= LATE_TURNS
@@ -85,9 +86,9 @@ def run_board(
                 return True
             if records and recording.present[b] < 0:
                 begin_game(recording, boards, b, b)
-            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams)
+            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams, competes)
         shows = not late or turn >= turns
-        captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew)
+        captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew, competes)
         if begins:
             begins = False
             clear(scratch.tally)
@@ -160,6 +161,7 @@ def run_boards(
     records: bool,
     now: int,
     seats: tuple[int, ...],
+    castles: tuple[int, ...],
 ) -> int:
     """Begin games, choose actions, play turns and record them on boards ``low`` to ``high``.
 
@@ -228,6 +230,8 @@ def run_boards(
         records: Whether to write turns to the recording.
         now: Time of the turns, nanoseconds UTC.
         seats: A number for each player if the kernel is to be compiled for this number of players, otherwise empty.
+        castles: A number if the kernel is to be compiled for the rules of the competition, otherwise empty: neither kind of
+            rules makes the other slower.
 
     Returns:
         -1, or the first board for which no fair map was found; no board after it was played.
@@ -295,7 +299,7 @@ def run_boards(
         given = given and policies[player] == GIVEN
     for b in range(low, high):
         if given and turns == 1 and b + AHEAD < high:
-            prefetch_turn(boards, b + AHEAD, sets, views, outcome.actions)
+            prefetch_turn(boards, b + AHEAD, sets, views, outcome.actions, len(castles) > 0)
         if not run_board(
             boards,
             b,
@@ -319,6 +323,7 @@ def run_boards(
             records,
             now,
             counts_all,
+            len(castles) > 0,
         ):
             return b
     return -1

@@ -14,12 +14,14 @@ from generals_env.engine.boards import DESERT, SWAMP, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.incremental import Observations, blank_view, enter_board, follow_board, show_scores
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
-from generals_env.engine.observations.tile_sets import TileSets, index_growing_tiles, touch, touch_all, touch_row
+from generals_env.engine.observations.tile_sets import TileSets, add_castle, index_growing_tiles, touch, touch_all, touch_row
 from generals_env.engine.packed.recording import ALL_PLAYERS, Recording, record_board
 from generals_env.engine.policies.bitboard import GIVEN, choose_action
+from generals_env.engine.rules.competition_turn import decide_game, play_actions
+from generals_env.engine.rules.growth import LAND_TURNS, grow_generals, grow_tile
 from generals_env.engine.rules.map_generator import draw_map
 from generals_env.engine.rules.rewards import judge_turn, weigh_tally
-from generals_env.engine.rules.turn import LAND_TURNS, apply_moves, end_by_idling, grow_generals, grow_tile, neutralise_due
+from generals_env.engine.rules.turn import apply_moves, end_by_idling, neutralise_due
 from generals_env.engine.rules.valid_moves import Tiles, take_actions
 from generals_env.engine.simulation.turn_outcome import DRAWS, GAMES, ILLEGAL, TRUNCATED, TURNS, WINS, Outcome
 
@@ -190,9 +192,19 @@ def grow_touched(boards: Boards, b: int, sets: TileSets, touched: Tiles, lists_l
 
 @inlined
 def play_board(
-    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int, lists_land: bool
+    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int, lists_land: bool, competes: bool
 ) -> tuple[bool, bool, bool, bool]:
     """Play the moves of one turn, list the tiles that it touches, and find whose game ends.
+
+    Args:
+        boards: The boards.
+        b: Which of them.
+        sets: TileSets of the boards.
+        outcome: Actions of the turn, and its results.
+        scratch: With the list of touched tiles.
+        max_turns: Turn at which games are cut off.
+        lists_land: See ``grow_touched``.
+        competes: Whether the rules of the competition hold.
 
     Returns:
         Whether a general or a life changed, so that any tile may differ; whether the game is cut off; whether it goes on for
@@ -205,14 +217,22 @@ def play_board(
         scratch.homes[player] = boards.players[b, player]["general"]
         scratch.lives[player] = boards.players[b, player]["alive"]
         due = due or boards.players[b, player]["surrendered"] >= 0
-    take_actions(boards, b, outcome.actions[b], scratch.start, scratch.end, scratch.half, outcome.illegal[b])
-    if due:
+    touches, captures, captor = 0, 0, -1
+    take_actions(boards, b, outcome.actions[b], scratch.start, scratch.end, scratch.half, outcome.illegal[b], competes)
+    if due and not competes:
         neutralise_due(boards, b)
     for player in range(players):
         if scratch.start[player] >= 0:
             touch(touched, np.int64(scratch.start[player]))
             touch(touched, np.int64(scratch.end[player]))
-    apply_moves(boards, b, scratch.start, scratch.end, scratch.half, scratch.order)
+    if competes:
+        touches, captures, captor = play_actions(boards, b, scratch.start, scratch.end, scratch.half)
+        for player in range(players):
+            if scratch.start[player] < 0 and scratch.end[player] >= 0:
+                touch(touched, np.int64(scratch.end[player]))
+                add_castle(boards, b, sets, np.int64(scratch.end[player]))
+    else:
+        apply_moves(boards, b, scratch.start, scratch.end, scratch.half, scratch.order)
     # An event that changes many tiles also changes a general or a life. A captured general becomes a city, which grows.
     rare = False
     for player in range(players):
@@ -220,8 +240,13 @@ def play_board(
     if rare:
         index_growing_tiles(boards, b, sets)
     boards.games[b]["turn"] += 1
-    grew = grow_touched(boards, b, sets, touched, lists_land)
-    end_by_idling(boards, b)
+    grew = False
+    if captor < 0:  # a captured general ends a game of the competition before growth
+        grew = grow_touched(boards, b, sets, touched, lists_land)
+    if competes:
+        decide_game(boards, b, touches, captures, captor)
+    else:
+        end_by_idling(boards, b)
     for player in range(players):
         rare = rare or scratch.lives[player] != boards.players[b, player]["alive"]
         scratch.result[player] = 0
@@ -275,6 +300,7 @@ def follow_turn(
     shows: bool,
     late: bool,
     grew: bool,
+    competes: bool,
 ) -> bool:
     """Bring sets, masks, tensors and scores up to date with the turn.
 
@@ -290,6 +316,7 @@ def follow_turn(
         shows: See ``follow_board``.
         late: See there.
         grew: See there.
+        competes: See there.
 
     Returns:
         Whether a city or a general changed hands.
@@ -304,12 +331,15 @@ def follow_turn(
         scratch.changes,
         scratch.changed,
         scratch.homes,
+        scratch.start,
+        scratch.end,
         scratch.shows,
         teams,
         sweeps,
         shows,
         late,
         grew,
+        competes,
         scratch.owner_codes,
         scratch.tally,
     )

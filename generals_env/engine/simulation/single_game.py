@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import Boards
+from generals_env.engine.boards import COMPETITION_VERSION, Boards
 from generals_env.engine.jit import kernel, subroutine
 from generals_env.engine.observations.reference import action_mask, observe, visible_to
+from generals_env.engine.rules.competition_turn import play_competition_turn
 from generals_env.engine.rules.rewards import judge_turn, score_turn
 from generals_env.engine.rules.turn import apply_moves, finish_turn, neutralise_due
 from generals_env.engine.rules.valid_moves import move_action, select_queued, take_actions
@@ -42,7 +43,7 @@ def view_board(boards: Boards, b: int, observations: npt.NDArray[np.float32], ma
         boards: The boards.
         b: Which of them.
         observations: (P, 9, H*W) or (P, 21, H*W) float32, out.
-        masks: (P, 8*H*W + 1) int8, out.
+        masks: (P, A) int8, out, see ``action_space.action_count``.
     """
     visible = np.empty(boards.owner.shape[1], np.uint32)
     visible_to(boards, b, visible)
@@ -93,7 +94,7 @@ def play_turn(
         truncated: (P,) bool, out: True if it is cut off after this turn.
         rewards: (P,) float32, out.
         observations: (P, 9, H*W) or (P, 21, H*W) float32, out.
-        masks: (P, 8*H*W + 1) int8, out.
+        masks: (P, A) int8, out, see ``action_space.action_count``.
 
     Returns:
         Whether any player has an illegal action, an end or a reward.
@@ -107,9 +108,12 @@ def play_turn(
     copy_board(boards, after, before)
     # The steps of ``advance``, not a call of it: each level of calls compiles the functions below it again.
     take_actions(boards, after, actions, start, end, half, illegal)
-    neutralise_due(boards, after)
-    apply_moves(boards, after, start, end, half, order)
-    finish_turn(boards, after)
+    if boards.games[after]["version"] == COMPETITION_VERSION:
+        play_competition_turn(boards, after, start, end, half)
+    else:
+        neutralise_due(boards, after)
+        apply_moves(boards, after, start, end, half, order)
+        finish_turn(boards, after)
     judge_turn(boards, after, active, terminated, result)
     score_turn(boards, before, after, active, result, weights, rewards)
     view_board(boards, after, observations, masks)

@@ -1,0 +1,8 @@
+"""Runs ``python -m generals_env.conformance``."""
+
+from __future__ import annotations
+
+from generals_env.conformance.command import main
+
+if __name__ == "__main__":
+    main()
