@@ -196,7 +196,7 @@ class Program:
 
     def _kill(self) -> None:
         """Kill the program and its children."""
-        import psutil
+        import psutil  # type: ignore[import-untyped]
 
         assert self._process is not None  # noqa: S101
         processes = []
