@@ -16,8 +16,9 @@ const FOG = 8, PEAK = 9, FOG_PEAK = 9 + MOUNTAIN_VARIANTS;
 
 // The text of an army: five digits do not fit into a tile.
 export function armyText(army) {
-  if (Math.abs(army) < 10000) return String(army);
-  return Math.abs(army) < 1000000 ? `${Math.trunc(army / 1000)}k` : `${Math.trunc(army / 1000000)}M`;
+  const size = Math.abs(army);
+  const text = size < 10000 ? `${size}` : size < 1000000 ? `${Math.trunc(size / 1000)}k` : `${Math.trunc(size / 1000000)}M`;
+  return army < 0 ? `−${text}` : text;
 }
 
 // A board on a canvas.
@@ -145,7 +146,7 @@ export class BoardView {
     const x = left + inner / 2, y = top + inner * (raised ? 0.72 : 0.5) + points * 0.36;
     if (outlined) {
       context.strokeStyle = hot ? this.colors.heatColor : owner >= 0 ? this.colors[owner] : terrain === CITY ? this.colors.city : this.colors.ground;
-      context.lineWidth = inner * 0.12;
+      context.lineWidth = inner * 0.08;
       context.lineJoin = "round";
       context.strokeText(text, x, y);
     }
@@ -180,7 +181,7 @@ export class BoardView {
       context.translate(-0.3, 0.06); // there is no number below, so the sign takes the whole tile
       context.scale(1.6, 1.6);
     }
-    if (what === GENERAL) drawCrown(context, "#ffffff", ground);
+    if (what === GENERAL) drawCrown(context, owner >= 0 ? "#ffffff" : colors["stone-shade"], ground);
     else if (what === CITY) drawCastle(context, "#ffffff", ground);
     else if (what === SWAMP) drawSwamp(context, `color-mix(in srgb, ${ground} 72%, black)`);
     else if (what === DESERT) drawDesert(context, `color-mix(in srgb, ${ground} 70%, #6a4a10)`);
@@ -237,7 +238,7 @@ export class BoardView {
       context.strokeStyle = ink;
       context.lineWidth = width * size;
       context.beginPath();
-      context.arc(x, y, size * 0.52, 0, 2 * Math.PI);
+      context.arc(x, y, size * 0.48, 0, 2 * Math.PI);
       context.stroke();
     }
   }
