@@ -1,7 +1,7 @@
 """Measures pages of recorded games: ``python -m benchmarks viewer``.
 
-Size of the page, time to write it, and in Chromium the time from the start of the navigation to the first frame, and the time of
-a jump to another turn.
+Size of the page, time to write it, and in Chromium the time from the start of the navigation to the first frame, and the time
+of a jump to another turn.
 """
 
 from __future__ import annotations

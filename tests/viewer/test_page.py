@@ -139,6 +139,31 @@ def test_keys_move_through_the_game(open_page: Open, tmp_path: Path) -> None:
     assert not page.evaluate("viewer.playing")
 
 
+def test_keys_read_the_board_tile_by_tile(open_page: Open, tmp_path: Path) -> None:
+    game = short_game()
+    page = open_page(write_page([game], tmp_path / "page.html", turn=30))
+    page.keyboard.press("1")
+    page.keyboard.press("0")
+    page.locator(".view-select").focus()
+    page.keyboard.press("Tab")
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.locator(".tile-text").inner_text().startswith("Row 0, column 1: ")
+    assert page.evaluate("viewer.panels[0].view.state.cursor") == 1
+    assert turn_of(page) == 30
+    page.keyboard.press("Shift+ArrowLeft")
+    assert turn_of(page) == 5
+    page.keyboard.press("Tab")
+    assert page.evaluate("viewer.panels[0].view.state.cursor") == -1
+    page.locator(".board").click()  # a click gives no cursor
+    page.keyboard.press("ArrowRight")
+    assert turn_of(page) == 6
+    page.goto(f"{page.url}#turn=12")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    assert turn_of(page) == 12
+
+
 def test_two_games_stand_side_by_side_in_the_same_turn(open_page: Open, tmp_path: Path) -> None:
     other = sampled_game(5, height=5, width=8, max_turns=15)
     page = open_page(write_page([short_game(), other], tmp_path / "page.html", compare=True))
