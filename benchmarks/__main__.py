@@ -19,6 +19,7 @@ AREAS = {
     "metrics": ("rounds",),
     "latency": ("seconds",),
     "capacity": ("seconds", "write"),
+    "viewer": (),
 }
 
 
