@@ -63,6 +63,7 @@ def test_public_names_are_pinned() -> None:
         "StateError",
         "StorageError",
         "__version__",
+        "castle_prices",
         "make",
         "make_vec",
         "parallel_env",
