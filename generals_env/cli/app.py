@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from generals_env.cli.serve import serve
 from generals_env.cli.submit import submit
 from generals_env.cli.train import train
 from generals_env.cli.warm import warm
+from generals_env.config import GameConfig
 from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.errors import ConfigError, GeneralsError, ReplayError
 from generals_env.opponents import POLICIES
@@ -53,7 +55,7 @@ GIF_TILE = 20  # pixels
 
 Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander.")]
 Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
-Size = Annotated[int, typer.Option(min=4, max=64)]
+Size = Annotated[int | None, typer.Option(min=4, max=64, help="Default: 20; by the rules of the competition 18 to 21.")]
 Log = Annotated[Path | None, typer.Option(help="Folder of a log to record into, besides or instead of OUT.")]
 Picture = Annotated[Path | None, typer.Option(help="File for a GIF of a game, one that is won if possible.")]
 AtOnce = Annotated[int | None, typer.Option(min=1, help="Games to play at once; default: 512, or what fits into 256 MiB.")]
@@ -66,10 +68,10 @@ def record(
     ] = None,
     games: Annotated[int, typer.Option(min=1)] = 100,
     players: Annotated[int, typer.Option(min=2, max=16)] = 2,
-    height: Size = 20,
-    width: Size = 20,
-    max_turns: Annotated[int, typer.Option(min=1)] = 1000,
-    rules: Annotated[str, typer.Option(help="live, or v3 to v18.")] = "live",
+    height: Size = None,
+    width: Size = None,
+    max_turns: Annotated[int | None, typer.Option(min=1, help="Default: 1000; by the rules of the competition 1200.")] = None,
+    rules: Annotated[str, typer.Option(help="live, v3 to v18, or competition.")] = "live",
     policies: Policies = "expander",
     seed: Seed = 0,
     gif: Picture = None,
@@ -87,8 +89,11 @@ def record(
         raise typer.BadParameter(f"expected one policy or {players}, got {len(names)}", param_hint="--policies")
     if unknown := [name for name in names if name not in POLICIES]:
         raise ConfigError(f"policies: expected one of {', '.join(POLICIES)} for each player, got {unknown[0]!r}")
-    at_once = min(games, parallel_games or games_at_once(games, players, height * width))
-    venv = make_vec(at_once, players=players, height=height, width=width, max_turns=max_turns, rules=rules)
+    given = {"height": height, "width": width, "max_turns": max_turns, "rules": rules, "players": players}
+    options = {name: value for name, value in given.items() if value is not None}
+    tiles = math.prod(GameConfig.from_options(**options).shape)
+    at_once = min(games, parallel_games or games_at_once(games, players, tiles))
+    venv = make_vec(at_once, **options)
     with open_destinations(out, log, form, naming) as sink:
         compile_kernels(form, picture=gif is not None)
         with progress_bar() as bar:
