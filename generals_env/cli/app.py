@@ -30,7 +30,8 @@ from generals_env.errors import ConfigError, GeneralsError, ReplayError
 from generals_env.opponents import POLICIES
 from generals_env.recorders import open_dataset, record_replays
 from generals_env.recorders.sinks.multi import is_server
-from generals_env.rendering.boards import draw_board, save_gif
+from generals_env.rendering.gif import save_gif
+from generals_env.rendering.image import draw_board
 
 __all__ = ["app", "main"]
 
