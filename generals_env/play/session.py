@@ -24,6 +24,9 @@ __all__ = ["Session", "SessionOptions"]
 #: Seconds after which an agent that does not answer ends the game.
 HANGING = 30.0
 
+#: The same for the first answer, before which an agent may load and compile.
+FIRST_ANSWER = 300.0
+
 #: Turns of a game without a limit by its rules.
 MAX_TURNS = 5000
 
@@ -139,13 +142,13 @@ class Session:
         for seat, thinker in self.seats.items():
             thinker.begin(seed + seat)
             thinker.ask(self._situation(seat))
+            if not thinker.wait(FIRST_ANSWER):
+                self.refuse(f"{thinker.name}: expected an action within {FIRST_ANSWER:.0f} s, got none")
+                return
             try:
-                answer = thinker.answer(wait=10 * HANGING)
+                thinker.answer()
             except Exception as error:  # whatever an agent raises is shown on the page
                 self.refuse(f"{thinker.name}: {type(error).__name__}: {error}")
-                return
-            if answer is None:
-                self.refuse(f"{thinker.name}: expected an action within {10 * HANGING:.0f} s, got none")
                 return
             thinker.begin(seed + seat)
         self._boards.append(self._game.board())
