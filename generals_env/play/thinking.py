@@ -7,9 +7,12 @@ import threading
 import time
 from contextlib import suppress
 
+from generals_env.errors import StateError
 from generals_env.play.agents import Agent, Situation
 
 __all__ = ["Thinker"]
+
+CLOSED = 0  # in place of the number of a question
 
 
 class Thinker:
@@ -56,7 +59,7 @@ class Thinker:
                 number, answer = self._answers.get(timeout=max(deadline - time.monotonic(), 0.0))
             except queue.Empty:
                 return False
-            if number == self._number:  # not of a game before
+            if number in (self._number, CLOSED):  # not of a game before
                 self._answer = answer
         return True
 
@@ -72,8 +75,9 @@ class Thinker:
         return answer
 
     def close(self) -> None:
-        """Close the agent once it has answered."""
+        """Close the agent once it has answered; a method that waits for it returns."""
         self._asked.put(None)
+        self._answers.put((CLOSED, StateError("the game was closed while the agent thought")))
 
     def _think(self) -> None:
         """Answer questions until closed."""
