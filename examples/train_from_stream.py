@@ -1,7 +1,8 @@
 """Trains a Q-network from a stream: one process plays and records, one serves the log, one learns; then measures wins.
 
 Run it with ``python examples/train_from_stream.py``; ``--help`` shows the arguments. It needs
-``pip install "generals_env[stream,torch]"``. Run it again with the same ``--out`` to continue a run that was stopped or killed.
+``pip install "generals_env[stream,torch]"``, and draws a curve where matplotlib is installed. Run it again with the same
+``--out`` to continue a run that was stopped or killed.
 """
 
 from __future__ import annotations
@@ -185,7 +186,10 @@ class PeriodicEvaluation:
             writer.writerows(self.rows)
         minutes = [float(row["minutes"]) for row in self.rows]
         lines = {name: [float(row[name]) for row in self.rows] for name in OPPONENTS}
-        draw_curve(minutes, lines, self.arguments.out / "curve.png")
+        board = self.arguments.board
+        title = f"Q-learning from a stream on {board}x{board}: wins in {games} games"
+        counts = dict.fromkeys(OPPONENTS, [float(games)] * len(minutes))
+        draw_curve(minutes, lines, counts, title, self.arguments.out / "curve.png")
         self.next = seconds + 60 * self.arguments.minutes / EVALUATIONS
         return wins
 
