@@ -13,9 +13,10 @@ from generals_env.engine.boards import TORUS, Boards, copy_boards
 from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
-from generals_env.play.agents import Situation, make_agent
+from generals_env.play.agents import make_agent
 from generals_env.play.move_queue import MoveQueue, move_index
 from generals_env.play.sight import build_prices, scores_of, seen_board, whole_board
+from generals_env.play.situation import Situation
 from generals_env.play.thinking import Thinker
 from generals_env.replay.recorded_game import SURRENDERED, RecordedGame, no_events
 

@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 
 from generals_env.errors import StateError
-from generals_env.play.agents import Agent, Situation
+from generals_env.play.agents import Agent
+from generals_env.play.situation import Situation
 
 __all__ = ["Thinker"]
 

@@ -188,16 +188,3 @@ def test_game_waits_for_a_lost_page_and_goes_on() -> None:
             await server.wait(first=0.0, again=0.2)  # ends as no page comes back
 
     run_async(scenario)
-
-
-def test_map_that_cannot_be_drawn_is_told_to_the_page() -> None:
-    async def scenario() -> None:
-        game = {"height": 4, "width": 8, "players": 4, "mountain_density": 0.3}
-        async with serving(game=game) as server, Page(server) as page:
-            await page.enter()
-            async with await page.connect() as socket:
-                content = await message(socket, "turn")
-                if content["state"] == "over":
-                    assert "mountain_density" in content["result"]["reason"]
-
-    run_async(scenario)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -164,8 +167,6 @@ def wordy(_: dict[str, Any]) -> Any:
 
 def here(name: str) -> tuple[str, ...]:
     """Return the opponent that is a function of this module."""
-    import sys
-
     sys.modules["opponents_of_tests"] = sys.modules[__name__]
     return (f"opponents_of_tests:{name}",)
 
@@ -270,3 +271,35 @@ def test_views_are_plain_json() -> None:
     session = ready_session(game={**SMALL, "players": 3})
     for content in (session.facts(), session.view()):
         assert json.loads(json.dumps(content)) == content
+
+
+BAD_PROGRAMS = {
+    "import sys; print('not now', file=sys.stderr); sys.exit(3)": r"ended with status 3 not now",
+    "print('hello'); import time; time.sleep(0.05)": r"ended with status 0|closed its output",
+}
+
+
+def test_program_of_the_competition_plays_on_a_padded_board() -> None:
+    session = ready_session(opponents=("stdio:builtin:expander",), game={"rules": "competition"}, seat=1, seed=8)
+    session.start()
+    play_on(session, 60)
+    land = session.view()["scores"]
+    assert (session.turn, session.state) == (60, "playing")
+    assert land[0]["land"] > 8
+    assert land[1]["land"] == 1
+    session.surrender()
+    session.again({})
+    session.prepare()
+    assert session.state == "ready"
+    session.close()
+
+
+@pytest.mark.parametrize(("program", "reason"), BAD_PROGRAMS.items())
+def test_program_that_ends_is_reported(program: str, reason: str) -> None:
+    name = f"stdio:{shlex.quote(sys.executable)} -c {shlex.quote(program)}"
+    session = ready_session(opponents=(name,), game={"rules": "competition"}, seed=8)
+    if session.state == "ready":
+        session.start()
+        play_on(session, 3)
+    assert (session.state, session.result()["kind"]) == ("over", "failed")
+    assert re.search(reason, session.failure)
