@@ -3,6 +3,7 @@ import { element } from "./dom.js";
 
 const DIRECTIONS = ["↑", "↓", "←", "→"];
 const SHOWN = 4; // of the likeliest actions
+const MANY = 4; // players: more are shown one at a time
 
 function number(value, digits) {
   return value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits).replace("-", "−");
@@ -49,8 +50,10 @@ export function makeAgents(panel) {
 // Show the current frame: the action chosen in it, and the reward that follows.
 export function showAgents(panel) {
   const { game, frame } = panel;
+  const crowded = panel.player < 0 && game.players > MANY;
+  panel.find(".agent-hint").hidden = !crowded;
   for (const { player, block, fields, list } of panel.agents) {
-    block.hidden = panel.player >= 0 && panel.player !== player;
+    block.hidden = crowded || (panel.player >= 0 && panel.player !== player);
     const at = player * game.turns + frame, played = frame < game.turns;
     const chosen = game.action(frame, player);
     fields.action.textContent = actionText(game, chosen);

@@ -6,6 +6,7 @@ import {
 
 const PLAYERS = 16;
 const NUMBERS_FROM = 11; // CSS pixels of a tile from which armies are written
+const LARGEST = 84; // CSS pixels of a tile at most
 const DARK_FROM = 0.1; // share of heat from which armies are dark
 const HEAT_EDGE = "#3a3000";
 const GROUNDS = ["ground", "city", "rock", "stone", "stone-shade", "snow", "marsh", "sand", "fog", "fog-mark", "grid", "ink", "select", "heat"];
@@ -85,7 +86,7 @@ export class BoardView {
   prepare() {
     const { rows, columns } = this.state;
     const scale = window.devicePixelRatio || 1;
-    const size = Math.max(Math.floor(Math.min((this.room.width * scale) / columns, (this.room.height * scale) / rows, 64 * scale)), 3);
+    const size = Math.max(Math.floor(Math.min((this.room.width * scale) / columns, (this.room.height * scale) / rows, LARGEST * scale)), 3);
     const gap = size >= 8 * scale ? Math.max(Math.round(size / 26), 1) : 0;
     const width = size * columns + gap, height = size * rows + gap;
     if (this.canvas.width !== width || this.canvas.height !== height || this.scale !== scale) {
@@ -163,6 +164,10 @@ export class BoardView {
     context.roundRect(0, 0, inner, inner, this.gap ? inner * 0.07 : 0);
     context.fill();
     context.scale(inner, inner);
+    if ((what === GENERAL || what === CITY) && this.size < NUMBERS_FROM * this.scale) {
+      context.translate(-0.3, 0.06); // there is no number below, so the sign takes the whole tile
+      context.scale(1.6, 1.6);
+    }
     if (what === GENERAL) drawCrown(context, "#ffffff", ground);
     else if (what === CITY) drawCastle(context, "#ffffff", ground);
     else if (what === SWAMP) drawSwamp(context, `color-mix(in srgb, ${ground} 72%, black)`);
@@ -187,6 +192,8 @@ export class BoardView {
     const right = wrapped((move.to % state.columns) - (move.from % state.columns), state.columns);
     const down = wrapped(Math.floor(move.to / state.columns) - Math.floor(move.from / state.columns), state.rows);
     const at = (along, aside) => [x + (right * along - down * aside) * size, y + (down * along + right * aside) * size];
+    const raised = [GENERAL, CITY].includes(state.terrain[move.from]);
+    const tail = raised && down > 0 ? 0.42 : 0.3; // below the number of a general
     const head = Math.max(width * 1.25, 0.1);
     context.lineJoin = "round";
     context.lineCap = "butt";
@@ -195,7 +202,7 @@ export class BoardView {
       context.lineWidth = Math.max((width + border) * size, 1);
       context.setLineDash(move.half && !border ? [size * 0.13, size * 0.07] : []);
       context.beginPath();
-      context.moveTo(...at(0.3 - border / 2, 0));
+      context.moveTo(...at(tail - border / 2, 0));
       context.lineTo(...at(0.7 - head, 0));
       context.stroke();
       context.setLineDash([]);
