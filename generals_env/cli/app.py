@@ -33,8 +33,10 @@ from generals_env.errors import ConfigError, GeneralsError
 from generals_env.opponents import POLICIES
 from generals_env.recorders import open_dataset
 from generals_env.recorders.sinks.multi import is_server
+from generals_env.rendering.films import save_gif as save_game_gif
 from generals_env.rendering.gif import save_gif
 from generals_env.rendering.image import draw_board
+from generals_env.replay.recorded_game import UNKNOWN, RecordedGame
 
 __all__ = ["app", "main"]
 
@@ -105,7 +107,8 @@ def record(
     if gif:
         with console.status(f"drawing {gif}"):
             boards = played.boards(GIF_FRAMES)
-            save_gif([draw_board(boards, b, tile_size=GIF_TILE) for b in range(len(boards.games))], gif)
+            unknown = np.full((len(boards.games) - 1, players), UNKNOWN)  # moves: turns between these boards are missing
+            save_game_gif(RecordedGame(boards, unknown), gif, tile_size=GIF_TILE, scale=2)
     print_summary(places, played, at_once, seconds, gif)
 
 
