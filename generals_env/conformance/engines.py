@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,7 +169,7 @@ def numbers(engine: Any, name: str, count: int, minimum: int, maximum: int) -> n
     value = getattr(engine, name, None)
     if value is None:
         raise EngineFailed(f"{name}: expected an attribute with {count} integers, got none")
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence | Set):
         value = [-1 if item is None else item for item in value]
     try:
         array = np.asarray(value)

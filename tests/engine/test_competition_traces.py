@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.competition_traces import action_indices, check_board, check_end, first_board, trace_files
+from support.ground_truth import load
 
 from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.rules.rewards import WEIGHTS
 from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.single_game import AFTER, BEFORE, play_turn, view_board
-from support.competition_traces import action_indices, check_board, check_end, first_board, trace_files
-from support.ground_truth import load
 
 
 @pytest.mark.parametrize("file", trace_files())
