@@ -21,6 +21,7 @@ QUESTIONS: tuple[tuple[object, ...], ...] = (
     ("step", 200),
     ("learn", 25),
     ("one_thread", 100),
+    ("rules", 100),
     ("copies",),
     ("memory",),
 )

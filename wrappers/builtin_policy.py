@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from generals_env.engine.boards import COMPETITION_VERSION, LIVE_VERSION
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.policies.reference import expander_action, random_action
+from generals_env.engine.rules.action_space import action_count
 from generals_env.errors import ConfigError
 from generals_env.observations.dtypes import to_float32
 from generals_env.opponents import POLICIES
@@ -41,8 +43,8 @@ class Opponent:
         """Return an action.
 
         Args:
-            observation: ``"observation"`` (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,), as
-                environments return them.
+            observation: ``"observation"`` (C, H, W), C = 9 or 21, and ``"action_mask"`` int8 (8*H*W + 1,), with the rules
+                of the competition (9*H*W + 1,), as environments return them.
 
         Raises:
             ConfigError: If ``observation`` is not such a dict.
@@ -52,12 +54,14 @@ class Opponent:
             seen = np.asarray(observation["observation"])
             tensor = np.ascontiguousarray(to_float32(seen) if seen.dtype == np.uint8 else seen, np.float32)
             channels, height, width = tensor.shape
-            fits = channels in map(len, LAYOUTS.values()) and mask.shape == (8 * height * width + 1,)
+            fits = channels in map(len, LAYOUTS.values()) and mask.shape in [
+                (action_count(rules, height * width),) for rules in (LIVE_VERSION, COMPETITION_VERSION)
+            ]
         except (KeyError, TypeError, ValueError, IndexError):
             fits = False
         if not fits:
             raise ConfigError(
-                "observation: expected a dict of observation (9 or 21, H, W) and action_mask (8*H*W + 1,), "
+                "observation: expected a dict of observation (9 or 21, H, W) and action_mask (8*H*W + 1,) or (9*H*W + 1,), "
                 f"got {observation!r:.200}: pass the observation of one player"
             )
         if self.name == "random":

@@ -28,9 +28,11 @@ Tensors = Callable[[dict[str, Any]], Any]
 
 
 @cache
-def games(observation: str = "standard", threads: int | None = None) -> Any:
+def games(observation: str = "standard", threads: int | None = None, rules: str = "live") -> Any:
     """Return the environment, which is made once."""
-    return generals_env.make_vec(GAMES, height=SIDE, width=SIDE, copy=False, observation=observation, threads=threads)
+    return generals_env.make_vec(
+        GAMES, height=SIDE, width=SIDE, copy=False, observation=observation, threads=threads, rules=rules
+    )
 
 
 def learner() -> tuple[Any, Tensors]:
@@ -119,6 +121,48 @@ def one_thread(turns: int) -> dict[str, float]:
     return {f"{name}, a second of CPU of one thread": rate for name, rate in rates.items()}
 
 
+def rules(turns: int) -> dict[str, float]:
+    """Play and step with the rules of the competition and with the live rules, by the CPU time of one thread, in turn.
+
+    Expanders play whole games. Given actions are those of the random policy, and in games of the competition a tenth of those
+    who may build a castle build one.
+    """
+    times: dict[str, list[float]] = {name: [0.0, 0.0] for name in ("competition", "live")}
+    rng = np.random.default_rng(1)
+    for name, seconds in times.items():
+        venv = games(threads=1, rules=name)
+        venv.reset(seed=1)
+        start = time.thread_time()
+        venv.play(CALL, ("expander", "expander"))
+        seconds[0] = time.thread_time() - start
+    for turn in range(BEGUN + turns):
+        for name, seconds in times.items():
+            venv = games(threads=1, rules=name)
+            if turn == 0:
+                venv.reset(seed=1)
+            actions = venv.act(RANDOM)
+            add_builds(venv.batch.views.masks, actions, rng)
+            start = time.thread_time()
+            venv.step(actions)
+            if turn >= BEGUN:
+                seconds[1] += time.thread_time() - start
+    rates: dict[str, float] = {}
+    for k, what, count in ((0, "play, expander", CALL), (1, "step(copy=False), given actions", turns)):
+        rate = {name: GAMES * count / seconds[k] for name, seconds in times.items()}
+        rates |= {f"{what}, rules {name}, a second of CPU of one thread": value for name, value in rate.items()}
+        rates[f"{what}: rate of the competition, % of that of the live rules"] = 100 * rate["competition"] / rate["live"]
+    return rates
+
+
+def add_builds(masks: Any, actions: Any, rng: Any) -> None:
+    """Replace a tenth of the actions of players who may build by a build, where there are builds."""
+    first = 8 * SIDE * SIDE + 1
+    builds = masks[:, :, first:]
+    if builds.shape[2]:
+        builders = builds.any(axis=2) & (rng.random(actions.shape) < 0.1)
+        actions[builders] = first + builds[builders].argmax(axis=1)
+
+
 def copies() -> dict[str, float]:
     """Copy arrays of the sizes of those that are handed out a turn."""
     observations = games().reset(seed=1)[0]
@@ -167,4 +211,4 @@ def base_of(array: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    answer({f.__name__: f for f in (play, turn_by_turn, step, learn, one_thread, copies, memory)})
+    answer({f.__name__: f for f in (play, turn_by_turn, step, learn, one_thread, rules, copies, memory)})

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from generals_env.recorders import Dataset, DatasetWriter, ExperienceBatch, ExperienceLog, open_dataset
 from generals_env.recorders.datasets.verify import DatasetReport, repair_dataset, verify_dataset
+from generals_env.recorders.experience.collate import GAMES
 
 __all__ = ["FormatName", "Naming", "app", "console", "errors", "progress_bar"]
 
@@ -78,7 +79,7 @@ def info(source: Source) -> None:
             "observations", "arrays" if batch.dense is not None else f"{batch.recipe.layout}, {batch.recipe.frames} frame(s)"
         )
         for name, value in batch.metadata.items():
-            details.add_row(str(name), str(value))
+            details.add_row(str(name), f"facts about {len(value):,} games" if name == GAMES else str(value))
         console.print(details)
 
 
@@ -110,6 +111,9 @@ def described(action: int, shape: tuple[int, int]) -> str:
     tiles = shape[0] * shape[1]
     if action == 8 * tiles:
         return "pass"
+    if action > 8 * tiles:
+        row, column = divmod(action - 8 * tiles - 1, shape[1])
+        return f"build {row},{column}"
     half, rest = divmod(action, 4 * tiles)
     tile, direction = divmod(rest, 4)
     return f"{tile // shape[1]},{tile % shape[1]} {DIRECTIONS[direction]}{' half' if half else ''}"
@@ -127,7 +131,9 @@ def stats(source: Source) -> None:
     for batch in tracked(dataset, "reading"):
         tiles = batch.shape[0] * batch.shape[1]
         half, rest = np.divmod(batch.action, 4 * tiles)
-        actions["pass"] += int((half == 2).sum())
+        actions["pass"] += int((batch.action == 8 * tiles).sum())
+        if batch.recipe.builds:
+            actions["build"] += int((batch.action > 8 * tiles).sum())
         for plane, word in ((0, ""), (1, " half")):
             counts = np.bincount(rest[half == plane] % 4, minlength=4)
             actions.update({direction + word: int(times) for direction, times in zip(DIRECTIONS, counts, strict=True)})

@@ -19,6 +19,7 @@ from generals_env.errors import ConfigError
 from generals_env.recorders.training.config import TrainerConfig
 
 if TYPE_CHECKING:
+    from generals_env.recorders.experience import ExperienceBatch
     from generals_env.recorders.training.q_network import QNetwork
     from generals_env.recorders.training.trainer import DistributedTrainer
 
@@ -87,7 +88,7 @@ def train(
         first = opened.first()
         if hyperparameters.seed is not None:
             torch.manual_seed(hyperparameters.seed)
-        model = make_network(first.state_shape, checkpoint, channels, blocks)
+        model = make_network(first, checkpoint, channels, blocks)
         with DistributedTrainer(
             opened.consumer if isinstance(opened, StreamSource) else opened.batches(),
             model,
@@ -135,21 +136,26 @@ def check_device(device: str) -> None:
         raise ConfigError(f"device: expected one that torch can use, got {device!r} ({reason}): pass cpu") from error
 
 
-def make_network(state_shape: tuple[int, ...], checkpoint: Path, channels: int | None, blocks: int | None) -> QNetwork:
-    """Return a network for states of a shape, of the size of the checkpoint if it exists and no other one is given."""
+def make_network(like: ExperienceBatch, checkpoint: Path, channels: int | None, blocks: int | None) -> QNetwork:
+    """Return a network for states and actions as of a batch, of the checkpoint's size if it exists and none is given."""
     from generals_env.recorders.training.network_policy import load_network
     from generals_env.recorders.training.q_network import QNetwork
 
     if checkpoint.exists() and channels is None and blocks is None:
         network, _ = load_network(checkpoint)
         inputs = network.features[0].in_channels
-        if inputs != state_shape[0]:
+        if inputs != like.state_shape[0]:
             raise ConfigError(
-                f"checkpoint: expected a network for observations of {state_shape[0]} channels, got {inputs} in "
+                f"checkpoint: expected a network for observations of {like.state_shape[0]} channels, got {inputs} in "
                 f"{str(checkpoint)!r}: pass another file, or experience of the same layout and frames"
             )
+        if network.builds != like.recipe.builds:
+            raise ConfigError(
+                f"checkpoint: expected a network with builds={like.recipe.builds}, as the rules of the experience have, got "
+                f"{network.builds} in {str(checkpoint)!r}: pass another file, or experience of the same rules"
+            )
         return network
-    return QNetwork(state_shape, channels or 32, 2 if blocks is None else blocks)
+    return QNetwork(like.state_shape, channels or 32, 2 if blocks is None else blocks, like.recipe.builds)
 
 
 def run(

@@ -19,9 +19,10 @@ index  name                       tile (row, column) goes to
 A board smaller than its arrays is transformed within its extent and stays in the upper left corner; its padding stays below
 and right of it (the last four exchange its height and width, too).
 
-The game has these symmetries: ``advance`` and ``action_mask`` commute with them, on padded boards and with the Torus
-modifier, too. Sight has one exception: on a padded board without Torus a player sees the padding next to his land at the
-lower and right edges, and nothing beyond the other two; there only the tiles of the board itself are seen alike.
+The game has these symmetries: ``advance`` and ``action_mask`` commute with them, on padded boards, with the Torus modifier and
+by the rules of the competition, too. Sight has one exception: on a padded board without Torus a player sees the padding next
+to his land at the lower and right edges, and nothing beyond the other two; there only the tiles of the board itself are seen
+alike.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import Boards, copy_boards
+from generals_env.engine.boards import COMPETITION_VERSION, LIVE_VERSION, Boards, copy_boards
 from generals_env.engine.jit import kernel, subroutine
+from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.splitmix import RandomState, random_below
 
 __all__ = [
@@ -109,10 +111,12 @@ def image(symmetry: int, tile: int, height: int, width: int, rows: int, columns:
 
 @subroutine
 def action_image(symmetry: int, action: int, height: int, width: int, rows: int, columns: int) -> int:
-    """Return the image of an action index; the pass stays the pass."""
+    """Return the image of an action index; the pass stays the pass, and a build moves with its tile."""
     plane = 4 * height * width
     if action == 2 * plane:
         return action
+    if action > 2 * plane:
+        return 2 * plane + 1 + image(symmetry, action - 2 * plane - 1, height, width, rows, columns)
     base = plane if action >= plane else 0
     tile = (action - base) // 4
     direction = action - base - 4 * tile
@@ -151,8 +155,9 @@ def turn_planes(
 def turn_masks(
     masks: npt.NDArray[np.int8], symmetries: Symmetries, extents: Extents, height: int, width: int, out: npt.NDArray[np.int8]
 ) -> None:
-    """Transform action masks: (n, K, 8*H*W + 1) int8 both; the rest as in ``turn_planes``."""
+    """Transform action masks: (n, K, A) int8 both, A = 8*H*W + 1, or 9*H*W + 1 with builds; the rest as in ``turn_planes``."""
     plane = 4 * height * width
+    builds = masks.shape[2] > 2 * plane + 1
     for i in range(masks.shape[0]):
         up = TURNED_DIRECTIONS[symmetries[i], 0]
         down = TURNED_DIRECTIONS[symmetries[i], 1]
@@ -161,8 +166,11 @@ def turn_masks(
         for k in range(masks.shape[1]):
             out[i, k, 2 * plane] = masks[i, k, 2 * plane]
         for tile in range(height * width):
-            start = 4 * image(symmetries[i], tile, height, width, extents[i, 0], extents[i, 1])
+            new_tile = image(symmetries[i], tile, height, width, extents[i, 0], extents[i, 1])
+            start = 4 * new_tile
             for k in range(masks.shape[1]):
+                if builds:
+                    out[i, k, 2 * plane + 1 + new_tile] = masks[i, k, 2 * plane + 1 + tile]
                 for half in range(2):
                     old = half * plane + 4 * tile
                     new = half * plane + start
@@ -258,7 +266,7 @@ def transform_masks(
     """Return transformed action masks.
 
     Args:
-        masks: (n, ..., 8*H*W + 1) int8.
+        masks: (n, ..., 8*H*W + 1) int8; (n, ..., 9*H*W + 1) with the rules of the competition.
         symmetry: As in ``transform_observations``.
         shape: (H, W).
         extents: As in ``transform_observations``.
@@ -267,13 +275,13 @@ def transform_masks(
         ValueError: As in ``transform_observations``, or if the masks do not fit ``shape``.
     """
     symmetries, sizes, _ = checked(symmetry, len(masks), shape, extents)
-    actions = 8 * shape[0] * shape[1] + 1
-    if masks.shape[-1] != actions:
+    widths = [action_count(version, shape[0] * shape[1]) for version in (LIVE_VERSION, COMPETITION_VERSION)]
+    if masks.shape[-1] not in widths:
         raise ValueError(
-            f"masks: expected (n, ..., {actions}) for boards of {shape[0]}x{shape[1]}, got {masks.shape}: "
-            "pass the height and width of their boards as shape"
+            f"masks: expected (n, ..., {widths[0]}) for boards of {shape[0]}x{shape[1]}, or {widths[1]} with the rules of the "
+            f"competition, got {masks.shape}: pass the height and width of their boards as shape"
         )
-    rows = np.ascontiguousarray(masks, np.int8).reshape(-1, math.prod(masks.shape[1:-1]), actions)
+    rows = np.ascontiguousarray(masks, np.int8).reshape(-1, math.prod(masks.shape[1:-1]), masks.shape[-1])
     out = np.empty_like(rows)
     turn_masks(rows, symmetries, sizes, *shape, out)
     return out.reshape(masks.shape)

@@ -12,10 +12,18 @@ from generals_env.concurrency.thread_pool import divided
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.packed.expand import expand_masks, expand_views
 from generals_env.engine.packed.packing import PackedBoards
+from generals_env.engine.rules.action_space import action_count
 
 __all__ = ["PackedObservations"]
 
 MIN_VIEWS = 64  # observations of a thread: waking it takes as long as some dozen of them
+
+
+def only_pass(tiles: int, actions: int) -> npt.NDArray[np.int8]:
+    """Return the mask that allows only the pass, (actions,) int8."""
+    mask = np.zeros(actions, np.int8)
+    mask[8 * tiles] = 1
+    return mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +58,16 @@ class PackedObservations:
         return replace(self, board=self.board[rows], player=self.player[rows], shown=self.shown[rows])
 
     def expanded(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays: ``"observation"`` (..., C, H, W) float32, ``"action_mask"`` (..., 8*H*W + 1) int8."""
+        """Return the arrays: ``"observation"`` (..., C, H, W) float32, ``"action_mask"`` (..., A) int8.
+
+        A = 8*H*W + 1; with the rules of the competition 9*H*W + 1.
+        """
         height, width = self.shape
         board, player, gone = self.board.ravel(), self.player.ravel(), ~self.shown.ravel()
         channels = len(LAYOUTS[self.layout])
         tensors = np.empty((len(board), channels, height * width), np.float32)
-        masks = np.empty((len(board), 8 * height * width + 1), np.int8)
+        actions = action_count(int(self.boards.games[0]["version"]), height * width)
+        masks = np.empty((len(board), actions), np.int8)
 
         def write(low: int, high: int) -> None:
             expand_views(self.boards, board, player, height, low, high, self.layout == "full", 0, tensors)
@@ -63,7 +75,7 @@ class PackedObservations:
 
         divided(write, len(board), MIN_VIEWS)
         tensors[gone] = 0
-        masks[gone, :-1] = 0
+        masks[gone] = only_pass(height * width, actions)
         lead = self.board.shape
         return {"observation": tensors.reshape(*lead, channels, height, width), "action_mask": masks.reshape(*lead, -1)}
 

@@ -1,7 +1,9 @@
-"""Reads recorded games of people from files and plays them again turn by turn."""
+"""Reads recorded games of people and of this package from files, plays them again turn by turn, and writes them."""
 
 from __future__ import annotations
 
+from generals_env.replay.files import load, write
 from generals_env.replay.reader import Replay, ReplayTurn, from_dict, read
+from generals_env.replay.recorded_game import RecordedGame
 
-__all__ = ["Replay", "ReplayTurn", "from_dict", "read"]
+__all__ = ["RecordedGame", "Replay", "ReplayTurn", "from_dict", "load", "read", "write"]

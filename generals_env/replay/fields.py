@@ -17,9 +17,22 @@ import numpy.typing as npt
 
 from generals_env.errors import ReplayError
 
-__all__ = ["POSITIONS", "REQUIRED", "is_missing", "listed", "named", "records", "text", "whole", "wholes"]
+__all__ = [
+    "POSITIONS",
+    "REQUIRED",
+    "UNREAD",
+    "is_missing",
+    "listed",
+    "named",
+    "plain",
+    "raw_fields",
+    "records",
+    "text",
+    "whole",
+    "wholes",
+]
 
-#: Names of the fields by position in the format; other positions are ignored.
+#: Names of the fields that are played, by their position in the format.
 POSITIONS = {
     0: "version",
     1: "id",
@@ -44,6 +57,26 @@ POSITIONS = {
     34: "strongholds",
 }
 
+#: Names of the fields that are kept and written again, but not read, by their position in the format.
+UNREAD = {
+    4: "usernames",
+    5: "stars",
+    13: "map_title",
+    17: "chat",
+    18: "playerColors",
+    20: "settings",
+    25: "playerTransforms",
+    26: "pings",
+    27: "generalTrades",
+    29: "tunnelLimits",
+    30: "chessClockTimingsByMove",
+    31: "strongholdDensity",
+    32: "strongholdStrengthMin",
+    33: "strongholdStrengthMax",
+    35: "strongholdStrengths",
+    36: "chessClockMoveExecutionTimestamps",
+}
+
 #: Fields that replays of all versions have; without one of them the game would be played differently. Other fields came with
 #: later versions, or tools omit them if they are empty.
 REQUIRED = ("version", "mapWidth", "mapHeight", "cities", "cityArmies", "generals", "mountains", "moves")
@@ -63,30 +96,38 @@ MAX_ITEMS = 2_000_000
 Wholes = npt.NDArray[np.int64]
 
 
-def named(fields: Any) -> dict[str, Any]:
-    """Return the fields of a replay by name, without missing ones.
+def raw_fields(fields: Any) -> dict[int, Any]:
+    """Return the fields of a replay by position, also those that are not read; without those that have no position.
 
     Args:
         fields: A mapping, a row of pandas, a named tuple, or a sequence or array in the order of the format.
 
     Raises:
-        ReplayError: If ``fields`` is not one of these, or a required field is missing.
+        ReplayError: If ``fields`` is not one of these.
     """
     if hasattr(fields, "_asdict"):  # a named tuple
         fields = fields._asdict()
     elif not isinstance(fields, Mapping) and hasattr(fields, "keys"):  # a row of pandas
         fields = dict(fields)
     if isinstance(fields, Mapping):
-        known = {name: fields[name] for name in POSITIONS.values() if name in fields}
-        where = "none of that name"
-    else:
-        row = plain(fields)
-        if not is_list(row):
-            raise ReplayError(
-                f"replay: expected named fields or a list, got {type(fields).__name__}: pass the fields of one game"
-            )
-        known = {name: row[position] for position, name in POSITIONS.items() if position < len(row)}
-        where = f"a list of {len(row)} fields"
+        return {position: fields[name] for position, name in (POSITIONS | UNREAD).items() if name in fields}
+    row = plain(fields)
+    if not is_list(row):
+        raise ReplayError(f"replay: expected named fields or a list, got {type(fields).__name__}: pass the fields of one game")
+    return dict(enumerate(row))
+
+
+def named(raw: Mapping[int, Any], where: str) -> dict[str, Any]:
+    """Return the fields of a replay that are played, by name, without missing ones.
+
+    Args:
+        raw: The fields by position.
+        where: What the fields are in, for the error.
+
+    Raises:
+        ReplayError: If a required field is missing.
+    """
+    known = {name: raw[position] for position, name in POSITIONS.items() if position in raw}
     for name in REQUIRED:
         if name not in known:
             position = next(position for position, other in POSITIONS.items() if other == name)
@@ -177,6 +218,10 @@ def wholes(name: str, fields: Mapping[str, Any], minimum: int, maximum: int) -> 
     Raises:
         ReplayError: If it is not.
     """
+    value = fields.get(name)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.ndim == 1 and len(value) <= MAX_ITEMS:
+        if ((value >= minimum) & (value <= maximum)).all():  # as from a table
+            return value.astype(np.int64)
     items = listed(name, fields)
     if set(map(type, items)) <= {int}:  # as from JSON: validate all at once
         table = as_array(items, 1)
@@ -201,6 +246,14 @@ def records(name: str, fields: Mapping[str, Any], limits: Mapping[str, int], fla
     """
     keys = tuple(limits)
     value = fields.get(name)
+    if (
+        isinstance(value, np.ndarray)
+        and value.dtype.kind in "iu"
+        and value.shape[1:] == (len(keys),)
+        and len(value) <= MAX_ITEMS
+    ):
+        if ((value >= 0) & (value < np.array(list(limits.values())))).all():  # as from a table
+            return value.astype(np.int32)
     if isinstance(value, Mapping) and all(key in value for key in keys):
         titles = {key: f"{name}: {key}" for key in keys}
         columns = [listed(title, {title: value[key]}) for key, title in titles.items()]

@@ -41,19 +41,27 @@ from generals_env.engine.boards import (
     empty_boards,
 )
 from generals_env.engine.observations.reference import visible_to
+from generals_env.engine.packed.packing import trimmed
+from generals_env.engine.packed.recording import BOARDS, EXPERIENCES, GROUNDS, WIDE, empty_recording
 from generals_env.engine.rules import turn as rules
+from generals_env.engine.simulation.recorded_moves import record_moves
 from generals_env.engine.simulation.single_game import AFTER, BEFORE, replay_turn
 from generals_env.errors import ReplayError
-from generals_env.replay.fields import is_missing, listed, named, records, text, whole, wholes
+from generals_env.replay.fields import is_missing, listed, named, plain, raw_fields, records, text, whole, wholes
 from generals_env.replay.file_text import parse, unzipped
 from generals_env.replay.lz_string import MAX_CHARACTERS
+from generals_env.replay.recorded_game import RecordedGame
+from generals_env.replay.recorded_turns import check_size, game_of_turns
 
-__all__ = ["Replay", "ReplayTurn", "from_dict", "read"]
+__all__ = ["MAX_BYTES", "Replay", "ReplayTurn", "from_bytes", "from_dict", "read", "read_file"]
 
 MAX_BYTES = 64 * 2**20  # of a file, before and after decompression of gzip
 MAX_SIDE = 128
 MAX_TURN = 60_000  # the live game ends at 50,000 (rule 27)
 MAX_ARMY = 10**6
+
+#: Positions of fields.
+USERNAMES, STARS, MOVES, AFKS = 4, 5, 10, 11
 
 CITY_STATE, WATCHTOWER = 1 << 1, 1 << 6
 #: Modifiers that replays may have; city state and watchtower change neither moves nor armies in a replay.
@@ -117,6 +125,7 @@ class Replay:
         moves: (M, 5) int32: player, start, end, half, turn; in file order.
         events: (E, 2) int32: player and turn of each surrender or time-out; in file order.
         hidden: Tiles and modifiers for which visibility is not supported; empty if there are none.
+        raw: All fields as they were read, except moves and events, by their position in the format.
     """
 
     id: str
@@ -128,6 +137,23 @@ class Replay:
     moves: npt.NDArray[np.int32] = field(repr=False)
     events: npt.NDArray[np.int32] = field(repr=False)
     hidden: str = ""
+    raw: Mapping[int, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the players, text of other people; ``player_0`` and so on where the file has none."""
+        given = plain(self.raw.get(USERNAMES))
+        if isinstance(given, list) and len(given) == self.players and all(isinstance(name, str) for name in given):
+            return tuple(given)
+        return tuple(f"player_{player}" for player in range(self.players))
+
+    @property
+    def stars(self) -> tuple[float, ...]:
+        """Ranks of the players in stars; empty where the file has none."""
+        given = plain(self.raw.get(STARS))
+        if isinstance(given, list) and len(given) == self.players and all(type(star) in (int, float) for star in given):
+            return tuple(map(float, given))
+        return ()
 
     @property
     def last_turn(self) -> int:
@@ -165,6 +191,31 @@ class Replay:
         """Raise ``ReplayError`` if the game has tiles or modifiers with unsupported visibility."""
         if self.hidden:
             raise ReplayError(f"replay {self.id!r}: expected a game with ordinary sight, got {self.hidden}: skip it")
+
+    def recorded(self, reward: RewardConfig | None = None) -> RecordedGame:
+        """Play the game in one call and return its boards, actions, events and rewards.
+
+        Args:
+            reward: Weights of the reward, a ``RewardConfig`` or a mapping of its fields; None for the default weights.
+
+        Raises:
+            ReplayError: If the game is too long to hold all its boards, or has no player.
+        """
+        weights = as_config("reward", RewardConfig, reward, RewardConfig()).weights()
+        tiles, players = self.height * self.width, self.players
+        check_size(self.last_turn, tiles)
+        boards = copy_boards(self.start, np.array([0, 0]))
+        queued_by = np.maximum.accumulate(self.moves[:, 4]) if len(self.moves) else self.moves[:, 4].copy()
+        room = self.last_turn + len(self.events) + 2
+        recording = empty_recording(1, tiles, players, room, room * players, 1)
+        heads, used, active = np.zeros(players, np.int32), np.zeros(2, np.int64), boards.players["alive"][AFTER].copy()
+        record_moves(boards, self.moves, queued_by, self.events, self.last_turn, weights, heads, used, active, recording, 0)
+        counts = recording.counts
+        packed = trimmed(recording.packed, int(counts[BOARDS]), int(counts[GROUNDS]), int(counts[WIDE]))
+        details = {"source": "replay"}
+        if self.stars:
+            details["stars"] = ", ".join(f"{star:g}" for star in self.stars)
+        return game_of_turns(recording.experiences[: counts[EXPERIENCES]], packed, self.id, self.names, details, self.start)
 
     def _turn(self, boards: Boards) -> ReplayTurn:
         shape = (self.height, self.width)
@@ -217,16 +268,34 @@ def read(path: str | Path) -> Replay:
     Raises:
         ReplayError: If the file cannot be read, is damaged, or needs rules that are not supported.
     """
+    path, data = read_file(path)
+    try:
+        return from_bytes(data)
+    except ReplayError as error:
+        raise ReplayError(f"{path.name}: {error}") from error
+
+
+def read_file(path: str | Path) -> tuple[Path, bytes]:
+    """Return the path and the content of a file, or its beginning if it is longer than a replay can be.
+
+    Raises:
+        ReplayError: If the file cannot be read.
+    """
     try:
         path = Path(path)
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return path, file.read(MAX_BYTES + 1)
     except (OSError, TypeError, ValueError) as error:  # a null byte is a ValueError
         raise ReplayError(f"path: expected a readable file, got {str(path)!r} ({error}): check path and permissions") from error
-    try:
-        return from_dict(parse(unzipped(data, MAX_BYTES), MAX_CHARACTERS))
-    except ReplayError as error:
-        raise ReplayError(f"{path.name}: {error}") from error
+
+
+def from_bytes(data: bytes) -> Replay:
+    """Return the replay in the content of a file, as ``read`` takes it.
+
+    Raises:
+        ReplayError: If the content is damaged, or the game needs rules that are not supported.
+    """
+    return from_dict(parse(unzipped(data, MAX_BYTES), MAX_CHARACTERS))
 
 
 def from_dict(fields: Mapping[str, Any] | Sequence[Any]) -> Replay:
@@ -239,7 +308,9 @@ def from_dict(fields: Mapping[str, Any] | Sequence[Any]) -> Replay:
     Raises:
         ReplayError: If a field is missing or invalid, or the game needs rules that are not supported.
     """
-    fields = named(fields)
+    raw = raw_fields(fields)
+    positional = set(raw) == set(range(len(raw)))
+    fields = named(raw, f"a list of {len(raw)} fields" if positional else "none of that name")
     version = whole("version", fields["version"], 1, LIVE_VERSION)
     width = whole("mapWidth", fields["mapWidth"], 1, MAX_SIDE)
     height = whole("mapHeight", fields["mapHeight"], 1, MAX_SIDE)
@@ -262,7 +333,8 @@ def from_dict(fields: Mapping[str, Any] | Sequence[Any]) -> Replay:
     hidden = ", ".join(name for name in ("lookouts", "observatories", "lights") if listed(name, fields))
     if modifiers & WATCHTOWER:
         hidden = ", ".join(filter(None, (hidden, "modifier 6 (watchtower)")))
-    return Replay(text("id", fields), version, players, height, width, start, moves, events, hidden)
+    kept = {position: value for position, value in raw.items() if position not in (MOVES, AFKS)}
+    return Replay(text("id", fields), version, players, height, width, start, moves, events, hidden, kept)
 
 
 def starting_board(fields: Mapping[str, Any], version: int, height: int, width: int, modifiers: int) -> Boards:

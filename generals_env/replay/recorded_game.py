@@ -14,10 +14,18 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
 
-__all__ = ["UNKNOWN", "RecordedGame"]
+__all__ = ["LEFT", "SURRENDERED", "UNKNOWN", "RecordedGame", "no_events"]
 
 #: In place of an action index: the action is not known.
 UNKNOWN = -1
+
+#: Kinds of events.
+LEFT, SURRENDERED = 0, 1
+
+
+def no_events() -> npt.NDArray[np.int32]:
+    """Return an empty list of events."""
+    return np.empty((0, 3), np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,10 @@ class RecordedGame:
         values: (T, P) float32, what a player's policy expected, or None.
         probabilities: (T, P, A) float, of each action index by a player's policy, or None.
         details: Further facts by name, for example the source of the game.
+        events: (E, 3) int32, player, turn and kind of each surrender or time-out, in the order in which they happened: before
+            the actions of that turn, so ``boards`` show them one turn later. Kind ``LEFT`` as in a replay: a living player
+            leaves the game, and the land of one who has left turns over. Kind ``SURRENDERED`` as in an environment: a living
+            player leaves, and his land turns over by itself 50 turns later.
     """
 
     boards: Boards
@@ -43,6 +55,7 @@ class RecordedGame:
     values: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.floating] | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+    events: npt.NDArray[np.int32] = field(default_factory=no_events)
 
     @property
     def turns(self) -> int:

@@ -93,7 +93,7 @@ class BoardReplayBuffer(DictReplayBuffer):
 
         Args:
             buffer_size: Maximum number of transitions; divided by ``n_envs`` and rounded down, as by SB3.
-            observation_space: With ``"observation"`` (C, H, W) and ``"action_mask"`` (8*H*W + 1,).
+            observation_space: With ``"observation"`` (C, H, W) and ``"action_mask"`` (A,).
             action_space: That of the environment.
             device: Device of the samples.
             n_envs: Number of games played at the same time.
@@ -188,6 +188,9 @@ class BoardReplayBuffer(DictReplayBuffer):
         made = (recipe.frames * recipe.channels, *shape)
         if made != wanted:
             raise ConfigError(f"observation_space: expected observations of shape {made}, got {wanted}")
+        actions, had = recipe.actions(shape), self.observation_space["action_mask"].shape
+        if had != (actions,):
+            raise ConfigError(f"observation_space: expected an action_mask of {actions} actions, as env has, got one of {had}")
 
     # --- Writing --------------------------------------------------------------------------------------------------
 
@@ -269,6 +272,11 @@ class BoardReplayBuffer(DictReplayBuffer):
             raise ConfigError(
                 f"batches: expected observations of shape {(channels, *size)}, got {batch.state_shape} by {batch.recipe}"
             )
+        if (batch.recipe.actions((size[0], size[1])),) != self.observation_space["action_mask"].shape:
+            raise ConfigError(
+                f"batches: expected masks of {self.observation_space['action_mask'].shape}, got games of another action space "
+                f"(builds={batch.recipe.builds}): keep games by the rules of the competition apart"
+            )
         rows = batch.rows.copy()
         rows["reward"] = batch.rewards()
         return replace(batch, rows=rows, recipe=fits[0]).padded(*size)
@@ -295,7 +303,7 @@ class BoardReplayBuffer(DictReplayBuffer):
 
         Returns:
             ``observations`` and ``next_observations``, dicts of ``"observation"`` (n, C, H, W) float32 and ``"action_mask"``
-            (n, 8*H*W + 1) int8; ``actions`` (n, 1) int64, ``rewards`` and ``dones`` (n, 1) float32; with ``n_steps``,
+            (n, A) int8; ``actions`` (n, 1) int64, ``rewards`` and ``dones`` (n, 1) float32; with ``n_steps``,
             ``discounts`` (n, 1) float32. All on ``device``.
 
         Raises:

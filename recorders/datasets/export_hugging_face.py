@@ -23,7 +23,8 @@ COLUMNS = {
     "sequence": "number of the experience, gapless for each recorder",
     "state_index": "board before the turn, among those of the row group",
     "next_state_index": "board after the turn, among those of the row group",
-    "action": "index executed: `(row*W + column)*4 + direction`, `+ H*W*4` sends half, the last one passes",
+    "action": "index executed: `(row*W + column)*4 + direction`, `+ H*W*4` sends half, `H*W*8` passes, "
+    "`H*W*8 + 1 + row*W + column` builds (rules of the competition)",
     "reward": "the player's reward for the turn",
     "steps": "how many turns lie between state and next state",
     "player_id": "the player whose experience it is",

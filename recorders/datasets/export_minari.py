@@ -39,7 +39,7 @@ class MinariExport:
 
 def spaces_of(batch: ExperienceBatch) -> tuple[spaces.Dict, spaces.Discrete]:
     """Return the spaces of observations and actions of an export that begins with ``batch``."""
-    actions = 8 * batch.shape[0] * batch.shape[1] + 1
+    actions = batch.recipe.actions(batch.shape)
     observations = spaces.Box(0.0, 1.0, batch.state_shape, np.float32)
     if batch.dense is not None:
         dtype: Any = batch.dense.observations.dtype.newbyteorder("=")

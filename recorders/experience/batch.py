@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.concurrency.thread_pool import divided
-from generals_env.engine.boards import Boards
+from generals_env.engine.boards import COMPETITION_VERSION, Boards
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.packed.expand import expand_masks, expand_views
 from generals_env.engine.packed.fog_memory import expand_memory
@@ -58,7 +58,8 @@ class ExperienceBatch(ExperienceData):
     a batch) the board before the turn is stored again. Applying the actions of all players of a turn to its board in the
     engine gives the next board. In a game that was played to its end every player has exactly one experience with
     ``terminated`` or ``truncated``, and no experience after it. Boards of several sizes are stored in arrays of one shape, the
-    smaller ones in the upper left corner with mountains around, and actions are indices of that shape.
+    smaller ones in the upper left corner with mountains around, and actions are indices of that shape. Games with the rules of
+    the competition have more actions, so a batch has either only such games (``recipe.builds``) or none.
 
     After ``n_step`` an experience spans ``steps[i]`` turns instead of one.
 
@@ -94,11 +95,14 @@ class ExperienceBatch(ExperienceData):
         return self._views(self.next_state_index, out, layout, dtype, after=True)
 
     def action_masks(self, out: npt.NDArray[np.int8] | None = None) -> npt.NDArray[np.int8]:
-        """Return the legal actions of each player before the turn, (n, 8*H*W + 1) int8; ``out`` and errors as in ``states``."""
+        """Return the legal actions of each player before the turn, (n, A) int8; ``out`` and errors as in ``states``.
+
+        A = 8*H*W + 1; with the rules of the competition 9*H*W + 1, see ``Recipe.builds``.
+        """
         return self._masks(self.state_index, out)
 
     def next_action_masks(self, out: npt.NDArray[np.int8] | None = None) -> npt.NDArray[np.int8]:
-        """Return the legal actions of each player after the turn, (n, 8*H*W + 1) int8; ``out`` and errors as in ``states``."""
+        """Return the legal actions of each player after the turn, (n, A) int8; ``out`` and errors as in ``states``."""
         return self._masks(self.next_state_index, out)
 
     def tensors(self, out: Tensors | None = None, dtype: npt.DTypeLike = np.float32) -> Tensors:
@@ -113,7 +117,7 @@ class ExperienceBatch(ExperienceData):
         """
         if out is None:
             kind = dtype if self.dense is None else self.dense.observations.dtype
-            out = Tensors.empty(len(self), self.state_shape, self.shape, kind)
+            out = Tensors.empty(len(self), self.state_shape, self.shape, kind, builds=self.recipe.builds)
         self.states(out.states)
         self.next_states(out.next_states)
         self.action_masks(out.action_masks)
@@ -178,8 +182,12 @@ class ExperienceBatch(ExperienceData):
         divided(write, len(self), MIN_VIEWS)
 
     def _masks(self, index: Index, out: npt.NDArray[np.int8] | None) -> npt.NDArray[np.int8]:
-        height, width = self.shape
-        array = checked_out(out, (len(self), 8 * height * width + 1), (np.dtype(np.int8),))
+        if ((self.boards.games["version"] == COMPETITION_VERSION) != self.recipe.builds).any():
+            raise ConfigError(
+                f"recipe: expected builds={not self.recipe.builds}, by the rules of the boards, got {self.recipe.builds}: "
+                "set it to whether the rules are those of the competition, and keep games of other rules apart"
+            )
+        array = checked_out(out, (len(self), self.recipe.actions(self.shape)), (np.dtype(np.int8),))
         rows, player = np.ascontiguousarray(index), np.ascontiguousarray(self.player_id)
         write = partial(self._write_masks, rows, player, array)
         divided(write, len(self), 2 * MIN_VIEWS)

@@ -42,7 +42,7 @@ class BatchKind(NamedTuple):
 
     Attributes:
         players: Players of a game.
-        recipe: How observations are derived from boards.
+        recipe: How observations and masks are derived from boards.
         dense: Dtype and shape of dense observations; None without them.
         shape: H and W of the boards.
         metadata: Those of the batch, or a value that the caller compares instead.
@@ -76,6 +76,13 @@ class BatchKind(NamedTuple):
         """
         if other.players != self.players:
             raise ConfigError(f"{name}: expected games of {self.players} players, got {other.players}: keep other games apart")
+        if other.recipe.builds != self.recipe.builds:
+            rules = "with", "without"
+            wanted, got = rules if self.recipe.builds else rules[::-1]
+            raise ConfigError(
+                f"{name}: expected games {wanted} builds, got games {got} them: the rules of the competition have more actions;"
+                " keep its games apart"
+            )
         if other.recipe != self.recipe or (other.dense is None) != (self.dense is None):
             raise ConfigError(
                 f"{name}: expected observations made as {self.recipe}, got {other.recipe}: keep batches of other wrappers apart"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import MAX_PLAYERS
+from generals_env.engine.boards import COMPETITION_VERSION, MAX_PLAYERS
 from generals_env.engine.packed.packing import OWNER_OFFSET, bits_of
 from generals_env.recorders.experience.batch import ExperienceBatch
 
@@ -34,7 +34,7 @@ def validate_arrays(batch: ExperienceBatch) -> ExperienceBatch:
     check_range("player_id", rows["player_id"], players, minimum=0)
     check_range("state_index", rows["state_index"], count, minimum=0)
     check_range("next_state_index", rows["next_state_index"], count, minimum=0)
-    check_range("action", rows["action"], 8 * tiles + 1, minimum=0)
+    check_range("action", rows["action"], batch.recipe.actions(batch.shape), minimum=0)
     check_range("ground", boards.entries["ground"], grounds, minimum=0)
     check_range("wide", boards.entries["wide"], len(boards.armies), minimum=-1)
     check_range("previous", boards.entries["previous"], count, minimum=-1)
@@ -45,6 +45,8 @@ def validate_arrays(batch: ExperienceBatch) -> ExperienceBatch:
     inside = (games["rows"] > 0) & (games["rows"] <= height) & (games["columns"] > 0) & (games["columns"] <= width)
     if not (same & inside).all():
         raise ValueError("boards: expected sizes that the arrays have")
+    if ((games["version"] == COMPETITION_VERSION) != batch.recipe.builds).any():
+        raise ValueError(f"version: expected games that fit builds={batch.recipe.builds} of the recipe")
     if not np.isfinite(rows["reward"]).all() or (rows["steps"] < 1).any():
         raise ValueError("reward, steps: expected finite and positive numbers")
     if batch.recipe.memory and count and not len(boards.memory):

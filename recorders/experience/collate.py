@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,10 @@ from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.data import Data
 from generals_env.recorders.experience.dense_observations import Dense
 
-__all__ = ["concat", "in_common", "padded"]
+__all__ = ["GAMES", "concat", "in_common", "padded"]
+
+#: Entry of metadata with what is known about single games, by their ids.
+GAMES = "games"
 
 
 def padded(batch: Data, height: int, width: int) -> Data:
@@ -56,17 +59,31 @@ def padded(batch: Data, height: int, width: int) -> Data:
 
 def moved(actions: npt.NDArray[np.int32], old: tuple[int, int], new: tuple[int, int]) -> npt.NDArray[np.int32]:
     """Return action indices for boards of shape ``new`` from those for boards of shape ``old``."""
-    half, rest = np.divmod(actions, 4 * old[0] * old[1])
+    passes, moved_pass = 8 * old[0] * old[1], 8 * new[0] * new[1]
+    builds = actions > passes
+    half, rest = np.divmod(actions, passes // 2)
     tile, direction = np.divmod(rest, 4)
+    tile = np.where(builds, actions - passes - 1, tile)
     row, column = np.divmod(tile, old[1])
-    plane = 4 * new[0] * new[1]
-    return np.where(half == 2, 2 * plane, half * plane + 4 * (row * new[1] + column) + direction).astype(np.int32)
+    tile = row * new[1] + column
+    moves = half * (moved_pass // 2) + 4 * tile + direction
+    return np.where(actions < passes, moves, np.where(builds, moved_pass + 1 + tile, moved_pass)).astype(np.int32)
 
 
 def in_common(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the entries that all metadata share."""
     first, *others = metadata
     return {name: value for name, value in first.items() if all(name in one and one[name] == value for one in others)}
+
+
+def joined_metadata(metadata: Sequence[Mapping[str, Any]], game_ids: Collection[str]) -> dict[str, Any]:
+    """Return the entries that all metadata share, and what each tells about single games of ``game_ids``."""
+    common = in_common(metadata)
+    told: dict[str, Any] = {}
+    for one in metadata:
+        if isinstance(games := one.get(GAMES), Mapping):
+            told.update((name, facts) for name, facts in games.items() if name in game_ids)
+    return common | ({GAMES: told} if told else {})
 
 
 def concat(batches: Sequence[Data]) -> Data:
@@ -105,5 +122,5 @@ def concat(batches: Sequence[Data]) -> Data:
         boards=boards._replace(entries=np.concatenate(entries)),
         shape=(height, width),
         dense=Dense.concat([part.dense for part in parts if part.dense is not None]) if first.dense is not None else None,
-        metadata=in_common([batch.metadata for batch in batches]),
+        metadata=joined_metadata([batch.metadata for batch in batches], numbers),
     )

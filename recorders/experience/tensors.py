@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.pickling import pickled_as
+from generals_env.recorders.experience.recipe import Recipe
 
 __all__ = ["Tensors"]
 
@@ -23,8 +24,8 @@ class Tensors(NamedTuple):
         next_states: (n, C, H, W), as ``states``.
         terminated: (n,) bool.
         truncated: (n,) bool.
-        action_masks: (n, 8*H*W + 1) int8.
-        next_action_masks: (n, 8*H*W + 1) int8.
+        action_masks: (n, A) int8, A = 8*H*W + 1, with the rules of the competition 9*H*W + 1.
+        next_action_masks: (n, A) int8.
         steps: (n,) int16, turns between state and next state.
     """
 
@@ -46,6 +47,7 @@ class Tensors(NamedTuple):
         shape: tuple[int, int],
         dtype: npt.DTypeLike = np.float32,
         pinned: bool = False,
+        builds: bool = False,
     ) -> Tensors:
         """Return uninitialized arrays for ``count`` experiences.
 
@@ -56,8 +58,9 @@ class Tensors(NamedTuple):
             dtype: Of the states, float32 or float16.
             pinned: Whether to allocate page-locked memory, which a GPU reads directly: ``torch.from_numpy(array).to(device,
                 non_blocking=True)`` then copies beside other work. Needs torch and a GPU.
+            builds: Whether the experiences are of games with the rules of the competition: ``batch.recipe.builds``.
         """
-        actions = 8 * shape[0] * shape[1] + 1
+        actions = Recipe(builds=builds).actions(shape)
         kinds: tuple[tuple[tuple[int, ...], Any], ...] = (
             ((count, *state_shape), dtype),
             ((count,), np.int64),

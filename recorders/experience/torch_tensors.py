@@ -56,8 +56,8 @@ class TorchTensors(NamedTuple):
         next_states: (n, C, H, W), as ``states``.
         terminated: (n,) bool.
         truncated: (n,) bool.
-        action_masks: (n, 8*H*W + 1) int8.
-        next_action_masks: (n, 8*H*W + 1) int8.
+        action_masks: (n, A) int8, A = 8*H*W + 1, with the rules of the competition 9*H*W + 1.
+        next_action_masks: (n, A) int8.
         steps: (n,) int16, turns between state and next state.
     """
 
@@ -111,6 +111,7 @@ def expand_on(batch: ExperienceData, device: Any) -> TorchTensors:
             [upload(index, device) for index in places[end]],
             player,
             recipe,
+            batch.recipe.actions(batch.shape),
             known,
             [upload(index, device) for index in memory_rows[end]],
         )
@@ -142,6 +143,7 @@ def expand_end(
     chain: Sequence[Tensor],
     player: Tensor,
     recipe: Recipe | None,
+    actions: int,
     known: Tensor | None,
     memory_rows: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
@@ -152,16 +154,17 @@ def expand_end(
         chain: (n,) int64, the board in each frame, newest first.
         player: (n,) int64.
         recipe: How observations are derived; None to derive none.
+        actions: Number of actions.
         known: (K, H, W) int16, bits of the memory of players; None without memory.
         memory_rows: (n,) int64, row of ``known`` for each frame.
 
     Returns:
-        (n, C, H, W) float32, without channels if there is no recipe, and (n, 8*H*W + 1) int8.
+        (n, C, H, W) float32, without channels if there is no recipe, and (n, actions) int8.
     """
     count, (height, width), device = len(player), boards.code.shape[1:], player.device
     frames, channels = (recipe.frames, recipe.channels) if recipe else (0, 0)
     views = torch.empty((count, frames * channels, height, width), dtype=torch.float32, device=device)
-    masks = torch.empty((count, 8 * height * width + 1), dtype=torch.int8, device=device)
+    masks = torch.empty((count, actions), dtype=torch.int8, device=device)
     step = max(MAX_TILES // (height * width), 1)
     for low in range(0, count, step):
         part = slice(low, low + step)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.engine.packed.action_legality import legal_actions
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
 from generals_env.recorders.experience.batch import ExperienceBatch
+from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.experience.stacked_frames import frames_back
 
 __all__ = [
@@ -34,7 +36,7 @@ class Reason(IntEnum):
     FINE = 0
     #: An index of state or next state is out of range, or the board there is invalid: no ground, or owners that do not exist.
     MISSING_STATE = 1
-    #: Arrays, boards and the shape of the batch do not match.
+    #: Arrays, boards, their rules and the shape of the batch do not match.
     WRONG_SHAPE = 2
     #: The index of the game or of the player is out of range.
     UNKNOWN_PLAYER = 3
@@ -97,7 +99,7 @@ def validate(batch: ExperienceBatch) -> Validation:
         reasons[(reasons == Reason.FINE) & bad] = reason
 
     boards, rows = batch.boards, batch.rows
-    sound, fitting = boards_fit(boards, batch.shape, batch.recipe.frames)
+    sound, fitting = boards_fit(boards, batch.shape, batch.recipe)
     ends = [rows["state_index"], rows["next_state_index"]]
     mark(Reason.MISSING_STATE, ~(taken(sound, ends[0]) & taken(sound, ends[1])))
     if batch.dense is not None:
@@ -105,7 +107,7 @@ def validate(batch: ExperienceBatch) -> Validation:
         mark(Reason.MISSING_STATE, ~(taken(there, batch.dense.before) & taken(there, batch.dense.after)))
     mark(Reason.WRONG_SHAPE, ~(taken(fitting, ends[0]) & taken(fitting, ends[1])) | (rows["steps"] < 1))
     mark(Reason.UNKNOWN_PLAYER, ~(within(rows["game"], len(batch.game_ids)) & within(rows["player_id"], batch.players)))
-    mark(Reason.ACTION_OUT_OF_RANGE, ~within(rows["action"], 8 * boards.tiles.shape[1] + 1))
+    mark(Reason.ACTION_OUT_OF_RANGE, ~within(rows["action"], batch.recipe.actions(batch.shape)))
     rest = np.flatnonzero(reasons == Reason.FINE)
     legal = np.empty(len(rest), np.bool_)
     legal_actions(boards, rows["state_index"][rest], rows["player_id"][rest], rows["action"][rest], batch.shape[0], legal)
@@ -135,13 +137,14 @@ def arrays_fit(batch: ExperienceBatch) -> bool:
     )
 
 
-def boards_fit(boards: PackedBoards, shape: tuple[int, int], frames: int) -> tuple[Flags, Flags]:
-    """Return which boards (N,) are valid, with the ``frames - 1`` before them, and which have this shape."""
+def boards_fit(boards: PackedBoards, shape: tuple[int, int], recipe: Recipe) -> tuple[Flags, Flags]:
+    """Return which boards (N,) are valid, with the ``frames - 1`` before them, and which have this shape and fitting rules."""
     height, width = shape
     games, homes, entries = boards.games, boards.players["general"], boards.entries
     same = (games["height"] == height) & (games["width"] == width)
     inside = (games["rows"] > 0) & (games["rows"] <= height) & (games["columns"] > 0) & (games["columns"] <= width)
     fitting = same & inside & ((homes >= -1) & (homes < height * width)).all(axis=1)
+    fitting &= (games["version"] == COMPETITION_VERSION) == recipe.builds
     seats = boards.players.shape[1]
     sound = within(entries["ground"], len(games)) & within(entries["previous"], len(entries), -1)
     sound &= within(entries["wide"], len(boards.armies), -1)
@@ -153,7 +156,7 @@ def boards_fit(boards: PackedBoards, shape: tuple[int, int], frames: int) -> tup
             sound[low : low + step] &= (owners < seats + OWNER_OFFSET).all(axis=1)
     alone = sound.copy()
     previous = np.where(within(entries["previous"], len(entries)), entries["previous"], -1)
-    for index in frames_back(previous, np.arange(len(entries)), frames):
+    for index in frames_back(previous, np.arange(len(entries)), recipe.frames):
         sound &= (index < 0) | alone[index]
     return sound, taken(fitting, entries["ground"])
 

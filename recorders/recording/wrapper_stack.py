@@ -15,7 +15,7 @@ from pettingzoo.utils.wrappers.base import BaseWrapper
 from pettingzoo.utils.wrappers.base_parallel import BaseParallelWrapper
 
 from generals_env.config import GameConfig
-from generals_env.engine.boards import Boards
+from generals_env.engine.boards import COMPETITION_VERSION, Boards
 from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.packing import pack
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
@@ -73,7 +73,7 @@ def inspect_wrappers(env: Any, config: GameConfig) -> WrapperStack:
         config: Its configuration.
     """
     outwards = list(layers(env))[::-1]
-    stack = WrapperStack(Recipe(config.observation))
+    stack = WrapperStack(Recipe(config.observation, builds=config.version == COMPETITION_VERSION))
     for below, wrapper in pairwise(outwards):
         if "vector_env" in vars(wrapper):  # SB3VecEnv only adapts the interface
             continue
@@ -107,8 +107,8 @@ def own_change(wrapper: Any) -> tuple[Any, str]:
 
 
 def plain_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe for batches with dense observations: it keeps only the layout and the shaping of rewards."""
-    return Recipe(recipe.layout, shaping=recipe.shaping)
+    """Return the recipe for batches with dense observations: it keeps only the layout, the shaping of rewards and the rules."""
+    return replace(recipe, memory=False, frames=1)
 
 
 def initial_observations(boards: Boards, recipe: Recipe, seat: int) -> Any:

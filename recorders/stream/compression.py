@@ -37,7 +37,7 @@ def compress_experiences(
 
     Args:
         experiences: Batches, or messages ``Experience`` of this package or of other code generated of the same proto file.
-        full_actions: For batches: whether masks have 8*H*W + 1 entries, as in this package, else 4*H*W, as in the original.
+        full_actions: For batches: whether masks have all entries, as in this package, else 4*H*W, as in the original.
         level: Compression level of zstd.
 
     Raises:

@@ -39,7 +39,7 @@ def double_dqn_loss(
     """Return the loss of n experiences.
 
     Args:
-        model: The network to train, from states (n, C, H, W) to values of actions (n, 8*H*W + 1).
+        model: The network to train, from states (n, C, H, W) to values of actions (n, A).
         target: The target network.
         batch: The experiences. The next state counts for truncated ones, not for terminated ones.
         weights: (n,) float32, importance weights.

@@ -16,6 +16,7 @@ from generals_env.errors import ConfigError, StorageError
 try:
     import torch
 
+    from generals_env.recorders.experience.recipe import Recipe
     from generals_env.recorders.training.checkpoints import load_checkpoint
     from generals_env.recorders.training.q_network import QNetwork
 except ModuleNotFoundError as error:
@@ -52,13 +53,19 @@ class NetworkPolicy:
         """Return the actions (n,) for observations (n, C, H, W) and masks (n, A).
 
         Raises:
-            ConfigError: If the observations have other channels than those of the training.
+            ConfigError: If the observations have other channels, or the masks other actions, than those of the training.
         """
         observations, masks = views["observation"], np.ascontiguousarray(views["action_mask"])
         if observations.shape[1] != self.channels:
             raise ConfigError(
                 f"observation: expected {self.channels} channels, as in the training of the network, got "
                 f"{observations.shape[1]}: play with the same layout and frames, or train another network"
+            )
+        wanted = Recipe(builds=self.network.builds).actions(observations.shape[-2:])
+        if masks.shape[1] != wanted:
+            raise ConfigError(
+                f"action_mask: expected {wanted} actions, as in the training of the network, got {masks.shape[1]}: play with "
+                "the same rules, or train another network"
             )
         device = next(self.network.parameters()).device
         with torch.no_grad():
@@ -101,7 +108,7 @@ def load_network(checkpoint: str | Path) -> tuple[QNetwork, int]:
     try:
         weights = content["model"]
         inputs, channels, blocks = network_size(weights)
-        network = QNetwork((inputs, 1, 1), channels, blocks)
+        network = QNetwork((inputs, 1, 1), channels, blocks, builds="building.weight" in weights)
         network.load_state_dict(weights)
         step = int(content["step"])
     except Exception as error:

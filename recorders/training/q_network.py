@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from generals_env.arguments import check_integer
+from generals_env.arguments import check_flag, check_integer
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 
@@ -38,19 +38,21 @@ class Residual(nn.Module):
 
 @pickled_as("generals_env.recorders")
 class QNetwork(nn.Module):
-    """Maps states (n, C, H, W) float32 to action values (n, 8*H*W + 1) float32, for boards of any size.
+    """Maps states (n, C, H, W) float32 to action values (n, A) float32, for boards of any size.
 
     The value of an action is the value of the state plus an advantage: Wang et al., "Dueling Network Architectures for Deep
-    Reinforcement Learning", ICML 2016. The advantages of moves are computed by a convolution, at their tiles.
+    Reinforcement Learning", ICML 2016. The advantages of moves and builds are computed by convolutions, at their tiles.
+    A = 8*H*W + 1, with builds 9*H*W + 1.
     """
 
-    def __init__(self, state_shape: Sequence[int], channels: int = 32, blocks: int = 2) -> None:
+    def __init__(self, state_shape: Sequence[int], channels: int = 32, blocks: int = 2, builds: bool = False) -> None:
         """Create the layers.
 
         Args:
             state_shape: Shape of one state, for example (9, 20, 20).
             channels: Features per tile.
             blocks: Number of residual blocks.
+            builds: Whether the actions are those of the rules of the competition.
 
         Raises:
             ConfigError: If an argument is invalid.
@@ -60,12 +62,20 @@ class QNetwork(nn.Module):
             raise ConfigError(f"state_shape: expected (C, H, W), got {tuple(state_shape)}: pass the shape of one observation")
         check_integer("channels", channels, 1, 4096)
         check_integer("blocks", blocks, 0, 1000)
+        check_flag("builds", builds)
         first = nn.Conv2d(int(state_shape[0]), channels, 3, padding=1)
         self.features = nn.Sequential(first, nn.ReLU(), *(Residual(channels) for _ in range(blocks)))
         self.moves = nn.Conv2d(channels, 8, 1)
         self.passing = nn.Linear(2 * channels, 1)
+        if builds:
+            self.building = nn.Conv2d(channels, 1, 1)
         self.value = nn.Sequential(nn.Linear(2 * channels, 64), nn.ReLU(), nn.Linear(64, 1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a CPU
+
+    @property
+    def builds(self) -> bool:
+        """Whether the actions are those of the rules of the competition."""
+        return hasattr(self, "building")
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the values, in the order of the actions."""
@@ -74,7 +84,10 @@ class QNetwork(nn.Module):
         features = self.features(x.contiguous(memory_format=torch.channels_last))
         board = pool_features(features)
         moves = self.moves(features).unflatten(1, (2, 4)).permute(0, 1, 3, 4, 2)  # half, row, column, direction
-        advantages = torch.cat([moves.flatten(1), self.passing(board)], dim=1)
+        parts = [moves.flatten(1), self.passing(board)]
+        if self.builds:
+            parts.append(self.building(features).flatten(1))
+        advantages = torch.cat(parts, dim=1)
         values: Tensor = self.value(board) + advantages - advantages.mean(1, keepdim=True)
         return values
 

@@ -77,7 +77,7 @@ class DistributedTrainer(NotCopied):
 
         Args:
             source: The address of a server; a consumer, which ``close`` closes; or batches, for example of ``open_dataset``.
-            model: Maps states (n, C, H, W) float32 to action values (n, 8*H*W + 1) float32, as ``QNetwork`` does.
+            model: Maps states (n, C, H, W) float32 to action values (n, A) float32, as ``QNetwork`` does, A as of the masks.
             config: The hyperparameters: a ``TrainerConfig``, or a mapping of its fields.
             checkpoint: File to continue from, if it exists, and to save to.
             device: A torch device or its name.

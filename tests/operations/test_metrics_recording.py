@@ -55,8 +55,8 @@ def rewarded(batch: ExperienceBatch, rewards: Sequence[float]) -> ExperienceBatc
 
 def kind_of(action: int, tiles: int) -> tuple[str, str]:
     """Return direction and amount of an action."""
-    if action == 8 * tiles:
-        return "pass", "none"
+    if action >= 8 * tiles:
+        return "pass" if action == 8 * tiles else "build", "none"
     return ("up", "down", "left", "right")[action % 4], ("full", "half")[action // (4 * tiles)]
 
 
@@ -81,7 +81,7 @@ def test_recording_metrics_equal_a_plain_count() -> None:
     assert value(metrics, "experiences_recorded_total") == total == players.total() > 3000
     counted = values(metrics, "experience_actions_total")
     assert {kind: times for kind, times in counted.items() if times} == kinds
-    assert len(counted) == 9
+    assert len(counted) == 10
     assert value(metrics, "experience_illegal_actions_total") == sum(int(batch.illegal.sum()) for batch in batches)
     assert value(metrics, "experience_reward_accumulated") == pytest.approx(math.fsum(rewards), rel=1e-9)
     assert value(metrics, "experience_reward_mean") == pytest.approx(statistics.fmean(rewards), rel=1e-9)

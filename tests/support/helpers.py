@@ -88,10 +88,11 @@ def idle(env: Any, turns: int) -> Any:
     return play(env, "- " * turns)
 
 
-def any_legal(mask: np.ndarray, rng: np.random.Generator) -> int:
-    """Return one of the actions that the mask allows, seldom the pass."""
+def any_legal(mask: np.ndarray, rng: np.random.Generator, passes: int = -1) -> int:
+    """Return one of the actions that the mask allows, seldom the pass, whose index is the last one unless ``passes`` is."""
     legal = np.flatnonzero(mask)
-    return int(rng.choice(legal[:-1] if len(legal) > 1 and rng.random() < 0.95 else legal))
+    others = legal[legal != passes % len(mask)]
+    return int(rng.choice(others if len(others) and rng.random() < 0.95 else legal))
 
 
 def started(text: str = DUEL, script: str = "", **options: Any) -> Any:

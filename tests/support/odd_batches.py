@@ -17,6 +17,7 @@ from generals_env.recorders.encoding.batch_codec import CODEC, encode_batch
 from generals_env.recorders.experience import EXPERIENCE
 from generals_env.recorders.experience.dense_observations import Dense
 from generals_env.recorders.experience.recipe import Recipe, Shaping
+from support.builds import under_competition
 from support.odd_boards import odd_boards, remembering
 
 
@@ -47,6 +48,11 @@ def odd_batch(rng: np.random.Generator, **options: Any) -> ExperienceBatch:
         observations = rng.integers(0, 200, (9, *rng.integers(0, 4, rng.integers(0, 4)))).astype(kind)
         dense = Dense(observations, *(rng.integers(0, 9, count).astype(np.int32) for _ in range(2)))
     metadata = {"seed": int(rng.integers(9)), "text": "ä\n", "deep": {"list": [1.5, None, True]}} if rng.random() < 0.5 else {}
+    if rng.random() < 0.3:
+        recipe = replace(recipe, builds=True)
+        under_competition(packed, int(rng.choice((0, 800, 2**30))))
+        builds = 8 * shape[0] * shape[1] + 1 + rng.integers(0, shape[0] * shape[1], count)
+        rows["action"] = np.where(rng.random(count) < 0.5, builds, rows["action"])
     names = ("one", "zwei ü", "three" * 9)
     return ExperienceBatch(names, rows, packed, shape, recipe, dense, metadata)
 
@@ -66,11 +72,9 @@ def contents(batch: ExperienceBatch) -> dict[str, Any]:
 
 
 def simple() -> ExperienceBatch:
-    """Return a batch with a bit of everything."""
-    rngs = (np.random.default_rng(seed) for seed in range(99))
-    batch = next(
-        b for b in (odd_batch(rng, players=3, shape=(4, 5)) for rng in rngs) if len(b) == 40 and len(b.boards.armies) > 1
-    )
+    """Return a batch with a bit of everything but builds."""
+    made = (odd_batch(np.random.default_rng(seed), players=3, shape=(4, 5)) for seed in range(99))
+    batch = next(b for b in made if len(b) == 40 and len(b.boards.armies) > 1 and not b.recipe.builds)
     places = (np.arange(40, dtype=np.int32) % 9, np.arange(3, 43, dtype=np.int32) % 9)
     dense = Dense(np.random.default_rng(1).random((9, 2, 2), np.float32), *places)
     return replace(batch, boards=remembering(batch.boards, 4), dense=dense, recipe=Recipe("standard", memory=True))

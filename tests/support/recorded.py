@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -22,6 +23,9 @@ from support.helpers import Listener, any_legal
 #: Armies too large for 16 bits beside their owner.
 WIDE = "A +9000 . . .\n+9000 . # . .\n. . . . .\n. . . +70000 .\n. . . +70000 B"
 
+#: Armies for castles next to both generals.
+CASTLES = "A -300 . . . .\n-60 . # . . .\n. . . $3 . .\n. # . . . -90\n. . . . -300 B"
+
 #: Options of the recorded games of one kind.
 GAMES: dict[str, dict[str, Any]] = {
     "two players": {"height": 6, "width": 7, "max_turns": 70},
@@ -34,6 +38,8 @@ GAMES: dict[str, dict[str, Any]] = {
     "one seat": {"height": 6, "width": 6, "seat": 1},
     "frames": {"height": 6, "width": 7, "players": 3, "recipe": Recipe(frames=3), "surrenders": True},
     "frames of one seat": {"height": 6, "width": 6, "seat": 0, "recipe": Recipe(frames=4)},
+    "builds": {"rules": "competition", "map": CASTLES, "touch_turn": 30, "max_turns": 90},
+    "remembered builds": {"rules": "competition", "map": CASTLES, "touch_turn": 0, "recipe": Recipe("full", True, 2)},
     "memory": {"height": 6, "width": 7, "max_turns": 50, "recipe": Recipe("full", memory=True, frames=2)},
 }
 
@@ -71,7 +77,8 @@ def record_game(
         living = [agent for agent in env.agents if env.unwrapped.game.boards.players[1, env.unwrapped.index[agent]]["alive"]]
         if surrenders and len(living) > 2 and rng.random() < 0.05:
             env.surrender(living[int(rng.integers(len(living)))])
-        views, *_ = env.step({agent: any_legal(views[agent]["action_mask"], rng) for agent in env.agents})
+        passes = 8 * math.prod(env.unwrapped.config.shape)
+        views, *_ = env.step({agent: any_legal(views[agent]["action_mask"], rng, passes) for agent in env.agents})
     boards: list[Boards] = []
     previous, rows = [], []
     for number, (two, continues, active, *columns) in enumerate(listener.turns):
@@ -95,6 +102,7 @@ def record_game(
         packed = packed._replace(memory=np.empty((len(boards), packed.players.shape[1], height * width), np.uint16))
         recall_rows(packed, height, 0, len(boards))
     game = f"game-{seed}" if name is None else name
+    recipe = replace(recipe, builds=options.get("rules") == "competition")
     return ExperienceBatch((game,), np.stack(rows), packed, (height, width), recipe, metadata={"seed": "several"})
 
 

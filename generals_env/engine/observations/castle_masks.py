@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import Boards
+from generals_env.engine.bitboards import NOTHING, Rows
+from generals_env.engine.boards import PLAIN, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.rules.castle_prices import PRICE_REACH, may_build
 from generals_env.engine.rules.valid_moves import Tiles
@@ -28,7 +29,14 @@ def write_builds(boards: Boards, b: int, player: int, mask: npt.NDArray[np.int8]
 
 @subroutine
 def follow_builds(
-    boards: Boards, b: int, masks: npt.NDArray[np.int8], touched: Tiles, start: Tiles, end: Tiles, everywhere: bool
+    boards: Boards,
+    b: int,
+    masks: npt.NDArray[np.int8],
+    touched: Tiles,
+    start: Tiles,
+    end: Tiles,
+    changed: Rows,
+    everywhere: bool,
 ) -> None:
     """Bring the builds of all masks up to date with a turn: those of touched tiles, and of tiles whose price it changed.
 
@@ -39,6 +47,7 @@ def follow_builds(
         touched: (n,) int32, the touched tiles, see ``tile_sets``.
         start: (2,) int32, see ``take_actions``.
         end: (2,) int32, see there.
+        changed: (2,) uint64, bits of the rows in which each player's land changed.
         everywhere: Whether any tile may differ: after growth of all land, or if a castle changed hands.
     """
     players = masks.shape[1]
@@ -47,8 +56,11 @@ def follow_builds(
             write_builds(boards, b, player, masks[b, player])
         return
     for k in range(1, touched[0] + 1):
-        for player in range(players):
-            write_build(boards, b, player, np.int64(touched[k]), masks[b, player])
+        tile = np.int64(touched[k])
+        if boards.terrain[b, tile] == PLAIN:  # castles grow often, and no player may build there
+            for player in range(players):
+                if boards.owner[b, tile] == player or changed[player] != NOTHING:
+                    write_build(boards, b, player, tile, masks[b, player])
     game = boards.games[b]
     width = game["width"]
     for player in range(players):

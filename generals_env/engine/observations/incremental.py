@@ -288,7 +288,7 @@ def follow_board(
     if grew:
         find_movable(boards, b, sets, views, not late)
     if competes and not late:
-        follow_builds(boards, b, views.masks, touched, start, end, sweeps or grew or captured)
+        follow_builds(boards, b, views.masks, touched, start, end, changed, sweeps or grew or captured)
     if shows and late:
         sweeps = True
         touch_all(touched, row_of.shape[0])

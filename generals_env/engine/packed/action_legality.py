@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import TORUS
+from generals_env.engine.boards import COMPETITION_VERSION, TORUS
 from generals_env.engine.jit import kernel
+from generals_env.engine.packed.build_masks import may_build_packed
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits
 from generals_env.engine.rules.valid_moves import may_enter, neighbour
 
@@ -44,7 +45,15 @@ def legal_actions(
     for i in range(index.shape[0]):
         move = np.int64(action[i])
         out[i] = move == 2 * plane
-        if move < 0 or move >= 2 * plane:
+        if move < 0:
+            continue
+        if move > 2 * plane and move <= 2 * plane + tiles:
+            board = np.int64(index[i])
+            game = packed.games[np.int64(packed.entries[board]["ground"])]
+            out[i] = game["version"] == COMPETITION_VERSION and may_build_packed(
+                packed, board, np.int64(player[i]), move - 2 * plane - 1, height
+            )
+        if move >= 2 * plane:
             continue
         if move >= plane:
             move -= plane

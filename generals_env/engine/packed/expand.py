@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, GAME, GENERAL, PLAYER, TORUS, Boards
+from generals_env.engine.boards import CITY, COMPETITION_VERSION, GAME, GENERAL, PLAYER, TORUS, Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.observations.reference import ARMY_SCALE, CHANNELS, FULL_CHANNELS, action_mask, observe, visible_to
+from generals_env.engine.packed.build_masks import write_packed_builds
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits, unpack_row
 
 __all__ = [
@@ -268,7 +269,8 @@ def expand_masks(
         height: H.
         low: First row.
         high: End of the rows.
-        out: (n, 8*H*W + 1) int8, see ``observations.reference.action_mask``.
+        out: (n, 8*H*W + 1) int8, see ``observations.reference.action_mask``; (n, 9*H*W + 1) to write the builds of boards with
+            the rules of the competition, too, and 0 for those of other boards.
     """
     tiles = packed.tiles.shape[1]
     width = tiles // height
@@ -276,9 +278,15 @@ def expand_masks(
     words = np.zeros(tiles, np.uint32)
     moves = words.view(np.int8)
     board = room_for_one(packed)
+    has_builds = out.shape[1] > 8 * tiles + 1
+    prices = np.zeros(tiles, np.int32)
     for i in range(low, high):
         row = np.int64(index[i])
         ground = np.int64(packed.entries[row]["ground"])
+        builds = has_builds and packed.games[ground]["version"] == COMPETITION_VERSION
+        if has_builds and not builds:
+            for k in range(8 * tiles + 1, out.shape[1]):
+                out[i, k] = np.int8(0)
         if is_plain(packed, ground) and plays_alone(packed, ground, np.int64(player[i])):
             write_moves(packed, row, np.int64(player[i]), width, lines, words)
             for k in range(4 * tiles):
@@ -288,7 +296,11 @@ def expand_masks(
             out[i, 8 * tiles] = np.int8(1)
         else:
             unpack_row(packed, row, board, 0)
-            action_mask(board, 0, np.int64(player[i]), out[i])
+            board.games[0]["version"] = 0  # without builds, for which there may be no room, and which are written below
+            action_mask(board, 0, np.int64(player[i]), out[i, : 8 * tiles + 1])
+            read_codes(packed, row, lines.code)
+        if builds:
+            write_packed_builds(packed, row, np.int64(player[i]), height, lines.code, prices, out[i, 8 * tiles + 1 :])
 
 
 @kernel

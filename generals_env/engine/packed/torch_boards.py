@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, GENERAL, TORUS
+from generals_env.engine.boards import CITY, COMPETITION_VERSION, GENERAL, PLAIN, TORUS
 from generals_env.engine.observations.reference import ARMY_SCALE, LAYOUTS, SCOREBOARD, TOTAL_SCALE
 from generals_env.engine.packed.expand import FREE
 from generals_env.engine.packed.fog_memory import MAX_ARMY, MINE, NEUTRAL, OBSTACLE, SEEN, THEIRS
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, bits_of
+from generals_env.engine.rules.action_space import action_count
+from generals_env.engine.rules.castle_prices import BASE_PRICE, PRICE_REACH, SURCHARGE, SURCHARGE_STEP
 
 try:
     import torch
@@ -62,10 +64,12 @@ class Decoded(NamedTuple):
         scores: (N, P, 2) int64, land and army of each player; (N, 0, 2) for the standard layout.
         ground: (N,) int64.
         turn: (N,) int64.
+        army: (N, H, W) int16 or int32; None if no board has the rules of the competition.
         terrain: (G, H, W) int8.
         team: (G, P) int8.
         alive: (G, P) bool.
         fog: (G,) bool.
+        builds: (G,) bool, whether the rules are those of the competition.
         wraps: (G,) bool, or None if no board wraps.
         extents: (G, 2) int64, rows and columns without padding.
         thousandths: (2048,) float32, quotients by 1000.
@@ -77,10 +81,12 @@ class Decoded(NamedTuple):
     scores: Tensor
     ground: Tensor
     turn: Tensor
+    army: Tensor | None
     terrain: Tensor
     team: Tensor
     alive: Tensor
     fog: Tensor
+    builds: Tensor
     wraps: Tensor | None
     extents: Tensor
     thousandths: Tensor
@@ -134,14 +140,16 @@ def expand(
         device: A device of torch.
 
     Returns:
-        Observations (n, C, H, W) float32 and action masks (n, 8*H*W + 1) int8.
+        Observations (n, C, H, W) float32 and action masks (n, A) int8, A as of the rules of the boards, which are those of the
+        competition for all of them or for none.
     """
     count, (height, width) = len(board), shape
     rows, (places,) = referred_to(len(packed.tiles), [board])
     boards = decode(packed, rows, shape, full, device)
     index, seat = upload(places, device), upload(player.astype(np.int64), device)
     tensors = torch.empty((count, len(LAYOUTS["full" if full else "standard"]), height, width), device=device)
-    masks = torch.empty((count, 8 * height * width + 1), dtype=torch.int8, device=device)
+    actions = action_count(int(packed.games[0]["version"]), height * width)
+    masks = torch.empty((count, actions), dtype=torch.int8, device=device)
     step = max(MAX_TILES // (height * width), 1)
     for low in range(0, count, step):
         part = slice(low, low + step)
@@ -150,7 +158,8 @@ def expand(
         write_moves(boards, look, masks[part])
     gone = upload(np.flatnonzero(~shown), device)
     tensors[gone] = 0
-    masks[gone, :-1] = 0
+    masks[gone] = 0
+    masks[:, 8 * height * width] = 1
     return tensors, masks
 
 
@@ -208,10 +217,12 @@ def decode(packed: PackedBoards, rows: Index, shape: tuple[int, int], full: bool
         scores=scores,
         ground=upload(ground, device),
         turn=upload(entries["turn"].astype(np.int64), device),
+        army=army if (games["version"] == COMPETITION_VERSION).any() else None,
         terrain=upload(packed.terrain[grounds].reshape(-1, *shape), device),
         team=upload(players["team"], device),
         alive=upload(players["alive"], device),
         fog=upload(games["fog"], device),
+        builds=upload(games["version"] == COMPETITION_VERSION, device),
         wraps=upload(wraps, device) if wraps.any() else None,
         extents=upload(np.stack([games["rows"], games["columns"]], axis=1), device),
         thousandths=thousandths,
@@ -324,13 +335,43 @@ def write_memory(known: Tensor, table: Tensor, full: bool, out: Tensor) -> None:
 
 
 def write_moves(boards: Decoded, look: Look, out: Tensor) -> None:
-    """Write masks of legal actions, (n, 8*H*W + 1) int8; see ``observations.reference.action_mask``."""
+    """Write masks of legal actions, (n, A) int8; see ``engine.packed.expand.expand_masks``."""
     code = look.code
     own = code == (look.player + OWNER_OFFSET).byte()[:, :, None]
     acts = own & boards.alive[look.ground].gather(1, look.player)[:, :, None]
     strength = boards.strength.index_select(0, look.board) * acts
     open_to = (code >= FREE).byte() + (look.friend & ~own).byte() * 2  # which strengths may enter, a bit each
-    moves = out[:, :-1].view(-1, 2, *code.shape[1:], 4)
+    passes = 8 * code[0].numel()
+    moves = out[:, :passes].view(-1, 2, *code.shape[1:], 4)
     for direction, where in enumerate((UP, DOWN, LEFT, RIGHT)):
         moves[..., direction] = (strength & beside(open_to, where, look.wrapping)).bool()[:, None]
-    out[:, -1] = 1
+    out[:, passes] = 1
+    if out.shape[1] > passes + 1:
+        write_builds(boards, look, acts, out[:, passes + 1 :])
+
+
+def write_builds(boards: Decoded, look: Look, acts: Tensor, out: Tensor) -> None:
+    """Write on which tiles players may build, (n, H*W) int8; ``acts`` (n, H, W) bool are the tiles of living players."""
+    if boards.army is None:
+        out.zero_()
+        return
+    terrain = boards.terrain.index_select(0, look.ground)
+    plain, built = terrain == PLAIN, (terrain == CITY) | (terrain == GENERAL)
+    pays = boards.army.index_select(0, look.board) >= BASE_PRICE + surcharges(acts & built)
+    allowed = boards.builds[look.ground][:, None, None]
+    out[:] = (acts & plain & pays & allowed).flatten(1)
+
+
+def surcharges(built: Tensor) -> Tensor:
+    """Return for each tile the sum of the surcharges for the castles and generals near it, (n, H, W) float32.
+
+    Float32 is exact for these small integers, in whichever order they are added.
+    """
+    row = torch.arange(built.shape[1], device=built.device)
+    apart = (row[:, None] - row).abs()
+    framed = torch.nn.functional.pad(built.float(), (PRICE_REACH, PRICE_REACH))
+    total = torch.zeros(built.shape, device=built.device)
+    for shift in range(-PRICE_REACH, PRICE_REACH + 1):
+        weights = (SURCHARGE - SURCHARGE_STEP * (apart + abs(shift))).clamp(min=0).float()
+        total += weights @ framed[:, :, PRICE_REACH + shift : PRICE_REACH + shift + built.shape[2]]
+    return total

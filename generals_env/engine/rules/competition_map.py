@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from generals_env.engine.bitboards import NOTHING, ONE, bit_at, count_bits, has_bit
 from generals_env.engine.boards import CITY, MOUNTAIN, PLAIN, Boards
-from generals_env.engine.jit import subroutine
+from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.rules.map_tiles import mark_ground, populate, random_tile, walk
 from generals_env.engine.splitmix import RandomState, random_below
 
@@ -77,14 +77,35 @@ def place_competition_mountains(
         terrain[tile] = CITY
 
 
-@subroutine
-def widen(lines: npt.NDArray[np.uint64], low: int, high: int) -> None:
-    """Extend the tiles in rows ``low`` to ``high`` of the second of ``lines`` by a step over the ground in the first."""
+@inlined
+def widen(lines: npt.NDArray[np.uint64], low: int, high: int) -> bool:
+    """Extend the tiles in the second of ``lines`` by a step over the ground in the first, in rows ``low`` to ``high``.
+
+    Returns:
+        Whether there are more tiles.
+    """
     above = lines[1, low - 1]
+    more = NOTHING
     for row in range(low, high + 1):
         here = lines[1, row]
-        lines[1, row] = here | (((here << ONE) | (here >> ONE) | above | lines[1, row + 1]) & lines[0, row])
+        word = here | (((here << ONE) | (here >> ONE) | above | lines[1, row + 1]) & lines[0, row])
+        lines[1, row] = word
+        more |= here ^ word
         above = here
+    return more != NOTHING
+
+
+@subroutine
+def reach_of(tile: int, width: int, rows: int, lines: npt.NDArray[np.uint64]) -> int:
+    """Return the number of steps from a tile to the one furthest away."""
+    origin = tile // width + 1
+    for row in range(rows + 2):
+        lines[1, row] = NOTHING
+    lines[1, origin] = bit_at(tile % width)
+    steps = 0
+    while widen(lines, max(origin - steps - 1, 1), min(origin + steps + 1, rows)):
+        steps += 1
+    return steps
 
 
 @subroutine
@@ -213,11 +234,7 @@ def choose_candidate(
         rooms: (H*W,) int32, see ``room_of``.
     """
     for k in range(candidates):
-        walk(width, rows, np.int64(ground[k]), rows * columns, True, distance, lines)
-        reach = 0
-        for tile in range(distance.shape[0]):
-            reach = max(reach, np.int64(distance[tile]))
-        reaches[k] = reach
+        reaches[k] = reach_of(np.int64(ground[k]), width, rows, lines)
     best = -1
     best_score = -1
     judged = 0  # bits

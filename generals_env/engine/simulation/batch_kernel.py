@@ -299,7 +299,7 @@ def run_boards(
         given = given and policies[player] == GIVEN
     for b in range(low, high):
         if given and turns == 1 and b + AHEAD < high:
-            prefetch_turn(boards, b + AHEAD, sets, views, outcome.actions)
+            prefetch_turn(boards, b + AHEAD, sets, views, outcome.actions, len(castles) > 0)
         if not run_board(
             boards,
             b,

@@ -15,7 +15,7 @@ __all__ = ["prefetch_turn"]
 
 
 @inlined
-def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, actions: Any) -> None:
+def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, actions: Any, competes: bool) -> None:
     """Prefetch the memory that the next turn of board ``b`` will write.
 
     Args:
@@ -24,6 +24,7 @@ def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, a
         sets: TileSets of the boards.
         views: Observations of the boards.
         actions: (B, P) int64, the actions of the turn.
+        competes: Whether the rules of the competition hold.
     """
     tiles = boards.owner.shape[1]
     width = boards.games[b]["width"]
@@ -44,6 +45,8 @@ def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, a
             fetch(views.observations, (b, player, tile, 0))
             for half in range(2):
                 fetch(views.masks, (b, player, 4 * (half * tiles + tile)))
+            if competes:
+                fetch(views.masks, (b, player, 8 * tiles + 1 + tile))
         row = end // width
         if not has_bit(sets.land[b, player, row], end - row * width):  # a capture, if anything
             for near in (max(end - width, 0), end, min(end + width, tiles - 1)):

@@ -1,4 +1,4 @@
-"""Plays a recorded game from its moves and writes its turns to a recording, in one call from Python."""
+"""Plays a recorded game from its moves and writes its turns to a recording, and lists the moves of a game from its boards."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy.typing as npt
 from generals_env.engine.boards import Boards
 from generals_env.engine.jit import kernel
 from generals_env.engine.packed.recording import BOARDS, Recording, begin_game, record_board
+from generals_env.engine.rules.move_order import order_moves
 from generals_env.engine.rules.turn import kill, neutralise, winner
+from generals_env.engine.rules.valid_moves import take_actions
 from generals_env.engine.simulation.single_game import AFTER, BEFORE, replay_turn
 
-__all__ = ["record_moves"]
+__all__ = ["list_moves", "record_moves"]
 
 
 @kernel
@@ -81,3 +83,35 @@ def record_moves(
         for player in range(players):
             active[player] = active[player] and not terminated[player] and not truncated[player]
     return False
+
+
+@kernel
+def list_moves(boards: Boards, actions: npt.NDArray[np.int64], moves: npt.NDArray[np.int32]) -> int:
+    """List the moves of a game as a replay does: turn by turn, in the order in which they are executed.
+
+    Args:
+        boards: T boards, each before a turn.
+        actions: (T, P) int64, in and out: indices within the action space; those that are not legal become a pass.
+        moves: (M, 5) int32, out: player, start, end, half, turn; M is at least T * P.
+
+    Returns:
+        Number of moves.
+    """
+    players = actions.shape[1]
+    start = np.empty(players, np.int32)
+    end = np.empty(players, np.int32)
+    half = np.empty(players, np.int32)
+    order = np.empty(players, np.int32)
+    illegal = np.empty(players, np.bool_)
+    count = 0
+    for b in range(actions.shape[0]):
+        take_actions(boards, b, actions[b], start, end, half, illegal)
+        for k in range(order_moves(boards, b, start, end, order)):
+            player = order[k]
+            moves[count, 0] = player
+            moves[count, 1] = start[player]
+            moves[count, 2] = end[player]
+            moves[count, 3] = half[player]
+            moves[count, 4] = boards.games[b]["turn"]
+            count += 1
+    return count

@@ -7,18 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, GAME, PLAYER, SWAMP, Boards
+from generals_env.engine.boards import CITY, COMPETITION_VERSION, GAME, PLAYER, SWAMP, Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
-from generals_env.engine.rules.turn import (
-    IDLE_LIMIT,
-    LAND_TURNS,
-    TURN_LIMIT,
-    apply_moves,
-    end_by_idling,
-    grow_generals,
-    grow_tile,
-    neutralise_due,
-)
+from generals_env.engine.rules.competition_turn import decide_game, play_actions
+from generals_env.engine.rules.growth import LAND_TURNS, grow_generals, grow_tile
+from generals_env.engine.rules.turn import IDLE_LIMIT, TURN_LIMIT, apply_moves, end_by_idling, neutralise_due
 from generals_env.engine.rules.valid_moves import take_actions
 
 __all__ = ["SimulationScratch", "copy_board", "empty_scratch", "list_growing_tiles", "resimulate_turn", "same_board"]
@@ -73,6 +66,34 @@ def list_growing_tiles(boards: Boards, b: int, growing: npt.NDArray[np.int32]) -
 
 
 @inlined
+def grow_listed(boards: Boards, b: int, growing: npt.NDArray[np.int32]) -> None:
+    """Grow a board at the turn just reached, equal to ``rules.growth.grow``; ``growing`` lists its cities and swamps."""
+    turn = boards.games[b]["turn"]
+    if turn % LAND_TURNS == 0:
+        grow_generals(boards, b)
+        for tile in range(boards.owner.shape[1]):
+            grow_tile(boards, b, tile, True)
+    elif turn % 2 == 0:
+        grow_generals(boards, b)
+        for k in range(growing[0]):
+            grow_tile(boards, b, np.int64(growing[k + 1]), False)
+
+
+@subroutine
+def resimulate_competition_turn(boards: Boards, b: int, scratch: SimulationScratch) -> None:
+    """Play one turn of the actions taken, equal to ``rules.competition_turn.play_competition_turn``."""
+    touches, captures, captor = play_actions(boards, b, scratch.start, scratch.end, scratch.half)
+    for player in range(2):
+        if scratch.start[player] < 0 and scratch.end[player] >= 0:  # a castle, which grows from now on
+            scratch.growing[0] += 1
+            scratch.growing[scratch.growing[0]] = scratch.end[player]
+    boards.games[b]["turn"] += 1
+    if captor < 0:
+        grow_listed(boards, b, scratch.growing)
+    decide_game(boards, b, touches, captures, captor)
+
+
+@inlined
 def resimulate_turn(boards: Boards, b: int, scratch: SimulationScratch) -> None:
     """Play one turn of board ``b`` with the actions in ``scratch``, equal to ``rules.turn.advance``.
 
@@ -86,6 +107,9 @@ def resimulate_turn(boards: Boards, b: int, scratch: SimulationScratch) -> None:
         scratch.homes[player] = boards.players[b, player]["general"]
         due = due or boards.players[b, player]["surrendered"] >= 0
     take_actions(boards, b, scratch.actions, scratch.start, scratch.end, scratch.half, scratch.illegal)
+    if boards.games[b]["version"] == COMPETITION_VERSION:
+        resimulate_competition_turn(boards, b, scratch)
+        return
     if due:  # seldom: a call copies the hundred words of ``Boards``
         neutralise_due(boards, b)
     apply_moves(boards, b, scratch.start, scratch.end, scratch.half, scratch.order)
@@ -96,14 +120,7 @@ def resimulate_turn(boards: Boards, b: int, scratch: SimulationScratch) -> None:
         list_growing_tiles(boards, b, scratch.growing)
     boards.games[b]["turn"] += 1
     turn = boards.games[b]["turn"]
-    if turn % LAND_TURNS == 0:
-        grow_generals(boards, b)
-        for tile in range(boards.owner.shape[1]):
-            grow_tile(boards, b, tile, True)
-    elif turn % 2 == 0:
-        grow_generals(boards, b)
-        for k in range(scratch.growing[0]):
-            grow_tile(boards, b, np.int64(scratch.growing[k + 1]), False)
+    grow_listed(boards, b, scratch.growing)
     if turn - boards.games[b]["last_move"] > IDLE_LIMIT or turn > TURN_LIMIT:
         end_by_idling(boards, b)
 

@@ -62,7 +62,7 @@ RECORDING = rows(
         "counter",
         "direction amount",
         "actions",
-        "Executed actions by direction (up, down, left, right, pass) and amount (full, half, none).",
+        "Executed actions by direction (up, down, left, right, pass, build) and amount (full, half, none).",
     ),
     (
         "experience_illegal_actions_total",
@@ -76,7 +76,7 @@ RECORDING = rows(
         "gauge",
         "",
         "bits",
-        "Entropy of the nine kinds of actions over the last 30 seconds; 3.17 if all are equally frequent.",
+        "Entropy of the ten kinds of actions over the last 30 seconds; 3.17 if all but builds are equally frequent.",
     ),
 )
 

@@ -27,8 +27,8 @@ WINDOW = 30.0  # seconds of the rate and of the entropy
 
 DIRECTIONS = ("up", "down", "left", "right")
 
-#: Direction and amount of each kind of action: index = direction + 4 * half, and 8 for the pass.
-KINDS = (*((name, amount) for amount in ("full", "half") for name in DIRECTIONS), ("pass", "none"))
+#: Direction and amount of each kind of action: index = direction + 4 * half, 8 for the pass, and 9 for a build.
+KINDS = (*((name, amount) for amount in ("full", "half") for name in DIRECTIONS), ("pass", "none"), ("build", "none"))
 
 
 class Summary(NamedTuple):
@@ -41,7 +41,7 @@ class Summary(NamedTuple):
         ended: Games that end, as indices of ``game_ids``.
         rewards: Finite rewards other than 0.
         zeros: Number of rewards that are 0.
-        actions: (9,) int64, how often each of ``KINDS`` occurs.
+        actions: (10,) int64, how often each of ``KINDS`` occurs.
         illegal: Illegal requested actions.
     """
 
@@ -192,7 +192,7 @@ def summary_of(batch: ExperienceBatch) -> Summary:
 
 
 def count_actions(actions: npt.NDArray[np.int32], full: int) -> npt.NDArray[np.int64]:
-    """Return how often each of ``KINDS`` occurs, (9,) int64.
+    """Return how often each of ``KINDS`` occurs, (10,) int64.
 
     Args:
         actions: Action indices.
@@ -205,6 +205,9 @@ def count_actions(actions: npt.NDArray[np.int32], full: int) -> npt.NDArray[np.i
     passes = np.count_nonzero(actions == 2 * full)
     counts[4] -= passes  # a pass has the index after those of half moves, so it was counted as half up
     counts[8] += passes
+    builds = actions[actions > 2 * full]  # counted as half moves, too
+    counts[4:8] -= np.bincount(builds & 3, minlength=4)
+    counts[9] += len(builds)
     return counts
 
 

@@ -12,14 +12,28 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.config import MAX_SIZE
-from generals_env.engine.boards import CITY, MAX_PLAYERS, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, PLAIN, Boards, empty_boards
+from generals_env.config import MAX_SIZE, TOUCH_TURN
+from generals_env.engine.boards import (
+    CITY,
+    COMPETITION_VERSION,
+    LIVE_VERSION,
+    MAX_PLAYERS,
+    MOUNTAIN,
+    NEUTRAL,
+    OWNER_MOUNTAIN,
+    PLAIN,
+    TOUCH_SHIFT,
+    Boards,
+    empty_boards,
+)
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.packed.packing import pack
 from generals_env.errors import ConfigError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.dense_observations import Dense
+from generals_env.recorders.experience.recipe import Recipe
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
+from generals_env.recorders.stream.protocol.record_rules import COMPETITION, action_of, flag_of, has_builds
 
 __all__ = ["check_game_id", "decode_records"]
 
@@ -43,7 +57,8 @@ def decode_records(
 
     Args:
         records: The records, with actions and masks in the layout of the original or of the package.
-        like: A batch whose number of players, board size and observations the records must have; None for no requirement.
+        like: A batch whose number of players, board size, rules and observations the records must have; None for no
+            requirement beyond those of the first valid record.
             Where reconstructed boards do not give the tensors of the records (the original sometimes shows more than it
             should), the tensors are stored beside the boards, unless ``like`` has no dense observations.
 
@@ -56,6 +71,7 @@ def decode_records(
     tensors: list[tuple[Floats, Floats]] = []
     masks: list[tuple[Flags, Flags]] = []
     players = like.players if like else players_in(records)
+    builds = like.recipe.builds if like else None
     for index, record in enumerate(records):
         try:
             state, following = parse_tensor("state", record.state), parse_tensor("next_state", record.next_state)
@@ -63,7 +79,9 @@ def decode_records(
                 check_size(like, state)
             shape = tensors[0][0].shape if tensors else state.shape
             check_shapes(shape, {"state": state, "next_state": following})
-            fill_row(table[len(kept)], record, players, state[0].size)
+            check_rules(builds, record)
+            fill_row(table[len(kept)], record, players, state.shape[1:])
+            builds = has_builds(record)
         except ConfigError as error:
             reasons[index] = str(error)
             continue
@@ -79,10 +97,11 @@ def decode_records(
     turns = np.array([records[index].turn for index in kept])
     observations = np.array(tensors).reshape(2 * len(kept), *tensors[0][0].shape)
     board_turns = np.stack([turns, turns + table["steps"]], axis=1).ravel()
-    boards = reconstruct_boards(observations, np.repeat(table["player_id"], 2), board_turns, players)
-    mark_dead(boards, masks, table["player_id"])
+    recipe = Recipe(builds=bool(builds))
+    boards = reconstruct_boards(observations, np.repeat(table["player_id"], 2), board_turns, players, recipe.builds)
+    mark_dead(boards, masks, table)
     height, width = observations.shape[2:]
-    batch = ExperienceBatch(tuple(names), table, pack(boards), (height, width))
+    batch = ExperienceBatch(tuple(names), table, pack(boards), (height, width), recipe)
     differing = [*differing_rows(batch.states(), observations[0::2]), *differing_rows(batch.next_states(), observations[1::2])]
     wrong = check_actions(batch, masks, [records[index].action for index in kept])
     if like is not None and like.dense is None:
@@ -132,6 +151,16 @@ def check_size(like: ExperienceBatch, state: Floats) -> None:
             )
 
 
+def check_rules(builds: bool | None, record: pb.Experience) -> None:
+    """Raise ``ConfigError`` unless the games of a record have builds, or none, as the source or the others of the call."""
+    if builds is not None and has_builds(record) != builds:
+        wanted = f"rules={COMPETITION}" if builds else "no rules"
+        raise ConfigError(
+            f"metadata: expected {wanted}, as the source or others of this call have, got another action space: use a server,"
+            " and a call, for each"
+        )
+
+
 def check_shapes(shape: tuple[int, ...], tensors: dict[str, Floats]) -> None:
     """Raise ``ConfigError`` unless all tensors have this shape: a call is written as one batch."""
     for name, array in tensors.items():
@@ -139,7 +168,7 @@ def check_shapes(shape: tuple[int, ...], tensors: dict[str, Floats]) -> None:
             raise ConfigError(f"{name}: expected shape {list(shape)}, as others of this call, got {list(array.shape)}")
 
 
-def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> None:
+def fill_row(row: np.void, record: pb.Experience, players: int, shape: tuple[int, int]) -> None:
     """Validate the columns of a record, then write them into a row of zeros."""
     check_game_id(record.game_id)
     if not 0 <= record.player_id < players:
@@ -157,7 +186,7 @@ def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> N
         )
     if record.done != (record.terminated or record.truncated) and (record.terminated or record.truncated):
         raise ConfigError("done: expected it with terminated and truncated, got it without: set it")
-    row["action"] = action_of(record, tiles)
+    row["action"] = action_of(record, shape)
     row["player_id"], row["reward"] = record.player_id, record.reward
     row["truncated"] = record.truncated
     row["terminated"] = record.terminated or (record.done and not record.truncated)
@@ -165,27 +194,6 @@ def fill_row(row: np.void, record: pb.Experience, players: int, tiles: int) -> N
     row["steps"] = steps
     nanoseconds = record.collected_at.seconds * 10**9 + record.collected_at.nanos
     row["collected_at"] = nanoseconds if record.HasField("collected_at") else time.time_ns()
-
-
-def action_of(record: pb.Experience, tiles: int) -> int:
-    """Return the action index of a record in the layout of the package."""
-    action: int = record.action
-    half, passes = flag_of(record, "half"), flag_of(record, "pass")
-    if passes and (half or action not in (-1, 0, 8 * tiles)):
-        raise ConfigError(f"action: expected 0, -1 or {8 * tiles} with pass, and no half, got {action}")
-    if not -1 <= action <= 8 * tiles or (half and not 0 <= action < 4 * tiles):
-        raise ConfigError(f"action: expected -1 to {8 * tiles}, and 0 to {4 * tiles - 1} with half, got {action}")
-    if passes or action == -1:
-        return 8 * tiles
-    return action + 4 * tiles if half else action
-
-
-def flag_of(record: pb.Experience, name: str) -> bool:
-    """Return whether a flag is set in the metadata of a record; raise ``ConfigError`` for values other than 1."""
-    value = record.metadata.get(name, "")
-    if value not in ("", "1"):
-        raise ConfigError(f"metadata: expected {name!r} to be '1' or left out, got {value[:80]!r}")
-    return bool(value)
 
 
 def steps_of(record: pb.Experience) -> int:
@@ -206,7 +214,9 @@ def check_game_id(name: str) -> None:
         raise ConfigError(f"game_id: expected text that can be encoded as UTF-8, got {name[:80]!r}") from error
 
 
-def reconstruct_boards(observations: Floats, player: npt.NDArray[np.int8], turn: npt.NDArray[np.int64], players: int) -> Boards:
+def reconstruct_boards(
+    observations: Floats, player: npt.NDArray[np.int8], turn: npt.NDArray[np.int64], players: int, builds: bool
+) -> Boards:
     """Reconstruct boards on which each player sees the given observation.
 
     Args:
@@ -214,10 +224,13 @@ def reconstruct_boards(observations: Floats, player: npt.NDArray[np.int8], turn:
         player: (n,) int8.
         turn: (n,) int64.
         players: Number of players of a game.
+        builds: Whether the rules are those of the competition.
     """
     count, _, height, width = observations.shape
     planes = observations.reshape(count, CHANNELS, height * width)
-    boards = empty_boards(count, height, width, players)
+    # Records do not say from which turn a touch wins.
+    rules = (COMPETITION_VERSION, TOUCH_TURN << TOUCH_SHIFT) if builds else (LIVE_VERSION, 0)
+    boards = empty_boards(count, height, width, players, *rules)
     own, enemy, city, mountain = (planes[:, channel] == 1 for channel in (2, 3, 5, 6))
     boards.owner[:] = np.where(mountain, OWNER_MOUNTAIN, NEUTRAL)
     boards.owner[own] = np.broadcast_to(player[:, None], own.shape)[own]
@@ -230,12 +243,14 @@ def reconstruct_boards(observations: Floats, player: npt.NDArray[np.int8], turn:
     return boards
 
 
-def mark_dead(boards: Boards, masks: Sequence[tuple[Flags, Flags]], player: npt.NDArray[np.int8]) -> None:
-    """Mark players without a legal move as dead, on the boards before and after each record: they surrendered."""
-    tiles = boards.owner.shape[1]
+def mark_dead(boards: Boards, masks: Sequence[tuple[Flags, Flags]], rows: npt.NDArray[np.void]) -> None:
+    """Mark players without a legal move or build as dead, on the boards before and after each record: they surrendered."""
+    passes = 8 * boards.owner.shape[1]
     for row, both in enumerate(masks):
         for after, mask in enumerate(both):
-            boards.players[2 * row + after, player[row]]["alive"] = not len(mask) or mask[: 4 * tiles].any()
+            builds_now = not after and rows["action"][row] > passes
+            acts = not len(mask) or builds_now or mask[: passes // 2].any() or mask[passes + 1 :].any()
+            boards.players[2 * row + after, rows["player_id"][row]]["alive"] = bool(acts)
 
 
 def differing_rows(made: Floats, expected: Floats) -> list[int]:
@@ -250,11 +265,11 @@ def check_actions(batch: ExperienceBatch, masks: Sequence[tuple[Flags, Flags]], 
     wrong: dict[int, str] = {}
     made = {"action_mask": batch.action_masks(), "next_action_mask": batch.next_action_masks()}
     legal = made["action_mask"]
-    whole = legal.shape[1]
+    whole, moves = legal.shape[1], 4 * batch.shape[0] * batch.shape[1]
     for row, both in enumerate(masks):
         for (name, computed), mask in zip(made.items(), both, strict=True):
-            if len(mask) not in (0, whole // 2, whole):
-                wrong.setdefault(row, f"{name}: expected {whole // 2} or {whole} entries, got {len(mask)}")
+            if len(mask) not in (0, moves, whole):
+                wrong.setdefault(row, f"{name}: expected {moves} or {whole} entries, got {len(mask)}")
             elif (computed[row, : len(mask)] != mask).any():
                 wrong.setdefault(
                     row, f"{name}: expected that of the state, got another: compute it from the tensor, or leave it empty"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.provenance import provenance_suffix
+from generals_env.recorders.stream.protocol.record_rules import COMPETITION
 
 __all__ = ["append_records", "encode_records", "split_by_size"]
 
@@ -59,12 +60,12 @@ def encode_records(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes
 
     Args:
         batch: The experiences; the column ``sequence`` is their index in the stream.
-        full_actions: Whether actions and masks have 8*H*W + 1 entries, and the mask after the turn is sent, too. Else they have
-            4*H*W entries, as in the original: a half move is sent as the whole move with metadata ``half``, a pass as action 0
-            with metadata ``pass``. The original, too, sends 0 for an action without a move; it has no negative index.
+        full_actions: Whether actions and masks have all entries, 8*H*W + 1, with the rules of the competition 9*H*W + 1, and
+            the mask after the turn is sent, too. Else they have 4*H*W entries, as in the original: a half move is sent as the
+            whole move with metadata ``half``, a pass as action 0 with metadata ``pass``, a build as action 0 with metadata
+            ``build``, its row and column. The original, too, sends 0 for an action without a move; it has no negative index.
     """
-    tiles = batch.shape[0] * batch.shape[1]
-    width = 8 * tiles + 1 if full_actions else 4 * tiles
+    width = batch.recipe.actions(batch.shape) if full_actions else 4 * batch.shape[0] * batch.shape[1]
     headers = [tensor_header(field, batch.state_shape) for field in (STATE, NEXT_STATE)] + [field_header(MASK, width)]
     if full_actions:
         headers.append(field_header(NEXT_MASK, width))
@@ -114,7 +115,12 @@ def encode_scalars(batch: ExperienceBatch, full_actions: bool) -> Iterator[bytes
             truncated=truncated,
         )
         record.collected_at.seconds, record.collected_at.nanos = divmod(collected_at, 10**9)
-        if action == 8 * tiles and not full_actions:
+        if batch.recipe.builds:
+            record.metadata["rules"] = COMPETITION
+        if action > 8 * tiles and not full_actions:
+            record.action = 0
+            record.metadata["build"] = "{},{}".format(*divmod(action - 8 * tiles - 1, batch.shape[1]))
+        elif action == 8 * tiles and not full_actions:
             record.action = 0
             record.metadata["pass"] = "1"  # noqa: S105 - not a password
         elif action >= 4 * tiles and not full_actions:

@@ -7,9 +7,9 @@ from generals_env.recorders.stream.protocol.provenance import MAX_VALUE, PROVENA
 
 __all__ = ["record_id", "unsupported_field"]
 
-#: Keys of a record's metadata: those with a column of ``EXPERIENCE``, ``missed``, which a stream adds to its records, and where
-#: the record comes from.
-SUPPORTED_METADATA = ("half", "illegal", "missed", "pass", "steps", *PROVENANCE_KEYS)
+#: Keys of a record's metadata: those with a column of ``EXPERIENCE``, ``rules``, ``missed``, which a stream adds to its
+#: records, and where the record comes from.
+SUPPORTED_METADATA = ("build", "half", "illegal", "missed", "pass", "rules", "steps", *PROVENANCE_KEYS)
 
 
 def record_id(record: pb.Experience) -> str:

@@ -21,7 +21,7 @@ from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.storage.reproducible_boards import KEPT, PLAYED
 from generals_env.errors import StorageError
 from generals_env.recorders import ExperienceBatch
-from generals_env.recorders.encoding.action_codes import JUMPS, PASS, coded_actions, decoded_actions
+from generals_env.recorders.encoding.action_codes import BUILD, JUMPS, PASS, coded_actions, decoded_actions
 from generals_env.recorders.encoding.batch_codec import by_game
 from generals_env.recorders.encoding.byte_shuffle import compressed, decompressed
 from generals_env.recorders.experience import EXPERIENCE
@@ -163,12 +163,20 @@ def test_actions_are_encoded_and_decoded() -> None:
         rng = np.random.default_rng(seed)
         shape = int(rng.integers(1, 7)), int(rng.integers(1, 7))
         rows = np.zeros(int(rng.integers(0, 60)), EXPERIENCE)
-        rows["action"] = rng.integers(0, 8 * shape[0] * shape[1] + 1, len(rows))
+        rows["action"] = rng.integers(0, (8, 9)[seed % 2] * shape[0] * shape[1] + 1, len(rows))
         rows["game"] = np.sort(rng.integers(0, 3, len(rows)))
         codes, sources = coded_actions(rows, shape)
         assert codes.dtype == np.uint8
         assert len(sources) == np.count_nonzero(codes & JUMPS)
         assert np.array_equal(decoded_actions(codes, sources, shape), rows["action"])
+
+
+def test_build_on_target_of_last_move_has_no_tile() -> None:
+    rows = np.zeros(5, EXPERIENCE)
+    rows["action"] = [4 * 6 + 3, 161 + 7, 4 * 7 + 1, 161 + 3, 4 * 3]  # 5 columns; right, build there, down, build elsewhere, up
+    codes, sources = coded_actions(rows, (4, 5))
+    assert codes.tolist() == [JUMPS + 3, BUILD, 1, BUILD + JUMPS, 0]
+    assert sources.tolist() == [6, 3]
 
 
 def test_move_from_target_of_last_move_has_no_tile() -> None:
@@ -183,8 +191,11 @@ def test_move_from_target_of_last_move_has_no_tile() -> None:
 @pytest.mark.parametrize(
     ("codes", "sources", "match"),
     [
-        ([17], [], "codes: expected integers from 0 to 16"),
-        ([255], [], "codes: expected integers from 0 to 16"),
+        ([18], [], "codes: expected integers from 0 to 17, or 25"),
+        ([24], [2], "codes: expected integers from 0 to 17, or 25"),
+        ([255], [], "codes: expected integers from 0 to 17, or 25"),
+        ([25], [20], "source: expected integers from 0 to 19"),
+        ([8, 17], [0], "source: expected integers from 0 to 19"),
         ([8], [20], "source: expected integers from 0 to 19"),
         ([8], [-1], "source: expected integers from 0 to 19"),
         ([0, 0], [], "source: expected integers from 0 to 19"),

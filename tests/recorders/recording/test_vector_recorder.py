@@ -23,6 +23,7 @@ from stable_baselines3.common import env_checker
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 from support.helpers import DUEL, RAID, Memory, Options, any_legal, check_batches, same
 from support.paths import TESTS
+from support.recorded import CASTLES
 from support.refusals import refused
 
 import generals_env
@@ -43,6 +44,7 @@ KINDS: dict[str, Options] = {
     "3 players on drawn sizes": {**SMALL, "players": 3, "height": (5, 6), "max_turns": 60},
     "4 players in teams": {**SMALL, "players": 4, "width": 7, "teams": (0, 1, 0, 1)},
     "full layout": {**SMALL, "observation": "full"},
+    "builds": {"rules": "competition", "map": CASTLES, "touch_turn": 14, "max_turns": 25},
 }
 
 

@@ -47,7 +47,7 @@ def test_records_hold_exact_tensors_masks_and_columns(full_actions: bool) -> Non
     for seed in range(60):
         batch = odd_batch(np.random.default_rng(seed))
         tiles = batch.shape[0] * batch.shape[1]
-        width = 8 * tiles + 1 if full_actions else 4 * tiles
+        width = (9 if batch.recipe.builds else 8) * tiles + 1 if full_actions else 4 * tiles
         states, following = batch.states().astype(np.float32), batch.next_states().astype(np.float32)
         masks, next_masks, rewards = batch.action_masks(), batch.next_action_masks(), batch.rewards()
         records = records_of(batch, full_actions)
@@ -67,18 +67,20 @@ def test_records_hold_exact_tensors_masks_and_columns(full_actions: bool) -> Non
             assert record.collected_at.ToNanoseconds() == batch.collected_at[row]
             assert record.sequence == batch.sequence[row]
             action, told = int(batch.action[row]), dict(record.metadata)
-            kind = "pass" if action == 8 * tiles else "half" if action >= 4 * tiles else "whole"
+            assert told.get("rules") == ("competition" if batch.recipe.builds else None)
+            kind = ("whole", "half", "pass" if action == 8 * tiles else "build")[min(action // (4 * tiles), 2)]
             happened[kind] += 1
             if full_actions or kind == "whole":
                 assert record.action == action
-                assert not {"half", "pass"} & told.keys()
+                assert not {"half", "pass", "build"} & told.keys()
             else:
-                assert record.action == (0 if kind == "pass" else action % (4 * tiles))
-                assert told[kind] == "1"
+                assert record.action == (action % (4 * tiles) if kind == "half" else 0)
+                place = divmod(action - 8 * tiles - 1, batch.shape[1])
+                assert told[kind] == (f"{place[0]},{place[1]}" if kind == "build" else "1")
             assert told.get("illegal") == ("1" if batch.illegal[row] else None)
             assert told.get("steps", "1") == str(batch.steps[row])
         happened["dense"] += batch.dense is not None
-    assert min(happened["whole"], happened["half"], happened["dense"]) > 5
+    assert min(happened["whole"], happened["half"], happened["build"], happened["dense"]) > 5
 
 
 def test_tensors_are_built_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +262,7 @@ def test_record_of_20x20_board_has_size_of_its_fields(metadata: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("full_actions", [False, True])
-@pytest.mark.parametrize("kind", ["two players", "padded torus", "eight players", "wide armies", "one seat"])
+@pytest.mark.parametrize("kind", ["two players", "padded torus", "eight players", "wide armies", "one seat", "builds"])
 def test_submitted_records_are_read_back_bit_for_bit(kind: str, full_actions: bool) -> None:
     if kind == "padded torus":  # plain boards cannot have the tensors of a torus: any difference is refused
         batch = games_of(kind)[0]
