@@ -30,6 +30,9 @@ from generals_env.import_aliases import find_former_modules
 from generals_env.version import __version__
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from generals_env.aec import GeneralsAEC
     from generals_env.config import GameConfig, RewardConfig
     from generals_env.parallel import GeneralsParallel
@@ -52,6 +55,7 @@ __all__ = [
     "StateError",
     "StorageError",
     "__version__",
+    "castle_prices",
     "make",
     "make_vec",
     "parallel_env",
@@ -122,6 +126,28 @@ def make_vec(num_envs: int, **options: Any) -> GeneralsVector:
     from generals_env.vector import make_vec
 
     return make_vec(num_envs, **options)
+
+
+def castle_prices(games: Any, player: int) -> npt.NDArray[np.int64]:
+    """Return what a castle would cost a player on each tile, with the rules of the competition.
+
+    The price is 35, and more near the player's general and castles: what others hold does not change it, so that a player can
+    always compute it. It is given for every tile; the action mask says which builds are legal now.
+
+    Args:
+        games: An environment of one game or of many, or ``Boards``.
+        player: The builder, 0 or 1.
+
+    Returns:
+        (H, W) int64 for one game; (B, H, W) for a vector environment and for ``Boards``.
+
+    Raises:
+        StateError: If the games have other rules, or have not begun.
+        ConfigError: If the player does not exist.
+    """
+    from generals_env.prices import castle_prices
+
+    return castle_prices(games, player)
 
 
 #: Submodules that attribute access imports: ``generals_env.replay.read(path)`` works after ``import generals_env``.

@@ -1,6 +1,7 @@
-"""Encodes moves as action indices, decodes them, and checks the actions that every environment is given.
+"""Encodes moves and builds as action indices, decodes them, and checks the actions that every environment is given.
 
 Index ``(row * W + column) * 4 + direction`` sends all but one, the same plus ``4 * H * W`` sends half, ``8 * H * W`` passes.
+With the rules of the competition, ``8 * H * W + 1 + row * W + column`` builds a castle.
 Directions are 0 up, 1 down, 2 left, 3 right everywhere in this package; ``CLOCKWISE`` converts from programs that number them
 up, right, down, left.
 """
@@ -8,7 +9,7 @@ up, right, down, left.
 from __future__ import annotations
 
 import operator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from generals_env.arguments import shown
 from generals_env.errors import ActionError
 
-__all__ = ["CLOCKWISE", "DIRECTIONS", "Move", "check_action", "check_actions", "decode_action", "encode_action"]
+__all__ = ["CLOCKWISE", "DIRECTIONS", "Build", "Move", "check_action", "check_actions", "decode_action", "encode_action"]
 
 #: Offset of each direction: (rows down, columns right).
 DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -39,6 +40,18 @@ class Move(NamedTuple):
     column: int
     direction: int
     half: bool = False
+
+
+class Build(NamedTuple):
+    """A castle to build, with the rules of the competition.
+
+    Attributes:
+        row: Row of the tile.
+        column: Column of the tile.
+    """
+
+    row: int
+    column: int
 
 
 def check_action(action: Any, count: int) -> int:
@@ -110,15 +123,21 @@ def is_bool(action: Any) -> bool:
     return isinstance(action, bool) or str(getattr(action, "dtype", "")) in ("bool", "torch.bool")
 
 
-def encode_action(move: Move | None, height: int, width: int) -> int:
-    """Return the action index of ``move`` on a board of ``height`` x ``width``; None encodes the pass.
+def encode_action(move: Move | Build | None, height: int, width: int) -> int:
+    """Return the action index of a move or a build on a board of ``height`` x ``width``; None encodes the pass.
 
     Raises:
-        ActionError: If the start tile is off the board, or the direction is not from 0 to 3.
+        ActionError: If the tile is off the board, or the direction is not from 0 to 3.
     """
     plane = 4 * height * width
     if move is None:
         return 2 * plane
+    if isinstance(move, Build):
+        try:
+            row, column = check_action(move.row, height), check_action(move.column, width)
+        except ActionError:
+            raise ActionError(f"build: expected row, column below {height}, {width}, got {shown(move)}") from None
+        return 2 * plane + 1 + row * width + column
     try:
         row, column, direction, half = Move(*move)
     except TypeError:
@@ -135,16 +154,32 @@ def encode_action(move: Move | None, height: int, width: int) -> int:
     return int((row * width + column) * 4 + direction + (plane if half else 0))
 
 
-def decode_action(index: int, height: int, width: int) -> Move | None:
-    """Return the move that ``index`` encodes on a board of ``height`` x ``width``; the pass decodes to None.
+@overload
+def decode_action(index: int, height: int, width: int, builds: Literal[False] = False) -> Move | None: ...
+
+
+@overload
+def decode_action(index: int, height: int, width: int, builds: bool) -> Move | Build | None: ...
+
+
+def decode_action(index: int, height: int, width: int, builds: bool = False) -> Move | Build | None:
+    """Return the move or the build that ``index`` encodes on a board of ``height`` x ``width``; the pass decodes to None.
+
+    Args:
+        index: The index of the action.
+        height: H.
+        width: W.
+        builds: Whether the action space has builds, as with the rules of the competition.
 
     Raises:
         ActionError: If the index is not an integer or is out of range.
     """
     plane = 4 * height * width
-    index = check_action(index, 2 * plane + 1)
+    index = check_action(index, (9 if builds else 8) * height * width + 1)
     if index == 2 * plane:
         return None
+    if index > 2 * plane:
+        return Build(*divmod(index - 2 * plane - 1, width))
     half, rest = divmod(index, plane)
     tile, direction = divmod(rest, 4)
     return Move(*divmod(tile, width), direction, bool(half))

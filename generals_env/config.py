@@ -181,7 +181,7 @@ class GameConfig:
         if options.get("map") is not None:
             for name, value in map_options(options["map"]).items():
                 options.setdefault(name, value)
-        if options.get("rules") == "competition":
+        if isinstance(options.get("rules"), str) and options["rules"] == "competition":
             options = {**COMPETITION_DEFAULTS, **options}
         return cls(**options)
 

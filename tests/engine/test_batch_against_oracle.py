@@ -23,6 +23,7 @@ from generals_env import RewardConfig
 from generals_env.engine.boards import Boards, copy_boards, empty_boards, put_boards
 from generals_env.engine.observations.reference import action_mask, observe, visible_to
 from generals_env.engine.policies.reference import expander_action, random_action
+from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.single_game import AFTER, BEFORE, play_turn
 
@@ -37,6 +38,7 @@ KINDS: list[dict[str, Any]] = [
     {"height": 8, "width": 9, "players": 8, "max_turns": 120},
     {"height": (5, 7), "width": 6, "max_turns": 120, "modifiers": ("torus", "leapfrog", "defenseless", "slippery")},
     {"height": 6, "width": 6, "max_turns": 120, "fog": False, "rules": "v5"},
+    {"height": (5, 6), "width": (5, 8), "max_turns": 120, "rules": "competition", "touch_turn": 60},
 ]
 
 
@@ -51,7 +53,8 @@ def batch_on(boards: Boards, max_turns: int, channels: int, reward: RewardConfig
 def rewritten(boards: Boards, b: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Return tensors and masks of all players of a board, computed from scratch."""
     players, tiles = boards.players.shape[1], boards.owner.shape[1]
-    tensors, masks = np.empty((players, channels, tiles), np.float32), np.empty((players, 8 * tiles + 1), np.int8)
+    actions = action_count(int(boards.games[b]["version"]), tiles)
+    tensors, masks = np.empty((players, channels, tiles), np.float32), np.empty((players, actions), np.int8)
     visible = np.empty(tiles, np.uint32)
     visible_to(boards, b, visible)
     for player in range(players):
@@ -170,13 +173,14 @@ def test_batch_agrees_with_oracle_in_long_games(number: int) -> None:
     venv = generals_env.make_vec(6, copy=False, threads=1, **KINDS[number])
     venv.reset(seed=number)
     batch, players = venv.batch, venv.config.players
+    competes = venv.config.rules == "competition"  # ``naive_competition`` has those rules
     for turn in range(400):
         venv.act([("random", "expander")[(player + turn // 200) % 2] for player in range(players)])
         actions = batch.outcome.actions.copy()
         wild = rng.random(actions.shape) < 0.05
         actions[wild] = rng.integers(venv.config.actions, size=int(wild.sum()))
         before = copy_boards(batch.boards)
-        games = [naive.Game.from_boards(before, b) for b in range(6)] if turn % 20 == 0 else []
+        games = [naive.Game.from_boards(before, b) for b in range(6)] if turn % 20 == 0 and not competes else []
         _, _, terminated, _, infos = venv.step(actions)
         happened["game ended"] += int(infos.get("_final_obs", np.zeros(1)).sum())
         happened["terminated"] += int(terminated.sum())
@@ -222,6 +226,7 @@ def test_policies_choose_same_moves_from_sets_and_from_observations(number: int)
     venv = generals_env.make_vec(4, copy=False, threads=1, **KINDS[number])
     venv.reset(seed=number)
     batch, players = venv.batch, venv.config.players
+    passing = 8 * batch.boards.owner.shape[1]
     chosen: Counter[str] = Counter()
     for _ in range(150):
         for name in ("random", "expander"):
@@ -231,12 +236,12 @@ def test_policies_choose_same_moves_from_sets_and_from_observations(number: int)
                 tensor = np.ascontiguousarray(batch.views.observations[b, player].T)
                 mask = batch.views.masks[b, player]
                 if name == "random":
-                    action = random_action(mask, states[b], player)
+                    action = random_action(mask[: passing + 1], states[b], player)
                 else:
                     action = expander_action(np.ascontiguousarray(tensor), mask, *venv.config.shape, states[b], player)
                 assert actions[b, player] == action
                 assert mask[action]
-                chosen[name + " passed" if action == venv.config.actions - 1 else name] += 1
+                chosen[name + " passed" if action == passing else name] += 1
             assert np.array_equal(states, batch.policy_rng)
         venv.step(actions)
     assert_occurred(chosen, "random", "random passed", "expander", "expander passed")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import generals_env
-from generals_env.actions import CLOCKWISE, DIRECTIONS, Move, decode_action, encode_action
+from generals_env.actions import CLOCKWISE, DIRECTIONS, Build, Move, decode_action, encode_action
 from generals_env.errors import ActionError
 
 
@@ -49,3 +49,17 @@ def test_invalid_action_is_refused() -> None:
     for index in (-1, 8 * 35 + 1):
         with pytest.raises(ActionError, match=f"action: expected an integer from 0 to 280, got {index}"):
             decode_action(index, 5, 7)
+
+
+def test_builds_follow_the_pass_in_the_action_space() -> None:
+    height, width = 5, 7
+    indices = range(9 * height * width + 1)
+    decoded = [decode_action(index, height, width, builds=True) for index in indices]
+    assert [encode_action(one, height, width) for one in decoded] == list(indices)
+    assert decoded[8 * 35] is None
+    assert decoded[8 * 35 + 1 :] == [Build(row, column) for row in range(height) for column in range(width)]
+    for build in (Build(5, 0), Build(0, 7), Build(-1, 0)):
+        with pytest.raises(ActionError, match=re.escape(f"build: expected row, column below 5, 7, got {build}")):
+            encode_action(build, height, width)
+    with pytest.raises(ActionError, match="action: expected an integer from 0 to 315, got 316"):
+        decode_action(316, height, width, builds=True)

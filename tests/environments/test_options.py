@@ -155,6 +155,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "render_mode": st.sampled_from([None, "human", "ansi", "rgb_array"]),
     "render_player": st.none() | st.integers(0, 3),
     "teams": st.none() | st.just((0, 1, 0, 1)) | st.just((5, 5, 6, 7)),
+    "touch_turn": st.none(),  # for two players: test_competition_games.py
 }
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import CITY, GENERAL, PLAIN, Boards
 from generals_env.engine.jit import inlined, subroutine
 
-__all__ = ["BASE_PRICE", "PRICE_REACH", "SURCHARGE", "castle_price", "may_build"]
+__all__ = ["BASE_PRICE", "PRICE_REACH", "SURCHARGE", "SURCHARGE_STEP", "castle_price", "may_build"]
 
 #: Price of a castle far from all castles and the general of its builder.
 BASE_PRICE = 35
