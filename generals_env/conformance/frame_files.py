@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from generals_env.bridge.stdio_protocol import encode_frame, encode_handshake
 from generals_env.conformance.comparing import tile_difference
@@ -97,9 +98,7 @@ def judge_position(position: Any, factory: EngineFactory | None) -> tuple[Differ
                     return text_difference(turn, name, player, pair[player], got, width), missing
             if "price" not in missing:
                 expected = sized("price", flags("price", prices[player], 0, LIMIT), height * width)
-                price = np.asarray(engine.price(player)).ravel()
-                if price.size != expected.size:
-                    raise EngineFailed(f"price: expected {expected.size} integers, got {price.size}")
+                price = price_of(engine, player, height * width)
                 if len(unequal := np.flatnonzero(price != expected)):
                     tile = int(unequal[0])
                     return tile_difference(turn, width, "price", tile, int(expected[tile]), price[tile], player), missing
@@ -108,6 +107,18 @@ def judge_position(position: Any, factory: EngineFactory | None) -> tuple[Differ
     except Exception as error:  # code of others
         raise EngineFailed(f"it raised {error!r:.300}") from error
     return None, missing
+
+
+def price_of(engine: Any, player: int, count: int) -> npt.NDArray[Any]:
+    """Return the prices of an engine, (count,).
+
+    Raises:
+        EngineFailed: If they have another size.
+    """
+    price = np.asarray(engine.price(player)).ravel()
+    if price.size != count:
+        raise EngineFailed(f"price: expected {count} integers, got {price.size}")
+    return price
 
 
 def pair_of(name: str, value: Any, kind: type) -> list[Any]:
