@@ -194,7 +194,9 @@ def play_game(
     winner, end = judge(game, seats)
     record = None
     if kept is not None and names is not None:
-        boards = Boards._make(np.concatenate(fields) for fields in zip(*[board for board, _ in kept], game.board(), strict=True))
+        boards = Boards._make(
+            np.concatenate(fields) for fields in zip(*[board for board, _ in kept], game.board(), strict=True)
+        )
         actions = np.array([actions for _, actions in kept], np.int64).reshape(-1, 2)
         record = RecordedGame(
             boards, actions, id=f"{seed}-{first}", names=tuple(names[index] for index in order), details={"source": "match"}

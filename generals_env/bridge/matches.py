@@ -64,7 +64,9 @@ class MatchOptions:
     def game(self, seed: int) -> Game:
         """Return the game of a map; it begins with ``reset``."""
         drawn = np.random.default_rng([self.seed, seed]).integers(*SIZES, 2, endpoint=True)
-        height, width = (int(size) if fixed is None else fixed for size, fixed in zip(drawn, (self.height, self.width), strict=True))
+        height, width = (
+            int(size) if fixed is None else fixed for size, fixed in zip(drawn, (self.height, self.width), strict=True)
+        )
         options = {"rules": "competition", "height": height, "width": width, "max_turns": self.max_turns}
         return Game(GameConfig.from_options(**options))
 

@@ -28,7 +28,7 @@ class MemoryWatch:
             ConfigError: If psutil is not installed.
         """
         try:
-            import psutil
+            import psutil  # type: ignore[import-untyped]
         except ModuleNotFoundError as error:
             raise ConfigError(f'match: expected psutil, got {error}: pip install "generals_env[match]"') from None
         self._psutil = psutil

@@ -17,8 +17,10 @@ from generals_env.cli.dataset import FormatName, Naming, console, errors, progre
 from generals_env.cli.dataset import app as dataset_app
 from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.cli.ending_signals import EndingSignals
+from generals_env.cli.games.agent import agent
 from generals_env.cli.games.from_replays import from_replays
 from generals_env.cli.games.live import live
+from generals_env.cli.games.match import match
 from generals_env.cli.games.play import play
 from generals_env.cli.games.replay import GIF_FRAMES, GIF_TILE, play_replays
 from generals_env.cli.health import health
@@ -45,8 +47,10 @@ app = typer.Typer(help="generals.io games for training agents.", no_args_is_help
 app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
 dataset_app.command(name="from-replays")(from_replays)
+app.command()(agent)
 app.command()(health)
 app.command()(live)
+app.command()(match)
 app.command()(play)
 app.command(name="replay")(play_replays)
 app.command()(run)
