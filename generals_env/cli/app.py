@@ -38,8 +38,6 @@ from generals_env.opponents import POLICIES
 from generals_env.recorders import open_dataset
 from generals_env.recorders.sinks.multi import is_server
 from generals_env.rendering.films import save_gif as save_game_gif
-from generals_env.rendering.gif import save_gif
-from generals_env.rendering.image import draw_board
 from generals_env.replay.recorded_game import UNKNOWN, RecordedGame
 
 __all__ = ["app", "main"]
