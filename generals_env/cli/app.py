@@ -112,8 +112,8 @@ def record(
     if gif:
         with console.status(f"drawing {gif}"):
             boards = played.boards(GIF_FRAMES)
-            unknown = np.full((len(boards.games) - 1, players), UNKNOWN)  # moves: turns between these boards are missing
-            save_game_gif(RecordedGame(boards, unknown), gif, tile_size=GIF_TILE, scale=2)
+            moves = np.full((len(boards.games) - 1, players), UNKNOWN, np.int64)  # turns between these boards are missing
+            save_game_gif(RecordedGame(boards, moves), gif, tile_size=GIF_TILE, scale=2)
     print_summary(places, played, at_once, seconds, gif)
 
 
