@@ -64,7 +64,7 @@ def record(
     height: Size = 20,
     width: Size = 20,
     max_turns: Annotated[int, typer.Option(min=1)] = 1000,
-    rules: Annotated[str, typer.Option(help="live, or v3 to v18.")] = "live",
+    rules: Annotated[str, typer.Option(help="live, competition, or v3 to v18.")] = "live",
     policies: Policies = "expander",
     seed: Seed = 0,
     gif: Picture = None,

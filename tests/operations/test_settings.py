@@ -302,7 +302,7 @@ CROSS_CHECKS = {
     "games: {height: [9, 8]}": "games.height: expected (minimum, maximum), got (9, 8)",
     "games: {mountain_density: [0.2, 0.1]}": "games.mountain_density: expected (minimum, maximum), got (0.2, 0.1)",
     "games: {city_density: 0.5}": "games.city_density: expected a share from 0 to 0.2, got 0.5",
-    "games: {rules: v2}": "games.rules: expected 'live' or 'v3' to 'v18', got 'v2'",
+    "games: {rules: v2}": "games.rules: expected 'live', 'competition' or 'v3' to 'v18', got 'v2'",
     "games: {teams: [1, 1]}": "games.teams: expected at least two teams, got (1, 1): use different numbers, or None",
     "games: {modifiers: [toruss]}": "games.modifiers: expected names among leapfrog, defenseless, torus, slippery, "
     "got ('toruss',)",

@@ -103,7 +103,7 @@ class Games(Section):
     )
     width: Size | tuple[Size, Size] = setting(20, "Columns of the board, as height.", live=True)
     max_turns: int = setting(1000, "Turns after which a game is cut off.", live=True, ge=1, le=2**31 - 1)
-    rules: str = setting("live", "Rules: live, or those of a replay version, v3 to v18.", live=True)
+    rules: str = setting("live", "Rules: live, competition, or those of a replay version, v3 to v18.", live=True)
     fog: bool = setting(True, "Whether players see only their own tiles and the adjacent ones.", live=True)
     teams: tuple[int, ...] | None = setting(None, "Team number of each player; null: each player is a team.", live=True)
     modifiers: tuple[str, ...] = setting(
