@@ -48,7 +48,7 @@ FORMER_MODULES = {
     "generals_env.recorders.stream.caching": "generals_env.recorders.stream.client.log_cache",
     "generals_env.recorders.stream.sharded": "generals_env.recorders.stream.client.sharded",
     "generals_env.recorders.validation": "generals_env.recorders.sinks.validating",
-    "generals_env.render": "generals_env.rendering.boards",
+    "generals_env.render": "generals_env.rendering.image",
     "generals_env.specs": "generals_env.env_spec",
     "generals_env.wrappers.faces": "generals_env.wrappers.array_transform",
     "generals_env.wrappers.opponents": "generals_env.wrappers.builtin_policy",
@@ -60,6 +60,9 @@ FORMER_NAMES = {
     ("generals_env.engine.batch", "Scratch"): "generals_env.engine.simulation.board_phases:Scratch",
     ("generals_env.engine.incremental", "Sets"): "generals_env.engine.observations.tile_sets:TileSets",
     ("generals_env.engine.incremental", "Views"): "generals_env.engine.observations.incremental:Observations",
+    ("generals_env.render", "PLAYER_COLORS"): "generals_env.rendering.palette:PLAYER_COLORS",
+    ("generals_env.render", "format_board"): "generals_env.rendering.text:format_board",
+    ("generals_env.render", "save_gif"): "generals_env.rendering.gif:save_gif",
     ("generals_env.recorders.compressed_store", "Chunk"): "generals_env.recorders.buffers.stores.zstd_store:ZstdChunk",
     (
         "generals_env.recorders.compressed_store",

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from generals_env.recorders import Dataset, DatasetWriter, ExperienceBatch, ExperienceLog, open_dataset
 from generals_env.recorders.datasets.verify import DatasetReport, repair_dataset, verify_dataset
+from generals_env.recorders.experience.collate import GAMES
 
 __all__ = ["FormatName", "Naming", "app", "console", "errors", "progress_bar"]
 
@@ -78,7 +79,7 @@ def info(source: Source) -> None:
             "observations", "arrays" if batch.dense is not None else f"{batch.recipe.layout}, {batch.recipe.frames} frame(s)"
         )
         for name, value in batch.metadata.items():
-            details.add_row(str(name), str(value))
+            details.add_row(str(name), f"facts about {len(value):,} games" if name == GAMES else str(value))
         console.print(details)
 
 

@@ -218,6 +218,10 @@ def wholes(name: str, fields: Mapping[str, Any], minimum: int, maximum: int) -> 
     Raises:
         ReplayError: If it is not.
     """
+    value = fields.get(name)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.ndim == 1 and len(value) <= MAX_ITEMS:
+        if ((value >= minimum) & (value <= maximum)).all():  # as from a table
+            return value.astype(np.int64)
     items = listed(name, fields)
     if set(map(type, items)) <= {int}:  # as from JSON: validate all at once
         table = as_array(items, 1)
@@ -242,6 +246,14 @@ def records(name: str, fields: Mapping[str, Any], limits: Mapping[str, int], fla
     """
     keys = tuple(limits)
     value = fields.get(name)
+    if (
+        isinstance(value, np.ndarray)
+        and value.dtype.kind in "iu"
+        and value.shape[1:] == (len(keys),)
+        and len(value) <= MAX_ITEMS
+    ):
+        if ((value >= 0) & (value < np.array(list(limits.values())))).all():  # as from a table
+            return value.astype(np.int32)
     if isinstance(value, Mapping) and all(key in value for key in keys):
         titles = {key: f"{name}: {key}" for key in keys}
         columns = [listed(title, {title: value[key]}) for key, title in titles.items()]

@@ -80,7 +80,7 @@ def decompress(data: bytes, max_characters: int = MAX_CHARACTERS) -> str:
     while True:
         code = reader.read(width)
         if code == END:
-            return "".join(texts)
+            return paired("".join(texts))
         if code in (NEW_BYTE, NEW_WORD):
             entry = chr(reader.read(8 if code == NEW_BYTE else 16))
             entries.append(entry)
@@ -102,3 +102,10 @@ def decompress(data: bytes, max_characters: int = MAX_CHARACTERS) -> str:
         previous = entry
         # The encoder already counts the entry of the next code.
         width = max(width, len(entries).bit_length())
+
+
+def paired(text: str) -> str:
+    """Return a text whose characters are UTF-16 code units with each pair of surrogates as the character that it means."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

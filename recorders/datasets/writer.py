@@ -27,6 +27,7 @@ from generals_env.recorders.encoding.compression_level import Level, check_level
 from generals_env.recorders.encoding.timings import measured
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
+from generals_env.recorders.experience.collate import GAMES
 from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.file_stores import FileStore, LocalStore, open_store
 from generals_env.recorders.filesystem.retry import Retry
@@ -42,8 +43,8 @@ NAMINGS = ("packed", "games")
 
 WHEN_FULL = ("raise", "drop", "delete_oldest")
 
-#: Metadata in which the batches of one file may differ; the file then leaves them out.
-OF_A_GAME = ("seed",)
+#: Metadata in which the batches of one file may differ: the file then leaves the seed out, and joins what is told of games.
+OF_A_GAME = ("seed", GAMES)
 
 
 #: What experience in one file has in common: the game, if files are of games, and the kind of its batches.

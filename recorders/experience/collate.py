@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,10 @@ from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.data import Data
 from generals_env.recorders.experience.dense_observations import Dense
 
-__all__ = ["concat", "in_common", "padded"]
+__all__ = ["GAMES", "concat", "in_common", "padded"]
+
+#: Entry of metadata with what is known about single games, by their ids.
+GAMES = "games"
 
 
 def padded(batch: Data, height: int, width: int) -> Data:
@@ -73,6 +76,16 @@ def in_common(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in first.items() if all(name in one and one[name] == value for one in others)}
 
 
+def joined_metadata(metadata: Sequence[Mapping[str, Any]], game_ids: Collection[str]) -> dict[str, Any]:
+    """Return the entries that all metadata share, and what each tells about single games of ``game_ids``."""
+    common = in_common(metadata)
+    told: dict[str, Any] = {}
+    for one in metadata:
+        if isinstance(games := one.get(GAMES), Mapping):
+            told.update((name, facts) for name, facts in games.items() if name in game_ids)
+    return common | ({GAMES: told} if told else {})
+
+
 def concat(batches: Sequence[Data]) -> Data:
     """Concatenate batches; see ``ExperienceBatch.concat``."""
     if not batches:
@@ -109,5 +122,5 @@ def concat(batches: Sequence[Data]) -> Data:
         boards=boards._replace(entries=np.concatenate(entries)),
         shape=(height, width),
         dense=Dense.concat([part.dense for part in parts if part.dense is not None]) if first.dense is not None else None,
-        metadata=in_common([batch.metadata for batch in batches]),
+        metadata=joined_metadata([batch.metadata for batch in batches], numbers),
     )

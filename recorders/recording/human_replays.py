@@ -1,19 +1,24 @@
-"""Records replays of human games: reads and plays them on all cores, and writes them to a sink in the order of the files."""
+"""Records replays of human games: reads and plays them on all cores, and writes them to a sink in the order of the files.
+
+What a file tells about a game beside its turns is kept in the metadata of its batch, in the entry ``games`` by the id of the
+game: see ``facts_of``.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +35,12 @@ from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, ReplayError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.experience.collate import GAMES
 from generals_env.recorders.experience.sink import AnySink, Sink
+from generals_env.recorders.recording.replay_sources import ReplaySource, file_source
 from generals_env.recorders.sinks.multi import open_sink
 
-__all__ = ["RecordedReplays", "record_replays"]
+__all__ = ["RecordedReplays", "reason_of", "record_replays", "record_sources"]
 
 #: Bytes of boards and experiences of a batch: a game of no more bytes is one batch, written whole or not at all.
 BATCH_BYTES = 16 * 2**20
@@ -58,6 +65,19 @@ class RecordedReplays:
     games: int = 0
     experiences: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+
+    def reasons(self) -> dict[str, int]:
+        """Return how many replays were skipped for each reason, the most frequent first; numbers in reasons become N."""
+        counts = Counter(reason_of(why) for why in self.skipped.values())
+        return dict(counts.most_common())
+
+
+def reason_of(why: str) -> str:
+    """Return what an error expected, without the file, what it got and numbers, so that errors of one kind are equal."""
+    text = why[max(why.find("expected"), 0) :]
+    name = why[: len(why) - len(text)].rstrip(": ").rpartition(": ")[2]
+    place = f"{name}: " if name.isidentifier() else ""
+    return re.sub(r"\d+", "N", place + re.split(r", got |: (?:skip|download|check|pass|use)", text)[0])
 
 
 class GamePart(NamedTuple):
@@ -111,20 +131,44 @@ def record_replays(
         ReplayError: If a replay cannot be recorded (with ``"raise"``); those before it are recorded.
         StorageError: If the sink cannot be written.
     """
-    if on_error not in ("raise", "skip"):
-        raise ConfigError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
     if isinstance(paths, (str, Path)):
         paths = [paths]
+    return record_sources(map(file_source, paths), sink, reward, on_error)
+
+
+def record_sources(
+    sources: Iterable[ReplaySource],
+    sink: AnySink,
+    reward: RewardConfig | None = None,
+    on_error: str = "raise",
+    on_game: Callable[[RecordedReplays], object] | None = None,
+) -> RecordedReplays:
+    """Play replays from any source and record every player's experience; see ``record_replays``.
+
+    Args:
+        sources: The replays, as ``replay_sources`` finds them.
+        sink: As of ``record_replays``.
+        reward: Likewise.
+        on_error: Likewise.
+        on_game: Called after each replay with what is recorded so far.
+
+    Raises:
+        ConfigError: As ``record_replays``.
+        ReplayError: Likewise.
+        StorageError: Likewise.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ConfigError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
     weights = as_config("reward", RewardConfig, reward, RewardConfig()).weights()
     with closing(open_sink(sink)) as opened, ReplayQueue(weights) as queue:
-        recorder = ReplayRecorder(opened, on_error == "skip")
-        for path in paths:
-            # When all replays are played, threads wait for paths: write what they played before the next path is asked for.
+        recorder = ReplayRecorder(opened, on_error == "skip", on_game)
+        for source in sources:
+            # When all replays are played, threads wait for sources: write what they played before the next one is asked for.
             if queue.idle:
                 recorder.record(queue)
             while queue.full:
                 recorder.record(queue)
-            queue.submit(path)
+            queue.submit(source)
         while len(queue):
             recorder.record(queue)
     return recorder.result
@@ -137,8 +181,9 @@ class ReplayQueue:
         """Play with these weights of the reward."""
         self._weights = weights
         self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="generals_env")
-        self._waiting: deque[tuple[str | Path, Future[Played]]] = deque()
+        self._waiting: deque[tuple[ReplaySource, Future[Played]]] = deque()
         self._submitted = 0
+        self._held = 0  # bytes of the sources in the queue
         self._changed = threading.Condition()  # of what follows
         self._wanted = -1  # number of the newest replay that was taken, or is waited for
         self._bytes = 0  # of replays that are played and not taken
@@ -163,26 +208,28 @@ class ReplayQueue:
 
     @property
     def full(self) -> bool:
-        """Whether the limit ``MAX_AHEAD`` is reached."""
-        return len(self) >= MAX_AHEAD
+        """Whether the limit ``MAX_AHEAD`` is reached, or that of the bytes of sources."""
+        return len(self) >= MAX_AHEAD or (self._held > AHEAD_BYTES and len(self) > 0)
 
-    def submit(self, path: str | Path) -> None:
+    def submit(self, source: ReplaySource) -> None:
         """Append a replay; a thread reads and plays it when one is free."""
-        self._waiting.append((path, self._pool.submit(self._play, self._submitted, path, time.time_ns())))
+        self._waiting.append((source, self._pool.submit(self._play, self._submitted, source, time.time_ns())))
         self._submitted += 1
+        self._held += source.nbytes
 
-    def take(self) -> tuple[str | Path, Future[Played]]:
+    def take(self) -> tuple[ReplaySource, Future[Played]]:
         """Wait until the first replay is played, and take it out."""
         self._want(self._submitted - len(self))
-        path, played = self._waiting.popleft()
+        source, played = self._waiting.popleft()
+        self._held -= source.nbytes
         if played.exception() is None:
             self._add(-played.result().nbytes)
-        return path, played
+        return source, played
 
-    def _play(self, number: int, path: str | Path, now: int) -> Played:
+    def _play(self, number: int, source: ReplaySource, now: int) -> Played:
         with self._changed:
             self._changed.wait_for(lambda: self._bytes <= AHEAD_BYTES or number <= self._wanted)
-        played = play_file(path, self._weights, now)
+        played = play_source(source, self._weights, now)
         self._add(played.nbytes)
         return played
 
@@ -197,13 +244,13 @@ class ReplayQueue:
             self._changed.notify_all()
 
 
-def play_file(path: str | Path, weights: npt.NDArray[np.float64], now: int) -> Played:
+def play_source(source: ReplaySource, weights: npt.NDArray[np.float64], now: int) -> Played:
     """Read a replay, and play it unless it is longer than a batch; see ``play_parts``.
 
     Raises:
         ReplayError: If it cannot be recorded.
     """
-    game = replay.read(path)
+    game = source.read()
     game.require_sight()
     parts = play_parts(game, weights, now)
     return Played(game, list(parts) if max_boards(game) <= max_batch_boards(game) else parts)
@@ -245,11 +292,30 @@ def play_parts(game: replay.Replay, weights: npt.NDArray[np.float64], now: int) 
             yield GamePart(first_rows(recording.experiences, int(counts[EXPERIENCES])), packed)
 
 
+def facts_of(game: replay.Replay, place: str, boards: PackedBoards) -> dict[str, Any]:
+    """Return what is known about a game beside its turns, as JSON values.
+
+    Keys: ``source``, the file; ``version`` of the replay; ``stars``, the ranks of the players, if known; ``teams`` if players
+    have team-mates; ``turns`` played; ``winners``, the living players at the end if only one team lives, else none. Names of
+    people and chat are left out.
+    """
+    last = boards.players[boards.entries["ground"][-1]]
+    alive, teams = np.flatnonzero(last["alive"]).tolist(), last["team"].tolist()
+    facts: dict[str, Any] = {"source": place, "version": game.version, "turns": int(boards.entries["turn"][-1])}
+    if game.stars:
+        facts["stars"] = list(game.stars)
+    if len(set(teams)) < len(teams):
+        facts["teams"] = teams
+    facts["winners"] = alive if len({teams[player] for player in alive}) == 1 else []
+    return facts
+
+
 class ReplayRecorder:
     """Writes played replays to a sink, one after another."""
 
-    def __init__(self, sink: Sink, skips: bool) -> None:
+    def __init__(self, sink: Sink, skips: bool, on_game: Callable[[RecordedReplays], object] | None = None) -> None:
         """Write to ``sink``; a replay that cannot be recorded is reported in ``result`` if ``skips``, else an error."""
+        self._on_game = on_game
         self.sink = sink
         self.skips = skips
         self.result = RecordedReplays()
@@ -262,21 +328,28 @@ class ReplayRecorder:
         Raises:
             ReplayError: If it cannot be recorded, and is not to be skipped.
         """
-        path, played = queue.take()
+        source, played = queue.take()
         try:
             game, parts = played.result()
         except ReplayError as error:
             if not self.skips:
                 raise
-            self.result.skipped[str(path)] = str(error)
+            self.result.skipped[source.name] = str(error)
+            self._report()
             return
-        names = (self._new_name(game.id or Path(path).name),)
+        name = self._new_name(game.id or source.title)
         for rows, boards in parts:
             count = len(rows)
             rows["sequence"] = np.arange(self.result.experiences, self.result.experiences + count)
-            self.sink.write(ExperienceBatch(names, rows, boards, (game.height, game.width), metadata=self._metadata))
+            about = {**self._metadata, GAMES: {name: facts_of(game, source.name, boards)}}
+            self.sink.write(ExperienceBatch((name,), rows, boards, (game.height, game.width), metadata=about))
             self.result.experiences += count
         self.result.games += 1
+        self._report()
+
+    def _report(self) -> None:
+        if self._on_game is not None:
+            self._on_game(self.result)
 
     def _new_name(self, name: str) -> str:
         """Return ``name`` if no game has it, else with a number appended."""
