@@ -100,7 +100,9 @@ def judge_games(results: list[GameResult], options: MatchOptions) -> list[Check]
         Check("first move from an empty home", len(first) == len(results) and max(first) <= FIRST_MOVE, slowest),
         Check("no forfeits", not forfeits, ", ".join(forfeits) or "none"),
         Check("no faults", not faults, ", ".join(f"{count} {kind}" for kind, count in faults.items()) or "none"),
-        Check("memory", not any("memory" in text for text in forfeits), f"{max(side.memory for side in sides) / 10**6:,.0f} MB"),
+        Check(
+            "memory", not any("memory" in text for text in forfeits), f"{max(side.memory for side in sides) / 10**6:,.0f} MB"
+        ),
         Check("games won", won >= needed, f"{won} of {len(results)}, {needed} needed"),
     ]
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.table import Table
 
@@ -37,8 +38,6 @@ from generals_env.opponents import POLICIES
 from generals_env.recorders import open_dataset
 from generals_env.recorders.sinks.multi import is_server
 from generals_env.rendering.films import save_gif as save_game_gif
-from generals_env.rendering.gif import save_gif
-from generals_env.rendering.image import draw_board
 from generals_env.replay.recorded_game import UNKNOWN, RecordedGame
 
 __all__ = ["app", "main"]
@@ -113,8 +112,8 @@ def record(
     if gif:
         with console.status(f"drawing {gif}"):
             boards = played.boards(GIF_FRAMES)
-            unknown = np.full((len(boards.games) - 1, players), UNKNOWN)  # moves: turns between these boards are missing
-            save_game_gif(RecordedGame(boards, unknown), gif, tile_size=GIF_TILE, scale=2)
+            moves = np.full((len(boards.games) - 1, players), UNKNOWN, np.int64)  # turns between these boards are missing
+            save_game_gif(RecordedGame(boards, moves), gif, tile_size=GIF_TILE, scale=2)
     print_summary(places, played, at_once, seconds, gif)
 
 
