@@ -20,7 +20,9 @@ from generals_env.cli.ending_signals import EndingSignals
 from generals_env.cli.games.agent import agent
 from generals_env.cli.games.from_replays import from_replays
 from generals_env.cli.games.match import match
+from generals_env.cli.games.pack import pack, starter
 from generals_env.cli.games.play import play
+from generals_env.cli.games.qualify import qualify
 from generals_env.cli.health import health
 from generals_env.cli.record import WholeGames, compile_kernels, games_at_once, play_games
 from generals_env.cli.run import run
@@ -45,6 +47,9 @@ dataset_app.command(name="from-replays")(from_replays)
 app.command()(agent)
 app.command()(health)
 app.command()(match)
+app.command()(pack)
+app.command()(qualify)
+app.command()(starter)
 app.command()(play)
 app.command()(run)
 app.command()(serve)
