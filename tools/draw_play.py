@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from playwright.async_api import async_playwright
 
+from generals_env.engine.boards import LIVE_VERSION
 from generals_env.play.agents import make_agent
 from generals_env.play.server import PlayServer
 from generals_env.play.session import Session, SessionOptions
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 TURNS = 230
-KEYS = "waaawwddd"  # the first ones are queued from the largest army
+KEYS = "ssssddddsd"  # walls on the way are skipped
 
 PICTURES: dict[str, dict[str, Any]] = {
     "play": {"viewport": {"width": 1180, "height": 740}, "device_scale_factor": 1.5},
@@ -37,7 +39,8 @@ async def advance(session: Session) -> None:
     """Play the first turns, with the expander in the person's seat."""
     while session.state == "preparing":
         await asyncio.sleep(0.1)
-    person = make_agent("expander", 18)
+    person = make_agent("expander", LIVE_VERSION)
+    person.begin(1)
     session.start()
     for _ in range(TURNS):
         for thinker in session.seats.values():
@@ -49,7 +52,7 @@ async def advance(session: Session) -> None:
 async def draw(name: str, options: dict[str, Any]) -> None:
     """Write one picture."""
     game = {"height": 16, "width": 18}
-    server = PlayServer(Session(SessionOptions(opponents=("expander",), seed=11, speed=0.1, game=game)))
+    server = PlayServer(Session(SessionOptions(opponents=("expander",), seed=11, game=game)))
     await server.start()
     await advance(server.table.session)
     async with async_playwright() as playwright:
@@ -57,7 +60,10 @@ async def draw(name: str, options: dict[str, Any]) -> None:
         page = await (await browser.new_context(**options)).new_page()
         await page.goto(server.address)
         await page.locator("#overlay").wait_for(state="hidden")
-        view = server.table.session.view()
+        session = server.table.session
+        session.options = replace(session.options, speed=0.1)  # the clock stands still for the picture
+        await page.locator("#turn", has_text=f"Turn {TURNS + 1}").wait_for()
+        view = session.view()
         own = [army if owner == 0 else 0 for owner, army in zip(view["owner"], view["army"], strict=True)]
         tile, box = own.index(max(own)), await page.locator("#board").bounding_box()
         x = box["x"] + (tile % 18 + 0.5) * box["width"] / 18
