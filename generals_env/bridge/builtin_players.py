@@ -84,7 +84,7 @@ def capture_values(frame: Frame, legal: npt.NDArray[np.bool_], army: Grid) -> Gr
     sent = (army - 1)[:, :, None]
     enemy = np.where(built, ENEMY_BUILT, ENEMY_TILE) * (sent > neighbours(army))
     neutral = np.where(built, NEUTRAL_CITY * (sent > CITY_ARMY), NEUTRAL_TILE)
-    worth: Grid = legal * np.where(owner == OTHER, enemy, np.where(owner == 0, neutral, NO_CAPTURE))
+    worth: Grid = np.where(legal, 1, NO_CAPTURE) * np.where(owner == OTHER, enemy, np.where(owner == 0, neutral, NO_CAPTURE))
     return worth
 
 
@@ -108,7 +108,8 @@ def steps_to_frontier(frame: Frame, tile: int, direction: int) -> int:
     """Return after how many steps straight ahead own land ends at a tile to capture; H*W if it does not."""
     height, width = frame.kind.shape
     row, column = divmod(tile, width)
-    steps, never = 0, height * width
+    never: int = height * width
+    steps = 0
     while True:
         row, column = row + STEPS[direction][0], column + STEPS[direction][1]
         steps += 1

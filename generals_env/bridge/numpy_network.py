@@ -22,7 +22,7 @@ SCALE = 1000.0  # army of an observation of 1, as in the network
 CHANNELS = (9, 21)
 MAX_BYTES = 2**26  # of one layer in a file
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]  # float32
 
 
 class NumpyNetwork:
@@ -120,9 +120,12 @@ def load_weights(path: Path) -> dict[str, npt.NDArray[Any]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if large := [entry.filename for entry in archive.infolist() if entry.file_size > MAX_BYTES]:
-                raise ValueError(f"{large[0]} has more than {MAX_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            large = [entry.filename for entry in archive.infolist() if entry.file_size > MAX_BYTES]
+        if not large:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise StorageError(f"policy: expected a file of weights that generals-env pack wrote, got {str(path)!r} ({error})") from error
+        raise StorageError(
+            f"policy: expected a file of weights that generals-env pack wrote, got {str(path)!r} ({error})"
+        ) from error
+    raise StorageError(f"policy: expected layers of at most {MAX_BYTES:,} bytes, got more in {large[0]} of {str(path)!r}")

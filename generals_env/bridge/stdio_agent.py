@@ -26,9 +26,9 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
     """Return the policy that a name stands for.
 
     Args:
-        policy: ``random`` or ``expander``; a checkpoint of ``generals-env train``; a file of weights (``.npz``) of an archive; or
-            ``module:callable``, a policy for batches of observations (``opponents.BatchPolicy``). A callable of this kind with
-            an attribute ``channels`` of 21 gets the layout full.
+        policy: ``random`` or ``expander``; a checkpoint of ``generals-env train``; a file of weights (``.npz``) of an archive;
+            or ``module:callable``, a policy for batches of observations (``opponents.BatchPolicy``). A callable of this kind
+            with an attribute ``channels`` of 21 gets the layout full.
         seed: Seed of the built-in policies.
 
     Raises:
@@ -64,7 +64,9 @@ def find_callable(policy: str) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"policy: expected {known}, a checkpoint that exists or module:callable, got {policy!r} ({error})") from error
+        raise ConfigError(
+            f"policy: expected {known}, a checkpoint that exists or module:callable, got {policy!r} ({error})"
+        ) from error
     from generals_env.opponents import as_policy
 
     return as_policy(found)
@@ -82,7 +84,9 @@ def frame_policy(policy: Any) -> FramePolicy:
     """
     channels = int(getattr(policy, "channels", 9))
     if channels not in (9, 21):
-        raise ConfigError(f"policy: expected 9 or 21 channels, got {channels}: use the layout standard or full, and no wrappers")
+        raise ConfigError(
+            f"policy: expected 9 or 21 channels, got {channels}: use the layout standard or full, and no wrappers"
+        )
 
     def choose(frame: Frame) -> int:
         views = {"observation": frame_observation(frame, channels)[None], "action_mask": frame_mask(frame)[None]}

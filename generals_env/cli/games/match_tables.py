@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from generals_env.bridge.match_game import GameResult
-from generals_env.bridge.match_summary import FAULTS, MatchSummary
+from generals_env.bridge.match.match_game import GameResult
+from generals_env.bridge.match.match_summary import FAULTS, MatchSummary
 
 __all__ = ["failures_text", "games_table", "times_table"]
 
@@ -46,8 +46,8 @@ def times_table(summary: MatchSummary) -> Table:
         memory = f"{program.memory / 10**6:,.0f} MB" if program.memory else ""
         table.add_row(letter, f"{program.moves:,}", *shown, memory)
     table.caption = (
-        f"{summary.turns:,} turns in {summary.seconds:,.1f} s; the runner's own share is {summary.own_us:,.0f} microseconds of CPU "
-        "a move"
+        f"{summary.turns:,} turns in {summary.seconds:,.1f} s; "
+        f"the runner's own share is {summary.own_us:,.0f} microseconds of CPU a move"
     )
     return table
 
@@ -60,7 +60,8 @@ def failures_text(summary: MatchSummary, results: Sequence[GameResult]) -> str:
         for result in failed[:SHOWN]:
             side = result.sides[index]
             faults = ", ".join(f"{count} {kind} ({FAULTS[kind]})" for kind, count in side.faults.items())
-            lines.append(f"{'AB'[index]} on map {result.seed}, turn {result.turns}: {side.forfeit or 'played on'}; {faults or 'no faults'}")
+            place = f"{'AB'[index]} on map {result.seed}, turn {result.turns}"
+            lines.append(f"{place}: {side.forfeit or 'played on'}; {faults or 'no faults'}")
             if side.errors:
                 lines += [f"    {line}" for line in side.errors.splitlines()[-10:]]
         if len(failed) > SHOWN:

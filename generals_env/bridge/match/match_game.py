@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from generals_env.bridge.competition_actions import SKIP, to_index
-from generals_env.bridge.limits import Limits
-from generals_env.bridge.memory_watch import MemoryWatch
-from generals_env.bridge.program import Program
+from generals_env.bridge.match.limits import Limits
+from generals_env.bridge.match.memory_watch import MemoryWatch
+from generals_env.bridge.match.program import Program
 from generals_env.bridge.stdio_protocol import encode_frame, encode_handshake, parse_reply
 from generals_env.engine.boards import Boards
 from generals_env.engine.simulation.single_game import AFTER
@@ -194,7 +194,9 @@ def play_game(
     winner, end = judge(game, seats)
     record = None
     if kept is not None and names is not None:
-        boards = Boards._make(np.concatenate(fields) for fields in zip(*[board for board, _ in kept], game.board(), strict=True))
+        boards = Boards._make(
+            np.concatenate(fields) for fields in zip(*[board for board, _ in kept], game.board(), strict=True)
+        )
         actions = np.array([actions for _, actions in kept], np.int64).reshape(-1, 2)
         record = RecordedGame(
             boards, actions, id=f"{seed}-{first}", names=tuple(names[index] for index in order), details={"source": "match"}

@@ -7,7 +7,7 @@ from collections import defaultdict
 from types import TracebackType
 from typing import Any
 
-from generals_env.bridge.program import Program
+from generals_env.bridge.match.program import Program
 from generals_env.errors import ConfigError
 
 __all__ = ["MemoryWatch"]
@@ -28,7 +28,7 @@ class MemoryWatch:
             ConfigError: If psutil is not installed.
         """
         try:
-            import psutil
+            import psutil  # type: ignore[import-untyped]
         except ModuleNotFoundError as error:
             raise ConfigError(f'match: expected psutil, got {error}: pip install "generals_env[match]"') from None
         self._psutil = psutil
