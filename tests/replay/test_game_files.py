@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import zstandard
 from support.helpers import same
-from test_gior import GAMES, read_fields
+from support.replay_fields import GAMES, read_fields
 
 from generals_env import ReplayError, StorageError, replay
 from generals_env.engine.boards import copy_boards
