@@ -20,6 +20,8 @@ AREAS = {
     "replay": ("rounds",),
     "latency": ("seconds",),
     "capacity": ("seconds", "write"),
+    "viewer": (),
+    "rendering": ("rounds",),
 }
 
 
@@ -36,7 +38,7 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay: rounds, 5 by default",
+        help="first_use, turns, generals_bots, metrics, replay, rendering: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",

@@ -24,8 +24,8 @@ from generals_env import replay
 from generals_env.concurrency.thread_pool import available_cores
 from generals_env.engine.boards import Boards
 from generals_env.recorders import DatasetWriter
-from generals_env.recorders.datasets.replay_sources import replay_sources
-from generals_env.recorders.recording.human_replays import record_sources
+from generals_env.recorders.people.human_replays import record_sources
+from generals_env.recorders.people.replay_sources import replay_sources
 from generals_env.replay import game_file, gior
 from generals_env.replay.inference import infer_actions
 from generals_env.replay.reader import from_bytes

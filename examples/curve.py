@@ -31,37 +31,39 @@ def wilson(shares: npt.NDArray[np.float64], games: npt.NDArray[np.float64]) -> t
 
 
 def draw_curve(
-    minutes: Sequence[float],
+    xs: Sequence[float],
     wins: Mapping[str, Sequence[float]],
     games: Mapping[str, Sequence[float]],
     title: str,
+    xlabel: str,
     picture: Path,
 ) -> bool:
-    """Draw the share of games won over the minutes, a line and the band of its 95% interval for each opponent.
+    """Draw the share of games won during training, a line and the band of its 95% interval for each opponent.
 
     Args:
-        minutes: Time of each point.
+        xs: Minutes or steps of training at each point.
         wins: Shares by name of the opponent.
         games: Number of games that each share is of; points of fewer than ``MIN_GAMES`` are left out.
         title: Title above the plot.
+        xlabel: What ``xs`` are.
         picture: PNG or SVG file to write.
 
     Returns:
-        Whether the curve was drawn: not without matplotlib, nor for fewer than two points.
+        Whether the curve was drawn: not without matplotlib, nor if no line has two points.
     """
-    if Figure is None or len(minutes) < 2:
+    counts = {name: np.array(games[name], np.float64) for name in wins}
+    if Figure is None or all((count >= MIN_GAMES).sum() < 2 for count in counts.values()):
         return False
     figure = Figure(figsize=(8, 4.5), dpi=200, layout="constrained")
     axes = figure.add_subplot()
-    time = np.array(minutes)
+    places = np.array(xs)
     for name, color in zip(wins, [COLORS.get(name) for name in wins], strict=True):
-        count = np.array(games[name], np.float64)
-        kept = count >= MIN_GAMES
+        kept = counts[name] >= MIN_GAMES
         share = np.array(wins[name])[kept]
-        low, high = wilson(share, count[kept])
-        axes.fill_between(time[kept], low, high, color=color, alpha=0.18, linewidth=0)
-        axes.plot(time[kept], share, color=color, linewidth=1.8, label=f"against {name}")
-    axes.set(title=title, xlabel="minutes of training", ylabel="games won", xlim=(0, max(time)), ylim=(0, 1))
+        low, high = wilson(share, counts[name][kept])
+        axes.fill_between(places[kept], low, high, color=color, alpha=0.18, linewidth=0)
+        axes.plot(places[kept], share, color=color, linewidth=1.8, label=f"against {name}")
+    axes.set(title=title, xlabel=xlabel, ylabel="games won", xlim=(0, max(xs)), ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(color="#dddddd", linewidth=0.8)

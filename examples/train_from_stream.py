@@ -189,7 +189,7 @@ class PeriodicEvaluation:
         board = self.arguments.board
         title = f"Q-learning from a stream on {board}x{board}: wins in {games} games"
         counts = dict.fromkeys(OPPONENTS, [float(games)] * len(minutes))
-        draw_curve(minutes, lines, counts, title, self.arguments.out / "curve.png")
+        draw_curve(minutes, lines, counts, title, "minutes of training", self.arguments.out / "curve.png")
         self.next = seconds + 60 * self.arguments.minutes / EVALUATIONS
         return wins
 
@@ -243,7 +243,10 @@ def main(arguments: Arguments) -> None:
         shares = evaluate(model, opponent, arguments, arguments.games)
         table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")))
     console.print(table)
-    console.print(f"progress.csv, curve.png and the trainer's checkpoint are in {arguments.out}", soft_wrap=True)
+    console.print(
+        f"progress.csv, curve.png (by matplotlib) and the trainer's checkpoint are in {arguments.out}",
+        soft_wrap=True,
+    )
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Arguments:
     n_steps: int = 32
     batch_size: int = 512
     n_epochs: int = 4
-    learning_rate: float = 2e-3  # falls to 2% of this over the minutes
+    learning_rate: float = 2e-3  # falls to 2% of this over the minutes or the steps
     gamma: float = 0.99
     gae_lambda: float = 0.9
     ent_coef: float = 0.003
@@ -201,9 +201,9 @@ def mixed(names: list[str], seed: int) -> Callable[[Mapping[str, npt.NDArray[Any
 
 
 def falling(start: float, minutes: float) -> Callable[[float], float]:
-    """Return a learning rate that falls with time, as the number of steps is not known in advance."""
+    """Return a learning rate that falls with time, as the number of steps is often not known in advance, or with the steps."""
     began = time.monotonic()
-    return lambda _: start * max(0.02, 1 - (time.monotonic() - began) / (60 * minutes))
+    return lambda remaining: start * max(0.02, min(remaining, 1 - (time.monotonic() - began) / (60 * minutes)))
 
 
 def train(arguments: Arguments, progress: Progress) -> MaskablePPO:
@@ -257,14 +257,15 @@ def evaluate(model: MaskablePPO, opponent: str, arguments: Arguments, progress: 
     return {**{end: ends.count(end) / games for end in ("win", "loss", "draw")}, "turns": turns / games}
 
 
-def draw(table: Path, picture: Path, arguments: Arguments) -> None:
-    """Draw the share of recent training games won against each opponent over the minutes."""
+def draw(table: Path, picture: Path, arguments: Arguments) -> bool:
+    """Draw the share of recent training games won against each opponent over the steps; return whether it was drawn."""
     rows = list(csv.DictReader(table.read_text().splitlines()))
     columns = sorted(name for name in (rows[0] if rows else ()) if name.startswith("games/win_"))
     names = [name.removeprefix("games/win_") for name in columns]
     wins, counts = ({name: [float(row[f"games/{kind}_{name}"]) for row in rows] for name in names} for kind in ("win", "count"))
     title = f"Masked PPO on {arguments.board}x{arguments.board}: wins in the last {RECENT} training games"
-    draw_curve([float(row["games/minutes"]) for row in rows], wins, counts, title, picture)
+    steps = [float(row["time/total_timesteps"]) / 1e6 for row in rows]
+    return draw_curve(steps, wins, counts, title, "million steps of training", picture)
 
 
 def main(arguments: Arguments) -> None:
@@ -274,12 +275,12 @@ def main(arguments: Arguments) -> None:
     table = Table("opponent", "wins", "losses", "draws", "mean turns", title=title)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as progress:
         model = train(arguments, progress)
-        draw(arguments.out / "progress.csv", arguments.out / "curve.png", arguments)
+        drawn = draw(arguments.out / "progress.csv", arguments.out / "curve.png", arguments)
         for opponent in ("random", "expander"):
             shares = evaluate(model, opponent, arguments, progress)
             table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")), f"{shares['turns']:.0f}")
     console.print(table)
-    console.print(f"the model, progress.csv and curve.png are in {arguments.out}")
+    console.print(f"the model{', progress.csv and curve.png' if drawn else ' and progress.csv'} are in {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -1,242 +1,244 @@
-"""Runs one program of a match: its pipes, its time, its memory and its end."""
+"""Runs a program that plays a game over pipes: bounded output, deadlines, its errors, and the end of all its processes."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
+import selectors
 import shlex
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
-from generals_env.bridge.match_limits import MatchLimits
-from generals_env.bridge.stdio_protocol import MAX_REPLY, decode_reply
-from generals_env.errors import ActionError, ConfigError
+from generals_env.bridge.builtin_players import PLAYERS
+from generals_env.bridge.stdio_protocol import MAX_REPLY
+from generals_env.errors import ConfigError
 
-__all__ = ["Forfeit", "Program", "split_command"]
+__all__ = ["BUILTIN", "Program", "program_arguments"]
 
+#: What a command of a built-in policy begins with, as in ``builtin:expander``.
 BUILTIN = "builtin:"
-MAX_STDERR = 4096  # bytes that are kept, the last ones
-MAX_UNREAD = 256 * 1024  # bytes of frames that a program may leave unread
-MEMORY_INTERVAL = 0.25  # seconds between two measurements of memory
-GRACE = 1.0  # seconds that a program has to end once its input is closed
-LATE, UNREADABLE = "late", "unreadable"
+
+READ = 64 * 1024
+MAX_LINES = 64  # of replies that wait to be read
+ERRORS_KEPT = 4096  # bytes of the end of what a program writes to its standard error
+MAX_ERRORS = 2**24  # bytes of it in a game
+MAX_UNREAD = 2**20  # bytes of frames that a program has not read
+
+#: One core a program: libraries of linear algebra start no threads.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
+)
 
 
-class Forfeit(Exception):  # noqa: N818 - no error of the package: a result of a game
-    """The program has lost the game by the rules of the match; the text says why."""
-
-
-def split_command(command: str) -> list[str]:
-    """Return the words of a command; ``builtin:NAME`` is a policy of the package.
+def program_arguments(command: str) -> list[str]:
+    """Return the arguments of a command: words as in a shell, or ``builtin:NAME`` for a built-in policy.
 
     Raises:
-        ConfigError: If the command is empty, or its quotes are not closed.
+        ConfigError: If there is no such policy, or the command has no words.
     """
     if command.startswith(BUILTIN):
-        return [sys.executable, "-m", "generals_env.bridge.agent_program", command.removeprefix(BUILTIN)]
+        name = command.removeprefix(BUILTIN)
+        if name not in PLAYERS:
+            raise ConfigError(f"command: expected one of {', '.join(BUILTIN + known for known in PLAYERS)}, got {command!r}")
+        launcher = Path(__file__).with_name("launcher.py")
+        return [sys.executable, "-I", str(launcher), "--policy", name]
     try:
-        words = shlex.split(command, posix=os.name == "posix")
+        words = shlex.split(command)
     except ValueError as error:
-        raise ConfigError(f"command: expected words of a shell, got {command!r} ({error}): close the quotes") from None
+        raise ConfigError(f"command: expected words as in a shell, got {command!r} ({error})") from error
     if not words:
-        raise ConfigError("command: expected a program, got an empty text: pass a command, or builtin:expander")
+        raise ConfigError("command: expected a program and its arguments, got none")
     return words
 
 
 class Program:
-    """A program that plays one game over pipes.
+    """A running program. All methods return at once or by a deadline.
 
     Attributes:
-        times: Seconds of each reply that came in time; the first one includes the start of the program.
-        faults: Number of late and unreadable replies so far.
-        peak: Bytes of memory, the maximum that was measured.
+        failure: Why it can play no further, empty while it can.
+        memory: The maximum of the resident memory that a ``MemoryWatch`` saw, bytes.
+        process: The process, leader of a group of its own.
     """
 
-    def __init__(self, words: Sequence[str], limits: MatchLimits, folder: str | None, env: Mapping[str, str] | None) -> None:
-        """Prepare a program; ``start`` starts it.
-
-        Args:
-            words: Program and arguments.
-            limits: What it may use.
-            folder: Folder to run it in; None for the current one.
-            env: Its environment variables; None for those of this process.
-        """
-        self._words, self._limits, self._folder, self._env = list(words), limits, folder, env
-        self._process: asyncio.subprocess.Process | None = None
-        self._started = 0.0
-        self._owed = 0  # replies to earlier frames that have not come
-        self._stderr = bytearray()
-        self._forfeit = ""
-        self._tasks: list[asyncio.Task[None]] = []
-        self.times: list[float] = []
-        self.faults = 0
-        self.peak = 0
-
-    async def start(self) -> None:
-        """Start the program.
+    def __init__(self, arguments: Sequence[str], folder: Path | None = None, environment: dict[str, str] | None = None) -> None:
+        """Start it.
 
         Raises:
             ConfigError: If it cannot be started.
         """
-        pipe = asyncio.subprocess.PIPE
-        self._started = time.monotonic()
+        if os.name != "posix":
+            raise ConfigError("match: expected Linux or macOS, whose pipes have time-outs: use WSL on Windows")
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._words,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                cwd=self._folder,
-                env=self._env,
-                limit=MAX_REPLY,
-                start_new_session=os.name == "posix",
+            self.process = subprocess.Popen(  # noqa: S603 - running the user's program is what this is for
+                list(arguments),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                env={**(os.environ if environment is None else environment), **ONE_THREAD},
+                start_new_session=True,
+                bufsize=0,
             )
-        except OSError as error:
-            raise ConfigError(
-                f"command: expected a program that can be started, got {self._words[0]!r} ({error}): correct the path"
-            ) from None
-        self._tasks = [asyncio.create_task(self._keep_stderr()), asyncio.create_task(self._watch_memory())]
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"command: expected a program that can be started, got {arguments[0]!r} ({error})") from error
+        self.failure = ""
+        self.memory = 0
+        self.others: set[Any] = set()  # processes below it, which a watch of the memory saw
+        self._input, self._output, self._errors = (self._stream(name) for name in ("stdin", "stdout", "stderr"))
+        self._pending = bytearray()  # for its input
+        self._text = bytearray()  # of its output, without an end of line yet
+        self._lines: list[bytes] = []
+        self._tail = bytearray()
+        self._error_bytes = 0
+        self._open = {self._output, self._errors}
 
-    async def ask(self, data: bytes) -> tuple[int, int, int, int, int] | None:
-        """Send a frame, and return the reply; None for a late or unreadable one, which counts as a fault.
+    def _stream(self, name: str) -> int:
+        number: int = getattr(self.process, name).fileno()
+        os.set_blocking(number, False)
+        return number
 
-        Args:
-            data: The frame; before the first one also the handshake.
+    # --- Playing ------------------------------------------------------------------------------------------------------
 
-        Raises:
-            Forfeit: If the program loses the game: it has ended, writes a line without end, reached the limit of faults, or
-                holds too much memory.
-        """
-        process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
-        first = not self.times and not self.faults
-        begun = self._started if first else time.monotonic()
-        if process.stdin.transport.get_write_buffer_size() < MAX_UNREAD:
-            process.stdin.write(data)
-            self._owed += 1
-        deadline = begun + (self._limits.first_move if first else self._limits.move)
-        while True:
-            self._check_forfeit()
-            try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
-                    line = await process.stdout.readuntil(b"\n")
-            except TimeoutError:
-                self._count_fault(LATE)
-                return None
-            except asyncio.IncompleteReadError:
-                raise Forfeit(await self._describe_end()) from None
-            except asyncio.LimitOverrunError:
-                raise Forfeit(f"wrote a line of more than {MAX_REPLY} bytes") from None
-            except ConnectionError:
-                raise Forfeit(await self._describe_end()) from None
-            self._owed -= 1
-            if self._owed > 0:
-                continue  # the late reply to an earlier frame
-            try:
-                reply = decode_reply(line)
-            except ActionError:
-                self._count_fault(UNREADABLE)
-                return None
-            self.times.append(time.monotonic() - begun)
-            return reply
+    def send(self, data: bytes) -> None:
+        """Add to its input as much as its pipe takes; the rest follows while replies are awaited."""
+        self._pending += data
+        self._write()
+        if len(self._pending) > MAX_UNREAD:
+            self._fail("did not read its input")
 
-    def _count_fault(self, kind: str) -> None:
-        self.faults += 1
-        if self.faults >= self._limits.faults:
-            raise Forfeit(f"made {self.faults} faults, the last reply was {kind}")
+    def watch(self, selector: selectors.BaseSelector) -> None:
+        """Register its streams; their data is this program."""
+        for number in self._open:
+            selector.register(number, selectors.EVENT_READ, self)
 
-    def _check_forfeit(self) -> None:
-        if self._forfeit:
-            raise Forfeit(self._forfeit)
-
-    async def _describe_end(self) -> str:
-        """Return how the program ended, for a program whose output is closed."""
-        assert self._process is not None  # noqa: S101
-        try:
-            async with asyncio.timeout(GRACE):
-                status = await self._process.wait()
-        except TimeoutError:
-            return "closed its output"
-        self._check_forfeit()
-        return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-
-    async def _keep_stderr(self) -> None:
-        """Keep the last bytes that the program writes to stderr."""
-        assert self._process is not None and self._process.stderr is not None  # noqa: S101, PT018
-        while data := await self._process.stderr.read(MAX_STDERR):
-            self._stderr = (self._stderr + data)[-MAX_STDERR:]
-
-    async def _watch_memory(self) -> None:
-        """Measure the memory of the program and its children; end a program that holds too much."""
-        import psutil  # type: ignore[import-untyped]
-
-        assert self._process is not None  # noqa: S101
-        while True:
-            with contextlib.suppress(psutil.Error):
-                parent = psutil.Process(self._process.pid)
-                held = 0
-                for process in (parent, *parent.children(recursive=True)):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        held += process.memory_info().rss
-                self.peak = max(self.peak, held)
-                if held > self._limits.memory:
-                    self._forfeit = f"held {held:,} bytes of memory, more than {self._limits.memory:,}"
-                    self._kill()
-                    return
-            await asyncio.sleep(MEMORY_INTERVAL)
-
-    @property
-    def stderr(self) -> str:
-        """The end of what the program wrote to stderr."""
-        return self._stderr.decode(errors="replace")
-
-    def _kill(self) -> None:
-        """Kill the program and its children."""
-        import psutil
-
-        assert self._process is not None  # noqa: S101
-        processes = []
-        with contextlib.suppress(psutil.Error):
-            processes = psutil.Process(self._process.pid).children(recursive=True)
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+    def on_ready(self, number: int, selector: selectors.BaseSelector) -> None:
+        """Read from one of its streams, or write to it, after the selector reported it."""
+        if number == self._input:
+            self._write()
         else:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        for process in processes:  # those that left the group
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+            self._read(number)
+            if number not in self._open:
+                selector.unregister(number)
+        self.want_writes(selector)
 
-    async def __aenter__(self) -> Self:
-        """Start the program."""
-        await self.start()
-        return self
+    def want_writes(self, selector: selectors.BaseSelector) -> None:
+        """Let the selector report when its input takes more, as long as there is more."""
+        registered = self._input in selector.get_map()
+        if self._pending and not self.failure and not registered:
+            selector.register(self._input, selectors.EVENT_WRITE, self)
+        elif registered and (self.failure or not self._pending):
+            selector.unregister(self._input)
 
-    async def __aexit__(self, *details: object) -> None:
-        """Close the program's input, wait a moment for its end, and kill what is left of it."""
-        process = self._process
-        if process is None:
-            return
+    def take_line(self) -> bytes | None:
+        """Return its oldest line that was not taken, None if there is none yet."""
+        return self._lines.pop(0) if self._lines else None
+
+    def read_now(self) -> None:
+        """Read what has arrived."""
+        for number in tuple(self._open):
+            self._read(number)
+
+    def errors(self) -> str:
+        """Return the end of what it wrote to its standard error."""
+        return bytes(self._tail).decode(errors="replace").strip()
+
+    def _fail(self, reason: str) -> None:
+        self.failure = self.failure or reason
+
+    def _write(self) -> None:
         try:
-            if process.stdin is not None:
-                process.stdin.close()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GRACE):
-                    await self._drained(process)
-        finally:
-            self._kill()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, process.wait(), return_exceptions=True)
+            while self._pending:
+                del self._pending[: os.write(self._input, self._pending[:READ])]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._pending.clear()  # it has closed its input or ended; its output says more
 
-    async def _drained(self, process: asyncio.subprocess.Process) -> None:
-        """Read and drop the output until the program ends, so that a full pipe does not hold it."""
-        assert process.stdout is not None  # noqa: S101
-        while await process.stdout.read(2**16):
-            pass
-        await process.wait()
+    def _read(self, number: int) -> None:
+        try:
+            data = os.read(number, READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._open.discard(number)
+            if number == self._output:
+                self._fail("closed its output")
+        elif number == self._errors:
+            self._tail = (self._tail + data)[-ERRORS_KEPT:]
+            self._error_bytes += len(data)
+            if self._error_bytes > MAX_ERRORS:
+                self._fail(f"wrote more than {MAX_ERRORS:,} bytes to its standard error")
+        else:
+            self._split(data)
+
+    def _split(self, data: bytes) -> None:
+        """Split output into lines; fail if there are too many, or one does not end."""
+        self._text += data
+        *lines, rest = bytes(self._text).split(b"\n")
+        self._text = bytearray(rest)
+        self._lines += lines
+        if len(rest) > MAX_REPLY:
+            self._fail(f"wrote more than {MAX_REPLY} bytes without an end of line")
+        elif len(self._lines) > MAX_LINES:
+            self._fail(f"wrote more than {MAX_LINES} lines that were not asked for")
+
+    # --- Its end ----------------------------------------------------------------------------------------------------
+
+    def describe_end(self) -> str:
+        """Return why it failed, with its exit status if it has ended."""
+        if self.failure == "closed its output":
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.2)  # the status comes shortly after the end of the output
+            status = self.process.returncode
+            if status is not None:
+                return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return self.failure
+
+    def end_input(self) -> None:
+        """Close its input: the game is over."""
+        self._pending.clear()
+        if self.process.stdin is not None:
+            with suppress(OSError):
+                self.process.stdin.close()
+
+    def close(self, deadline: float) -> None:
+        """Wait until ``deadline`` (``time.monotonic``) for its end, then kill all of its processes."""
+        self.end_input()
+        with selectors.DefaultSelector() as selector:
+            self.watch(selector)
+            while self._open and (left := deadline - time.monotonic()) > 0:
+                for key, _ in selector.select(left):
+                    self._read(key.fd)
+                    if key.fd not in self._open:
+                        selector.unregister(key.fd)
+                if self._error_bytes > MAX_ERRORS:
+                    break
+                self._lines.clear()
+                self._text.clear()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(max(0.0, min(deadline - time.monotonic(), 0.2)))
+        self.kill()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def kill(self) -> None:
+        """Kill all of its processes and wait for its end."""
+        self.kill_processes()
+        self.process.wait()
+
+    def kill_processes(self) -> None:
+        """Kill its group and the processes below it that left the group."""
+        with suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for other in self.others:
+            with suppress(Exception):  # psutil has an error for each reason why it is gone
+                if other.is_running():
+                    other.kill()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.table import Table
 
@@ -16,7 +18,10 @@ from generals_env.cli.dataset import FormatName, Naming, console, errors, progre
 from generals_env.cli.dataset import app as dataset_app
 from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.cli.ending_signals import EndingSignals
+from generals_env.cli.games.agent import agent
 from generals_env.cli.games.from_replays import from_replays
+from generals_env.cli.games.live import live
+from generals_env.cli.games.match import match
 from generals_env.cli.games.play import play
 from generals_env.cli.games.replay import GIF_FRAMES, GIF_TILE, play_replays
 from generals_env.cli.health import health
@@ -26,13 +31,14 @@ from generals_env.cli.serve import serve
 from generals_env.cli.submit import submit
 from generals_env.cli.train import train
 from generals_env.cli.warm import warm
+from generals_env.config import GameConfig
 from generals_env.engine.boards import MAX_PLAYERS
 from generals_env.errors import ConfigError, GeneralsError
 from generals_env.opponents import POLICIES
 from generals_env.recorders import open_dataset
 from generals_env.recorders.sinks.multi import is_server
-from generals_env.rendering.gif import save_gif
-from generals_env.rendering.image import draw_board
+from generals_env.rendering.films import save_gif as save_game_gif
+from generals_env.replay.recorded_game import UNKNOWN, RecordedGame
 
 __all__ = ["app", "main"]
 
@@ -40,7 +46,10 @@ app = typer.Typer(help="generals.io games for training agents.", no_args_is_help
 app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
 dataset_app.command(name="from-replays")(from_replays)
+app.command()(agent)
 app.command()(health)
+app.command()(live)
+app.command()(match)
 app.command()(play)
 app.command(name="replay")(play_replays)
 app.command()(run)
@@ -51,7 +60,7 @@ app.command()(warm)
 
 Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander.")]
 Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
-Size = Annotated[int, typer.Option(min=4, max=64)]
+Size = Annotated[int | None, typer.Option(min=4, max=64, help="Default: 20; by the rules of the competition 18 to 21.")]
 Log = Annotated[Path | None, typer.Option(help="Folder of a log to record into, besides or instead of OUT.")]
 Picture = Annotated[Path | None, typer.Option(help="File for a GIF of a game, one that is won if possible.")]
 AtOnce = Annotated[int | None, typer.Option(min=1, help="Games to play at once; default: 512, or what fits into 256 MiB.")]
@@ -64,10 +73,10 @@ def record(
     ] = None,
     games: Annotated[int, typer.Option(min=1)] = 100,
     players: Annotated[int, typer.Option(min=2, max=16)] = 2,
-    height: Size = 20,
-    width: Size = 20,
-    max_turns: Annotated[int, typer.Option(min=1)] = 1000,
-    rules: Annotated[str, typer.Option(help="live, or v3 to v18.")] = "live",
+    height: Size = None,
+    width: Size = None,
+    max_turns: Annotated[int | None, typer.Option(min=1, help="Default: 1000; by the rules of the competition 1200.")] = None,
+    rules: Annotated[str, typer.Option(help="live, v3 to v18, or competition.")] = "live",
     policies: Policies = "expander",
     seed: Seed = 0,
     gif: Picture = None,
@@ -85,8 +94,11 @@ def record(
         raise typer.BadParameter(f"expected one policy or {players}, got {len(names)}", param_hint="--policies")
     if unknown := [name for name in names if name not in POLICIES]:
         raise ConfigError(f"policies: expected one of {', '.join(POLICIES)} for each player, got {unknown[0]!r}")
-    at_once = min(games, parallel_games or games_at_once(games, players, height * width))
-    venv = make_vec(at_once, players=players, height=height, width=width, max_turns=max_turns, rules=rules)
+    given = {"height": height, "width": width, "max_turns": max_turns, "rules": rules, "players": players}
+    options = {name: value for name, value in given.items() if value is not None}
+    tiles = math.prod(GameConfig.from_options(**options).shape)
+    at_once = min(games, parallel_games or games_at_once(games, players, tiles))
+    venv = make_vec(at_once, **options)
     with open_destinations(out, log, form, naming) as sink:
         compile_kernels(form, picture=gif is not None)
         with progress_bar() as bar:
@@ -100,7 +112,8 @@ def record(
     if gif:
         with console.status(f"drawing {gif}"):
             boards = played.boards(GIF_FRAMES)
-            save_gif([draw_board(boards, b, tile_size=GIF_TILE) for b in range(len(boards.games))], gif)
+            moves = np.full((len(boards.games) - 1, players), UNKNOWN, np.int64)  # turns between these boards are missing
+            save_game_gif(RecordedGame(boards, moves), gif, tile_size=GIF_TILE, scale=2)
     print_summary(places, played, at_once, seconds, gif)
 
 

@@ -174,7 +174,7 @@ def ending(winner: int, truncated: bool) -> str:
 
 def games_at_once(games: int, players: int, tiles: int) -> int:
     """Return the number of games to play at once."""
-    size = players * tiles * (9 * 4 + 8)  # nine float32 planes and the mask
+    size = players * tiles * (9 * 4 + 9)  # nine float32 planes and the mask
     return max(min(games, MAX_AT_ONCE, MAX_BYTES // size), 1)
 
 

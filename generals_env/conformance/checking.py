@@ -9,6 +9,7 @@ from pathlib import Path
 
 from generals_env.conformance.competition_files import judge_competition_file
 from generals_env.conformance.engines import EngineFactory
+from generals_env.conformance.frame_files import judge_frames
 from generals_env.conformance.inputs import CASES, COMPETITION, FOG, FRAMES, REPLAY, TRACE, Input, find_files, identify
 from generals_env.conformance.replay_files import Pair, judge_cases, judge_pair, pair_files
 from generals_env.conformance.report import UNUSABLE, Verdict
@@ -87,5 +88,7 @@ def judge_list(item: Input, engine: EngineFactory | None, batches: bool) -> Iter
             yield from judge_cases(item.path, engine, Work())
         elif item.form == COMPETITION:
             yield from judge_competition_file(item.path, engine, batches, Work())
+        else:
+            yield from judge_frames(item.path, engine)
     except ReplayError as error:  # the file changed since it was identified
         yield Verdict(str(item.path), "", item.form, UNUSABLE, reason=str(error))

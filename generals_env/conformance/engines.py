@@ -6,17 +6,14 @@ the method ``step(actions)``. ``docs/conformance.md`` lists the optional parts; 
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.errors import ConfigError
+from generals_env.bridge.named_objects import load_callable
 
 __all__ = ["EngineFactory", "EngineFailed", "ReplayActions", "Setup", "View", "load_engine", "view_of"]
 
@@ -117,22 +114,7 @@ def load_engine(name: str) -> EngineFactory:
     Raises:
         ConfigError: If the module cannot be imported, or has no such callable.
     """
-    module_name, colon, attribute = name.partition(":")
-    if not (colon and module_name and attribute):
-        raise ConfigError(f"engine: expected module:callable, got {name!r}: write for example my_engine:Game")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # code of others runs while it is imported
-        raise ConfigError(f"engine: expected module:callable that can be imported, got {name!r} ({error!r:.300})") from error
-    if not callable(found):
-        raise ConfigError(f"engine: expected a callable, got {found!r:.200} as {name!r}: name a class or a function")
-    factory: EngineFactory = found
-    return factory
+    return load_callable("engine", name)
 
 
 def view_of(engine: Any, setup: Setup) -> View:
@@ -169,7 +151,7 @@ def numbers(engine: Any, name: str, count: int, minimum: int, maximum: int) -> n
     value = getattr(engine, name, None)
     if value is None:
         raise EngineFailed(f"{name}: expected an attribute with {count} integers, got none")
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence | Set):
         value = [-1 if item is None else item for item in value]
     try:
         array = np.asarray(value)

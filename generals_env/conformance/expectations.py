@@ -136,7 +136,7 @@ def expected_of_case(expect: Any, replay: Replay) -> Expected:
     expected = Expected(turns, digest=digest_of(expect))
     expected.final = Final(
         over=over if isinstance(over, bool) else None,
-        alive=wholes("winners", expect, 0, replay.players - 1).tolist() if over or over is None else None,
+        alive=wholes("winners", expect, 0, replay.players - 1).tolist() if over is not False and "winners" in expect else None,
         dead=wholes("deaths", expect, 0, replay.players - 1).tolist() if "deaths" in expect else None,
     )
     if "crc32" in expect:

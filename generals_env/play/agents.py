@@ -5,40 +5,23 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import COMPETITION_VERSION, Boards
+from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.engine.observations.reference import CHANNELS, FULL_CHANNELS
 from generals_env.errors import ConfigError
 from generals_env.opponents import POLICIES, as_policy
+from generals_env.play.situation import Situation
 from generals_env.wrappers.builtin_policy import Opponent
 
-__all__ = ["Agent", "Situation", "make_agent"]
+__all__ = ["Agent", "make_agent"]
 
 #: Begins the name of an opponent that is a program.
 PROGRAM = "stdio:"
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What an agent chooses from: its own copy, as the game goes on while it thinks.
-
-    Attributes:
-        tensor: (21, H, W) float32, the full layout.
-        mask: (A,) int8.
-        boards: One board, the whole state: for the agent's referee, which shows a program only what its seat sees.
-        player: Seat of the agent.
-    """
-
-    tensor: npt.NDArray[np.float32]
-    mask: npt.NDArray[np.int8]
-    boards: Boards
-    player: int
 
 
 class Agent(Protocol):
@@ -127,7 +110,9 @@ def make_agent(name: str, version: int) -> Agent:
     if name.startswith(PROGRAM):
         if version != COMPETITION_VERSION:
             raise ConfigError(f"opponent: expected --rules competition for a program, got {name!r} with other rules")
-        return program_agent(name.removeprefix(PROGRAM))
+        from generals_env.play.program_agent import ProgramAgent
+
+        return ProgramAgent(name.removeprefix(PROGRAM))
     if Path(name).is_file():
         try:
             from generals_env.recorders.training.network_policy import load_policy
@@ -155,8 +140,3 @@ def imported(name: str) -> Any:
     if isinstance(policy, str):
         raise ConfigError(f"opponent: expected a callable, got the text {policy!r}: pass --opponent {policy}")
     return policy
-
-
-def program_agent(command: str) -> Agent:
-    """Return an agent that asks a program over pipes."""
-    raise ConfigError(f"opponent: expected a built-in policy, a file or module:callable, got the program {command!r}")

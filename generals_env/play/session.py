@@ -13,9 +13,10 @@ from generals_env.engine.boards import TORUS, Boards, copy_boards
 from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
-from generals_env.play.agents import Situation, make_agent
+from generals_env.play.agents import make_agent
 from generals_env.play.move_queue import MoveQueue, move_index
 from generals_env.play.sight import build_prices, scores_of, seen_board, whole_board
+from generals_env.play.situation import Situation
 from generals_env.play.thinking import Thinker
 from generals_env.replay.recorded_game import SURRENDERED, RecordedGame, no_events
 
@@ -23,6 +24,9 @@ __all__ = ["Session", "SessionOptions"]
 
 #: Seconds after which an agent that does not answer ends the game.
 HANGING = 30.0
+
+#: The same for the first answer, before which an agent may load and compile.
+FIRST_ANSWER = 300.0
 
 #: Turns of a game without a limit by its rules.
 MAX_TURNS = 5000
@@ -139,13 +143,13 @@ class Session:
         for seat, thinker in self.seats.items():
             thinker.begin(seed + seat)
             thinker.ask(self._situation(seat))
+            if not thinker.wait(FIRST_ANSWER):
+                self.refuse(f"{thinker.name}: expected an action within {FIRST_ANSWER:.0f} s, got none")
+                return
             try:
-                answer = thinker.answer(wait=10 * HANGING)
+                thinker.answer()
             except Exception as error:  # whatever an agent raises is shown on the page
                 self.refuse(f"{thinker.name}: {type(error).__name__}: {error}")
-                return
-            if answer is None:
-                self.refuse(f"{thinker.name}: expected an action within {10 * HANGING:.0f} s, got none")
                 return
             thinker.begin(seed + seat)
         self._boards.append(self._game.board())

@@ -7,9 +7,13 @@ import threading
 import time
 from contextlib import suppress
 
-from generals_env.play.agents import Agent, Situation
+from generals_env.errors import StateError
+from generals_env.play.agents import Agent
+from generals_env.play.situation import Situation
 
 __all__ = ["Thinker"]
+
+CLOSED = 0  # in place of the number of a question
 
 
 class Thinker:
@@ -26,7 +30,8 @@ class Thinker:
         self._asked: queue.SimpleQueue[tuple[int, Situation | int] | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[int, int | Exception]] = queue.SimpleQueue()
         self._number = 0  # of the last question
-        self._since: float | None = None  # when it was asked; None: it was answered
+        self._since: float | None = None  # when it was asked; None: its answer was taken
+        self._answer: int | Exception | None = None
         threading.Thread(target=self._think, name=f"agent {name}", daemon=True).start()
 
     @property
@@ -37,7 +42,7 @@ class Thinker:
     def begin(self, seed: int) -> None:
         """Begin a new game: an answer to an earlier question is not waited for."""
         self._number += 1
-        self._since = None
+        self._since = self._answer = None
         self._asked.put((self._number, seed))
 
     def ask(self, situation: Situation) -> None:
@@ -47,29 +52,33 @@ class Thinker:
             self._since = time.monotonic()
             self._asked.put((self._number, situation))
 
-    def answer(self, wait: float = 0.0) -> int | None:
-        """Return the action, or None if the agent still thinks; an exception of the agent is raised here.
-
-        Args:
-            wait: Seconds to wait for it.
-        """
-        deadline = time.monotonic() + wait
-        while self._since is not None:
+    def wait(self, seconds: float) -> bool:
+        """Wait until the question is answered; return whether it is."""
+        deadline = time.monotonic() + seconds
+        while self._since is not None and self._answer is None:
             try:
-                number, answer = self._answers.get(timeout=max(deadline - time.monotonic(), 0.0) or 1e-6)
+                number, answer = self._answers.get(timeout=max(deadline - time.monotonic(), 0.0))
             except queue.Empty:
-                return None
-            if number != self._number:
-                continue  # of a game before
-            self._since = None
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-        return None
+                return False
+            if number in (self._number, CLOSED):  # not of a game before
+                self._answer = answer
+        return True
+
+    def answer(self) -> int | None:
+        """Return the action, or None if the agent still thinks or was not asked; an exception of the agent is raised here."""
+        self.wait(0.0)
+        answer, self._answer = self._answer, None
+        if answer is None:
+            return None
+        self._since = None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def close(self) -> None:
-        """Close the agent once it has answered."""
+        """Close the agent once it has answered; a method that waits for it returns."""
         self._asked.put(None)
+        self._answers.put((CLOSED, StateError("the game was closed while the agent thought")))
 
     def _think(self) -> None:
         """Answer questions until closed."""

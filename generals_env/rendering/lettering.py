@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,26 +29,66 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def text_width(text: str, size: float) -> float:
     """Return the width in pixels of text of ``size`` pixels."""
-    return font(100).getlength(text) * size / 100
+    return sum(letter_width(letter) for letter in text) * size / 100
+
+
+@lru_cache(maxsize=2048)
+def letter_width(letter: str) -> float:
+    """Return the width of a letter of 100 pixels."""
+    return font(100).getlength(letter)
+
+
+class Letter(NamedTuple):
+    """A letter.
+
+    Attributes:
+        cover: Coverage of each pixel, (height, width) uint8.
+        left: Pixel at which it begins.
+        advance: Pixels from it to the next letter.
+    """
+
+    cover: npt.NDArray[np.uint8]
+    left: int
+    advance: float
+
+
+@lru_cache(maxsize=2048)
+def draw_letter(letter: str, size: int, stroke: int) -> Letter:
+    """Return a letter of ``size`` pixels. All letters of a size have one height, and stand on one line."""
+    letters = font(size)
+    left, _, right, _ = letters.getbbox(letter, stroke_width=stroke)
+    _, top, _, bottom = letters.getbbox("0", stroke_width=stroke)
+    margin = size // 4  # for what goes below the line of digits
+    image = Image.new("L", (max(int(right - left), 1), int(bottom - top) + 2 * margin))
+    ImageDraw.Draw(image).text((-left, margin - top), letter, fill=255, font=letters, stroke_width=stroke)
+    return Letter(np.asarray(image), int(left), letters.getlength(letter))
 
 
 @lru_cache(maxsize=4096)
 def text_mask(text: str, size: int) -> npt.NDArray[np.float32]:
     """Return the coverage of each pixel, (height, width, 1) float32 from 0 to 1, of text of ``size`` pixels.
 
-    The mask ends at the outermost letters; its height is that of digits, so that numbers stand on one line.
+    The mask ends at the outermost letters; the middle of its height is that of digits.
     """
-    letters = font(size * OVERSAMPLING)
     bold = BOLD_LETTERS if any(letter.islower() for letter in text[:-1]) else BOLD_DIGITS
     stroke = max(round(size * OVERSAMPLING * bold), 1)
-    left, _, right, _ = letters.getbbox(text, stroke_width=stroke)
-    _, top, _, bottom = letters.getbbox("0", stroke_width=stroke)
-    margin = -(-size // 4) * OVERSAMPLING  # for letters that go below the line
-    width = -(-int(right - left) // OVERSAMPLING) * OVERSAMPLING
-    height = -(-int(bottom - top) // OVERSAMPLING) * OVERSAMPLING + 2 * margin
-    image = Image.new("L", (max(width, OVERSAMPLING), height))
-    ImageDraw.Draw(image).text((-left, margin - top), text, fill=255, font=letters, stroke_width=stroke)
-    mask = np.asarray(image.reduce(OVERSAMPLING), np.float32)[..., None] / np.float32(255)
+    letters, places, x = [], [], 0.0
+    for text_letter in text or " ":
+        letter = draw_letter(text_letter, size * OVERSAMPLING, stroke)
+        letters.append(letter.cover)
+        places.append(round(x) + letter.left)
+        x += letter.advance
+    first = min(places)
+    width = max(place + cover.shape[1] for place, cover in zip(places, letters, strict=True)) - first
+    height = letters[0].shape[0]
+    rows, columns = -(-height // OVERSAMPLING), -(-width // OVERSAMPLING)
+    joined = np.zeros((rows * OVERSAMPLING, columns * OVERSAMPLING), np.uint8)
+    above = (len(joined) - height) // 2
+    for place, cover in zip(places, letters, strict=True):
+        part = joined[above : above + height, place - first :][:, : cover.shape[1]]
+        np.maximum(part, cover, out=part)
+    blocks = joined.reshape(rows, OVERSAMPLING, columns, OVERSAMPLING)
+    mask: npt.NDArray[np.float32] = blocks.mean((1, 3), dtype=np.float32)[..., None] / np.float32(255)
     mask.setflags(write=False)  # the cache holds it
     return mask
 

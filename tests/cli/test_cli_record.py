@@ -211,7 +211,7 @@ def test_wrong_number_of_policies_is_refused(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--policies", "hunter"], "policies: expected one of random, expander for each player, got 'hunter'"),
-        (["--rules", "v99"], "rules: expected 'live' or 'v3' to 'v18', got 'v99'"),
+        (["--rules", "v99"], "rules: expected 'live', 'competition' or 'v3' to 'v18', got 'v99'"),
     ],
 )
 def test_errors_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -194,7 +194,12 @@ const clicks = {
   "zoom-in": () => zoom.scale(1.25), "zoom-out": () => zoom.scale(0.8), surrender: askToSurrender,
   new: newGame, "result-new": newGame, rematch: () => send({ do: "again" }), "help-open": () => byId("help").showModal(),
 };
-for (const [id, action] of Object.entries(clicks)) byId(id).addEventListener("click", action);
+for (const [id, action] of Object.entries(clicks)) {
+  byId(id).addEventListener("click", (event) => {
+    if (event.detail) byId(id).blur(); // after a click the space bar belongs to the game again
+    action();
+  });
+}
 const toggleTheme = startTheme(byId("theme"), () => {
   view.readTheme();
   draw();

@@ -1,5 +1,6 @@
 // Shows what an agent did: its action, reward, value and likeliest actions.
 import { element } from "./dom.js";
+import { UNKNOWN } from "./game.js";
 
 const DIRECTIONS = ["↑", "↓", "←", "→"];
 const SHOWN = 4; // of the likeliest actions
@@ -23,7 +24,7 @@ export function actionText(game, action) {
 // Make a block for each player.
 export function makeAgents(panel) {
   const { game } = panel;
-  const recorded = game.rewards || game.values || game.likely;
+  const recorded = game.rewards || game.values || game.likely || game.actions.kinds.some((kind) => kind !== UNKNOWN);
   panel.find(".agent-card").hidden = !recorded;
   panel.agents = [];
   if (!recorded) return;

@@ -34,10 +34,10 @@ from generals_env.engine.simulation.recorded_moves import record_moves
 from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, ReplayError
 from generals_env.pickling import pickled_as
-from generals_env.recorders.datasets.replay_sources import ReplaySource, file_source
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.collate import GAMES
 from generals_env.recorders.experience.sink import AnySink, Sink
+from generals_env.recorders.people.replay_sources import ReplaySource, file_source
 from generals_env.recorders.sinks.multi import open_sink
 
 __all__ = ["RecordedReplays", "reason_of", "record_replays", "record_sources"]
