@@ -22,7 +22,9 @@ from generals_env.cli.games.agent import agent
 from generals_env.cli.games.from_replays import from_replays
 from generals_env.cli.games.live import live
 from generals_env.cli.games.match import match
+from generals_env.cli.games.pack import pack, starter
 from generals_env.cli.games.play import play
+from generals_env.cli.games.qualify import qualify
 from generals_env.cli.games.replay import GIF_FRAMES, GIF_TILE, play_replays
 from generals_env.cli.health import health
 from generals_env.cli.record import WholeGames, compile_kernels, games_at_once, play_games
@@ -50,6 +52,9 @@ app.command()(agent)
 app.command()(health)
 app.command()(live)
 app.command()(match)
+app.command()(pack)
+app.command()(qualify)
+app.command()(starter)
 app.command()(play)
 app.command(name="replay")(play_replays)
 app.command()(run)
