@@ -17,6 +17,7 @@ AREAS = {
     "storage": (),
     "stream": (),
     "metrics": ("rounds",),
+    "replay": ("rounds",),
     "latency": ("seconds",),
     "capacity": ("seconds", "write"),
     "viewer": (),
@@ -37,7 +38,7 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, rendering: rounds, 5 by default",
+        help="first_use, turns, generals_bots, metrics, replay, rendering: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",

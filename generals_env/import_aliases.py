@@ -39,6 +39,7 @@ FORMER_MODULES = {
     "generals_env.recorders.prioritized": "generals_env.recorders.buffers.prioritized",
     "generals_env.recorders.readers": "generals_env.recorders.buffers.reader_positions",
     "generals_env.recorders.recipe": "generals_env.recorders.experience.recipe",
+    "generals_env.recorders.recording.human_replays": "generals_env.recorders.people.human_replays",
     "generals_env.recorders.ring_store": "generals_env.recorders.buffers.stores.board_store",
     "generals_env.recorders.sb3_buffer": "generals_env.recorders.buffers.sb3_buffer",
     "generals_env.recorders.storage": "",

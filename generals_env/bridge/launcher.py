@@ -12,12 +12,8 @@ import sys
 import types
 
 
-def main() -> int:
-    """Play one game on standard input and output; return the exit status."""
-    parser = argparse.ArgumentParser(prog="agent", description="Plays the line protocol of the competition.")
-    parser.add_argument("--policy", required=True, help="random, expander, a file of weights, or module:callable")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+def register_packages() -> None:
+    """Make the modules of the package importable without the ``__init__`` of the packages above them."""
     bridge = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - importing pathlib takes time
     root = os.path.dirname(bridge)  # noqa: PTH120
     sys.path[:] = [place for place in sys.path if place != bridge]  # modules of this folder belong to the package
@@ -25,6 +21,23 @@ def main() -> int:
         package = types.ModuleType(name)
         package.__path__ = [folder]
         sys.modules[name] = package
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Play one game on standard input and output; return the exit status.
+
+    Args:
+        arguments: Of the command line; None: those of the process.
+    """
+    parser = argparse.ArgumentParser(prog="agent", description="Plays the line protocol of the competition.")
+    parser.add_argument(
+        "--policy", default="expander", help="random, expander, a checkpoint, a file of weights, or module:callable"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--protocol", choices=["stdio"], default="stdio")
+    options = parser.parse_args(arguments)
+    if "generals_env" not in sys.modules:
+        register_packages()
     from generals_env.bridge.stdio_agent import load_frame_policy, play_stdio
     from generals_env.errors import GeneralsError
 
@@ -35,6 +48,8 @@ def main() -> int:
     except GeneralsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -122,7 +122,8 @@ def check_size(size: int, out: Path) -> None:
     """Raise ``StorageError`` for an archive that is too large."""
     if size > MAX_ARCHIVE:
         raise StorageError(
-            f"agent: expected an archive of at most {MAX_ARCHIVE:,} bytes, got {size:,} in {out.name}: remove files from the folder"
+            f"agent: expected an archive of at most {MAX_ARCHIVE:,} bytes, got {size:,} in {out.name}: "
+            "remove files from the folder"
         )
 
 

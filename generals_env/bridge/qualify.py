@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from generals_env.bridge.match_game import GameResult
-from generals_env.bridge.matches import MatchOptions, play_matches
+from generals_env.bridge.match.match_game import GameResult
+from generals_env.bridge.match.matches import MatchOptions, play_matches
 from generals_env.bridge.pack import MAX_ARCHIVE
 from generals_env.errors import StorageError
 
@@ -78,7 +78,7 @@ def qualify_archive(
         checks.append(Check("run.sh", True, "at the top"))
         command = ["sh", "-c", f'cd "$0" && exec env -i {environment(home)} sh run.sh', str(folder)]
         results = play_matches([command, opponent], options, on_game)
-    return Qualification((*checks, *judge_games(results, options)), tuple(results))
+    return Qualification((*checks, *judge_games(results)), tuple(results))
 
 
 def environment(home: Path) -> str:
@@ -87,7 +87,7 @@ def environment(home: Path) -> str:
     return f'PATH="{paths}" HOME="{home}" TMPDIR="{home}" LANG=C.UTF-8 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1'
 
 
-def judge_games(results: list[GameResult], options: MatchOptions) -> list[Check]:
+def judge_games(results: list[GameResult]) -> list[Check]:
     """Return the checks of games of the agent, the first program."""
     sides = [result.sides[0] for result in results]
     forfeits = [side.forfeit for side in sides if side.forfeit]
@@ -115,7 +115,8 @@ def unpack(archive: Path, folder: Path) -> int:
             entries = packed.infolist()
             if len(entries) > MAX_FILES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
                 raise StorageError(
-                    f"archive: expected at most {MAX_FILES:,} files of {MAX_UNPACKED:,} bytes in all, got more in {str(archive)!r}"
+                    f"archive: expected at most {MAX_FILES:,} files of {MAX_UNPACKED:,} bytes in all, "
+                    f"got more in {str(archive)!r}"
                 )
             for entry in entries:
                 unpack_file(packed, entry, folder)

@@ -22,7 +22,9 @@ from generals_env.cli.games.agent import agent
 from generals_env.cli.games.from_replays import from_replays
 from generals_env.cli.games.live import live
 from generals_env.cli.games.match import match
+from generals_env.cli.games.pack import pack, starter
 from generals_env.cli.games.play import play
+from generals_env.cli.games.qualify import qualify
 from generals_env.cli.games.replay import GIF_FRAMES, GIF_TILE, play_replays
 from generals_env.cli.health import health
 from generals_env.cli.record import WholeGames, compile_kernels, games_at_once, play_games
@@ -50,6 +52,9 @@ app.command()(agent)
 app.command()(health)
 app.command()(live)
 app.command()(match)
+app.command()(pack)
+app.command()(qualify)
+app.command()(starter)
 app.command()(play)
 app.command(name="replay")(play_replays)
 app.command()(run)
@@ -112,8 +117,8 @@ def record(
     if gif:
         with console.status(f"drawing {gif}"):
             boards = played.boards(GIF_FRAMES)
-            unknown = np.full((len(boards.games) - 1, players), UNKNOWN)  # moves: turns between these boards are missing
-            save_game_gif(RecordedGame(boards, unknown), gif, tile_size=GIF_TILE, scale=2)
+            moves = np.full((len(boards.games) - 1, players), UNKNOWN, np.int64)  # turns between these boards are missing
+            save_game_gif(RecordedGame(boards, moves), gif, tile_size=GIF_TILE, scale=2)
     print_summary(places, played, at_once, seconds, gif)
 
 

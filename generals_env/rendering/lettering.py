@@ -87,7 +87,8 @@ def text_mask(text: str, size: int) -> npt.NDArray[np.float32]:
     for place, cover in zip(places, letters, strict=True):
         part = joined[above : above + height, place - first :][:, : cover.shape[1]]
         np.maximum(part, cover, out=part)
-    mask = joined.reshape(rows, OVERSAMPLING, columns, OVERSAMPLING).mean((1, 3), dtype=np.float32)[..., None] / np.float32(255)
+    blocks = joined.reshape(rows, OVERSAMPLING, columns, OVERSAMPLING)
+    mask: npt.NDArray[np.float32] = blocks.mean((1, 3), dtype=np.float32)[..., None] / np.float32(255)
     mask.setflags(write=False)  # the cache holds it
     return mask
 

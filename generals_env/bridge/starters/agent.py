@@ -3,6 +3,8 @@
 It speaks the line protocol of the competition and needs the standard library only. Change ``choose``.
 """
 
+from __future__ import annotations
+
 import sys
 from collections import deque
 
@@ -11,11 +13,15 @@ PASS = (1, 0, 0, 0, 0)
 FOG, PLAIN, MOUNTAIN, CASTLE, GENERAL, FOG_OBSTACLE = range(6)
 NEUTRAL, OWN, ENEMY = range(3)
 
+Rows = list[list[int]]
+Reply = tuple[int, int, int, int, int]
 
-def choose(kind, owner, army, height, width):
+
+def choose(kind: Rows, owner: Rows, army: Rows, height: int, width: int) -> Reply:
     """Return pass, row, column, direction, split: 0 moves, 1 skips, 2 builds a castle."""
-    best, reply = (0, 0), None
-    strongest = None
+    best = 0, 0  # value, army
+    reply: Reply | None = None
+    strongest: tuple[int, int] | None = None
     for row in range(height):
         for column in range(width):
             if owner[row][column] != OWN or army[row][column] < 2:
@@ -28,8 +34,8 @@ def choose(kind, owner, army, height, width):
                     continue
                 if army[row][column] - 1 <= army[r][c]:
                     continue
-                value = 1 if owner[r][c] == NEUTRAL else 3 if kind[r][c] in (CASTLE, GENERAL) else 2
-                value = value, army[row][column]
+                kind_value = 1 if owner[r][c] == NEUTRAL else 3 if kind[r][c] in (CASTLE, GENERAL) else 2
+                value = kind_value, army[row][column]
                 if value > best:
                     best, reply = value, (0, row, column, direction, 0)
     if reply is None and strongest is not None:
@@ -37,18 +43,18 @@ def choose(kind, owner, army, height, width):
     return reply or PASS
 
 
-def walk(kind, owner, start, height, width):
+def walk(kind: Rows, owner: Rows, start: tuple[int, int], height: int, width: int) -> Reply | None:
     """Return the first step of the shortest way over own land to the enemy, else to neutral land."""
-    first = {start: None}
+    first = {start: -1}
     waiting = deque([start])
-    nearest = None
+    nearest: Reply | None = None
     while waiting:
         row, column = waiting.popleft()
         for direction, (down, right) in enumerate(STEPS):
             tile = r, c = row + down, column + right
             if not (0 <= r < height and 0 <= c < width) or tile in first or kind[r][c] in (MOUNTAIN, FOG_OBSTACLE):
                 continue
-            first[tile] = direction if first[row, column] is None else first[row, column]
+            first[tile] = direction if (row, column) == start else first[row, column]
             if owner[r][c] == ENEMY:
                 return 0, *start, first[tile], 0
             if owner[r][c] == NEUTRAL:
@@ -58,7 +64,7 @@ def walk(kind, owner, start, height, width):
     return nearest
 
 
-def main():
+def main() -> None:
     """Answer frames until the input ends."""
     lines = sys.stdin
     _, height, width = map(int, lines.readline().split())

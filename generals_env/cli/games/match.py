@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from generals_env.bridge.limits import Limits
-from generals_env.bridge.match_game import GameResult
-from generals_env.bridge.match_summary import MatchSummary
-from generals_env.bridge.matches import MatchOptions, compile_turn, play_matches
-from generals_env.bridge.program import program_arguments
+from generals_env.bridge.match.limits import Limits
+from generals_env.bridge.match.match_game import GameResult
+from generals_env.bridge.match.match_summary import MatchSummary
+from generals_env.bridge.match.matches import MatchOptions, compile_turn, play_matches
+from generals_env.bridge.match.program import program_arguments
 from generals_env.cli.dataset import console, progress_bar
 from generals_env.cli.games.match_tables import failures_text, games_table, times_table
 from generals_env.replay import files

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from generals_env.bridge.match_game import GameResult
-from generals_env.bridge.match_summary import FAULTS, MatchSummary
+from generals_env.bridge.match.match_game import GameResult
+from generals_env.bridge.match.match_summary import FAULTS, MatchSummary
 
 __all__ = ["failures_text", "games_table", "times_table"]
 

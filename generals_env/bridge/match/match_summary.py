@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.bridge.match_game import GameResult
+from generals_env.bridge.match.match_game import GameResult
 
 __all__ = ["FAULTS", "MatchSummary", "ProgramSummary"]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from generals_env.bridge.competition_actions import SKIP, to_index
-from generals_env.bridge.limits import Limits
-from generals_env.bridge.memory_watch import MemoryWatch
-from generals_env.bridge.program import Program
+from generals_env.bridge.match.limits import Limits
+from generals_env.bridge.match.memory_watch import MemoryWatch
+from generals_env.bridge.match.program import Program
 from generals_env.bridge.stdio_protocol import encode_frame, encode_handshake, parse_reply
 from generals_env.engine.boards import Boards
 from generals_env.engine.simulation.single_game import AFTER

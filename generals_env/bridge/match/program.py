@@ -45,8 +45,8 @@ def program_arguments(command: str) -> list[str]:
         name = command.removeprefix(BUILTIN)
         if name not in PLAYERS:
             raise ConfigError(f"command: expected one of {', '.join(BUILTIN + known for known in PLAYERS)}, got {command!r}")
-        launcher = Path(__file__).with_name("launcher.py")
-        return [sys.executable, "-I", str(launcher), "--policy", name]
+        launcher = Path(__file__).parent.parent / "launcher.py"
+        return [sys.executable, "-P", str(launcher), "--policy", name]
     try:
         words = shlex.split(command)
     except ValueError as error:

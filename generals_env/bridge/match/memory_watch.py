@@ -7,7 +7,7 @@ from collections import defaultdict
 from types import TracebackType
 from typing import Any
 
-from generals_env.bridge.program import Program
+from generals_env.bridge.match.program import Program
 from generals_env.errors import ConfigError
 
 __all__ = ["MemoryWatch"]

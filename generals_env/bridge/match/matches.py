@@ -10,10 +10,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 
-from generals_env.bridge.limits import Limits
-from generals_env.bridge.match_game import GameResult, play_game
-from generals_env.bridge.memory_watch import MemoryWatch
-from generals_env.bridge.program import program_arguments
+from generals_env.bridge.match.limits import Limits
+from generals_env.bridge.match.match_game import GameResult, play_game
+from generals_env.bridge.match.memory_watch import MemoryWatch
+from generals_env.bridge.match.program import program_arguments
 from generals_env.config import GameConfig, check_integer
 from generals_env.errors import ConfigError
 from generals_env.game import Game

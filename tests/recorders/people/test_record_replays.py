@@ -23,7 +23,7 @@ import generals_env
 from generals_env import ReplayError, RewardConfig, StorageError, replay
 from generals_env.concurrency.thread_pool import available_cores
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
-from generals_env.recorders.recording import human_replays
+from generals_env.recorders.people import human_replays
 from generals_env.recorders.recording.single_game_collector import GameCollector
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
