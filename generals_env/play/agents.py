@@ -18,7 +18,7 @@ from generals_env.opponents import POLICIES, as_policy
 from generals_env.play.situation import Situation
 from generals_env.wrappers.builtin_policy import Opponent
 
-__all__ = ["Agent", "make_agent"]
+__all__ = ["Agent", "make_agent", "shown_name"]
 
 #: Begins the name of an opponent that is a program.
 PROGRAM = "stdio:"
@@ -91,6 +91,13 @@ class PolicyAgent:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def shown_name(name: str) -> str:
+    """Return the name of an opponent as the page and replays show it: without folders, of limited length."""
+    if name.startswith(PROGRAM):
+        return name.removeprefix(PROGRAM).strip()[:40]
+    return Path(name).name[:40] if Path(name).is_file() else name[:40]
 
 
 def make_agent(name: str, version: int) -> Agent:

@@ -13,7 +13,7 @@ from generals_env.engine.boards import TORUS, Boards, copy_boards
 from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
-from generals_env.play.agents import make_agent
+from generals_env.play.agents import make_agent, shown_name
 from generals_env.play.move_queue import MoveQueue, move_index
 from generals_env.play.sight import build_prices, scores_of, seen_board, whole_board
 from generals_env.play.situation import Situation
@@ -102,7 +102,7 @@ class Session:
         names = options.opponents * (self._config.players - 1 if len(options.opponents) == 1 else 1)
         self._thinkers: list[Thinker] = []
         for name in names:
-            self._thinkers.append(Thinker(name, make_agent(name, self._config.version)))
+            self._thinkers.append(Thinker(shown_name(name), make_agent(name, self._config.version)))
         self._reset_records()
 
     def _reset_records(self) -> None:
@@ -142,7 +142,7 @@ class Session:
         self.view()
         for seat, thinker in self.seats.items():
             thinker.begin(seed + seat)
-            thinker.ask(self._situation(seat))
+            thinker.ask(self.situation(seat))
             if not thinker.wait(FIRST_ANSWER):
                 self.refuse(f"{thinker.name}: expected an action within {FIRST_ANSWER:.0f} s, got none")
                 return
@@ -250,9 +250,10 @@ class Session:
     def _ask(self) -> None:
         for player, thinker in self.seats.items():
             if self._game.active[player]:
-                thinker.ask(self._situation(player))
+                thinker.ask(self.situation(player))
 
-    def _situation(self, player: int) -> Situation:
+    def situation(self, player: int) -> Situation:
+        """Return what the agent of a seat chooses from now."""
         observation = self._game.observation(player)
         return Situation(observation["observation"], observation["action_mask"], self._game.board(), player)
 

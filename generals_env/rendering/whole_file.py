@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from generals_env.errors import StorageError
@@ -31,4 +31,5 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             f"path: expected a file that can be written, got {str(path)!r} ({error}): pass another path"
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be missing, or no folder
+            unfinished.unlink(missing_ok=True)

@@ -121,12 +121,13 @@ def test_mp4_shows_the_view_of_a_player_at_twice_the_size(game: RecordedGame, tm
 
 
 @pytest.mark.parametrize("save", [films.save_gif, save_mp4])
-@pytest.mark.parametrize("name", ["nowhere/game.film", "folder"])
+@pytest.mark.parametrize("name", ["nowhere/game.film", "folder", "file/game.film"])
 def test_films_that_cannot_be_written_leave_nothing(save: Any, name: str, game: RecordedGame, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="path: expected a f"):
         save(game, tmp_path / name)
-    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
 
 
 @pytest.mark.parametrize("save", [films.save_gif, save_mp4])

@@ -203,6 +203,12 @@ def test_names_are_drawn_beside_scores_and_cut_off() -> None:
     assert (named == draw_board(boards, names=["Ann", "W" * 50])).all()
 
 
+@pytest.mark.parametrize("name", ["a\nb\0\t", "\u202eabc", "\ud800", "\U0001f600", "e\u0301" * 40, "", " "])
+def test_names_of_any_letters_are_drawn(name: str) -> None:
+    boards = parse_board(BOARD)
+    assert draw_board(boards, names=[name, name]).shape == draw_board(boards, names=["Ann", "Bob"]).shape
+
+
 @pytest.mark.parametrize(
     ("army", "text"), [(7, "7"), (-12, "-12"), (9999, "9999"), (10000, "10k"), (999999, "999k"), (2**31 - 1, "2147M")]
 )

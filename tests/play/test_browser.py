@@ -130,10 +130,18 @@ def test_mouse_and_keys_change_the_queue() -> None:
             assert await page.locator("#tile-text").inner_text() == ""
             await page.mouse.wheel(0, 500)
             await page.keyboard.press("n")
+            await page.get_by_role("button", name="Cancel").click()
+            await page.reload()
+            await page.get_by_role("button", name="New game").click()
             await page.get_by_label("Turns a second").select_option("16")
             await page.get_by_role("dialog").get_by_role("button", name="Play").click()
             await page.locator("#facts", has_text="16").wait_for()
             assert session.options.speed == 16
+            await page.get_by_role("button", name="Start").click()
+            await page.locator("#turn", has_text="Turn 1").wait_for()
+            await page.reload()  # in the middle of the game
+            await page.locator("#overlay").wait_for(state="hidden")
+            await page.locator("#turn", has_text="Turn").wait_for()
 
     run_async(scenario)
     assert seen == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.competition_traces import action_indices, first_board, read_file
 from support.helpers import same
-from test_gior import read_fields
+from support.replay_fields import read_fields
 
 from generals_env import ReplayError, replay
 from generals_env.engine.boards import Boards, copy_boards

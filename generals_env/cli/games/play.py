@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from generals_env.cli.dataset import console
-from generals_env.errors import StorageError
+from generals_env.errors import ConfigError, StorageError
 
 __all__ = ["play"]
 
@@ -49,6 +49,8 @@ def play(
         from generals_env.play.session import Session, SessionOptions
     except ImportError as error:
         raise typer.BadParameter('play: expected aiohttp, got none: pip install "generals_env[play]"') from error
+    if seat > players:
+        raise ConfigError(f"seat: expected 1 to {players}, got {seat}: the seats are those of --players {players}")
     game: dict[str, Any] = {"players": players, "height": height, "width": width, "rules": rules}
     options = SessionOptions(
         opponents=tuple(opponent or ("expander",)),

@@ -119,8 +119,10 @@ export class Hand {
     const tile = this.selection, owner = this.board.owner[tile], terrain = this.board.terrain[tile];
     const place = `Row ${Math.floor(tile / columns) + 1}, column ${(tile % columns) + 1}`;
     if (this.board.seen && !this.board.seen[tile]) return `${place}: out of sight`;
+    if (owner < -1) return `${place}: mountain`;
     const what = terrain === GENERAL ? "general" : terrain === CITY ? "city" : "land";
-    const whose = owner === this.facts.seat ? `your ${what}` : owner < 0 ? `${what} of no player` : `${what} of ${names[owner]}`;
+    if (owner < 0 && what === "land" && !this.board.army[tile]) return `${place}: empty land`;
+    const whose = owner === this.facts.seat ? `your ${what}` : owner < 0 ? `neutral ${what}` : `${what} of ${names[owner]}`;
     return `${place}: ${whose}, army ${this.board.army[tile]}${this.half ? ", half of it moves" : ""}`;
   }
 }

@@ -15,7 +15,7 @@ const connection = new Connection(receive, changeConnection);
 const send = (content) => connection.send(content);
 const hand = new Hand(send, draw);
 const openOptions = startOptions(byId, () => hand.facts, (values) => send({ do: "again", ...values }));
-let overlay = null;
+let overlay = "Connecting"; // its title, null while it is hidden
 let bannerTimer = 0;
 
 // --- What the server tells ------------------------------------------------------------------------------------------
