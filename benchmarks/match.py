@@ -1,4 +1,4 @@
-"""Measures matches of two built-in policies over pipes: time of a match, the runner's own share, the first move of an archive."""
+"""Measures matches of two built-in policies over pipes: their time, the runner's own share, first moves of an archive."""
 
 from __future__ import annotations
 
