@@ -22,6 +22,7 @@ AREAS = {
     "capacity": ("seconds", "write"),
     "viewer": (),
     "rendering": ("rounds",),
+    "match": (),
 }
 
 

@@ -103,12 +103,10 @@ WORDS = st.one_of(st.integers(-2, 7).map(str), st.integers().map(str), st.text(m
 @given(st.lists(WORDS, max_size=60), st.binary(max_size=20))
 def test_any_text_is_a_frame_or_refused(words: list[str], rest: bytes) -> None:
     text = " ".join(words).encode() + rest
-    for read in (read_handshake, lambda lines: read_frame(lines, 2, 3)):
+    messages = []
+    for read in (read_handshake, lambda lines: read_frame(lines, 2, 3), lambda lines: parse_reply(lines.read())):
         try:
             read(io.BytesIO(text))
-        except StateError as error:
-            assert len(str(error)) < 500  # a long line is not repeated
-    try:
-        assert len(parse_reply(text)) == 5
-    except ActionError as error:
-        assert len(str(error)) < 500
+        except (StateError, ActionError) as error:
+            messages.append(str(error))
+    assert all(len(message) < 500 for message in messages)  # a long line is not repeated
