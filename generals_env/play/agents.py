@@ -50,9 +50,8 @@ class BuiltinAgent:
         self._policy = Opponent(self._name, seed)
 
     def choose(self, situation: Situation) -> int:
-        """Return an action; built-in policies build nothing."""
-        tiles = situation.boards.owner.shape[1]
-        return self._policy({"observation": situation.tensor, "action_mask": situation.mask[: 8 * tiles + 1]})
+        """Return an action."""
+        return self._policy({"observation": situation.tensor, "action_mask": situation.mask})
 
     def close(self) -> None:
         """Do nothing."""
