@@ -16,8 +16,9 @@ from playwright.async_api import async_playwright
 
 from generals_env.engine.boards import LIVE_VERSION
 from generals_env.play.agents import make_agent
+from generals_env.play.options import SessionOptions
 from generals_env.play.server import PlayServer
-from generals_env.play.session import Session, SessionOptions
+from generals_env.play.session import Session
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 TURNS = 230

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.bridge.named_objects import load_callable
 from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.engine.observations.reference import CHANNELS, FULL_CHANNELS
 from generals_env.errors import ConfigError
@@ -50,9 +49,8 @@ class BuiltinAgent:
         self._policy = Opponent(self._name, seed)
 
     def choose(self, situation: Situation) -> int:
-        """Return an action; built-in policies build nothing."""
-        tiles = situation.boards.owner.shape[1]
-        return self._policy({"observation": situation.tensor, "action_mask": situation.mask[: 8 * tiles + 1]})
+        """Return an action."""
+        return self._policy({"observation": situation.tensor, "action_mask": situation.mask})
 
     def close(self) -> None:
         """Do nothing."""
@@ -127,23 +125,9 @@ def make_agent(name: str, version: int) -> Agent:
             raise ConfigError(f"opponent: expected torch for a checkpoint, got none ({error})") from error
         return PolicyAgent(load_policy(name, random_moves=0.02))
     if ":" in name:
-        return PolicyAgent(imported(name))
+        policy = as_policy(load_callable("opponent", name))
+        return BuiltinAgent(policy) if isinstance(policy, str) else PolicyAgent(policy)
     raise ConfigError(
         f"opponent: expected {', '.join(POLICIES)}, a file of generals-env train, module:callable or stdio:COMMAND, "
         f"got {name!r}"
     )
-
-
-def imported(name: str) -> Any:
-    """Return the policy that ``module:callable`` names; modules of the current folder are found, too."""
-    module_name, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        thing = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"opponent: expected module:callable that can be imported, got {name!r} ({error})") from error
-    policy = as_policy(thing)
-    if isinstance(policy, str):
-        raise ConfigError(f"opponent: expected a callable, got the text {policy!r}: pass --opponent {policy}")
-    return policy

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from generals_env.config import GameConfig
 from generals_env.engine.boards import TORUS, Boards, copy_boards
 from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
 from generals_env.play.agents import make_agent, shown_name
 from generals_env.play.move_queue import MoveQueue, move_index
+from generals_env.play.options import SessionOptions
 from generals_env.play.sight import build_prices, scores_of, seen_board, whole_board
 from generals_env.play.situation import Situation
 from generals_env.play.thinking import Thinker
+from generals_env.play.tile_numbers import shown_action, with_padding
 from generals_env.replay.recorded_game import SURRENDERED, RecordedGame, no_events
 
 __all__ = ["Session", "SessionOptions"]
@@ -28,52 +29,8 @@ HANGING = 30.0
 #: The same for the first answer, before which an agent may load and compile.
 FIRST_ANSWER = 300.0
 
-#: Turns of a game without a limit by its rules.
-MAX_TURNS = 5000
-
 #: States of a session.
 PREPARING, READY, PLAYING, OVER = "preparing", "ready", "playing", "over"
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """What is played.
-
-    Attributes:
-        opponents: Names of the agents, see ``agents.make_agent``: one for all other seats, or one for each.
-        seat: Seat of the person.
-        speed: Turns a second.
-        seed: Seed of the first map; None for a random one.
-        name: Name of the person.
-        game: Options of ``GameConfig``.
-    """
-
-    opponents: tuple[str, ...] = ("expander",)
-    seat: int = 0
-    speed: float = 2.0
-    seed: int | None = None
-    name: str = "You"
-    game: dict[str, Any] = field(default_factory=dict)
-
-    def config(self) -> GameConfig:
-        """Return the configuration of the games.
-
-        Raises:
-            ConfigError: If an option is invalid.
-        """
-        options = {"max_turns": MAX_TURNS, "observation": "full", **self.game}
-        if options.get("rules") == "competition":
-            options = {**{key: value for key, value in options.items() if key != "max_turns"}, **self.game}
-        config = GameConfig.from_options(**options)
-        if not 0 <= self.seat < config.players:
-            raise ConfigError(f"seat: expected an index from 0 to {config.players - 1}, got {self.seat}")
-        if not 0.1 <= self.speed <= 50:
-            raise ConfigError(f"speed: expected 0.1 to 50 turns a second, got {self.speed}")
-        if len(self.opponents) not in (1, config.players - 1):
-            raise ConfigError(
-                f"opponent: expected one for all {config.players - 1} other players or one for each, got {len(self.opponents)}"
-            )
-        return config
 
 
 class Session:
@@ -301,38 +258,12 @@ class Session:
             raise StateError(f"{name}: expected a game that is ready or being played, got one that is {self.state}")
 
     def _padded(self, tile: int) -> int:
-        """Return the tile's number with padding; -1 off the board."""
-        game = self._game.boards.games[AFTER]
-        columns = int(game["columns"])
-        row, column = divmod(tile, columns)
-        if row >= int(game["rows"]):
-            raise ConfigError(f"tile: expected one below {int(game['rows']) * columns}, got {tile}")
-        return row * int(game["width"]) + column
-
-    def _inner(self, tile: int) -> int:
-        """Return the tile's number without padding."""
-        game = self._game.boards.games[AFTER]
-        row, column = divmod(tile, int(game["width"]))
-        return row * int(game["columns"]) + column
+        return with_padding(tile, self._game.boards.games[AFTER])
 
     def queued(self) -> list[dict[str, Any]]:
         """Return the queue as the page draws it: ``from``, ``to`` and ``half`` of moves, ``from`` and ``build`` of castles."""
-        height, width = self._config.shape
-        plane = 4 * height * width
-        shown: list[dict[str, Any]] = []
         game = self._game.boards.games[AFTER]
-        rows, columns = int(game["rows"]), int(game["columns"])
-        for action in self.queue:
-            if action > 2 * plane:
-                shown.append({"from": self._inner(action - 2 * plane - 1), "build": True})
-                continue
-            half = action >= plane
-            tile, direction = divmod(action - plane if half else action, 4)
-            row, column = divmod(tile, width)
-            down, right = ((-1, 0), (1, 0), (0, -1), (0, 1))[direction]
-            target = (row + down) % rows * columns + (column + right) % columns
-            shown.append({"from": self._inner(tile), "to": target, "half": half})
-        return shown
+        return [shown_action(action, game) for action in self.queue]
 
     # --- What the page and replays show ------------------------------------------------------------------------------
 

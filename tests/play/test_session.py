@@ -21,7 +21,8 @@ from generals_env.engine.boards import CITY, GENERAL, NEUTRAL, Boards
 from generals_env.engine.rules.castle_prices import castle_price
 from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, GeneralsError, StateError
-from generals_env.play.session import Session, SessionOptions
+from generals_env.play.options import SessionOptions
+from generals_env.play.session import Session
 from generals_env.play.sight import build_prices, seen_board
 from generals_env.viewer.encoding import encode_game
 

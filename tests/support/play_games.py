@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from generals_env.play.options import SessionOptions
 from generals_env.play.server import PlayServer
-from generals_env.play.session import Session, SessionOptions
+from generals_env.play.session import Session
 from support.helpers import PATIENCE
 
 __all__ = ["SMALL", "Page", "message", "ready_session", "run_async", "serving"]

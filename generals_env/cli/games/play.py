@@ -45,8 +45,9 @@ def play(
     The page is served to this machine only. The command ends some seconds after the page was closed, or with Ctrl-C.
     """
     try:
+        from generals_env.play.options import SessionOptions
         from generals_env.play.server import PlayServer
-        from generals_env.play.session import Session, SessionOptions
+        from generals_env.play.session import Session
     except ImportError as error:
         raise typer.BadParameter('play: expected aiohttp, got none: pip install "generals_env[play]"') from error
     if seat > players:
