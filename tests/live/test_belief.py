@@ -1,4 +1,4 @@
-"""Tests that a client of live games observes what an environment shows the same seat, at every turn, and refuses bad updates."""
+"""Tests that a client of live games observes what an environment shows the same seat, and refuses bad updates."""
 
 from __future__ import annotations
 
