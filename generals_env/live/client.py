@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,9 @@ __all__ = ["LiveClient", "LiveResult", "play_live"]
 #: Bytes of the largest message, and messages that may wait. The first update of the largest map has 200,000 bytes.
 MAX_MESSAGE = 512 * 1024
 MAX_WAITING = 64
+
+#: Seconds at most to send what waits before a connection is closed.
+LAST_WORDS = 1.0
 
 #: Errors of the server, and what to do about them.
 REFUSALS = {
@@ -136,6 +140,9 @@ class LiveClient:
             except ConnectionResetError:
                 return "a connection that was lost"
             finally:
+                # The library would close the connection before it has sent what waits: leave_game, or a surrender.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(client.eio.queue.join(), LAST_WORDS)
                 await client.disconnect()
         return ""
 
