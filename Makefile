@@ -39,7 +39,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict --quiet
 
 benchmark: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks env engine first_use turns generals_bots buffers storage stream latency metrics capacity $(BENCHMARK_OPTIONS)
+	$(BIN)/python -m benchmarks env engine first_use turns generals_bots buffers storage stream latency metrics capacity viewer $(BENCHMARK_OPTIONS)
 
 # An sdist in dist/, and a wheel that is built from this sdist.
 build: $(VENV)/.installed-dev

@@ -17,8 +17,11 @@ AREAS = {
     "storage": (),
     "stream": (),
     "metrics": ("rounds",),
+    "replay": ("rounds",),
     "latency": ("seconds",),
     "capacity": ("seconds", "write"),
+    "viewer": (),
+    "rendering": ("rounds",),
 }
 
 
@@ -31,7 +34,11 @@ def main() -> None:
     )
     parser.add_argument("--peer", type=Path, metavar="PATH", help="generals_bots: checkout of generals-bots 2.6")
     parser.add_argument(
-        "--rounds", type=int, default=5, metavar="N", help="first_use, turns, generals_bots, metrics: rounds, 5 by default"
+        "--rounds",
+        type=int,
+        default=5,
+        metavar="N",
+        help="first_use, turns, generals_bots, metrics, replay, rendering: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",

@@ -1,7 +1,8 @@
 """Trains a Q-network from a stream: one process plays and records, one serves the log, one learns; then measures wins.
 
 Run it with ``python examples/train_from_stream.py``; ``--help`` shows the arguments. It needs
-``pip install "generals_env[stream,torch]"``. Run it again with the same ``--out`` to continue a run that was stopped or killed.
+``pip install "generals_env[stream,torch]"``, and draws a curve where matplotlib is installed. Run it again with the same
+``--out`` to continue a run that was stopped or killed.
 """
 
 from __future__ import annotations
@@ -185,7 +186,10 @@ class PeriodicEvaluation:
             writer.writerows(self.rows)
         minutes = [float(row["minutes"]) for row in self.rows]
         lines = {name: [float(row[name]) for row in self.rows] for name in OPPONENTS}
-        draw_curve(minutes, lines, self.arguments.out / "curve.png")
+        board = self.arguments.board
+        title = f"Q-learning from a stream on {board}x{board}: wins in {games} games"
+        counts = dict.fromkeys(OPPONENTS, [float(games)] * len(minutes))
+        draw_curve(minutes, lines, counts, title, "minutes of training", self.arguments.out / "curve.png")
         self.next = seconds + 60 * self.arguments.minutes / EVALUATIONS
         return wins
 
@@ -239,7 +243,10 @@ def main(arguments: Arguments) -> None:
         shares = evaluate(model, opponent, arguments, arguments.games)
         table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")))
     console.print(table)
-    console.print(f"progress.csv, curve.png and the trainer's checkpoint are in {arguments.out}", soft_wrap=True)
+    console.print(
+        f"progress.csv, curve.png (by matplotlib) and the trainer's checkpoint are in {arguments.out}",
+        soft_wrap=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Trains masked PPO (sb3-contrib) against built-in opponents, then measures wins.
 
 Run it with ``python examples/train_sb3.py``; ``--help`` shows the arguments. It needs ``pip install "generals_env[sb3]"``, and
-writes logs for TensorBoard if that is installed. The model, ``progress.csv`` and ``curve.png`` are saved in ``--out``.
+writes logs for TensorBoard if that is installed. The model, ``progress.csv`` and ``curve.png``, drawn by matplotlib, are saved
+in ``--out``.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from generals_env.wrappers import Opponent, SB3VecEnv
 #: victory exceeds what a longer game could bring.
 REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
 
+RECENT = 200  # games of which the share of wins is shown during training
+
 
 @dataclasses.dataclass
 class Arguments:
@@ -57,7 +60,7 @@ class Arguments:
     n_steps: int = 32
     batch_size: int = 512
     n_epochs: int = 4
-    learning_rate: float = 2e-3  # falls to 2% of this over the minutes
+    learning_rate: float = 2e-3  # falls to 2% of this over the minutes or the steps
     gamma: float = 0.99
     gae_lambda: float = 0.9
     ent_coef: float = 0.003
@@ -166,7 +169,7 @@ class TrainingProgress(BaseCallback):
         super().__init__()
         self.limit = 60 * arguments.minutes
         self.opponents = arguments.opponents()
-        self.ends = {name: deque[str](maxlen=200) for name in sorted(set(self.opponents))}
+        self.ends = {name: deque[str](maxlen=RECENT) for name in sorted(set(self.opponents))}
         self.progress = progress
         self.task = progress.add_task("training", total=self.limit)
         self.began = time.monotonic()
@@ -182,6 +185,7 @@ class TrainingProgress(BaseCallback):
     def _on_rollout_end(self) -> None:
         self.logger.record("games/minutes", (time.monotonic() - self.began) / 60)
         for name in self.ends:
+            self.logger.record(f"games/count_{name}", len(self.ends[name]))
             for end in ("win", "loss", "draw"):
                 self.logger.record(f"games/{end}_{name}", self.share(name, end))
 
@@ -197,9 +201,9 @@ def mixed(names: list[str], seed: int) -> Callable[[Mapping[str, npt.NDArray[Any
 
 
 def falling(start: float, minutes: float) -> Callable[[float], float]:
-    """Return a learning rate that falls with time, as the number of steps is not known in advance."""
+    """Return a learning rate that falls with time, as the number of steps is often not known in advance, or with the steps."""
     began = time.monotonic()
-    return lambda _: start * max(0.02, 1 - (time.monotonic() - began) / (60 * minutes))
+    return lambda remaining: start * max(0.02, min(remaining, 1 - (time.monotonic() - began) / (60 * minutes)))
 
 
 def train(arguments: Arguments, progress: Progress) -> MaskablePPO:
@@ -253,12 +257,15 @@ def evaluate(model: MaskablePPO, opponent: str, arguments: Arguments, progress: 
     return {**{end: ends.count(end) / games for end in ("win", "loss", "draw")}, "turns": turns / games}
 
 
-def draw(table: Path, picture: Path) -> None:
-    """Draw the share of recent training games won against each opponent over the minutes."""
+def draw(table: Path, picture: Path, arguments: Arguments) -> bool:
+    """Draw the share of recent training games won against each opponent over the steps; return whether it was drawn."""
     rows = list(csv.DictReader(table.read_text().splitlines()))
     columns = sorted(name for name in (rows[0] if rows else ()) if name.startswith("games/win_"))
-    wins = {name.removeprefix("games/win_"): [float(row[name]) for row in rows] for name in columns}
-    draw_curve([float(row["games/minutes"]) for row in rows], wins, picture)
+    names = [name.removeprefix("games/win_") for name in columns]
+    wins, counts = ({name: [float(row[f"games/{kind}_{name}"]) for row in rows] for name in names} for kind in ("win", "count"))
+    title = f"Masked PPO on {arguments.board}x{arguments.board}: wins in the last {RECENT} training games"
+    steps = [float(row["time/total_timesteps"]) / 1e6 for row in rows]
+    return draw_curve(steps, wins, counts, title, "million steps of training", picture)
 
 
 def main(arguments: Arguments) -> None:
@@ -268,12 +275,12 @@ def main(arguments: Arguments) -> None:
     table = Table("opponent", "wins", "losses", "draws", "mean turns", title=title)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as progress:
         model = train(arguments, progress)
-        draw(arguments.out / "progress.csv", arguments.out / "curve.png")
+        drawn = draw(arguments.out / "progress.csv", arguments.out / "curve.png", arguments)
         for opponent in ("random", "expander"):
             shares = evaluate(model, opponent, arguments, progress)
             table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")), f"{shares['turns']:.0f}")
     console.print(table)
-    console.print(f"the model, progress.csv and curve.png are in {arguments.out}")
+    console.print(f"the model{', progress.csv and curve.png' if drawn else ' and progress.csv'} are in {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
             self._skip_agent_selection = None
             self._rewarded = False
             self._illegal = False
-        self.show()
+        self._show()
 
     def observe(self, agent: str) -> Observation:
         """Return the observation of ``agent`` for the current turn, as new arrays.
@@ -119,7 +119,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
                 self._choose(agent, index)
                 self._play()
                 game.publish()
-            self.show()
+            self._show()
             return
         # A ``Guarded`` block would make a turn a fifth slower: instead, an interrupted turn is completed when it raises.
         before = game.finished
@@ -137,7 +137,7 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
         finally:
             game.guard.thread = 0
         if played:
-            self.show()
+            self._show()
 
     def _choose(self, agent: str, index: int) -> bool:
         """Store an action and return whether it is the last of the turn; a repeated call changes nothing."""

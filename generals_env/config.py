@@ -41,7 +41,18 @@ from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.rules.action_space import action_count
 from generals_env.errors import ConfigError
 
-__all__ = ["MODIFIERS", "OPTIONS", "RENDER_FPS", "RENDER_MODES", "GameConfig", "RewardConfig", "check_integer", "is_number"]
+__all__ = [
+    "COMPETITION_DEFAULTS",
+    "MODIFIERS",
+    "OPTIONS",
+    "RENDER_FPS",
+    "RENDER_MODES",
+    "TOUCH_TURN",
+    "GameConfig",
+    "RewardConfig",
+    "check_integer",
+    "is_number",
+]
 
 #: Supported modifiers of the live game, by name.
 MODIFIERS = {"leapfrog": LEAPFROG, "defenseless": DEFENSELESS, "torus": TORUS, "slippery": SLIPPERY}

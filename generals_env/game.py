@@ -61,6 +61,7 @@ class Game:
         self._set_views()
         self._weights = config.reward.weights()
         self._sizes, self._densities = config.map_parameters()
+        self._castles = True if config.rules == "competition" else None
         self._template = config.drawn_board()
         self._rng: npt.NDArray[np.uint64] | None = None
         self._continues = False
@@ -93,7 +94,7 @@ class Game:
         self._end_collection()
         self.started = False
         if self._template is None:
-            if not generate_map(self.boards, AFTER, self._rng, self._sizes, self._densities):
+            if not generate_map(self.boards, AFTER, self._rng, self._sizes, self._densities, self._castles):
                 raise ConfigError(
                     f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
                     f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}: "
@@ -133,6 +134,7 @@ class Game:
             self.rewards,
             self._flat,
             self.masks,
+            self._castles,
         )
         if changed:
             self._conclude()

@@ -42,7 +42,7 @@ class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # t
         with self.game.guard("reset"):
             self.game.reset(seed)
             self.agents = list(self.possible_agents)
-        self.show()
+        self._show()
         return self._observations(self.agents), {agent: self.agent_info(self.index[agent]) for agent in self.agents}
 
     def step(self, actions: dict[str, int]) -> StepResult:
@@ -75,7 +75,7 @@ class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # t
             with game.guard("step"):
                 result = self._play(indices)
                 game.publish()
-            self.show()
+            self._show()
             return result
         # As in the AEC environment: an interrupted turn is completed before the exception leaves.
         before = game.finished
@@ -90,7 +90,7 @@ class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # t
             raise
         finally:
             game.guard.thread = 0
-        self.show()
+        self._show()
         return result
 
     def _choose(self, indices: dict[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import gymnasium.spaces
@@ -15,6 +16,7 @@ from generals_env.engine.simulation.single_game import AFTER
 from generals_env.errors import ConfigError, StateError
 from generals_env.game import Game
 from generals_env.pickling import CopiedWhole
+from generals_env.rendering.shows_games import ShowsGames
 from generals_env.spaces import action_space, observation_space, state_space
 
 __all__ = ["PettingZooBase"]
@@ -22,7 +24,7 @@ __all__ = ["PettingZooBase"]
 Self = TypeVar("Self", bound="PettingZooBase")
 
 
-class PettingZooBase(CopiedWhole):
+class PettingZooBase(ShowsGames, CopiedWhole):
     """Base class of the environments for one game with agents named ``player_0``, ``player_1``, ..."""
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - name and type are PettingZoo's
@@ -103,23 +105,21 @@ class PettingZooBase(CopiedWhole):
         self.game.collectors.remove(collector)
 
     def render(self) -> npt.NDArray[np.uint8] | str | None:
-        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` prints to the terminal.
+        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` shows the board.
 
         Raises:
             StateError: Before the first reset, or without a render mode.
         """
         self.require_reset("render")
-        from generals_env.rendering.boards import render_board
+        rendered: npt.NDArray[np.uint8] | str | None = self._rendered()[0]
+        return rendered
 
-        return render_board(self.game.boards, AFTER, self.config)
-
-    def show(self) -> None:
-        """Show the board after a reset or a turn, if ``render_mode`` is ``"human"``."""
-        if self.render_mode == "human":
-            self.render()
+    def _games_to_show(self) -> tuple[Boards, Sequence[int], GameConfig] | None:
+        return (self.game.boards, (AFTER,), self.config) if self.game.started else None
 
     def close(self) -> None:
-        """Do nothing: the environment holds no file, window or process."""
+        """Close the window, if there is one; calling it twice is allowed."""
+        self._close_display()
 
     def clone(self: Self) -> Self:
         """Return an independent copy in the same state, without collectors.

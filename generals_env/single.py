@@ -166,15 +166,19 @@ class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
         return state
 
     def render(self) -> Any:
-        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` prints to the terminal.
+        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` shows the board.
 
         Raises:
             StateError: Before the first reset, or without a render mode.
         """
         return self.games.render()[0]
 
+    def _repr_html_(self) -> str | None:
+        """Return the board as a picture, for notebooks; before the first reset None, so that they show the text."""
+        return self.games._repr_html_()
+
     def close(self) -> None:
-        """Release the threads of the game."""
+        """Release the threads of the game, and close the window."""
         self.games.close()
 
 

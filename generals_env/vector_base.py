@@ -23,6 +23,7 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.observations.dtypes import check_dtype
 from generals_env.observations.learner_views import LearnerViews
 from generals_env.pickling import CopiedWhole
+from generals_env.rendering.shows_games import ShowsGames
 from generals_env.seeding import seed_states
 
 __all__ = ["Array", "Observations", "TurnListener", "VectorBase"]
@@ -50,7 +51,7 @@ class TurnListener(Protocol):
         """Receive the end of the step: the environment is in its final state, so exceptions raised here do no harm."""
 
 
-class VectorBase(LearnerViews, CopiedWhole, JsonSpec):
+class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
     """Base class of vector environments: B games in arrays. Subclasses define which players they show.
 
     Attributes:
@@ -298,26 +299,26 @@ class VectorBase(LearnerViews, CopiedWhole, JsonSpec):
         self._require_started("boards")
         return copy_boards(self.batch.boards)
 
-    def render(self) -> tuple[Any, ...]:
-        """Return an image or a text of each game, depending on ``render_mode``; ``"human"`` prints to the terminal.
+    def render(self, *games: int) -> tuple[Any, ...]:
+        """Return an image or a text of each game, depending on ``render_mode``; ``"human"`` shows the games.
+
+        Args:
+            *games: Indices of the games; none for all.
 
         Raises:
             StateError: Before the first reset, after ``close``, or without a render mode.
         """
-        from generals_env.rendering.boards import render_board
-
         self._require_started("render")
-        return tuple(render_board(self.batch.boards, b, self.config) for b in range(self.num_envs))
+        return self._rendered(games or None)
 
-    def _show(self) -> None:
-        """Show all games after a reset or a turn, if ``render_mode`` is ``"human"``."""
-        if self.render_mode == "human":
-            self.render()
+    def _games_to_show(self) -> tuple[Boards, Sequence[int], GameConfig] | None:
+        return (self.batch.boards, range(self.num_envs), self.config) if self.started else None
 
     def close(self, **kwargs: Any) -> None:
-        """Release the threads; calling it twice is allowed."""
+        """Release the threads and close the window; calling it twice is allowed."""
         with self.guard("close"):
             self.closed = True
+            self._close_display()
             self.batch.close()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -16,8 +16,8 @@ if __name__ == "generals_env.recorders":
     from generals_env.recorders.experience.recipe import Recipe, Shaping
     from generals_env.recorders.experience.sink import Sink
     from generals_env.recorders.experience.tensors import Tensors
+    from generals_env.recorders.people.human_replays import RecordedReplays, record_replays
     from generals_env.recorders.recording.base import ExperienceRecorder
-    from generals_env.recorders.recording.human_replays import RecordedReplays, record_replays
 
     if TYPE_CHECKING:
         from generals_env.recorders.buffers.sb3_buffer import BoardReplayBuffer

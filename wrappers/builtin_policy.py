@@ -22,7 +22,7 @@ OPPONENTS = POLICIES
 
 
 class Opponent:
-    """A built-in policy with its own random state; the actions it returns are legal.
+    """A built-in policy with its own random state; the actions it returns are legal moves or the pass, never builds.
 
     ``random`` chooses uniformly among the legal moves. ``expander`` expands its land, captures cities when it can, and attacks
     enemies that it sees.
@@ -65,5 +65,5 @@ class Opponent:
                 f"got {observation!r:.200}: pass the observation of one player"
             )
         if self.name == "random":
-            return int(random_action(mask, self._rng, 0))
+            return int(random_action(mask[: 8 * height * width + 1], self._rng, 0))  # without builds
         return int(expander_action(tensor.reshape(channels, height * width), mask, height, width, self._rng, 0))

@@ -13,7 +13,6 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import CopiedWhole
-from generals_env.rendering.boards import draw_board, render_board
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 
 try:
@@ -183,8 +182,7 @@ class SB3VecEnv(CopiedWhole, VecEnv):
         """
         if self.render_mode != "rgb_array":
             raise ConfigError(f"render_mode: expected 'rgb_array', got {self.render_mode!r}: pass it to gymnasium.make_vec")
-        boards = self.games.boards()
-        return [draw_board(boards, index, self.games.config.render_player) for index in range(self.num_envs)]
+        return self.games.render()
 
     def _chosen(self, indices: Indices) -> list[SingleGame]:
         wanted = [indices] if isinstance(indices, (int, np.integer)) else self._get_indices(indices)
@@ -222,8 +220,8 @@ class SingleGame:
         return board
 
     def render(self) -> Any:
-        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` prints to the terminal."""
-        return render_board(self._env.games.boards(), self._index, self._env.games.config)
+        """Return an image or a text of the board, depending on ``render_mode``; ``"human"`` shows the board."""
+        return self._env.games.render(self._index)[0]
 
 
 def as_flags(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -1,8 +1,8 @@
 """Writes and reads the lines that the competition and its programs exchange over pipes (rules F24 to F27).
 
-The engine sends ``player H W`` once, and before each turn a frame: ``time own_land own_army other_land other_army``, then H lines
-of W numbers each for kinds, owners and armies. The program answers each frame with ``pass row column direction split``. When the
-game is over, its input ends.
+The engine sends ``player H W`` once, and before each turn a frame: ``time own_land own_army other_land other_army``, then H
+lines of W numbers each for kinds, owners and armies. The program answers each frame with ``pass row column direction split``.
+When the game is over, its input ends.
 """
 
 from __future__ import annotations
@@ -137,14 +137,8 @@ def parse_reply(line: bytes) -> tuple[int, int, int, int, int]:
     Raises:
         ActionError: If it is anything but five integers of 32 bits.
     """
-    words = line.split() if len(line) <= MAX_REPLY else []
-    try:
-        if not line.isascii() or b"_" in line:
-            raise ValueError
-        numbers = [int(word) for word in words]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 5 or any(abs(number) > MAX_NUMBER for number in numbers):
+    numbers = integers(line) if len(line) <= MAX_REPLY else None
+    if numbers is None or len(numbers) != 5 or any(abs(number) > MAX_NUMBER for number in numbers):
         raise ActionError(f"reply: expected five integers, 'pass row column direction split', got {line[:80]!r}")
     first, row, column, direction, split = numbers
     return first, row, column, direction, split
@@ -185,9 +179,10 @@ def read_frame(lines: LineReader, height: int, width: int, first_line: int = 1) 
     raw = [lines.readline(MAX_LINE) for _ in range(3 * height)]
     planes = parse_planes(raw, height, width)
     if planes is None or not is_frame(planes):
-        raise_for(raw, height, width, first_line + 1)
+        raise wrong_line(raw, height, width, first_line + 1)
     time, own_land, own_army, other_land, other_army = head
-    return Frame(time, (own_land, other_land), (own_army, other_army), *planes)
+    kind, owner, armies = planes
+    return Frame(time, (own_land, other_land), (own_army, other_army), kind, owner, armies)
 
 
 def parse_planes(raw: Sequence[bytes], height: int, width: int) -> Grid | None:
@@ -207,8 +202,8 @@ def is_frame(planes: Grid) -> bool:
     return bool((low >= 0).all() and high[0] <= FOG_OBSTACLE and high[1] <= 2 and high[2] <= MAX_NUMBER)
 
 
-def raise_for(raw: Sequence[bytes], height: int, width: int, first_line: int) -> None:
-    """Raise ``StateError`` for the first malformed line of a frame."""
+def wrong_line(raw: Sequence[bytes], height: int, width: int, first_line: int) -> StateError:
+    """Return the error for the first malformed line of a frame."""
     limits = (FOG_OBSTACLE, 2, MAX_NUMBER)
     for i, line in enumerate(raw):
         plane = i // height
@@ -216,10 +211,11 @@ def raise_for(raw: Sequence[bytes], height: int, width: int, first_line: int) ->
         if numbers is None or len(numbers) != width or min(numbers) < 0 or max(numbers) > limits[plane]:
             name = ("kinds", "owners", "armies")[plane]
             got = "the end of the input" if not line else repr(line[:80])
-            raise StateError(
+            return StateError(
                 f"line {first_line + i}: expected row {i % height} of the {name}, {width} integers from 0 to {limits[plane]}, "
                 f"got {got}"
             )
+    return StateError(f"line {first_line}: expected a frame, got another text")
 
 
 def read_numbers(lines: LineReader, number: int, what: str, form: str, count: int) -> list[int] | None:

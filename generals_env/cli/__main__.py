@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generals_env.cli.app import main
+from generals_env.cli import main
 
 __all__: list[str] = []
 

@@ -43,7 +43,7 @@ POLICIES = ("expander", "random")
 EXTRAS = {"stream": ("grpc", "stream")}
 
 #: Groups that use kernels of another one, which would be compiled twice if both began at once.
-AFTER = {"recording": "vector"}
+AFTER = {"recording": "vector", "competition": "single"}
 
 #: The smallest game of people: one move, then a surrender.
 REPLAY = """{"version": 18, "id": "warm", "mapWidth": 4, "mapHeight": 4, "usernames": ["a", "b"], "cities": [],
@@ -115,6 +115,20 @@ def warm_vector() -> None:
             *_, terminated, truncated, _ = env.step(env.action_space.sample())
             if games is one and (terminated or truncated):
                 env.reset()
+
+
+def warm_competition() -> None:
+    """Play one game and many with the rules of the competition, for all players and for one learner."""
+    env = generals_env.parallel_env(**SIZE, rules="competition")
+    env.reset(seed=1)
+    env.step(dict.fromkeys(env.agents, 8 * 36))
+    for observation in ("standard", "full"):
+        venv = generals_env.make_vec(2, **SIZE, rules="competition", observation=observation)
+        venv.reset(seed=1)
+        venv.step(venv.act(POLICIES))
+    learner = gymnasium.make(generals_env.ENV_ID, opponent="random", rules="competition", **SIZE)
+    learner.reset(seed=1)
+    learner.step(8 * 36)
 
 
 def warm_recording() -> None:
@@ -199,6 +213,7 @@ PARTS: dict[str, Callable[[], None]] = {"written games": warm_written_games}
 GROUPS: dict[str, Callable[[], None]] = {
     "single": warm_single,
     "vector": warm_vector,
+    "competition": warm_competition,
     "recording": warm_recording,
     "buffers": warm_buffers,
     "storage": warm_storage,

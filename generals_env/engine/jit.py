@@ -6,6 +6,10 @@ layer, and forking after OpenMP kills the child. ``kernel_cache`` keeps compiled
 A function that Python calls is a ``kernel``; one that only kernels call is a ``subroutine``, compiled as a part of them.
 ``numba_compiler`` shortens the first compilation.
 
+The rules of the competition are an argument ``castles`` of kernels, None or True: numba drops code below
+``if castles is not None`` before it compiles a function for None, so that games with other rules neither wait for it nor carry
+it. Only a condition of this form is dropped, in the function that has the argument.
+
 Each decorator sets ``_nrt`` and ``forceinline``: if they are left open, numba 0.68 takes them from the caller for which it
 compiles a function first, and all later callers get that code: the speed of kernels would depend on the order of calls.
 """

@@ -33,9 +33,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import COMPETITION_VERSION, LIVE_VERSION, Boards, copy_boards
+from generals_env.engine.boards import Boards, copy_boards
 from generals_env.engine.jit import kernel, subroutine
-from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.splitmix import RandomState, random_below
 
 __all__ = [
@@ -275,7 +274,7 @@ def transform_masks(
         ValueError: As in ``transform_observations``, or if the masks do not fit ``shape``.
     """
     symmetries, sizes, _ = checked(symmetry, len(masks), shape, extents)
-    widths = [action_count(version, shape[0] * shape[1]) for version in (LIVE_VERSION, COMPETITION_VERSION)]
+    widths = [planes * shape[0] * shape[1] + 1 for planes in (8, 9)]  # without builds, and with them
     if masks.shape[-1] not in widths:
         raise ValueError(
             f"masks: expected (n, ..., {widths[0]}) for boards of {shape[0]}x{shape[1]}, or {widths[1]} with the rules of the "

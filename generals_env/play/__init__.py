@@ -1,1 +1,5 @@
-"""Serves a game of a person against an agent to a browser on the same machine."""
+"""A local server for a game of a person in a browser against agents."""
+
+from generals_env.play.session import Session, SessionOptions
+
+__all__ = ["Session", "SessionOptions"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from generals_env.errors import ConfigError, ReplayError, StorageError
 from generals_env.replay import game_file, gior
-from generals_env.replay.reader import Replay, from_bytes, read_file
+from generals_env.replay.file_text import parse, unzipped
+from generals_env.replay.lz_string import MAX_CHARACTERS
+from generals_env.replay.reader import MAX_BYTES, Replay, from_dict, read_file
 from generals_env.replay.recorded_game import RecordedGame
+from generals_env.replay.state_records import from_states
 
 __all__ = ["SUFFIXES", "load", "write"]
 
@@ -18,7 +22,9 @@ SUFFIXES = (".gior", game_file.SUFFIX)
 
 
 def load(path: str | Path) -> RecordedGame:
-    """Read a game from a file: ``.generals``, or a replay of people in any form that ``read`` takes.
+    """Read a game from a file: ``.generals``, a replay of people in any form that ``read`` takes, or a record of boards.
+
+    The actions of a record of boards (JSON, see ``from_states``) are inferred.
 
     Raises:
         ReplayError: If the file cannot be read, is damaged, or needs rules that are not supported.
@@ -27,7 +33,10 @@ def load(path: str | Path) -> RecordedGame:
     try:
         if data.startswith(game_file.MAGIC):
             return game_file.decode(data)
-        return from_bytes(data).recorded()
+        fields = parse(unzipped(data, MAX_BYTES), MAX_CHARACTERS)
+        if isinstance(fields, Mapping) and "owner" in fields:
+            return from_states(fields).game
+        return from_dict(fields).recorded()
     except ReplayError as error:
         raise ReplayError(f"{path.name}: {error}") from error
 

@@ -63,7 +63,7 @@ def game_of_turns(
     if missing := int((before < 0).sum()):
         gap = first + int(np.argmin(before))
         raise ReplayError(
-            f"game {game_id!r}: expected all turns, got none of {missing}, the first is {gap}: read all its files"
+            f"game {game_id!r}: expected all turns, got {missing} missing ones, the first is {gap}: read all its files"
         )
     check_size(count, tiles)
     boards = unpack(packed, np.concatenate([before[:1], after]))

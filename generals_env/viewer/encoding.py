@@ -138,7 +138,8 @@ def changes_of_alive(alive: npt.NDArray[np.bool_]) -> list[list[int]]:
     """Return ``[board, bits of the players who are alive]`` for the first board and each that differs from the one before."""
     masks = (alive.astype(np.int64) << np.arange(alive.shape[1])).sum(axis=1)
     changed = np.flatnonzero(np.diff(masks, prepend=-1))
-    return np.stack([changed, masks[changed]], axis=1).tolist()
+    changes: list[list[int]] = np.stack([changed, masks[changed]], axis=1).tolist()
+    return changes
 
 
 def split_actions(actions: Integers, height: int, width: int, rows: int, columns: int) -> tuple[Integers, Integers]:

@@ -67,7 +67,7 @@ def test_check_prints_a_line_for_each_fault(tmp_path: Path) -> None:
     ]
     path.write_text("games:\n  rules: ':boom: [red]x'\n")
     assert refused("config", "check", path) == [
-        f"error: {path}:2: games.rules: expected 'live' or 'v3' to 'v18', got ':boom: [red]x'"
+        f"error: {path}:2: games.rules: expected 'live', 'competition' or 'v3' to 'v18', got ':boom: [red]x'"
     ]
 
 

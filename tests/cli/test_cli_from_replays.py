@@ -21,7 +21,7 @@ from generals_env import ReplayError, replay
 from generals_env.cli.app import app
 from generals_env.recorders import open_dataset, record_replays
 from generals_env.recorders.datasets.recorded_games import game_ids, load_game
-from generals_env.recorders.recording import replay_sources
+from generals_env.recorders.people import replay_sources
 from generals_env.replay import gior
 
 NAMES = ("duel", "duel_small", "duel_tall", "teams", "three")

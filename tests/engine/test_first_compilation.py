@@ -127,7 +127,7 @@ def test_edited_rule_is_played_without_deleting_anything(tmp_path: Path) -> None
     cache, copy = tmp_path / "cache", copied(tmp_path / "copy")
     assert run(WAIT, cache, copy) == "[3, 3]"
     kept = kernels_in(cache)
-    rules = copy / "generals_env" / "engine" / "rules" / "turn.py"
+    rules = copy / "generals_env" / "engine" / "rules" / "growth.py"
     written = rules.read_text()
     assert written.count("LAND_TURNS = 50") == 1
     rules.write_text(written.replace("LAND_TURNS = 50", "LAND_TURNS = 2"))

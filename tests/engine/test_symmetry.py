@@ -99,17 +99,26 @@ def test_symmetries_form_a_group() -> None:
     assert {len(image[0]) for image in images[:KEEP_SHAPE]} == {4}
 
 
-@given(first=st.integers(0, 7), second=st.integers(0, 7), height=st.integers(1, 6), width=st.integers(1, 6), data=st.data())
+@given(
+    first=st.integers(0, 7),
+    second=st.integers(0, 7),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    builds=st.booleans(),
+    data=st.data(),
+)
 @settings(max_examples=100, deadline=None)
-def test_actions_and_masks_turn_alike_and_compose(first: int, second: int, height: int, width: int, data: Any) -> None:
+def test_actions_and_masks_turn_alike_and_compose(
+    first: int, second: int, height: int, width: int, builds: bool, data: Any
+) -> None:
     rows, columns = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     extents = np.array([[rows, columns]] * 2)
     rest = ((height, width), extents)
-    count = 8 * height * width + 1
+    passes, count = 8 * height * width, (9 if builds else 8) * height * width + 1
     actions = np.arange(2 * count).reshape(2, count) % count
     images = transform_actions(actions, first, *rest)
     assert all(np.array_equal(np.sort(row), np.arange(count)) for row in images)
-    assert (images[:, -1] == count - 1).all()
+    assert (images[actions == passes] == passes).all()
     masks = np.array([[action % 3 == 0 for action in range(count)], [True] * count], np.int8)
     assert same(np.take_along_axis(transform_masks(masks, first, *rest), images, axis=1), masks)
     assert same(transform_masks(masks, first, *rest)[0], turned_mask(masks[0], first, rest[0], rows, columns))

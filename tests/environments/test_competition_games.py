@@ -16,6 +16,7 @@ from generals_env.actions import Build, Move, encode_action
 from generals_env.bridge.competition_boards import board_of
 from generals_env.engine.boards import CITY, COMPETITION_VERSION, GENERAL
 from generals_env.single import GeneralsSingle
+from generals_env.wrappers import Opponent
 
 UP, DOWN, LEFT, RIGHT = range(4)
 PASS = 8 * 16  # on a board of 4x4
@@ -155,6 +156,19 @@ def test_competition_policies_choose_moves_and_no_builds() -> None:
     assert sum(counts.wins) > 0
     assert not (games.boards().terrain == CITY).any()
     assert generals_env.castle_prices(games, 1).shape == (4, 6, 6)
+
+
+def test_competition_opponents_choose_legal_actions() -> None:
+    env = generals_env.parallel_env(rules="competition", height=5, width=6, max_turns=80)
+    views, _ = env.reset(seed=6)
+    players = dict(zip(env.possible_agents, (Opponent("random", seed=1), Opponent("expander", seed=1)), strict=True))
+    moved = 0
+    while env.agents:
+        actions = {agent: players[agent](views[agent]) for agent in env.agents}
+        assert all(views[agent]["action_mask"][action] for agent, action in actions.items())
+        moved += sum(action < 8 * 30 for action in actions.values())
+        views = env.step(actions)[0]
+    assert moved > 50
 
 
 def test_castle_prices_refuse_other_games() -> None:

@@ -56,7 +56,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"height": (8,)}, "height: expected an integer or a pair (minimum, maximum), got (8,)"),
     *(({"max_turns": bad}, f"{TURNS}{bad!r}") for bad in (0, -1, 2**31, 1.5, None)),
     *(
-        ({"rules": bad}, f"rules: expected 'live' or 'v3' to 'v18', got {bad!r}")
+        ({"rules": bad}, f"rules: expected 'live', 'competition' or 'v3' to 'v18', got {bad!r}")
         for bad in ("v2", "v19", "Live", "v5 ", 5, None)
     ),
     *(({"fog": bad}, f"fog: expected True or False, got {bad!r}") for bad in (1, "yes", None)),

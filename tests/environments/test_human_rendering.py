@@ -12,10 +12,12 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from pettingzoo.utils.conversions import aec_to_parallel, parallel_to_aec
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper
+from support.films import read_film
 
 import generals_env
 from generals_env import ENV_ID
 from generals_env.recorders import ExperienceRecorder
+from generals_env.rendering.image import draw_board
 from generals_env.single import GeneralsSingle
 from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry
 
@@ -23,6 +25,13 @@ SMALL: dict[str, Any] = {"height": 6, "width": 6, "max_turns": 3}
 PASS = 288
 
 ShownLines = Callable[[], list[str]]
+
+
+@pytest.fixture(autouse=True)
+def without_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let boards be printed also where a window could open; ``test_window`` tests that."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -169,18 +178,17 @@ def test_metadata_has_ten_frames_a_second_in_every_environment(face: str) -> Non
     assert "human" in metadata["render_modes"]
 
 
-def test_gymnasium_human_rendering_shows_our_batches_in_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pygame", reason="the window is pygame's")
-    pytest.importorskip("cv2", reason="the pictures of many games are put together by OpenCV")
+def test_gymnasium_human_rendering_shows_our_pictures_in_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame = pytest.importorskip("pygame", reason="the window is pygame's")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    from gymnasium.wrappers.vector import HumanRendering
+    from gymnasium.wrappers import HumanRendering
 
-    for env in (many(render_mode="rgb_array"), generals_env.make_vec(2, render_mode="rgb_array", **SMALL)):
-        window = HumanRendering(env)
-        window.reset(seed=1)
-        step(window)
-        assert window.window is not None
-        window.close()
+    window = HumanRendering(single(render_mode="rgb_array"))
+    window.reset(seed=1)
+    step(window)
+    height, width, _ = draw_board(generals_env.parallel_env(**SMALL).config.empty_boards(1)).shape
+    assert pygame.display.get_surface().get_size() == (width, height)
+    window.close()
 
 
 def test_gymnasium_record_video_films_our_batches_at_ten_frames_a_second(tmp_path: Path) -> None:
@@ -195,3 +203,35 @@ def test_gymnasium_record_video_films_our_batches_at_ten_frames_a_second(tmp_pat
     film.close()
     assert film.frames_per_sec == 10
     assert [path.name for path in (tmp_path / "film").iterdir()] == ["rl-video-episode-0.mp4"]
+
+
+@pytest.mark.parametrize("face", ["make", "parallel_env", "gymnasium.make", "SB3VecEnv"])
+def test_video_recorders_film_our_pictures(face: str, tmp_path: Path) -> None:
+    pytest.importorskip("moviepy", reason="the films are MoviePy's")
+    make, games = FACES[face]
+    film = recorder(face, make(render_mode="rgb_array"), tmp_path / "film")  # the libraries warn of a folder that exists
+    film.reset()
+    for _ in range(3):
+        step(film)
+    film.close()
+    (path,) = (tmp_path / "film").glob("*.mp4")
+    recorded = read_film(path)
+    height, width, _ = draw_board(generals_env.parallel_env(**SMALL).config.empty_boards(1)).shape
+    assert recorded.frames.shape[1:] == (games * height, width, 3)  # SB3 puts two games one above the other
+    assert recorded.fps == 10
+    assert recorded.pixels == "yuv420p"  # which browsers can show
+
+
+def recorder(face: str, env: Any, folder: Path) -> Any:
+    """Return ``env`` in the video recorder of its own library."""
+    if face == "gymnasium.make":
+        return gymnasium.wrappers.RecordVideo(env, str(folder), episode_trigger=lambda episode: episode == 0)
+    if face == "SB3VecEnv":
+        from stable_baselines3.common.vec_env import VecVideoRecorder
+
+        return VecVideoRecorder(env, str(folder), record_video_trigger=lambda number: number == 0, video_length=2)
+    pettingzoo = pytest.importorskip("pettingzoo.utils.wrappers")
+    name = "RecordVideo" if face == "make" else "RecordVideoParallel"
+    if not hasattr(pettingzoo, name):
+        pytest.skip("this PettingZoo has no video recorder")
+    return getattr(pettingzoo, name)(env, str(folder), episode_trigger=lambda episode: episode == 0)

@@ -17,7 +17,7 @@ from generals_env.errors import ConfigError
 from generals_env.operations.settings.dump import dump_value
 from generals_env.operations.settings.keys import KEYS, apply_live, changed_keys, get_value, live_keys, variable_name
 from generals_env.operations.settings.load import load_settings, load_with_origins
-from generals_env.operations.settings.models import Settings
+from generals_env.operations.settings.models import Rewards, Settings
 from generals_env.operations.settings.options import game_config, player_policies, reward_config, trainer_config
 from generals_env.recorders.training.config import TrainerConfig
 
@@ -302,7 +302,7 @@ CROSS_CHECKS = {
     "games: {height: [9, 8]}": "games.height: expected (minimum, maximum), got (9, 8)",
     "games: {mountain_density: [0.2, 0.1]}": "games.mountain_density: expected (minimum, maximum), got (0.2, 0.1)",
     "games: {city_density: 0.5}": "games.city_density: expected a share from 0 to 0.2, got 0.5",
-    "games: {rules: v2}": "games.rules: expected 'live' or 'v3' to 'v18', got 'v2'",
+    "games: {rules: v2}": "games.rules: expected 'live', 'competition' or 'v3' to 'v18', got 'v2'",
     "games: {teams: [1, 1]}": "games.teams: expected at least two teams, got (1, 1): use different numbers, or None",
     "games: {modifiers: [toruss]}": "games.modifiers: expected names among leapfrog, defenseless, torus, slippery, "
     "got ('toruss',)",
@@ -368,6 +368,12 @@ def test_settings_become_the_options_of_the_package(tmp_path: Path) -> None:
             assert getattr(built, name) == getattr(config, name)
     assert set(RewardConfig.__dataclass_fields__) == set(type(changed.rewards).model_fields)
     assert set(TrainerConfig.__dataclass_fields__) == set(type(changed.training).model_fields)
+
+
+def test_rules_of_competition_bring_their_defaults(tmp_path: Path) -> None:
+    games = load(tmp_path, "games: {rules: competition, width: 19}").games
+    assert (games.height, games.width, games.max_turns, games.mountain_density) == ((18, 21), 19, 1200, (0.24, 0.26))
+    assert game_config(games, Rewards()).shape == (21, 19)
 
 
 @pytest.mark.checklist("K10")

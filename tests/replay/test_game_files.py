@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 import zstandard
+from support.competition_traces import action_indices, check_board, first_board, read_file
 from support.helpers import same
-from test_gior import GAMES, read_fields
+from support.replay_fields import GAMES, read_fields
 
 from generals_env import ReplayError, StorageError, replay
-from generals_env.engine.boards import copy_boards
+from generals_env.engine.boards import Boards, copy_boards
 from generals_env.replay import board_arrays, game_file, recorded_turns
-from generals_env.replay.recorded_game import UNKNOWN, RecordedGame
+from generals_env.replay.recorded_game import UNKNOWN, RecordedGame, no_events
+from generals_env.replay.resimulation import different_boards, play_actions, play_each
 
 DUEL = replay.from_dict(read_fields("duel_small") | {"usernames": ["one", "two\u202e<b>"], "stars": [70, 1.5]}).recorded()
 
@@ -142,3 +144,14 @@ def test_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="path: expected a file that can be written"):
         replay.write(tmp_path / "game.generals", DUEL)
     assert [file.name for file in tmp_path.iterdir()] == ["game.generals"]
+
+
+def test_games_of_the_competition_are_kept_by_their_actions_alone() -> None:
+    for trace in read_file("full_00.json.gz")[:1] + read_file("duel_00.json.gz")[:5]:
+        actions, start = action_indices(trace), first_board(trace)
+        boards = play_actions(start, actions, no_events())
+        for number in range(1, len(actions) + 1):
+            check_board(trace, number, boards, number)
+        game = RecordedGame(boards, actions)
+        assert not different_boards(play_each(game), Boards._make(array[1:] for array in boards)).any()
+        assert same(game_file.decode(game_file.encode(game)).boards, boards)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 from dataclasses import replace
@@ -14,7 +13,7 @@ import pytest
 from lzstring import LZString
 from support.ground_truth import found, load
 from support.helpers import move, same
-from support.paths import DATA
+from support.replay_fields import GAMES, read_fields
 
 import generals_env
 from generals_env import ConfigError, ReplayError, replay
@@ -29,13 +28,6 @@ from generals_env.replay.reader import from_bytes
 from generals_env.replay.recorded_game import UNKNOWN, RecordedGame
 
 NAMES = POSITIONS | UNREAD
-GAMES = ("B5--zeFUe", "cqivEp6Ad", "duel", "duel_tall", "eight", "old", "teams", "three", "torus")
-
-
-def read_fields(name: str) -> dict[str, Any]:
-    """Return the fields of a game of the repository."""
-    fields: dict[str, Any] = json.loads(gzip.decompress((DATA / f"{name}.json.gz").read_bytes()))
-    return fields
 
 
 def packed(text: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import stat
 import time
 from collections.abc import Callable, Iterable
@@ -41,7 +42,7 @@ KINDS = [*SIZES, {"players": 4, "height": 7, "width": 7, "teams": (0, 1, 0, 1)}]
 
 def passing(env: Any) -> int:
     """Return the index of the pass."""
-    return int(env.action_space("player_0").n) - 1
+    return 8 * math.prod(env.unwrapped.config.shape)
 
 
 def move(env: Any, text: str) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from generals_env.engine.boards import MOUNTAIN, OWNER_MOUNTAIN, TORUS, Boards, 
 from generals_env.engine.observations.reference import action_mask, observe, visible_to
 from generals_env.engine.packed.fog_memory import recall_rows
 from generals_env.engine.packed.packing import PackedBoards
+from generals_env.engine.rules.action_space import action_count
 
 #: Armies around every limit: of tiles with 11, 12 and 13 bits, moves, observations, float32 and int32.
 EDGES = (0, 1, 2, 3, 998, 999, 1000, 1001, 1023, 1024, 2047, 2048, 4095, 4096, 2**15, 2**16, 2**24 + 1, 2**31 - 1)
@@ -65,9 +66,10 @@ def inside_of(boards: Boards, b: int) -> np.ndarray:
 
 
 def viewed(boards: Boards, b: int, player: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the observation of the reference kernels, (C, H*W), and the mask, (8*H*W + 1,)."""
+    """Return the observation of the reference kernels, (C, H*W), and the mask, (A,)."""
     tiles = boards.owner.shape[1]
-    visible, mask = np.empty(tiles, np.uint32), np.empty(8 * tiles + 1, np.int8)
+    actions = action_count(int(boards.games[b]["version"]), tiles)
+    visible, mask = np.empty(tiles, np.uint32), np.empty(actions, np.int8)
     tensor = np.empty((channels, tiles), np.float32)
     visible_to(boards, b, visible)
     observe(boards, b, player, visible, tensor)

@@ -18,8 +18,10 @@ def turned(tiles: np.ndarray, symmetry: int, rows: int | None = None, columns: i
 def turned_mask(
     mask: np.ndarray, symmetry: int, shape: tuple[int, int], rows: int | None = None, columns: int | None = None
 ) -> np.ndarray:
-    """Return a mask (8*H*W + 1,) turned, as numpy has it: a plane for each kind and direction of moves."""
-    planes = turned(np.moveaxis(mask[:-1].reshape(2, *shape, 4), -1, 1), symmetry, rows, columns)
+    """Return a mask (8*H*W + 1,), or (9*H*W + 1,) with builds, turned: a plane for each kind and direction of moves."""
+    passes = 8 * shape[0] * shape[1]
+    planes = turned(np.moveaxis(mask[:passes].reshape(2, *shape, 4), -1, 1), symmetry, rows, columns)
+    builds = turned(mask[passes + 1 :].reshape(-1, *shape), symmetry, rows, columns)
     result = np.empty_like(planes)
     result[:, TURNED_DIRECTIONS[symmetry]] = planes
-    return np.append(np.moveaxis(result, 1, -1).ravel(), mask[-1])
+    return np.concatenate([np.moveaxis(result, 1, -1).ravel(), mask[passes : passes + 1], builds.ravel()])

@@ -48,4 +48,4 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     yield open_file
     for context in contexts:
         context.close()
-    assert seen == expected
+    assert set(seen) == set(expected)

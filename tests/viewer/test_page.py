@@ -139,15 +139,41 @@ def test_keys_move_through_the_game(open_page: Open, tmp_path: Path) -> None:
     assert not page.evaluate("viewer.playing")
 
 
+def test_keys_read_the_board_tile_by_tile(open_page: Open, tmp_path: Path) -> None:
+    game = short_game()
+    page = open_page(write_page([game], tmp_path / "page.html", turn=30))
+    page.keyboard.press("1")
+    page.keyboard.press("0")
+    page.locator(".view-select").focus()
+    page.keyboard.press("Tab")
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.locator(".tile-text").inner_text().startswith("Row 0, column 1: ")
+    assert page.evaluate("viewer.panels[0].view.state.cursor") == 1
+    assert turn_of(page) == 30
+    page.keyboard.press("Shift+ArrowLeft")
+    assert turn_of(page) == 5
+    page.keyboard.press("Tab")
+    assert page.evaluate("viewer.panels[0].view.state.cursor") == -1
+    page.locator(".board").click()  # a click gives no cursor
+    page.keyboard.press("ArrowRight")
+    assert turn_of(page) == 6
+    page.goto(f"{page.url}#turn=12")
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    assert turn_of(page) == 12
+
+
 def test_two_games_stand_side_by_side_in_the_same_turn(open_page: Open, tmp_path: Path) -> None:
     other = sampled_game(5, height=5, width=8, max_turns=15)
+    other.boards.games["turn"] += 5  # recorded from turn 5 on
     page = open_page(write_page([short_game(), other], tmp_path / "page.html", compare=True))
     frames = "viewer.panels.map((panel) => panel.frame)"
     page.evaluate("viewer.seek(9)")
-    assert page.evaluate(frames) == [9, 9]
+    assert page.evaluate(frames) == [9, 4]
     page.keyboard.press("End")
     assert page.evaluate(frames) == [40, 15]
-    assert page.locator(".panel-over").all_inner_texts() == ["", "ended in turn 15"]
+    assert page.locator(".panel-over").all_inner_texts() == ["", "ended in turn 20"]
     boards = [board.bounding_box() for board in page.locator(".board").all()]
     assert boards[0]["x"] + boards[0]["width"] < boards[1]["x"]
     page.get_by_role("button", name="Both seats").click()
@@ -155,7 +181,7 @@ def test_two_games_stand_side_by_side_in_the_same_turn(open_page: Open, tmp_path
     page.keyboard.press("b")
     assert page.locator(".panel").count() == 1
     page.select_option("#game", "1")
-    page.locator("#turn", has_text="Turn 0 / 15").wait_for()
+    page.locator("#turn", has_text="Turn 5 / 20").wait_for()
 
 
 def test_texts_of_other_people_are_shown_and_never_run(open_page: Open, tmp_path: Path) -> None:

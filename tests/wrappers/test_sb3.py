@@ -15,7 +15,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.distributions import make_masked_proba_distribution
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
@@ -353,8 +352,7 @@ def test_training_example_trains_saves_draws_and_evaluates(
     printed = capsys.readouterr().out
     assert "10 games on 6x6" in printed
     assert "expander" in printed
-    with Image.open(tmp_path / "curve.png") as curve:
-        assert curve.size == (800, 450)
+    assert not (tmp_path / "curve.png").exists()  # so few games have no shares worth drawing
     rows = list(csv.DictReader((tmp_path / "progress.csv").read_text().splitlines()))
     assert [int(row["time/total_timesteps"]) for row in rows] == [160, 320, 480]
     assert 0 < float(rows[-1]["train/learning_rate"]) <= arguments.learning_rate

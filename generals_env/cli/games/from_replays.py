@@ -16,8 +16,8 @@ from rich.table import Table
 from generals_env.cli.dataset import FormatName, Naming, console, progress_bar
 from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.errors import ReplayError
-from generals_env.recorders.recording.human_replays import RecordedReplays, reason_of, record_sources
-from generals_env.recorders.recording.replay_sources import ReplaySource, find_files, replay_sources
+from generals_env.recorders.people.human_replays import RecordedReplays, reason_of, record_sources
+from generals_env.recorders.people.replay_sources import ReplaySource, find_files, replay_sources
 
 __all__ = ["from_replays"]
 

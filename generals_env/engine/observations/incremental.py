@@ -243,7 +243,7 @@ def follow_board(
     shows: bool,
     late: bool,
     grew: bool,
-    competes: bool,
+    castles: bool | None,
     owner_codes: npt.NDArray[np.int64],
     tally: npt.NDArray[np.int64],
 ) -> bool:
@@ -270,7 +270,7 @@ def follow_board(
         shows: Whether to bring tensors and masks up to date.
         late: Whether earlier calls left tensors and masks as they were, so that any tile may differ.
         grew: Whether armies on all land grew without being listed.
-        competes: Whether the rules of the competition hold.
+        castles: None without the rules of the competition, True with them.
         owner_codes: (P, P + 6) int64, see ``team_visibility``.
         tally: (P, 7) int64, see ``follow_land``.
 
@@ -287,8 +287,9 @@ def follow_board(
     captured = follow_land(boards, b, sets, views, touched, row_of, homes, teams, changed, teams or not late, tally)
     if grew:
         find_movable(boards, b, sets, views, not late)
-    if competes and not late:
-        follow_builds(boards, b, views.masks, touched, start, end, changed, sweeps or grew or captured)
+    if castles is not None:
+        if not late:
+            follow_builds(boards, b, views.masks, touched, start, end, changed, sweeps or grew or captured)
     if shows and late:
         sweeps = True
         touch_all(touched, row_of.shape[0])
@@ -296,15 +297,16 @@ def follow_board(
             changed[player] = all_below(height)
             if shown[player] and not teams:
                 rewrite_mask(sets, views.masks[b, player], b, player, width)
-                if competes:
+                if castles is not None:
                     write_builds(boards, b, player, views.masks[b, player])
     for player in range(players):
         if shows and shown[player]:
             follow_view(
                 boards, b, sets, views, player, touched, row_of, changes, changed, teams, sweeps, grew, owner_codes[player]
             )
-    if competes and shows and not sweeps:
-        show_built(boards, b, sets, views, start, end, shown, owner_codes)
+    if castles is not None:
+        if shows and not sweeps:
+            show_built(boards, b, sets, views, start, end, shown, owner_codes)
     touched[0] = 0
     return captured
 

@@ -5,21 +5,23 @@ Equal to the builds in ``action_mask`` of ``engine.observations.reference``.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, GENERAL, PLAIN
-from generals_env.engine.jit import inlined, subroutine
+from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits
 from generals_env.engine.rules.castle_prices import BASE_PRICE, PRICE_REACH, SURCHARGE, SURCHARGE_STEP
 
-__all__ = ["may_build_packed", "write_packed_builds"]
+__all__ = ["BuildScratch", "empty_build_scratch", "may_build_packed", "write_packed_builds"]
 
 
 @inlined
 def is_structure(terrain: int) -> bool:
     """Return whether a terrain is a general or a castle, which make castles near them dearer."""
-    return terrain in (GENERAL, CITY)
+    return bool((terrain == GENERAL) | (terrain == CITY))
 
 
 @subroutine
@@ -47,6 +49,61 @@ def may_build_packed(packed: PackedBoards, row: int, player: int, tile: int, hei
     return bool(army >= price)
 
 
+class BuildScratch(NamedTuple):
+    """Working memory for the builds of one mask."""
+
+    flags: npt.NDArray[np.uint8]  # (H*W,) rounded up to whole words: 1 where the player may build if the army pays
+    words: npt.NDArray[np.uint64]  # the same memory, eight tiles at a time
+    built: npt.NDArray[np.uint8]  # likewise: 1 on the player's general and castles
+    built_words: npt.NDArray[np.uint64]
+    structures: npt.NDArray[np.int32]  # (H*W,) their tiles
+
+
+@kernel
+def empty_build_scratch(tiles: int) -> BuildScratch:
+    """Return working memory for boards of this many tiles."""
+    flags = np.zeros((tiles + 7) // 8 * 8, np.uint8)
+    built = np.zeros((tiles + 7) // 8 * 8, np.uint8)
+    return BuildScratch(flags, flags.view(np.uint64), built, built.view(np.uint64), np.zeros(tiles, np.int32))
+
+
+@subroutine
+def flag_candidates(
+    packed: PackedBoards, row: int, player: int, code: npt.NDArray[np.uint8], flags: npt.NDArray[np.uint8]
+) -> None:
+    """Flag the plain tiles of a living player whose army pays the lowest price."""
+    ground = np.int64(packed.entries[row]["ground"])
+    wide = np.int64(packed.entries[row]["wide"])
+    terrain, tiles = packed.terrain[ground], packed.tiles[row]
+    own = np.uint8(player + OWNER_OFFSET) if packed.players[ground, player]["alive"] else np.uint8(255)
+    if wide < 0:
+        lowest = np.int16(BASE_PRICE << code_bits(packed.players.shape[1]))  # the owner is in the bits below the army
+        for tile in range(code.shape[0]):
+            flags[tile] = np.uint8((code[tile] == own) & (terrain[tile] == PLAIN) & (tiles[tile] >= lowest))
+    else:
+        armies = packed.armies[wide]
+        for tile in range(code.shape[0]):
+            flags[tile] = np.uint8((code[tile] == own) & (terrain[tile] == PLAIN) & (armies[tile] >= BASE_PRICE))
+
+
+@subroutine
+def list_structures(packed: PackedBoards, row: int, player: int, code: npt.NDArray[np.uint8], scratch: BuildScratch) -> int:
+    """List the tiles of a player's general and castles, and return their number."""
+    terrain = packed.terrain[np.int64(packed.entries[row]["ground"])]
+    own, flags = np.uint8(player + OWNER_OFFSET), scratch.built
+    for tile in range(code.shape[0]):
+        flags[tile] = np.uint8((code[tile] == own) & ((terrain[tile] == GENERAL) | (terrain[tile] == CITY)))
+    count = 0
+    for word in range(scratch.built_words.shape[0]):
+        if scratch.built_words[word] == 0:
+            continue
+        for tile in range(8 * word, min(8 * word + 8, code.shape[0])):
+            if flags[tile]:
+                scratch.structures[count] = tile
+                count += 1
+    return count
+
+
 @subroutine
 def write_packed_builds(
     packed: PackedBoards,
@@ -54,7 +111,7 @@ def write_packed_builds(
     player: int,
     height: int,
     code: npt.NDArray[np.uint8],
-    prices: npt.NDArray[np.int32],
+    scratch: BuildScratch,
     out: npt.NDArray[np.int8],
 ) -> None:
     """Write for each tile whether a player may build on it.
@@ -65,30 +122,28 @@ def write_packed_builds(
         player: The player.
         height: H.
         code: (H*W,) uint8, owner + 6.
-        prices: (H*W,) int32, overwritten.
+        scratch: Working memory.
         out: (H*W,) int8.
     """
-    ground = np.int64(packed.entries[row]["ground"])
     wide = np.int64(packed.entries[row]["wide"])
-    shift = np.int32(code_bits(packed.players.shape[1]))
-    terrain, tiles = packed.terrain[ground], packed.tiles[row]
-    count = code.shape[0]
-    width = count // height
-    own = np.uint8(player + OWNER_OFFSET) if packed.players[ground, player]["alive"] else np.uint8(255)
-    for tile in range(count):
-        prices[tile] = np.int32(BASE_PRICE)
-    for tile in range(count):
-        if code[tile] == own and is_structure(terrain[tile]):
-            row_here, column_here = tile // width, tile % width
-            for y in range(max(row_here - PRICE_REACH, 0), min(row_here + PRICE_REACH + 1, height)):
-                for x in range(max(column_here - PRICE_REACH, 0), min(column_here + PRICE_REACH + 1, width)):
-                    extra = SURCHARGE - SURCHARGE_STEP * (abs(y - row_here) + abs(x - column_here))
-                    prices[y * width + x] += np.int32(max(extra, 0))
-    if wide < 0:
-        for tile in range(count):
-            pays = (np.int32(tiles[tile]) >> shift) >= prices[tile]
-            out[tile] = np.int8((code[tile] == own) & (terrain[tile] == PLAIN) & pays)
-    else:
-        armies = packed.armies[wide]
-        for tile in range(count):
-            out[tile] = np.int8((code[tile] == own) & (terrain[tile] == PLAIN) & (armies[tile] >= prices[tile]))
+    shift = code_bits(packed.players.shape[1])
+    width = code.shape[0] // height
+    flag_candidates(packed, row, player, code, scratch.flags)
+    for tile in range(out.shape[0]):
+        out[tile] = np.int8(0)
+    built = -1
+    for word in range(scratch.words.shape[0]):
+        if scratch.words[word] == 0:  # few armies pay even the lowest price
+            continue
+        if built < 0:
+            built = list_structures(packed, row, player, code, scratch)
+        for tile in range(8 * word, min(8 * word + 8, out.shape[0])):
+            if scratch.flags[tile] == 0:
+                continue
+            price = BASE_PRICE
+            for k in range(built):
+                other = np.int64(scratch.structures[k])
+                steps = abs(other // width - tile // width) + abs(other % width - tile % width)
+                price += max(SURCHARGE - SURCHARGE_STEP * steps, 0)
+            army = np.int64(packed.armies[wide, tile]) if wide >= 0 else np.int64(packed.tiles[row, tile]) >> shift
+            out[tile] = np.int8(army >= price)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from generals_env.engine.boards import CITY, COMPETITION_VERSION, GAME, GENERAL, PLAYER, TORUS, Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
 from generals_env.engine.observations.reference import ARMY_SCALE, CHANNELS, FULL_CHANNELS, action_mask, observe, visible_to
-from generals_env.engine.packed.build_masks import write_packed_builds
+from generals_env.engine.packed.build_masks import empty_build_scratch, write_packed_builds
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits, unpack_row
 
 __all__ = [
@@ -279,7 +279,7 @@ def expand_masks(
     moves = words.view(np.int8)
     board = room_for_one(packed)
     has_builds = out.shape[1] > 8 * tiles + 1
-    prices = np.zeros(tiles, np.int32)
+    build_scratch = empty_build_scratch(tiles)
     for i in range(low, high):
         row = np.int64(index[i])
         ground = np.int64(packed.entries[row]["ground"])
@@ -300,7 +300,7 @@ def expand_masks(
             action_mask(board, 0, np.int64(player[i]), out[i, : 8 * tiles + 1])
             read_codes(packed, row, lines.code)
         if builds:
-            write_packed_builds(packed, row, np.int64(player[i]), height, lines.code, prices, out[i, 8 * tiles + 1 :])
+            write_packed_builds(packed, row, np.int64(player[i]), height, lines.code, build_scratch, out[i, 8 * tiles + 1 :])
 
 
 @kernel

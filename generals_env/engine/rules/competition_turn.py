@@ -1,7 +1,7 @@
 """Plays one turn with the rules of the bot competition: builds, two ordered moves, growth, the touch of a general, ends.
 
 Numbers in comments, "rule Cn", are those of the section on these rules in ``docs/rules.md``. There are two players. The tile
-of a general stays one, whoever owns it; a castle is a city.
+of a general stays one, also when it changes hands; a castle is a city.
 """
 
 from __future__ import annotations

@@ -298,6 +298,7 @@ def draw_map(
     seats: npt.NDArray[np.int64],
     distance: npt.NDArray[np.int32],
     lines: npt.NDArray[np.uint64],
+    castles: bool | None,
 ) -> bool:
     """Draw a map as ``generate_map`` does, with given scratch: (P,) int64, (P + 3, H*W) int32, (4, H + 2) uint64."""
     rows = sizes[0] + random_below(rng, b, sizes[1] - sizes[0] + 1)
@@ -305,8 +306,9 @@ def draw_map(
     boards.games[b]["rows"] = rows
     boards.games[b]["columns"] = columns
     area = rows * columns
-    if boards.games[b]["version"] == COMPETITION_VERSION:
-        return draw_competition_map(boards, b, rng, densities, seats, distance, lines)
+    if castles is not None:
+        if boards.games[b]["version"] == COMPETITION_VERSION:
+            return draw_competition_map(boards, b, rng, densities, seats, distance, lines)
     for _ in range(ATTEMPTS):
         share = densities[0] + random_float(rng, b) * (densities[1] - densities[0])
         mountains = min(max(int(share * area + 0.5), int(np.ceil(densities[0] * area))), int(densities[1] * area))
@@ -324,7 +326,12 @@ def draw_map(
 
 @kernel
 def generate_map(
-    boards: Boards, b: int, rng: RandomState, sizes: npt.NDArray[np.int64], densities: npt.NDArray[np.float64]
+    boards: Boards,
+    b: int,
+    rng: RandomState,
+    sizes: npt.NDArray[np.int64],
+    densities: npt.NDArray[np.float64],
+    castles: bool | None = True,
 ) -> bool:
     """Draw a new map for board ``b`` and start a game on it.
 
@@ -334,6 +341,7 @@ def generate_map(
         rng: (B,) uint64, generators, one a board.
         sizes: (4,) int64: minimum and maximum rows, minimum and maximum columns.
         densities: (3,) float64: minimum and maximum mountains, and cities, as shares of the tiles.
+        castles: None if the rules are not those of the competition, see ``jit``; True if they may be.
 
     Returns:
         False if none of ``ATTEMPTS`` maps met the guarantees; the board must not be used then.
@@ -343,4 +351,4 @@ def generate_map(
     seats = np.empty(players, np.int64)
     distance = np.empty((players + 3, tiles), np.int32)
     lines = np.zeros((4, boards.games[b]["height"] + 2), np.uint64)
-    return draw_map(boards, b, rng, sizes, densities, seats, distance, lines)
+    return draw_map(boards, b, rng, sizes, densities, seats, distance, lines, castles)

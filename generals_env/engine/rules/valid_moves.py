@@ -104,7 +104,7 @@ def take_actions(
     end: Tiles,
     half: Tiles,
     illegal: npt.NDArray[np.bool_],
-    builds: bool = True,
+    castles: bool | None = True,
 ) -> None:
     """Translate one action index for each player into moves; illegal actions become a pass and are flagged.
 
@@ -116,7 +116,7 @@ def take_actions(
         end: (P,) int32, out: tile moved to, or built on; -1 for a pass.
         half: (P,) int32, out: 1 for a half move.
         illegal: (P,) bool, out.
-        builds: Whether the action space may have builds: a kernel without them is faster.
+        castles: None if the rules are not those of the competition, see ``jit``; True if they may be.
     """
     plane = 4 * boards.owner.shape[1]
     for player in range(actions.shape[0]):
@@ -126,13 +126,14 @@ def take_actions(
         half[player] = 0
         illegal[player] = False
         if action >= 2 * plane:
-            if builds and action > 2 * plane:  # which only the action space of the competition has
-                tile = action - 2 * plane - 1
-                illegal[player] = not may_build(boards, b, player, tile)
-                if illegal[player]:
-                    actions[player] = 2 * plane
-                else:
-                    end[player] = tile
+            if castles is not None:
+                if action > 2 * plane:
+                    tile = action - 2 * plane - 1
+                    illegal[player] = not may_build(boards, b, player, tile)
+                    if illegal[player]:
+                        actions[player] = 2 * plane
+                    else:
+                        end[player] = tile
             continue
         split = action >= plane
         if split:

@@ -110,7 +110,7 @@ class Batch:
         self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
         self._given = np.full(players, GIVEN, np.int64)
         self._seats = (0, 1) if players == 2 else ()
-        self._castles = (0,) if boards.games[0]["version"] == COMPETITION_VERSION else ()
+        self._castles = True if boards.games[0]["version"] == COMPETITION_VERSION else None
         self._workers = Workers()
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()

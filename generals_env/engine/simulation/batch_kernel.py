@@ -66,7 +66,7 @@ def run_board(
     records: bool,
     now: int,
     counts_all: bool,
-    competes: bool,
+    castles: bool | None,
 ) -> bool:
     """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
     late = turns >= LATE_TURNS
@@ -74,7 +74,7 @@ def run_board(
     while True:
         rare, over, goes_on, grew = False, False, True, False
         if begins:
-            if not begin_board(boards, b, sets, views, outcome, scratch, template, rng, sizes, densities):
+            if not begin_board(boards, b, sets, views, outcome, scratch, template, rng, sizes, densities, castles):
                 return False
         else:
             if turn < turns or turns == 0:
@@ -86,9 +86,9 @@ def run_board(
                 return True
             if records and recording.present[b] < 0:
                 begin_game(recording, boards, b, b)
-            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams, competes)
+            rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams, castles)
         shows = not late or turn >= turns
-        captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew, competes)
+        captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew, castles)
         if begins:
             begins = False
             clear(scratch.tally)
@@ -161,7 +161,7 @@ def run_boards(
     records: bool,
     now: int,
     seats: tuple[int, ...],
-    castles: tuple[int, ...],
+    castles: bool | None,
 ) -> int:
     """Begin games, choose actions, play turns and record them on boards ``low`` to ``high``.
 
@@ -230,8 +230,7 @@ def run_boards(
         records: Whether to write turns to the recording.
         now: Time of the turns, nanoseconds UTC.
         seats: A number for each player if the kernel is to be compiled for this number of players, otherwise empty.
-        castles: A number if the kernel is to be compiled for the rules of the competition, otherwise empty: neither kind of
-            rules makes the other slower.
+        castles: None without the rules of the competition, True with them: each kind of rules has a kernel of its own.
 
     Returns:
         -1, or the first board for which no fair map was found; no board after it was played.
@@ -299,7 +298,7 @@ def run_boards(
         given = given and policies[player] == GIVEN
     for b in range(low, high):
         if given and turns == 1 and b + AHEAD < high:
-            prefetch_turn(boards, b + AHEAD, sets, views, outcome.actions, len(castles) > 0)
+            prefetch_turn(boards, b + AHEAD, sets, views, outcome.actions, castles)
         if not run_board(
             boards,
             b,
@@ -323,7 +322,7 @@ def run_boards(
             records,
             now,
             counts_all,
-            len(castles) > 0,
+            castles,
         ):
             return b
     return -1

@@ -15,7 +15,7 @@ __all__ = ["prefetch_turn"]
 
 
 @inlined
-def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, actions: Any, competes: bool) -> None:
+def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, actions: Any, castles: bool | None) -> None:
     """Prefetch the memory that the next turn of board ``b`` will write.
 
     Args:
@@ -24,7 +24,7 @@ def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, a
         sets: TileSets of the boards.
         views: Observations of the boards.
         actions: (B, P) int64, the actions of the turn.
-        competes: Whether the rules of the competition hold.
+        castles: None without the rules of the competition, True with them.
     """
     tiles = boards.owner.shape[1]
     width = boards.games[b]["width"]
@@ -45,7 +45,7 @@ def prefetch_turn(boards: Boards, b: int, sets: TileSets, views: Observations, a
             fetch(views.observations, (b, player, tile, 0))
             for half in range(2):
                 fetch(views.masks, (b, player, 4 * (half * tiles + tile)))
-            if competes:
+            if castles is not None:
                 fetch(views.masks, (b, player, 8 * tiles + 1 + tile))
         row = end // width
         if not has_bit(sets.land[b, player, row], end - row * width):  # a capture, if anything

@@ -73,10 +73,11 @@ def begin_board(
     rng: npt.NDArray[np.uint64],
     sizes: npt.NDArray[np.int64],
     densities: npt.NDArray[np.float64],
+    castles: bool | None,
 ) -> bool:
     """Begin a new game on board ``b``; return False if no fair map was found."""
     if template.owner.shape[0] == 0:
-        if not draw_map(boards, b, rng, sizes, densities, scratch.seats, scratch.distance, scratch.lines):
+        if not draw_map(boards, b, rng, sizes, densities, scratch.seats, scratch.distance, scratch.lines, castles):
             return False
     else:
         which = b % template.owner.shape[0]
@@ -192,7 +193,14 @@ def grow_touched(boards: Boards, b: int, sets: TileSets, touched: Tiles, lists_l
 
 @inlined
 def play_board(
-    boards: Boards, b: int, sets: TileSets, outcome: Outcome, scratch: Scratch, max_turns: int, lists_land: bool, competes: bool
+    boards: Boards,
+    b: int,
+    sets: TileSets,
+    outcome: Outcome,
+    scratch: Scratch,
+    max_turns: int,
+    lists_land: bool,
+    castles: bool | None,
 ) -> tuple[bool, bool, bool, bool]:
     """Play the moves of one turn, list the tiles that it touches, and find whose game ends.
 
@@ -204,7 +212,7 @@ def play_board(
         scratch: With the list of touched tiles.
         max_turns: Turn at which games are cut off.
         lists_land: See ``grow_touched``.
-        competes: Whether the rules of the competition hold.
+        castles: None without the rules of the competition, True with them.
 
     Returns:
         Whether a general or a life changed, so that any tile may differ; whether the game is cut off; whether it goes on for
@@ -218,14 +226,15 @@ def play_board(
         scratch.lives[player] = boards.players[b, player]["alive"]
         due = due or boards.players[b, player]["surrendered"] >= 0
     touches, captures, captor = 0, 0, -1
-    take_actions(boards, b, outcome.actions[b], scratch.start, scratch.end, scratch.half, outcome.illegal[b], competes)
-    if due and not competes:
-        neutralise_due(boards, b)
+    take_actions(boards, b, outcome.actions[b], scratch.start, scratch.end, scratch.half, outcome.illegal[b], castles)
+    if due:
+        if castles is None:
+            neutralise_due(boards, b)
     for player in range(players):
         if scratch.start[player] >= 0:
             touch(touched, np.int64(scratch.start[player]))
             touch(touched, np.int64(scratch.end[player]))
-    if competes:
+    if castles is not None:
         touches, captures, captor = play_actions(boards, b, scratch.start, scratch.end, scratch.half)
         for player in range(players):
             if scratch.start[player] < 0 and scratch.end[player] >= 0:
@@ -243,7 +252,7 @@ def play_board(
     grew = False
     if captor < 0:  # a captured general ends a game of the competition before growth
         grew = grow_touched(boards, b, sets, touched, lists_land)
-    if competes:
+    if castles is not None:
         decide_game(boards, b, touches, captures, captor)
     else:
         end_by_idling(boards, b)
@@ -300,7 +309,7 @@ def follow_turn(
     shows: bool,
     late: bool,
     grew: bool,
-    competes: bool,
+    castles: bool | None,
 ) -> bool:
     """Bring sets, masks, tensors and scores up to date with the turn.
 
@@ -316,7 +325,7 @@ def follow_turn(
         shows: See ``follow_board``.
         late: See there.
         grew: See there.
-        competes: See there.
+        castles: See there.
 
     Returns:
         Whether a city or a general changed hands.
@@ -339,7 +348,7 @@ def follow_turn(
         shows,
         late,
         grew,
-        competes,
+        castles,
         scratch.owner_codes,
         scratch.tally,
     )

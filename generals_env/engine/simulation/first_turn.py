@@ -24,7 +24,8 @@ def play_first_turn() -> None:
     rewards = np.zeros(players, np.float32)
     weights = np.zeros(len(WEIGHTS))
     view_board(boards, AFTER, observations, masks)
-    play_turn(*boards, BEFORE, AFTER, actions, active, weights, 2, illegal, terminated, truncated, rewards, observations, masks)
+    results = illegal, terminated, truncated, rewards, observations, masks
+    play_turn(*boards, BEFORE, AFTER, actions, active, weights, 2, *results, None)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ def play_turn(
     rewards: npt.NDArray[np.float32],
     observations: npt.NDArray[np.float32],
     masks: npt.NDArray[np.int8],
+    castles: bool | None = True,
 ) -> bool:
     """Copy the board, play one turn on it, and write the results for the players.
 
@@ -95,6 +96,7 @@ def play_turn(
         rewards: (P,) float32, out.
         observations: (P, 9, H*W) or (P, 21, H*W) float32, out.
         masks: (P, A) int8, out, see ``action_space.action_count``.
+        castles: None if the rules are not those of the competition, see ``jit``; True if they may be.
 
     Returns:
         Whether any player has an illegal action, an end or a reward.
@@ -107,10 +109,13 @@ def play_turn(
     result = np.empty(active.shape[0], np.int8)
     copy_board(boards, after, before)
     # The steps of ``advance``, not a call of it: each level of calls compiles the functions below it again.
-    take_actions(boards, after, actions, start, end, half, illegal)
-    if boards.games[after]["version"] == COMPETITION_VERSION:
-        play_competition_turn(boards, after, start, end, half)
-    else:
+    take_actions(boards, after, actions, start, end, half, illegal, castles)
+    competes = False
+    if castles is not None:
+        competes = boards.games[after]["version"] == COMPETITION_VERSION
+        if competes:
+            play_competition_turn(boards, after, start, end, half)
+    if not competes:
         neutralise_due(boards, after)
         apply_moves(boards, after, start, end, half, order)
         finish_turn(boards, after)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field
+    from pydantic import BaseModel, ConfigDict, Field, model_validator
 except ImportError as error:
     raise ImportError(f'settings: expected pydantic, got {error}: pip install "generals_env[settings]"') from None
+
+from generals_env.config import COMPETITION_DEFAULTS
 
 __all__ = [
     "Collection",
@@ -103,7 +105,11 @@ class Games(Section):
     )
     width: Size | tuple[Size, Size] = setting(20, "Columns of the board, as height.", live=True)
     max_turns: int = setting(1000, "Turns after which a game is cut off.", live=True, ge=1, le=2**31 - 1)
-    rules: str = setting("live", "Rules: live, or those of a replay version, v3 to v18.", live=True)
+    rules: str = setting(
+        "live",
+        "Rules: live, those of a replay version, v3 to v18, or competition, which has defaults of its own for the board.",
+        live=True,
+    )
     fog: bool = setting(True, "Whether players see only their own tiles and the adjacent ones.", live=True)
     teams: tuple[int, ...] | None = setting(None, "Team number of each player; null: each player is a team.", live=True)
     modifiers: tuple[str, ...] = setting(
@@ -116,6 +122,12 @@ class Games(Section):
     observation: Literal["standard", "full"] = setting("standard", "Layout of the observations: 9 channels, or 21.", live=True)
     seed: int | None = setting(None, "Seed of the games; null: a random one.", live=True, ge=0)
     threads: int | None = setting(None, "Threads that play; null: one for each core.", ge=1, le=1024)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_defaults_of_rules(cls, given: Any) -> Any:
+        """Add the defaults that the rules of the competition have for the board, where no layer sets another value."""
+        return {**COMPETITION_DEFAULTS, **given} if isinstance(given, dict) and given.get("rules") == "competition" else given
 
 
 class Log(Section):

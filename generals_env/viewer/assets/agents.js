@@ -1,8 +1,10 @@
 // Shows what an agent did: its action, reward, value and likeliest actions.
 import { element } from "./dom.js";
+import { UNKNOWN } from "./game.js";
 
 const DIRECTIONS = ["↑", "↓", "←", "→"];
 const SHOWN = 4; // of the likeliest actions
+const MANY = 4; // players: more are shown one at a time
 
 function number(value, digits) {
   return value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits).replace("-", "−");
@@ -22,7 +24,7 @@ export function actionText(game, action) {
 // Make a block for each player.
 export function makeAgents(panel) {
   const { game } = panel;
-  const recorded = game.rewards || game.values || game.likely;
+  const recorded = game.rewards || game.values || game.likely || game.actions.kinds.some((kind) => kind !== UNKNOWN);
   panel.find(".agent-card").hidden = !recorded;
   panel.agents = [];
   if (!recorded) return;
@@ -49,8 +51,10 @@ export function makeAgents(panel) {
 // Show the current frame: the action chosen in it, and the reward that follows.
 export function showAgents(panel) {
   const { game, frame } = panel;
+  const crowded = panel.player < 0 && game.players > MANY;
+  panel.find(".agent-hint").hidden = !crowded;
   for (const { player, block, fields, list } of panel.agents) {
-    block.hidden = panel.player >= 0 && panel.player !== player;
+    block.hidden = crowded || (panel.player >= 0 && panel.player !== player);
     const at = player * game.turns + frame, played = frame < game.turns;
     const chosen = game.action(frame, player);
     fields.action.textContent = actionText(game, chosen);

@@ -6,6 +6,7 @@ import {
 
 const PLAYERS = 16;
 const NUMBERS_FROM = 11; // CSS pixels of a tile from which armies are written
+const LARGEST = 84; // CSS pixels of a tile at most
 const DARK_FROM = 0.1; // share of heat from which armies are dark
 const HEAT_EDGE = "#3a3000";
 const GROUNDS = ["ground", "city", "rock", "stone", "stone-shade", "snow", "marsh", "sand", "fog", "fog-mark", "grid", "ink", "select", "heat"];
@@ -15,8 +16,9 @@ const FOG = 8, PEAK = 9, FOG_PEAK = 9 + MOUNTAIN_VARIANTS;
 
 // The text of an army: five digits do not fit into a tile.
 export function armyText(army) {
-  if (Math.abs(army) < 10000) return String(army);
-  return Math.abs(army) < 1000000 ? `${Math.trunc(army / 1000)}k` : `${Math.trunc(army / 1000000)}M`;
+  const size = Math.abs(army);
+  const text = size < 10000 ? `${size}` : size < 1000000 ? `${Math.trunc(size / 1000)}k` : `${Math.trunc(size / 1000000)}M`;
+  return army < 0 ? `−${text}` : text;
 }
 
 // A board on a canvas.
@@ -70,13 +72,17 @@ export class BoardView {
     const tiles = state.rows * state.columns;
     for (let tile = 0; tile < tiles; tile++) this.drawGround(tile);
     if (state.heat) this.drawHeat(state.heat);
-    if (size >= NUMBERS_FROM * this.scale) for (let tile = 0; tile < tiles; tile++) this.drawArmy(tile);
+    const numbered = size >= NUMBERS_FROM * this.scale;
+    if (numbered) for (let tile = 0; tile < tiles; tile++) this.drawArmy(tile);
     for (const move of state.arrows || []) this.drawArrow(move, this.colors.heatColor, 0.05 + 0.13 * move.share, HEAT_EDGE);
     for (const move of state.queue || []) this.drawArrow(move, this.colors.select, 0.09);
     for (const move of state.marks || []) {
       if (move.build) this.drawRing(move.from, this.colors[move.player]);
       else this.drawArrow(move, this.colors[move.player], 0.15, "#ffffff");
     }
+    // Numbers that an arrow crosses are written again over it.
+    const crossed = new Set([...(state.arrows || []), ...(state.marks || [])].flatMap((move) => (move.build ? [] : [move.from, move.to])));
+    if (numbered) for (const tile of crossed) this.drawArmy(tile, true);
     if (state.selection >= 0) this.drawFrame(state.selection, this.colors.select, Math.max(size / 12, 2), state.half);
     if (state.cursor >= 0) this.drawFrame(state.cursor, this.colors.heatColor, Math.max(size / 10, 2), false);
   }
@@ -85,7 +91,7 @@ export class BoardView {
   prepare() {
     const { rows, columns } = this.state;
     const scale = window.devicePixelRatio || 1;
-    const size = Math.max(Math.floor(Math.min((this.room.width * scale) / columns, (this.room.height * scale) / rows, 64 * scale)), 3);
+    const size = Math.max(Math.floor(Math.min((this.room.width * scale) / columns, (this.room.height * scale) / rows, LARGEST * scale)), 3);
     const gap = size >= 8 * scale ? Math.max(Math.round(size / 26), 1) : 0;
     const width = size * columns + gap, height = size * rows + gap;
     if (this.canvas.width !== width || this.canvas.height !== height || this.scale !== scale) {
@@ -123,7 +129,8 @@ export class BoardView {
     context.drawImage(this.sprite(what, owner < 0 ? -1 : owner), left, top);
   }
 
-  drawArmy(tile) {
+  // Write the army of a tile; `outlined` separates the number from what lies below it.
+  drawArmy(tile, outlined = false) {
     const { context, size, state, gap } = this;
     const owner = state.owner[tile], army = state.army[tile], terrain = state.terrain[tile];
     if ((state.seen && !state.seen[tile]) || owner < -1 || (owner < 0 && army === 0)) return;
@@ -136,7 +143,14 @@ export class BoardView {
     context.textBaseline = "alphabetic";
     const hot = state.heat && state.heat[tile] >= DARK_FROM;
     context.fillStyle = (owner >= 0 || terrain === CITY) && !hot ? "#ffffff" : this.colors.ink;
-    context.fillText(text, left + inner / 2, top + inner * (raised ? 0.72 : 0.5) + points * 0.36);
+    const x = left + inner / 2, y = top + inner * (raised ? 0.72 : 0.5) + points * 0.36;
+    if (outlined) {
+      context.strokeStyle = hot ? this.colors.heatColor : owner >= 0 ? this.colors[owner] : terrain === CITY ? this.colors.city : this.colors.ground;
+      context.lineWidth = inner * 0.08;
+      context.lineJoin = "round";
+      context.strokeText(text, x, y);
+    }
+    context.fillText(text, x, y);
   }
 
   // A tile without its army, drawn once for each look and kept.
@@ -163,7 +177,11 @@ export class BoardView {
     context.roundRect(0, 0, inner, inner, this.gap ? inner * 0.07 : 0);
     context.fill();
     context.scale(inner, inner);
-    if (what === GENERAL) drawCrown(context, "#ffffff", ground);
+    if ((what === GENERAL || what === CITY) && this.size < NUMBERS_FROM * this.scale) {
+      context.translate(-0.3, 0.06); // there is no number below, so the sign takes the whole tile
+      context.scale(1.6, 1.6);
+    }
+    if (what === GENERAL) drawCrown(context, owner >= 0 ? "#ffffff" : colors["stone-shade"], ground);
     else if (what === CITY) drawCastle(context, "#ffffff", ground);
     else if (what === SWAMP) drawSwamp(context, `color-mix(in srgb, ${ground} 72%, black)`);
     else if (what === DESERT) drawDesert(context, `color-mix(in srgb, ${ground} 70%, #6a4a10)`);
@@ -187,6 +205,8 @@ export class BoardView {
     const right = wrapped((move.to % state.columns) - (move.from % state.columns), state.columns);
     const down = wrapped(Math.floor(move.to / state.columns) - Math.floor(move.from / state.columns), state.rows);
     const at = (along, aside) => [x + (right * along - down * aside) * size, y + (down * along + right * aside) * size];
+    const raised = [GENERAL, CITY].includes(state.terrain[move.from]);
+    const tail = raised && down > 0 ? 0.42 : 0.3; // below the number of a general
     const head = Math.max(width * 1.25, 0.1);
     context.lineJoin = "round";
     context.lineCap = "butt";
@@ -195,7 +215,7 @@ export class BoardView {
       context.lineWidth = Math.max((width + border) * size, 1);
       context.setLineDash(move.half && !border ? [size * 0.13, size * 0.07] : []);
       context.beginPath();
-      context.moveTo(...at(0.3 - border / 2, 0));
+      context.moveTo(...at(tail - border / 2, 0));
       context.lineTo(...at(0.7 - head, 0));
       context.stroke();
       context.setLineDash([]);
@@ -218,7 +238,7 @@ export class BoardView {
       context.strokeStyle = ink;
       context.lineWidth = width * size;
       context.beginPath();
-      context.arc(x, y, size * 0.52, 0, 2 * Math.PI);
+      context.arc(x, y, size * 0.48, 0, 2 * Math.PI);
       context.stroke();
     }
   }

@@ -2,7 +2,9 @@
 import { Reader, inflate } from "./bytes.js";
 import { CITY } from "./shapes.js";
 
-const PASS = 0, UNKNOWN = 1, FIRST_MOVE = 2, BUILD = 10; // kinds of actions
+// Kinds of actions.
+export const UNKNOWN = 1;
+const PASS = 0, FIRST_MOVE = 2, BUILD = 10;
 const KEYFRAME = 64; // frames between two whole boards
 
 export class Game {

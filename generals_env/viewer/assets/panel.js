@@ -4,6 +4,7 @@ import { Graph } from "./graph.js";
 import { makeAgents, showAgents } from "./agents.js";
 import { element } from "./dom.js";
 
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const TERRAINS = ["plain", "general", "city", "mountain", "swamp", "desert", "lookout", "observatory"];
 
 export class Panel {
@@ -17,12 +18,25 @@ export class Panel {
     this.onChange = onChange;
     this.player = -1; // whose view; -1: the whole board
     this.tab = "Army";
-    this.hovered = -1;
+    this.hovered = -1; // tile that the reader points at
+    this.cursor = -1; // tile with the keyboard's focus
     this.find(".view-select").addEventListener("change", (event) => this.look(Number(event.target.value)));
     const canvas = this.find(".board");
     canvas.addEventListener("pointermove", (event) => this.hover(this.view.tileAt(event.clientX, event.clientY)));
     canvas.addEventListener("pointerdown", (event) => this.hover(this.view.tileAt(event.clientX, event.clientY)));
     canvas.addEventListener("pointerleave", () => this.hover(-1));
+    canvas.addEventListener("focus", () => canvas.matches(":focus-visible") && this.point(Math.max(this.cursor, 0)));
+    canvas.addEventListener("blur", () => this.point(-1));
+    canvas.addEventListener("keydown", (event) => {
+      const step = STEPS[event.key];
+      if (!step || event.shiftKey || this.cursor < 0) return; // a click gives the focus, but no cursor
+      event.preventDefault();
+      event.stopPropagation(); // on the board, arrows move from tile to tile
+      const { rows, columns } = this.game, [down, right] = step;
+      const row = Math.min(Math.max(Math.floor(this.cursor / columns) + down, 0), rows - 1);
+      const column = Math.min(Math.max((this.cursor % columns) + right, 0), columns - 1);
+      this.point(row * columns + column);
+    });
     const graph = this.find(".graph");
     const seek = (event) => onSeek(this.graph.frameAt(event.clientX, this.game.frames));
     graph.addEventListener("pointerdown", (event) => {
@@ -37,6 +51,7 @@ export class Panel {
     this.game = game;
     this.player = player < game.players ? player : -1;
     this.frame = 0;
+    this.hovered = this.cursor = -1;
     const select = this.find(".view-select");
     select.replaceChildren(...[-1, ...game.names.keys()].map((seat) => {
       const option = element("option", "", seat < 0 ? "Whole board" : game.names[seat]);
@@ -120,6 +135,13 @@ export class Panel {
     this.showTile();
   }
 
+  // Move the keyboard's cursor to a tile, or take it away (-1), and read the tile.
+  point(tile) {
+    this.cursor = tile;
+    this.hovered = tile;
+    this.onChange();
+  }
+
   // Show a frame. `options`: arrows and heat, whether to draw them.
   show(frame, options) {
     const { game } = this;
@@ -129,7 +151,7 @@ export class Panel {
     const heated = options.heat ? this.heat() : {};
     this.view.draw({
       rows: game.rows, columns: game.columns, owner: board.owner, army: board.army, terrain: board.terrain, seen: this.seen,
-      marks: options.arrows ? this.marks() : [], selection: -1, cursor: -1, ...heated,
+      marks: options.arrows ? this.marks() : [], selection: -1, cursor: this.cursor, ...heated,
     });
     this.showScores(board);
     this.showTile();

@@ -1,17 +1,25 @@
-"""Tests castles in batches: masks with prices, and builds that move with their tile."""
+"""Tests builds in batches: masks with prices, and actions that move with their tile."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from support.builds import buildable, under_competition
+from support.helpers import same
 from support.odd_boards import inside_of, odd_boards
+from support.recorded import games_of
+from support.refusals import refused
 
-from generals_env.engine.boards import CITY, GENERAL, PLAIN, Boards
+from generals_env.engine.boards import CITY, GENERAL, PLAIN, Boards, copy_boards
 from generals_env.engine.packed.action_legality import legal_actions
 from generals_env.engine.packed.packing import pack
+from generals_env.engine.rules.turn import advance
+from generals_env.errors import ConfigError
 from generals_env.recorders.experience import EXPERIENCE, ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
+from generals_env.recorders.experience.validation import Reason, validate
 
 
 def seen_by_all(boards: Boards) -> ExperienceBatch:
@@ -64,3 +72,63 @@ def test_torch_expands_masks_with_builds_alike() -> None:
         given = expand_on(batch, "cpu")
         for name, array in batch.tensors()._asdict().items():
             assert (getattr(given, name).numpy() == array).all(), name
+
+
+def replayed(batch: ExperienceBatch) -> int:
+    """Check that the actions lead from board to board, and return how many builds there were."""
+    boards = batch.unpacked()
+    for turn in np.unique(batch.turn):
+        rows = np.flatnonzero(batch.turn == turn)
+        actions = np.full(2, 8 * batch.shape[0] * batch.shape[1], np.int64)
+        actions[batch.player_id[rows]] = batch.action[rows]
+        now, illegal = copy_boards(boards, batch.state_index[rows[:1]]), np.zeros(2, np.bool_)
+        advance(now, 0, actions, illegal)
+        assert not illegal.any()
+        assert same(now, copy_boards(boards, batch.next_state_index[rows[:1]]))
+    return int((batch.action > 8 * batch.shape[0] * batch.shape[1]).sum())
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 9), (8, 8)])
+def test_builds_move_with_their_tile_on_padded_and_turned_boards(shape: tuple[int, int]) -> None:
+    for game in games_of("builds", 2):
+        padded = game.padded(*shape)
+        built = replayed(padded)
+        assert built == replayed(game) > 2
+        for symmetry in range(8 if shape[0] == shape[1] else 4):
+            turned = padded.turned(np.full(len(padded), symmetry))
+            assert replayed(turned) == built
+            masks = turned.action_masks()
+            assert masks[np.arange(len(turned)), turned.action].all()
+            assert (masks.sum(axis=1) == game.action_masks().sum(axis=1)).all()
+
+
+def test_batches_keep_games_with_and_without_builds_apart() -> None:
+    plain, game = games_of("two players", 1)[0], games_of("builds", 1)[0]
+    with refused(ConfigError, "batches: expected games without builds, got games with them: the rules of the competition"):
+        ExperienceBatch.concat([plain, game])
+    with refused(ConfigError, "recipe: expected builds=True, by the rules of the boards, got False"):
+        replace(game, recipe=Recipe()).action_masks()
+    with refused(ConfigError, "recipe: expected builds=False, by the rules of the boards, got True"):
+        replace(plain, recipe=Recipe(builds=True)).action_masks()
+    reasons = validate(replace(game, recipe=Recipe())).reasons
+    assert (reasons == Reason.WRONG_SHAPE).all()
+    assert validate(game).good.all()
+
+
+@pytest.mark.parametrize("kind", ["two players", "builds"])
+def test_batch_of_one_rule_set_tells_invalid_actions(kind: str) -> None:
+    game = games_of(kind, 1)[0]
+    rows = game.rows.copy()
+    last = game.recipe.actions(game.shape) - 1
+    rows["action"][0], rows["action"][1] = last + 1, last
+    reasons = validate(replace(game, rows=rows)).reasons[:2].tolist()
+    built = Reason.ILLEGAL_ACTION if kind == "builds" else Reason.FINE  # the last one is a build on a corner without an army
+    assert reasons == [Reason.ACTION_OUT_OF_RANGE, built]
+
+
+def test_recipe_without_builds_is_written_as_before() -> None:
+    assert "builds" not in Recipe("full").to_dict()
+    assert Recipe.from_dict({"layout": "full", "memory": False, "frames": 1, "shaping": []}) == Recipe("full")
+    assert Recipe.from_dict(Recipe(builds=True).to_dict()) == Recipe(builds=True)
+    with refused(ConfigError, "recipe: expected layout, memory, frames and shaping"):
+        Recipe.from_dict({**Recipe().to_dict(), "builds": 1})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.helpers import KINDS, RAID, TEAM_RAID, Listener, check_batches, play_on, same
 from support.odd_boards import odd_boards, remembering, viewed
+from support.recorded import CASTLES
 
 import generals_env
 from generals_env import ConfigError
@@ -27,7 +28,8 @@ from generals_env.recorders.experience.tensors import Tensors
 
 Options = dict[str, Any]
 SEVERAL: Options = {"players": 3, "height": (5, 6), "width": (5, 7), "modifiers": ("torus",), "observation": "full"}
-TURNS: list[Options] = [*KINDS, SEVERAL, {"players": 2, "height": 5, "width": 6, "fog": False}]
+BUILDS: Options = {"rules": "competition", "map": CASTLES, "touch_turn": 20}
+TURNS: list[Options] = [*KINDS, SEVERAL, BUILDS, {"players": 2, "height": 5, "width": 6, "fog": False}]
 SHAPING = (Shaping(0.9, land=0.5, army=2.0, cities=-0.25), Shaping(1.0, army=-1.0))
 
 
@@ -51,7 +53,7 @@ def played(seed: int = 1, turns: int = 60, recipe: Recipe | None = None, **optio
     boards = [listener.turns[0].boards, *(copy_boards(turn.boards, slice(1, 2)) for turn in listener.turns[1:])]
     packed = pack(Boards._make(np.concatenate(arrays) for arrays in zip(*boards, strict=True)))
     packed.entries["previous"] = np.arange(len(packed.tiles)) - 1
-    recipe = recipe or Recipe(env.config.observation)
+    recipe = replace(recipe or Recipe(env.config.observation), builds=env.config.rules == "competition")
     rows = np.zeros(len(told), EXPERIENCE)
     for name, column in zip(("player_id", "state_index", "action", "illegal", "reward"), zip(*told, strict=True), strict=False):
         rows[name] = column
@@ -458,7 +460,9 @@ def test_n_step_refuses_bad_arguments_and_merged_turns() -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", "wide"])
-@pytest.mark.parametrize("options", [KINDS[3], SEVERAL, KINDS[0], {"players": 3, "height": 7, "width": (5, 7), "fog": False}])
+@pytest.mark.parametrize(
+    "options", [KINDS[3], SEVERAL, KINDS[0], BUILDS, {"players": 3, "height": 7, "width": (5, 7), "fog": False}]
+)
 def test_turned_experiences_equal_those_of_turned_game(kind: str, options: Options) -> None:
     batch = sample(kind, **options)
     height, width = batch.shape

@@ -231,7 +231,7 @@ def in_table(path: Path) -> Iterator[ReplaySource]:
         from pyarrow import parquet
     except ImportError as error:
         raise ReplayError('expected pyarrow to read Parquet, got none: pip install "generals_env[storage]"') from error
-    from generals_env.recorders.recording.replay_table import rows_of
+    from generals_env.recorders.people.replay_table import rows_of
 
     number = 0
     try:

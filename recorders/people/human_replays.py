@@ -37,7 +37,7 @@ from generals_env.pickling import pickled_as
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.collate import GAMES
 from generals_env.recorders.experience.sink import AnySink, Sink
-from generals_env.recorders.recording.replay_sources import ReplaySource, file_source
+from generals_env.recorders.people.replay_sources import ReplaySource, file_source
 from generals_env.recorders.sinks.multi import open_sink
 
 __all__ = ["RecordedReplays", "reason_of", "record_replays", "record_sources"]

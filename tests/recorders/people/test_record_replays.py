@@ -23,7 +23,7 @@ import generals_env
 from generals_env import ReplayError, RewardConfig, StorageError, replay
 from generals_env.concurrency.thread_pool import available_cores
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, open_dataset, record_replays
-from generals_env.recorders.recording import human_replays
+from generals_env.recorders.people import human_replays
 from generals_env.recorders.recording.single_game_collector import GameCollector
 from generals_env.recorders.recording.turn_batcher import TurnBatcher
 
@@ -318,18 +318,18 @@ def test_games_that_wait_for_sink_are_bounded(limit: str, value: int, tmp_path: 
     paths = written(tmp_path, [game | {"id": str(number)} for number in range(60)])
     begun: list[str | Path] = []
     ahead = []
-    play_file = human_replays.play_file
+    play_source = human_replays.play_source
 
     def counted(path: str | Path, *arguments: Any) -> human_replays.Played:
         begun.append(path)
-        return play_file(path, *arguments)
+        return play_source(path, *arguments)
 
     class Watching(Memory):
         def write(self, batch: ExperienceBatch) -> None:
             ahead.append(len(begun) - len(self))
             self.append(batch)
 
-    monkeypatch.setattr(human_replays, "play_file", counted)
+    monkeypatch.setattr(human_replays, "play_source", counted)
     monkeypatch.setattr(human_replays, limit, value)
     record_replays(paths, Watching())
     assert len(ahead) == 60

@@ -1,0 +1,69 @@
+"""Tests ``generals-env play`` as a process: the address it prints, its end after the page has gone or a signal, its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+
+import aiohttp
+import pytest
+from support.helpers import PATIENCE
+from support.play_games import run_async
+from support.run_process import heed_signals
+from typer.testing import CliRunner
+
+from generals_env.cli.app import app
+from generals_env.errors import GeneralsError
+
+COMMAND = [sys.executable, "-m", "generals_env.cli", "play", "--no-browser", "--height", "6", "--width", "7"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+@pytest.mark.parametrize("interrupted", [False, True], ids=["page closed", "interrupted"])
+def test_play_ends_after_its_page_or_an_interrupt(interrupted: bool) -> None:
+    heed_signals()
+    process = subprocess.Popen([*COMMAND, "--linger", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    address = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", first)
+    assert address, first + process.communicate()[0]
+
+    async def visit() -> None:
+        origin = address[0].partition("/?")[0]
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+            await (await http.get(address[0])).read()
+            async with http.ws_connect(f"{origin}/socket", headers={"Origin": origin}) as socket:
+                while (await socket.receive_json()).get("state") != "ready":
+                    pass
+                await socket.send_json({"do": "start"})
+                while (await socket.receive_json()).get("state") != "playing":
+                    pass
+                await socket.send_json({"do": "surrender"})
+                while (await socket.receive_json()).get("state") != "over":
+                    pass
+                if interrupted:
+                    process.send_signal(signal.SIGINT)
+                    await asyncio.wait_for(socket.receive(), PATIENCE)
+
+    run_async(visit)
+    output = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 0, output
+    assert "1 game played" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--opponent", "no_such_policy"), "opponent: expected random, expander"),
+        (("--seat", "3"), "seat: expected 1 to 2, got 3"),
+        (("--rules", "v99"), "rules: expected"),
+        (("--players", "9", "--height", "4", "--width", "4"), "players: expected at most one"),
+    ],
+)
+def test_play_refuses_options_that_do_not_fit(options: tuple[str, ...], words: str) -> None:
+    result = CliRunner().invoke(app, ["play", "--no-browser", *options])
+    assert isinstance(result.exception, GeneralsError)
+    assert words in str(result.exception)
