@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,9 @@ __all__ = ["LiveClient", "LiveResult", "play_live"]
 #: Bytes of the largest message, and messages that may wait. The first update of the largest map has 200,000 bytes.
 MAX_MESSAGE = 512 * 1024
 MAX_WAITING = 64
+
+#: Seconds at most to send what waits before a connection is closed.
+LAST_WORDS = 1.0
 
 #: Errors of the server, and what to do about them.
 REFUSALS = {
@@ -117,30 +121,45 @@ class LiveClient:
 
         self._waiting = asyncio.Queue(MAX_WAITING)
         self._flooded = False
-        client = socketio.AsyncClient(
-            reconnection=False, handle_sigint=False, websocket_extra_options={"max_msg_size": MAX_MESSAGE}
-        )
-        client.on("*", self._received)
-        client.on("disconnect", self._disconnected)
-        try:
-            await client.connect(self.options.server, transports=["websocket"], retry=False)
-        except (socketio.exceptions.ConnectionError, aiohttp.ClientError, OSError) as error:
-            return readable(str(error)) or type(error).__name__
-        try:
-            if self.options.username:
-                await client.emit("set_username", (self.options.user_id, self.options.username))
-            while len(self.results) < self.options.games:
-                if self.results:
-                    await asyncio.sleep(self.options.pause)
-                await self._join(client)
-                try:
-                    start = await self._started()
-                    await self._play(client, start)
-                except ConnectionResetError:
-                    return "a connection that was lost"
-            return ""
-        finally:
-            await client.disconnect()
+        # The session is closed here: after a refused connection the library leaves its own one open.
+        async with aiohttp.ClientSession() as session:
+            client = socketio.AsyncClient(
+                reconnection=False,
+                handle_sigint=False,
+                http_session=session,
+                websocket_extra_options={"max_msg_size": MAX_MESSAGE},
+            )
+            client.on("*", self._received)
+            client.on("disconnect", self._disconnected)
+            try:
+                await client.connect(self.options.server, transports=["websocket"], retry=False)
+            except (socketio.exceptions.ConnectionError, aiohttp.ClientError, OSError) as error:
+                return readable(str(error)) or type(error).__name__
+            try:
+                await self._play_games(client)
+            except ConnectionResetError:
+                return "a connection that was lost"
+            finally:
+                # The library would close the connection before it has sent what waits: leave_game, or a surrender.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(client.eio.queue.join(), LAST_WORDS)
+                await client.disconnect()
+        return ""
+
+    async def _play_games(self, client: Any) -> None:
+        """Play games until all are played.
+
+        Raises:
+            ConnectionResetError: If the connection ended.
+            StateError: As of ``run``.
+        """
+        if self.options.username:
+            await client.emit("set_username", (self.options.user_id, self.options.username))
+        while len(self.results) < self.options.games:
+            if self.results:
+                await asyncio.sleep(self.options.pause)
+            await self._join(client)
+            await self._play(client, await self._started())
 
     async def _received(self, event: str, *arguments: Any) -> None:
         """Queue a message; the connection of a server that floods it is given up."""

@@ -101,10 +101,11 @@ class FakeServer:
         self.replay, self.seat, self.turns, self.ends, self.mischief = replay, seat, turns, ends, mischief
         self.greets, self.slow = greets, slow
         self.heard = Heard()
-        self.connections = 0
+        self.connections = self.connections_ended = 0
         self.indexes: dict[str, int] = {}
         self.sio = socketio.AsyncServer(async_mode="aiohttp")
         self.sio.on("connect", self.connected)
+        self.sio.on("disconnect", self.disconnected)
         self.sio.on("*", self.received)
         self.tasks: list[asyncio.Task[None]] = []
         self.address = ""
@@ -113,11 +114,15 @@ class FakeServer:
         self.connections += 1
         self.indexes[sid] = 0
 
+    async def disconnected(self, *_: Any) -> None:
+        self.connections_ended += 1
+
     async def received(self, event: str, sid: str, *arguments: Any) -> None:
         self.heard.events.append((event, arguments))
         if event == "attack":
             self.indexes[sid] = arguments[3]
         if event in ("join_private", "join_1v1", "play"):
+            self.indexes[sid] = 0
             self.tasks.append(asyncio.create_task(self.serve(sid)))
 
     async def serve(self, sid: str) -> None:
@@ -168,11 +173,17 @@ def serving(server: FakeServer) -> Iterator[FakeServer]:
         server.address = f"ws://127.0.0.1:{runner.addresses[0][1]}"
         ready.set()
         await stop.wait()
+        while server.connections_ended < server.connections:  # what clients sent last is heard
+            await asyncio.sleep(0.001)
         for task in server.tasks:
             task.cancel()
         await asyncio.gather(*server.tasks, return_exceptions=True)
         await server.sio.shutdown()
         await runner.cleanup()
+        others = asyncio.all_tasks() - {asyncio.current_task()}  # pings of connections that are gone
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
     thread.start()
