@@ -11,6 +11,8 @@ import os
 import sys
 import types
 
+__all__ = ["main"]
+
 
 def register_packages() -> None:
     """Make the modules of the package importable without the ``__init__`` of the packages above them."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,50 +40,39 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
     if path.suffix == ".npz":
         from generals_env.bridge.numpy_network import NumpyNetwork, load_weights
 
-        return frame_policy(NumpyNetwork(load_weights(path)))
+        network = NumpyNetwork(load_weights(path))
+        return frame_policy(network, network.channels)
     if path.is_file():
         from generals_env.bridge.checkpoint_weights import checkpoint_weights
         from generals_env.bridge.numpy_network import NumpyNetwork
 
-        return frame_policy(NumpyNetwork(checkpoint_weights(path)))
-    return frame_policy(find_callable(policy))
-
-
-def find_callable(policy: str) -> Any:
-    """Return the policy of ``module:callable``; the module may lie in the current folder."""
-    module, colon, name = policy.partition(":")
-    known = ", ".join(PLAYERS)
-    if not colon or not module or not name:
-        raise ConfigError(f"policy: expected {known}, a checkpoint that exists or module:callable, got {policy!r}")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+        network = NumpyNetwork(checkpoint_weights(path))
+        return frame_policy(network, network.channels)
+    if ":" not in policy:
         raise ConfigError(
-            f"policy: expected {known}, a checkpoint that exists or module:callable, got {policy!r} ({error})"
-        ) from error
+            f"policy: expected {', '.join(PLAYERS)}, a checkpoint that exists or module:callable, got {policy!r}: "
+            "check its path"
+        )
+    from generals_env.bridge.named_objects import load_callable
     from generals_env.opponents import as_policy
 
-    return as_policy(found)
+    found: Any = load_callable("policy", policy)
+    return frame_policy(as_policy(found), getattr(found, "channels", 9))
 
 
-def frame_policy(policy: Any) -> FramePolicy:
+def frame_policy(policy: Any, channels: int = 9) -> FramePolicy:
     """Return a policy for frames from one for batches of observations.
 
     Args:
-        policy: Maps ``"observation"`` (1, C, H, W) and ``"action_mask"`` (1, 9*H*W + 1) to one action index. C is 9, or 21 if
-            its attribute ``channels`` says so.
+        policy: Maps ``"observation"`` (1, C, H, W) and ``"action_mask"`` (1, 9*H*W + 1) to one action index.
+        channels: C: 9 of the layout standard, or 21 of full.
 
     Raises:
-        ConfigError: If its ``channels`` are neither.
+        ConfigError: If ``channels`` is neither.
     """
-    channels = int(getattr(policy, "channels", 9))
     if channels not in (9, 21):
         raise ConfigError(
-            f"policy: expected 9 or 21 channels, got {channels}: use the layout standard or full, and no wrappers"
+            f"policy: expected 9 or 21 channels, got {channels!r}: use the layout standard or full, and no wrappers"
         )
 
     def choose(frame: Frame) -> int:

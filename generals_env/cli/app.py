@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.table import Table
 
@@ -39,8 +38,8 @@ from generals_env.errors import ConfigError, GeneralsError
 from generals_env.opponents import POLICIES
 from generals_env.recorders import open_dataset
 from generals_env.recorders.sinks.multi import is_server
-from generals_env.rendering.films import save_gif as save_game_gif
-from generals_env.replay.recorded_game import UNKNOWN, RecordedGame
+from generals_env.rendering.films import save_gif
+from generals_env.viewer import write_page
 
 __all__ = ["app", "main"]
 
@@ -68,6 +67,7 @@ Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
 Size = Annotated[int | None, typer.Option(min=4, max=64, help="Default: 20; by the rules of the competition 18 to 21.")]
 Log = Annotated[Path | None, typer.Option(help="Folder of a log to record into, besides or instead of OUT.")]
 Picture = Annotated[Path | None, typer.Option(help="File for a GIF of a game, one that is won if possible.")]
+Page = Annotated[Path | None, typer.Option(help="File for a page that plays this game in any browser.")]
 AtOnce = Annotated[int | None, typer.Option(min=1, help="Games to play at once; default: 512, or what fits into 256 MiB.")]
 
 
@@ -85,6 +85,7 @@ def record(
     policies: Policies = "expander",
     seed: Seed = 0,
     gif: Picture = None,
+    html: Page = None,
     form: FormatName = "npz",
     naming: Naming = "packed",
     parallel_games: AtOnce = None,
@@ -105,24 +106,28 @@ def record(
     at_once = min(games, parallel_games or games_at_once(games, players, tiles))
     venv = make_vec(at_once, **options)
     with open_destinations(out, log, form, naming) as sink:
-        compile_kernels(form, picture=gif is not None)
+        compile_kernels(form, picture=bool(gif or html))
         with progress_bar() as bar:
             task = bar.add_task("playing", total=games)
 
             def show() -> None:
                 bar.update(task, completed=played.games, description=f"playing {played.experiences:13,} experiences")
 
-            played = WholeGames(sink, games, picture=gif is not None, on_write=show)
+            played = WholeGames(sink, games, picture=bool(gif or html), on_write=show)
             seconds = play_games(venv, names, seed, played)
-    if gif:
-        with console.status(f"drawing {gif}"):
-            boards = played.boards(GIF_FRAMES)
-            moves = np.full((len(boards.games) - 1, players), UNKNOWN, np.int64)  # turns between these boards are missing
-            save_game_gif(RecordedGame(boards, moves), gif, tile_size=GIF_TILE, scale=2)
-    print_summary(places, played, at_once, seconds, gif)
+    if gif or html:
+        game = played.recorded()
+        if gif:
+            with console.status(f"drawing {gif}"):
+                save_gif(game, gif, tile_size=GIF_TILE, scale=2, max_frames=GIF_FRAMES)
+        if html:
+            write_page([game], html)
+    print_summary(places, played, at_once, seconds, gif, html)
 
 
-def print_summary(places: Sequence[str], played: WholeGames, at_once: int, seconds: float, gif: Path | None) -> None:
+def print_summary(
+    places: Sequence[str], played: WholeGames, at_once: int, seconds: float, gif: Path | None, html: Path | None
+) -> None:
     """Print counts of what was played and recorded."""
     experiences = played.experiences
     winners = [f"player_{player} {played.endings[f'player_{player}']:,}" for player in range(MAX_PLAYERS)]
@@ -142,6 +147,8 @@ def print_summary(places: Sequence[str], played: WholeGames, at_once: int, secon
     table.add_row("recorded in", ", ".join(places))
     if gif:
         table.add_row("picture", str(gif))
+    if html:
+        table.add_row("page", f"{html} (plays the game in any browser)")
     console.print(table)
 
 
@@ -151,8 +158,15 @@ def demo(
     games: Annotated[int, typer.Option(min=1)] = 2000,
     seed: Seed = 0,
 ) -> None:
-    """Play 2,000 expander games on 20x20 boards, hundreds at once, record them, and draw one."""
-    record(str(out / time.strftime("%Y%m%d-%H%M%S")), games=games, seed=seed, gif=out / "game.gif", form="games")
+    """Play 2,000 expander games on 20x20 boards, hundreds at once, record them, and show one as picture and page."""
+    record(
+        str(out / time.strftime("%Y%m%d-%H%M%S")),
+        games=games,
+        seed=seed,
+        gif=out / "game.gif",
+        html=out / "game.html",
+        form="games",
+    )
 
 
 def main() -> None:

@@ -17,13 +17,14 @@ from generals_env import make_vec
 from generals_env.cli.ending_signals import ending_at_once
 from generals_env.cli.warm import Worker
 from generals_env.concurrency.thread_pool import available_cores
-from generals_env.engine.boards import NEUTRAL, Boards
+from generals_env.engine.boards import NEUTRAL
 from generals_env.engine.kernel_cache.second_process import SHOWN
-from generals_env.engine.packed.packing import unpack
 from generals_env.errors import GeneralsError
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder
+from generals_env.recorders.datasets.recorded_games import game_of_batch
 from generals_env.recorders.experience.sink import ClosingSink, Sink
 from generals_env.recorders.formats import format_of
+from generals_env.replay import RecordedGame
 from generals_env.vector import GeneralsVector
 
 __all__ = ["WholeGames", "compile_kernels", "ending", "games_at_once", "play_games"]
@@ -80,7 +81,7 @@ class WholeGames(ClosingSink):
         Args:
             sink: Sink for the experiences.
             count: Number of games.
-            picture: Whether to keep the boards of a game for ``boards``.
+            picture: Whether to keep a game for ``recorded``.
             on_write: Function to call after each batch.
         """
         self.games = self.turns = self.experiences = 0
@@ -148,13 +149,9 @@ class WholeGames(ClosingSink):
             self._chosen = name
             self._drawn = {name: self._drawn[name]}
 
-    def boards(self, limit: int) -> Boards:
-        """Return at most ``limit`` evenly spaced boards of a game, won if possible, and then its last board."""
-        game = ExperienceBatch.concat(self._drawn[self._chosen or next(iter(self._drawn))])
-        turns, rows = np.unique(game.turn, return_index=True)
-        step = -(-len(turns) // limit)
-        last = game.next_state_index[np.argmax(game.turn)]
-        return unpack(game.boards, np.append(game.state_index[rows[::step]], last))
+    def recorded(self) -> RecordedGame:
+        """Return a whole game, won if possible; only with ``picture``."""
+        return game_of_batch(ExperienceBatch.concat(self._drawn[self._chosen or next(iter(self._drawn))]))
 
     def flush(self) -> None:
         """Flush the sink."""
@@ -224,7 +221,7 @@ def compile_kernels(form: str, picture: bool) -> None:
         sink = WholeGames(Encoder(form), 1, picture)
         play_games(games, ("expander", "random"), 0, sink)
         if picture:
-            sink.boards(1)
+            sink.recorded()
 
 
 class SecondProcess(event.Listener):

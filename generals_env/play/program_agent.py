@@ -6,8 +6,8 @@ import selectors
 import time
 
 from generals_env.bridge.competition_actions import to_index
-from generals_env.bridge.limits import Limits
-from generals_env.bridge.program import Program, program_arguments
+from generals_env.bridge.match.limits import Limits
+from generals_env.bridge.match.program import Program, program_arguments
 from generals_env.bridge.stdio_protocol import encode_frame, encode_handshake, parse_reply
 from generals_env.errors import ActionError, StateError
 from generals_env.play.situation import Situation

@@ -54,7 +54,7 @@ def test_agent_plays_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     replies = io.BytesIO()
     assert play_stdio(load_frame_policy("bot_of_the_test:bot"), io.BytesIO(game_text()), replies) == 3
     assert replies.getvalue() == 3 * b"1 0 0 0 0\n"
-    from bot_of_the_test import shapes  # type: ignore[import-not-found]
+    shapes = sys.modules["bot_of_the_test"].shapes
 
     assert shapes == 3 * [((1, 21, 4, 4), (1, 145))]
     with pytest.raises(StateError, match="policy: expected an action from 0 to 144, got 1000000"):
@@ -63,7 +63,7 @@ def test_agent_plays_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("policy", ["hunter", "no_such_module:bot", "os:no_such", ":", "a b:c"])
 def test_unknown_policy_is_refused(policy: str) -> None:
-    with pytest.raises(ConfigError, match="policy: expected random, expander, a checkpoint that exists or module:callable"):
+    with pytest.raises(ConfigError, match=r"policy: expected .*module:callable.* got '" + policy):
         load_frame_policy(policy)
 
 

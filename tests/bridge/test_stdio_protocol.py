@@ -6,6 +6,8 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.competition_traces import read_file
 
 from generals_env.bridge.competition_boards import board_of
@@ -92,3 +94,21 @@ def test_replies_are_read_as_they_were_written() -> None:
 def test_malformed_reply_is_refused(line: bytes) -> None:
     with pytest.raises(ActionError, match="reply: expected five integers"):
         parse_reply(line)
+
+
+WORDS = st.one_of(st.integers(-2, 7).map(str), st.integers().map(str), st.text(max_size=3), st.just("\n"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(WORDS, max_size=60), st.binary(max_size=20))
+def test_any_text_is_a_frame_or_refused(words: list[str], rest: bytes) -> None:
+    text = " ".join(words).encode() + rest
+    for read in (read_handshake, lambda lines: read_frame(lines, 2, 3)):
+        try:
+            read(io.BytesIO(text))
+        except StateError as error:
+            assert len(str(error)) < 500  # a long line is not repeated
+    try:
+        assert len(parse_reply(text)) == 5
+    except ActionError as error:
+        assert len(str(error)) < 500

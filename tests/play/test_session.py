@@ -230,7 +230,7 @@ def test_seats_players_and_options_of_a_rematch() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"opponents": ("nobody",)}, "opponent: expected random, expander, a file"),
+        ({"opponents": ("no_such_policy",)}, "opponent: expected random, expander, a file"),
         ({"opponents": ("random", "random")}, "expected one for all 1 other players"),
         ({"opponents": ("no_such_module:policy",)}, "can be imported"),
         ({"opponents": ("stdio:./bot",)}, "--rules competition"),

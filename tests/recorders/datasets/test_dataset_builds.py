@@ -7,15 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.recorded import CASTLES, facts, games_of
+from support.recorded import CASTLES, facts, games_of, record_game
 from support.refusals import refused
 
 import generals_env
 from generals_env.errors import ConfigError
 from generals_env.recorders import DatasetWriter, ExperienceBatch, ExperienceRecorder, ReplayBuffer, SpillBuffer, open_dataset
 from generals_env.recorders.datasets.environment_spec import Origins
+from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
+from generals_env.recorders.formats import format_of
 from generals_env.single import GeneralsSingleVector
 from generals_env.wrappers import RandomSymmetry, SB3VecEnv
+
+#: Generals next to each other, and armies around them.
+CLOSE = "-90 -90 . .\n-90 A . -90\n-90 . B -90\n. . -90 -90"
 
 OPTIONS: dict[str, Any] = {"rules": "competition", "map": CASTLES, "touch_turn": 30, "max_turns": 40}
 
@@ -27,6 +32,21 @@ def test_folder_of_games_with_builds_is_read_back(form: str, tmp_path: Path) -> 
         for game in games_of("builds", 2):
             writer.write(game)
     assert sorted(facts(ExperienceBatch.concat(list(open_dataset(tmp_path / "data"))))) == sorted(facts(whole))
+
+
+@pytest.mark.parametrize("ends", [(0, 1), (1, 0), (0, 0)])
+def test_games_decided_by_a_touch_go_through_stores_and_formats(ends: tuple[int, int]) -> None:
+    games = (record_game(seed, 60, rules="competition", map=CLOSE, touch_turn=6) for seed in (*range(76, 83), *range(400)))
+    decided = (game for game in games if tuple(game.boards.players["alive"][-1]) == ends)
+    game = next(game for game in decided if (game.action > 8 * 16).any())
+    for store in ("boards", "games", "zstd"):
+        buffer = ReplayBuffer(1000, store=store)
+        buffer.write(game)
+        assert facts(buffer.snapshot()) == facts(game)
+    for name in ("npz", "parquet", "tfrecord", "games"):
+        form = format_of(name)
+        assert facts(form.decode(form.encode(game))) == facts(game)
+    assert facts(decode_batch(encode_batch(game))) == facts(game)
 
 
 def test_spilled_segments_keep_builds(tmp_path: Path) -> None:
