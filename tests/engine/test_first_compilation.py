@@ -102,8 +102,9 @@ def kernels_in(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*.nbc"))
 
 
-def test_eight_processes_at_once_on_an_empty_cache_play_the_same_games(tmp_path: Path) -> None:
+def test_processes_at_once_on_an_empty_cache_play_the_same_games(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
+    count = 3  # each compiles every kernel of the games
     started = [
         subprocess.Popen(
             [sys.executable, "-W", "error", "-c", PLAY],
@@ -112,10 +113,10 @@ def test_eight_processes_at_once_on_an_empty_cache_play_the_same_games(tmp_path:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(8)
+        for _ in range(count)
     ]
     outputs = [process.communicate(timeout=900) for process in started]
-    assert [process.returncode for process in started] == [0] * 8, outputs
+    assert [process.returncode for process in started] == [0] * count, outputs
     assert len({output for output, _ in outputs}) == 1
     kept = kernels_in(cache)
     assert run(PLAY, cache) == outputs[0][0].strip()

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from support.command_line import runner
 from support.helpers import wait_until
 from support.run_process import SMALL, RunProcess
 
+from generals_env.cli.app import app
 from generals_env.recorders import ExperienceConsumer, ExperienceLog, open_dataset
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals that Windows does not have")
@@ -234,8 +236,14 @@ def test_run_reports_each_unusable_thing_before_the_first_game(tmp_path: Path) -
         (["--set", "collection.bufer_size=1"], "collection.buffer_size"),
     ],
 )
-def test_run_reports_wrong_options_in_one_line(tmp_path: Path, options: list[str], text: str) -> None:
-    with RunProcess(tmp_path, *options) as run:
-        assert run.process.wait() == 2
-    assert len([line for line in run.other if line.startswith("error: ")]) == 1, run.other
-    assert text in "".join(run.other)
+def test_run_reports_wrong_options_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    result = runner.invoke(app, ["run", "--json", *settings, *options])
+    assert result.exit_code == 2
+    assert result.output.count("\n") == 1, result.output
+    assert result.output.startswith("error: ")
+    assert text in result.output
+    assert not list(tmp_path.iterdir())
