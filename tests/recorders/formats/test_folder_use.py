@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command_line import runner
 from support.paths import DATA
 from support.recorded import games_of
 
 from generals_env import make_vec
+from generals_env.cli.app import app
 from generals_env.errors import StorageError
 from generals_env.recorders import (
     DatasetWriter,
@@ -288,13 +290,21 @@ def failed(*arguments: object) -> str:
     return done.stderr
 
 
+def failed_here(*arguments: object) -> str:
+    """Return the line in which a command would report its error, without a process of its own."""
+    result = runner.invoke(app, [*map(str, arguments)])
+    assert isinstance(result.exception, StorageError)
+    assert (result.output, str(result.exception).count("\n")) == ("", 0)
+    return f"error: {result.exception}"
+
+
 def test_commands_report_folder_used_for_something_else_in_one_line(batch: ExperienceBatch, tmp_path: Path) -> None:
     files, log = tmp_path / ("a folder with a long name " * 4), tmp_path / "log"
     fill_files(files, batch)
     fill_log(log, batch)
     before = listing(tmp_path)
-    for options in ([], ["--read-only"]):
-        text = failed("serve", "--log", files, "--address", "127.0.0.1:0", *options)
+    for options, refused in (([], failed), (["--read-only"], failed_here)):
+        text = refused("serve", "--log", files, "--address", "127.0.0.1:0", *options)
         assert text.startswith(f"error: log: expected a log, got '{files}', ")
         assert "dataset convert" in text
     for command in (
@@ -302,7 +312,7 @@ def test_commands_report_folder_used_for_something_else_in_one_line(batch: Exper
         ("replay", DATA / "B5--zeFUe.json.gz", "--out", log),
         ("dataset", "convert", files, log),
     ):
-        text = failed(*command)
+        text = failed_here(*command)
         assert text.startswith(
             f"error: sink: expected a folder for files of experience, got '{log}', which holds a log (segment_"
         )
