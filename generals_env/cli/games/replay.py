@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.errors import GeneralsError, StorageError
 from generals_env.recorders import open_dataset, record_replays
-from generals_env.recorders.datasets.recorded_games import game_ids, load_game
+from generals_env.recorders.datasets.recorded_games import game_ids, game_of_batch, load_game, rows_of_games
 from generals_env.recorders.formats import format_of_file
 from generals_env.recorders.formats.file_names import JSON_INDEX
 from generals_env.recorders.log.log_as_dataset import is_log
@@ -98,11 +99,21 @@ def find_games(paths: Sequence[str], game: str | None, only_files: bool) -> Iter
         raise typer.BadParameter(f"expected files or folders that exist, got {', '.join(missing)}", param_hint="PATHS")
     for path in paths:
         if not only_files and is_dataset(path):
-            ids = [game] if game is not None else list(islice(game_ids(path), LISTED))
-            yield from ((name, lambda path=path, name=name: load_game(path, name)) for name in ids)
+            yield from games_of_dataset(path) if game is None else [(game, partial(load_game, path, game))]
         else:
             files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
-            yield from ((str(file), lambda file=file: replay.load(file)) for file in files if file.is_file())
+            yield from ((str(file), partial(replay.load, file)) for file in files if file.is_file())
+
+
+def games_of_dataset(path: str) -> list[Loadable]:
+    """Return the first games of a dataset or log; the first one that is loaded reads the files, once for all of them."""
+    names = list(islice(game_ids(path), LISTED))
+    rows = cache(partial(rows_of_games, path, names))
+
+    def load(name: str) -> RecordedGame:
+        return game_of_batch(rows()[name], name)
+
+    return [(name, partial(load, name)) for name in names]
 
 
 def is_dataset(path: str) -> bool:
