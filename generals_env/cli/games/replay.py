@@ -198,25 +198,25 @@ def show_game(
         print(format_board(game.boards, number, player, color=console.is_terminal))  # noqa: T201 - it has codes of colours
     if save:
         replay.write(save, game)
-        console.print(f"game in {save}")
+        console.print(f"game in {save}", markup=False, soft_wrap=True)
     if gif:
         frames = len(GameFrames(game, player, GIF_TILE, max_frames=GIF_FRAMES))
         with progress_bar() as bar:
             task = bar.add_task("drawing", total=frames)
             options = {"player": player, "tile_size": GIF_TILE, "max_frames": GIF_FRAMES}
             save_gif(game, gif, on_frame=lambda done: bar.update(task, completed=done), **options)  # type: ignore[arg-type]
-        console.print(f"picture in {gif}")
+        console.print(f"picture in {gif}", markup=False, soft_wrap=True)
     if mp4:
         with progress_bar() as bar:
             task = bar.add_task("filming", total=game.turns + 1)
             save_mp4(game, mp4, player=player, on_frame=lambda done: bar.update(task, completed=done))
-        console.print(f"film in {mp4}")
+        console.print(f"film in {mp4}", markup=False, soft_wrap=True)
     if html:
         write_page(games, html, player=player, turn=turn or 0)
-        console.print(f"page in {html}: open it in a browser")
+        console.print(f"page in {html}: open it in a browser", markup=False, soft_wrap=True)
 
 
 def report(skipped: dict[str, str]) -> None:
     """Print which files were skipped and why."""
     for name, reason in skipped.items():
-        console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
+        console.print(f"skipped {name}: {reason}", style="yellow", markup=False, soft_wrap=True)
