@@ -82,7 +82,10 @@ def play_replays(
         report(unread)
         if loaded:
             check_player(player, loaded[0])
-            show_game(loaded, gif, mp4, html, save, text, turn, player)
+            try:
+                show_game(loaded, gif, mp4, html, save, text, turn, player)
+            except ImportError as error:  # a film without the extra
+                raise typer.BadParameter(str(error), param_hint="--mp4") from None
         readable = readable if loaded else []
     if not readable:
         raise typer.Exit(1)
