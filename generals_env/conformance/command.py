@@ -56,6 +56,10 @@ def conformance(
         for line, style in lines_of(found, verbose):
             console.print(printable(line), style=style, markup=False, highlight=False, soft_wrap=True)
         console.print(table_of(verdicts, engine))
+    if not found:
+        names = ", ".join(map(str, paths))
+        told = f"paths: expected replays (.gior, .json, .json.gz) or traces, got none in {names:.200}"
+        errors.print(printable(told), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(status_of(verdicts))
 
 

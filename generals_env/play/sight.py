@@ -7,19 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, COMPETITION_VERSION, GENERAL, NEUTRAL, OWNER_MOUNTAIN, PLAIN, Boards
-from generals_env.engine.observations.reference import visible_to
-from generals_env.engine.rules.castle_prices import BASE_PRICE, SURCHARGE, SURCHARGE_STEP
+from generals_env.engine.boards import CITY, COMPETITION_VERSION, NEUTRAL, OWNER_MOUNTAIN, PLAIN, Boards, copy_boards
+from generals_env.prices import castle_prices
+from generals_env.rendering.sight import seen_tiles
 
-__all__ = ["build_prices", "scores_of", "seen_board", "seen_tiles", "whole_board"]
-
-
-def seen_tiles(boards: Boards, b: int, seat: int) -> npt.NDArray[np.bool_]:
-    """Return which tiles of board ``b`` the seat sees, (H*W,) bool."""
-    bits = np.zeros(boards.owner.shape[1], np.uint32)
-    visible_to(boards, b, bits)
-    seen: npt.NDArray[np.bool_] = (bits >> np.uint32(seat)) & np.uint32(1) != 0
-    return seen
+__all__ = ["build_prices", "scores_of", "seen_board", "whole_board"]
 
 
 def seen_board(boards: Boards, b: int, seat: int) -> dict[str, Any]:
@@ -75,11 +67,6 @@ def build_prices(boards: Boards, b: int, seat: int) -> dict[str, int] | None:
     if game["version"] != COMPETITION_VERSION:
         return None
     columns, width = int(game["columns"]), int(game["width"])
-    owned, terrain = boards.owner[b] == seat, boards.terrain[b]
-    built = np.flatnonzero(owned & ((terrain == CITY) | (terrain == GENERAL)))
-    places = np.flatnonzero(owned & (terrain == PLAIN))
-    steps = abs(places[:, None] // width - built // width) + abs(places[:, None] % width - built % width)
-    prices = BASE_PRICE + np.maximum(SURCHARGE - SURCHARGE_STEP * steps, 0).sum(axis=1)
-    return {
-        str(int(tile) // width * columns + int(tile) % width): int(price) for tile, price in zip(places, prices, strict=True)
-    }
+    prices = castle_prices(copy_boards(boards, slice(b, b + 1)), seat)[0].ravel()
+    places = np.flatnonzero((boards.owner[b] == seat) & (boards.terrain[b] == PLAIN))
+    return {str(tile // width * columns + tile % width): int(prices[tile]) for tile in places.tolist()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from generals_env.errors import StorageError
@@ -11,7 +11,7 @@ from generals_env.recorders.experience import ExperienceBatch
 from generals_env.replay.recorded_game import RecordedGame
 from generals_env.replay.recorded_turns import game_of_turns
 
-__all__ = ["game_ids", "game_of_batch", "load_game"]
+__all__ = ["game_ids", "game_of_batch", "load_game", "rows_of_games"]
 
 SHOWN = 5  # ids in an error
 
@@ -48,11 +48,29 @@ def load_game(source: str | Path | Dataset, game_id: str | None = None) -> Recor
         game_id = next(game_ids(dataset), None)
         if game_id is None:
             raise StorageError(f"source: expected recorded games, got none in {source!s:.200}")
-    parts = [part for batch in dataset.filter(game_ids=[game_id]) if len(part := rows_of(batch, game_id))]
-    if not parts:
+    rows = rows_of_games(dataset, [game_id])
+    if not rows:
         some = [name for name, _ in zip(game_ids(dataset), range(SHOWN), strict=False)]
         raise StorageError(f"game: expected the id of a game in {source!s:.200}, such as {', '.join(some)}, got {game_id!r}")
-    return game_of_batch(ExperienceBatch.concat(parts), game_id)
+    return game_of_batch(rows[game_id], game_id)
+
+
+def rows_of_games(source: str | Path | Dataset, names: Sequence[str]) -> dict[str, ExperienceBatch]:
+    """Return the experiences of each of the games that is there, for ``game_of_batch``; files are read once for all games.
+
+    Args:
+        source: A dataset, or what ``open_dataset`` takes: a folder, a file, a URL or a log.
+        names: Ids of games.
+
+    Raises:
+        StorageError: If there is no dataset, or a file is damaged.
+    """
+    parts: dict[str, list[ExperienceBatch]] = {}
+    for batch in opened(source).filter(game_ids=list(names)):
+        for name in batch.game_ids:
+            if name in names and len(part := rows_of(batch, name)):
+                parts.setdefault(name, []).append(part)
+    return {name: ExperienceBatch.concat(found) for name, found in parts.items()}
 
 
 def game_of_batch(batch: ExperienceBatch, game_id: str | None = None) -> RecordedGame:

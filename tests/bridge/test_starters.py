@@ -23,14 +23,17 @@ def test_starter_plays_legal_moves_and_beats_random(language: str, tmp_path: Pat
     copy_starter(language, tmp_path)
     if language in COMPILERS:
         compiler, *options = COMPILERS[language]
-        if shutil.which(compiler) is None:
-            pytest.skip(f"{compiler} is not installed")
+        if (
+            shutil.which(compiler) is None
+            or subprocess.run([compiler, "--version"], capture_output=True, check=False).returncode
+        ):
+            pytest.skip(f"{compiler} is not installed, or does not start")
         subprocess.run([compiler, *options, "agent", LANGUAGES[language]], cwd=tmp_path, check=True)
     assert os.access(tmp_path / "run.sh", os.X_OK)
     limits = Limits(first_move=PATIENCE, move=PATIENCE, ending=PATIENCE)
     options = MatchOptions(1, 2, 2, 8, 8, 500, limits)
     for result in play_matches([f"sh {tmp_path}/run.sh", "builtin:random"], options):
-        assert result.sides[0].faults == {}
+        assert (result.sides[0].faults, result.sides[0].illegal) == ({}, 0)
         assert (result.winner, result.end) == (0, "captured")
 
 

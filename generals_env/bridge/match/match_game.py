@@ -33,7 +33,8 @@ class Side:
     """What a program did in a game.
 
     Attributes:
-        faults: Number of faults by kind: late, malformed, illegal, unasked.
+        faults: Number of faults by kind: late, malformed, unasked.
+        illegal: Number of moves that the rules do not allow: passes, but no faults.
         times: Seconds of each reply that came in time.
         forfeit: Why it forfeited, empty if it did not.
         memory: Maximum of its resident memory, bytes; 0 if the game was too short for a look.
@@ -41,6 +42,7 @@ class Side:
     """
 
     faults: Counter[str] = field(default_factory=Counter)
+    illegal: int = 0
     times: list[float] = field(default_factory=list)
     forfeit: str = ""
     memory: int = 0
@@ -132,12 +134,12 @@ class Seat:
             return passing
         index = to_index(action, height, width)
         if index == passing and action[0] != SKIP:
-            self._fault("illegal")
+            self.on_illegal()
         return index
 
     def on_illegal(self) -> None:
-        """Count a move that the rules do not allow."""
-        self._fault("illegal")
+        """Count a move that the rules do not allow; by rule C5 it moves nothing, and it is no fault."""
+        self.side.illegal += 1
 
     def _fault(self, kind: str) -> None:
         self.side.faults[kind] += 1

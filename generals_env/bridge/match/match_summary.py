@@ -17,7 +17,6 @@ __all__ = ["FAULTS", "MatchSummary", "ProgramSummary"]
 FAULTS = {
     "late": "no reply in time",
     "malformed": "a reply that is not five integers",
-    "illegal": "a move that the rules do not allow",
     "unasked": "a line without a frame to answer",
 }
 
@@ -33,6 +32,7 @@ class ProgramSummary:
         draws: Draws, likewise.
         forfeits: Number of forfeits by reason.
         faults: Number of faults by kind.
+        illegal: Moves that the rules do not allow.
         moves: Replies in time.
         first_ms: Maximum of the milliseconds of the first reply; None without one.
         median_ms: Median of the milliseconds of later replies; None without one.
@@ -47,6 +47,7 @@ class ProgramSummary:
     draws: tuple[int, int]
     forfeits: dict[str, int]
     faults: dict[str, int]
+    illegal: int
     moves: int
     first_ms: float | None
     median_ms: float | None
@@ -99,6 +100,7 @@ class MatchSummary:
                 "end": result.end,
                 "turns": result.turns,
                 "faults": {"AB"[i]: dict(side.faults) for i, side in enumerate(result.sides)},
+                "illegal": {"AB"[i]: side.illegal for i, side in enumerate(result.sides)},
                 "forfeit": {"AB"[i]: side.forfeit for i, side in enumerate(result.sides) if side.forfeit},
                 "errors": {"AB"[i]: side.errors for i, side in enumerate(result.sides) if side.errors},
             }
@@ -122,13 +124,14 @@ def sum_up(command: str, index: int, results: Sequence[GameResult]) -> ProgramSu
     faults: Counter[str] = Counter()
     first: list[float] = []
     later: list[float] = []
-    memory = 0
+    memory = illegal = 0
     for result in results:
         side = result.sides[index]
         seat = int(result.first != index)
         kind = draws if result.winner < 0 else wins if result.winner == index else losses
         kind[seat] += 1
         faults += side.faults
+        illegal += side.illegal
         if side.forfeit:
             forfeits[side.forfeit] += 1
         first += side.times[:1]
@@ -143,6 +146,7 @@ def sum_up(command: str, index: int, results: Sequence[GameResult]) -> ProgramSu
         draws=(draws[0], draws[1]),
         forfeits=dict(forfeits),
         faults=dict(faults),
+        illegal=illegal,
         moves=len(first) + len(later),
         first_ms=round(1000 * max(first), 1) if first else None,
         median_ms=median,

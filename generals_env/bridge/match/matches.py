@@ -102,6 +102,7 @@ def play_matches(
     if len(commands) != 2:
         raise ConfigError(f"commands: expected two programs, got {len(commands)}")
     arguments = [program_arguments(command) if isinstance(command, str) else list(command) for command in commands]
+    watching = MemoryWatch(options.limits.memory)  # before kernels are compiled: it needs psutil
     compile_turn(options)
     games = [(options.seed + i, first) for i in range(options.maps) for first in ((0, 1) if options.both_seats else (i % 2,))]
     jobs = options.jobs or max(1, (os.cpu_count() or 1) // 2)
@@ -111,7 +112,7 @@ def play_matches(
     def play(seed: int, first: int) -> GameResult:
         return play_game(arguments, options.game(seed), seed, first, options.limits, watch, stop, names)
 
-    with MemoryWatch(options.limits.memory) as watch, ThreadPoolExecutor(jobs, "match") as pool:
+    with watching as watch, ThreadPoolExecutor(jobs, "match") as pool:
         running: dict[Future[GameResult], int] = {}
         waiting = list(enumerate(games))[::-1]
         try:

@@ -29,8 +29,8 @@ class MemoryWatch:
         """
         try:
             import psutil  # type: ignore[import-untyped]
-        except ModuleNotFoundError as error:
-            raise ConfigError(f'match: expected psutil, got {error}: pip install "generals_env[match]"') from None
+        except ModuleNotFoundError:
+            raise ConfigError('match: expected psutil, got none: pip install "generals_env[match]"') from None
         self._psutil = psutil
         self._limit = limit
         self._programs: set[Program] = set()

@@ -38,7 +38,7 @@ def from_replays(
     naming: Naming = "packed",
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON, with each skipped replay.")] = False,
 ) -> None:
-    """Play replays of people again and record every player's experience, fogged as he saw it, with ranks and results.
+    """Play replays of people again and record every player's experience, fogged as this player saw it, with ranks and results.
 
     Replays that are not supported are counted by reason. The exit status is 1 if no replay was recorded.
     """

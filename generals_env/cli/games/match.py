@@ -69,4 +69,4 @@ def match(
     if text := failures_text(summary, results):
         console.print(text, markup=False, highlight=False)
     if replays is not None:
-        console.print(f"replays in {replays}", markup=False)
+        console.print(f"replays in {replays}", markup=False, soft_wrap=True)

@@ -24,12 +24,22 @@ ENDINGS = {
 
 def games_table(summary: MatchSummary) -> Table:
     """Return the results of both programs, in all and from each seat."""
-    table = Table("", "program", "seat", "won", "lost", "drawn", "forfeits", "faults", title=f"{summary.games} games")
+    table = Table(
+        "", "program", "seat", "won", "lost", "drawn", "forfeits", "faults", "illegal", title=f"{summary.games} games"
+    )
     for letter, program in zip("AB", summary.programs, strict=True):
         forfeits = ", ".join(f"{count} ({reason})" for reason, count in program.forfeits.items()) or "0"
         faults = ", ".join(f"{count} {kind}" for kind, count in program.faults.items()) or "0"
         counts = (program.wins, program.losses, program.draws)
-        table.add_row(letter, escape(program.command), "both", *(str(sum(pair)) for pair in counts), escape(forfeits), faults)
+        table.add_row(
+            letter,
+            escape(program.command),
+            "both",
+            *(str(sum(pair)) for pair in counts),
+            escape(forfeits),
+            faults,
+            str(program.illegal),
+        )
         for seat in range(2):
             table.add_row("", "", f"player {seat}", *(str(pair[seat]) for pair in counts), "", "")
         table.add_section()

@@ -23,7 +23,9 @@ def pack(
     """Write the archive of an agent for the competition, which needs no compiled kernels: Python and numpy are enough."""
     with console.status("packing"):
         names = pack_agent(agent, out)
-    console.print(f"{out}: {len(names)} files, {out.stat().st_size:,} of at most {MAX_ARCHIVE:,} bytes", markup=False)
+    console.print(
+        f"{out}: {len(names)} files, {out.stat().st_size:,} of at most {MAX_ARCHIVE:,} bytes", markup=False, soft_wrap=True
+    )
 
 
 def starter(
@@ -32,4 +34,4 @@ def starter(
 ) -> None:
     """Write an agent in Python, C++ or Rust that plays legal, simple moves, to start from."""
     for file in copy_starter(language, folder):
-        console.print(str(file), markup=False)
+        console.print(str(file), markup=False, soft_wrap=True)

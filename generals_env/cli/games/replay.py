@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.errors import GeneralsError, StorageError
 from generals_env.recorders import open_dataset, record_replays
-from generals_env.recorders.datasets.recorded_games import game_ids, load_game
+from generals_env.recorders.datasets.recorded_games import game_ids, game_of_batch, load_game, rows_of_games
 from generals_env.recorders.formats import format_of_file
 from generals_env.recorders.formats.file_names import JSON_INDEX
 from generals_env.recorders.log.log_as_dataset import is_log
@@ -81,7 +82,10 @@ def play_replays(
         report(unread)
         if loaded:
             check_player(player, loaded[0])
-            show_game(loaded, gif, mp4, html, save, text, turn, player)
+            try:
+                show_game(loaded, gif, mp4, html, save, text, turn, player)
+            except ImportError as error:  # a film without the extra
+                raise typer.BadParameter(str(error), param_hint="--mp4") from None
         readable = readable if loaded else []
     if not readable:
         raise typer.Exit(1)
@@ -98,11 +102,21 @@ def find_games(paths: Sequence[str], game: str | None, only_files: bool) -> Iter
         raise typer.BadParameter(f"expected files or folders that exist, got {', '.join(missing)}", param_hint="PATHS")
     for path in paths:
         if not only_files and is_dataset(path):
-            ids = [game] if game is not None else list(islice(game_ids(path), LISTED))
-            yield from ((name, lambda path=path, name=name: load_game(path, name)) for name in ids)
+            yield from games_of_dataset(path) if game is None else [(game, partial(load_game, path, game))]
         else:
             files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
-            yield from ((str(file), lambda file=file: replay.load(file)) for file in files if file.is_file())
+            yield from ((str(file), partial(replay.load, file)) for file in files if file.is_file())
+
+
+def games_of_dataset(path: str) -> list[Loadable]:
+    """Return the first games of a dataset or log; the first one that is loaded reads the files, once for all of them."""
+    names = list(islice(game_ids(path), LISTED))
+    rows = cache(partial(rows_of_games, path, names))
+
+    def load(name: str) -> RecordedGame:
+        return game_of_batch(rows()[name], name)
+
+    return [(name, partial(load, name)) for name in names]
 
 
 def is_dataset(path: str) -> bool:
@@ -187,25 +201,25 @@ def show_game(
         print(format_board(game.boards, number, player, color=console.is_terminal))  # noqa: T201 - it has codes of colours
     if save:
         replay.write(save, game)
-        console.print(f"game in {save}")
+        console.print(f"game in {save}", markup=False, soft_wrap=True)
     if gif:
         frames = len(GameFrames(game, player, GIF_TILE, max_frames=GIF_FRAMES))
         with progress_bar() as bar:
             task = bar.add_task("drawing", total=frames)
             options = {"player": player, "tile_size": GIF_TILE, "max_frames": GIF_FRAMES}
             save_gif(game, gif, on_frame=lambda done: bar.update(task, completed=done), **options)  # type: ignore[arg-type]
-        console.print(f"picture in {gif}")
+        console.print(f"picture in {gif}", markup=False, soft_wrap=True)
     if mp4:
         with progress_bar() as bar:
             task = bar.add_task("filming", total=game.turns + 1)
             save_mp4(game, mp4, player=player, on_frame=lambda done: bar.update(task, completed=done))
-        console.print(f"film in {mp4}")
+        console.print(f"film in {mp4}", markup=False, soft_wrap=True)
     if html:
         write_page(games, html, player=player, turn=turn or 0)
-        console.print(f"page in {html}: open it in a browser")
+        console.print(f"page in {html}: open it in a browser", markup=False, soft_wrap=True)
 
 
 def report(skipped: dict[str, str]) -> None:
     """Print which files were skipped and why."""
     for name, reason in skipped.items():
-        console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
+        console.print(f"skipped {name}: {reason}", style="yellow", markup=False, soft_wrap=True)
