@@ -16,6 +16,9 @@ from support.paths import ROOT
 #: Folders of the checkout, and the folders of the wheel that are made of them.
 PACKAGES = {"generals_env": "generals_env", "recorders": "generals_env/recorders", "wrappers": "generals_env/wrappers"}
 
+#: Files that ``generals-env starter`` copies for users: data of a package, also those that are Python.
+STARTERS = Path("generals_env/bridge/starters")
+
 #: Tests for the installed wheel: environments, recorders, files, wrappers and command line, a few seconds in all.
 SUBSET = (
     "environments/test_actions.py",
@@ -62,6 +65,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 
 def test_every_folder_of_modules_is_a_package() -> None:
     modules = [Path(name) for name in repository_files() if name.endswith(".py") and name.split("/")[0] in PACKAGES]
+    modules = [path for path in modules if path.parent != STARTERS]
     assert {path.parent for path in modules} == {path.parent for path in modules if path.name == "__init__.py"}
 
 
