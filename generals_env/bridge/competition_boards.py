@@ -82,9 +82,14 @@ def put_position(boards: Boards, start: Mapping[str, Any]) -> None:
         raise MapError(
             "start: expected owner -2 on the mountains of the grid, and -1, 0 or 1 elsewhere, got another: correct it"
         )
+    taken = mountain | (boards.terrain[0] == GENERAL)
+    for name, wrong in (("castle", taken & (castle != 0)), ("army", mountain & (army != 0))):
+        if wrong.any():
+            where = "mountains and generals" if name == "castle" else "mountains"
+            raise MapError(f"start: {name}: expected 0 on {where}, got another on tile {np.flatnonzero(wrong)[0]}: correct it")
     boards.owner[0] = owner
     boards.army[0] = army
-    boards.terrain[0][(castle != 0) & (boards.terrain[0] == PLAIN)] = CITY
+    boards.terrain[0][castle != 0] = CITY
     boards.games[0]["turn"] = boards.games[0]["last_move"] = time
 
 

@@ -82,6 +82,8 @@ def trace_of(game: Any) -> CompetitionTrace:
     samples = {}
     for number, sample in enumerate(listed("samples", game)):
         turn, time, view = sample_of(f"samples[{number}]", sample, height * width, turns)
+        if turn in samples:
+            raise ReplayError(f"samples[{number}]: expected one board a turn, got a second one of turn {turn}: remove one")
         samples[turn] = time, view
     final = game.get("final", {})
     if not isinstance(final, Mapping):
@@ -133,7 +135,7 @@ def sample_of(name: str, sample: Any, tiles: int, turns: int) -> tuple[int, int,
         raise ReplayError(f"{name}: expected turn, time, owner and army, got {sample!r:.80}")
     castle = None
     if "castle" in sample:
-        castle = sized(f"{name}: castle", flags(f"{name}: castle", sample["castle"], 0, LIMIT), tiles).astype(np.uint8)
+        castle = sized(f"{name}: castle", flags(f"{name}: castle", sample["castle"], 0, 1), tiles).astype(np.uint8)
     view = View(
         owner=sized(f"{name}: owner", flags(f"{name}: owner", sample["owner"], -LIMIT, LIMIT), tiles),
         army=sized(f"{name}: army", flags(f"{name}: army", sample["army"], -LIMIT, LIMIT), tiles),

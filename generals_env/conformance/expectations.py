@@ -79,6 +79,7 @@ def expected_of_trace(trace: Mapping[str, Any], replay: Replay) -> Expected:
     for name, number in (("width", replay.width), ("height", replay.height), ("players", players)):
         if name in trace and whole(name, trace[name], 0, LIMIT) != number:
             raise ReplayError(f"{name}: expected {number} as in the replay, got {trace[name]!r}: pass the trace of this replay")
+    require_same_rules(trace, replay)
     expected = Expected(turns, digest=digest_of(trace), final=final_of(trace.get("final")))
     if "crc32" in trace:
         expected.crc32 = dict(enumerate(sized("crc32", wholes("crc32", trace, 0, MAX_CRC), turns + 1).tolist()))
@@ -87,7 +88,7 @@ def expected_of_trace(trace: Mapping[str, Any], replay: Replay) -> Expected:
             setattr(expected, name, table_of(name, trace[name], turns + 1, players))
     if "alive" in trace:
         expected.alive = sized("alive", wholes("alive", trace, 0, 2**players - 1), turns + 1)
-    for turn, board in items("samples", trace):
+    for turn, board in items("samples", trace, turns):
         expected.samples[turn] = board_of(f"samples[{turn}]", board, tiles)
     if "delta" in trace:
         rows = listed("delta", trace)
@@ -97,6 +98,23 @@ def expected_of_trace(trace: Mapping[str, Any], replay: Replay) -> Expected:
         if 0 not in expected.samples:
             raise ReplayError("samples: expected the board of turn 0, with which delta begins, got none")
     return expected
+
+
+def require_same_rules(trace: Mapping[str, Any], replay: Replay) -> None:
+    """Raise ``ReplayError`` if a trace tells another version, other teams or other modifiers than the replay has."""
+    version = whole("version", trace.get("version", replay.version), 0, LIMIT)
+    told = {name: trace[name] for name in ("teams", "modifiers") if trace.get(name) is not None}
+    teams = wholes("teams", told, 0, 127).tolist() or list(range(replay.players))
+    modifiers = sorted(wholes("modifiers", told, 0, 14).tolist())
+    active = int(replay.start.games[0]["modifiers"])
+    rows = (
+        ("version", version, replay.version),
+        ("teams", teams, replay.start.players["team"][0].tolist()),
+        ("modifiers", modifiers, [number for number in range(15) if active >> number & 1]),
+    )
+    for name, given, known in rows:
+        if given != known:
+            raise ReplayError(f"{name}: expected {known} as in the replay, got {given!r:.80}: pass the trace of this replay")
 
 
 def with_fog(expected: Expected, fog: Mapping[str, Any], replay: Replay) -> None:
@@ -111,12 +129,12 @@ def with_fog(expected: Expected, fog: Mapping[str, Any], replay: Replay) -> None
         if len(vis) > expected.turns + 1:
             raise ReplayError(f"vis_crc32: expected at most {expected.turns + 1} checksums, one a turn, got {len(vis)}")
         expected.vis_crc32 = vis
-    for turn, maps in items("serialized", fog):
+    for turn, maps in items("serialized", fog, expected.turns):
         if not isinstance(maps, list) or len(maps) != replay.players:
             raise ReplayError(f"serialized[{turn}]: expected {replay.players} maps, one a player, got {maps!r:.80}")
         name = f"serialized[{turn}]"
         expected.maps[turn] = [sized(name, wholes(name, {name: row}, -LIMIT, LIMIT), 2 * tiles + 2) for row in maps]
-    for turn, diff in items("map_diff_player0", fog):
+    for turn, diff in items("map_diff_player0", fog, expected.turns):
         name = f"map_diff_player0[{turn}]"
         expected.diffs[turn] = wholes(name, {name: diff}, -LIMIT, LIMIT)
 
@@ -182,15 +200,15 @@ def digest_of(fields: Mapping[str, Any]) -> str:
     return value.lower()
 
 
-def items(name: str, fields: Mapping[str, Any]) -> list[tuple[int, Any]]:
-    """Return a field that maps turns, as text, to values; sorted by turn."""
+def items(name: str, fields: Mapping[str, Any], last: int) -> list[tuple[int, Any]]:
+    """Return a field that maps turns, as text, to values; sorted by turn. No turn is beyond the ``last`` one."""
     value = fields.get(name, {})
     if not isinstance(value, Mapping):
         raise ReplayError(f"{name}: expected values by turn, got {value!r:.80}")
     turns = [(key, int(key) if key.isascii() and key.isdigit() and len(key) < 7 else -1) for key in value]
     for key, turn in turns:
-        if turn < 0:
-            raise ReplayError(f"{name}: expected turns as names, got {key!r:.80}")
+        if not 0 <= turn <= last or key != str(turn):  # "7" and "07" would be two values of a turn
+            raise ReplayError(f"{name}: expected turns from 0 to {last} as names, got {key!r:.80}")
     return sorted(((turn, value[key]) for key, turn in turns), key=lambda item: item[0])
 
 

@@ -102,6 +102,20 @@ def test_files_that_cannot_be_read_are_unusable(tmp_path: Path, name: str) -> No
     assert run(tmp_path)[0] == 2
 
 
+def sample(turn: int, castle: int = 0) -> dict[str, Any]:
+    """Return a sample of a game of the competition on 4 x 5 tiles."""
+    return {"turn": turn, "time": turn, "owner": [0] * 20, "army": [0] * 20, "castle": [castle] * 20}
+
+
+def start(**changes: dict[int, int]) -> dict[str, Any]:
+    """Return the position at which a game of the competition begins, with other numbers on some tiles."""
+    position: dict[str, Any] = competition_game(0, 1)["start"]
+    for name, numbers in changes.items():
+        for tile, number in numbers.items():
+            position[name][tile] = number
+    return position
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -117,6 +131,11 @@ def test_files_that_cannot_be_read_are_unusable(tmp_path: Path, name: str) -> No
         ({"samples": [5]}, "samples[0]: expected turn, time, owner and army, got 5"),
         ({"start": {"time": 0}}, "start: expected time, owner, army and castle"),
         ({"final": 3}, "final: expected named fields, got 3"),
+        ({"samples": [sample(20), sample(20)]}, "samples[1]: expected one board a turn, got a second one of turn 20"),
+        ({"samples": [sample(20, castle=257)]}, "samples[0]: castle: expected a whole number from 0 to 1, got 257"),
+        ({"start": start(castle={7: 1})}, "start: castle: expected 0 on mountains and generals, got another on tile 7"),
+        ({"start": start(castle={18: 1})}, "start: castle: expected 0 on mountains and generals, got another on tile 18"),
+        ({"start": start(army={12: 4})}, "start: army: expected 0 on mountains, got another on tile 12"),
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )
@@ -137,7 +156,12 @@ def test_damaged_games_of_the_competition_are_named(tmp_path: Path, change: dict
         ({"army": [[1]] * 222}, "army[0]: expected 2 whole numbers, got [1]"),
         ({"delta": [[1, 2]] * 222}, "delta[0]: expected three numbers a tile, got 2 numbers"),
         ({"delta": [[10**6, 0, 0]] * 222}, "delta[0]: expected tiles from 0 to"),
-        ({"samples": {"x": 1}}, "samples: expected turns as names, got 'x'"),
+        ({"samples": {"x": 1}}, "samples: expected turns from 0 to 221 as names, got 'x'"),
+        ({"samples": {"222": 1}}, "samples: expected turns from 0 to 221 as names, got '222'"),
+        ({"samples": {"07": 1}}, "samples: expected turns from 0 to 221 as names, got '07'"),
+        ({"version": 2}, "version: expected 18 as in the replay, got 2"),
+        ({"teams": [0, 0]}, "teams: expected [0, 1] as in the replay, got [0, 0]"),
+        ({"modifiers": [7]}, "modifiers: expected [] as in the replay, got [7]"),
         ({"samples": {}}, "samples: expected the board of turn 0"),
         ({"state_sha256": 5}, "state_sha256: expected 64 hexadecimal digits, got 5"),
         ({"final": {"deaths": [1]}}, "final: deaths: expected records of player and turn, got 1"),
