@@ -143,7 +143,8 @@ def text_of(game: RecordedGame) -> bytes:
     text = {"id": game.id, "names": names, "details": dict(game.details)}
     kept = {name: value for name, value in text.items() if value}
     try:
-        return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode() if kept else b""
+        # Names may hold halves of surrogate pairs, as the live game cuts names by UTF-16 units.
+        return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") if kept else b""
     except (TypeError, ValueError) as error:
         raise ReplayError(f"game: expected text for id, names and details, got {kept!r:.200} ({error})") from error
 
@@ -270,10 +271,13 @@ def play_corrected(start: Boards, actions: Array, events: Array, corrections: li
 
 def read_text(text: bytes, players: int) -> tuple[tuple[str, ...], str, dict[str, str]]:
     """Return names, id and details."""
-    kept = json.loads(text) if text else {}
+    kept = json.loads(text.decode("utf-8", "surrogatepass")) if text else {}
+    if not isinstance(kept, dict):
+        raise ValueError("expected a text with id, names and details")
     names = kept.get("names") or [f"player_{player}" for player in range(players)]
     game_id, details = kept.get("id", ""), kept.get("details", {})
-    texts = [game_id, *names, *details, *details.values()]
-    if not isinstance(names, list) or not isinstance(details, dict) or not all(isinstance(one, str) for one in texts):
+    if not isinstance(names, list) or not isinstance(details, dict):
+        raise ValueError("expected a list of names and named details")
+    if not all(isinstance(one, str) for one in (game_id, *names, *details, *details.values())):
         raise ValueError("expected text for id, names and details")
     return tuple(names), game_id, details

@@ -120,6 +120,26 @@ def test_damaged_game_file_gives_one_error() -> None:
             game_file.decode(data[: rng.randrange(len(data))] if number % 2 else rng.randbytes(40))
 
 
+TEXTS = ["[]", "5", "null", '"x"', '{"details":["a"]}', '{"details":"ab"}', '{"names":"ab"}', '{"names":[1,2]}', '{"id":5}', "[" * 9999]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:16])
+def test_text_of_another_form_in_a_game_file_is_refused(text: str) -> None:
+    data = game_file.encode(replace(DUEL, id="", names=(), details={}))
+    content = game_file.unpacked(data[5:])
+    head = [*game_file.HEAD.unpack_from(content)]
+    assert head[-2] == 0
+    head[-2] = len(text)
+    content = game_file.HEAD.pack(*head) + text.encode() + content[game_file.HEAD.size :]
+    with pytest.raises(ReplayError, match=r"expected a whole \.generals file, got a damaged one"):
+        game_file.decode(data[:5] + zstandard.compress(content))
+
+
+def test_names_cut_within_a_character_are_kept() -> None:
+    game = replace(DUEL, names=("\ud83d", "b\udfff"))  # the halves of surrogate pairs
+    assert game_file.decode(game_file.encode(game)).names == game.names
+
+
 def test_bomb_in_a_game_file_is_refused_before_it_is_unpacked() -> None:
     start = game_file.encode(DUEL)[:5]
     for frame in (zstandard.compress(bytes(2**27)), zstandard.ZstdCompressor(write_content_size=False).compress(bytes(9))):
