@@ -14,6 +14,7 @@ from generals_env.bridge.match.match_game import GameResult
 from generals_env.bridge.match.matches import MatchOptions, play_matches
 from generals_env.bridge.pack import MAX_ARCHIVE
 from generals_env.errors import StorageError
+from generals_env.replay.file_text import DAMAGED_ARCHIVE
 
 __all__ = ["Check", "Qualification", "qualify_archive"]
 
@@ -120,9 +121,9 @@ def unpack(archive: Path, folder: Path) -> int:
                 )
             for entry in entries:
                 unpack_file(packed, entry, folder)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
-        if isinstance(error, StorageError):
-            raise
+    except StorageError:
+        raise
+    except DAMAGED_ARCHIVE as error:
         raise StorageError(f"archive: expected a zip that can be read, got {str(archive)!r} ({error})") from error
     return size
 

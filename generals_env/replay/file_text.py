@@ -8,13 +8,33 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
+import struct
+import tarfile
+import zipfile
 import zlib
 from typing import Any
 
 from generals_env.errors import ReplayError
 from generals_env.replay.lz_string import decompress
 
-__all__ = ["parse", "unzipped"]
+__all__ = ["DAMAGED_ARCHIVE", "parse", "unzipped"]
+
+#: What the standard library raises on damaged ZIP and tar archives, also from within its own code (empty names, cut headers).
+DAMAGED_ARCHIVE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    IndexError,
+    OverflowError,
+)
 
 GZIP = b"\x1f\x8b"
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from generals_env import replay
 from generals_env.errors import ReplayError
-from generals_env.replay.file_text import parse, unzipped
+from generals_env.replay.file_text import DAMAGED_ARCHIVE, parse, unzipped
 from generals_env.replay.lz_string import MAX_CHARACTERS
 from generals_env.replay.reader import MAX_BYTES, from_bytes
 
@@ -175,7 +175,7 @@ def in_zip(name: str, file: BinaryIO, size: int) -> Iterator[ReplaySource]:
                 try:
                     with archive.open(member) as content:
                         data = content.read(min(left, MAX_BYTES) + 1)
-                except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+                except DAMAGED_ARCHIVE as error:
                     yield refused(place, f"expected a whole file, got a damaged or unknown one ({error}): download it again")
                     continue
                 left -= len(data)
@@ -183,7 +183,7 @@ def in_zip(name: str, file: BinaryIO, size: int) -> Iterator[ReplaySource]:
                     yield refused(place, too_large(size))
                     return
                 yield from in_member(place, data)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except DAMAGED_ARCHIVE as error:
         yield refused(name, f"expected a ZIP archive, got a damaged or unknown one ({error}): download it again")
 
 
@@ -200,7 +200,7 @@ def in_tar(name: str, file: BinaryIO, size: int) -> Iterator[ReplaySource]:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None:
                     yield from in_member(f"{name}/{member.name}", content.read(MAX_BYTES + 1))
-    except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
+    except DAMAGED_ARCHIVE as error:
         yield refused(name, f"expected a tar archive, got a damaged one ({error}): download it again")
 
 

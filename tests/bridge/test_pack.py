@@ -120,6 +120,11 @@ def test_unsafe_folders_and_archives_are_refused(tmp_path: Path, monkeypatch: py
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(StorageError, match="archive: expected a zip that can be read"):
         qualify_archive(tmp_path / "text.zip")
+    with zipfile.ZipFile(tmp_path / "text.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("run.sh", "exit")
+    (tmp_path / "text.zip").write_bytes((tmp_path / "text.zip").read_bytes().replace(b"\x05\x00\x5d", b"\x05\x00\xff"))
+    with pytest.raises(StorageError, match="archive: expected a zip that can be read"):
+        qualify_archive(tmp_path / "text.zip")
     monkeypatch.setattr(qualifying, "MAX_UNPACKED", 0)
     with pytest.raises(StorageError, match="files of 0 bytes in all, got more"):
         qualify_archive(tmp_path / "empty.zip")

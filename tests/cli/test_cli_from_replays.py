@@ -233,6 +233,33 @@ def test_hostile_archives_are_refused_with_the_reason(tmp_path: Path, monkeypatc
     assert not errors
 
 
+def zipped(kind: int, old: bytes, new: bytes) -> bytes:
+    """Return a ZIP archive with the file ``name`` in which some bytes were replaced."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", kind) as archive:
+        archive.writestr("name", bytes(range(80)) * 4)
+    assert old in content.getvalue()
+    return content.getvalue().replace(old, new)
+
+
+#: Archives whose damage raises other exceptions from the standard library than those of its archives.
+DAMAGED = {
+    "properties.zip": zipped(zipfile.ZIP_LZMA, b"\x05\x00\x5d", b"\x05\x00\xff"),
+    "block.zip": zipped(zipfile.ZIP_BZIP2, b"1AY&SY", b"1AY&SX"),
+    "name.zip": zipped(zipfile.ZIP_STORED, b"name", b"\0ame"),
+    "head.tar.gz": b"\x1f\x8b\x08\x04\0\0\0\0\0\xff",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_archive_gives_a_replay_error(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(DAMAGED[name])
+    (source,) = replay_sources.replay_sources([path])
+    with pytest.raises(ReplayError, match="got a damaged"):
+        source.read()
+
+
 def test_folder_is_searched_for_replays_without_hidden_files(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".git").mkdir(parents=True)
     for name in ("b.json", "deep/a.json", ".hidden.json", "deep/.git/c.json"):
