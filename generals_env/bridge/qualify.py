@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from generals_env.bridge.match.marked_processes import MARK
 from generals_env.bridge.match.match_game import GameResult
 from generals_env.bridge.match.matches import MatchOptions, play_matches
 from generals_env.bridge.pack import MAX_ARCHIVE
@@ -85,7 +86,8 @@ def qualify_archive(
 def environment(home: Path) -> str:
     """Return the variables of an agent, as words of a shell."""
     paths = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    return f'PATH="{paths}" HOME="{home}" TMPDIR="{home}" LANG=C.UTF-8 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1'
+    kept = f'{MARK}="${MARK}"'  # by which processes that it leaves behind are found
+    return f'PATH="{paths}" HOME="{home}" TMPDIR="{home}" LANG=C.UTF-8 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 {kept}'
 
 
 def judge_games(results: list[GameResult]) -> list[Check]:

@@ -143,6 +143,25 @@ def test_processes_of_a_program_end_with_the_game(tmp_path: Path) -> None:
     wait_until(lambda: not any(alive(pid) for pid in pids))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not show the environment of processes")
+def test_process_that_left_its_parents_ends_with_the_game(tmp_path: Path) -> None:
+    code = f"""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for number in range(3): os.close(number)
+            with open({str(tmp_path / "pid")!r}, 'w') as file: file.write(str(os.getpid()))
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+    while not os.path.exists({str(tmp_path / "pid")!r}): time.sleep(0.01)
+    for _ in frames(): say('1 0 0 0 0\\n')
+    """
+    assert one_game(program(code)).end == "turns"
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not alive(pid))
+
+
 def alive(pid: int) -> bool:
     """Return whether a process runs; one that has ended but was not waited for does not."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

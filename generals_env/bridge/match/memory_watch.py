@@ -7,6 +7,7 @@ from collections import defaultdict
 from types import TracebackType
 from typing import Any
 
+from generals_env.bridge.match.marked_processes import marked_processes
 from generals_env.bridge.match.program import Program
 from generals_env.errors import ConfigError
 
@@ -72,8 +73,10 @@ class MemoryWatch:
         for process in self._psutil.process_iter(["ppid", "memory_info"]):
             processes[process.pid] = process
             children[process.info["ppid"]].append(process.pid)
+        marked = marked_processes()
         for program in programs:
-            below = descendants(program.process.pid, children)
+            below = {*descendants(program.process.pid, children), *marked.get(program.mark, ())}
+            below &= processes.keys() - {program.process.pid}
             with self._lock:
                 if program not in self._programs:
                     continue

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from generals_env.bridge.builtin_players import PLAYERS
+from generals_env.bridge.match.marked_processes import MARK, kill_marked
 from generals_env.bridge.stdio_protocol import MAX_REPLY
 from generals_env.errors import ConfigError
 
@@ -63,6 +65,7 @@ class Program:
         failure: Why it can play no further, empty while it can.
         memory: The maximum of the resident memory that a ``MemoryWatch`` saw, bytes.
         process: The process, leader of a group of its own.
+        mark: Value of the variable ``MARK`` in its environment, by which processes that it leaves behind are found.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path | None = None, environment: dict[str, str] | None = None) -> None:
@@ -73,6 +76,7 @@ class Program:
         """
         if os.name != "posix":
             raise ConfigError("match: expected Linux or macOS, whose pipes have time-outs: use WSL on Windows")
+        self.mark = uuid.uuid4().hex
         try:
             self.process = subprocess.Popen(  # noqa: S603 - running the user's program is what this is for
                 list(arguments),
@@ -80,7 +84,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=folder,
-                env={**(os.environ if environment is None else environment), **ONE_THREAD},
+                env={**(os.environ if environment is None else environment), **ONE_THREAD, MARK: self.mark},
                 start_new_session=True,
                 bufsize=0,
             )
@@ -233,6 +237,7 @@ class Program:
         """Kill all of its processes and wait for its end."""
         self.kill_processes()
         self.process.wait()
+        kill_marked(self.mark)
 
     def kill_processes(self) -> None:
         """Kill its group and the processes below it that left the group."""
