@@ -123,9 +123,9 @@ def unpack(archive: Path, folder: Path) -> int:
                 )
             for entry in entries:
                 unpack_file(packed, entry, folder)
-    except StorageError:
-        raise
     except DAMAGED_ARCHIVE as error:
+        if isinstance(error, StorageError):
+            raise
         raise StorageError(f"archive: expected a zip that can be read, got {str(archive)!r} ({error})") from error
     return size
 

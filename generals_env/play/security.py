@@ -45,14 +45,19 @@ class Credentials:
 
     def exchange(self, token: str) -> str | None:
         """Return the secret for the token the first time, None for another text and from the second time on."""
-        if self._used or not hmac.compare_digest(token.encode(), self.token.encode()):
+        if self._used or not same_text(token, self.token):
             return None
         self._used = True
         return self._secret
 
     def knows(self, cookies: Mapping[str, str]) -> bool:
         """Return whether cookies have the secret."""
-        return hmac.compare_digest(cookies.get(self.cookie, "").encode(), self._secret.encode())
+        return same_text(cookies.get(self.cookie, ""), self._secret)
+
+
+def same_text(given: str, secret: str) -> bool:
+    """Return whether a text is the secret, in constant time; bytes of a header that are no UTF-8 are surrogates in it."""
+    return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
 
 
 def headers_of(port: int) -> dict[str, str]:

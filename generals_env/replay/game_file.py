@@ -273,11 +273,11 @@ def read_text(text: bytes, players: int) -> tuple[tuple[str, ...], str, dict[str
     """Return names, id and details."""
     kept = json.loads(text.decode("utf-8", "surrogatepass")) if text else {}
     if not isinstance(kept, dict):
-        raise ValueError("expected a text with id, names and details")
+        raise TypeError("expected a text with id, names and details")
     names = kept.get("names") or [f"player_{player}" for player in range(players)]
     game_id, details = kept.get("id", ""), kept.get("details", {})
     if not isinstance(names, list) or not isinstance(details, dict):
-        raise ValueError("expected a list of names and named details")
+        raise TypeError("expected a list of names and named details")
     if not all(isinstance(one, str) for one in (game_id, *names, *details, *details.values())):
         raise ValueError("expected text for id, names and details")
     return tuple(names), game_id, details

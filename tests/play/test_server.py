@@ -15,6 +15,7 @@ from support.play_games import Page, message, run_async, serving
 
 from generals_env.errors import ConfigError
 from generals_env.play.messages import RateLimit, read_message
+from generals_env.play.security import Credentials
 
 SECRET_PATHS = ("/", "/assets/play.js", "/replay/generals", "/socket", "/nothing")
 
@@ -35,6 +36,15 @@ def test_token_opens_the_page_once() -> None:
             assert await page.status("/replay/generals") == 409  # the game is not over
 
     run_async(scenario)
+
+
+def test_secrets_of_bytes_that_are_no_text_are_refused() -> None:
+    credentials = Credentials(1)
+    assert not credentials.knows({credentials.cookie: "\udcff\udcfe"})  # as aiohttp decodes the bytes FF FE of a header
+    assert credentials.exchange("\udcff") is None
+    secret = credentials.exchange(credentials.token)
+    assert secret is not None
+    assert credentials.knows({credentials.cookie: secret})
 
 
 def test_foreign_hosts_and_origins_are_refused() -> None:

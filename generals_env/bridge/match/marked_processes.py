@@ -28,12 +28,12 @@ def marked_processes() -> dict[str, list[int]]:
     """Return the processes with a mark, by the mark."""
     found: dict[str, list[int]] = defaultdict(list)
     start = f"{MARK}=".encode()
-    for entry in os.listdir(PROC) if PROC.is_dir() else ():
-        if entry.isdigit():
+    for entry in PROC.iterdir() if PROC.is_dir() else ():
+        if entry.name.isdigit():
             with suppress(OSError):  # it has ended, or belongs to another user
-                for variable in (PROC / entry / "environ").read_bytes().split(b"\0"):
+                for variable in (entry / "environ").read_bytes().split(b"\0"):
                     if variable.startswith(start):
-                        found[variable[len(start) :].decode(errors="replace")].append(int(entry))
+                        found[variable[len(start) :].decode(errors="replace")].append(int(entry.name))
     return found
 
 
