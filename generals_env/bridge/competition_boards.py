@@ -22,7 +22,7 @@ from generals_env.engine.boards import (
 )
 from generals_env.errors import MapError
 
-__all__ = ["board_of", "grid_of"]
+__all__ = ["board_of"]
 
 PLAYERS = 2
 MOUNTAIN_NUMBER = -2  # in a grid; 0 is plain, 1 and 2 are generals, larger numbers castles with that army
@@ -104,19 +104,3 @@ def integers(name: str, values: Any, count: int) -> npt.NDArray[np.int64]:
     if (array < limit.min).any() or (array > limit.max).any():
         raise MapError(f"{name}: expected integers of 32 bits, got {array.min()} to {array.max()}")
     return array.astype(np.int64).ravel()
-
-
-def grid_of(boards: Boards, b: int = 0) -> npt.NDArray[np.int64]:
-    """Return the grid of board ``b``, (rows, columns) int64 without padding, as ``board_of`` reads it.
-
-    Armies of castles stand for castles, so it describes the board of the first turn only.
-    """
-    game = boards.games[b]
-    shape = int(game["height"]), int(game["width"])
-    terrain = boards.terrain[b]
-    numbers = np.where(boards.owner[b] < NEUTRAL, MOUNTAIN_NUMBER, np.where(terrain == CITY, boards.army[b], 0)).astype(
-        np.int64
-    )
-    for player in range(boards.players.shape[1]):
-        numbers[boards.players[b, player]["general"]] = player + 1
-    return numbers.reshape(shape)[: int(game["rows"]), : int(game["columns"])]

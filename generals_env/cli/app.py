@@ -148,7 +148,7 @@ def print_summary(
     if gif:
         table.add_row("picture", str(gif))
     if html:
-        table.add_row("page", f"{html} (plays the game in any browser)")
+        table.add_row("page", str(html))
     console.print(table)
 
 

@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 from support.competition_traces import read_file
 
-from generals_env.bridge.competition_boards import grid_of
+from generals_env.bridge.competition_boards import MOUNTAIN_NUMBER
 from generals_env.config import GameConfig
+from generals_env.engine.boards import CITY, NEUTRAL, Boards
 from generals_env.engine.rules.map_generator import generate_map
 
 MAPS = 150
+
+
+def grid_of(boards: Boards) -> np.ndarray:
+    """Return the grid of the first board, without padding, as ``board_of`` reads it."""
+    game = boards.games[0]
+    numbers = np.where(boards.owner[0] < NEUTRAL, MOUNTAIN_NUMBER, np.where(boards.terrain[0] == CITY, boards.army[0], 0))
+    for player in range(boards.players.shape[1]):
+        numbers[boards.players[0, player]["general"]] = player + 1
+    return numbers.reshape(int(game["height"]), int(game["width"]))[: int(game["rows"]), : int(game["columns"])]
 
 
 def drawn(count: int, seed: int, **options: Any) -> list[np.ndarray]:
