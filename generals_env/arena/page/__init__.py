@@ -1,0 +1,1 @@
+"""Shows results of the arena as one self-contained page."""

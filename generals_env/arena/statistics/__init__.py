@@ -1,0 +1,1 @@
+"""Computes intervals, ratings and sequential tests from results of games."""

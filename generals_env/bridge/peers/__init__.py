@@ -1,0 +1,1 @@
+"""Lets agents of other packages play."""

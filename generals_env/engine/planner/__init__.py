@@ -1,0 +1,1 @@
+"""Searches for actions: samples hidden states and plays candidates forward."""
