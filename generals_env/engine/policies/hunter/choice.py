@@ -183,7 +183,7 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     if seat.words[STACK] >= 0:
         seat.words[STACK] = -1
         seat.words[NEXT_ATTACK] = turn + PAUSE
-    if (turn < max(seat.words[NEXT_ATTACK], FIRST_ATTACK) or not contact) and expand(seat, scratch, 2, 3):
+    if (turn < max(seat.words[NEXT_ATTACK], FIRST_ATTACK) or not contact) and expand(seat, scratch, 3, 2):
         seat.words[PLAN] = 3
         return
     if plan_attack(seat, scratch, target, largest_stack(seat)):
