@@ -12,7 +12,7 @@ from typing import Any
 
 from generals_env.bridge.batch_policies import PROGRAM, load_batch_policy
 from generals_env.bridge.match.program import program_arguments
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.errors import ConfigError, StorageError
 from generals_env.opponents import POLICIES, BatchPolicy
 from generals_env.version import __version__
