@@ -99,7 +99,8 @@ class Likelihood:
 
     def split(self, parameters: Floats) -> tuple[Floats, float, float | None]:
         """Return strengths (P,), seat term and logarithm of the draw parameter."""
-        strengths = np.insert(parameters[: self.players - 1], self.reference, 0.0)
+        strengths = np.zeros(self.players)
+        strengths[self.kept[: self.players - 1]] = parameters[: self.players - 1]
         return strengths, float(parameters[self.players - 1]), float(parameters[self.players]) if self.has_draws else None
 
     def chances(self, parameters: Floats) -> Floats:

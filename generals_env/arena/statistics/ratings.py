@@ -229,6 +229,7 @@ def notes_of(table: GameTable, anchor: str, bounds: Bounds, one_sided: bool) -> 
             yield f"no {side} limit relative to {anchor}: {named} never {word} players from whom results lead to {anchor}"
     if one_sided:
         yield "one virtual game, half won by each player, was added to each pairing whose results lead in one direction only"
-    seats = {(int(one), int(two)) for one, two in zip(table.first, table.second, strict=True)}
-    if any(one != two and (two, one) not in seats for one, two in seats):
+    kinds = np.unique(table.first.astype(np.int64) * len(table.players) + table.second)
+    swapped = kinds % len(table.players) * len(table.players) + kinds // len(table.players)
+    if not np.isin(swapped, kinds).all():
         yield "some pairings were played from one seat only: play both, so that no seat favours a player"
