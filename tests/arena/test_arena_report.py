@@ -10,8 +10,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from generals_env.arena.statistics.intervals import compare
-from generals_env.arena.statistics.sprt import Sprt
 from support.arena_games import made_up_games
 from support.kept_games import sampled_game
 
@@ -20,6 +18,8 @@ from generals_env.arena.page.charts import scale_of
 from generals_env.arena.page.deciding import choose_games
 from generals_env.arena.page.summary import summarize
 from generals_env.arena.played_game import WON, PlayedGame
+from generals_env.arena.statistics.intervals import compare
+from generals_env.arena.statistics.sprt import Sprt
 from generals_env.errors import ConfigError, StorageError
 from generals_env.replay import files
 

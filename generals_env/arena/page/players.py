@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
 from generals_env.arena.page.charts import Scale, axis, interval_chart, scale_of, share_bar
-from generals_env.arena.page.markup import element, player_name
+from generals_env.arena.page.markup import Child, element, player_name
 from generals_env.arena.page.summary import Counts, Summary
 from generals_env.arena.statistics.intervals import Estimate
 
@@ -38,19 +38,12 @@ def player_table(summary: Summary, ratings: Mapping[str, Estimate], scale_name: 
     """
     rated = [ratings[name] for name in summary.players if name in ratings]
     scale = scale_of([number for estimate in rated for number in estimate])
-    head = [
-        "",
-        "Player",
-        *([scale_name, axis(scale)] if rated else []),
-        "Won \u00b7 drawn \u00b7 lost",
-        "Games",
-        "Seat 1",
-        "Seat 2",
-    ]
-    made = element("table", class_="players")
-    names = ["place", "who", *(["rating", "plot"] if rated else []), "results", "count", "seat", "seat"]
-    titles = (element("th", text, class_=name, scope="col") for text, name in zip(head, names, strict=True))
-    made.append(element("thead", element("tr", *titles)))
+    columns: list[tuple[str, Child]] = [("place", ""), ("who", "Player")]
+    if rated:
+        columns += [("rating", scale_name), ("plot", axis(scale))]
+    columns += [("results", "Won \u00b7 drawn \u00b7 lost"), ("count", "Games"), ("seat", "Seat 1"), ("seat", "Seat 2")]
+    titles = (element("th", text, class_=name, scope="col") for name, text in columns)
+    made = element("table", element("thead", element("tr", *titles)), class_="players")
     body = element("tbody")
     for place, name in enumerate(summary.players, 1):
         counts = summary.of_player(name)
