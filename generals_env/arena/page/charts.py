@@ -48,7 +48,7 @@ def scale_of(values: Sequence[float]) -> Scale:
         low, high = low - 0.5, high + 0.5
     raw = (high - low) / TICKS
     power = 10 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
     margin = 0.04 * (high - low)
     low, high = low - margin, high + margin
     ticks = tuple(step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1))

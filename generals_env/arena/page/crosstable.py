@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from generals_env.arena.page.markup import element, player_name
+from generals_env.arena.page.markup import element, player_name, short
 from generals_env.arena.page.players import percent
 from generals_env.arena.page.summary import Summary
 from generals_env.arena.statistics.intervals import Comparison
@@ -12,6 +12,7 @@ from generals_env.arena.statistics.intervals import Comparison
 __all__ = ["crosstable"]
 
 COLORS = 10  # steps of the scale of colours above the first
+MAX_WITH_RATES = 4  # players of a table whose cells have room for the rate of wins
 
 
 def crosstable(summary: Summary) -> Element:
@@ -23,27 +24,26 @@ def crosstable(summary: Summary) -> Element:
     for number, name in enumerate(summary.players, 1):
         row = element("tr", element("td", str(number), class_="place"), element("th", player_name(name), scope="row"))
         for other in summary.players:
-            row.append(pair_cell(summary.pairs.get((name, other)), same=name == other))
+            row.append(pair_cell(summary.pairs.get((name, other)), name == other, len(summary.players) <= MAX_WITH_RATES))
         body.append(row)
     return element("table", element("thead", head), body, class_="crosstable")
 
 
-def pair_cell(result: Comparison | None, same: bool) -> Element:
+def pair_cell(result: Comparison | None, same: bool, with_rate: bool) -> Element:
     """Return the cell of one pair."""
     if result is None:
         return element("td", "" if same else "\u2013", class_="same" if same else "never")
-    score = result.score
-    counts = f"{result.wins:,}\u2013{result.draws:,}\u2013{result.losses:,}"
-    low, high = round(100 * score.low), round(100 * score.high)
-    said = (
-        f"{result.player} against {result.opponent}: {result.wins:,} won, {result.draws:,} drawn, {result.losses:,} lost; "
-        f"wins {percent(result.win_rate.value, 1)} ({percent(result.win_rate.low, 1)} to {percent(result.win_rate.high, 1)})"
-    )
-    return element(
+    score, wins = result.score, result.win_rate
+    rate = f"wins {percent(wins.value, 1)} ({percent(wins.low, 1)} to {percent(wins.high, 1)})"
+    counts = f"{result.wins:,} won, {result.draws:,} drawn, {result.losses:,} lost"
+    cell = element(
         "td",
         element("b", percent(score.value)),
-        element("span", f"{low}\u2013{high}", class_="interval"),
-        element("span", counts, class_="counts"),
+        element("span", f"{100 * score.low:.0f}\u2013{100 * score.high:.0f}", class_="interval"),
+        element("span", f"{result.wins:,}\u2013{result.draws:,}\u2013{result.losses:,}", class_="counts"),
         class_=f"pair share-{round(COLORS * score.value)}",
-        title=said,
+        title=f"{short(result.player)} against {short(result.opponent)}: {counts}; {rate}",
     )
+    if with_rate:
+        cell.append(element("span", rate, class_="rate"))
+    return cell

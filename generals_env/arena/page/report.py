@@ -75,10 +75,11 @@ def write_report(
         StorageError: If a file cannot be written; nothing half-written stays.
     """
     games, path = list(games), Path(path)
-    if ratings is None and len(connected_groups(games)) == 1:
+    groups = connected_groups(games)
+    if ratings is None and len(groups) == 1:
         ratings = rate(games)
-    summary = summarize(games, [rating.player for rating in ratings.players] if ratings else ())
-    cards = [facts_card(games, summary), players_card(games, summary, ratings), crosstable_card(summary)]
+    summary = summarize(games, [rating.player for rating in ratings.players] if ratings else (), groups)
+    cards = [facts_card(games, summary), players_card(summary, ratings, groups), crosstable_card(summary)]
     if sprt is not None:
         cards.append(course_card(sprt, games, tested))
     cards.append(figures_card(games, summary))
@@ -150,13 +151,12 @@ def facts_card(games: Sequence[PlayedGame], summary: Summary) -> Element:
     return element("section", described(facts, "facts"), class_="card")
 
 
-def players_card(games: Sequence[PlayedGame], summary: Summary, ratings: Ratings | None) -> Element:
+def players_card(summary: Summary, ratings: Ratings | None, groups: Sequence[Sequence[str]]) -> Element:
     """Return the card with the ratings and results of each player, or with the reason why there are no ratings."""
     shown = {rating.player: rating.elo for rating in ratings.players} if ratings else {}
     scale_name = f"Elo ({short(ratings.anchor)} = {ratings.anchor_elo:,.0f})" if ratings else ""
     made = element("section", element("h2", "Players"), class_="card")
     if ratings is None:
-        groups = connected_groups(games)
         listed = element("ul", *(element("li", ", ".join(short(name) for name in group)) for group in groups))
         text = f"No ratings: no game connects these {len(groups)} groups of players, so nothing tells which is stronger."
         made.append(element("div", element("p", text), listed, class_="notice"))

@@ -55,12 +55,13 @@ class Summary:
         return first + second
 
 
-def summarize(games: Sequence[PlayedGame], order: Iterable[str] = ()) -> Summary:
+def summarize(games: Sequence[PlayedGame], order: Iterable[str] = (), groups: Sequence[Sequence[str]] = ()) -> Summary:
     """Return the counts of games.
 
     Args:
         games: Games of one kind between two players.
-        order: Players in the order to show, such as that of their ratings; others follow by their scores.
+        order: Players in the order to show, such as that of their ratings; others follow by their groups and scores.
+        groups: Players whose scores can be compared.
 
     Raises:
         ConfigError: If there are no games, games of more than one kind, or games of more than two players.
@@ -74,5 +75,6 @@ def summarize(games: Sequence[PlayedGame], order: Iterable[str] = ()) -> Summary
         seats[name] = (seats[name][0] + first, seats[name][1] + second)
     made = Summary(table.players, pairs, seats)
     ordered = [name for name in dict.fromkeys(order) if name in seats]
-    rest = sorted(set(seats) - set(ordered), key=lambda name: (-made.of_player(name).score, name))
+    place = {name: number for number, group in enumerate(groups) for name in group}
+    rest = sorted(set(seats) - set(ordered), key=lambda name: (place.get(name, 0), -made.of_player(name).score, name))
     return Summary((*ordered, *rest), pairs, seats)
