@@ -12,9 +12,9 @@ from typing import Any
 
 from generals_env.bridge.batch_policies import PROGRAM, load_batch_policy
 from generals_env.bridge.match.program import program_arguments
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.errors import ConfigError, StorageError
-from generals_env.opponents import POLICIES, BatchPolicy
+from generals_env.opponents import BatchPolicy, is_builtin, policy_code
 from generals_env.version import __version__
 
 __all__ = ["BUILTIN", "CALLABLE", "CHECKPOINT", "MODEL", "PROGRAM_KIND", "Player", "make_player", "make_players"]
@@ -92,8 +92,8 @@ def make_player(name: str, trust: bool = False) -> Player:
         ConfigError: If there is no such player, or a file would have to be trusted.
         StorageError: If a file cannot be loaded.
     """
-    if name in POLICIES:
-        return Player(name, name, BUILTIN, f"generals_env {__version__}", code=POLICIES.index(name))
+    if is_builtin(name):
+        return Player(name, name, BUILTIN, f"generals_env {__version__}", code=policy_code(name))
     if name.startswith(PROGRAM):
         return program_player(name)
     policy = load_batch_policy("player", name, trust)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from generals_env.bridge.named_objects import load_callable
 from generals_env.errors import ConfigError, StorageError
-from generals_env.opponents import POLICIES, BatchPolicy, as_policy
+from generals_env.opponents import POLICY_NAMES, BatchPolicy, as_policy
 
 __all__ = ["PROGRAM", "load_batch_policy"]
 
@@ -40,7 +40,7 @@ def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPol
     if ":" in name:
         return as_policy(load_callable(argument, name))
     raise ConfigError(
-        f"{argument}: expected {', '.join(POLICIES)}, a file of generals-env train, a .zip file of Stable-Baselines3, "
+        f"{argument}: expected {POLICY_NAMES}, a file of generals-env train, a .zip file of Stable-Baselines3, "
         f"module:callable or {PROGRAM}COMMAND, got {name!r}: check its spelling"
     )
 
@@ -65,7 +65,7 @@ def load_model(argument: str, path: Path, trust: bool) -> BatchPolicy:
     for module, algorithm in ALGORITHMS:
         try:
             model = load_callable(argument, f"{module}:{algorithm}.load")(path, device="cpu")
-        except Exception as error:  # noqa: BLE001 - unpickling raises any exception
+        except Exception as error:  # unpickling raises any exception
             failures.append(f"{algorithm}: {error!r:.200}")
             continue
         return SB3Policy(model, masked=module == "sb3_contrib")
