@@ -64,7 +64,7 @@ def axis(scale: Scale) -> Element:
 
 
 def interval_chart(scale: Scale, low: float, value: float, high: float, label: str) -> Element:
-    """Return a point with its interval on a scale."""
+    """Return a point with its interval on a scale; an end without limit has no stroke across."""
     chart = element("svg", class_="track", role="img", aria_label=label)
     chart.append(element("title", label))
     for tick in scale.ticks:
@@ -72,7 +72,7 @@ def interval_chart(scale: Scale, low: float, value: float, high: float, label: s
         chart.append(element("line", class_="grid", x1=place, x2=place, y1="0", y2="100%"))
     left, right = scale.place(low), scale.place(high)
     chart.append(element("line", class_="whisker", x1=left, x2=right, y1="50%", y2="50%"))
-    for place in (left, right):
+    for place in (left,) * math.isfinite(low) + (right,) * math.isfinite(high):
         chart.append(element("line", class_="whisker", x1=place, x2=place, y1="38%", y2="62%"))
     chart.append(element("circle", class_="dot", cx=scale.place(value), cy="50%", r="5"))
     return chart

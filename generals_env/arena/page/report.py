@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from generals_env.arena.figure_sums import LEAD, sum_up
 from generals_env.arena.page.crosstable import crosstable
 from generals_env.arena.page.deciding import choose_games
 from generals_env.arena.page.figures import figure_table, loss_table
@@ -108,7 +109,9 @@ CROSS_HINT = (
     "Each row's player against each column's: points of 100 (a draw or a game that was cut off is half a point), their "
     "95% interval, and games won\u2013drawn\u2013lost. Blue is good for the row's player, orange is bad."
 )
-FIGURES_HINT = "Medians, below them the range of the middle 80% of the games. A lead is more land and army together."
+FIGURES_HINT = (
+    f"Medians, below them the range of the middle 80% of the games. A lead: land and army are {LEAD} times the enemy's."
+)
 LOSSES_HINT = "Why games were lost, by the board shortly before the end: the first class that fits."
 
 
@@ -182,8 +185,9 @@ def crosstable_card(summary: Summary) -> Element:
 
 def figures_card(games: Sequence[PlayedGame], summary: Summary) -> Element:
     """Return the card with the diagnostics."""
-    made = card("Diagnostics", FIGURES_HINT, scrolled(figure_table(games, summary.players)))
-    losses = loss_table(games, summary.players)
+    sums = sum_up(games)
+    made = card("Diagnostics", FIGURES_HINT, scrolled(figure_table(games, sums, summary.players)))
+    losses = loss_table(sums, summary.players)
     if losses is not None:
         made.extend([element("h2", "Losses"), element("p", LOSSES_HINT, class_="hint"), scrolled(losses)])
     return made
