@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from support.arena_games import small
+from support.small_arenas import small
 
 from generals_env.arena.diagnostics import LOSSES
 from generals_env.arena.figure_sums import sum_up
@@ -83,7 +83,7 @@ def test_figures_equal_those_counted_from_recorded_boards() -> None:
     config = small(max_turns=240)
     one, two = make_players(["expander", "random"])
     games = play_block(config, (one, two), range(8), 1, threading.Event(), keeps=True)
-    mirror = play_block(config, (one, make_players(["expander", "support.arena_games:first_legal"])[1]), [0], 1, threading.Event(), True)
+    mirror = play_block(config, (one, make_players(["expander", "support.small_arenas:first_legal"])[1]), [0], 1, threading.Event(), True)
     ends = set()
     for game in [*games, *mirror]:
         record = recorded_game(config, game)

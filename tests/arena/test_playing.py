@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.arena_games import checkpoint, played, small
+from support.small_arenas import checkpoint, played, small
 
 import generals_env
 from generals_env.arena.game_kind import map_seed
@@ -37,7 +37,7 @@ def test_arena_results_depend_on_no_batch_thread_or_other_player() -> None:
     games = played(["expander", "random"], games=20)
     assert {game.winner for game in games} == {-1, 0, 1}
     assert played(["random", "expander"], games=20, block=3, threads=2) == games
-    others = played(["random", "support.arena_games:first_legal", "expander"], games=20)
+    others = played(["random", "support.small_arenas:first_legal", "expander"], games=20)
     assert [game for game in others if set(game.players) == {"expander", "random"}] == games
     assert played(["expander", "random"], games=12) == games[:12]
     assert played(["expander", "random"], games=20, seed=1) != games
@@ -73,7 +73,7 @@ def test_arena_plays_checkpoints_in_batches_that_change_nothing(tmp_path: Path) 
 
 
 def test_arena_gives_each_policy_the_layout_that_it_takes() -> None:
-    games = played(["support.arena_games:all_planes", "support.arena_games:first_legal"], games=2, config=small(max_turns=20))
+    games = played(["support.small_arenas:all_planes", "support.small_arenas:first_legal"], games=2, config=small(max_turns=20))
     assert [game.turns for game in games] == [20, 20]
 
 
@@ -82,8 +82,8 @@ def test_arena_gives_each_policy_the_layout_that_it_takes() -> None:
     [("far_actions", "integers from 0 to 512, got"), ("one_action", "integers from 0 to 512, got 0"), ("broken", "KeyError")],
 )
 def test_arena_names_the_policy_that_gives_no_actions(policy: str, text: str) -> None:
-    with pytest.raises(StateError, match=f"player 'support.arena_games:{policy}.*{text}"):
-        played(["random", f"support.arena_games:{policy}"], games=2)
+    with pytest.raises(StateError, match=f"player 'support.small_arenas:{policy}.*{text}"):
+        played(["random", f"support.small_arenas:{policy}"], games=2)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.arena_games import checkpoint, played, small
+from support.small_arenas import checkpoint, played, small
 from support.helpers import PATIENCE
 from support.programs import program
 

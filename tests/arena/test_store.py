@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.arena_games import small
+from support.small_arenas import small
 
 from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import make_players

@@ -1,71 +1,61 @@
-"""Small arenas for tests, and policies that they name as ``module:callable``."""
+"""Makes results of games of the arena, as if players of given strength had played them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from generals_env.arena.game_kind import game_config
-from generals_env.arena.played_game import PlayedGame
-from generals_env.arena.players import make_players
-from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
-from generals_env.config import GameConfig
+from generals_env.arena.played_game import CUT_OFF, DRAW, WON, PlayedGame
 
-SMALL = {"height": 8, "width": 8, "max_turns": 160}
+BOARD = "20x20, generals, 1000 turns"
 
 
-def small(**options: Any) -> GameConfig:
-    """Return the configuration of short games on small boards."""
-    return game_config(**{**SMALL, **options})
+def made_up_games(
+    strengths: Mapping[str, float], maps: int, seed: int = 0, pairs: Iterable[tuple[str, str]] | None = None, **facts: Any
+) -> list[PlayedGame]:
+    """Return games of pairs of players, two on each map, with figures.
+
+    Args:
+        strengths: Of each player; the odds of a win are the exponential of the difference.
+        maps: Maps of each pair.
+        seed: Of the results.
+        pairs: Who plays; default: all pairs.
+        facts: Further fields of all games.
+    """
+    rng, games = np.random.default_rng(seed), []
+    for one, two in pairs or combinations(strengths, 2):
+        for number in range(maps):
+            for players in ((one, two), (two, one)):
+                ahead = strengths[players[0]] - strengths[players[1]] + 0.1
+                winner = int(rng.random() > 1 / (1 + np.exp(-ahead)))
+                ended = WON
+                if rng.random() < 0.1:
+                    winner, ended = -1, DRAW if rng.random() < 0.3 else CUT_OFF
+                turns = 1000 if ended == CUT_OFF else int(rng.integers(90, 700))
+                games.append(
+                    PlayedGame(players, winner, ended, turns, BOARD, 7, number, **{"figures": figures(rng, winner), **facts})
+                )
+    return games
 
 
-def played(names: Sequence[str], games: int = 12, config: GameConfig | None = None, **options: Any) -> list[PlayedGame]:
-    """Return the games of a round robin."""
-    wanted = ArenaOptions(config=config or small(), games=games, **options)
-    return play_arena(pairs_of(make_players(names)), wanted)
-
-
-def first_legal(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
-    """Choose the first legal action of each game."""
-    return views["action_mask"].argmax(axis=1)
-
-
-def far_actions(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
-    """Choose actions beyond the last one."""
-    return np.full(len(views["action_mask"]), views["action_mask"].shape[1])
-
-
-def one_action(views: Mapping[str, npt.NDArray[Any]]) -> int:
-    """Choose one action for all games."""
-    return 0
-
-
-def broken(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
-    """Fail."""
-    raise KeyError("memory")
-
-
-def all_planes(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
-    """Choose the first legal action, and check that the layout is full."""
-    assert views["observation"].shape[1] == 21
-    return views["action_mask"].argmax(axis=1)
-
-
-all_planes.channels = 21  # type: ignore[attr-defined]
-
-
-def checkpoint(path: Path, seed: int = 0, builds: bool = False) -> Path:
-    """Save a small network of random weights as ``generals-env train`` does, and return its path."""
-    import torch
-
-    from generals_env.recorders.training.checkpoints import save_checkpoint
-    from generals_env.recorders.training.q_network import QNetwork
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        save_checkpoint(path, {"model": QNetwork((9, 1, 1), 4, 1, builds=builds).state_dict(), "step": 1})
-    return path
+def figures(rng: np.random.Generator, winner: int) -> dict[str, tuple[float | None, ...]]:
+    """Return figures as the arena measures them."""
+    made: dict[str, tuple[float | None, ...]] = {
+        name: tuple(float(value) for value in rng.integers(low, high, 2))
+        for name, low, high in (
+            ("land_25", 2, 8),
+            ("land_50", 18, 26),
+            ("land_100", 30, 60),
+            ("strength_100", 90, 120),
+            ("strength_200", 200, 400),
+            ("cities", 0, 6),
+        )
+    }
+    contact = tuple(None if rng.random() < 0.1 else float(rng.integers(40, 90)) for _ in range(2))
+    losses = [None, None]
+    if winner >= 0:
+        losses[1 - winner] = float(rng.integers(0, 6))
+    return made | {"contact": contact, "loss": tuple(losses)}
