@@ -39,7 +39,8 @@ def naive_figures(played: PlayedGame, record: RecordedGame) -> dict[str, Any]:
     for turn in (100, 200):
         figures[f"strength_{turn}"] = [land(turn, seat) + army(turn, seat) if turn < turns else None for seat in range(2)]
     figures["cities"] = [
-        max(count(turn, seat, lambda turn, tile: int(boards.terrain[turn, tile] == CITY)) for turn in looks) for seat in range(2)
+        max(count(turn, seat, lambda turn, tile: int(boards.terrain[turn, tile] == CITY)) for turn in looks)
+        for seat in range(2)
     ]
     figures["contact"] = [None, None]
     for seat in range(2):
@@ -83,7 +84,9 @@ def test_figures_equal_those_counted_from_recorded_boards() -> None:
     config = small(max_turns=240)
     one, two = make_players(["expander", "random"])
     games = play_block(config, (one, two), range(8), 1, threading.Event(), keeps=True)
-    mirror = play_block(config, (one, make_players(["expander", "support.small_arenas:first_legal"])[1]), [0], 1, threading.Event(), True)
+    mirror = play_block(
+        config, (one, make_players(["expander", "support.small_arenas:first_legal"])[1]), [0], 1, threading.Event(), True
+    )
     ends = set()
     for game in [*games, *mirror]:
         record = recorded_game(config, game)

@@ -101,9 +101,9 @@ def test_arena_refuses_players_that_it_cannot_compare(names: list[str], text: st
 
 
 def test_arena_loads_sb3_files_only_if_they_are_trusted(tmp_path: Path) -> None:
+    import gymnasium
     from sb3_contrib import MaskablePPO
 
-    import gymnasium
     from generals_env.wrappers import SB3VecEnv
 
     env = SB3VecEnv(gymnasium.make_vec(generals_env.ENV_ID, num_envs=1, opponent="random", height=8, width=8))

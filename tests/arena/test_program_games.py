@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.small_arenas import checkpoint, played, small
 from support.helpers import PATIENCE
 from support.programs import program
+from support.small_arenas import checkpoint, played, small
 
 from generals_env.arena.diagnostics import LOSSES
 from generals_env.arena.played_game import FORFEIT

@@ -34,6 +34,12 @@ def first_legal(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
     return views["action_mask"].argmax(axis=1)
 
 
+def one_plane(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    """Choose the last legal action of each game, mostly the pass."""
+    masks = views["action_mask"]
+    return masks.shape[1] - 1 - masks[:, ::-1].argmax(axis=1)
+
+
 def far_actions(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
     """Choose actions beyond the last one."""
     return np.full(len(views["action_mask"]), views["action_mask"].shape[1])
