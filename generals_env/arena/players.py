@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generals_env.bridge.batch_policies import PROGRAM, load_batch_policy
+from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
 from generals_env.bridge.match.program import program_arguments
 from generals_env.engine.policies.codes import GIVEN
 from generals_env.errors import ConfigError, StorageError
-from generals_env.opponents import POLICIES, BatchPolicy
+from generals_env.opponents import BatchPolicy, is_builtin, policy_code
 from generals_env.version import __version__
 
 __all__ = ["BUILTIN", "CALLABLE", "CHECKPOINT", "MODEL", "PROGRAM_KIND", "Player", "make_player", "make_players"]
@@ -92,8 +92,8 @@ def make_player(name: str, trust: bool = False) -> Player:
         ConfigError: If there is no such player, or a file would have to be trusted.
         StorageError: If a file cannot be loaded.
     """
-    if name in POLICIES:
-        return Player(name, name, BUILTIN, f"generals_env {__version__}", code=POLICIES.index(name))
+    if is_builtin(name):
+        return Player(name, name, BUILTIN, f"generals_env {__version__}", code=policy_code(name))
     if name.startswith(PROGRAM):
         return program_player(name)
     policy = load_batch_policy("player", name, trust)
@@ -102,8 +102,8 @@ def make_player(name: str, trust: bool = False) -> Player:
     channels = getattr(policy, "channels", 9)
     if channels not in (9, 21):
         raise ConfigError(f"player: expected a policy of 9 or 21 channels, got {name!r}, which takes {channels}: leave it out")
-    path = Path(name)
-    if path.is_file():
+    if is_file(name):
+        path = Path(name)
         digest = file_digest(path)
         model = path.suffix == ".zip"
         return Player(
@@ -134,7 +134,7 @@ def program_player(name: str) -> Player:
     arguments = program_arguments(command)
     digest = hashlib.sha256(command.encode())
     for word in shlex.split(command):
-        if Path(word).is_file():
+        if is_file(word):
             digest.update(file_digest(Path(word)).encode())
     short = re.sub(r"[^\w.:+-]+", "_", " ".join(Path(word).name for word in shlex.split(command)))[:40]
     identity = f"{command} sha256:{digest.hexdigest()}"

@@ -26,12 +26,13 @@ from generals_env.bridge.match.limits import Limits
 from generals_env.bridge.match.memory_watch import MemoryWatch
 from generals_env.concurrency.thread_pool import available_cores
 from generals_env.config import GameConfig
+from generals_env.engine.policies.codes import PLANNER, policy_of
 from generals_env.errors import ConfigError
 
 if TYPE_CHECKING:
     from generals_env.arena.statistics.sprt import Sprt
 
-__all__ = ["ArenaOptions", "pairs_of", "play_arena"]
+__all__ = ["ArenaOptions", "Pair", "pairs_of", "play_arena"]
 
 #: Games of a block at most, and bytes of their observations and masks.
 MAX_GAMES = 256
@@ -41,6 +42,9 @@ MAX_BYTES = 2**26
 TEST_MAPS = 32
 
 Pair = tuple[Player, Player]
+
+#: Called with the games of a pair.
+OnGames = Callable[[Pair, Sequence[PlayedGame]], None]
 
 #: Plays one task of a pair.
 Task = Callable[[], list[BlockGame]]
@@ -102,7 +106,7 @@ def play_arena(
     pairs: Sequence[Pair],
     options: ArenaOptions,
     store: Store | None = None,
-    on_games: Callable[[Pair, Sequence[PlayedGame]], None] = lambda pair, games: None,
+    on_games: OnGames | None = None,
     test: Sprt | None = None,
     tested: str = "",
     replays: Path | None = None,
@@ -142,8 +146,12 @@ def play_arena(
         runner = Runner(options, stop, ending, any(has_program(pair) for pair in pairs))
         ending.callback(stop.set)  # before the pools wait for their tasks
         for pair in pairs:
-            games += play_pair(runner, pair, store, on_games, test, tested, folder)
+            games += play_pair(runner, pair, store, on_games or ignore, test, tested, folder)
     return games
+
+
+def ignore(pair: Pair, games: Sequence[PlayedGame]) -> None:
+    """Do nothing with games."""
 
 
 class Runner:
@@ -200,7 +208,7 @@ def play_pair(
     runner: Runner,
     pair: Pair,
     store: Store | None,
-    on_games: Callable[[Pair, Sequence[PlayedGame]], None],
+    on_games: OnGames,
     test: Sprt | None,
     tested: str,
     folder: Path | None,
@@ -275,7 +283,9 @@ def with_replays(
 
 
 def block_size(config: GameConfig, pair: Pair) -> int:
-    """Return how many maps fit into a block."""
+    """Return how many maps fit into a block; one for a player that searches, whose games take minutes."""
+    if any(policy_of(player.code) == PLANNER for player in pair):
+        return 1
     channels = max(player.channels for player in pair)
     game = 2 * (4 * channels * prod(config.shape) + config.actions)
     return max(1, min(MAX_GAMES, MAX_BYTES // game) // 2)
