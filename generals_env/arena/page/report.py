@@ -110,7 +110,7 @@ CROSS_HINT = (
     "95% interval, and games won\u2013drawn\u2013lost. Blue is good for the row's player, orange is bad."
 )
 FIGURES_HINT = (
-    f"Medians, below them the range of the middle 80% of the games. A lead: land and army are {LEAD} times the enemy's."
+    f"Medians, below them the range of the middle 80%. A lead: land and army are {LEAD} times the enemy's."
 )
 LOSSES_HINT = "Why games were lost, by the board shortly before the end: the first class that fits."
 
