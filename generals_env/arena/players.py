@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generals_env.bridge.batch_policies import PROGRAM, load_batch_policy
+from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
 from generals_env.bridge.match.program import program_arguments
 from generals_env.engine.policies.codes import GIVEN
 from generals_env.errors import ConfigError, StorageError
@@ -102,8 +102,8 @@ def make_player(name: str, trust: bool = False) -> Player:
     channels = getattr(policy, "channels", 9)
     if channels not in (9, 21):
         raise ConfigError(f"player: expected a policy of 9 or 21 channels, got {name!r}, which takes {channels}: leave it out")
-    path = Path(name)
-    if path.is_file():
+    if is_file(name):
+        path = Path(name)
         digest = file_digest(path)
         model = path.suffix == ".zip"
         return Player(
@@ -134,7 +134,7 @@ def program_player(name: str) -> Player:
     arguments = program_arguments(command)
     digest = hashlib.sha256(command.encode())
     for word in shlex.split(command):
-        if Path(word).is_file():
+        if is_file(word):
             digest.update(file_digest(Path(word)).encode())
     short = re.sub(r"[^\w.:+-]+", "_", " ".join(Path(word).name for word in shlex.split(command)))[:40]
     identity = f"{command} sha256:{digest.hexdigest()}"

@@ -13,13 +13,21 @@ from generals_env.bridge.named_objects import load_callable
 from generals_env.errors import ConfigError, StorageError
 from generals_env.opponents import POLICY_NAMES, BatchPolicy, as_policy
 
-__all__ = ["PROGRAM", "load_batch_policy"]
+__all__ = ["PROGRAM", "is_file", "load_batch_policy"]
 
 #: Begins the name of a player that is a program.
 PROGRAM = "stdio:"
 
 #: Algorithms of Stable-Baselines3 by the class that their files can be loaded with, the masked one first.
 ALGORITHMS = (("sb3_contrib", "MaskablePPO"), ("stable_baselines3", "PPO"))
+
+
+def is_file(name: str) -> bool:
+    """Return whether there is a file of a name; a name that no file can have is none."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # too long, or with a null byte
+        return False
 
 
 def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPolicy | str:
@@ -34,8 +42,8 @@ def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPol
         ConfigError: If there is no such policy, a library is not installed, or the file would have to be trusted.
         StorageError: If the file cannot be loaded.
     """
-    path = Path(name)
-    if path.is_file():
+    if is_file(name):
+        path = Path(name)
         return load_model(argument, path, trust) if path.suffix == ".zip" else load_checkpoint(argument, path)
     if ":" in name:
         return as_policy(load_callable(argument, name))

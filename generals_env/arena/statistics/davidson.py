@@ -32,12 +32,14 @@ class SeatCounts:
         first: (R,) integers, player of seat 0.
         second: (R,) integers, player of seat 1.
         counts: (R, 3) float64, losses, draws and wins of the first seat.
+        ahead: (R,) float64, known advantage of the first seat besides strengths and seat term; default: zero.
     """
 
     size: int
     first: npt.NDArray[np.int32]
     second: npt.NDArray[np.int32]
     counts: npt.NDArray[np.float64]
+    ahead: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Likelihood:
     def chances(self, parameters: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return (R, 3) probabilities."""
         strengths, seat, log_draw = self.split(parameters)
-        return probabilities(strengths[self.results.first] - strengths[self.results.second] + seat, log_draw)
+        difference = strengths[self.results.first] - strengths[self.results.second] + seat
+        return probabilities(difference if self.results.ahead is None else difference + self.results.ahead, log_draw)
 
     def value(self, parameters: npt.NDArray[np.float64]) -> float:
         """Return the negative logarithm of the likelihood per game."""

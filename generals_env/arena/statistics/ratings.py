@@ -26,7 +26,7 @@ from generals_env.arena.statistics.intervals import ELO, Estimate, check_level
 from generals_env.arguments import is_number, shown
 from generals_env.errors import ConfigError
 
-__all__ = ["ANCHOR", "ANCHOR_ELO", "Rating", "Ratings", "rate"]
+__all__ = ["ANCHOR", "ANCHOR_ELO", "Rating", "Ratings", "in_elo", "map_factor", "rate"]
 
 #: The player that has a fixed rating where none is named, and its rating.
 ANCHOR, ANCHOR_ELO = "expander", 1000.0
@@ -151,7 +151,8 @@ def rate(
     reference = table.number_of("anchor", anchor)
     results, one_sided = with_virtual_games(table, reference)
     model = fit(results, reference)
-    factor = map_factor(table, model)
+    ahead = model.strengths[table.first] - model.strengths[table.second] + model.seat
+    factor = map_factor(table, probabilities(ahead, model.log_draw))
     bounds = bounds_of(table, reference)
     ratings = []
     for number, name in enumerate(table.players):
@@ -220,17 +221,19 @@ def with_virtual_games(table: GameTable, reference: int) -> tuple[SeatCounts, bo
     return every, bool(len(pairings))
 
 
-def map_factor(table: GameTable, model: Fit) -> float:
+def map_factor(table: GameTable, expected: npt.NDArray[np.float64]) -> float:
     """Return the factor of the variance by which games of one map and pairing depend on each other.
 
     It is the ratio of the variance of the sums of the games of each map, less what the model expects, to that of independent
     games. Less than 1, as if maps favour a seat, is taken as 1: intervals are then a little too wide.
+
+    Args:
+        table: The games.
+        expected: (N, 3) probabilities of loss, draw and win of the first seat.
     """
     if not table.known_maps:
         return 1.0
-    difference = model.strengths[table.first] - model.strengths[table.second] + model.seat
-    shares = probabilities(difference, model.log_draw)
-    residuals = table.results / 2 - shares[:, 2] - shares[:, 1] / 2
+    residuals = table.results / 2 - expected[:, 2] - expected[:, 1] / 2
     residuals[table.first > table.second] *= -1  # points of the same player in all games of a pairing
     _, places = np.unique(table.maps, return_inverse=True)
     alone = float((residuals**2).sum())
