@@ -1,7 +1,7 @@
 """Draw the pictures of docs/opponents.md: how each built-in policy stands at two turns, its land over time, and a film.
 
-Usage: ``python tools/draw_opponents.py [POLICY...]``, by default with all of ``generals_env.opponents.POLICIES``. It writes into
-``docs/images`` of the current folder: ``opponent_NAME.png``, the policy (red) against ``expander`` (blue) on the same map;
+Usage: ``python tools/draw_opponents.py [POLICY...]``, by default with all of ``generals_env.opponents.POLICIES``. It writes
+into ``docs/images`` of the current folder: ``opponent_NAME.png``, the policy (red) against ``expander`` (blue) on the same map;
 ``opponents_land.png``, land over turns, which needs matplotlib; and ``hunter.gif``, a game of ``hunter`` against ``expander``.
 """
 

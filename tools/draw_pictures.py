@@ -36,7 +36,9 @@ o  .  .  -3 d   B
 """
 
 
-def play_game(size: int, seed: int, policies: tuple[str, str] = ("expander", "expander"), max_turns: int = 2000) -> RecordedGame:
+def play_game(
+    size: int, seed: int, policies: tuple[str, str] = ("expander", "expander"), max_turns: int = 2000
+) -> RecordedGame:
     """Return a game of two built-in policies."""
     env = generals_env.make_vec(1, height=size, width=size, max_turns=max_turns)
     env.reset(seed=seed)
