@@ -19,6 +19,7 @@ from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.cli.ending_signals import EndingSignals
 from generals_env.cli.games.agent import agent
 from generals_env.cli.games.arena import arena
+from generals_env.cli.games.evaluate import evaluate_player
 from generals_env.cli.games.from_replays import from_replays
 from generals_env.cli.games.live import live
 from generals_env.cli.games.match import match
@@ -50,6 +51,7 @@ app.add_typer(dataset_app, name="dataset")
 dataset_app.command(name="from-replays")(from_replays)
 app.command()(agent)
 app.command()(arena)
+app.command(name="evaluate")(evaluate_player)
 app.command()(health)
 app.command()(live)
 app.command()(match)
