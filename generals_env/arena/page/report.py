@@ -102,16 +102,14 @@ def write_report(
 
 
 LINKS_HINT = (
-    "Of each pair: the quickest game that the weaker player won, the quickest that the better one won, and the longest. "
-    "The winner is underlined."
+    "Of each pair: upsets, which the player won that lost more games of the two, quick wins of the other, and the longest "
+    "game with a replay. The winner is underlined."
 )
 CROSS_HINT = (
     "Each row's player against each column's: points of 100 (a draw or a game that was cut off is half a point), their "
     "95% interval, and games won\u2013drawn\u2013lost. Blue is good for the row's player, orange is bad."
 )
-FIGURES_HINT = (
-    f"Medians, below them the range of the middle 80% of the games. A lead: land and army are {LEAD} times the enemy's."
-)
+FIGURES_HINT = f"Medians, below them the range of the middle 80%. A lead: land and army are {LEAD} times the enemy's."
 LOSSES_HINT = "Why games were lost, by the board shortly before the end: the first class that fits."
 
 
