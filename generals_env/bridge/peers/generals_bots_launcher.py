@@ -56,7 +56,7 @@ class NumpyPlayer:
 
     def __init__(self, agent: Any, observation_class: Any, seed: int) -> None:
         """Seed the generator of numpy, which these agents use."""
-        import numpy as np
+        import numpy as np  # here and below: libraries read ENVIRONMENT when they are imported
 
         np.random.seed(seed % 2**32)  # noqa: NPY002 - the agents draw from it
         self._agent, self._observation = agent, observation_class
@@ -74,11 +74,9 @@ class JaxPlayer:
 
     def __init__(self, agent: Any, observation_class: Any, seed: int) -> None:
         """Make the first key."""
-        import jax
-
-        self._jax = jax
+        self._jax = importlib.import_module("jax")
         self._agent, self._observation = agent, observation_class
-        self._key = jax.random.PRNGKey(seed)
+        self._key = self._jax.random.PRNGKey(seed)
 
     def act(self, fields: dict[str, Any]) -> Any:
         """Return the agent's action for the fields of an observation, with a new key."""
@@ -122,7 +120,7 @@ def load_player(name: str, seed: int) -> NumpyPlayer | JaxPlayer:
         Unusable: If generals-bots or the agent cannot be imported.
     """
     try:
-        from generals.core.observation import Observation
+        observation = importlib.import_module("generals.core.observation").Observation
     except Exception as error:  # whatever its import raises
         raise Unusable(f"generals-bots cannot be imported with {sys.executable} ({error!r:.300})") from error
     agent = find_class(name)
@@ -132,8 +130,8 @@ def load_player(name: str, seed: int) -> NumpyPlayer | JaxPlayer:
         raise Unusable(f"agent {name!r} cannot be made without arguments ({error!r:.300})") from error
     if hasattr(made, "reset"):
         made.reset()
-    on_numpy = "cities" in getattr(Observation, "__dataclass_fields__", {})
-    return NumpyPlayer(made, Observation, seed) if on_numpy else JaxPlayer(made, Observation, seed)
+    on_numpy = "cities" in getattr(observation, "__dataclass_fields__", {})
+    return NumpyPlayer(made, observation, seed) if on_numpy else JaxPlayer(made, observation, seed)
 
 
 def find_class(name: str) -> Any:
@@ -151,9 +149,8 @@ def find_class(name: str) -> Any:
 
 
 def known_agents() -> dict[str, Any]:
-    """Return the agents of the package by their names, as ``hunter`` for the HunterAgent of ``generals.agents.hunter_agent``."""
-    import generals.agents as package
-
+    """Return the agents of the package by their names: ``hunter`` is the HunterAgent of ``generals.agents.hunter_agent``."""
+    package = importlib.import_module("generals.agents")
     found: dict[str, Any] = {}
     for entry in pkgutil.iter_modules(package.__path__):
         name = entry.name.removesuffix("_agent")

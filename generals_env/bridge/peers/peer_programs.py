@@ -128,7 +128,7 @@ def build_kit(folder: Path) -> None:
         return
     try:
         done = subprocess.run(
-            ["bash", "build.sh"],
+            ["bash", "build.sh"],  # noqa: S607
             cwd=folder,
             capture_output=True,
             text=True,
