@@ -22,7 +22,7 @@ __all__ = ["main"]
 MOUNTAIN, CASTLE, GENERAL, FOG_OBSTACLE = 2, 3, 4, 5
 
 #: Versions whose agents play, by their beginnings.
-VERSIONS = ("2.5.", "2.6.")
+VERSIONS = ("2.5", "2.6")
 
 PASS = (1, 0, 0, 0, 0)
 MAX_LINE = 16 * 1024  # bytes
@@ -108,8 +108,8 @@ def version_of(checkout: str | None) -> str:
         if not named or not found:
             raise Unusable(f"{checkout} is no checkout of generals-bots: its pyproject.toml names another package")
         version = found[1]
-    if not version.startswith(VERSIONS):
-        raise Unusable(f"expected generals-bots {' or '.join(VERSIONS)}x, got {version}")
+    if version.rpartition(".")[0] not in VERSIONS:
+        raise Unusable(f"expected generals-bots {' or '.join(VERSIONS)}, got {version}")
     return version
 
 
@@ -144,7 +144,7 @@ def find_class(name: str) -> Any:
             raise Unusable(f"agent {name!r} cannot be imported ({error!r:.300})") from error
     known = known_agents()
     if name not in known:
-        raise Unusable(f"expected one of its agents, {', '.join(sorted(known))}, or module:Class, got {name!r}")
+        raise Unusable(f"{name!r} is no agent of this version, which has {', '.join(sorted(known))}, and no module:Class")
     return known[name]
 
 

@@ -99,7 +99,7 @@ def install_environment(
         (home / INSTALLED).write_text("\n".join(wanted) + "\n", encoding="utf-8")
     except BaseException as error:  # an interruption, too, leaves nothing
         shutil.rmtree(home, ignore_errors=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, StorageError):
             raise StorageError(f"peer: expected an environment that can be made in {home}, got {error}") from error
         raise
     return python
