@@ -13,42 +13,23 @@ from generals_env.engine.rules.map_tiles import CITY_ARMY
 from generals_env.engine.rules.valid_moves import neighbour
 from generals_env.engine.splitmix import RandomState, random_below, random_float
 
-__all__ = ["clear_boards", "fit_boards"]
+__all__ = ["clear_boards", "fit_boards", "move_generals"]
 
 NEAR = 3  # steps from where an army went out of sight within which it is put again
 
 
 @kernel
-def clear_boards(
-    boards: Boards,
-    which: npt.NDArray[np.bool_],
-    player: int,
-    codes: npt.NDArray[np.uint8],
-    homes: npt.NDArray[np.float64],
-    city_chance: float,
-    rng: RandomState,
-) -> None:
-    """Begin boards anew: an enemy general drawn by weight, no enemy land, obstacles in fog mountains or cities by chance.
+def clear_boards(boards: Boards, codes: npt.NDArray[np.uint8], city_chance: float, rng: RandomState) -> None:
+    """Begin boards: no land of the enemy, obstacles in fog mountains or cities by chance.
 
     Args:
         boards: The boards.
-        which: (B,) bool, the boards to begin.
-        player: The seat that sees.
         codes: (T,) uint8, see ``Sight``.
-        homes: (T,) float64, weights of tiles as the enemy's general, at least one above 0.
         city_chance: Chance of an obstacle in fog to be a city.
         rng: (B,) uint64, generators.
     """
-    total = homes.sum()
-    for b in range(which.shape[0]):
-        if not which[b]:
-            continue
-        left = random_float(rng, b) * total
-        home = -1
+    for b in range(rng.shape[0]):
         for tile in range(codes.shape[0]):
-            if homes[tile] > 0 and (left >= 0 or home < 0):
-                home = tile
-                left -= homes[tile]
             boards.army[b, tile] = 0
             obstacle = codes[tile] == FOG_OBSTACLE
             boards.owner[b, tile] = OWNER_MOUNTAIN if obstacle else NEUTRAL
@@ -57,7 +38,43 @@ def clear_boards(
                 boards.terrain[b, tile] = CITY
                 boards.owner[b, tile] = NEUTRAL
                 boards.army[b, tile] = CITY_ARMY[0] + random_below(rng, b, CITY_ARMY[1] - CITY_ARMY[0] + 1)
-        boards.players[b, 1 - player]["general"] = home
+
+
+@kernel
+def move_generals(
+    boards: Boards, which: npt.NDArray[np.bool_], player: int, homes: npt.NDArray[np.float64], rng: RandomState
+) -> None:
+    """Put the enemy's general of some boards on a tile drawn by weight, with half of the army of his old place.
+
+    Args:
+        boards: The boards.
+        which: (B,) bool, the boards.
+        player: The seat that sees.
+        homes: (T,) float64, weights of tiles as the enemy's general, at least one above 0.
+        rng: (B,) uint64, generators.
+    """
+    enemy = 1 - player
+    total = homes.sum()
+    for b in range(which.shape[0]):
+        if not which[b]:
+            continue
+        left = random_float(rng, b) * total
+        home = -1
+        for tile in range(homes.shape[0]):
+            if homes[tile] > 0 and (left >= 0 or home < 0):
+                home = tile
+                left -= homes[tile]
+        old = np.int64(boards.players[b, enemy]["general"])
+        part = 1
+        if old >= 0 and old != home:
+            boards.terrain[b, old] = PLAIN
+            if boards.owner[b, old] == enemy:
+                part = max(boards.army[b, old] // 2, 1)
+                boards.army[b, old] -= part
+        boards.army[b, home] = part + (boards.army[b, home] if boards.owner[b, home] == enemy else 0)
+        boards.owner[b, home] = enemy
+        boards.terrain[b, home] = GENERAL
+        boards.players[b, enemy]["general"] = home
 
 
 @subroutine

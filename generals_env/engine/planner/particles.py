@@ -7,46 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import COMPETITION_VERSION, MOUNTAIN, Boards, copy_boards, empty_boards
-from generals_env.engine.observations.tile_codes import FOG, FOG_OBSTACLE, SEEN_ENEMY, SEEN_MOUNTAIN
-from generals_env.engine.planner.fit import clear_boards, fit_boards
-from generals_env.engine.planner.plans import ground_of, steps_from
-from generals_env.engine.planner.sight import UNKNOWN, Record, Sight, empty_record, remember
-from generals_env.engine.rules.map_generator import min_distance
+from generals_env.engine.boards import COMPETITION_VERSION, Boards, copy_boards, empty_boards
+from generals_env.engine.observations.tile_codes import FOG_OBSTACLE
+from generals_env.engine.planner.fit import clear_boards, fit_boards, move_generals
+from generals_env.engine.planner.home_belief import HomeBelief
+from generals_env.engine.planner.sight import Sight, empty_record, remember
 
 if TYPE_CHECKING:
     from generals_env.engine.planner.playouts import Lines
 
-__all__ = ["Particles", "home_weights"]
+__all__ = ["Particles"]
 
-COMPETITION_DISTANCE = 17  # steps between the generals of the competition
-NEW_SHARE = 0.3  # of the guesses that failed, begun anew; the others follow one that has not failed
-CITY_CHANCE = 0.08  # of an obstacle that was never in sight
-
-
-def home_weights(sight: Sight, record: Record) -> npt.NDArray[np.float64]:
-    """Return (T,) float64, the weight of each tile as the place of the enemy's general: not seen, far from the own general,
-    and not far from known land of the enemy."""
-    ground = ground_of(sight.codes, record.kind, MOUNTAIN)
-    distance = np.empty(len(ground), np.int32)
-    steps_from(ground, sight.general, sight.width, sight.rows, sight.columns, distance)
-    apart = COMPETITION_DISTANCE
-    if sight.version != COMPETITION_VERSION:
-        apart = min_distance.py_func(sight.rows, sight.columns, 2)
-    hidden = sight.codes == FOG
-    never = hidden & (record.kind == UNKNOWN)
-    weights = (never & ((distance < 0) | (distance >= apart))).astype(np.float64)
-    if not weights.any():
-        weights = never.astype(np.float64)
-    if not weights.any():
-        weights = hidden.astype(np.float64)
-    known = np.flatnonzero(record.holder == 1 - sight.player)
-    if len(known):
-        tiles = np.arange(len(ground))
-        rows, columns = tiles // sight.width, tiles % sight.width
-        steps = np.abs(rows[:, None] - rows[known]) + np.abs(columns[:, None] - columns[known])
-        weights *= np.exp(-np.maximum(steps.min(axis=1) - np.sqrt(max(sight.land[1], 1)), 0) / 3.0)
-    return weights
+CITY_SHARE = 0.026  # of the tiles, see ``GameConfig.city_share``
 
 
 class Particles:
@@ -65,52 +37,27 @@ class Particles:
         self.record = empty_record(len(sight.codes))
         self.rng = np.random.SeedSequence(seed).generate_state(count, np.uint64)
         self.draws = np.random.default_rng(seed)
-        self.trust = np.zeros(count)
+        self.home: HomeBelief | None = None
+        self.belief = np.zeros(len(sight.codes))
+        self.moved = np.ones(count, np.bool_)
         self.totals: list[tuple[int, int]] = []
-        self.began = False
         self.cities = -1
         self.copied = np.arange(count)
 
     def fit(self, sight: Sight) -> None:
         """Make the guesses agree with a new sight; those that cannot are replaced."""
-        old_codes = np.where(self.boards.owner == 1 - sight.player, 1, 0)
-        fresh_sight = (sight.codes >= SEEN_MOUNTAIN) & (self.record.last < sight.turn - 1)
+        if self.home is None:
+            self.home = HomeBelief(sight, self.record)
+            obstacles = int((sight.codes == FOG_OBSTACLE).sum())
+            cities = 0.0 if sight.version == COMPETITION_VERSION else CITY_SHARE * sight.rows * sight.columns
+            clear_boards(self.boards, sight.codes, min(cities / max(obstacles, 1), 1.0), self.rng)
+        self.home.see(sight, self.record)
         remember(sight.codes, sight.owner, sight.army, sight.player, sight.turn, self.record)
         self._count_cities(sight)
-        count = len(self.trust)
-        self.copied = np.arange(count)
-        weights = home_weights(sight, self.record)
-        homes = self.boards.players["general"][:, 1 - sight.player]
-        if (sight.codes == SEEN_ENEMY + 2).any() and self.began:
-            failed = np.zeros(count, np.bool_)
-        elif self.began:
-            failed = (homes < 0) | (weights[homes] <= 0)
-        else:
-            failed = np.ones(count, np.bool_)
-        if self.began and fresh_sight.any():
-            truth = sight.owner == 1 - sight.player
-            truth &= sight.codes >= SEEN_ENEMY
-            self.trust -= 0.3 * (old_codes[:, fresh_sight] != truth[fresh_sight]).sum(axis=1)
-            self.trust -= self.trust.max()
-            failed |= self.trust < np.log(self.draws.random(count) * 0.02)
-        self.trust *= 0.98
-        fresh = failed.copy()
-        kept = np.flatnonzero(~failed)
-        if len(kept):
-            chances = np.exp(self.trust[kept] - self.trust[kept].max())
-            for b in np.flatnonzero(failed):
-                if self.draws.random() >= NEW_SHARE:
-                    source = int(self.draws.choice(kept, p=chances / chances.sum()))
-                    self._copy(source, int(b))
-                    fresh[b] = False
-        self.trust[fresh] = 0.0 if not len(kept) else float(np.median(self.trust[kept]))
-        if fresh.any():
-            unknown = (sight.codes == FOG_OBSTACLE) & (self.record.kind == UNKNOWN)
-            chance = 0.0 if sight.version == COMPETITION_VERSION or not unknown.any() else CITY_CHANCE
-            clear_boards(self.boards, fresh, sight.player, sight.codes, weights, chance, self.rng)
+        self._move_homes(sight)
         fit_boards(
             self.boards,
-            fresh,
+            self.moved,
             sight.player,
             sight.codes,
             sight.owner,
@@ -123,14 +70,28 @@ class Particles:
             sight.turn,
             self.rng,
         )
-        self.fresh = fresh
-        self.began = True
 
-    def _copy(self, source: int, target: int) -> None:
-        for field in self.boards:
-            field[target] = field[source]
-        self.trust[target] = self.trust[source]
-        self.copied[target] = source
+    def _move_homes(self, sight: Sight) -> None:
+        """Keep the generals of the guesses distributed by the belief: move those whose tile lost weight."""
+        assert self.home is not None
+        count = len(self.rng)
+        weights = self.home.weights
+        homes = self.boards.players["general"][:, 1 - sight.player]
+        # The best coupling of two distributions: a guess goes only where its tile lost weight, to where tiles gained some.
+        before = np.where(homes >= 0, self.belief[homes], 1.0)
+        keeps = np.where(homes >= 0, weights[homes], 0.0) > self.draws.random(count) * before
+        kept = np.flatnonzero(keeps)
+        self.copied = np.arange(count)
+        for b in np.flatnonzero(~keeps):
+            if len(kept):
+                source = int(self.draws.choice(kept))
+                self.copied[b] = source
+                for field in self.boards:
+                    field[b] = field[source]
+        self.moved = ~keeps
+        gains = np.maximum(weights - self.belief, 0)
+        move_generals(self.boards, self.moved, sight.player, gains if gains.any() else weights, self.rng)
+        self.belief = weights
 
     def _count_cities(self, sight: Sight) -> None:
         """Estimate the enemy's cities from the growth of his army at even turns."""
