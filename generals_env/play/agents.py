@@ -13,7 +13,7 @@ from generals_env.bridge.named_objects import load_callable
 from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.engine.observations.reference import CHANNELS, FULL_CHANNELS
 from generals_env.errors import ConfigError
-from generals_env.opponents import POLICIES, as_policy
+from generals_env.opponents import POLICY_NAMES, as_policy, is_builtin
 from generals_env.play.situation import Situation
 from generals_env.wrappers.builtin_policy import Opponent
 
@@ -40,7 +40,7 @@ class BuiltinAgent:
     """A policy of the engine."""
 
     def __init__(self, name: str) -> None:
-        """Play by ``name``, one of ``POLICIES``."""
+        """Play by ``name``, see ``opponents.policy_code``."""
         self._name = name
         self._policy = Opponent(name)
 
@@ -110,7 +110,7 @@ def make_agent(name: str, version: int) -> Agent:
         ConfigError: If there is no such opponent, or it cannot play by these rules.
         StorageError: If the file cannot be loaded.
     """
-    if name in POLICIES:
+    if is_builtin(name):
         return BuiltinAgent(name)
     if name.startswith(PROGRAM):
         if version != COMPETITION_VERSION:
@@ -128,6 +128,5 @@ def make_agent(name: str, version: int) -> Agent:
         policy = as_policy(load_callable("opponent", name))
         return BuiltinAgent(policy) if isinstance(policy, str) else PolicyAgent(policy)
     raise ConfigError(
-        f"opponent: expected {', '.join(POLICIES)}, a file of generals-env train, module:callable or stdio:COMMAND, "
-        f"got {name!r}"
+        f"opponent: expected {POLICY_NAMES}, a file of generals-env train, module:callable or stdio:COMMAND, got {name!r}"
     )
