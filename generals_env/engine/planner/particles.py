@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from generals_env.engine.boards import COMPETITION_VERSION, Boards, copy_boards, empty_boards
+from generals_env.engine.boards import COMPETITION_VERSION, empty_boards
 from generals_env.engine.observations.tile_codes import FOG_OBSTACLE
 from generals_env.engine.planner.fit import clear_boards, fit_boards, move_generals
 from generals_env.engine.planner.home_belief import HomeBelief
@@ -27,10 +26,12 @@ class Particles:
     Attributes:
         boards: N boards that agree with all that the seat has seen.
         record: What it has seen.
-        weights: (N,) float64, how well each guess foresaw what came into sight.
+        home: What it believes of where the enemy's general is.
+        cities: Cities of the enemy, -1 if not known.
+        theirs: What the fast policy of the enemy's seat remembers in each guess.
     """
 
-    def __init__(self, count: int, sight: Sight, seed: int) -> None:
+    def __init__(self, count: int, sight: Sight, seed: int, lines: Lines) -> None:
         """Begin with what the seat sees first."""
         self.boards = empty_boards(count, sight.height, sight.width, 2, sight.version, sight.modifiers)
         self.boards.games["rows"], self.boards.games["columns"] = sight.rows, sight.columns
@@ -42,9 +43,9 @@ class Particles:
         self.moved = np.ones(count, np.bool_)
         self.totals: list[tuple[int, int]] = []
         self.cities = -1
-        self.copied = np.arange(count)
+        self.theirs = lines.fresh_memory(count)
 
-    def fit(self, sight: Sight) -> None:
+    def fit(self, lines: Lines, sight: Sight) -> None:
         """Make the guesses agree with a new sight; those that cannot are replaced."""
         if self.home is None:
             self.home = HomeBelief(sight, self.record)
@@ -54,7 +55,7 @@ class Particles:
         self.home.see(sight, self.record)
         remember(sight.codes, sight.owner, sight.army, sight.player, sight.turn, self.record)
         self._count_cities(sight)
-        self._move_homes(sight)
+        self._move_homes(lines, sight)
         fit_boards(
             self.boards,
             self.moved,
@@ -71,7 +72,7 @@ class Particles:
             self.rng,
         )
 
-    def _move_homes(self, sight: Sight) -> None:
+    def _move_homes(self, lines: Lines, sight: Sight) -> None:
         """Keep the generals of the guesses distributed by the belief: move those whose tile lost weight."""
         assert self.home is not None
         count = len(self.rng)
@@ -81,17 +82,16 @@ class Particles:
         before = np.where(homes >= 0, self.belief[homes], 1.0)
         keeps = np.where(homes >= 0, weights[homes], 0.0) > self.draws.random(count) * before
         kept = np.flatnonzero(keeps)
-        self.copied = np.arange(count)
         for b in np.flatnonzero(~keeps):
             if len(kept):
                 source = int(self.draws.choice(kept))
-                self.copied[b] = source
-                for field in self.boards:
+                for field in (*self.boards, *self.theirs):
                     field[b] = field[source]
         self.moved = ~keeps
         gains = np.maximum(weights - self.belief, 0)
         move_generals(self.boards, self.moved, sight.player, gains if gains.any() else weights, self.rng)
         self.belief = weights
+        lines.forget(self.theirs, self.moved)  # plans made for another place
 
     def _count_cities(self, sight: Sight) -> None:
         """Estimate the enemy's cities from the growth of his army at even turns."""
@@ -108,8 +108,4 @@ class Particles:
 
     def advance(self, lines: Lines, player: int, action: int) -> None:
         """Play a turn of every guess: the seat's own action, and the enemy's by the fast policy."""
-        self.boards = lines.one_turn(self.boards, player, action, self.rng)
-
-    def boards_of(self, which: npt.NDArray[np.integer]) -> Boards:
-        """Return copies of some guesses."""
-        return copy_boards(self.boards, which)
+        self.boards, self.theirs = lines.one_turn(self.boards, player, action, self.rng, self.theirs)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from generals_env.engine.planner.candidates import list_plans
 from generals_env.engine.planner.particles import Particles
-from generals_env.engine.planner.playouts import Lines
+from generals_env.engine.planner.playouts import Lines, Rows
 from generals_env.engine.planner.sight import Sight
 
 __all__ = ["Planner", "Settings"]
@@ -38,12 +38,15 @@ class Planner:
     """Plays one seat of one game.
 
     Attributes:
-        lines: Playouts, shared by planners of boards of one shape.
+        settings: Size of the search.
+        played: Lines played so far.
+        searches: Moves that were searched.
+        changed: Moves that were not the fast policy's.
+        chosen: How often each kind of plan was chosen.
     """
 
-    def __init__(self, lines: Lines, settings: Settings, seed: int) -> None:
+    def __init__(self, settings: Settings, seed: int) -> None:
         """Begin a game with the first call of ``choose``."""
-        self.lines = lines
         self.settings = settings
         self.seed = seed
         self.played = 0
@@ -52,22 +55,31 @@ class Planner:
         self.chosen: dict[str, int] = {}
         self._particles: Particles | None = None
         self._action = -1
+        self._turn = -2
         self._plan: npt.NDArray[np.int64] | None = None
 
-    def choose(self, sight: Sight, base: int) -> int:
-        """Return the action for what the seat sees; ``base`` is that of the fast policy."""
+    def choose(self, lines: Lines, sight: Sight, base: int, own: Rows = ()) -> int:
+        """Return the action for what the seat sees.
+
+        Args:
+            lines: Playouts on boards of this shape and of these rules.
+            sight: What the seat sees.
+            base: Action of the fast policy.
+            own: One row, what the fast policy remembered before it chose ``base``.
+        """
         if self._particles is None:
-            self._particles = Particles(self.settings.particles, sight, self.seed)
-        elif self._action >= 0:
-            self._particles.advance(self.lines, sight.player, self._action)
-        self._particles.fit(sight)
-        self._action = self._search(sight, base) if self._wants_search(sight) else base
+            self._particles = Particles(self.settings.particles, sight, self.seed, lines)
+        elif sight.turn == self._turn + 1:
+            self._particles.advance(lines, sight.player, self._action)
+        self._turn = sight.turn
+        self._particles.fit(lines, sight)
+        self._action = self._search(lines, sight, base, own) if self._wants_search(sight) else base
         return self._action
 
     def _wants_search(self, sight: Sight) -> bool:
         return sight.turn >= self.settings.opening or bool((sight.codes >= 10).any())
 
-    def _search(self, sight: Sight, base: int) -> int:
+    def _search(self, lines: Lines, sight: Sight, base: int, own: Rows) -> int:
         particles = self._particles
         assert particles is not None
         plans, names = list_plans(sight, particles.record, particles.boards, base, self._plan)
@@ -89,7 +101,9 @@ class Planner:
             done += samples
             pick = np.repeat(alive, samples)
             which = np.tile(chosen, len(alive))
-            result = self.lines.values(particles.boards, plans[pick], which, sight.player, settings.turns, states)
+            result = lines.values(
+                particles.boards, plans[pick], which, sight.player, settings.turns, states, own, particles.theirs
+            )
             self.played += len(pick)
             left -= len(pick)
             values[pick, which] = result

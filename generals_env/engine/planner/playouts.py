@@ -2,30 +2,77 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards, copy_boards, empty_boards
 from generals_env.engine.planner.evaluation import value_boards
-from generals_env.engine.policies.bitboard import EXPANDER
+from generals_env.engine.policies.codes import EXPANDER
 from generals_env.engine.simulation.batch import Batch
+from generals_env.engine.simulation.thinkers import thinkers_of
 
-__all__ = ["Lines"]
+__all__ = ["BEGUN", "FAST", "Lines", "Rows", "copy_rows"]
+
+#: The policy that plays on in playouts.
+FAST = EXPANDER
+
+#: Entry of the first array that counts the games begun, see ``policies.hunter.memory``.
+BEGUN = 0
+
+#: What a policy remembers: arrays with a row for each seat; none for a policy without memory.
+Rows = tuple[npt.NDArray[Any], ...]
 
 NEVER = 2**31 - 1
 SALT = np.uint64(0x2545F4914F6CDD1D)
 
 
+def copy_rows(rows: Rows, which: Any) -> Rows:
+    """Return copies of some rows."""
+    return tuple(array[which].copy() for array in rows)
+
+
 class Lines:
     """A batch of boards for playouts."""
 
-    def __init__(self, like: Boards, size: int) -> None:
+    def __init__(self, like: Boards, size: int, policy: int = FAST) -> None:
         """Allocate ``size`` boards of the shape and rules of the first of ``like``."""
         game = like.games[0]
         boards = empty_boards(size, int(game["height"]), int(game["width"]), 2, int(game["version"]), int(game["modifiers"]))
         self.batch = Batch(boards, np.zeros(11), NEVER, np.zeros(4, np.int64), np.zeros(3), template=boards, dtype=np.uint8)
         self.size = size
         self.turns = 0
+        self._policies = np.full(2, policy, np.int64)
+        self._remembers = policy > EXPANDER
+
+    def memory(self) -> Rows:
+        """Return the memory of the fast policy on these boards, row ``2 * b + player``."""
+        if not self._remembers:
+            return ()
+        thinker: Any = thinkers_of(self.batch, self._policies)[0]
+        rows: Rows = tuple(thinker.memory)
+        return rows
+
+    def forget(self, rows: Rows, which: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> None:
+        """Let the policy begin a new game in some rows."""
+        if rows:
+            rows[0][which, BEGUN] = -1
+
+    def fresh_memory(self, count: int) -> Rows:
+        """Return the memory of ``count`` seats of games that begin."""
+        rows = copy_rows(self.memory(), np.zeros(count, np.int64))
+        self.forget(rows, np.arange(count))
+        return rows
+
+    def put_memory(self, seat: int, count: int, rows: Rows) -> None:
+        """Let a seat of the first ``count`` boards remember ``rows``."""
+        for array, source in zip(self.memory(), rows, strict=bool(rows)):
+            array[seat : 2 * count : 2] = source
+        if rows:
+            words = self.memory()[0]
+            known = words[seat : 2 * count : 2, BEGUN] >= 0
+            words[seat : 2 * count : 2, BEGUN] = np.where(known, self.batch.outcome.begun[:count], -1)
 
     def enter(self, boards: Boards, states: npt.NDArray[np.uint64]) -> None:
         """Put boards at the front; the others stand still."""
@@ -39,21 +86,36 @@ class Lines:
 
     def policy_actions(self) -> None:
         """Write the fast policy's actions of both seats."""
-        self.batch.act(np.full(2, EXPANDER, np.int64))
+        self.batch.act(self._policies)
 
-    def one_turn(self, boards: Boards, player: int, action: int, rng: npt.NDArray[np.uint64]) -> Boards:
-        """Return boards after a turn in which ``player`` plays ``action`` and the other seat follows the fast policy."""
+    def one_turn(self, boards: Boards, player: int, action: int, rng: npt.NDArray[np.uint64], theirs: Rows) -> tuple[Boards, Rows]:
+        """Return boards after a turn in which ``player`` plays ``action`` and the other seat follows the fast policy.
+
+        Args:
+            boards: N guesses.
+            player: The seat that plans.
+            action: What it played.
+            rng: (N,) uint64, generators, in and out.
+            theirs: N rows, the memory of the other seat.
+
+        Returns:
+            The boards, and the memory of the other seat.
+        """
         parts = []
+        memories = []
         for low in range(0, len(rng), self.size):
             part = copy_boards(boards, slice(low, low + self.size))
             count = len(part.owner)
             rng[low : low + count] += SALT
             self.enter(part, rng[low : low + count])
+            self.put_memory(1 - player, count, tuple(array[low : low + count] for array in theirs))
             self.policy_actions()
             self.batch.outcome.actions[:, player] = action
             self.batch.step()
             parts.append(copy_boards(self.batch.boards, slice(0, count)))
-        return Boards._make(np.concatenate(fields) for fields in zip(*parts, strict=True))
+            memories.append(copy_rows(self.memory(), slice(1 - player, 2 * count, 2)))
+        joined = Boards._make(np.concatenate(fields) for fields in zip(*parts, strict=True))
+        return joined, tuple(np.concatenate(arrays) for arrays in zip(*memories, strict=True))
 
     def values(
         self,
@@ -63,6 +125,8 @@ class Lines:
         player: int,
         turns: int,
         states: npt.NDArray[np.uint64],
+        own: Rows = (),
+        theirs: Rows = (),
     ) -> npt.NDArray[np.float64]:
         """Return (n,) float64, the value of each line for ``player``: 1 a win, 0 a loss, in between by ``value_boards``.
 
@@ -73,11 +137,15 @@ class Lines:
             player: The seat that plans.
             turns: Turns of a line.
             states: (S,) uint64, a generator state a guess: lines of a guess meet the same chances.
+            own: One row, what the fast policy of ``player`` remembers.
+            theirs: S rows, what that of the other seat remembers.
         """
         parts = []
         for low in range(0, len(plans), self.size):
             part = samples[low : low + self.size]
             self.enter(copy_boards(boards, part), states[part])
+            self.put_memory(player, len(part), own)
+            self.put_memory(1 - player, len(part), copy_rows(theirs, part))
             self._play(plans[low : low + self.size], player, turns)
             parts.append(value_boards(self.batch.boards, player)[: len(part)])
         return np.concatenate(parts)
