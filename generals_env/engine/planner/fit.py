@@ -282,6 +282,13 @@ def fit_land(
                     came[other] = 1
                     queue[edge] = other
                     edge += 1
+        first = random_below(rng, b, tiles)
+        for k in range(tiles):  # a pocket is full: there is land elsewhere
+            tile = (first + k) % tiles
+            if count < land and codes[tile] == FOG and boards.owner[b, tile] == NEUTRAL:
+                boards.owner[b, tile] = enemy
+                boards.army[b, tile] = 1
+                count += 1
     while count > land:
         worst = -1
         least = np.int64(1) << 60

@@ -64,7 +64,7 @@ class HomeBelief:
         apart = COMPETITION_DISTANCE
         if sight.version != COMPETITION_VERSION:
             apart = min_distance.py_func(sight.rows, sight.columns, 2)
-        self._far = self._distance[sight.general] >= apart
+        self._far = (self._distance[sight.general] >= apart) & (self._distance[sight.general] < FAR)
         self._scores = np.zeros(tiles)
         self.weights = np.zeros(tiles)
 
