@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.planner.candidates import list_plans
+from generals_env.engine.planner.halving import best_of
 from generals_env.engine.planner.particles import Particles
 from generals_env.engine.planner.playouts import Lines, Rows
 from generals_env.engine.planner.sight import Sight
@@ -84,44 +85,17 @@ class Planner:
         assert particles is not None
         plans, names = list_plans(sight, particles.record, particles.boards, base, self._plan)
         settings = self.settings
-        count = len(particles.rng)
-        order = particles.draws.permutation(count)
         states = particles.rng ^ np.uint64((sight.turn * 0x9E3779B97F4A7C15) & (2**64 - 1))
-        self.searches += 1
-        left = settings.playouts
-        alive = np.arange(len(plans))
-        values = np.full((len(plans), count), np.nan)
-        done = 0
-        while True:
-            rounds = max(int(np.ceil(np.log2(max(len(alive), 2)))), 1)
-            samples = min(max(left // (rounds * len(alive)), 1), count - done)
-            if samples * len(alive) > left or samples < 1:
-                break
-            chosen = order[done : done + samples]
-            done += samples
-            pick = np.repeat(alive, samples)
-            which = np.tile(chosen, len(alive))
-            result = lines.values(
-                particles.boards, plans[pick], which, sight.player, settings.turns, states, own, particles.theirs
+
+        def evaluate(which: npt.NDArray[np.int64], guesses: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+            self.played += len(which)
+            return lines.values(
+                particles.boards, plans[which], guesses, sight.player, settings.turns, states, own, particles.theirs
             )
-            self.played += len(pick)
-            left -= len(pick)
-            values[pick, which] = result
-            means = np.nanmean(values[alive][:, order[:done]], axis=1)
-            if len(alive) <= 2:
-                break
-            keep = max((len(alive) + 1) // 2, 2)
-            best = alive[np.argsort(-means, kind="stable")[:keep]]
-            if 0 not in best:
-                best = np.append(best[:-1], 0)
-            alive = np.sort(best)
-        seen = order[:done]
-        means = values[alive][:, seen].mean(axis=1)
-        best_plan = int(alive[np.argmax(means)])
-        difference = values[best_plan, seen] - values[0, seen]
-        error = difference.std() / np.sqrt(max(len(seen) - 1, 1))
-        if best_plan != 0 and difference.mean() <= settings.margin * error + 0.002:
-            best_plan = 0
+
+        self.searches += 1
+        order = particles.draws.permutation(len(states))
+        best_plan = best_of(len(plans), order, settings.playouts, settings.margin, evaluate)
         name = names[best_plan]
         self.chosen[name] = self.chosen.get(name, 0) + 1
         plan = plans[best_plan]

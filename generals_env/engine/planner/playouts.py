@@ -84,9 +84,12 @@ class Lines:
         batch.seed(np.resize(states, self.size), which)
         batch.reset(which)
 
-    def policy_actions(self) -> None:
-        """Write the fast policy's actions of both seats."""
-        self.batch.act(self._policies)
+    def policy_actions(self, count: int) -> None:
+        """Write the fast policy's actions of both seats of the first ``count`` boards."""
+        if self._remembers:
+            thinkers_of(self.batch, self._policies)[0].choose(self.batch, self._policies, 0, count)
+        else:
+            self.batch.act(self._policies)
 
     def one_turn(self, boards: Boards, player: int, action: int, rng: npt.NDArray[np.uint64], theirs: Rows) -> tuple[Boards, Rows]:
         """Return boards after a turn in which ``player`` plays ``action`` and the other seat follows the fast policy.
@@ -109,7 +112,7 @@ class Lines:
             rng[low : low + count] += SALT
             self.enter(part, rng[low : low + count])
             self.put_memory(1 - player, count, tuple(array[low : low + count] for array in theirs))
-            self.policy_actions()
+            self.policy_actions(count)
             self.batch.outcome.actions[:, player] = action
             self.batch.step()
             parts.append(copy_boards(self.batch.boards, slice(0, count)))
@@ -146,8 +149,9 @@ class Lines:
             self.enter(copy_boards(boards, part), states[part])
             self.put_memory(player, len(part), own)
             self.put_memory(1 - player, len(part), copy_rows(theirs, part))
+            since = self.batch.boards.games["turn"].copy()
             self._play(plans[low : low + self.size], player, turns)
-            parts.append(value_boards(self.batch.boards, player)[: len(part)])
+            parts.append(value_boards(self.batch.boards, player, since)[: len(part)])
         return np.concatenate(parts)
 
     def _play(self, plans: npt.NDArray[np.int64], player: int, turns: int) -> None:
@@ -157,7 +161,7 @@ class Lines:
         follows = np.ones(count, np.bool_)
         lines = np.arange(count)
         for turn in range(turns):
-            self.policy_actions()
+            self.policy_actions(count)
             if turn < length:
                 moves = plans[:, turn]
                 follows &= moves >= 0
