@@ -113,13 +113,12 @@ def test_planner_keeps_its_budget_of_playouts(playouts: int) -> None:
 def test_planner_reads_nothing_that_its_seat_cannot_see() -> None:
     holdings = [(3, 4, 0, 14), (3, 3, 0, 3), (3, 5, 1, 6), (1, 1, 0, 9)]
     boards = position(101, *holdings, (5, 6, 1, 12), (7, 7, 1, 5), (6, 2, 1, 1))
-    hidden = position(101, *holdings, (5, 6, 1, 1), (7, 0, 1, 8), (7, 3, 1, 9))
+    hidden = position(101, *holdings, (5, 6, 1, 1), (7, 0, 1, 8), (7, 5, 1, 1))
     home, moved = 8 * 5 + 6, 8 * 7 + 6
     hidden.terrain[0, [home, moved]] = PLAIN, GENERAL
-    hidden.owner[0, moved], hidden.army[0, moved] = 1, 0
+    hidden.owner[0, moved], hidden.army[0, moved] = 1, 9
     hidden.owner[0, home], hidden.army[0, home] = -1, 0
     hidden.players["general"][0, 1] = moved
-    hidden.owner[0, 8 * 7 + 5], hidden.army[0, 8 * 7 + 5] = 1, 1
     for field in ("codes", "owner", "army", "land", "armies"):
         seen = [np.asarray(getattr(sight(one), field)) for one in (boards, hidden)]
         assert (seen[0] == seen[1]).all(), field
