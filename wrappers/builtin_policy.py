@@ -93,7 +93,7 @@ class Opponent:
 
     def _remember(self, player: SeatPlayer, tensor: npt.NDArray[np.float32], mask: npt.NDArray[np.int8]) -> int:
         """Return the action of a policy with a memory."""
-        tiles = tensor.shape[1] * tensor.shape[2]
+        tiles = int(tensor[0].size)
         if not tensor[7:9].any():
             return 8 * tiles  # the player's game has ended: it sees nothing
         own_built = np.flatnonzero((tensor[2] > 0) & (tensor[5] > 0))

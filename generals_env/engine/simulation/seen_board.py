@@ -133,8 +133,8 @@ def seen_in_observation(tensor: npt.NDArray[np.float32], turn: int, general: int
     own, enemy, neutral, built, mountain, seen, fog = (planes[k] > 0 for k in range(2, 9))
     if full:
         kind = 1 * (planes[10] > 0) + 2 * (built & ~(planes[10] > 0))
-        homes = np.flatnonzero(planes[11] > 0)
-        general = int(homes[0]) if general < 0 and len(homes) else general
+        homes = np.flatnonzero(planes[11] > 0).tolist()  # those of team-mates, too
+        general = general if general in homes else (homes or [-1])[0]
     else:
         kind = np.where(built, np.where(enemy, 2, 1), 0)
         if general >= 0 and own[general]:
