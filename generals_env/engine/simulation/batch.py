@@ -24,7 +24,8 @@ from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import MIN_STRETCH, Span, joined
-from generals_env.engine.simulation.thinkers import Thinker, choose_all, kernel_codes, thinkers_of, thinks
+from generals_env.engine.simulation.thinker import Thinker
+from generals_env.engine.simulation.thinkers import choose_all, kernel_codes, thinkers_of, thinks
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
 from generals_env.engine.simulation.workers import Workers
 
