@@ -131,7 +131,7 @@ class Store:
         """Add players that the store does not have.
 
         Raises:
-            StorageError: If another player of the same name is there, such as an earlier version of a built-in policy, or a line
+            StorageError: If another player of the same name is there, such as an earlier version of a built-in policy, or they
                 cannot be written.
         """
         lines = []

@@ -117,7 +117,7 @@ def test_store_refuses_another_player_of_the_same_name(tmp_path: Path) -> None:
         store.add_players([one])
     with (
         Store(tmp_path) as store,
-        pytest.raises(StorageError, match="'random' to be 'policy version 1'.*got 'policy version 2'"),
+        pytest.raises(StorageError, match=r"'random' to be 'policy version 1'.*got .*2'"),
     ):
         store.add_players([replace(one, identity="policy version 2")])
 
