@@ -89,7 +89,9 @@ def write_report(
         folder = path.with_name(f"{path.stem}_replays")
         if chosen:
             names = write_replays(chosen, Path(store), folder, on_replay)
-            cards.append(card("Games that decided", LINKS_HINT, scrolled(game_table(chosen, names, quote(folder.name)))))
+            cards.append(
+                card("Games that decided", LINKS_HINT, scrolled(game_table(chosen, names, quote(folder.name)), "Games"))
+            )
     cards.append(about_card(games, command, facts or {}))
     text = fill_template(
         asset("report.html", PACKAGE),
@@ -124,9 +126,9 @@ def card(heading: str, hint: str, *children: Element) -> Element:
     return element("section", element("h2", heading), element("p", hint, class_="hint"), *children, class_="card")
 
 
-def scrolled(child: Element) -> Element:
-    """Return an element that scrolls sideways where it is too wide; the keyboard reaches it."""
-    return element("div", child, class_="scroll", tabindex="0")
+def scrolled(child: Element, name: str) -> Element:
+    """Return an element that scrolls sideways where it is too wide; the keyboard reaches it by its name."""
+    return element("div", child, class_="scroll", tabindex="0", role="region", aria_label=name)
 
 
 def described(facts: Iterable[tuple[str, str | Element]], name: str) -> Element:
@@ -178,16 +180,16 @@ def players_card(summary: Summary, ratings: Ratings | None, groups: Sequence[Seq
 
 def crosstable_card(summary: Summary) -> Element:
     """Return the card with the results of each pair."""
-    return card("Crosstable", CROSS_HINT, scrolled(crosstable(summary)))
+    return card("Crosstable", CROSS_HINT, scrolled(crosstable(summary), "Crosstable"))
 
 
 def figures_card(games: Sequence[PlayedGame], summary: Summary) -> Element:
     """Return the card with the diagnostics."""
     sums = sum_up(games)
-    made = card("Diagnostics", FIGURES_HINT, scrolled(figure_table(games, sums, summary.players)))
+    made = card("Diagnostics", FIGURES_HINT, scrolled(figure_table(games, sums, summary.players), "Diagnostics"))
     losses = loss_table(sums, summary.players)
     if losses is not None:
-        made.extend([element("h2", "Losses"), element("p", LOSSES_HINT, class_="hint"), scrolled(losses)])
+        made.extend([element("h2", "Losses"), element("p", LOSSES_HINT, class_="hint"), scrolled(losses, "Losses")])
     return made
 
 
