@@ -22,7 +22,10 @@ from generals_env.arguments import check_integer
 from generals_env.errors import ConfigError
 from generals_env.version import __version__
 
-__all__ = ["Evaluation", "digest_of", "evaluate"]
+__all__ = ["Evaluation", "elo_text", "evaluate", "task_digests"]
+
+#: Maps whose games make the digests of a task's opponents.
+DIGEST_MAPS = 4
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ def evaluate(
 ) -> Evaluation:
     """Play a player against the opponents of a task and return its results.
 
-    The same games follow from the same player: their maps and the opponents' random numbers are the task's. A player that is one
-    of the opponents does not play against itself.
+    The same player plays the same games again: their maps and the opponents' random numbers are the task's. A player that is
+    one of the opponents does not play against itself.
 
     Args:
         player: A ``Player``, or a name: a checkpoint, a model, ``module:callable``, a built-in policy, or ``stdio:COMMAND``.
@@ -122,7 +125,7 @@ def evaluate(
     opponents = [make_player(name) for name in played_task.opponents if name != one.name]
     total, done = each * len(opponents), 0
 
-    def count(pair: tuple[Player, Player], new: Sequence[PlayedGame]) -> None:
+    def count(_: tuple[Player, Player], new: Sequence[PlayedGame]) -> None:
         nonlocal done
         done += len(new)
         if on_games is not None:
@@ -167,7 +170,17 @@ def elo_text(elo: Estimate) -> str:
     return f"{elo.value:.0f} ({elo.low:.0f} to {elo.high:.0f})"
 
 
-def digest_of(games: Sequence[PlayedGame]) -> str:
-    """Return sixteen digits that stand for the results of games: map, players by seat, winner, end and turns."""
-    lines = sorted(f"{game.map} {game.players} {game.winner} {game.ended} {game.turns}" for game in games)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+def task_digests(task: Task) -> dict[str, str]:
+    """Return sixteen digits for each opponent of a task, by name, which change if the opponent plays otherwise.
+
+    They are the first ones of the SHA-256 of the results of its games against ``expander``, or of that one against ``random``,
+    on the first maps of the task, from both seats.
+    """
+    options = ArenaOptions(config=task.config, games=2 * DIGEST_MAPS, seed=task.seed)
+    digests = {}
+    for name in task.opponents:
+        other = "random" if name == "expander" else "expander"
+        games = play_arena(pairs_of([make_player(name)], [make_player(other)]), options)
+        lines = sorted(f"{game.map} {game.players} {game.winner} {game.ended} {game.turns}" for game in games)
+        digests[name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return digests

@@ -9,7 +9,7 @@ import pytest
 from support.simulated_players import played, simulated_table
 
 from generals_env.arena.statistics.game_table import GameTable
-from generals_env.arena.statistics.intervals import ELO
+from generals_env.arena.statistics.intervals import ELO, elo_of_score
 from generals_env.arena.statistics.placement import place
 from generals_env.arena.statistics.ratings import rate
 from generals_env.errors import ConfigError
@@ -23,7 +23,7 @@ def test_intervals_of_placed_players_cover_the_truth() -> None:
     scale = dict(zip(("expander", "hunter", "planner"), 1000 + ELO * np.array(strengths), strict=False))
     truth, covered = 1000 + ELO * 0.7, 0
     for _ in range(REPETITIONS):
-        found = place(simulated_table(strengths, 40, rng, seat=0.3), "sleeper", scale)
+        found = place(simulated_table(strengths, 40, rng, seat=0.3, draw_share=0.2), "sleeper", scale)
         covered += found.low <= truth <= found.high
     assert abs(covered / REPETITIONS - 0.95) < 2.6 * math.sqrt(0.95 * 0.05 / REPETITIONS) + 0.005
 
@@ -50,6 +50,14 @@ def test_player_that_won_or_lost_all_games_has_an_open_interval(result: str, sig
     assert (found.high if sign > 0 else found.low) == sign * math.inf
     assert sign * (found.value - 1200) > 500
     assert math.isfinite(found.low if sign > 0 else found.high)
+
+
+def test_open_interval_ends_where_the_results_are_improbable() -> None:
+    table = GameTable.from_counts({("a", "b"): (20, 0, 0), ("b", "a"): (0, 0, 20)})
+    assert place(table, "a", {"b": 1000.0}).low == pytest.approx(1000 + elo_of_score(0.025 ** (1 / 40)))
+    assert place(table, "a", {"b": 1000.0}, level=0.5).low == pytest.approx(1000 + elo_of_score(0.25 ** (1 / 40)))
+    many = GameTable.from_counts({("a", "b"): (0, 0, 10**11)})
+    assert place(many, "a", {"b": 1000.0}).high == pytest.approx(1000 - ELO * math.log(10**11 / -math.log(0.025)), abs=1)
 
 
 @pytest.mark.parametrize(

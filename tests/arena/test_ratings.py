@@ -30,12 +30,13 @@ COUNTS = {
 }
 
 
-def test_intervals_of_ratings_cover_the_truth() -> None:
+@pytest.mark.parametrize(("method", "options"), [("elo", {"draw_share": 0.3}), ("davidson", {"log_draw": -1.0})])
+def test_intervals_of_ratings_cover_the_truth(method: str, options: dict[str, float]) -> None:
     rng = np.random.default_rng(3)
     covered = np.zeros(5)
     errors = []
     for _ in range(REPETITIONS):
-        found = rate(simulated_table(STRENGTHS, 60, rng, seat=0.3))
+        found = rate(simulated_table(STRENGTHS, 60, rng, seat=0.3, **options), method=method)
         intervals = [found[name].elo for name in NAMES[1:]] + [found.difference("planner", "hunter"), found.seat]
         truth = [*(1000 + ELO * np.array(STRENGTHS[1:])), ELO * 0.7, ELO * 0.3]
         covered += [low <= true <= high for (_, low, high), true in zip(intervals, truth, strict=True)]
@@ -44,22 +45,35 @@ def test_intervals_of_ratings_cover_the_truth() -> None:
     assert (abs(np.mean(errors, axis=0)) < 3).all()  # points of Elo
 
 
-def test_intervals_of_ratings_cover_the_truth_where_maps_suit_players() -> None:
+@pytest.mark.parametrize(("maps", "options"), [(100, {"suits_of_map": 2.5}), (15, {"seat_of_map": 1.0})])
+def test_intervals_of_ratings_cover_the_truth_on_unequal_maps(maps: int, options: dict[str, float]) -> None:
     rng = np.random.default_rng(4)
-    options = {"suits_of_map": 2.5, "log_draw": -1.5}
-    truth = rate(simulated_table((0.0, 0.5), 400_000, rng, **options)).difference("hunter", "expander").value
-    covered, factors = 0, []
+    strengths = (0.0, 0.5)
+    truth = rate(simulated_table(strengths, 400_000, rng, **options)).difference("hunter", "expander").value
+    covered = 0
     for _ in range(REPETITIONS):
-        found = rate(simulated_table((0.0, 0.5), 100, rng, **options))
-        estimate = found.difference("hunter", "expander")
+        estimate = rate(simulated_table(strengths, maps, rng, **options)).difference("hunter", "expander")
         covered += estimate.low <= truth <= estimate.high
-        factors.append(found.map_factor)
-    assert abs(covered / REPETITIONS - 0.95) < MARGIN + 0.005
-    assert np.mean(factors) > 1.2
+    assert abs(covered / REPETITIONS - 0.95) < MARGIN + 0.005, covered / REPETITIONS
 
 
-def test_ratings_agree_with_a_log_linear_model_of_another_library() -> None:
-    found = rate(GameTable.from_counts({key: tuple(1000 * n for n in three) for key, three in COUNTS.items()}))  # type: ignore[misc]
+def test_ratings_agree_with_a_binomial_model_of_another_library() -> None:
+    table = simulated_table(STRENGTHS[:3], 400, np.random.default_rng(5), seat=0.3, seat_of_map=1.0, draw_share=0.2)
+    found = rate(table)
+    rows = np.zeros((len(table.results), 3))
+    for column in (1, 2):
+        rows[:, column - 1] = (table.first == column).astype(int) - (table.second == column)
+    rows[:, 2] = 1
+    model = sm.GLM(table.results / 2, rows, family=sm.families.Binomial())
+    other = model.fit(cov_type="cluster", cov_kwds={"groups": table.maps, "use_correction": False})
+    estimates = [found["hunter"].elo, found["planner"].elo, found.seat]
+    assert [value for value, _, _ in estimates] == pytest.approx(ELO * other.params + [1000, 1000, 0], abs=0.5)
+    assert [high - value for value, _, high in estimates] == pytest.approx(1.959964 * ELO * other.bse, rel=0.01)
+
+
+def test_ratings_of_davidson_agree_with_a_log_linear_model_of_another_library() -> None:
+    table = GameTable.from_counts({key: tuple(1000 * n for n in three) for key, three in COUNTS.items()})  # type: ignore[misc]
+    found = rate(table, method="davidson")
     rows, column, counts = [], ("hunter", "planner"), []
     for number, ((first, second), (wins, draws, losses)) in enumerate(COUNTS.items()):
         signed = [(first == name) - (second == name) for name in column] + [1]
@@ -68,12 +82,9 @@ def test_ratings_agree_with_a_log_linear_model_of_another_library() -> None:
             rows.append([*row, *(number == other for other in range(len(COUNTS)))])
             counts.append(1000 * count)
     other = sm.GLM(counts, np.array(rows, float), family=sm.families.Poisson()).fit()
-    assert [found[name].elo.value - 1000 for name in column] + [found.seat.value] == pytest.approx(
-        ELO * other.params[:3], abs=0.05
-    )
-    widths = [(found[name].elo.high - found[name].elo.value) / 1.959964 / ELO for name in column]
-    assert widths == pytest.approx(list(other.bse[:2]), rel=1e-3)
-    assert found.draw_rate == pytest.approx(1 / (1 + 2 * math.exp(-other.params[3])), abs=1e-3)
+    estimates = [found["hunter"].elo, found["planner"].elo, found.seat]
+    assert [value for value, _, _ in estimates] == pytest.approx(ELO * other.params[:3] + [1000, 1000, 0], abs=0.05)
+    assert found.fitted.log_draw == pytest.approx(other.params[3], abs=1e-3)
 
 
 def test_expected_points_equal_the_points_of_the_games() -> None:
@@ -81,6 +92,8 @@ def test_expected_points_equal_the_points_of_the_games() -> None:
     found = rate(GameTable.from_counts(counts))  # type: ignore[arg-type]
     points = (20 + 10 / 2 + 19 + 9 / 2) / (20 + 10 + 31 + 36 + 9 + 19)
     assert found.expected_score("hunter", "planner") == pytest.approx(points, abs=0.003)
+    with_draws = rate(GameTable.from_counts(counts), method="davidson")  # type: ignore[arg-type]
+    assert with_draws.expected_score("hunter", "planner") == pytest.approx(points, abs=0.003)
 
 
 @given(st.randoms(use_true_random=False))
@@ -100,6 +113,7 @@ def test_anchor_has_the_given_rating_and_no_interval() -> None:
     table = GameTable.from_counts(COUNTS)
     found = rate(table, anchor="planner", anchor_elo=2000)
     assert found["planner"].elo == (2000, 2000, 2000)
+    assert found.draw_rate == pytest.approx(30 / 318)
     assert found["hunter"].elo.value - 2000 == pytest.approx(-rate(table).difference("planner", "hunter").value)
     assert rate(table).anchor == "expander"
     assert rate(GameTable.from_counts({("a", "b"): (3, 1, 4), ("b", "c"): (2, 2, 2)})).anchor == "b"
@@ -172,6 +186,7 @@ def test_guard_names_groups_and_the_games_to_play() -> None:
         ({"anchor": "human"}, "anchor: expected a player with games, one of 'expander, hunter, planner', got 'human'"),
         ({"anchor_elo": math.inf}, "anchor_elo: expected a number from -1000000 to 1000000, got inf"),
         ({"anchor_elo": "1000"}, "anchor_elo: expected a number from .* got '1000'"),
+        ({"method": "glicko"}, "method: expected one of elo, davidson, got 'glicko'"),
         ({"level": 2}, "level: expected a number between 0 and 1"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 from support.simulated_players import played
 
-from generals_env.arena.statistics.davidson import probabilities
+from generals_env.arena.statistics.bradley_terry import probabilities
 from generals_env.arena.statistics.intervals import score_of_elo
 from generals_env.arena.statistics.sprt import Sprt, log_likelihood_ratio
 from generals_env.errors import ConfigError

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from generals_env.arena.played_game import CUT_OFF, DRAW, WON, PlayedGame
-from generals_env.arena.statistics.davidson import probabilities
+from generals_env.arena.statistics.bradley_terry import probabilities
 from generals_env.arena.statistics.game_table import GameTable
 
 NAMES = ("expander", "hunter", "planner", "sleeper")
@@ -20,6 +20,7 @@ def simulated_table(
     *,
     seat: float = 0.0,
     log_draw: float = -1.0,
+    draw_share: float = 0.0,
     seat_of_map: float = 0.0,
     suits_of_map: float = 0.0,
 ) -> GameTable:
@@ -30,7 +31,8 @@ def simulated_table(
         maps: Maps of each pair of players.
         rng: Source of all randomness.
         seat: Advantage of the first seat.
-        log_draw: Logarithm of the draw parameter.
+        log_draw: Logarithm of Davidson's draw parameter.
+        draw_share: If positive, draws are this share of the games of equal players, and half points as with Elo.
         seat_of_map: Standard deviation of the advantage that a map gives to a seat, which parts the two games of a map.
         suits_of_map: Standard deviation of the advantage that a map gives to a player, which both games of a map share.
     """
@@ -40,7 +42,11 @@ def simulated_table(
     known = np.array(strengths)
     suits = suits_of_map * rng.standard_normal(len(one))
     favour = np.tile(seat + seat_of_map * rng.standard_normal(len(one)), 2)
-    shares = probabilities(known[first] - known[second] + favour + np.concatenate([suits, -suits]), log_draw)
+    ahead = known[first] - known[second] + favour + np.concatenate([suits, -suits])
+    shares = probabilities(ahead, None if draw_share else log_draw)
+    if draw_share:  # taken from wins and losses in equal parts, so that the expected points stay
+        draws = 2 * draw_share * shares[:, [0, 2]].min(axis=1)
+        shares = np.stack([shares[:, 0] - draws / 2, draws, shares[:, 2] - draws / 2], axis=1)
     results = (rng.random(len(first))[:, None] > shares[:, :2].cumsum(axis=1)).sum(axis=1)
     return GameTable(
         players=NAMES[: len(strengths)],

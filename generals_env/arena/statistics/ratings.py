@@ -1,4 +1,4 @@
-"""Rates players by their games: Elo points of the Davidson model, relative to an anchor whose rating is given.
+"""Rates players by their games: Elo points relative to an anchor whose rating is given (``bradley_terry`` has the models).
 
 Ratings are defined only up to a constant, so one player has a fixed rating and no interval: ``expander`` with 1000, unless
 another anchor is named. The interval of another player is that of its difference to the anchor.
@@ -19,17 +19,20 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arena.played_game import PlayedGame
-from generals_env.arena.statistics.connected import bounds_of, check_connected, scored_graph
-from generals_env.arena.statistics.davidson import Fit, SeatCounts, fit, probabilities
-from generals_env.arena.statistics.game_table import WON_FIRST, GameTable, as_table
+from generals_env.arena.statistics.bradley_terry import Fit, SeatCounts, fit_games, probabilities
+from generals_env.arena.statistics.connected import Bounds, bounds_of, check_connected, scored_graph
+from generals_env.arena.statistics.game_table import TIED, WON_FIRST, GameTable, as_table
 from generals_env.arena.statistics.intervals import ELO, Estimate, check_level
 from generals_env.arguments import is_number, shown
 from generals_env.errors import ConfigError
 
-__all__ = ["ANCHOR", "ANCHOR_ELO", "Rating", "Ratings", "in_elo", "map_factor", "rate"]
+__all__ = ["ANCHOR", "ANCHOR_ELO", "METHODS", "Rating", "Ratings", "in_elo", "rate"]
 
 #: The player that has a fixed rating where none is named, and its rating.
 ANCHOR, ANCHOR_ELO = "expander", 1000.0
+
+#: How draws are taken: as half points, or as a third result.
+METHODS = ("elo", "davidson")
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,9 @@ class Ratings:
         anchor: Player with the fixed rating.
         anchor_elo: Its rating.
         players: Ratings, the highest first.
+        method: ``"elo"`` or ``"davidson"``.
         seat: Elo points by which the first seat is stronger.
-        draw_rate: Share of draws in games of equal players with equal seats.
-        map_factor: Factor of the variance by which the games of one map depend on each other; at least 1.
+        draw_rate: Share of the games that were drawn or cut off.
         notes: What limits the ratings, in words.
         level: Confidence level of the intervals.
     """
@@ -78,13 +81,13 @@ class Ratings:
     anchor: str
     anchor_elo: float
     players: tuple[Rating, ...]
+    method: str
     seat: Estimate
     draw_rate: float
-    map_factor: float
     notes: tuple[str, ...]
     level: float
     table: GameTable = field(repr=False)
-    model: Fit = field(repr=False)
+    fitted: Fit = field(repr=False)
 
     def __getitem__(self, player: str) -> Rating:
         """Return the rating of a player; raise ``ConfigError`` if there is none."""
@@ -98,22 +101,22 @@ class Ratings:
             ConfigError: If one of them is not rated.
         """
         one, two = self.table.number_of("player", player), self.table.number_of("opponent", opponent)
-        covariance = self.model.covariance
+        covariance = self.fitted.covariance
         variance = covariance[one, one] + covariance[two, two] - 2 * covariance[one, two]
         bounds = bounds_of(self.table, two)
-        value = float(self.model.strengths[one] - self.model.strengths[two])
-        return in_elo(value, float(variance) * self.map_factor, self.level, bool(bounds.below[one]), bool(bounds.above[one]))
+        value = float(self.fitted.strengths[one] - self.fitted.strengths[two])
+        return in_elo(value, float(variance), self.level, bool(bounds.below[one]), bool(bounds.above[one]))
 
     def expected_score(self, player: str, opponent: str) -> float:
         """Return the points a game that the ratings predict for ``player``, with half of the games from each seat."""
         one, two = self.table.number_of("player", player), self.table.number_of("opponent", opponent)
-        ahead = float(self.model.strengths[one] - self.model.strengths[two])
-        shares = probabilities(np.array([ahead + self.model.seat, ahead - self.model.seat]), self.model.log_draw)
+        ahead = float(self.fitted.strengths[one] - self.fitted.strengths[two])
+        shares = probabilities(np.array([ahead + self.fitted.seat, ahead - self.fitted.seat]), self.fitted.log_draw)
         return float((shares[:, 2] + shares[:, 1] / 2).mean())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON."""
-        names = ("board", "anchor", "anchor_elo", "draw_rate", "map_factor", "level")
+        names = ("board", "anchor", "anchor_elo", "method", "draw_rate", "level")
         parts = {
             "players": [rating.to_dict() for rating in self.players],
             "seat": self.seat.to_dict(),
@@ -127,6 +130,7 @@ def rate(
     *,
     anchor: str | None = None,
     anchor_elo: float = ANCHOR_ELO,
+    method: str = "elo",
     level: float = 0.95,
 ) -> Ratings:
     """Rate players by games of one kind.
@@ -135,6 +139,7 @@ def rate(
         games: Games, or a table of them (``GameTable.from_counts`` makes one of counts).
         anchor: Player whose rating is given; default: ``expander``, or without it the player with the highest number of games.
         anchor_elo: Rating of the anchor.
+        method: ``"elo"`` takes a draw for half a point; ``"davidson"`` takes it for a sign of equal strength.
         level: Confidence level.
 
     Raises:
@@ -143,39 +148,38 @@ def rate(
     check_level(level)
     if not is_number(anchor_elo) or not abs(anchor_elo) <= 1e6:
         raise ConfigError(f"anchor_elo: expected a number from -1000000 to 1000000, got {shown(anchor_elo)}")
+    if method not in METHODS:
+        raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {shown(method)}")
     table = as_table(games)
     check_connected(table)
     played = games_of(table)
     if anchor is None:
         anchor = ANCHOR if ANCHOR in table.index else table.players[int(played.sum(axis=1).argmax())]
     reference = table.number_of("anchor", anchor)
-    results, one_sided = with_virtual_games(table, reference)
-    model = fit(results, reference)
-    ahead = model.strengths[table.first] - model.strengths[table.second] + model.seat
-    factor = map_factor(table, probabilities(ahead, model.log_draw))
+    virtual = virtual_games(table, reference)
+    size = len(table.players)
+    fitted = fit_games(table, np.arange(size), np.zeros(size), reference, virtual, draws_are_results=method == "davidson")
     bounds = bounds_of(table, reference)
     ratings = []
     for number, name in enumerate(table.players):
-        variance = float(model.covariance[number, number]) * factor
-        difference = in_elo(
-            float(model.strengths[number]), variance, level, bool(bounds.below[number]), bool(bounds.above[number])
-        )
+        variance = float(fitted.covariance[number, number])
+        limits = bool(bounds.below[number]), bool(bounds.above[number])
+        difference = in_elo(float(fitted.strengths[number]), variance, level, *limits)
         elo = Estimate(*(float(anchor_elo) + value for value in difference))
         losses, draws, wins = map(int, played[number])
         ratings.append(Rating(name, elo, losses + draws + wins, wins, draws, losses))
-    equals = probabilities(np.zeros(1), model.log_draw)[0]
     return Ratings(
         board=table.board,
         anchor=anchor,
         anchor_elo=float(anchor_elo),
         players=tuple(sorted(ratings, key=lambda rating: (-rating.elo.value, rating.player))),
-        seat=in_elo(model.seat, float(model.covariance[-1, -1]) * factor, level, below=True, above=True),
-        draw_rate=float(equals[1]),
-        map_factor=factor,
-        notes=tuple(notes_of(table, anchor, bounds.below, bounds.above, one_sided)),
+        method=method,
+        seat=in_elo(fitted.seat, float(fitted.covariance[-1, -1]), level, below=True, above=True),
+        draw_rate=float(table.counts[table.results == TIED].sum() / table.counts.sum()),
+        notes=tuple(notes_of(table, anchor, bounds, one_sided=len(virtual.counts) > 1)),
         level=level,
         table=table,
-        model=model,
+        fitted=fitted,
     )
 
 
@@ -197,60 +201,35 @@ def games_of(table: GameTable) -> npt.NDArray[np.int64]:
     return played
 
 
-def with_virtual_games(table: GameTable, reference: int) -> tuple[SeatCounts, bool]:
-    """Return the results by seats with the virtual games, and whether some pairing needed one."""
+def virtual_games(table: GameTable, reference: int) -> SeatCounts:
+    """Return the virtual games: one between equals, and one for each pairing whose results lead in one direction only."""
     from scipy.sparse.csgraph import connected_components
 
     size = len(table.players)
-    places = table.first.astype(np.int64) * size + table.second
-    kinds, rows = np.unique(places, return_inverse=True)
-    counts = np.zeros((len(kinds), 3))
-    np.add.at(counts, (rows, table.results), table.counts)
-    first, second = kinds // size, kinds % size
+    first, second = table.first.astype(np.int64), table.second.astype(np.int64)
     _, groups = connected_components(scored_graph(table), directed=True, connection="strong")
     apart = groups[first] != groups[second]
     pairings = np.unique(np.minimum(first, second)[apart] * size + np.maximum(first, second)[apart])
     one, two = pairings // size, pairings % size
     quarters = np.tile([0.25, 0.0, 0.25], (2 * len(pairings), 1))
-    every = SeatCounts(
-        size=size,
-        first=np.concatenate([first, one, two, [reference]]).astype(np.int32),
-        second=np.concatenate([second, two, one, [reference]]).astype(np.int32),
-        counts=np.concatenate([counts, quarters, [[0.5, 0.0, 0.5]]]),
+    return SeatCounts(
+        first=np.concatenate([[reference], one, two]),
+        second=np.concatenate([[reference], two, one]),
+        ahead=np.zeros(1 + 2 * len(pairings)),
+        counts=np.concatenate([[[0.5, 0.0, 0.5]], quarters]),
     )
-    return every, bool(len(pairings))
 
 
-def map_factor(table: GameTable, expected: npt.NDArray[np.float64]) -> float:
-    """Return the factor of the variance by which games of one map and pairing depend on each other.
-
-    It is the ratio of the variance of the sums of the games of each map, less what the model expects, to that of independent
-    games. Less than 1, as if maps favour a seat, is taken as 1: intervals are then a little too wide.
-
-    Args:
-        table: The games.
-        expected: (N, 3) probabilities of loss, draw and win of the first seat.
-    """
-    if not table.known_maps:
-        return 1.0
-    residuals = table.results / 2 - expected[:, 2] - expected[:, 1] / 2
-    residuals[table.first > table.second] *= -1  # points of the same player in all games of a pairing
-    _, places = np.unique(table.maps, return_inverse=True)
-    alone = float((residuals**2).sum())
-    return max(1.0, float((np.bincount(places, residuals) ** 2).sum()) / alone) if alone > 0 else 1.0
-
-
-def notes_of(
-    table: GameTable, anchor: str, below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_], one_sided: bool
-) -> Iterable[str]:
+def notes_of(table: GameTable, anchor: str, bounds: Bounds, one_sided: bool) -> Iterable[str]:
     """Yield what limits the ratings."""
-    for limited, side, word in ((below, "lower", "scored against"), (above, "upper", "lost a point to")):
+    for limited, side, word in ((bounds.below, "lower", "scored against"), (bounds.above, "upper", "lost a point to")):
         open_ones = [table.players[number] for number in np.flatnonzero(~limited)]
         if open_ones:
             named = ", ".join(open_ones[:8]) + (f" and {len(open_ones) - 8} others" if len(open_ones) > 8 else "")
             yield f"no {side} limit relative to {anchor}: {named} never {word} players from whom results lead to {anchor}"
     if one_sided:
         yield "one virtual game, half won by each player, was added to each pairing whose results lead in one direction only"
-    seats = {(int(one), int(two)) for one, two in zip(table.first, table.second, strict=True)}
-    if any(one != two and (two, one) not in seats for one, two in seats):
+    kinds = np.unique(table.first.astype(np.int64) * len(table.players) + table.second)
+    swapped = kinds % len(table.players) * len(table.players) + kinds // len(table.players)
+    if not np.isin(swapped, kinds).all():
         yield "some pairings were played from one seat only: play both, so that no seat favours a player"

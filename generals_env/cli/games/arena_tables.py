@@ -94,15 +94,15 @@ def figures_table(report: Report) -> Table:
             escape(name),
             f"{medians}\n{tenths}",
             "" if figures.contact is None else f"{figures.contact:.0f}\n{100 * figures.met:.0f}%",
-            "\n".join(f"{lead.won} of {lead.games}" for lead in figures.leads.values()),
+            "\n".join(f"{lead.won}/{lead.games}" for lead in figures.leads.values()),
             f"{100 * figures.draws:.0f}%",
             f"{figures.cities:.1f}",
             f"{figures.turns:.0f}",
             "\n".join(f"{count} {kind}" for kind, count in figures.losses.items()),
         )
     table.caption = (
-        "land: median and lowest tenth; contact: median turn and share of games; led: games won of those in which land and army "
-        f"were {LEAD} times the enemy's; turns: median"
+        "land: median and lowest tenth; contact: median turn and share of games; led: games won of those with land and army "
+        f"{LEAD} times the enemy's; turns: median"
     )
     return table
 
