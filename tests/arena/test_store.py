@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,18 @@ def test_store_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
         Store(tmp_path).__enter__()
     with pytest.raises(StorageError, match="use it in a with block"):
         Store(tmp_path).add([GAME])
+
+
+def test_store_refuses_another_player_of_the_same_name(tmp_path: Path) -> None:
+    one, two = make_players(["random", "expander"])
+    with Store(tmp_path) as store:
+        store.add_players([one, two])
+        store.add_players([one])
+    with (
+        Store(tmp_path) as store,
+        pytest.raises(StorageError, match="'random' to be 'policy version 1'.*got 'policy version 2'"),
+    ):
+        store.add_players([replace(one, identity="policy version 2")])
 
 
 def test_arena_plays_only_the_games_that_its_store_lacks(tmp_path: Path) -> None:
