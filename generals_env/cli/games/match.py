@@ -26,7 +26,12 @@ FIRST_MOVE, PEER_FIRST_MOVE = 10.0, 60.0
 
 
 def match(
-    a: Annotated[str, typer.Argument(help="A program with its arguments, builtin:expander, or peer:expander.", metavar="A")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            help="A program with its arguments, or builtin:NAME: random, expander, hunter; or peer:expander.", metavar="A"
+        ),
+    ],
     b: Annotated[str, typer.Argument(help="The other program.", metavar="B")],
     maps: Annotated[int, typer.Option(min=1, help="Number of maps; each is played from both seats.")] = 10,
     jobs: Annotated[int | None, typer.Option(min=1, help="Games at once; default: half of the cores.")] = None,
@@ -56,7 +61,7 @@ def match(
     if replays is not None:
         replays.mkdir(parents=True, exist_ok=True)
     with console.status("loading the engine"):
-        compile_turn(options)
+        compile_turn(options, commands)
     begun = time.perf_counter()
     with progress_bar() as bar:
         if as_json:

@@ -20,10 +20,11 @@ from generals_env.engine.boards import COMPETITION_VERSION, Boards, empty_boards
 from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
-from generals_env.engine.simulation.interruptible_spans import Span, joined
+from generals_env.engine.simulation.interruptible_spans import MIN_STRETCH, Span, joined
+from generals_env.engine.simulation.thinkers import Thinker, choose_all, kernel_codes, thinkers_of, thinks
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
 from generals_env.engine.simulation.workers import Workers
 
@@ -40,6 +41,7 @@ class Batch:
         boards: The boards.
         outcome: Actions of the next turn, and results of the last one.
         views: Observations and masks.
+        thinkers: Policies with a memory by their codes, as far as they have played on these boards.
     """
 
     def __init__(
@@ -96,9 +98,11 @@ class Batch:
             terminated=np.zeros((count, players), np.bool_),
             truncated=np.zeros((count, players), np.bool_),
             counts=np.zeros((count, WINS + players), np.int64),
+            begun=np.zeros(count, np.int64),
         )
         self.rng = np.zeros(count, np.uint64)
         self.policy_rng = np.zeros((count, players), np.uint64)
+        self.thinkers: dict[int, Thinker] = {}
         self.threads = threads
         self._weights = weights
         self._max_turns = max_turns
@@ -125,9 +129,14 @@ class Batch:
         """Begin new games on the boards that ``which`` (B,) picks; return False if a fair map was not found."""
         return self._run(which, self._given, 0, False)
 
-    def step(self) -> None:
-        """Play one turn of every game that has not ended, with the actions in ``outcome``."""
-        self._run(self._none, self._given, 1, False)
+    def step(self, policies: npt.NDArray[np.int64] | None = None) -> None:
+        """Play one turn of every game that has not ended, with the actions in ``outcome``.
+
+        Args:
+            policies: (P,) int64, codes as in ``run_boards``: built-in policies choose their actions first. None: all actions
+                are given.
+        """
+        self._run(self._none, self._given if policies is None else policies, 1, False)
 
     def act(self, policies: npt.NDArray[np.int64]) -> None:
         """Write the actions of built-in policies into ``outcome``; codes as in ``run_boards``."""
@@ -159,7 +168,9 @@ class Batch:
             return self._run_some(self._unrecorded, low, high, count, policies, fresh, True, False, 0)
 
         self.outcome.counts[:] = 0
-        spans = [Span(low, high, turns, fresh) for low, high in pairwise(self.edges(turns))]
+        edges = self.edges(turns, policies)
+        shortest = 1 if thinks(policies) else MIN_STRETCH
+        spans = [Span(low, high, turns, fresh, shortest) for low, high in pairwise(edges)]
         while any(span.left for span in spans):
             self._advance(spans, run, asked)
             if not all(span.fair for span in spans):
@@ -220,17 +231,23 @@ class Batch:
         """
         return self._run_some(recording, low, high, turns, policies, fresh, True, True, now) < 0
 
-    def edges(self, turns: int) -> list[int]:
-        """Return the first game of each thread when ``turns`` turns are to be played, and B at the end."""
+    def edges(self, turns: int, policies: npt.NDArray[np.int64]) -> list[int]:
+        """Return the first game of each thread when ``turns`` turns are to be played by ``policies``, and B at the end."""
         count = len(self.rng)
-        threads = max(min(self.threads, count * max(turns, 1) // MIN_TURNS), 1)
+        threads = max(min(self.threads, count * max(turns, 1) * self.cost(policies) // MIN_TURNS), 1)
         return [count * k // threads for k in range(threads + 1)]
+
+    def cost(self, policies: npt.NDArray[np.int64]) -> int:
+        """Return how long a turn of ``policies`` takes, in turns of the policies of the kernel."""
+        if policies is self._given or not thinks(policies):
+            return 1
+        return sum(thinker.cost for thinker in thinkers_of(self, policies))
 
     def _run(self, fresh: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64], turns: int, restarts: bool) -> bool:
         def run(low: int, high: int) -> int:
             return self._run_some(self._unrecorded, low, high, turns, policies, fresh, restarts, False, 0)
 
-        edges = self.edges(turns)
+        edges = self.edges(turns, policies)
         if len(edges) == 2:
             return run(*edges) < 0
         return max(self._workers.run([partial(run, low, high) for low, high in pairwise(edges)])) < 0
@@ -247,6 +264,50 @@ class Batch:
         records: bool,
         now: int,
     ) -> int:
+        if policies is not self._given and thinks(policies):
+            return self._run_thinking(recording, low, high, turns, policies, fresh, restarts, records, now)
+        return self._run_kernel(recording, low, high, turns, policies, fresh, restarts, records, now)
+
+    def _run_thinking(
+        self,
+        recording: Recording,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        restarts: bool,
+        records: bool,
+        now: int,
+    ) -> int:
+        """Ask the thinkers before each turn, and let the kernel play it."""
+        thinkers = thinkers_of(self, policies)
+        codes = kernel_codes(policies)
+        failed = -1
+        if turns == 0 or fresh[low:high].any():
+            first = self._given if turns else codes
+            failed = self._run_kernel(recording, low, high, 0, first, fresh, restarts, records, now)
+        for turn in range(max(turns, 1)):
+            if failed >= 0:
+                break
+            choose_all(self, thinkers, policies, low, high)
+            if turn < turns:
+                failed = self._run_kernel(recording, low, high, 1, codes, self._none, restarts, records, now)
+        return failed
+
+    def _run_kernel(
+        self,
+        recording: Recording,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        restarts: bool,
+        records: bool,
+        now: int,
+    ) -> int:
+        """Run ``run_boards`` and return its result."""
         return run_boards(
             *self.boards,
             *self.sets,
