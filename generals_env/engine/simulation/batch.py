@@ -24,12 +24,14 @@ from generals_env.engine.policies.bitboard import GIVEN
 from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import Span, joined
+from generals_env.engine.simulation.mid_game import in_game
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
 from generals_env.engine.simulation.workers import Workers
 
 __all__ = ["Batch"]
 
 MIN_TURNS = 256  # of a thread: waking a thread takes as long as some hundred turns
+BEGIN_TURNS = 8  # how many turns take as long as to begin a game
 GLANCE = 0.02  # seconds between two calls of ``asked`` while the calling thread waits for the others
 
 
@@ -62,7 +64,7 @@ class Batch:
             max_turns: Turn at which games are cut off.
             sizes: (4,) int64, see ``generate_map``.
             densities: (3,) float64, see there.
-            template: Boards to begin with, instead of random maps.
+            template: Boards to begin with, instead of random maps: the generator of each game draws one of them.
             channels: Channels of an observation, 9 or 21.
             threads: Number of threads that play.
             dtype: Of the observations, see ``engine.observations.dtypes``.
@@ -107,6 +109,9 @@ class Batch:
         teams = boards.players["team"][0]
         self._teams = len(set(teams.tolist())) < players
         self._none = np.zeros(count, np.bool_)
+        self._all = np.ones(count, np.bool_)
+        self._chosen = np.full(count, -1, np.int64)
+        self._indices = np.arange(count)
         self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
         self._given = np.full(players, GIVEN, np.int64)
         self._seats = (0, 1) if players == 2 else ()
@@ -124,6 +129,43 @@ class Batch:
     def reset(self, which: npt.NDArray[np.bool_]) -> bool:
         """Begin new games on the boards that ``which`` (B,) picks; return False if a fair map was not found."""
         return self._run(which, self._given, 0, False)
+
+    def load(
+        self,
+        boards: Boards,
+        index: npt.NDArray[np.int64] | None = None,
+        active: npt.NDArray[np.bool_] | None = None,
+        blind: bool = False,
+    ) -> None:
+        """Continue other games on all boards of the batch, in any turn: sets and views are theirs at once.
+
+        Generators keep their states, see ``seed``. Only boards that are not contiguous in memory are copied twice.
+
+        Args:
+            boards: n boards of the shape, the players, teams and rules of the batch.
+            index: (B,) int64, the board that each game continues; None: board b for game b.
+            active: (B, P) bool, True until the player's game ends; None: players whose team lives, if another one does.
+            blind: See ``run_on``.
+        """
+        template, chosen = self.template, self._chosen
+        self._chosen = self._indices if index is None else np.ascontiguousarray(index, np.int64)
+        self.outcome.active[:] = in_game(boards)[self._chosen] if active is None else active
+        self.template = Boards._make(map(np.ascontiguousarray, boards))
+        try:
+            self._run(self._all, self._given, 0, False, blind)
+        finally:
+            self.template, self._chosen = template, chosen
+
+    def run_on(self, turns: int, policies: npt.NDArray[np.int64], blind: bool = False) -> None:
+        """Play turns with built-in policies; a game that ends stays as it is, and plays no further turns.
+
+        Args:
+            turns: Number of turns of each game, at least 1.
+            policies: (P,) int64, codes as in ``run_boards``; those of ``GIVEN`` repeat their actions in ``outcome``.
+            blind: Leaves observations, masks and tile codes as they are, for games of which only the boards matter: built-in
+                policies and rules do not read them. ``load`` writes them again.
+        """
+        self._run(self._none, policies, turns, False, blind)
 
     def step(self) -> None:
         """Play one turn of every game that has not ended, with the actions in ``outcome``."""
@@ -226,11 +268,19 @@ class Batch:
         threads = max(min(self.threads, count * max(turns, 1) // MIN_TURNS), 1)
         return [count * k // threads for k in range(threads + 1)]
 
-    def _run(self, fresh: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64], turns: int, restarts: bool) -> bool:
+    def _run(
+        self,
+        fresh: npt.NDArray[np.bool_],
+        policies: npt.NDArray[np.int64],
+        turns: int,
+        restarts: bool,
+        blind: bool = False,
+    ) -> bool:
         def run(low: int, high: int) -> int:
-            return self._run_some(self._unrecorded, low, high, turns, policies, fresh, restarts, False, 0)
+            return self._run_some(self._unrecorded, low, high, turns, policies, fresh, restarts, False, 0, blind)
 
-        edges = self.edges(turns)
+        begun = 0 if fresh is self._none else int(fresh.sum())
+        edges = self.edges(turns + begun * BEGIN_TURNS // len(fresh))
         if len(edges) == 2:
             return run(*edges) < 0
         return max(self._workers.run([partial(run, low, high) for low, high in pairwise(edges)])) < 0
@@ -246,6 +296,7 @@ class Batch:
         restarts: bool,
         records: bool,
         now: int,
+        blind: bool = False,
     ) -> int:
         return run_boards(
             *self.boards,
@@ -253,6 +304,7 @@ class Batch:
             *self.views,
             *self.outcome,
             *self.template,
+            self._chosen,
             *flat(recording),
             self.rng,
             self.policy_rng,
@@ -268,6 +320,7 @@ class Batch:
             restarts,
             self._teams,
             records,
+            blind,
             now,
             self._seats,
             self._castles,
