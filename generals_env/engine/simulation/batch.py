@@ -42,6 +42,7 @@ class Batch:
         boards: The boards.
         outcome: Actions of the next turn, and results of the last one.
         views: Observations and masks.
+        restarts: Whether ``play`` and ``play_some`` replace games that end; else these stand still.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Batch:
             boards: The boards; games are played on them in place.
             weights: (11,) float64, see ``rewards.WEIGHTS``.
             max_turns: Turn at which games are cut off.
-            sizes: (4,) int64, see ``generate_map``.
+            sizes: (6,) int64, see ``generate_map``.
             densities: (3,) float64, see there.
             template: Boards to begin with, instead of random maps: the generator of each game draws one of them.
             channels: Channels of an observation, 9 or 21.
@@ -102,6 +103,7 @@ class Batch:
         self.rng = np.zeros(count, np.uint64)
         self.policy_rng = np.zeros((count, players), np.uint64)
         self.threads = threads
+        self.restarts = True
         self._weights = weights
         self._max_turns = max_turns
         self._sizes = sizes
@@ -136,8 +138,9 @@ class Batch:
         index: npt.NDArray[np.int64] | None = None,
         active: npt.NDArray[np.bool_] | None = None,
         blind: bool = False,
+        which: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """Continue other games on all boards of the batch, in any turn: sets and views are theirs at once.
+        """Continue other games on the boards of the batch, in any turn: sets and views are theirs at once.
 
         Generators keep their states, see ``seed``. Only boards that are not contiguous in memory are copied twice.
 
@@ -146,13 +149,16 @@ class Batch:
             index: (B,) int64, the board that each game continues; None: board b for game b.
             active: (B, P) bool, True until the player's game ends; None: players whose team lives, if another one does.
             blind: See ``run_on``.
+            which: (B,) bool, the games that are replaced; None for all.
         """
         template, chosen = self.template, self._chosen
         self._chosen = self._indices if index is None else np.ascontiguousarray(index, np.int64)
-        self.outcome.active[:] = in_game(boards)[self._chosen] if active is None else active
+        which = self._all if which is None else which
+        active = in_game(boards)[self._chosen] if active is None else active
+        np.copyto(self.outcome.active, active, where=which[:, None])
         self.template = Boards._make(map(np.ascontiguousarray, boards))
         try:
-            self._run(self._all, self._given, 0, False, blind)
+            self._run(which, self._given, 0, False, blind)
         finally:
             self.template, self._chosen = template, chosen
 
@@ -183,7 +189,7 @@ class Batch:
         asked: Callable[[], bool] = bool,
         pause: Callable[[], None] = lambda: None,
     ) -> npt.NDArray[np.int64]:
-        """Play turns with built-in policies; games in ``fresh`` begin first, and a new game follows each that ends.
+        """Play turns with built-in policies; games in ``fresh`` begin first; with ``restarts`` a new game follows each end.
 
         Args:
             turns: Number of turns of each game.
@@ -198,7 +204,7 @@ class Batch:
         """
 
         def run(low: int, high: int, count: int) -> int:
-            return self._run_some(self._unrecorded, low, high, count, policies, fresh, True, False, 0)
+            return self._run_some(self._unrecorded, low, high, count, policies, fresh, self.restarts, False, 0)
 
         self.outcome.counts[:] = 0
         spans = [Span(low, high, turns, fresh) for low, high in pairwise(self.edges(turns))]
@@ -260,7 +266,7 @@ class Batch:
         Returns:
             False if a fair map was not found.
         """
-        return self._run_some(recording, low, high, turns, policies, fresh, True, True, now) < 0
+        return self._run_some(recording, low, high, turns, policies, fresh, self.restarts, True, now) < 0
 
     def edges(self, turns: int) -> list[int]:
         """Return the first game of each thread when ``turns`` turns are to be played, and B at the end."""

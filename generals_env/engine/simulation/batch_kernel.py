@@ -223,7 +223,7 @@ def run_boards(
         rng: (B,) uint64, generators of maps.
         policy_rng: (B, P) uint64, generators of policies.
         policies: (P,) int64, codes; ``GIVEN`` for players whose actions are in ``outcome``.
-        sizes: (4,) int64, see ``generate_map``.
+        sizes: (6,) int64, see ``generate_map``.
         densities: (3,) float64, see there.
         weights: (11,) float64, see ``rewards.WEIGHTS``.
         fresh: (B,) bool, True for boards that begin a new game first.

@@ -1,4 +1,4 @@
-"""Finds for whom the game of a board goes on: boards alone do not tell which players have received their end."""
+"""Finds for whom the game of a board goes on, and draws the board with which a game begins."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.boards import Boards
+from generals_env.engine.jit import kernel
+from generals_env.engine.splitmix import RandomState, random_below
 
-__all__ = ["in_game"]
+__all__ = ["draw_index", "in_game"]
+
+
+@kernel
+def draw_index(rng: RandomState, b: int, count: int) -> int:
+    """Return which of ``count`` boards a game begins with, as ``begin_board`` draws it from generator ``b``."""
+    return random_below(rng, b, count)
 
 
 def in_game(boards: Boards) -> npt.NDArray[np.bool_]:
