@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from generals_env.actions import check_action, check_actions
 from generals_env.arguments import check_integer, check_options
-from generals_env.branching import copied
+from generals_env.branching.vector_branches import copied
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
 from generals_env.engine.policies.bitboard import GIVEN
 from generals_env.env_spec import JsonSpec

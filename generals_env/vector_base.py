@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
 from generals_env.arguments import check_flag, positive
-from generals_env.branching import Branches
+from generals_env.branching.vector_branches import Branches
 from generals_env.concurrency.guard import Guard
 from generals_env.concurrency.interrupts import raise_pending
 from generals_env.concurrency.thread_pool import available_cores
@@ -327,9 +327,6 @@ class VectorBase(Branches, LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle everything but the listeners."""
         return {**self.__dict__, "listeners": []}
-
-    def _guarded(self, name: str) -> Any:
-        return self.guard(name)
 
     def _pause(self) -> None:
         """Handle pending signals between two turns."""

@@ -276,7 +276,8 @@ def play_board(
     else:
         end_by_idling(boards, b)
     for player in range(players):
-        rare = rare or scratch.lives[player] != boards.players[b, player]["alive"]
+        alive = boards.players[b, player]["alive"]
+        rare = rare or scratch.lives[player] != alive or (due and outcome.active[b, player] and not alive)
         scratch.result[player] = 0
         outcome.terminated[b, player] = False
     if rare:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import check_flag, check_integer, positive
+from generals_env.concurrency.guard import Guard
 from generals_env.config import GameConfig
 from generals_env.engine.boards import Boards
 from generals_env.engine.simulation.batch import Batch
@@ -26,6 +27,7 @@ class Branches:
     config: GameConfig
     batch: Batch
     listeners: list[Any]
+    guard: Guard
     _done: npt.NDArray[np.bool_]
     _started: bool
 
@@ -66,7 +68,7 @@ class Branches:
         check_flag("common", common)
         games = np.arange(self.num_envs) if game is None else np.array([check_integer("game", game, 0, self.num_envs - 1)])
         index = np.repeat(games, k)
-        with self._guarded("branch"):
+        with self.guard("branch"):
             states = branch_states(seed, len(games), k, common)
             other = self._resized(len(index)) if reuse is None else self._checked_reuse(reuse, len(index))
             ours = self.batch
@@ -113,10 +115,6 @@ class Branches:
     # --- Defined by VectorBase and its subclasses ---------------------------------------------------------------------
 
     def _require_started(self, name: str) -> None:
-        raise NotImplementedError
-
-    def _guarded(self, name: str) -> Any:
-        """Return the context manager in which a method may read the games."""
         raise NotImplementedError
 
     def _resized(self, count: int) -> Self:
