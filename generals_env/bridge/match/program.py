@@ -17,6 +17,7 @@ from typing import Any
 
 from generals_env.bridge.builtin_players import PLAYERS
 from generals_env.bridge.match.marked_processes import MARK, kill_marked
+from generals_env.bridge.peers.peer_programs import PeerSource, is_peer, peer_arguments
 from generals_env.bridge.stdio_agent import REMEMBERING
 from generals_env.bridge.stdio_protocol import MAX_REPLY
 from generals_env.errors import ConfigError
@@ -41,12 +42,18 @@ ONE_THREAD = dict.fromkeys(
 )
 
 
-def program_arguments(command: str) -> list[str]:
-    """Return the arguments of a command: words as in a shell, or ``builtin:NAME`` for a built-in policy.
+def program_arguments(command: str, peer: PeerSource | None = None) -> list[str]:
+    """Return the arguments of a command.
+
+    Args:
+        command: Words as in a shell, ``builtin:NAME`` for a built-in policy, or ``peer:NAME`` for an agent of generals-bots.
+        peer: Where generals-bots lies.
 
     Raises:
-        ConfigError: If there is no such policy, or the command has no words.
+        ConfigError: If there is no such policy or agent, or the command has no words.
     """
+    if is_peer(command):
+        return peer_arguments(command, peer)
     if command.startswith(BUILTIN):
         name = command.removeprefix(BUILTIN)
         if name.partition(":")[0] in REMEMBERING:

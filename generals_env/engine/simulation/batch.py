@@ -130,9 +130,14 @@ class Batch:
         """Begin new games on the boards that ``which`` (B,) picks; return False if a fair map was not found."""
         return self._run(which, self._given, 0, False)
 
-    def step(self) -> None:
-        """Play one turn of every game that has not ended, with the actions in ``outcome``."""
-        self._run(self._none, self._given, 1, False)
+    def step(self, policies: npt.NDArray[np.int64] | None = None) -> None:
+        """Play one turn of every game that has not ended, with the actions in ``outcome``.
+
+        Args:
+            policies: (P,) int64, codes as in ``run_boards``: built-in policies choose their actions first. None: all actions
+                are given.
+        """
+        self._run(self._none, self._given if policies is None else policies, 1, False)
 
     def act(self, policies: npt.NDArray[np.int64]) -> None:
         """Write the actions of built-in policies into ``outcome``; codes as in ``run_boards``."""
