@@ -15,12 +15,14 @@ from generals_env.bridge.match.program import program_arguments
 from generals_env.engine.policies.codes import GIVEN
 from generals_env.errors import ConfigError, StorageError
 from generals_env.opponents import BatchPolicy, is_builtin, policy_code
-from generals_env.version import __version__
 
 __all__ = ["BUILTIN", "CALLABLE", "CHECKPOINT", "MODEL", "PROGRAM_KIND", "Player", "make_player", "make_players"]
 
 # Kinds of players.
 BUILTIN, CHECKPOINT, MODEL, CALLABLE, PROGRAM_KIND = "builtin", "checkpoint", "model", "callable", "program"
+
+#: Versions of the built-in policies: a policy that plays in another way gets a higher one, as a store must not mix the two.
+VERSIONS = {"random": 1, "expander": 1, "hunter": 1, "planner": 1}
 
 #: Share of the moves of a checkpoint that are random legal ones: without memory, a policy may move back and forth for ever.
 RANDOM_MOVES = 0.02
@@ -93,7 +95,8 @@ def make_player(name: str, trust: bool = False) -> Player:
         StorageError: If a file cannot be loaded.
     """
     if is_builtin(name):
-        return Player(name, name, BUILTIN, f"generals_env {__version__}", code=policy_code(name))
+        version = VERSIONS[name.partition(":")[0]]
+        return Player(name, name, BUILTIN, f"policy version {version}", code=policy_code(name))
     if name.startswith(PROGRAM):
         return program_player(name)
     policy = load_batch_policy("player", name, trust)

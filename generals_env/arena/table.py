@@ -95,8 +95,7 @@ class Table:
     @property
     def going(self) -> npt.NDArray[np.bool_]:
         """(n,) bool, games that have not ended."""
-        going: npt.NDArray[np.bool_] = self.batch.outcome.active.any(axis=1)
-        return going
+        return np.asarray(self.batch.outcome.active.any(axis=1), np.bool_)
 
     def views(self, seat: int, games: npt.NDArray[np.intp]) -> dict[str, npt.NDArray[Any]]:
         """Return what the player of a seat sees in some games: observation (n, C, H, W) float32 and action_mask (n, A) int8."""

@@ -221,7 +221,7 @@ def play_pair(
     played = [game for number in maps if number in known for game in known[number]]
     if played:
         on_games(pair, played)
-    if test is not None and played and decides(test, played, tested):
+    if test is not None and decided_after(test, played, tested) is not None:
         return played
     candidates = Candidates(options.replays)
     for block in runner.results(runner.tasks(pair, missing, test is not None)):
@@ -256,15 +256,10 @@ def known_games(pair: Pair, options: ArenaOptions, store: Store | None) -> dict[
     return {number: [games[names], games[names[::-1]]] for number, games in found.items() if len(games) == 2}
 
 
-def decides(test: Sprt, games: Sequence[PlayedGame], tested: str) -> bool:
-    """Return whether a test is decided after some games."""
-    return test.update_games(games, tested).accepted is not None
-
-
 def decided_after(test: Sprt, games: Sequence[PlayedGame], tested: str) -> int | None:
-    """Return after how many games of a block a test is decided, looking at it after each map; None if it is not."""
+    """Return after how many games a test is decided, looking at it after each map; None if it is not."""
     for end in range(2, len(games) + 2, 2):
-        if decides(test, games[end - 2 : end], tested):
+        if test.update_games(games[end - 2 : end], tested).accepted is not None:
             return end
     return None
 

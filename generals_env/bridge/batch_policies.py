@@ -30,13 +30,14 @@ def is_file(name: str) -> bool:
         return False
 
 
-def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPolicy | str:
+def load_batch_policy(argument: str, name: str, trust: bool = False, random_moves: float = 0.0) -> BatchPolicy | str:
     """Return the policy of a file or of a module, or the name of a built-in policy if the callable stands for one.
 
     Args:
         argument: Name of the argument, for errors.
         name: A file that ``generals-env train`` saved, a ``.zip`` file of Stable-Baselines3, or ``module:callable``.
         trust: Whether to load files that can run code of their own: those of Stable-Baselines3.
+        random_moves: Share of the moves of a file of ``generals-env train`` that are random legal ones.
 
     Raises:
         ConfigError: If there is no such policy, a library is not installed, or the file would have to be trusted.
@@ -44,7 +45,7 @@ def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPol
     """
     if is_file(name):
         path = Path(name)
-        return load_model(argument, path, trust) if path.suffix == ".zip" else load_checkpoint(argument, path)
+        return load_model(argument, path, trust) if path.suffix == ".zip" else load_checkpoint(argument, path, random_moves)
     if ":" in name:
         return as_policy(load_callable(argument, name))
     raise ConfigError(
@@ -53,13 +54,13 @@ def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPol
     )
 
 
-def load_checkpoint(argument: str, path: Path) -> BatchPolicy:
+def load_checkpoint(argument: str, path: Path, random_moves: float) -> BatchPolicy:
     """Return the policy of a checkpoint."""
     try:
         from generals_env.recorders.training.network_policy import load_policy
     except ImportError as error:
         raise ConfigError(f"{argument}: expected torch for a checkpoint, got none ({error})") from error
-    return load_policy(path)
+    return load_policy(path, random_moves=random_moves)
 
 
 def load_model(argument: str, path: Path, trust: bool) -> BatchPolicy:
@@ -67,7 +68,7 @@ def load_model(argument: str, path: Path, trust: bool) -> BatchPolicy:
     if not trust:
         raise ConfigError(
             f"{argument}: expected a file that runs no code, got {path.name!r}: files of Stable-Baselines3 hold pickled "
-            "objects; pass --trust if you made it yourself"
+            "objects; generals-env arena loads one that you made yourself with --trust"
         )
     failures = []
     for module, algorithm in ALGORITHMS:

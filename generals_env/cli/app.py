@@ -24,6 +24,7 @@ from generals_env.cli.games.from_replays import from_replays
 from generals_env.cli.games.live import live
 from generals_env.cli.games.match import match
 from generals_env.cli.games.pack import pack, starter
+from generals_env.cli.games.peer import app as peer_app
 from generals_env.cli.games.play import play
 from generals_env.cli.games.qualify import qualify
 from generals_env.cli.games.replay import GIF_FRAMES, GIF_TILE, play_replays
@@ -48,6 +49,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
 app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(peer_app, name="peer")
 dataset_app.command(name="from-replays")(from_replays)
 app.command()(agent)
 app.command()(arena)

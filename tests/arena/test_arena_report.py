@@ -138,6 +138,7 @@ def test_report_chooses_upset_quickest_and_longest_game() -> None:
         ("upset", upset),
         ("quickest win", quick),
         ("longest game", long),
+        ("win", games[0]),
     ]
     assert [one.game.players for one in choose_games(games, summarize(games), 2)] == [upset.players, ("b", "c")]
 

@@ -22,11 +22,14 @@ def naive_figures(played: PlayedGame, record: RecordedGame) -> dict[str, Any]:
     """Return the figures that the boards of a game give, tile by tile."""
     turns, boards = record.turns, record.boards
     height, width = int(boards.games["height"][0]), int(boards.games["width"][0])
-    looks = [turn for turn in range(0, turns, 5)]
+    looks = range(0, turns, 5)
     figures: dict[str, list[float | None]] = {}
 
     def count(turn: int, seat: int, what: Any) -> int:
         return sum(what(turn, tile) for tile in range(height * width) if boards.owner[turn, tile] == seat)
+
+    def is_city(turn: int, tile: int) -> int:
+        return int(boards.terrain[turn, tile] == CITY)
 
     def land(turn: int, seat: int) -> int:
         return count(turn, seat, lambda _, __: 1)
@@ -38,10 +41,7 @@ def naive_figures(played: PlayedGame, record: RecordedGame) -> dict[str, Any]:
         figures[f"land_{turn}"] = [land(turn, seat) if turn < turns else None for seat in range(2)]
     for turn in (100, 200):
         figures[f"strength_{turn}"] = [land(turn, seat) + army(turn, seat) if turn < turns else None for seat in range(2)]
-    figures["cities"] = [
-        max(count(turn, seat, lambda turn, tile: int(boards.terrain[turn, tile] == CITY)) for turn in looks)
-        for seat in range(2)
-    ]
+    figures["cities"] = [max(count(turn, seat, is_city) for turn in looks) for seat in range(2)]
     figures["contact"] = [None, None]
     for seat in range(2):
         for turn in range(turns + 1):
@@ -82,11 +82,9 @@ def meets(boards: Any, turn: int, seat: int, height: int, width: int) -> bool:
 
 def test_figures_equal_those_counted_from_recorded_boards() -> None:
     config = small(max_turns=240)
-    one, two = make_players(["expander", "random"])
-    games = play_block(config, (one, two), range(8), 1, threading.Event(), keeps=True)
-    mirror = play_block(
-        config, (one, make_players(["expander", "support.small_arenas:first_legal"])[1]), [0], 1, threading.Event(), True
-    )
+    expander, random, other = make_players(["expander", "random", "support.small_arenas:first_legal"])
+    games = play_block(config, (expander, random), range(8), 1, threading.Event(), keeps=True)
+    mirror = play_block(config, (expander, other), [0], 1, threading.Event(), keeps=True)
     ends = set()
     for game in [*games, *mirror]:
         record = recorded_game(config, game)

@@ -13,6 +13,7 @@ from generals_env.arena.game_kind import map_seed
 from generals_env.arena.played_game import CUT_OFF, WON
 from generals_env.arena.players import make_player, make_players
 from generals_env.arena.table import SWAPPED, Table
+from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.errors import ConfigError, StateError, StorageError
 
 
@@ -67,8 +68,8 @@ def test_arena_plays_checkpoints_in_batches_that_change_nothing(tmp_path: Path) 
     other = make_player(str(checkpoint(tmp_path / "other" / "model.pt", seed=1)))
     assert other.name.startswith("model-")
     assert other.name != name
+    (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
     with pytest.raises(StorageError, match="expected a checkpoint, got"):
-        (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
         make_player(str(tmp_path / "broken.pt"))
 
 
@@ -110,10 +111,8 @@ def test_arena_loads_sb3_files_only_if_they_are_trusted(tmp_path: Path) -> None:
     MaskablePPO("MultiInputPolicy", env, n_steps=8, policy_kwargs={"net_arch": [4]}).save(tmp_path / "model.zip")
     env.close()
     path = str(tmp_path / "model.zip")
-    with pytest.raises(ConfigError, match="runs no code, got 'model.zip'.*--trust"):
+    with pytest.raises(ConfigError, match=r"runs no code, got 'model\.zip'.*--trust"):
         make_player(path)
-    from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
-
     pairs = pairs_of(make_players(["random", path], trust=True))
     options = ArenaOptions(config=small(max_turns=30), games=4)
     games = play_arena(pairs, options)

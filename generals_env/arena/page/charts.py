@@ -59,8 +59,13 @@ def axis(scale: Scale) -> Element:
     """Return the numbers of a scale."""
     chart = element("svg", class_="axis", aria_hidden="true")
     for tick in scale.ticks:
-        chart.append(element("text", f"{tick:,.10g}", x=scale.place(tick), y="14", text_anchor="middle"))
+        chart.append(element("text", tick_text(tick), x=scale.place(tick), y="14", text_anchor="middle"))
     return chart
+
+
+def tick_text(value: float) -> str:
+    """Return a round number as text, with a real minus."""
+    return f"{value:,.10g}".replace("-", "\u2212")
 
 
 def interval_chart(scale: Scale, low: float, value: float, high: float, label: str) -> Element:
@@ -114,9 +119,9 @@ def course_chart(games: Sequence[int], values: Sequence[float], lower: float, up
     for tick in up.ticks:
         height = f"{100 - float(up.place(tick)[:-1]):.2f}%"
         chart.append(element("line", class_="grid", x1="0", x2="100%", y1=height, y2=height))
-        chart.append(element("text", f"{tick:.10g}", x="2", y=height, dy="-4"))
+        chart.append(element("text", tick_text(tick), x="2", y=height, dy="-4"))
     for tick in across.ticks[1:]:
-        chart.append(element("text", f"{tick:,.10g}", x=across.place(tick), y="100%", dy="16", text_anchor="middle"))
+        chart.append(element("text", tick_text(tick), x=across.place(tick), y="100%", dy="16", text_anchor="middle"))
     for bound, name in ((lower, "loss"), (upper, "win")):
         height = f"{100 - float(up.place(bound)[:-1]):.2f}%"
         chart.append(element("line", class_=f"bound {name}", x1="0", x2="100%", y1=height, y2=height))

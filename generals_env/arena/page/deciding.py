@@ -26,7 +26,7 @@ class ChosenGame:
 
 
 def choose_games(games: Sequence[PlayedGame], summary: Summary, limit: int) -> list[ChosenGame]:
-    """Return games with replays: of each pair an upset, the quickest win of the better player, and the longest game.
+    """Return games with replays: of each pair an upset, the quickest win of the better player, the longest game, then others.
 
     Args:
         games: All games.
@@ -49,12 +49,12 @@ def choose_games(games: Sequence[PlayedGame], summary: Summary, limit: int) -> l
 
 
 def choose_of_pair(games: list[PlayedGame], better: str) -> list[ChosenGame]:
-    """Return up to three games of one pair."""
+    """Return the games of one pair, those that tell more first."""
     won = sorted((game for game in games if game.winner >= 0), key=lambda game: game.turns)
     upsets = [game for game in won if game.players[game.winner] != better]
     wins = [game for game in won if game.players[game.winner] == better]
     longest = max(games, key=lambda game: game.turns)
-    found = [(upsets[:1], "upset"), (wins[:1], "quickest win"), ([longest], "longest game")]
+    found = [(upsets[:1], "upset"), (wins[:1], "quickest win"), ([longest], "longest game"), (upsets, "upset"), (wins, "win")]
     chosen: dict[int, ChosenGame] = {}
     for some, why in found:
         for game in some:

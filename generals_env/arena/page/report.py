@@ -89,7 +89,9 @@ def write_report(
         folder = path.with_name(f"{path.stem}_replays")
         if chosen:
             names = write_replays(chosen, Path(store), folder, on_replay)
-            cards.append(card("Games that decided", LINKS_HINT, scrolled(game_table(chosen, names, quote(folder.name)))))
+            cards.append(
+                card("Games that decided", LINKS_HINT, scrolled(game_table(chosen, names, quote(folder.name)), "Games"))
+            )
     cards.append(about_card(games, command, facts or {}))
     text = fill_template(
         asset("report.html", PACKAGE),
@@ -102,16 +104,14 @@ def write_report(
 
 
 LINKS_HINT = (
-    "Of each pair: the quickest game that the weaker player won, the quickest that the better one won, and the longest. "
-    "The winner is underlined."
+    "Of each pair: upsets, which the player won that lost more games of the two, quick wins of the other, and the longest "
+    "game with a replay. The winner is underlined."
 )
 CROSS_HINT = (
     "Each row's player against each column's: points of 100 (a draw or a game that was cut off is half a point), their "
     "95% interval, and games won\u2013drawn\u2013lost. Blue is good for the row's player, orange is bad."
 )
-FIGURES_HINT = (
-    f"Medians, below them the range of the middle 80% of the games. A lead: land and army are {LEAD} times the enemy's."
-)
+FIGURES_HINT = f"Medians, below them the range of the middle 80%. A lead: land and army are {LEAD} times the enemy's."
 LOSSES_HINT = "Why games were lost, by the board shortly before the end: the first class that fits."
 
 
@@ -126,9 +126,9 @@ def card(heading: str, hint: str, *children: Element) -> Element:
     return element("section", element("h2", heading), element("p", hint, class_="hint"), *children, class_="card")
 
 
-def scrolled(child: Element) -> Element:
-    """Return an element that scrolls sideways where it is too wide; the keyboard reaches it."""
-    return element("div", child, class_="scroll", tabindex="0")
+def scrolled(child: Element, name: str) -> Element:
+    """Return an element that scrolls sideways where it is too wide; the keyboard reaches it by its name."""
+    return element("div", child, class_="scroll", tabindex="0", role="region", aria_label=name)
 
 
 def described(facts: Iterable[tuple[str, str | Element]], name: str) -> Element:
@@ -180,16 +180,16 @@ def players_card(summary: Summary, ratings: Ratings | None, groups: Sequence[Seq
 
 def crosstable_card(summary: Summary) -> Element:
     """Return the card with the results of each pair."""
-    return card("Crosstable", CROSS_HINT, scrolled(crosstable(summary)))
+    return card("Crosstable", CROSS_HINT, scrolled(crosstable(summary), "Crosstable"))
 
 
 def figures_card(games: Sequence[PlayedGame], summary: Summary) -> Element:
     """Return the card with the diagnostics."""
     sums = sum_up(games)
-    made = card("Diagnostics", FIGURES_HINT, scrolled(figure_table(games, sums, summary.players)))
+    made = card("Diagnostics", FIGURES_HINT, scrolled(figure_table(games, sums, summary.players), "Diagnostics"))
     losses = loss_table(sums, summary.players)
     if losses is not None:
-        made.extend([element("h2", "Losses"), element("p", LOSSES_HINT, class_="hint"), scrolled(losses)])
+        made.extend([element("h2", "Losses"), element("p", LOSSES_HINT, class_="hint"), scrolled(losses, "Losses")])
     return made
 
 

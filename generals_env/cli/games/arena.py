@@ -26,7 +26,7 @@ from generals_env.arena.store import Store
 from generals_env.arena.tournament import ArenaOptions, Pair, pairs_of, play_arena
 from generals_env.bridge.match.limits import Limits
 from generals_env.cli.dataset import console, progress_bar
-from generals_env.cli.games.arena_tables import crosstable, figures_table, pairs_table, ratings_table, test_text
+from generals_env.cli.games.arena_tables import crosstable, figures_table, losses_table, pairs_table, ratings_table, test_text
 from generals_env.errors import ConfigError
 from generals_env.replay.files import write_file
 
@@ -224,6 +224,8 @@ def show(report: Report, store: Path | None, html: Path | None) -> None:
     else:
         console.print("no ratings: games do not connect all players of the store; play pairs that do", markup=False)
     console.print(figures_table(report))
+    if any(figures.losses for figures in report.figures.values()):
+        console.print(losses_table(report))
     if text := test_text(report):
         console.print(text, markup=False, soft_wrap=True)
     console.print(f"{report.new:,} new games in {report.seconds:,.1f} s, seed {report.seed}", highlight=False)
