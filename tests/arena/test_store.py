@@ -83,6 +83,9 @@ def test_store_drops_the_unfinished_line_of_a_killed_run(tmp_path: Path) -> None
         ({"figures": {"land_25": [1]}}, "two numbers or nulls"),
         ({"figures": {"land_25": [1, "x"]}}, "two numbers or nulls"),
         ({"figures": {"land_25": [1, float("nan")]}}, "two numbers or nulls"),
+        ({"figures": {"land_25": [1, 10**400]}}, "two numbers or nulls"),
+        ({"figures": {"land_25": [1, True]}}, "two numbers or nulls"),
+        ({"version": True}, "version 1, got True"),
         ({"figures": {str(i): [1, 2] for i in range(65)}}, "at most 64 names"),
         ({"more": 1}, "only fields among"),
         ({"seed": None}, "non-negative integer as seed"),
@@ -96,7 +99,7 @@ def test_store_names_the_line_that_is_no_game(line: Any, text: str, tmp_path: Pa
         Store(tmp_path)
 
 
-@pytest.mark.parametrize("line", [b"{}", b"[]", b'{"name": 1, "identity": "x"}', b"\xff"])
+@pytest.mark.parametrize("line", [b"{}", b"[]", b'{"name": 1, "identity": "x"}', b"\xff", b"[" * 9000])
 def test_store_names_the_line_that_is_no_player(line: bytes, tmp_path: Path) -> None:
     (tmp_path / "players.jsonl").write_bytes(line + b"\n")
     with pytest.raises(StorageError, match=r"players\.jsonl, line 1: expected"):
