@@ -85,6 +85,8 @@ def test_arena_command_plays_a_gauntlet_and_rates_only_connected_players(tmp_pat
     other = ("support.small_arenas:one_plane", POLICY)
     report = printed(*other, "--games", 2, "--store", tmp_path)
     assert (report["games"], report["ratings"]) == (4, None)
+    text = run("arena", *other, "--games", 2, "--store", tmp_path, *TINY)
+    assert "no games connect these groups of players: expander, random; support" in text
 
 
 @pytest.mark.parametrize(

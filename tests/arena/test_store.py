@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,19 @@ def test_store_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
         Store(tmp_path).__enter__()
     with pytest.raises(StorageError, match="use it in a with block"):
         Store(tmp_path).add([GAME])
+
+
+def test_store_holds_the_games_before_an_interruption(tmp_path: Path) -> None:
+    pairs = pairs_of(make_players(["random", "expander"]))
+    options = ArenaOptions(config=small(), games=2000, block=2)
+
+    def interrupt(_: Any, games: Any) -> None:
+        raise KeyboardInterrupt
+
+    with Store(tmp_path) as store, pytest.raises(KeyboardInterrupt):
+        play_arena(pairs, options, store, interrupt)
+    assert [game.map for game in Store(tmp_path).games(options.kind)] == [0, 0, 1, 1]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("arena")]
 
 
 def test_store_refuses_another_player_of_the_same_name(tmp_path: Path) -> None:

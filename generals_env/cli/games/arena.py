@@ -22,6 +22,7 @@ from generals_env.arena.game_kind import game_config
 from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import Player, make_players
 from generals_env.arena.report import Report
+from generals_env.arena.statistics.connected import connected_groups
 from generals_env.arena.statistics.sprt import Sprt
 from generals_env.arena.store import Store
 from generals_env.arena.tournament import ArenaOptions, Pair, pairs_of, play_arena
@@ -259,7 +260,9 @@ def show(report: Report, store: Path | None, html: Path | None) -> None:
     if (table := ratings_table(report)) is not None:
         console.print(table)
     else:
-        console.print("no ratings: games do not connect all players of the store; play pairs that do", markup=False)
+        groups = "; ".join(", ".join(group) for group in connected_groups(report.games))
+        text = f"no ratings, as no games connect these groups of players: {groups}; play pairs that do"
+        console.print(text, markup=False, soft_wrap=True)
     console.print(figures_table(report))
     if any(figures.losses for figures in report.figures.values()):
         console.print(losses_table(report))
