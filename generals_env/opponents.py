@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.policies.codes import GIVEN, HUNTER, MAX_BUDGET, PLANNER, budget_code, with_level
+from generals_env.engine.policies.codes import EXPANDER, GIVEN, HUNTER, MAX_BUDGET, PLANNER, budget_code, with_level
+from generals_env.engine.simulation.thinker import Thinker
 from generals_env.engine.simulation.thinkers import register_thinker
 from generals_env.errors import ConfigError
 
-if TYPE_CHECKING:
-    from generals_env.engine.simulation.batch import Batch
-    from generals_env.engine.simulation.thinkers import Thinker
-
-__all__ = ["POLICIES", "POLICY_NAMES", "BatchPolicy", "as_policy", "is_builtin", "policy_code", "policy_codes"]
+__all__ = ["POLICIES", "POLICY_NAMES", "BatchPolicy", "as_policy", "is_builtin", "policy_code", "policy_codes", "remembers"]
 
 #: Names of the policies built into the engine; the index is the code that the engine uses.
 POLICIES = ("random", "expander", "hunter", "planner")
@@ -69,6 +66,11 @@ def policy_code(name: str) -> int:
     raise ConfigError(f"policy: expected one of {POLICY_NAMES}, got {name!r:.200}")
 
 
+def remembers(name: str) -> bool:
+    """Return whether a built-in policy remembers what it saw in its game; errors as in ``policy_code``."""
+    return policy_code(name) > EXPANDER
+
+
 def policy_codes(names: Any, players: int) -> npt.NDArray[np.int64]:
     """Return the numbers of the policies of all players, (P,) int64.
 
@@ -86,7 +88,7 @@ def policy_codes(names: Any, players: int) -> npt.NDArray[np.int64]:
     )
 
 
-def make_planner(batch: Batch) -> Thinker:
+def make_planner(batch: Any) -> Thinker:
     """Return the planner for the seats of a batch."""
     from generals_env.engine.planner.thinker import PlannerThinker
 

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
 from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.engine.observations.reference import CHANNELS, FULL_CHANNELS
-from generals_env.engine.policies.seat_view import view_of_board
+from generals_env.engine.simulation.seat_player import SeatPlayer
+from generals_env.engine.simulation.seen_board import SeenBoard, codes_of_board
 from generals_env.errors import ConfigError
-from generals_env.opponents import is_builtin
+from generals_env.opponents import is_builtin, policy_code, remembers
 from generals_env.play.situation import Situation
 from generals_env.seeding import seed_state
 from generals_env.wrappers.builtin_policy import Opponent
-from generals_env.wrappers.seat_players import make_seat_player, remembers
 
 __all__ = ["Agent", "make_agent", "shown_name"]
 
@@ -63,17 +63,18 @@ class RememberingAgent:
     """A policy of the engine that remembers what its seat saw."""
 
     def __init__(self, name: str) -> None:
-        """Play by ``name``, see ``wrappers.seat_players.remembers``."""
-        self._name = name
-        self._player = make_seat_player(name, seed_state(None))
+        """Play by ``name``, see ``opponents.remembers``."""
+        self._code = policy_code(name)
+        self._player = SeatPlayer(self._code, int(seed_state(None)[0]))
 
     def begin(self, seed: int) -> None:
         """Begin a new game with a generator and a memory of its own."""
-        self._player = make_seat_player(self._name, seed_state(seed))
+        self._player = SeatPlayer(self._code, int(seed_state(seed)[0]))
 
     def choose(self, situation: Situation) -> int:
         """Return an action."""
-        action = self._player.choose(view_of_board(situation.boards, 0, situation.player))
+        codes = codes_of_board(situation.boards, 0, situation.player)
+        action = self._player.choose(SeenBoard(situation.boards, codes, situation.player))
         return action if situation.mask[action] else 8 * situation.tensor[0].size
 
     def close(self) -> None:

@@ -47,8 +47,8 @@ def batch_of(traces: list[dict[str, Any]]) -> Batch:
     """Return a batch whose game b begins with the board of trace b."""
     boards = Boards._make(np.concatenate(fields) for fields in zip(*map(first_board, traces), strict=True))
     sizes, densities = np.zeros(4, np.int64), np.zeros(3)
-    batch = Batch(copy_boards(boards), np.zeros(len(WEIGHTS)), traces[0]["cap"], sizes, densities, template=boards)
-    assert batch.reset(np.ones(len(traces), np.bool_))
+    batch = Batch(copy_boards(boards), np.zeros(len(WEIGHTS)), traces[0]["cap"], sizes, densities)
+    batch.load(boards)
     return batch
 
 

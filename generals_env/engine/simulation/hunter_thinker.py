@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.policies.hunter.kernels import choose_all
 from generals_env.engine.policies.hunter.memory import new_memory
-
-if TYPE_CHECKING:
-    from generals_env.engine.simulation.batch import Batch
+from generals_env.engine.simulation.thinker import PlayedBatch
 
 __all__ = ["HunterThinker"]
 
@@ -26,12 +22,12 @@ class HunterThinker:
 
     cost = 4
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: PlayedBatch) -> None:
         """Begin without a memory."""
         games, players, tiles = batch.views.tile_codes.shape
         self.memory = new_memory(games * players, tiles)
 
-    def choose(self, batch: Batch, policies: npt.NDArray[np.int64], low: int, high: int) -> None:
+    def choose(self, batch: PlayedBatch, policies: npt.NDArray[np.int64], low: int, high: int) -> None:
         """Write the actions of the hunter's seats; see ``thinkers.Thinker.choose``."""
         boards, outcome = batch.boards, batch.outcome
         choose_all(

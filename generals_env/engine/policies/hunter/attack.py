@@ -6,7 +6,7 @@ import numpy as np
 
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER
-from generals_env.engine.policies.hunter.memory import CITY_KNOWN, ENEMY_HELD
+from generals_env.engine.policies.hunter.memory import ENEMY_HELD, STACK
 from generals_env.engine.policies.hunter.seat import Scratch, Seat, is_wall, push_move
 from generals_env.engine.policies.hunter.walking import walk_from
 
@@ -48,6 +48,7 @@ def push(seat: Seat, scratch: Scratch, start: int, target: int, most: int) -> bo
         return False
     carry = np.int64(seat.army[start]) - 1
     place = start
+    seat.words[STACK] = start
     for _ in range(most):
         choice = -1
         best = -(1 << 30)
@@ -69,6 +70,7 @@ def push(seat: Seat, scratch: Scratch, start: int, target: int, most: int) -> bo
         push_move(seat, 4 * place + choice)
         place = np.int64(scratch.neighbours[place, choice])
         carry += added_army(seat, place, player)
+        seat.words[STACK] = place
         if carry < 1 or place == target:
             break
     return place != start

@@ -13,7 +13,6 @@ from generals_env.engine.policies.hunter.walking import walk_from
 __all__ = ["believed_home", "look", "measure_home"]
 
 FOG, NEUTRAL_CITY, SEEN_MOUNTAIN, SEEN_ENEMY, ENEMY_GENERAL = 1, 5, 3, 10, 12
-DEEP = 4  # steps into the fog beyond which a tile counts no more
 
 
 @subroutine
@@ -38,7 +37,7 @@ def look(seat: Seat) -> int:
         held = ENEMY_HELD if code >= SEEN_ENEMY else 0
         city = CITY_KNOWN if code == NEUTRAL_CITY else 0
         if code >= SEEN_MOUNTAIN:
-            seat.flags[tile] = np.uint8(SEEN | held | city)
+            seat.flags[tile] = np.uint8((seat.flags[tile] & ENEMY_HELD) | SEEN | held | city)
         enemies += 1 if code >= SEEN_ENEMY else 0
         general = tile if code == ENEMY_GENERAL else general
     if general >= 0:
@@ -53,7 +52,7 @@ def look(seat: Seat) -> int:
 
 
 @subroutine
-def believed_home(seat: Seat, scratch: Scratch) -> int:
+def believed_home(seat: Seat, scratch: Scratch, start: int) -> int:
     """Return the tile where the enemy's general is looked for next, -1 if no tile is left.
 
     It was never seen, lies as far from the own general as the generators of maps demand, deep in the fog and near land where
@@ -97,10 +96,24 @@ def believed_home(seat: Seat, scratch: Scratch) -> int:
                     best, least = tile, away
         return best
     walk_from(scratch.ground, scratch.neighbours, count, order, near)
+    away = scratch.fields[3]
+    count = 0
+    for tile in range(tiles):
+        if seat.flags[tile] & (ENEMY_HELD | SEEN) == SEEN:
+            order[count] = tile
+            count += 1
+    walk_from(scratch.ground, scratch.neighbours, count, order, away)
+    reach = scratch.fields[4]
+    count = 0
+    if start >= 0:
+        order[0] = start
+        count = 1
+    walk_from(scratch.ground, scratch.neighbours, count, order, reach)
     best, most = -1, -(1 << 30)
     for tile in range(tiles):
         if seat.codes[tile] == FOG and seat.flags[tile] & SEEN == 0 and seat.home[tile] >= apart and near[tile] >= 0:
-            score = 3 * min(np.int64(depth[tile]), DEEP) - np.int64(near[tile])
+            score = 6 * min(np.int64(depth[tile]), 3) + 4 * min(np.int64(away[tile]), 8) - 4 * np.int64(near[tile])
+            score -= 2 * np.int64(reach[tile])
             if score > most:
                 best, most = tile, score
     return best

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from generals_env.engine.jit import subroutine
-from generals_env.engine.policies.hunter.attack import kill, measure_ways, push
+from generals_env.engine.policies.hunter.attack import added_army, kill, measure_ways, push
 from generals_env.engine.policies.hunter.belief import believed_home, look, measure_home
 from generals_env.engine.policies.hunter.defence import earliest_threat, strike
 from generals_env.engine.policies.hunter.expansion import expand
@@ -19,17 +19,20 @@ from generals_env.engine.policies.hunter.memory import (
     ENEMY_HOME,
     HEAD,
     LAST_TURN,
+    NEXT_ATTACK,
     OPENING,
     PLAN,
+    STACK,
 )
 from generals_env.engine.policies.hunter.opening import OPENING_TURNS, plan_opening
-from generals_env.engine.policies.hunter.seat import Scratch, Seat
+from generals_env.engine.policies.hunter.seat import Field, Scratch, Seat
 
 __all__ = ["choose"]
 
 SEEN_OWN, SEEN_ENEMY = 7, 10
 CYCLE = 50
-GATHER_FROM, GATHER_UNTIL = 10, 28
+MAX_GATHER = 40
+PAUSE = 12
 
 
 @subroutine
@@ -40,6 +43,7 @@ def begin(seat: Seat, scratch: Scratch, begun: int) -> None:
     seat.words[ENEMY_HOME] = -1
     seat.words[CONTACT] = -1
     seat.words[AIM] = -1
+    seat.words[STACK] = -1
     for tile in range(seat.flags.shape[0]):
         seat.flags[tile] = 0
     measure_home(seat, scratch)
@@ -104,34 +108,87 @@ def spearhead(seat: Seat, scratch: Scratch, target: int) -> int:
 
 
 @subroutine
+def way_cost(seat: Seat, scratch: Scratch, start: int, steps: Field) -> int:
+    """Return the army that a walk from ``start`` down the field ``steps`` loses to what it captures."""
+    player = seat.facts[PLAYER_NUMBER]
+    cost = 0
+    place = start
+    while steps[place] > 0:
+        best = -(1 << 30)
+        choice = place
+        for direction in range(4):
+            other = scratch.neighbours[place, direction]
+            if other >= 0 and steps[other] == steps[place] - 1:
+                added = added_army(seat, np.int64(other), player)
+                if added > best:
+                    best = added
+                    choice = np.int64(other)
+        cost -= best
+        place = choice
+    return cost
+
+
+@subroutine
+def plan_attack(seat: Seat, scratch: Scratch, target: int, stack: int) -> bool:
+    """Gather to the place from which an attack on ``target`` brings the most army for its turns, or push from there."""
+    front = spearhead(seat, scratch, target)
+    if front < 0:
+        return False
+    steps = scratch.fields[5]
+    for tile in range(steps.shape[0]):
+        steps[tile] = scratch.fields[1, tile]
+    best, best_top, best_low = -1, -(1 << 30), 1
+    for candidate in range(2):
+        root = front if candidate == 0 else stack
+        if root < 0 or steps[root] < 0 or (candidate == 1 and root == front):
+            continue
+        base = np.int64(seat.army[root]) - 1 - way_cost(seat, scratch, root, steps)
+        extra = np.int64(steps[root]) + 4
+        total = gather(seat, scratch, root, MAX_GATHER, 64, base, extra, False)
+        top, low = base + total, extra + scratch.rates[0]
+        if best < 0 or top * best_low > best_top * low:
+            best, best_top, best_low = root, top, low
+    if best < 0:
+        return False
+    base = np.int64(seat.army[best]) - 1 - way_cost(seat, scratch, best, steps)
+    extra = np.int64(steps[best]) + 4
+    gather(seat, scratch, best, MAX_GATHER, 64, base, extra, True)
+    seat.words[STACK] = best
+    seat.words[PLAN] = 1
+    return seat.words[COUNT] > 0
+
+
+@subroutine
 def make_plan(seat: Seat, scratch: Scratch) -> None:
-    """Plan the next moves by the clock of 50 turns."""
+    """Plan the next moves."""
     turn = seat.facts[TURN]
-    clock = turn % CYCLE
     contact = seat.words[CONTACT] >= 0
     target = seat.words[ENEMY_HOME]
+    stack = seat.words[STACK]
+    player = seat.facts[PLAYER_NUMBER]
+    if stack >= 0 and (seat.owner[stack] != player or seat.codes[stack] < SEEN_OWN or seat.army[stack] < 3):
+        stack = -1
     if target < 0:
-        target = believed_home(seat, scratch)
+        target = believed_home(seat, scratch, stack if stack >= 0 else seat.facts[GENERAL_TILE])
     seat.words[AIM] = target
+    seat.words[PLAN] = 0
     if target < 0:
         expand(seat, scratch, 0, 1)
         return
-    if (contact or turn >= 100) and GATHER_FROM <= clock < GATHER_UNTIL:
-        root = spearhead(seat, scratch, target)
-        if root >= 0 and gather(seat, scratch, root, GATHER_UNTIL - clock, 64, True) > 0:
-            return
-    if not contact and expand(seat, scratch, 1, 2):
+    if stack >= 0 and push(seat, scratch, stack, target, 8):
+        seat.words[PLAN] = 2
+        return
+    if seat.words[STACK] >= 0:
+        seat.words[STACK] = -1
+        seat.words[NEXT_ATTACK] = turn + PAUSE
+    if (turn < seat.words[NEXT_ATTACK] or not contact) and expand(seat, scratch, 1, 2):
+        seat.words[PLAN] = 3
+        return
+    if plan_attack(seat, scratch, target, largest_stack(seat)):
         return
     stack = largest_stack(seat)
-    if (contact or turn >= 100) and stack >= 0 and seat.army[stack] >= 8:
-        if push(seat, scratch, stack, target, 8):
-            return
-    if expand(seat, scratch, 1, 4):
-        return
-    root = spearhead(seat, scratch, target)
-    if root >= 0 and gather(seat, scratch, root, 12, 64, True) > 0:
-        return
     if stack >= 0 and push(seat, scratch, stack, target, 8):
+        seat.words[PLAN] = 2
         return
     expand(seat, scratch, 0, 1)
 
@@ -145,7 +202,8 @@ def defend(seat: Seat, scratch: Scratch, threat: int) -> int:
     seat.words[HEAD] = 0
     seat.words[COUNT] = 0
     steps = np.int64(seat.home[threat])
-    gathered = gather(seat, scratch, seat.facts[GENERAL_TILE], max(steps - 1, 1), steps, True)
+    seat.words[PLAN] = 4
+    gathered = gather(seat, scratch, seat.facts[GENERAL_TILE], max(steps - 1, 1), steps, 0, 0, True)
     if gathered == 0:
         return -2
     return next_move(seat, scratch)

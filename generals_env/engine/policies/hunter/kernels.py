@@ -143,6 +143,7 @@ def choose_all(
         fields=np.zeros((FIELDS, tiles), np.int32),
         moves=np.zeros(2 * QUEUE, np.int16),
         best=np.zeros(2 * QUEUE, np.int16),
+        rates=np.zeros(8, np.int64),
         rng=np.zeros(1, np.uint64),
     )
     facts = np.zeros(FACTS, np.int64)
@@ -225,6 +226,7 @@ def choose_one(
         fields=np.zeros((FIELDS, tiles), np.int32),
         moves=np.zeros(2 * QUEUE, np.int16),
         best=np.zeros(2 * QUEUE, np.int16),
+        rates=np.zeros(8, np.int64),
         rng=np.zeros(1, np.uint64),
     )
     fill_neighbours(scratch.neighbours, facts[WIDTH])

@@ -17,11 +17,13 @@ __all__ = [
     "ENEMY_HOME",
     "HEAD",
     "LAST_TURN",
+    "NEXT_ATTACK",
     "OBSTACLE",
     "OPENING",
     "PLAN",
     "QUEUE",
     "SEEN",
+    "STACK",
     "WORDS",
     "Memory",
     "new_memory",
@@ -29,15 +31,16 @@ __all__ = [
 
 #: Entries of ``Memory.words``: games begun when the game was first seen, turn of the last decision, next planned move, number
 #: of planned moves, kind of the plan, target of the plan, tile of the enemy's general (-1 unknown), turn of the first contact
-#: (-1 none), whether the opening is being played.
-BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, CONTACT, OPENING = range(9)
+#: (-1 none), whether the opening is being played, where the pushing army stands (-1 none), turn from
+#: which the next attack is planned.
+BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, CONTACT, OPENING, STACK, NEXT_ATTACK = range(11)
 WORDS = 16
 
 #: Bits of ``Memory.flags``: the tile was seen; when last seen it was held by an enemy, was a city, was an obstacle.
 SEEN, ENEMY_HELD, CITY_KNOWN, OBSTACLE = 1, 2, 4, 8
 
 #: Maximum number of planned moves.
-QUEUE = 64
+QUEUE = 128
 
 
 class Memory(NamedTuple):

@@ -53,6 +53,7 @@ class Scratch(NamedTuple):
         fields: (FIELDS, H*W) int32.
         moves: (128,) int16.
         best: (128,) int16.
+        rates: (8,) int64.
         rng: (1,) uint64.
     """
 
@@ -61,6 +62,7 @@ class Scratch(NamedTuple):
     fields: npt.NDArray[np.int32]
     moves: npt.NDArray[np.int16]
     best: npt.NDArray[np.int16]
+    rates: npt.NDArray[np.int64]
     rng: npt.NDArray[np.uint64]
 
 
