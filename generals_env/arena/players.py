@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
+from generals_env.bridge.match.limits import Limits
 from generals_env.bridge.match.program import program_arguments
+from generals_env.bridge.peers.peer_programs import PeerSource, is_peer
 from generals_env.engine.policies.codes import GIVEN
 from generals_env.errors import ConfigError, StorageError
 from generals_env.opponents import BatchPolicy, is_builtin, policy_code
@@ -60,7 +62,9 @@ class Player:
     command: tuple[str, ...] = ()
 
 
-def make_players(names: Sequence[str], trust: bool = False) -> list[Player]:
+def make_players(
+    names: Sequence[str], trust: bool = False, limits: Limits | None = None, peer: PeerSource | None = None
+) -> list[Player]:
     """Return the players of names; arguments and errors as of ``make_player``.
 
     Raises:
@@ -71,7 +75,7 @@ def make_players(names: Sequence[str], trust: bool = False) -> list[Player]:
         raise ConfigError(f"players: expected at least two, got {len(names)}: name another one, for example expander")
     players: dict[str, Player] = {}
     for name in names:
-        player = make_player(name, trust)
+        player = make_player(name, trust, limits, peer)
         if player.name in players:
             raise ConfigError(
                 f"players: expected different ones, got {players[player.name].given!r} and {name!r}, which are the same: "
@@ -81,14 +85,16 @@ def make_players(names: Sequence[str], trust: bool = False) -> list[Player]:
     return list(players.values())
 
 
-def make_player(name: str, trust: bool = False) -> Player:
+def make_player(name: str, trust: bool = False, limits: Limits | None = None, peer: PeerSource | None = None) -> Player:
     """Return the player of a name.
 
     Args:
         name: A built-in policy; a file that ``generals-env train`` saved; a ``.zip`` file of Stable-Baselines3;
-            ``module:callable`` on batches of observations; or ``stdio:COMMAND``, a program that speaks the line protocol of the
-            competition.
+            ``module:callable`` on batches of observations; ``stdio:COMMAND``, a program that speaks the line protocol of the
+            competition; or ``peer:NAME``, an agent of generals-bots (see ``bridge.peers``).
         trust: Whether to load files that can run code of their own: those of Stable-Baselines3.
+        limits: Limits of programs; other ones than the default are a part of a program's name.
+        peer: Where generals-bots lies.
 
     Raises:
         ConfigError: If there is no such player, or a file would have to be trusted.
@@ -97,8 +103,8 @@ def make_player(name: str, trust: bool = False) -> Player:
     if is_builtin(name):
         version = VERSIONS[name.partition(":")[0]]
         return Player(name, name, BUILTIN, f"policy version {version}", code=policy_code(name))
-    if name.startswith(PROGRAM):
-        return program_player(name)
+    if name.startswith(PROGRAM) or is_peer(name):
+        return program_player(name, Limits() if limits is None else limits, peer)
     policy = load_batch_policy("player", name, trust)
     if isinstance(policy, str):
         return make_player(policy)
@@ -131,17 +137,24 @@ def make_player(name: str, trust: bool = False) -> Player:
     )
 
 
-def program_player(name: str) -> Player:
+def program_player(name: str, limits: Limits, peer: PeerSource | None) -> Player:
     """Return the player of a program's command; its identity holds the hashes of the files that the command names."""
     command = name.removeprefix(PROGRAM).strip()
-    arguments = program_arguments(command)
+    arguments = program_arguments(command, peer)
+    time = "" if limits.move == Limits().move else f"@{1000 * limits.move:g}ms"
+    if is_peer(command):
+        agent, at, _ = command.partition("@")
+        version = "2.5" if not at and (peer is None or peer.checkout is None) else "2.6"
+        return Player(
+            f"{agent}-{version}{time}", name, PROGRAM_KIND, f"generals-bots {version}{time}", command=tuple(arguments)
+        )
+    words = shlex.split(command)
     digest = hashlib.sha256(command.encode())
-    for word in shlex.split(command):
-        if is_file(word):
-            digest.update(file_digest(Path(word)).encode())
-    short = re.sub(r"[^\w.:+-]+", "_", " ".join(Path(word).name for word in shlex.split(command)))[:40]
-    identity = f"{command} sha256:{digest.hexdigest()}"
-    return Player(f"{short}-{digest.hexdigest()[:DIGITS]}", name, PROGRAM_KIND, identity, command=tuple(arguments))
+    for word in filter(is_file, words):
+        digest.update(file_digest(Path(word)).encode())
+    short = re.sub(r"[^\w.:+-]+", "_", " ".join(Path(word).name for word in words))[:40]
+    identity = f"{command[:1000]}{time} sha256:{digest.hexdigest()}"
+    return Player(f"{short}-{digest.hexdigest()[:DIGITS]}{time}", name, PROGRAM_KIND, identity, command=tuple(arguments))
 
 
 def file_digest(path: Path) -> str:

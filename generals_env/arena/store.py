@@ -58,7 +58,7 @@ class Store:
             try:
                 entry = json.loads(line)
                 name, identity = entry["name"], entry["identity"]
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StorageError(f"{place}: expected a player, got {line[:80]!r} ({error!r:.100}): repair it") from None
             if not isinstance(name, str) or not isinstance(identity, str):
                 raise StorageError(f"{place}: expected texts as name and identity, got {line[:80]!r}: repair it")

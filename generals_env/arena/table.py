@@ -73,7 +73,7 @@ class Table:
             config.max_turns,
             sizes,
             densities,
-            template=config.drawn_board(),
+            template=config.template(),
             channels=channels,
         )
         self.states = np.array([seed_state(map_seed(seed, number))[0] for number in maps], np.uint64)

@@ -17,11 +17,12 @@ from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.errors import ConfigError, StateError, StorageError
 
 
-def test_arena_games_equal_single_games_played_step_by_step() -> None:
-    for game in played(["expander", "random"], games=8, seed=3):
+@pytest.mark.parametrize("second", ["random", "hunter:easy"])
+def test_arena_games_equal_single_games_played_step_by_step(second: str) -> None:
+    for game in played(["expander", second], games=8, seed=3):
         venv = generals_env.make_vec(1, height=8, width=8, max_turns=160, autoreset_mode="DISABLED")
         venv.reset(seed=map_seed(3, game.map))
-        if game.players == ("random", "expander"):
+        if game.players == (second, "expander"):
             venv.batch.policy_rng ^= SWAPPED
         over, turns = False, 0
         while not over:

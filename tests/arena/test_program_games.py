@@ -56,5 +56,7 @@ def test_arena_program_is_known_by_its_command_and_its_files(tmp_path: Path) -> 
     first = make_player(f"stdio:{sys.executable} {script}")
     script.write_text("two")
     second = make_player(f"stdio:{sys.executable} {script}")
+    slow = make_player(f"stdio:{sys.executable} {script}", limits=Limits(move=0.5))
     assert first.name != second.name
+    assert slow.name == f"{second.name}@500ms"
     assert "bot.py" in first.name
