@@ -46,7 +46,7 @@ class Player:
         policy: Chooses actions for a batch of observations; None for built-in policies and programs.
         channels: Channels of the observations that the policy takes.
         random_moves: Share of moves that are random legal ones.
-        samples: Whether the policy draws from the generator of torch.
+        samples: Whether the policy may draw from the generator of torch.
         command: Arguments of a program; empty for other players.
     """
 
@@ -123,7 +123,6 @@ def make_player(name: str, trust: bool = False, limits: Limits | None = None, pe
             policy=policy,
             channels=channels,
             random_moves=0.0 if model else RANDOM_MOVES,
-            samples=model,
         )
     digest = source_digest(policy)
     return Player(
@@ -133,7 +132,7 @@ def make_player(name: str, trust: bool = False, limits: Limits | None = None, pe
         identity=f"sha256:{digest}" if digest else name,
         policy=policy,
         channels=channels,
-        samples=True,
+        samples=not hasattr(policy, "probabilities"),
     )
 
 
