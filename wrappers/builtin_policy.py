@@ -32,7 +32,7 @@ class Opponent:
     ``random`` chooses uniformly among the legal moves. ``expander`` expands its land, captures cities when it can, and attacks
     enemies that it sees. ``hunter`` and ``planner`` (see ``generals_env.opponents.policy_code`` for their levels) remember what
     they saw: make one for each player and call it every turn. They play best on the layout full; of two other players or more
-    they see one enemy. A new game is noticed by the turn or by the place of the general, and after ``reset``.
+    they see one enemy. A new game is noticed by its turn, and after ``reset``.
     """
 
     def __init__(self, name: str, seed: int | None = None, touch_turn: int = TOUCH_TURN) -> None:
@@ -104,7 +104,7 @@ class Opponent:
         touch_turn = self._touch_turn if len(mask) > 8 * tiles + 1 else None
         seen = seen_in_observation(tensor, self._turn + 1, general, touch_turn)
         turn, home = int(seen.boards.games["turn"][0]), int(seen.boards.players["general"][0, seen.seat])
-        if turn < self._turn or (self._general >= 0 and home != self._general):
+        if turn < self._turn or (turn == self._turn and home != self._general):  # two players may trade generals in a turn
             self.reset()
         self._turn, self._general = turn, home
         action = player.choose(seen)

@@ -79,10 +79,9 @@ class Lines:
         count = len(states)
         batch = self.batch
         which = np.arange(self.size) < count
-        batch.template = boards
         batch.outcome.active[:] = False
         batch.seed(np.resize(states, self.size), which)
-        batch.reset(which)
+        batch.load(boards, np.minimum(np.arange(self.size), count - 1), which=which)
 
     def policy_actions(self, count: int) -> None:
         """Write the fast policy's actions of both seats of the first ``count`` boards."""

@@ -32,7 +32,9 @@ __all__ = ["choose"]
 SEEN_OWN, SEEN_ENEMY = 7, 10
 CYCLE = 50
 MAX_GATHER = 40
-PAUSE = 12
+PAUSE = 0
+HASTE = 2
+FIRST_ATTACK = 0
 
 
 @subroutine
@@ -181,7 +183,7 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     if seat.words[STACK] >= 0:
         seat.words[STACK] = -1
         seat.words[NEXT_ATTACK] = turn + PAUSE
-    if (turn < seat.words[NEXT_ATTACK] or not contact) and expand(seat, scratch, 1, 2):
+    if (turn < max(seat.words[NEXT_ATTACK], FIRST_ATTACK) or not contact) and expand(seat, scratch, 2, 3):
         seat.words[PLAN] = 3
         return
     if plan_attack(seat, scratch, target, largest_stack(seat)):
@@ -199,13 +201,16 @@ def defend(seat: Seat, scratch: Scratch, threat: int) -> int:
     move = strike(seat, scratch, threat)
     if move >= 0:
         return move
+    steps = np.int64(seat.home[threat])
+    missing = scratch.rates[1]
+    general = seat.facts[GENERAL_TILE]
+    gather(seat, scratch, general, 64, steps - 1, missing, -1, False)
+    if scratch.rates[0] + HASTE < steps:
+        return -2  # there is time
     seat.words[HEAD] = 0
     seat.words[COUNT] = 0
-    steps = np.int64(seat.home[threat])
     seat.words[PLAN] = 4
-    gathered = gather(seat, scratch, seat.facts[GENERAL_TILE], max(steps - 1, 1), steps, 0, 0, True)
-    if gathered == 0:
-        return -2
+    gather(seat, scratch, general, max(steps - 1, 1), steps - 1, missing, -1, True)
     return next_move(seat, scratch)
 
 
@@ -214,8 +219,12 @@ def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray
     """Return the action of the seat."""
     turn = seat.facts[TURN]
     passing = 8 * seat.codes.shape[0]
-    if seat.words[BEGUN] != begun or seat.words[LAST_TURN] != turn - 1:
+    if seat.words[BEGUN] != begun or seat.words[LAST_TURN] >= turn:
         begin(seat, scratch, begun)
+    elif seat.words[LAST_TURN] < turn - 1:  # others played the seat meanwhile
+        seat.words[HEAD] = 0
+        seat.words[COUNT] = 0
+        seat.words[OPENING] = 0
     seat.words[LAST_TURN] = turn
     enemies = look(seat)
     move = -2
@@ -223,7 +232,7 @@ def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray
     if home >= 0:
         move = kill(seat, scratch, home, 8)
     if move < 0 and enemies > 0:
-        threat = earliest_threat(seat)
+        threat = earliest_threat(seat, scratch)
         if threat >= 0:
             move = defend(seat, scratch, threat)
     if move == -2 or (move < 0 and home >= 0):

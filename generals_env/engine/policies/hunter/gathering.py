@@ -53,7 +53,8 @@ def gather(seat: Seat, scratch: Scratch, root: int, moves: int, depth: int, base
 
     Each tile of the tree moves once, towards the root, after all tiles behind it. Leaves are pruned in the order of their
     armies, the furthest first among equals; leaves without an army always are. With ``extra`` > 0 the pruning stops where
-    ``(base + army) / (extra + moves)`` was largest; else as soon as ``moves`` suffice.
+    ``(base + army) / (extra + moves)`` was largest; with ``extra`` 0 as soon as ``moves`` suffice; with ``extra`` < 0 before the
+    army falls below ``base``.
 
     Returns:
         The army gathered; the number of moves is in ``scratch.rates[0]``.
@@ -80,7 +81,10 @@ def gather(seat: Seat, scratch: Scratch, root: int, moves: int, depth: int, base
             if value > level:
                 lowest = min(lowest, value)
                 continue
-            if level > 0 and kept <= moves:
+            if extra < 0 and level > 0 and total - value < base:
+                best_total, best_moves, best_pruned = total, kept, pruned
+                break
+            if extra >= 0 and level > 0 and kept <= moves:
                 if best_pruned < 0 or (base + total) * (extra + best_moves) > (base + best_total) * (extra + kept):
                     best_total, best_moves, best_pruned = total, kept, pruned
                 if extra == 0:
@@ -91,7 +95,7 @@ def gather(seat: Seat, scratch: Scratch, root: int, moves: int, depth: int, base
             pruned += 1
             kept -= 1
             total -= value
-        if kept <= 0 or (best_pruned >= 0 and extra == 0):
+        if kept <= 0 or (best_pruned >= 0 and extra <= 0):
             break
         level = max(level + 1, lowest) if lowest < 1 << 30 else level + 1
     if best_pruned < 0:

@@ -16,6 +16,7 @@ __all__ = [
     "ENEMY_HELD",
     "ENEMY_HOME",
     "HEAD",
+    "LAST_ACTION",
     "LAST_TURN",
     "NEXT_ATTACK",
     "OBSTACLE",
@@ -35,6 +36,9 @@ __all__ = [
 #: which the next attack is planned.
 BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, CONTACT, OPENING, STACK, NEXT_ATTACK = range(11)
 WORDS = 16
+
+#: The last entry: the action of the last decision, for a seat that is asked twice in a turn.
+LAST_ACTION = WORDS - 1
 
 #: Bits of ``Memory.flags``: the tile was seen; when last seen it was held by an enemy, was a city, was an obstacle.
 SEEN, ENEMY_HELD, CITY_KNOWN, OBSTACLE = 1, 2, 4, 8
