@@ -29,10 +29,12 @@ class BlockGame:
     Attributes:
         played: Its result.
         moves: (T, 2) int32, the actions as executed, from which its replay can be made; None if they were not kept.
+        failure: Why a program forfeited it, and the end of what it wrote to its standard error; empty if none did.
     """
 
     played: PlayedGame
     moves: npt.NDArray[np.int32] | None = None
+    failure: str = ""
 
 
 def play_block(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from support.small_arenas import checkpoint, played, small
 
 from generals_env.arena.diagnostics import LOSSES
 from generals_env.arena.played_game import FORFEIT
+from generals_env.arena.players import make_player, make_players
+from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.bridge.match.limits import Limits
 from generals_env.errors import ConfigError
 
@@ -28,12 +31,18 @@ def test_arena_plays_a_program_as_the_policy_that_it_runs(tmp_path: Path) -> Non
     for game in games:
         if game.players[0].startswith("builtin_expander") or game.players[1].startswith("builtin_expander"):
             seat = int(game.players[1].startswith("builtin_expander"))
+            assert (game.figures["faults"][seat], game.figures["faults"][1 - seat]) == (0, None)
             assert game.figures["land_25"][seat] > game.figures["land_25"][1 - seat]
 
 
 def test_arena_program_that_ends_forfeits_its_games() -> None:
-    name = f"stdio:{shlex.join(program('next(frames())'))}"
-    games = played([name, "random"], games=2, config=COMPETITION, limits=PATIENT)
+    code = program("next(frames()); sys.stderr.write('help'); sys.exit(7)")
+    pairs = pairs_of(make_players([f"stdio:{shlex.join(code)}", "random"]))
+    failures: list[str] = []
+    games = play_arena(pairs, ArenaOptions(COMPETITION, games=2, limits=PATIENT), on_failure=failures.append)
+    assert len(failures) == 2
+    for text in failures:
+        assert re.fullmatch(r"(?s).* on map 0, turn 0: ended with status 7\nhelp", text)
     for game in games:
         seat = game.players.index("random")
         assert (game.ended, game.winner, game.turns) == (FORFEIT, seat, 0)
@@ -49,7 +58,6 @@ def test_arena_programs_play_by_the_rules_of_the_competition_only() -> None:
 
 
 def test_arena_program_is_known_by_its_command_and_its_files(tmp_path: Path) -> None:
-    from generals_env.arena.players import make_player
 
     script = tmp_path / "bot.py"
     script.write_text("one")
