@@ -17,6 +17,7 @@ from generals_env.arena.played_game import FORFEIT
 from generals_env.arena.players import make_player, make_players
 from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.bridge.match.limits import Limits
+from generals_env.bridge.starter_files import copy_starter
 from generals_env.errors import ConfigError
 
 COMPETITION = small(rules="competition", height=(6, 8), width=8, max_turns=60)
@@ -55,6 +56,18 @@ def test_arena_programs_play_by_the_rules_of_the_competition_only() -> None:
         played(["stdio:builtin:expander", "random"], games=2)
     with pytest.raises(ConfigError, match="expected a program that can be started"):
         played(["stdio:/no/such/program", "random"], games=2, config=COMPETITION)
+
+
+def test_arena_plays_an_agent_of_the_competition_from_its_folder(tmp_path: Path) -> None:
+    copy_starter("python", tmp_path / "bot")
+    name = f"stdio:sh {shlex.quote(str(tmp_path / 'bot' / 'run.sh'))}"
+    games = played([name, "expander"], games=2, config=small(rules="competition", max_turns=30), limits=PATIENT)
+    assert [(game.ended, game.turns) for game in games] == [("cut_off", 30)] * 2
+    before = make_player(name)
+    assert before.name.startswith("sh_bot-")
+    with (tmp_path / "bot" / "agent.py").open("a") as file:
+        file.write("# another agent")
+    assert make_player(name).name != before.name
 
 
 def test_arena_program_is_known_by_its_command_and_its_files(tmp_path: Path) -> None:

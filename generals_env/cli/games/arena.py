@@ -136,7 +136,7 @@ def arena(
         seconds = time.perf_counter() - begun
         report = Report.of(kept.games(options.kind) if kept else played, everyone, seed, seconds, new, test, tested)
         if html is not None:
-            write_page(report, html, folder if folder is not None else store if replays else None, quiet)
+            write_page(report, html, store if folder is None else folder, quiet)
     if to_json is not None:
         result = report.to_dict()
         if store is None:
