@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 
 from generals_env.arena.game_lines import MAX_LINE, game_line, read_game
-from generals_env.arena.line_file import LineFile
 from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import Player
 from generals_env.errors import StorageError
 from generals_env.recorders.filesystem.file_lock import FileLock
+from generals_env.recorders.filesystem.line_file import LineFile
 from generals_env.version import __version__
 
 __all__ = ["Store"]

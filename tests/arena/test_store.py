@@ -133,7 +133,7 @@ def test_store_keeps_no_half_line_when_the_disk_is_full(tmp_path: Path, monkeypa
         before = (tmp_path / "games.jsonl").read_bytes()
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full_disk)
-            with pytest.raises(StorageError, match="expected a file that can be written"):
+            with pytest.raises(StorageError, match="expected one that can be written"):
                 store.add([replace(GAME, map=3)])
         assert (tmp_path / "games.jsonl").read_bytes() == before
         assert store.games(GAME.board) == [GAME]

@@ -101,4 +101,4 @@ class LineFile:
             raise self._failed("written", error) from error
 
     def _failed(self, done: str, error: OSError) -> StorageError:
-        return StorageError(f"store: expected a file that can be {done}, got {str(self.path)!r} ({error})")
+        return StorageError(f"file: expected one that can be {done}, got {str(self.path)!r} ({error})")
