@@ -140,16 +140,32 @@ class TorchPolicy:
         """Return (n,) actions."""
         import torch
 
-        device = next(self.module.parameters(), torch.empty(0)).device
         with torch.no_grad():
-            tensors = {name: torch.as_tensor(array, device=device) for name, array in views.items()}
-            logits = self.module(tensors).float()
+            logits, legal = self._logits(views)
             # Gumbel-max sampling needs no normalised probabilities. Illegal actions stay below all legal ones.
             noise = -torch.empty_like(logits).exponential_().clamp_min(1e-30).log()
             scores = torch.nan_to_num(logits + noise, nan=-1e30, neginf=-1e30)
-            chosen = scores.masked_fill(tensors["action_mask"] == 0, -torch.inf).argmax(dim=1)
+            chosen = scores.masked_fill(~legal, -torch.inf).argmax(dim=1)
         actions: npt.NDArray[np.integer[Any]] = chosen.cpu().numpy()
         return actions
+
+    def probabilities(self, views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.floating[Any]]:
+        """Return the probabilities (n, A) from which actions are sampled, for callers that draw themselves."""
+        import torch
+
+        with torch.no_grad():
+            logits, legal = self._logits(views)
+            kept = torch.nan_to_num(logits, nan=-1e30, neginf=-1e30).masked_fill(~legal, -torch.inf)
+            shares: npt.NDArray[np.floating[Any]] = kept.softmax(dim=1).cpu().numpy()
+        return shares
+
+    def _logits(self, views: Mapping[str, npt.NDArray[Any]]) -> Any:
+        """Return the module's logits (n, A) and which actions are legal, as tensors."""
+        import torch
+
+        device = next(self.module.parameters(), torch.empty(0)).device
+        tensors = {name: torch.as_tensor(array, device=device) for name, array in views.items()}
+        return self.module(tensors).float(), tensors["action_mask"] != 0
 
 
 class ModelPolicy:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from generals_env.arena.identities import command_digest, file_digest, short_command, source_digest
 from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
 from generals_env.bridge.match.limits import Limits
 from generals_env.bridge.match.program import program_arguments
 from generals_env.bridge.peers.peer_programs import PeerSource, is_peer
 from generals_env.engine.policies.codes import GIVEN
-from generals_env.errors import ConfigError, StorageError
+from generals_env.errors import ConfigError
 from generals_env.opponents import BatchPolicy, is_builtin, policy_code
 
 __all__ = ["BUILTIN", "CALLABLE", "CHECKPOINT", "MODEL", "PROGRAM_KIND", "Player", "make_player", "make_players"]
@@ -46,7 +43,7 @@ class Player:
         policy: Chooses actions for a batch of observations; None for built-in policies and programs.
         channels: Channels of the observations that the policy takes.
         random_moves: Share of moves that are random legal ones.
-        samples: Whether the policy draws from the generator of torch.
+        samples: Whether the policy may draw from the generator of torch.
         command: Arguments of a program; empty for other players.
     """
 
@@ -123,7 +120,6 @@ def make_player(name: str, trust: bool = False, limits: Limits | None = None, pe
             policy=policy,
             channels=channels,
             random_moves=0.0 if model else RANDOM_MOVES,
-            samples=model,
         )
     digest = source_digest(policy)
     return Player(
@@ -133,7 +129,7 @@ def make_player(name: str, trust: bool = False, limits: Limits | None = None, pe
         identity=f"sha256:{digest}" if digest else name,
         policy=policy,
         channels=channels,
-        samples=True,
+        samples=not hasattr(policy, "probabilities"),
     )
 
 
@@ -148,35 +144,6 @@ def program_player(name: str, limits: Limits, peer: PeerSource | None) -> Player
         return Player(
             f"{agent}-{version}{time}", name, PROGRAM_KIND, f"generals-bots {version}{time}", command=tuple(arguments)
         )
-    words = shlex.split(command)
-    digest = hashlib.sha256(command.encode())
-    for word in filter(is_file, words):
-        digest.update(file_digest(Path(word)).encode())
-    short = re.sub(r"[^\w.:+-]+", "_", " ".join(Path(word).name for word in words))[:40]
-    identity = f"{command[:1000]}{time} sha256:{digest.hexdigest()}"
-    return Player(f"{short}-{digest.hexdigest()[:DIGITS]}{time}", name, PROGRAM_KIND, identity, command=tuple(arguments))
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file.
-
-    Raises:
-        StorageError: If it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StorageError(f"player: expected a file that can be read, got {str(path)!r} ({error})") from error
-
-
-def source_digest(policy: Any) -> str:
-    """Return the SHA-256 of the source file of a callable, empty if it has none."""
-    import inspect
-
-    kind = policy if inspect.isfunction(policy) or inspect.isclass(policy) else type(policy)
-    try:
-        path = inspect.getsourcefile(kind)
-    except TypeError:
-        return ""
-    return file_digest(Path(path)) if path and Path(path).is_file() else ""
+    digest = command_digest(command)
+    identity = f"{command[:1000]}{time} sha256:{digest}"
+    return Player(f"{short_command(command)}-{digest[:DIGITS]}{time}", name, PROGRAM_KIND, identity, command=tuple(arguments))

@@ -110,6 +110,7 @@ def play_arena(
     test: Sprt | None = None,
     tested: str = "",
     replays: Path | None = None,
+    on_failure: Callable[[str], None] | None = None,
 ) -> list[PlayedGame]:
     """Play all pairs and return their games, in the order of pairs, maps and seats.
 
@@ -124,6 +125,7 @@ def play_arena(
         test: Stops the play of a pair when it is decided.
         tested: Name of the player that it tests.
         replays: Folder of replays; default: that of the store.
+        on_failure: Called with the reason of each forfeit of a program.
 
     Raises:
         ConfigError: If a program is to play by other rules than those of the competition, a policy does not fit the games, or
@@ -146,7 +148,7 @@ def play_arena(
         runner = Runner(options, stop, ending, any(has_program(pair) for pair in pairs))
         ending.callback(stop.set)  # before the pools wait for their tasks
         for pair in pairs:
-            games += play_pair(runner, pair, store, on_games or ignore, test, tested, folder)
+            games += play_pair(runner, pair, store, on_games or ignore, test, tested, folder, on_failure)
     return games
 
 
@@ -212,6 +214,7 @@ def play_pair(
     test: Sprt | None,
     tested: str,
     folder: Path | None,
+    on_failure: Callable[[str], None] | None,
 ) -> list[PlayedGame]:
     """Play a pair; arguments as of ``play_arena``."""
     options = runner.options
@@ -233,6 +236,8 @@ def play_pair(
             games = games[:counted]
         for game in block[: len(games)]:
             candidates.add(game)
+            if game.failure and on_failure is not None:
+                on_failure(game.failure)
         if store is not None:
             store.add(games)
         played += games

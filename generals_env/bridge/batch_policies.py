@@ -95,6 +95,7 @@ class SB3Policy:
         """Play by ``model``; ``masked`` tells whether its ``predict`` takes masks."""
         self.model = model
         self.masked = masked
+        model.policy.set_training_mode(False)
         try:
             self.channels = int(model.observation_space["observation"].shape[0])
         except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -104,6 +105,22 @@ class SB3Policy:
 
     def __call__(self, views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.integer[Any]]:
         """Return (n,) actions."""
+        fits, masks = self._inputs(views)
+        actions: npt.NDArray[np.integer[Any]] = self.model.predict(fits, **masks)[0]
+        return actions
+
+    def probabilities(self, views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.floating[Any]]:
+        """Return the probabilities (n, A) from which actions are sampled, for callers that draw themselves."""
+        import torch
+
+        fits, masks = self._inputs(views)
+        with torch.no_grad():
+            seen, _ = self.model.policy.obs_to_tensor(fits)
+            shares: npt.NDArray[np.floating[Any]] = self.model.policy.get_distribution(seen, **masks).distribution.probs.numpy()
+        return shares
+
+    def _inputs(self, views: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """Return observations in the form of the training, and the masks if the model takes them."""
         space = self.model.observation_space["observation"]
         if views["observation"].shape[1:] != space.shape:
             raise ConfigError(
@@ -111,6 +128,4 @@ class SB3Policy:
                 "play on boards of that size"
             )
         fits = {**views, "observation": views["observation"].astype(space.dtype, copy=False)}
-        masks = {"action_masks": views["action_mask"]} if self.masked else {}
-        actions: npt.NDArray[np.integer[Any]] = self.model.predict(fits, **masks)[0]
-        return actions
+        return fits, {"action_masks": views["action_mask"]} if self.masked else {}

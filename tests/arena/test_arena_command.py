@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.command_line import run
-from support.small_arenas import played, small
+from support.small_arenas import middle_of_a_game, played, small
 
 from generals_env.arena.game_kind import kind_name
 from generals_env.arena.store import Store
@@ -126,6 +126,9 @@ def test_kind_of_games_names_every_option_that_changes_a_game() -> None:
         small(fog=False),
         small(mountain_density=0.2),
         small(modifiers=("torus",)),
+        small(start=(3, 9)),
+        small(start=(4, 9)),
+        *(small(start=middle_of_a_game(seed)) for seed in range(2)),
         small(rules="competition"),
         small(rules="competition", touch_turn=20),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from generals_env.arena.random_moves import stir
+from generals_env.arena.random_moves import draw, stir
 
 STATES = np.random.default_rng(1).integers(0, 2**63, 4000).astype(np.uint64)
 
@@ -30,3 +30,16 @@ def test_random_moves_differ_by_turn_and_depend_on_no_other_game() -> None:
     order = np.random.default_rng(3).permutation(len(STATES))
     assert (stir(actions, masks, STATES[order], 10, 0.5) == one[order]).all()
     assert (actions == 0).all()
+
+
+def test_actions_are_drawn_with_their_probabilities() -> None:
+    shares = np.tile([0.5, 0.0, 0.2, 0.3, 0.0], (len(STATES), 1))
+    masks = np.ones((len(STATES), 5))
+    counts = np.bincount(draw(shares, masks, STATES, 4), minlength=5) / len(STATES)
+    assert np.abs(counts - shares[0]).max() < 0.04
+    masks[:, 0] = 0
+    counts = np.bincount(draw(shares, masks, STATES, 4), minlength=5) / len(STATES)
+    assert np.abs(counts - [0, 0, 0.4, 0.6, 0]).max() < 0.04
+    shares[:] = np.nan  # a broken network: every legal action is as likely
+    counts = np.bincount(draw(shares, masks, STATES, 4), minlength=5) / len(STATES)
+    assert np.abs(counts - [0, 0.25, 0.25, 0.25, 0.25]).max() < 0.04

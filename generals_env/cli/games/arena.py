@@ -30,7 +30,15 @@ from generals_env.bridge.batch_policies import PROGRAM
 from generals_env.bridge.match.limits import Limits
 from generals_env.bridge.peers.peer_programs import PeerSource, is_peer
 from generals_env.cli.dataset import console, errors, progress_bar
-from generals_env.cli.games.arena_tables import crosstable, figures_table, losses_table, pairs_table, ratings_table, test_text
+from generals_env.cli.games.arena_tables import (
+    crosstable,
+    faults_text,
+    figures_table,
+    losses_table,
+    pairs_table,
+    ratings_table,
+    test_text,
+)
 from generals_env.errors import ConfigError, StorageError
 from generals_env.replay.files import write_file
 
@@ -47,6 +55,7 @@ FIRST_MOVE, PEER_FIRST_MOVE = 10.0, 60.0
 
 PAGE_REPLAYS = 4  # of each pair, with a page
 MAX_BARS = 10  # of pairs that are shown although they have ended
+SHOWN = 3  # forfeits that are shown
 SHORT = 24  # characters of a name in the progress bar
 
 
@@ -127,7 +136,7 @@ def arena(
         seconds = time.perf_counter() - begun
         report = Report.of(kept.games(options.kind) if kept else played, everyone, seed, seconds, new, test, tested)
         if html is not None:
-            write_page(report, html, folder if folder is not None else store if replays else None, quiet)
+            write_page(report, html, store if folder is None else folder, quiet)
     if to_json is not None:
         result = report.to_dict()
         if store is None:
@@ -209,6 +218,7 @@ def play_shown(
         every = bar.add_task("all pairs", total=options.games * len(pairs))
         tasks: dict[Pair, TaskID] = {}
         counts: dict[Pair, list[int]] = {}
+        failures: list[str] = []
 
         def show(pair: Pair, games: Sequence[PlayedGame]) -> None:
             if pair not in tasks:
@@ -224,7 +234,11 @@ def play_shown(
             if sum(counts[pair]) == options.games and len(pairs) > MAX_BARS:
                 bar.remove_task(tasks[pair])
 
-        played = play_arena(pairs, options, store, show, test, tested[0] if tested else "", folder)
+        played = play_arena(pairs, options, store, show, test, tested[0] if tested else "", folder, failures.append)
+    for text in failures[:SHOWN]:
+        errors.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    if len(failures) > SHOWN:
+        errors.print(f"and {len(failures) - SHOWN} other games with forfeits", style="red")
     return played, len(played) if store is None else len(store.games(options.kind)) - known
 
 
@@ -266,6 +280,8 @@ def show(report: Report, store: Path | None, html: Path | None) -> None:
     console.print(figures_table(report))
     if any(figures.losses for figures in report.figures.values()):
         console.print(losses_table(report))
+    if text := faults_text(report):
+        console.print(text, markup=False, soft_wrap=True)
     if text := test_text(report):
         console.print(text, markup=False, soft_wrap=True)
     console.print(f"{report.new:,} new games in {report.seconds:,.1f} s, seed {report.seed}", highlight=False)

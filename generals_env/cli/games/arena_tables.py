@@ -12,7 +12,7 @@ from generals_env.arena.figure_sums import LEAD
 from generals_env.arena.report import Report
 from generals_env.arena.statistics.intervals import Comparison, Estimate
 
-__all__ = ["crosstable", "figures_table", "losses_table", "pairs_table", "ratings_table", "test_text"]
+__all__ = ["crosstable", "faults_text", "figures_table", "losses_table", "pairs_table", "ratings_table", "test_text"]
 
 
 def share(estimate: Estimate) -> str:
@@ -114,6 +114,12 @@ def losses_table(report: Report) -> Table:
         shares = [f"{100 * losses[kind] / total:.0f}" if kind in losses else "" for kind in kinds]
         table.add_row(escape(name), f"{total:,}", *shares)
     return table
+
+
+def faults_text(report: Report) -> str:
+    """Return the faults of the programs, a line each; empty without faults."""
+    faults = {name: figures for name, figures in report.figures.items() if figures.faults}
+    return "\n".join(f"{name}: {figures.faults:,} faults in {figures.games:,} games" for name, figures in faults.items())
 
 
 def test_text(report: Report) -> str:

@@ -23,7 +23,7 @@ from generals_env.engine.packed.recording import Recording, empty_recording, fla
 from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
-from generals_env.engine.simulation.interruptible_spans import MIN_STRETCH, Span, joined
+from generals_env.engine.simulation.interruptible_spans import Span, joined
 from generals_env.engine.simulation.mid_game import in_game
 from generals_env.engine.simulation.thinker import Thinker
 from generals_env.engine.simulation.thinkers import choose_all, kernel_codes, thinkers_of, thinks
@@ -218,8 +218,8 @@ class Batch:
 
         self.outcome.counts[:] = 0
         edges = self.edges(turns, policies)
-        shortest = 1 if thinks(policies) else MIN_STRETCH
-        spans = [Span(low, high, turns, fresh, shortest) for low, high in pairwise(edges)]
+        cost = self.cost(policies)
+        spans = [Span(low, high, turns, fresh, cost) for low, high in pairwise(edges)]
         while any(span.left for span in spans):
             self._advance(spans, run, asked)
             if not all(span.fair for span in spans):

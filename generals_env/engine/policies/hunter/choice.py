@@ -33,7 +33,7 @@ SEEN_OWN, SEEN_ENEMY = 7, 10
 CYCLE = 50
 MAX_GATHER = 40
 PAUSE = 0
-HASTE = 2
+HASTE = 1
 FIRST_ATTACK = 0
 
 
@@ -177,19 +177,19 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     if target < 0:
         expand(seat, scratch, 0, 1)
         return
-    if stack >= 0 and push(seat, scratch, stack, target, 8):
+    if stack >= 0 and push(seat, scratch, stack, target, 4):
         seat.words[PLAN] = 2
         return
     if seat.words[STACK] >= 0:
         seat.words[STACK] = -1
         seat.words[NEXT_ATTACK] = turn + PAUSE
-    if (turn < max(seat.words[NEXT_ATTACK], FIRST_ATTACK) or not contact) and expand(seat, scratch, 2, 3):
+    if (turn < max(seat.words[NEXT_ATTACK], FIRST_ATTACK) or not contact) and expand(seat, scratch, 3, 2):
         seat.words[PLAN] = 3
         return
     if plan_attack(seat, scratch, target, largest_stack(seat)):
         return
     stack = largest_stack(seat)
-    if stack >= 0 and push(seat, scratch, stack, target, 8):
+    if stack >= 0 and push(seat, scratch, stack, target, 4):
         seat.words[PLAN] = 2
         return
     expand(seat, scratch, 0, 1)
