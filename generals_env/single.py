@@ -15,10 +15,10 @@ from generals_env.actions import check_action, check_actions
 from generals_env.arguments import check_integer, check_options
 from generals_env.branching.vector_branches import copied
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.env_spec import JsonSpec
 from generals_env.errors import ActionError, StateError
-from generals_env.opponents import POLICIES, as_policy
+from generals_env.opponents import as_policy, policy_code
 from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_state
 from generals_env.spaces import action_space, observation_space
@@ -74,8 +74,8 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         self.single_action_space = action_space(config)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        name = self.opponent if isinstance(self.opponent, str) else POLICIES[0]
-        self._codes = np.full(config.players, POLICIES.index(name), np.int64)
+        code = policy_code(self.opponent) if isinstance(self.opponent, str) else GIVEN
+        self._codes = np.full(config.players, code, np.int64)
         self._codes[self.player] = GIVEN
 
     def _resized(self, count: int) -> Self:

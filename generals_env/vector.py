@@ -15,8 +15,7 @@ from generals_env.actions import check_actions
 from generals_env.arguments import check_options, positive
 from generals_env.concurrency.interrupts import pending
 from generals_env.config import OPTIONS, GameConfig
-from generals_env.errors import ConfigError
-from generals_env.opponents import POLICIES
+from generals_env.opponents import policy_codes
 from generals_env.spaces import action_space, observation_space
 from generals_env.vector_base import Observations, TurnListener, VectorBase
 
@@ -77,7 +76,7 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Return the actions that built-in policies choose now, (B, P) int64.
 
         Args:
-            policies: One name of ``generals_env.opponents.POLICIES`` a player.
+            policies: One built-in name a player, see ``generals_env.opponents.policy_code``.
 
         Raises:
             ConfigError: If a policy is unknown, or their number is not that of the players.
@@ -100,7 +99,7 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
         Args:
             turns: Number of turns of each game.
-            policies: One name of ``generals_env.opponents.POLICIES`` a player.
+            policies: One built-in name a player, see ``generals_env.opponents.policy_code``.
 
         Returns:
             Counts of turns, games and their ends.
@@ -145,16 +144,7 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         return self._observe()
 
     def _codes(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
-        if (
-            not isinstance(policies, (list, tuple, np.ndarray))
-            or len(policies) != self.config.players
-            or any(not isinstance(name, str) or name not in POLICIES for name in policies)
-        ):
-            raise ConfigError(
-                f"policies: expected one of {', '.join(POLICIES)} for each of {self.config.players} players, "
-                f"got {policies!r:.200}: pass one name a player"
-            )
-        return np.array([POLICIES.index(name) for name in policies], np.int64)
+        return policy_codes(policies, self.config.players)
 
     def _resized(self, count: int) -> Self:
         return type(self)(count, self.config, self.copy, AutoresetMode.DISABLED, self.batch.threads, self.dtype)

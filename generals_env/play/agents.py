@@ -12,10 +12,13 @@ import numpy.typing as npt
 from generals_env.bridge.named_objects import load_callable
 from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.engine.observations.reference import CHANNELS, FULL_CHANNELS
+from generals_env.engine.policies.seat_view import view_of_board
 from generals_env.errors import ConfigError
-from generals_env.opponents import POLICIES, as_policy
+from generals_env.opponents import POLICY_NAMES, as_policy, is_builtin
 from generals_env.play.situation import Situation
+from generals_env.seeding import seed_state
 from generals_env.wrappers.builtin_policy import Opponent
+from generals_env.wrappers.seat_players import make_seat_player, remembers
 
 __all__ = ["Agent", "make_agent", "shown_name"]
 
@@ -40,7 +43,7 @@ class BuiltinAgent:
     """A policy of the engine."""
 
     def __init__(self, name: str) -> None:
-        """Play by ``name``, one of ``POLICIES``."""
+        """Play by ``name``, see ``opponents.policy_code``."""
         self._name = name
         self._policy = Opponent(name)
 
@@ -51,6 +54,27 @@ class BuiltinAgent:
     def choose(self, situation: Situation) -> int:
         """Return an action."""
         return self._policy({"observation": situation.tensor, "action_mask": situation.mask})
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class RememberingAgent:
+    """A policy of the engine that remembers what its seat saw."""
+
+    def __init__(self, name: str) -> None:
+        """Play by ``name``, see ``wrappers.seat_players.remembers``."""
+        self._name = name
+        self._player = make_seat_player(name, seed_state(None))
+
+    def begin(self, seed: int) -> None:
+        """Begin a new game with a generator and a memory of its own."""
+        self._player = make_seat_player(self._name, seed_state(seed))
+
+    def choose(self, situation: Situation) -> int:
+        """Return an action."""
+        action = self._player.choose(view_of_board(situation.boards, 0, situation.player))
+        return action if situation.mask[action] else 8 * situation.tensor[0].size
 
     def close(self) -> None:
         """Do nothing."""
@@ -98,6 +122,11 @@ def shown_name(name: str) -> str:
     return Path(name).name[:40] if Path(name).is_file() else name[:40]
 
 
+def builtin_agent(name: str) -> Agent:
+    """Return the agent of a policy of the engine."""
+    return RememberingAgent(name) if remembers(name) else BuiltinAgent(name)
+
+
 def make_agent(name: str, version: int) -> Agent:
     """Return the agent of an opponent's name.
 
@@ -110,8 +139,8 @@ def make_agent(name: str, version: int) -> Agent:
         ConfigError: If there is no such opponent, or it cannot play by these rules.
         StorageError: If the file cannot be loaded.
     """
-    if name in POLICIES:
-        return BuiltinAgent(name)
+    if is_builtin(name):
+        return builtin_agent(name)
     if name.startswith(PROGRAM):
         if version != COMPETITION_VERSION:
             raise ConfigError(f"opponent: expected --rules competition for a program, got {name!r} with other rules")
@@ -126,8 +155,7 @@ def make_agent(name: str, version: int) -> Agent:
         return PolicyAgent(load_policy(name, random_moves=0.02))
     if ":" in name:
         policy = as_policy(load_callable("opponent", name))
-        return BuiltinAgent(policy) if isinstance(policy, str) else PolicyAgent(policy)
+        return builtin_agent(policy) if isinstance(policy, str) else PolicyAgent(policy)
     raise ConfigError(
-        f"opponent: expected {', '.join(POLICIES)}, a file of generals-env train, module:callable or stdio:COMMAND, "
-        f"got {name!r}"
+        f"opponent: expected {POLICY_NAMES}, a file of generals-env train, module:callable or stdio:COMMAND, got {name!r}"
     )

@@ -22,7 +22,7 @@ def play(
     opponent: Annotated[
         list[str] | None,
         typer.Option(
-            help="random, expander, a file of generals-env train, module:callable, or stdio:COMMAND with the rules of the "
+            help="random, expander, hunter, planner, a file of generals-env train, module:callable, or stdio:COMMAND with the rules of the "
             "competition. Once for all other players, or once for each.",
             show_default="expander",
         ),

@@ -20,11 +20,12 @@ from generals_env.engine.boards import COMPETITION_VERSION, Boards, empty_boards
 from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
-from generals_env.engine.simulation.interruptible_spans import Span, joined
+from generals_env.engine.simulation.interruptible_spans import MIN_STRETCH, Span, joined
 from generals_env.engine.simulation.mid_game import in_game
+from generals_env.engine.simulation.thinkers import Thinker, choose_all, kernel_codes, thinkers_of, thinks
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
 from generals_env.engine.simulation.workers import Workers
 
@@ -43,6 +44,7 @@ class Batch:
         outcome: Actions of the next turn, and results of the last one.
         views: Observations and masks.
         restarts: Whether ``play`` and ``play_some`` replace games that end; else these stand still.
+        thinkers: Policies with a memory by their codes, as far as they have played on these boards.
     """
 
     def __init__(
@@ -99,9 +101,11 @@ class Batch:
             terminated=np.zeros((count, players), np.bool_),
             truncated=np.zeros((count, players), np.bool_),
             counts=np.zeros((count, WINS + players), np.int64),
+            begun=np.zeros(count, np.int64),
         )
         self.rng = np.zeros(count, np.uint64)
         self.policy_rng = np.zeros((count, players), np.uint64)
+        self.thinkers: dict[int, Thinker] = {}
         self.threads = threads
         self.restarts = True
         self._weights = weights
@@ -169,13 +173,18 @@ class Batch:
             turns: Number of turns of each game, at least 1.
             policies: (P,) int64, codes as in ``run_boards``; those of ``GIVEN`` repeat their actions in ``outcome``.
             blind: Leaves observations, masks and tile codes as they are, for games of which only the boards matter: built-in
-                policies and rules do not read them. ``load`` writes them again.
+                policies without memory and rules do not read them. ``load`` writes them again.
         """
         self._run(self._none, policies, turns, False, blind)
 
-    def step(self) -> None:
-        """Play one turn of every game that has not ended, with the actions in ``outcome``."""
-        self._run(self._none, self._given, 1, False)
+    def step(self, policies: npt.NDArray[np.int64] | None = None) -> None:
+        """Play one turn of every game that has not ended, with the actions in ``outcome``.
+
+        Args:
+            policies: (P,) int64, codes as in ``run_boards``: built-in policies choose their actions first. None: all actions
+                are given.
+        """
+        self._run(self._none, self._given if policies is None else policies, 1, False)
 
     def act(self, policies: npt.NDArray[np.int64]) -> None:
         """Write the actions of built-in policies into ``outcome``; codes as in ``run_boards``."""
@@ -207,7 +216,9 @@ class Batch:
             return self._run_some(self._unrecorded, low, high, count, policies, fresh, self.restarts, False, 0)
 
         self.outcome.counts[:] = 0
-        spans = [Span(low, high, turns, fresh) for low, high in pairwise(self.edges(turns))]
+        edges = self.edges(turns, policies)
+        shortest = 1 if thinks(policies) else MIN_STRETCH
+        spans = [Span(low, high, turns, fresh, shortest) for low, high in pairwise(edges)]
         while any(span.left for span in spans):
             self._advance(spans, run, asked)
             if not all(span.fair for span in spans):
@@ -268,11 +279,17 @@ class Batch:
         """
         return self._run_some(recording, low, high, turns, policies, fresh, self.restarts, True, now) < 0
 
-    def edges(self, turns: int) -> list[int]:
-        """Return the first game of each thread when ``turns`` turns are to be played, and B at the end."""
+    def edges(self, turns: int, policies: npt.NDArray[np.int64]) -> list[int]:
+        """Return the first game of each thread when ``turns`` turns are to be played by ``policies``, and B at the end."""
         count = len(self.rng)
-        threads = max(min(self.threads, count * max(turns, 1) // MIN_TURNS), 1)
+        threads = max(min(self.threads, count * max(turns, 1) * self.cost(policies) // MIN_TURNS), 1)
         return [count * k // threads for k in range(threads + 1)]
+
+    def cost(self, policies: npt.NDArray[np.int64]) -> int:
+        """Return how long a turn of ``policies`` takes, in turns of the policies of the kernel."""
+        if policies is self._given or not thinks(policies):
+            return 1
+        return sum(thinker.cost for thinker in thinkers_of(self, policies))
 
     def _run(
         self,
@@ -286,7 +303,7 @@ class Batch:
             return self._run_some(self._unrecorded, low, high, turns, policies, fresh, restarts, False, 0, blind)
 
         begun = 0 if fresh is self._none else int(fresh.sum())
-        edges = self.edges(turns + begun * BEGIN_TURNS // len(fresh))
+        edges = self.edges(turns + begun * BEGIN_TURNS // len(fresh), policies)
         if len(edges) == 2:
             return run(*edges) < 0
         return max(self._workers.run([partial(run, low, high) for low, high in pairwise(edges)])) < 0
@@ -304,6 +321,51 @@ class Batch:
         now: int,
         blind: bool = False,
     ) -> int:
+        if policies is not self._given and thinks(policies):
+            return self._run_thinking(recording, low, high, turns, policies, fresh, restarts, records, now)
+        return self._run_kernel(recording, low, high, turns, policies, fresh, restarts, records, now, blind)
+
+    def _run_thinking(
+        self,
+        recording: Recording,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        restarts: bool,
+        records: bool,
+        now: int,
+    ) -> int:
+        """Ask the thinkers before each turn, and let the kernel play it."""
+        thinkers = thinkers_of(self, policies)
+        codes = kernel_codes(policies)
+        failed = -1
+        if turns == 0 or fresh[low:high].any():
+            first = self._given if turns else codes
+            failed = self._run_kernel(recording, low, high, 0, first, fresh, restarts, records, now)
+        for turn in range(max(turns, 1)):
+            if failed >= 0:
+                break
+            choose_all(self, thinkers, policies, low, high)
+            if turn < turns:
+                failed = self._run_kernel(recording, low, high, 1, codes, self._none, restarts, records, now)
+        return failed
+
+    def _run_kernel(
+        self,
+        recording: Recording,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        restarts: bool,
+        records: bool,
+        now: int,
+        blind: bool = False,
+    ) -> int:
+        """Run ``run_boards`` and return its result."""
         return run_boards(
             *self.boards,
             *self.sets,

@@ -16,7 +16,7 @@ from generals_env.engine.observations.tile_codes import team_visibility
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.packing import PackedBoards
 from generals_env.engine.packed.recording import Recording, begin_game
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.rewards import counts_armies
 from generals_env.engine.simulation.batch_prefetch import prefetch_turn
 from generals_env.engine.simulation.board_phases import (
@@ -130,6 +130,7 @@ def run_boards(
     terminated: npt.NDArray[np.bool_],
     truncated: npt.NDArray[np.bool_],
     counts: npt.NDArray[np.int64],
+    begun: npt.NDArray[np.int64],
     template_owner: npt.NDArray[np.int8],
     template_army: npt.NDArray[np.int32],
     template_terrain: npt.NDArray[np.int8],
@@ -201,6 +202,7 @@ def run_boards(
         terminated: See there.
         truncated: See there.
         counts: See there.
+        begun: See there.
         template_owner: See ``Boards``.
         template_army: See there.
         template_terrain: See there.
@@ -263,7 +265,7 @@ def run_boards(
     boards = Boards(owner, army, terrain, board_players, board_games)
     sets = TileSets(land, movable, seen, built, passable, exits, growing, scores)
     views = Observations(observations, masks, tile_codes)
-    outcome = Outcome(actions, active, illegal, illegal_count, rewards, terminated, truncated, counts)
+    outcome = Outcome(actions, active, illegal, illegal_count, rewards, terminated, truncated, counts, begun)
     template = Boards(template_owner, template_army, template_terrain, template_players, template_games)
     packed = PackedBoards(
         packed_tiles, packed_entries, packed_terrain, packed_players, packed_games, packed_armies, packed_memory

@@ -16,7 +16,8 @@ from generals_env.engine.observations.incremental import Observations, blank_vie
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
 from generals_env.engine.observations.tile_sets import TileSets, add_castle, index_growing_tiles, touch, touch_all, touch_row
 from generals_env.engine.packed.recording import ALL_PLAYERS, Recording, record_board
-from generals_env.engine.policies.bitboard import GIVEN, choose_action
+from generals_env.engine.policies.bitboard import choose_action
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.competition_turn import decide_game, play_actions
 from generals_env.engine.rules.growth import LAND_TURNS, grow_generals, grow_tile
 from generals_env.engine.rules.map_generator import draw_map
@@ -91,6 +92,7 @@ def begin_board(
         for player in range(players):
             boards.players[b, player] = template.players[which, player]
         boards.games[b] = template.games[which]
+    outcome.begun[b] += 1
     enter_board(boards, b, sets, views, scratch.touched, scratch.homes)
     goes_on = False
     for player in range(players):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Span", "joined"]
+__all__ = ["MIN_STRETCH", "Span", "joined"]
 
 #: Turns of games in the first slice: some milliseconds.
 FIRST_TURNS = 4096
@@ -33,12 +33,21 @@ class Span:
         fair: Whether all boards had a fair map so far.
     """
 
-    def __init__(self, low: int, high: int, turns: int, fresh: npt.NDArray[np.bool_]) -> None:
-        """Start before the first turn; games that are True in ``fresh`` (B,) begin anew and are then set to False."""
+    def __init__(self, low: int, high: int, turns: int, fresh: npt.NDArray[np.bool_], min_stretch: int = MIN_STRETCH) -> None:
+        """Start before the first turn.
+
+        Args:
+            low: First game.
+            high: One more than the last game.
+            turns: Turns of each game.
+            fresh: (B,) bool; games that are True begin anew and are then set to False.
+            min_stretch: Minimum turns of a game in a slice: 1 if a turn may take long.
+        """
         self.left = turns
         self.fair = True
         self._low, self._high, self._at = low, high, low
         self._fresh = fresh
+        self._min_stretch = min_stretch
         self._max_turns = FIRST_TURNS  # maximum turns of games in a slice
         self._stretch = 0  # turns of a game in a slice
 
@@ -46,7 +55,7 @@ class Span:
         """Play the next slice with ``run``."""
         low, high = self._at, self._high
         if low == self._low:
-            self._stretch = min(self.left, max(self._max_turns // (high - low), MIN_STRETCH))
+            self._stretch = min(self.left, max(self._max_turns // (high - low), self._min_stretch))
         high = min(high, low + max(self._max_turns // self._stretch, 1))
         began = perf_counter()
         self.fair = run(low, high, self._stretch) < 0
@@ -58,7 +67,7 @@ class Span:
         if took < MIN_SECONDS:
             self._max_turns *= 2
         elif took > MAX_SECONDS:
-            self._max_turns = max(self._max_turns // 2, MIN_STRETCH)
+            self._max_turns = max(self._max_turns // 2, self._min_stretch)
         self._at = high
         if high == self._high:
             self._at = self._low

@@ -1,0 +1,166 @@
+"""Makes the players of an arena from their names: built-in policies, checkpoints, models, callables and programs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
+from generals_env.bridge.match.program import program_arguments
+from generals_env.engine.policies.codes import GIVEN
+from generals_env.errors import ConfigError, StorageError
+from generals_env.opponents import BatchPolicy, is_builtin, policy_code
+from generals_env.version import __version__
+
+__all__ = ["BUILTIN", "CALLABLE", "CHECKPOINT", "MODEL", "PROGRAM_KIND", "Player", "make_player", "make_players"]
+
+# Kinds of players.
+BUILTIN, CHECKPOINT, MODEL, CALLABLE, PROGRAM_KIND = "builtin", "checkpoint", "model", "callable", "program"
+
+#: Share of the moves of a checkpoint that are random legal ones: without memory, a policy may move back and forth for ever.
+RANDOM_MOVES = 0.02
+
+#: Digits of the hash of a file in the name of its player.
+DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Player:
+    """A player of the arena.
+
+    Attributes:
+        name: Name in results; it holds a part of the identity, so that two files of one name are two players.
+        given: The name by which the player was asked for.
+        kind: ``"builtin"``, ``"checkpoint"``, ``"model"``, ``"callable"`` or ``"program"``.
+        identity: What played: the version of a built-in policy, the SHA-256 of a file, or a command.
+        code: Code of a built-in policy in the engine, ``GIVEN`` for other players.
+        policy: Chooses actions for a batch of observations; None for built-in policies and programs.
+        channels: Channels of the observations that the policy takes.
+        random_moves: Share of moves that are random legal ones.
+        samples: Whether the policy draws from the generator of torch.
+        command: Arguments of a program; empty for other players.
+    """
+
+    name: str
+    given: str
+    kind: str
+    identity: str
+    code: int = GIVEN
+    policy: BatchPolicy | None = field(default=None, repr=False, compare=False)
+    channels: int = 9
+    random_moves: float = 0.0
+    samples: bool = False
+    command: tuple[str, ...] = ()
+
+
+def make_players(names: Sequence[str], trust: bool = False) -> list[Player]:
+    """Return the players of names; arguments and errors as of ``make_player``.
+
+    Raises:
+        ConfigError: If there are less than two, or two of them are the same player.
+        StorageError: As of ``make_player``.
+    """
+    if len(names) < 2:
+        raise ConfigError(f"players: expected at least two, got {len(names)}: name another one, for example expander")
+    players: dict[str, Player] = {}
+    for name in names:
+        player = make_player(name, trust)
+        if player.name in players:
+            raise ConfigError(
+                f"players: expected different ones, got {players[player.name].given!r} and {name!r}, which are the same: "
+                "leave one out"
+            )
+        players[player.name] = player
+    return list(players.values())
+
+
+def make_player(name: str, trust: bool = False) -> Player:
+    """Return the player of a name.
+
+    Args:
+        name: A built-in policy; a file that ``generals-env train`` saved; a ``.zip`` file of Stable-Baselines3;
+            ``module:callable`` on batches of observations; or ``stdio:COMMAND``, a program that speaks the line protocol of the
+            competition.
+        trust: Whether to load files that can run code of their own: those of Stable-Baselines3.
+
+    Raises:
+        ConfigError: If there is no such player, or a file would have to be trusted.
+        StorageError: If a file cannot be loaded.
+    """
+    if is_builtin(name):
+        return Player(name, name, BUILTIN, f"generals_env {__version__}", code=policy_code(name))
+    if name.startswith(PROGRAM):
+        return program_player(name)
+    policy = load_batch_policy("player", name, trust)
+    if isinstance(policy, str):
+        return make_player(policy)
+    channels = getattr(policy, "channels", 9)
+    if channels not in (9, 21):
+        raise ConfigError(f"player: expected a policy of 9 or 21 channels, got {name!r}, which takes {channels}: leave it out")
+    if is_file(name):
+        path = Path(name)
+        digest = file_digest(path)
+        model = path.suffix == ".zip"
+        return Player(
+            name=f"{path.stem[:40]}-{digest[:DIGITS]}",
+            given=name,
+            kind=MODEL if model else CHECKPOINT,
+            identity=f"sha256:{digest}",
+            policy=policy,
+            channels=channels,
+            random_moves=0.0 if model else RANDOM_MOVES,
+            samples=model,
+        )
+    digest = source_digest(policy)
+    return Player(
+        name=f"{name[:60]}-{digest[:DIGITS]}" if digest else name[:60],
+        given=name,
+        kind=CALLABLE,
+        identity=f"sha256:{digest}" if digest else name,
+        policy=policy,
+        channels=channels,
+        samples=True,
+    )
+
+
+def program_player(name: str) -> Player:
+    """Return the player of a program's command; its identity holds the hashes of the files that the command names."""
+    command = name.removeprefix(PROGRAM).strip()
+    arguments = program_arguments(command)
+    digest = hashlib.sha256(command.encode())
+    for word in shlex.split(command):
+        if is_file(word):
+            digest.update(file_digest(Path(word)).encode())
+    short = re.sub(r"[^\w.:+-]+", "_", " ".join(Path(word).name for word in shlex.split(command)))[:40]
+    identity = f"{command} sha256:{digest.hexdigest()}"
+    return Player(f"{short}-{digest.hexdigest()[:DIGITS]}", name, PROGRAM_KIND, identity, command=tuple(arguments))
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        StorageError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"player: expected a file that can be read, got {str(path)!r} ({error})") from error
+
+
+def source_digest(policy: Any) -> str:
+    """Return the SHA-256 of the source file of a callable, empty if it has none."""
+    import inspect
+
+    kind = policy if inspect.isfunction(policy) or inspect.isclass(policy) else type(policy)
+    try:
+        path = inspect.getsourcefile(kind)
+    except TypeError:
+        return ""
+    return file_digest(Path(path)) if path and Path(path).is_file() else ""

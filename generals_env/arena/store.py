@@ -1,0 +1,181 @@
+"""Keeps played games in a folder that later runs add to: ``Store``.
+
+``games.jsonl`` has one JSON line a game, ``players.jsonl`` one line a player, ``replays`` the replays. Lines are only added, so
+that a run that is killed loses at most the line that it was writing: such an end is dropped and reported. If a game has several
+lines, the last one counts: the first one of a game with a replay is written before its replay.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from generals_env.arena.game_lines import MAX_LINE, game_line, read_game
+from generals_env.arena.played_game import PlayedGame
+from generals_env.arena.players import Player
+from generals_env.errors import StorageError
+from generals_env.recorders.filesystem.file_lock import FileLock
+
+__all__ = ["Store"]
+
+GAMES, PLAYERS, LOCK = "games.jsonl", "players.jsonl", "lock"
+
+#: Key of a game: it is played once.
+Key = tuple[tuple[str, ...], str, int, int]
+
+
+class Store:
+    """Games in a folder.
+
+    Attributes:
+        folder: The folder.
+        dropped: Bytes of an unfinished last line, which were not read.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Read what the folder has; it need not exist.
+
+        Raises:
+            StorageError: If a file cannot be read, or a line is no game; the message names file and line.
+        """
+        self.folder = Path(folder)
+        self.dropped = 0
+        self._lock: FileLock | None = None
+        self._games: dict[Key, PlayedGame] = {}
+        self._players: dict[str, str] = {}
+        self.read()
+
+    def read(self) -> None:
+        """Read the files anew."""
+        self.dropped = 0
+        self._players = {}
+        for number, line in enumerate(self._lines(PLAYERS), 1):
+            place = f"{self.folder / PLAYERS}, line {number}"
+            try:
+                entry = json.loads(line)
+                name, identity = entry["name"], entry["identity"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise StorageError(f"{place}: expected a player, got {line[:80]!r} ({error!r:.100}): repair it") from None
+            if not isinstance(name, str) or not isinstance(identity, str):
+                raise StorageError(f"{place}: expected texts as name and identity, got {line[:80]!r}: repair it")
+            self._players[name] = identity
+        self._games = {}
+        for number, line in enumerate(self._lines(GAMES), 1):
+            game = read_game(line, f"{self.folder / GAMES}, line {number}")
+            self._games[key_of(game)] = game
+
+    def _lines(self, name: str) -> list[bytes]:
+        """Return the whole lines of a file."""
+        path = self.folder / name
+        lines: list[bytes] = []
+        try:
+            if not path.exists():
+                return lines
+            with path.open("rb") as file:
+                while line := file.readline(MAX_LINE + 2):
+                    if not line.endswith(b"\n"):
+                        if len(line) > MAX_LINE:
+                            raise StorageError(
+                                f"{path}, line {len(lines) + 1}: expected at most {MAX_LINE} bytes, got more: remove the line"
+                            )
+                        self.dropped += len(line)
+                        break
+                    lines.append(line[:-1])
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"store: expected a folder that can be read, got {str(path)!r} ({error})") from error
+        return lines
+
+    def games(self, board: str) -> list[PlayedGame]:
+        """Return the games of one kind, see ``kind_name``: games of different kinds are never mixed."""
+        return [game for game in self._games.values() if game.board == board]
+
+    def boards(self) -> list[str]:
+        """Return the kinds of games in the store."""
+        return list(dict.fromkeys(game.board for game in self._games.values()))
+
+    def has(self, players: Sequence[str], board: str, seed: int, number: int) -> bool:
+        """Return whether the game of players, by their seats, on a map was played."""
+        return (tuple(players), board, seed, number) in self._games
+
+    # --- Writing ------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Store:
+        """Lock the store for writing.
+
+        Raises:
+            StorageError: If another process writes to it, or it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"store: expected a folder that can be made, got {str(self.folder)!r} ({error})") from error
+        self._lock = FileLock(self.folder / LOCK)
+        self.read()
+        for name in (GAMES, PLAYERS):
+            self._cut(name)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def add_players(self, players: Iterable[Player]) -> None:
+        """Add players that the store does not have.
+
+        Raises:
+            StorageError: If a line cannot be written.
+        """
+        lines = []
+        for player in players:
+            if self._players.get(player.name) != player.identity:
+                self._players[player.name] = player.identity
+                fields = {"name": player.name, "kind": player.kind, "identity": player.identity}
+                lines.append(json.dumps(fields, separators=(",", ":")).encode())
+        self._append(PLAYERS, lines)
+
+    def add(self, games: Sequence[PlayedGame]) -> None:
+        """Add games; a game that the store has already is replaced by a line that counts instead of the earlier one.
+
+        Raises:
+            StorageError: If they cannot be written.
+        """
+        self._append(GAMES, [game_line(game) for game in games])
+        self._games.update((key_of(game), game) for game in games)
+
+    def _cut(self, name: str) -> None:
+        """Remove an unfinished last line."""
+        path = self.folder / name
+        if not path.exists():
+            return
+        try:
+            with path.open("r+b") as file:
+                data = file.read()
+                if data and not data.endswith(b"\n"):
+                    file.truncate(data.rfind(b"\n") + 1)
+        except OSError as error:
+            raise StorageError(f"store: expected a file that can be written, got {str(path)!r} ({error})") from error
+
+    def _append(self, name: str, lines: Sequence[bytes]) -> None:
+        if not lines:
+            return
+        if self._lock is None:
+            raise StorageError("store: expected one that was opened for writing, got another: use it in a with block")
+        path = self.folder / name
+        try:
+            with path.open("ab", buffering=0) as file:
+                file.write(b"".join(line + b"\n" for line in lines))
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(f"store: expected a file that can be written, got {str(path)!r} ({error})") from error
+
+
+def key_of(game: PlayedGame) -> Key:
+    """Return what a game is known by."""
+    return (tuple(game.players), game.board, game.seed, game.map)

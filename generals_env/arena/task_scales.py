@@ -1,0 +1,21 @@
+"""Holds what ``tools/measure_tasks.py`` measured for the tasks: ratings of their opponents, and digests of their games.
+
+``SCALES`` defines the Elo scale of each task: ``expander`` has 1000 by definition, the others were rated once by the games of
+all opponents against each other. The numbers are fixed: another measurement would make a new version of the task.
+
+``DIGESTS`` pins the opponents: it stands for the results of some of their games (``evaluation.task_digests``). If a change of a
+policy changes them, the version of the tasks with this opponent must be raised, and their scale be measured anew.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DIGESTS", "SCALES"]
+
+SCALES: dict[str, dict[str, float]] = {
+    "generals-8x8-v0": {"expander": 1000.0},
+    "generals-12x12-v0": {"expander": 1000.0},
+    "generals-20x20-v0": {"expander": 1000.0},
+    "generals-competition-v0": {"expander": 1000.0},
+}
+
+DIGESTS: dict[str, dict[str, str]] = {}
