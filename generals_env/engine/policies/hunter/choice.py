@@ -15,7 +15,6 @@ from generals_env.engine.policies.hunter.gathering import gather
 from generals_env.engine.policies.hunter.memory import (
     AIM,
     BEGUN,
-    CONTACT,
     COUNT,
     ENEMY_HOME,
     HEAD,
@@ -23,6 +22,7 @@ from generals_env.engine.policies.hunter.memory import (
     LAST_TURN,
     OPENING,
     PLAN,
+    SEEN,
     STACK,
 )
 from generals_env.engine.policies.hunter.opening import OPENING_TURNS, plan_opening
@@ -31,8 +31,9 @@ from generals_env.engine.splitmix import next_bits
 
 __all__ = ["choose"]
 
-SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 4, 7, 10
+FOG, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 1, 4, 7, 10
 CYCLE = 50
+FIRST_GROWTH, BEFORE_GROWTH = 100, 38  # from this turn on, expand in the last turns before all land grows
 MAX_GATHER = 40
 HASTE = 1
 
@@ -51,7 +52,6 @@ def begin(seat: Seat, scratch: Scratch, begun: int) -> None:
     seat.words[:] = 0
     seat.words[BEGUN] = begun
     seat.words[ENEMY_HOME] = -1
-    seat.words[CONTACT] = -1
     seat.words[AIM] = -1
     seat.words[STACK] = -1
     seat.words[HOME_TILE] = -1
@@ -103,7 +103,7 @@ def largest_stack(seat: Seat) -> int:
 def spearhead(seat: Seat, scratch: Scratch, target: int) -> int:
     """Return the own tile nearest to the target, the one with the larger army among several."""
     player = seat.facts[PLAYER_NUMBER]
-    count = measure_ways(seat, scratch, target)
+    count = measure_ways(seat, scratch, target, -1)
     best = -1
     nearest = -1
     for k in range(count):
@@ -172,12 +172,15 @@ def plan_attack(seat: Seat, scratch: Scratch, target: int, stack: int) -> bool:
 @subroutine
 def make_plan(seat: Seat, scratch: Scratch) -> None:
     """Plan the next moves."""
-    contact = seat.words[CONTACT] >= 0
+    turn = seat.facts[TURN]
     target = seat.words[ENEMY_HOME]
     stack = seat.words[STACK]
     player = seat.facts[PLAYER_NUMBER]
     if stack >= 0 and (seat.owner[stack] != player or seat.codes[stack] < SEEN_OWN or seat.army[stack] < 3):
         stack = -1
+    aim = seat.words[AIM]
+    if target < 0 and stack >= 0 and aim >= 0 and seat.codes[aim] == FOG and seat.flags[aim] & SEEN == 0:
+        target = aim  # a push goes on to where it went
     if target < 0:
         target = believed_home(seat, scratch, stack if stack >= 0 else seat.facts[GENERAL_TILE])
     seat.words[AIM] = target
@@ -185,17 +188,17 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     if target < 0:
         expand(seat, scratch, 0, 1)
         return
-    if stack >= 0 and push(seat, scratch, stack, target, 4):
+    if stack >= 0 and push(seat, scratch, stack, target, 8):
         seat.words[PLAN] = 2
         return
     seat.words[STACK] = -1
-    if not contact and expand(seat, scratch, 3, 2):
+    if turn >= FIRST_GROWTH and turn % CYCLE >= BEFORE_GROWTH and expand(seat, scratch, 1, 1):
         seat.words[PLAN] = 3
         return
     if plan_attack(seat, scratch, target, largest_stack(seat)):
         return
     stack = largest_stack(seat)
-    if stack >= 0 and push(seat, scratch, stack, target, 4):
+    if stack >= 0 and push(seat, scratch, stack, target, 8):
         seat.words[PLAN] = 2
         return
     expand(seat, scratch, 0, 1)
@@ -255,7 +258,7 @@ def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray
     home = seat.words[ENEMY_HOME]
     if home >= 0:
         move = kill(seat, scratch, home, 8)
-    if move < 0 and enemies > 0:
+    if move < 0 and enemies:
         threat = earliest_threat(seat, scratch)
         if threat >= 0:
             move = defend(seat, scratch, threat)
