@@ -8,6 +8,7 @@ into ``docs/images`` of the current folder: ``opponent_NAME.png``, the policy (r
 from __future__ import annotations
 
 import sys
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ PEOPLE = {25: (2, 2, 6), 50: (22, 24, 25), 75: (25, 30, 37), 100: (33, 41, 50), 
 
 COLORS = {"random": "#7a7468", "expander": "#1f7a4d", "hunter": "#1f6fb5", "planner": "#8648b0"}
 
-FILM_SEED = 12
-FILM_FRAMES = 90
+FILM_TURNS = (200, 280)  # the first map is taken on which the hunter wins after so many turns
+FILM_FRAMES = 110
 FILM_TILE = 20
 MAX_FILM = 500_000  # bytes
 
@@ -91,6 +92,7 @@ def draw_land(policies: list[str]) -> None:
         panel.errorbar(list(PEOPLE), people[1], errors, fmt="o", color="#22242a", markersize=4, capsize=3, label="people")
         panel.grid(color="#dddddd", linewidth=0.8)
         panel.set_axisbelow(True)
+        panel.set_xticks(range(0, LAST_TURN + 1, 25))
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(loc="upper left", frameon=False)
         shown = ", ".join(f"{turn}: {low[turn]:g}/{median[turn]:g}/{high[turn]:g}" for turn in PEOPLE)
@@ -103,11 +105,14 @@ def draw_land(policies: list[str]) -> None:
 
 
 def draw_film() -> None:
-    """Write a film of a game of the hunter against the expander, as the hunter sees it."""
+    """Write a film of a game that the hunter wins against the expander."""
     path = IMAGES / "hunter.gif"
-    game = play_game(SIZE, FILM_SEED, ("hunter", "expander"))
-    save_gif(game, path, tile_size=FILM_TILE, max_frames=FILM_FRAMES)
-    print(f"{path}: {path.stat().st_size:,} bytes, {game.turns} turns")
+    for seed in count(1):
+        game = play_game(SIZE, seed, ("hunter", "expander"))
+        if FILM_TURNS[0] <= game.turns <= FILM_TURNS[1] and not (game.boards.owner[-1] == 1).any():
+            break
+    save_gif(game, path, tile_size=FILM_TILE, scale=SCALE, max_frames=FILM_FRAMES)
+    print(f"{path}: {path.stat().st_size:,} bytes, {game.turns} turns, map {seed}")
     if path.stat().st_size > MAX_FILM:
         raise SystemExit(f"{path}: expected at most {MAX_FILM:,} bytes, got more: draw fewer or smaller pictures")
 

@@ -13,13 +13,13 @@ from generals_env.config import MAX_TURNS, TOUCH_TURN
 from generals_env.engine.boards import COMPETITION_VERSION, LIVE_VERSION
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.policies.reference import expander_action, random_action
-from generals_env.engine.policies.seat_view import view_of_observation
 from generals_env.engine.rules.action_space import action_count
+from generals_env.engine.simulation.seat_player import SeatPlayer
+from generals_env.engine.simulation.seen_board import seen_in_observation
 from generals_env.errors import ConfigError
 from generals_env.observations.dtypes import to_float32
-from generals_env.opponents import POLICIES, POLICY_NAMES, is_builtin
+from generals_env.opponents import POLICIES, POLICY_NAMES, is_builtin, policy_code, remembers
 from generals_env.seeding import seed_state
-from generals_env.wrappers.seat_players import make_seat_player, remembers
 
 __all__ = ["OPPONENTS", "Opponent"]
 
@@ -32,7 +32,7 @@ class Opponent:
     ``random`` chooses uniformly among the legal moves. ``expander`` expands its land, captures cities when it can, and attacks
     enemies that it sees. ``hunter`` and ``planner`` (see ``generals_env.opponents.policy_code`` for their levels) remember what
     they saw: make one for each player and call it every turn. They play best on the layout full; of two other players or more
-    they see one enemy. A new game is noticed by the turn or by the place of the general, and after ``reset``.
+    they see one enemy. A new game is noticed by its turn, and after ``reset``.
     """
 
     def __init__(self, name: str, seed: int | None = None, touch_turn: int = TOUCH_TURN) -> None:
@@ -51,7 +51,7 @@ class Opponent:
         self.name = name
         self._rng = seed_state(seed)
         self._touch_turn = check_integer("touch_turn", touch_turn, 0, MAX_TURNS)
-        self._player = make_seat_player(name, self._rng) if remembers(name) else None
+        self._player = SeatPlayer(policy_code(name), int(self._rng[0])) if remembers(name) else None
         self._turn, self._general = -1, -1  # of the last observation, as far as they are known
 
     def reset(self) -> None:
@@ -86,15 +86,14 @@ class Opponent:
                 f"got {observation!r:.200}: pass the observation of one player"
             )
         if self._player is not None:
-            return self._remembering(tensor, mask)
+            return self._remember(self._player, tensor, mask)
         if self.name == "random":
             return int(random_action(mask[: 8 * height * width + 1], self._rng, 0))  # without builds
         return int(expander_action(tensor.reshape(channels, height * width), mask, height, width, self._rng, 0))
 
-    def _remembering(self, tensor: npt.NDArray[np.float32], mask: npt.NDArray[np.int8]) -> int:
+    def _remember(self, player: SeatPlayer, tensor: npt.NDArray[np.float32], mask: npt.NDArray[np.int8]) -> int:
         """Return the action of a policy with a memory."""
-        player, tiles = self._player, tensor.shape[1] * tensor.shape[2]
-        assert player is not None
+        tiles = int(tensor[0].size)
         if not tensor[7:9].any():
             return 8 * tiles  # the player's game has ended: it sees nothing
         own_built = np.flatnonzero((tensor[2] > 0) & (tensor[5] > 0))
@@ -102,9 +101,11 @@ class Opponent:
         if begins and self._turn > 1:
             self.reset()
         general = self._general if self._general >= 0 or len(own_built) != 1 else int(own_built[0])
-        view = view_of_observation(tensor, len(mask), self._turn + 1, general, self._touch_turn)
-        if view.turn < self._turn or (self._general >= 0 and view.general != self._general):
+        touch_turn = self._touch_turn if len(mask) > 8 * tiles + 1 else None
+        seen = seen_in_observation(tensor, self._turn + 1, general, touch_turn)
+        turn, home = int(seen.boards.games["turn"][0]), int(seen.boards.players["general"][0, seen.seat])
+        if turn < self._turn or (turn == self._turn and home != self._general):  # two players may trade generals in a turn
             self.reset()
-        self._turn, self._general = view.turn, view.general
-        action = player.choose(view)
+        self._turn, self._general = turn, home
+        action = player.choose(seen)
         return action if mask[action] else 8 * tiles

@@ -6,6 +6,7 @@ Figures of a game have one value for each seat. Names and meaning:
 - ``strength_100``, ``strength_200``: tiles owned plus army, likewise.
 - ``contact``: turn after which the player first saw a tile of the enemy; None if never.
 - ``cities``: maximum of the cities or castles held, looked at every 5 turns.
+- ``faults``: for a program, replies that were late or no action, and lines without a question.
 - ``loss``: for the player who lost, the index in ``LOSSES`` of the first class that fits; None for others.
 
 Classes of losses, by the board at the last look before the end (looks are 5 turns apart):

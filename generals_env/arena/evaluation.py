@@ -14,6 +14,7 @@ from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import Player, make_player
 from generals_env.arena.statistics.game_table import LOST_FIRST, TIED, WON_FIRST, GameTable
 from generals_env.arena.statistics.intervals import Comparison, Estimate, compare, mean_of_maps
+from generals_env.arena.statistics.libraries import check_libraries
 from generals_env.arena.statistics.placement import place
 from generals_env.arena.store import Store
 from generals_env.arena.tasks import Task, find_task
@@ -113,10 +114,11 @@ def evaluate(
         on_games: Called with the numbers of games that are played, and of all games.
 
     Raises:
-        ConfigError: If there is no such task or player, or it does not fit the task.
+        ConfigError: If there is no such task or player, it does not fit the task, or scipy or statsmodels is not installed.
         StateError: If the policy fails.
         StorageError: If a file cannot be loaded, or the store cannot be written.
     """
+    check_libraries()
     played_task = find_task(task) if isinstance(task, str) else task
     if not isinstance(played_task, Task):
         raise ConfigError(f"task: expected a Task or its name, got {task!r:.200}")

@@ -42,6 +42,7 @@ class PlayerFigures:
         turns: Median length of a game.
         turns_won: Median length of games won; None without one.
         losses: Number of losses by class, see ``diagnostics``.
+        faults: Faults of a program: replies that were late or no action, and lines without a question; None for others.
     """
 
     games: int
@@ -55,6 +56,7 @@ class PlayerFigures:
     turns: float
     turns_won: float | None
     losses: dict[str, int]
+    faults: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON; keys are texts."""
@@ -85,6 +87,7 @@ def of_player(played: list[tuple[PlayedGame, int]]) -> PlayerFigures:
     contacts = values_of(played, "contact")
     cities = values_of(played, "cities")
     classes = Counter(LOSSES[int(value)] for value in values_of(played, "loss") if 0 <= value < len(LOSSES))
+    faults = values_of(played, "faults")
     turns_won = [game.turns for game, seat in played if game.winner == seat]
     return PlayerFigures(
         games=count,
@@ -98,6 +101,7 @@ def of_player(played: list[tuple[PlayedGame, int]]) -> PlayerFigures:
         turns=float(np.median([game.turns for game, _ in played])),
         turns_won=float(np.median(turns_won)) if turns_won else None,
         losses={name: classes[name] for name in LOSSES if classes[name]},
+        faults=int(sum(faults)) if faults else None,
     )
 
 

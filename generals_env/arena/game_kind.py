@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from generals_env.arguments import check_integer
 from generals_env.config import GameConfig
 from generals_env.errors import ConfigError
+from generals_env.starts.spawn_distance import SpawnDistance
 
 __all__ = ["MAX_SEED", "game_config", "kind_name", "map_seed"]
 
@@ -43,18 +45,20 @@ def kind_name(config: GameConfig) -> str:
     parts = [sizes, config.rules, f"{config.max_turns} turns"]
     usual = GameConfig.from_options(rules=config.rules)
     if config.map is not None:
-        parts[0] = f"{sizes} map {map_digest(config.map)}"
+        parts[0] = f"{sizes} map {digest(config.map)}"
     for name in ("fog", "teams", "modifiers", "mountain_density", "city_density", "touch_turn"):
         value = getattr(config, name)
         if value != getattr(usual, name) and not (config.map is not None and name.endswith("density")):
             parts.append(f"{name} {value}")
+    if isinstance(config.start, SpawnDistance):
+        parts.append(f"generals {config.start.minimum}-{config.start.maximum} steps apart")
+    elif config.start is not None:
+        parts.append(f"start {digest(config.start)}")
     return ", ".join(parts)
 
 
-def map_digest(text: str) -> str:
-    """Return eight digits that stand for the text of a map."""
-    import hashlib
-
+def digest(text: str) -> str:
+    """Return eight digits that stand for the text of boards."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

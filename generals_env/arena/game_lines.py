@@ -7,8 +7,8 @@ another kind is refused; ``replay`` and ``figures`` may be left out.
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from typing import Any
 
 from generals_env.arena.played_game import CUT_OFF, DRAW, FORFEIT, WON, PlayedGame
@@ -67,8 +67,9 @@ def read_game(line: bytes, place: str) -> PlayedGame:
         raise wrong(place, f"the field {missing[0]!r}", line[:80])
     if unknown := [name for name in fields if name not in REQUIRED + OPTIONAL]:
         raise wrong(place, f"only fields among {', '.join(REQUIRED + OPTIONAL)}", unknown[0])
-    if fields.pop("version") != VERSION:
-        raise wrong(place, f"version {VERSION}", json.loads(line)["version"])
+    version = fields.pop("version")
+    if not is_integer(version) or version != VERSION:
+        raise wrong(place, f"version {VERSION}", version)
     check_result(fields, place)
     for name in ("seed", "map", "turns"):
         if not is_integer(fields[name]) or not 0 <= fields[name] <= MAX_NUMBER:
@@ -104,7 +105,7 @@ def read_figures(figures: Any, place: str) -> dict[str, tuple[float | None, ...]
     read: dict[str, tuple[float | None, ...]] = {}
     for name, values in figures.items():
         fits = is_name(name) and isinstance(values, list) and len(values) == 2
-        if not fits or not all(value is None or (is_number(value) and math.isfinite(value)) for value in values):
+        if not fits or not all(value is None or is_figure(value) for value in values):
             raise wrong(place, "two numbers or nulls for each name of figures", {name: values})
         read[name] = tuple(None if value is None else float(value) for value in values)
     return read
@@ -113,6 +114,11 @@ def read_figures(figures: Any, place: str) -> dict[str, tuple[float | None, ...]
 def is_name(value: Any) -> bool:
     """Return whether a value is a text of a sensible length, on one line."""
     return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()
+
+
+def is_figure(value: Any) -> bool:
+    """Return whether a value is a finite number that a float can hold."""
+    return is_number(value) and abs(value) <= sys.float_info.max  # False for NaN
 
 
 def is_integer(value: Any) -> bool:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from generals_env.arena.identities import command_digest, file_digest, short_command, source_digest
 from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
+from generals_env.bridge.match.limits import Limits
 from generals_env.bridge.match.program import program_arguments
+from generals_env.bridge.peers.peer_programs import PeerSource, is_peer
 from generals_env.engine.policies.codes import GIVEN
-from generals_env.errors import ConfigError, StorageError
+from generals_env.errors import ConfigError
 from generals_env.opponents import BatchPolicy, is_builtin, policy_code
-from generals_env.version import __version__
 
 __all__ = ["BUILTIN", "CALLABLE", "CHECKPOINT", "MODEL", "PROGRAM_KIND", "Player", "make_player", "make_players"]
 
 # Kinds of players.
 BUILTIN, CHECKPOINT, MODEL, CALLABLE, PROGRAM_KIND = "builtin", "checkpoint", "model", "callable", "program"
+
+#: Versions of the built-in policies: a policy that plays in another way gets a higher one, as a store must not mix the two.
+VERSIONS = {"random": 1, "expander": 1, "hunter": 1, "planner": 1}
 
 #: Share of the moves of a checkpoint that are random legal ones: without memory, a policy may move back and forth for ever.
 RANDOM_MOVES = 0.02
@@ -42,7 +43,7 @@ class Player:
         policy: Chooses actions for a batch of observations; None for built-in policies and programs.
         channels: Channels of the observations that the policy takes.
         random_moves: Share of moves that are random legal ones.
-        samples: Whether the policy draws from the generator of torch.
+        samples: Whether the policy may draw from the generator of torch.
         command: Arguments of a program; empty for other players.
     """
 
@@ -58,7 +59,9 @@ class Player:
     command: tuple[str, ...] = ()
 
 
-def make_players(names: Sequence[str], trust: bool = False) -> list[Player]:
+def make_players(
+    names: Sequence[str], trust: bool = False, limits: Limits | None = None, peer: PeerSource | None = None
+) -> list[Player]:
     """Return the players of names; arguments and errors as of ``make_player``.
 
     Raises:
@@ -69,7 +72,7 @@ def make_players(names: Sequence[str], trust: bool = False) -> list[Player]:
         raise ConfigError(f"players: expected at least two, got {len(names)}: name another one, for example expander")
     players: dict[str, Player] = {}
     for name in names:
-        player = make_player(name, trust)
+        player = make_player(name, trust, limits, peer)
         if player.name in players:
             raise ConfigError(
                 f"players: expected different ones, got {players[player.name].given!r} and {name!r}, which are the same: "
@@ -79,23 +82,26 @@ def make_players(names: Sequence[str], trust: bool = False) -> list[Player]:
     return list(players.values())
 
 
-def make_player(name: str, trust: bool = False) -> Player:
+def make_player(name: str, trust: bool = False, limits: Limits | None = None, peer: PeerSource | None = None) -> Player:
     """Return the player of a name.
 
     Args:
         name: A built-in policy; a file that ``generals-env train`` saved; a ``.zip`` file of Stable-Baselines3;
-            ``module:callable`` on batches of observations; or ``stdio:COMMAND``, a program that speaks the line protocol of the
-            competition.
+            ``module:callable`` on batches of observations; ``stdio:COMMAND``, a program that speaks the line protocol of the
+            competition; or ``peer:NAME``, an agent of generals-bots (see ``bridge.peers``).
         trust: Whether to load files that can run code of their own: those of Stable-Baselines3.
+        limits: Limits of programs; other ones than the default are a part of a program's name.
+        peer: Where generals-bots lies.
 
     Raises:
         ConfigError: If there is no such player, or a file would have to be trusted.
         StorageError: If a file cannot be loaded.
     """
     if is_builtin(name):
-        return Player(name, name, BUILTIN, f"generals_env {__version__}", code=policy_code(name))
-    if name.startswith(PROGRAM):
-        return program_player(name)
+        version = VERSIONS[name.partition(":")[0]]
+        return Player(name, name, BUILTIN, f"policy version {version}", code=policy_code(name))
+    if name.startswith(PROGRAM) or is_peer(name):
+        return program_player(name, Limits() if limits is None else limits, peer)
     policy = load_batch_policy("player", name, trust)
     if isinstance(policy, str):
         return make_player(policy)
@@ -114,7 +120,6 @@ def make_player(name: str, trust: bool = False) -> Player:
             policy=policy,
             channels=channels,
             random_moves=0.0 if model else RANDOM_MOVES,
-            samples=model,
         )
     digest = source_digest(policy)
     return Player(
@@ -124,43 +129,21 @@ def make_player(name: str, trust: bool = False) -> Player:
         identity=f"sha256:{digest}" if digest else name,
         policy=policy,
         channels=channels,
-        samples=True,
+        samples=not hasattr(policy, "probabilities"),
     )
 
 
-def program_player(name: str) -> Player:
+def program_player(name: str, limits: Limits, peer: PeerSource | None) -> Player:
     """Return the player of a program's command; its identity holds the hashes of the files that the command names."""
     command = name.removeprefix(PROGRAM).strip()
-    arguments = program_arguments(command)
-    digest = hashlib.sha256(command.encode())
-    for word in shlex.split(command):
-        if is_file(word):
-            digest.update(file_digest(Path(word)).encode())
-    short = re.sub(r"[^\w.:+-]+", "_", " ".join(Path(word).name for word in shlex.split(command)))[:40]
-    identity = f"{command} sha256:{digest.hexdigest()}"
-    return Player(f"{short}-{digest.hexdigest()[:DIGITS]}", name, PROGRAM_KIND, identity, command=tuple(arguments))
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file.
-
-    Raises:
-        StorageError: If it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StorageError(f"player: expected a file that can be read, got {str(path)!r} ({error})") from error
-
-
-def source_digest(policy: Any) -> str:
-    """Return the SHA-256 of the source file of a callable, empty if it has none."""
-    import inspect
-
-    kind = policy if inspect.isfunction(policy) or inspect.isclass(policy) else type(policy)
-    try:
-        path = inspect.getsourcefile(kind)
-    except TypeError:
-        return ""
-    return file_digest(Path(path)) if path and Path(path).is_file() else ""
+    arguments = program_arguments(command, peer)
+    time = "" if limits.move == Limits().move else f"@{1000 * limits.move:g}ms"
+    if is_peer(command):
+        agent, at, _ = command.partition("@")
+        version = "2.5" if not at and (peer is None or peer.checkout is None) else "2.6"
+        return Player(
+            f"{agent}-{version}{time}", name, PROGRAM_KIND, f"generals-bots {version}{time}", command=tuple(arguments)
+        )
+    digest = command_digest(command)
+    identity = f"{command[:1000]}{time} sha256:{digest}"
+    return Player(f"{short_command(command)}-{digest[:DIGITS]}{time}", name, PROGRAM_KIND, identity, command=tuple(arguments))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from generals_env.arena.game_kind import kind_name
 from generals_env.arena.played_game import CUT_OFF, DRAW, WON, PlayedGame
 from generals_env.arena.players import Player
-from generals_env.arena.random_moves import stir
+from generals_env.arena.random_moves import draw, stir
 from generals_env.arena.table import Table
 from generals_env.config import GameConfig
 from generals_env.errors import GeneralsError, StateError
@@ -29,10 +29,12 @@ class BlockGame:
     Attributes:
         played: Its result.
         moves: (T, 2) int32, the actions as executed, from which its replay can be made; None if they were not kept.
+        failure: Why a program forfeited it, and the end of what it wrote to its standard error; empty if none did.
     """
 
     played: PlayedGame
     moves: npt.NDArray[np.int32] | None = None
+    failure: str = ""
 
 
 def play_block(
@@ -79,22 +81,30 @@ def choose(player: Player, tables: Sequence[Table]) -> None:
     if not parts or player.policy is None:
         return
     views = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    actions = checked(player, views, ask(player, views))
+    states = np.concatenate([table.draws[rows, seat] for (table, seat), rows in zip(places, games, strict=True)])
+    number = 2 * tables[0].turn
+    actions = checked(player, views, ask(player, views, states, number))
+    if player.random_moves:
+        actions = stir(actions, views["action_mask"], states, number + 1, player.random_moves)
     begin = 0
     for (table, seat), rows in zip(places, games, strict=True):
-        own = actions[begin : begin + len(rows)]
-        if player.random_moves:
-            masks = views["action_mask"][begin : begin + len(rows)]
-            own = stir(own, masks, table.states[rows], 2 * table.turn + seat, player.random_moves)
-        table.batch.outcome.actions[rows, seat] = own
+        table.batch.outcome.actions[rows, seat] = actions[begin : begin + len(rows)]
         begin += len(rows)
 
 
-def ask(player: Player, views: dict[str, npt.NDArray[Any]]) -> Any:
-    """Return what a policy answers; its own exceptions become a ``StateError`` that names it."""
+def ask(player: Player, views: dict[str, npt.NDArray[Any]], states: npt.NDArray[np.uint64], number: int) -> Any:
+    """Return what a policy answers; its own exceptions become a ``StateError`` that names it.
+
+    Args:
+        player: The player.
+        views: What it sees in its games.
+        states: (n,) uint64, a state of each game, from which actions are drawn if the policy tells their probabilities.
+        number: Number of the draw within a game.
+    """
     assert player.policy is not None  # noqa: S101 - only such players are asked
     try:
-        return player.policy(views)
+        shares = getattr(player.policy, "probabilities", None)
+        return player.policy(views) if shares is None else draw(shares(views), views["action_mask"], states, number)
     except GeneralsError:
         raise
     except Exception as error:
@@ -133,7 +143,7 @@ def drawing(players: Sequence[Player], seed: int, maps: Sequence[int]) -> Iterat
 def result(table: Table, game: int, seed: int) -> BlockGame:
     """Return a game of a table that has ended."""
     winner = table.winner(game)
-    turns = int(table.batch.boards.games["turn"][game])
+    turns = table.turns(game)
     ended = WON if winner >= 0 else DRAW if table.drawn(game) else CUT_OFF
     played = PlayedGame(
         players=(table.players[0].name, table.players[1].name),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import selectors
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
-from generals_env.arena.played_game import DRAW, FORFEIT, PlayedGame
+from generals_env.arena.diagnostics import LOSSES
+from generals_env.arena.played_game import DRAW, FORFEIT
 from generals_env.arena.players import PROGRAM_KIND, Player
 from generals_env.arena.playing import BlockGame, choose, result
 from generals_env.arena.table import Table
@@ -20,6 +22,8 @@ from generals_env.bridge.stdio_protocol import encode_frame, encode_handshake
 from generals_env.config import GameConfig
 
 __all__ = ["has_program", "play_program_game"]
+
+FORFEITED = LOSSES.index("forfeit")
 
 
 def has_program(pair: Sequence[Player]) -> bool:
@@ -71,9 +75,8 @@ def play_program_game(
                 seats[place] = Seat(programs[-1], limits, Side())
         selector = ending.enter_context(selectors.DefaultSelector())
         play_turns(table, seats, selector, stop)
-    game = result(table, 0, seed)
-    lost = [place for place, seat in seats.items() if seat.side.forfeit]
-    return forfeited(game, lost) if lost and table.going.any() else game
+    game = with_faults(result(table, 0, seed), seats)
+    return forfeited(game, seats) if any(seat.side.forfeit for seat in seats.values()) and table.going.any() else game
 
 
 def play_turns(table: Table, seats: dict[int, Seat], selector: selectors.BaseSelector, stop: threading.Event) -> None:
@@ -102,14 +105,23 @@ def play_turns(table: Table, seats: dict[int, Seat], selector: selectors.BaseSel
                 seat.on_illegal()
 
 
-def forfeited(game: BlockGame, lost: Sequence[int]) -> BlockGame:
+def with_faults(game: BlockGame, seats: Mapping[int, Seat]) -> BlockGame:
+    """Return a game with the number of faults of its programs, a figure that other players do not have."""
+    faults = tuple(float(seats[place].side.faults.total()) if place in seats else None for place in range(2))
+    return replace(game, played=replace(game.played, figures={**game.played.figures, "faults": faults}))
+
+
+def forfeited(game: BlockGame, seats: Mapping[int, Seat]) -> BlockGame:
     """Return a game that one or both programs forfeited."""
     played = game.played
-    if len(lost) == 2:
-        changes = {"winner": -1, "ended": DRAW}
-    else:
-        changes = {"winner": 1 - lost[0], "ended": FORFEIT}
-        losses: list[float | None] = [None, None]
-        losses[lost[0]] = 0.0  # the first of ``LOSSES``
-        changes["figures"] = {**played.figures, "loss": tuple(losses)}
-    return BlockGame(PlayedGame(**{**vars(played), **changes}), game.moves)
+    lost = [place for place, seat in seats.items() if seat.side.forfeit]
+    losses = tuple(float(FORFEITED) if place in lost else None for place in range(2))
+    winner, ended = (-1, DRAW) if len(lost) == 2 else (1 - lost[0], FORFEIT)
+    figures = {**played.figures, "loss": losses} if winner >= 0 else played.figures
+    texts = [
+        f"{played.players[place]} on map {played.map}, turn {played.turns}: {seats[place].side.forfeit}\n"
+        f"{seats[place].program.errors()}".strip()
+        for place in lost
+    ]
+    changed = replace(played, winner=winner, ended=ended, figures=figures)
+    return replace(game, played=changed, failure="\n".join(texts))

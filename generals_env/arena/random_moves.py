@@ -1,4 +1,4 @@
-"""Replaces a share of moves by random legal ones, drawn by map and turn: a game draws the same however it is batched."""
+"""Draws actions at random, by map and turn: a game draws the same however it is batched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["stir"]
+__all__ = ["draw", "stir"]
 
 #: Keeps these draws apart from those of the map, which begin at the same state.
 OTHER = np.uint64(0xD1B54A32D192ED03)
@@ -42,6 +42,27 @@ def stir(
         legal = np.flatnonzero(masks[game])
         stirred[game] = legal[pick % len(legal)]
     return stirred
+
+
+def draw(
+    probabilities: npt.NDArray[Any], masks: npt.NDArray[Any], states: npt.NDArray[np.uint64], number: int
+) -> npt.NDArray[np.int64]:
+    """Return actions (n,) drawn from probabilities.
+
+    Args:
+        probabilities: (n, A), of which those of illegal actions are ignored.
+        masks: (n, A), nonzero for legal actions.
+        states: (n,) uint64, a state of each game.
+        number: As of ``stir``.
+    """
+    legal = masks != 0
+    weights = np.where(legal, np.nan_to_num(probabilities), 0).astype(np.float64).clip(0)
+    weights[weights.sum(axis=1) == 0] = 1.0
+    sums = np.cumsum(weights * legal, axis=1)
+    aims = (bits(states, 2 * number) >> np.uint64(11)) * 2.0**-53 * sums[:, -1]
+    aims = np.minimum(aims, np.nextafter(sums[:, -1], 0))
+    chosen: npt.NDArray[np.int64] = (sums <= aims[:, None]).sum(axis=1)
+    return chosen
 
 
 def bits(states: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uint64]:

@@ -59,13 +59,22 @@ class Report:
         cls,
         games: Sequence[PlayedGame],
         players: Sequence[Player],
-        seed: int,
-        seconds: float,
-        new: int,
+        seed: int = 0,
+        seconds: float = 0.0,
+        new: int | None = None,
         test: Sprt | None = None,
         tested: tuple[str, str] | None = None,
     ) -> Report:
         """Sum up games of one kind.
+
+        Args:
+            games: The games.
+            players: Players of this run.
+            seed: Seed of this run.
+            seconds: Wall-clock time of this run.
+            new: Number of games of this run; default: all.
+            test: A sequential test of two players.
+            tested: Name of the player that it tests, and of its opponent.
 
         Raises:
             ConfigError: If there are no games, or games of more than one kind.
@@ -92,7 +101,7 @@ class Report:
             tested=tested,
             seed=seed,
             seconds=seconds,
-            new=new,
+            new=len(games) if new is None else new,
         )
 
     def to_dict(self) -> dict[str, Any]:

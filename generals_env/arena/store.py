@@ -18,6 +18,7 @@ from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import Player
 from generals_env.errors import StorageError
 from generals_env.recorders.filesystem.file_lock import FileLock
+from generals_env.version import __version__
 
 __all__ = ["Store"]
 
@@ -57,7 +58,7 @@ class Store:
             try:
                 entry = json.loads(line)
                 name, identity = entry["name"], entry["identity"]
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StorageError(f"{place}: expected a player, got {line[:80]!r} ({error!r:.100}): repair it") from None
             if not isinstance(name, str) or not isinstance(identity, str):
                 raise StorageError(f"{place}: expected texts as name and identity, got {line[:80]!r}: repair it")
@@ -130,13 +131,20 @@ class Store:
         """Add players that the store does not have.
 
         Raises:
-            StorageError: If a line cannot be written.
+            StorageError: If another player of the same name is there, such as an earlier version of a built-in policy, or they
+                cannot be written.
         """
         lines = []
         for player in players:
-            if self._players.get(player.name) != player.identity:
+            known = self._players.get(player.name, player.identity)
+            if known != player.identity:
+                raise StorageError(
+                    f"store: expected {player.name!r} to be {known!r}, as in {str(self.folder / PLAYERS)!r}, got "
+                    f"{player.identity!r}: use another folder, as their games cannot be mixed"
+                )
+            if player.name not in self._players:
                 self._players[player.name] = player.identity
-                fields = {"name": player.name, "kind": player.kind, "identity": player.identity}
+                fields = {"name": player.name, "kind": player.kind, "identity": player.identity, "generals_env": __version__}
                 lines.append(json.dumps(fields, separators=(",", ":")).encode())
         self._append(PLAYERS, lines)
 

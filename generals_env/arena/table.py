@@ -13,12 +13,12 @@ from generals_env.arena.game_kind import map_seed
 from generals_env.arena.players import Player
 from generals_env.config import GameConfig
 from generals_env.engine.simulation.batch import Batch
-from generals_env.engine.simulation.turn_outcome import DRAWS, WINS
+from generals_env.engine.simulation.turn_outcome import DRAWS, TURNS, WINS
 from generals_env.seeding import seed_state
 
 __all__ = ["Table"]
 
-#: Added to the streams of built-in policies where the seats are swapped: equal policies would play the same game twice.
+#: Added to the states of random numbers where the seats are swapped: equal policies would play the same game twice.
 SWAPPED = np.uint64(0xA0761D6478BD642F)
 
 
@@ -32,7 +32,7 @@ class Table:
         maps: Numbers of the maps.
         batch: The games.
         turn: Turns played.
-        states: (n,) uint64, state of the generator of each map.
+        draws: (n, 2) uint64, the state from which the random numbers of each seat come.
         actions: (turns, n, 2) int32 actions as executed, if they are kept.
         figures: Diagnostics.
     """
@@ -74,11 +74,12 @@ class Table:
             template=config.template(),
             channels=channels,
         )
-        self.states = np.array([seed_state(map_seed(seed, number))[0] for number in maps], np.uint64)
+        states = np.array([seed_state(map_seed(seed, number))[0] for number in maps], np.uint64)
         everything = np.ones(count, np.bool_)
-        self.batch.seed(self.states, everything)
+        self.batch.seed(states, everything)
         if swapped:
             self.batch.policy_rng ^= SWAPPED
+        self.draws = self.batch.policy_rng.copy()
         if not self.batch.reset(everything):
             raise config.no_map()
         self.turn = 0
@@ -115,6 +116,10 @@ class Table:
         """Return the seat that won a game, -1 without one."""
         wins = self.batch.outcome.counts[game, WINS:]
         return int(wins.argmax()) if wins.any() else -1
+
+    def turns(self, game: int) -> int:
+        """Return the number of turns of a game."""
+        return int(self.batch.outcome.counts[game, TURNS])
 
     def drawn(self, game: int) -> bool:
         """Return whether a game ended without a winner before the turn limit."""

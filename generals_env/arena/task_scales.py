@@ -18,4 +18,9 @@ SCALES: dict[str, dict[str, float]] = {
     "generals-competition-v0": {"expander": 1000.0},
 }
 
-DIGESTS: dict[str, dict[str, str]] = {}
+DIGESTS: dict[str, dict[str, str]] = {
+    "generals-8x8-v0": {"random": "47fb7608a4e2bb8d", "expander": "47fb7608a4e2bb8d"},
+    "generals-12x12-v0": {"random": "1f11e7f189c21b44", "expander": "1f11e7f189c21b44"},
+    "generals-20x20-v0": {"random": "e12d3c52f717bfea", "expander": "e12d3c52f717bfea"},
+    "generals-competition-v0": {"random": "af6473583349e7e3", "expander": "af6473583349e7e3"},
+}

@@ -110,6 +110,7 @@ def play_arena(
     test: Sprt | None = None,
     tested: str = "",
     replays: Path | None = None,
+    on_failure: Callable[[str], None] | None = None,
 ) -> list[PlayedGame]:
     """Play all pairs and return their games, in the order of pairs, maps and seats.
 
@@ -124,6 +125,7 @@ def play_arena(
         test: Stops the play of a pair when it is decided.
         tested: Name of the player that it tests.
         replays: Folder of replays; default: that of the store.
+        on_failure: Called with the reason of each forfeit of a program.
 
     Raises:
         ConfigError: If a program is to play by other rules than those of the competition, a policy does not fit the games, or
@@ -146,7 +148,7 @@ def play_arena(
         runner = Runner(options, stop, ending, any(has_program(pair) for pair in pairs))
         ending.callback(stop.set)  # before the pools wait for their tasks
         for pair in pairs:
-            games += play_pair(runner, pair, store, on_games or ignore, test, tested, folder)
+            games += play_pair(runner, pair, store, on_games or ignore, test, tested, folder, on_failure)
     return games
 
 
@@ -212,6 +214,7 @@ def play_pair(
     test: Sprt | None,
     tested: str,
     folder: Path | None,
+    on_failure: Callable[[str], None] | None,
 ) -> list[PlayedGame]:
     """Play a pair; arguments as of ``play_arena``."""
     options = runner.options
@@ -221,7 +224,7 @@ def play_pair(
     played = [game for number in maps if number in known for game in known[number]]
     if played:
         on_games(pair, played)
-    if test is not None and played and decides(test, played, tested):
+    if test is not None and decided_after(test, played, tested) is not None:
         return played
     candidates = Candidates(options.replays)
     for block in runner.results(runner.tasks(pair, missing, test is not None)):
@@ -233,6 +236,8 @@ def play_pair(
             games = games[:counted]
         for game in block[: len(games)]:
             candidates.add(game)
+            if game.failure and on_failure is not None:
+                on_failure(game.failure)
         if store is not None:
             store.add(games)
         played += games
@@ -256,15 +261,10 @@ def known_games(pair: Pair, options: ArenaOptions, store: Store | None) -> dict[
     return {number: [games[names], games[names[::-1]]] for number, games in found.items() if len(games) == 2}
 
 
-def decides(test: Sprt, games: Sequence[PlayedGame], tested: str) -> bool:
-    """Return whether a test is decided after some games."""
-    return test.update_games(games, tested).accepted is not None
-
-
 def decided_after(test: Sprt, games: Sequence[PlayedGame], tested: str) -> int | None:
-    """Return after how many games of a block a test is decided, looking at it after each map; None if it is not."""
+    """Return after how many games a test is decided, looking at it after each map; None if it is not."""
     for end in range(2, len(games) + 2, 2):
-        if decides(test, games[end - 2 : end], tested):
+        if test.update_games(games[end - 2 : end], tested).accepted is not None:
             return end
     return None
 

@@ -30,13 +30,14 @@ def is_file(name: str) -> bool:
         return False
 
 
-def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPolicy | str:
+def load_batch_policy(argument: str, name: str, trust: bool = False, random_moves: float = 0.0) -> BatchPolicy | str:
     """Return the policy of a file or of a module, or the name of a built-in policy if the callable stands for one.
 
     Args:
         argument: Name of the argument, for errors.
         name: A file that ``generals-env train`` saved, a ``.zip`` file of Stable-Baselines3, or ``module:callable``.
         trust: Whether to load files that can run code of their own: those of Stable-Baselines3.
+        random_moves: Share of the moves of a file of ``generals-env train`` that are random legal ones.
 
     Raises:
         ConfigError: If there is no such policy, a library is not installed, or the file would have to be trusted.
@@ -44,7 +45,7 @@ def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPol
     """
     if is_file(name):
         path = Path(name)
-        return load_model(argument, path, trust) if path.suffix == ".zip" else load_checkpoint(argument, path)
+        return load_model(argument, path, trust) if path.suffix == ".zip" else load_checkpoint(argument, path, random_moves)
     if ":" in name:
         return as_policy(load_callable(argument, name))
     raise ConfigError(
@@ -53,13 +54,13 @@ def load_batch_policy(argument: str, name: str, trust: bool = False) -> BatchPol
     )
 
 
-def load_checkpoint(argument: str, path: Path) -> BatchPolicy:
+def load_checkpoint(argument: str, path: Path, random_moves: float) -> BatchPolicy:
     """Return the policy of a checkpoint."""
     try:
         from generals_env.recorders.training.network_policy import load_policy
     except ImportError as error:
         raise ConfigError(f"{argument}: expected torch for a checkpoint, got none ({error})") from error
-    return load_policy(path)
+    return load_policy(path, random_moves=random_moves)
 
 
 def load_model(argument: str, path: Path, trust: bool) -> BatchPolicy:
@@ -67,7 +68,7 @@ def load_model(argument: str, path: Path, trust: bool) -> BatchPolicy:
     if not trust:
         raise ConfigError(
             f"{argument}: expected a file that runs no code, got {path.name!r}: files of Stable-Baselines3 hold pickled "
-            "objects; pass --trust if you made it yourself"
+            "objects; generals-env arena loads one that you made yourself with --trust"
         )
     failures = []
     for module, algorithm in ALGORITHMS:
@@ -94,6 +95,7 @@ class SB3Policy:
         """Play by ``model``; ``masked`` tells whether its ``predict`` takes masks."""
         self.model = model
         self.masked = masked
+        model.policy.set_training_mode(False)
         try:
             self.channels = int(model.observation_space["observation"].shape[0])
         except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -103,6 +105,22 @@ class SB3Policy:
 
     def __call__(self, views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.integer[Any]]:
         """Return (n,) actions."""
+        fits, masks = self._inputs(views)
+        actions: npt.NDArray[np.integer[Any]] = self.model.predict(fits, **masks)[0]
+        return actions
+
+    def probabilities(self, views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.floating[Any]]:
+        """Return the probabilities (n, A) from which actions are sampled, for callers that draw themselves."""
+        import torch
+
+        fits, masks = self._inputs(views)
+        with torch.no_grad():
+            seen, _ = self.model.policy.obs_to_tensor(fits)
+            shares: npt.NDArray[np.floating[Any]] = self.model.policy.get_distribution(seen, **masks).distribution.probs.numpy()
+        return shares
+
+    def _inputs(self, views: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """Return observations in the form of the training, and the masks if the model takes them."""
         space = self.model.observation_space["observation"]
         if views["observation"].shape[1:] != space.shape:
             raise ConfigError(
@@ -110,6 +128,4 @@ class SB3Policy:
                 "play on boards of that size"
             )
         fits = {**views, "observation": views["observation"].astype(space.dtype, copy=False)}
-        masks = {"action_masks": views["action_mask"]} if self.masked else {}
-        actions: npt.NDArray[np.integer[Any]] = self.model.predict(fits, **masks)[0]
-        return actions
+        return fits, {"action_masks": views["action_mask"]} if self.masked else {}

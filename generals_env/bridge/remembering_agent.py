@@ -17,13 +17,13 @@ from generals_env.bridge.stdio_protocol import (
     Frame,
 )
 from generals_env.config import TOUCH_TURN
-from generals_env.engine.boards import COMPETITION_VERSION, NEUTRAL, OWNER_MOUNTAIN
 from generals_env.engine.observations import tile_codes
-from generals_env.engine.policies.seat_view import SeatView
+from generals_env.engine.simulation.seat_player import SeatPlayer
+from generals_env.engine.simulation.seen_board import SeenBoard, board_of_codes
+from generals_env.opponents import policy_code
 from generals_env.seeding import seed_state
-from generals_env.wrappers.seat_players import make_seat_player
 
-__all__ = ["frame_player", "view_of_frame"]
+__all__ = ["frame_player", "seen_in_frame"]
 
 #: Code of a tile of each kind in a frame, without its owner.
 CODE_OF = {FOG: tile_codes.FOG, FOG_OBSTACLE: tile_codes.FOG_OBSTACLE, SEEN_MOUNTAIN: tile_codes.SEEN_MOUNTAIN}
@@ -36,13 +36,13 @@ def frame_player(name: str, seed: int) -> Callable[[Frame], int]:
     """Return a policy with a memory for the frames of one game; its kernels are compiled or loaded before it returns.
 
     Args:
-        name: A built-in name for which ``seat_players.remembers`` is True.
+        name: A built-in name for which ``opponents.remembers`` is True.
         seed: Seed of its generator.
     """
-    player = make_seat_player(name, seed_state(seed))
-    player.choose(view_of_frame(first_frame()))
-    player.begin()
-    return lambda frame: player.choose(view_of_frame(frame))
+    code, state = policy_code(name), int(seed_state(seed)[0])
+    SeatPlayer(code, state).choose(seen_in_frame(first_frame()))
+    player = SeatPlayer(code, state)
+    return lambda frame: player.choose(seen_in_frame(frame))
 
 
 def first_frame() -> Frame:
@@ -53,9 +53,9 @@ def first_frame() -> Frame:
     return Frame(0, (1, 1), (1, 1), kind, owner, armies)
 
 
-def view_of_frame(frame: Frame) -> SeatView:
-    """Return what a frame shows, for the seat 0 against the seat 1."""
-    kind, holder = frame.kind.ravel(), frame.owner.ravel()
+def seen_in_frame(frame: Frame) -> SeenBoard:
+    """Return a board that agrees with a frame; the player of the frame has the seat 0."""
+    kind, holder, army = frame.kind.ravel(), frame.owner.ravel(), frame.armies.ravel().astype(np.int32)
     codes = np.zeros(len(kind), np.uint8)
     for which, code in CODE_OF.items():
         codes[kind == which] = code
@@ -63,19 +63,14 @@ def view_of_frame(frame: Frame) -> SeatView:
         for owner, code in ((0, tile_codes.SEEN_NEUTRAL), (OWN, tile_codes.SEEN_OWN), (OTHER, tile_codes.SEEN_ENEMY)):
             codes[(kind == which) & (holder == owner)] = code + built
     homes = np.flatnonzero((kind == SEEN_GENERAL) & (holder == OWN))
-    return SeatView(
-        codes=codes,
-        owner=np.select([holder == OWN, holder == OTHER, kind == SEEN_MOUNTAIN], [0, 1, OWNER_MOUNTAIN], NEUTRAL).astype(
-            np.int8
-        ),
-        army=frame.armies.ravel().astype(np.int32),
-        player=0,
-        general=int(homes[0]) if len(homes) else -1,
-        turn=frame.time,
-        width=frame.kind.shape[1],
-        version=COMPETITION_VERSION,
-        touch_turn=TOUCH_TURN,
-        land=frame.land,
-        armies=frame.army,
-        rivals=1,
+    enemy = holder == OTHER
+    return board_of_codes(
+        codes,
+        army,
+        (frame.kind.shape[0], frame.kind.shape[1]),
+        frame.time,
+        int(homes[0]) if len(homes) else -1,
+        TOUCH_TURN,
+        frame.land[1] - int(enemy.sum()),
+        frame.army[1] - int(army[enemy].sum()),
     )

@@ -27,9 +27,9 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
     """Return the policy that a name stands for.
 
     Args:
-        policy: A built-in policy (``hunter`` and ``planner`` need numba); a checkpoint of ``generals-env train``; a file of weights (``.npz``) of an archive;
-            or ``module:callable``, a policy for batches of observations (``opponents.BatchPolicy``). A callable of this kind
-            with an attribute ``channels`` of 21 gets the layout full.
+        policy: A built-in policy (``hunter`` and ``planner`` need numba); a checkpoint of ``generals-env train``; a file of
+            weights (``.npz``) of an archive; or ``module:callable``, a policy for batches of observations
+            (``opponents.BatchPolicy``). A callable of this kind with an attribute ``channels`` of 21 gets the layout full.
         seed: Seed of the built-in policies.
 
     Raises:
@@ -57,8 +57,8 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
         return frame_policy(network, network.channels)
     if ":" not in policy:
         raise ConfigError(
-            f"policy: expected {', '.join((*PLAYERS, *REMEMBERING))}, a checkpoint that exists or module:callable, got {policy!r}: "
-            "check its path"
+            f"policy: expected {', '.join((*PLAYERS, *REMEMBERING))}, a checkpoint that exists or module:callable, "
+            f"got {policy!r}: check its path"
         )
     from generals_env.bridge.named_objects import load_callable
     from generals_env.opponents import as_policy

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from support.command_line import run
-from support.small_arenas import played, small
+from support.small_arenas import middle_of_a_game, played, small
 
 from generals_env.arena.game_kind import kind_name
 from generals_env.arena.store import Store
-from generals_env.errors import ConfigError
+from generals_env.errors import ConfigError, StorageError
 from generals_env.replay import files
 
 TINY = ("--board", 8, "--max-turns", 160)
@@ -85,6 +85,8 @@ def test_arena_command_plays_a_gauntlet_and_rates_only_connected_players(tmp_pat
     other = ("support.small_arenas:one_plane", POLICY)
     report = printed(*other, "--games", 2, "--store", tmp_path)
     assert (report["games"], report["ratings"]) == (4, None)
+    text = run("arena", *other, "--games", 2, "--store", tmp_path, *TINY)
+    assert "no games connect these groups of players: expander, random; support" in text
 
 
 @pytest.mark.parametrize(
@@ -98,11 +100,20 @@ def test_arena_command_plays_a_gauntlet_and_rates_only_connected_players(tmp_pat
         (("random", "expander", "--sprt", "9,5"), "elo1: expected a number above"),
         (("random", "expander", POLICY, "--sprt", "0,5"), "sprt: expected two players, got 3 pairs"),
         (("random", "expander", "--rules", "v2"), "rules: expected 'live'"),
+        (("random", "peer:", "--rules", "competition"), "expected peer:NAME"),
     ],
 )
 def test_arena_command_refuses_options_that_contradict(arguments: tuple[object, ...], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         run("arena", *arguments, *TINY)
+
+
+def test_arena_command_plays_nothing_if_its_files_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file" / "results"):
+        for option in ("--json", "--html"):
+            with pytest.raises(StorageError, match="path: expected a file that can be written"):
+                run("arena", "random", "expander", "--games", 10**6, option, place, *TINY)
 
 
 def test_kind_of_games_names_every_option_that_changes_a_game() -> None:
@@ -115,6 +126,9 @@ def test_kind_of_games_names_every_option_that_changes_a_game() -> None:
         small(fog=False),
         small(mountain_density=0.2),
         small(modifiers=("torus",)),
+        small(start=(3, 9)),
+        small(start=(4, 9)),
+        *(small(start=middle_of_a_game(seed)) for seed in range(2)),
         small(rules="competition"),
         small(rules="competition", touch_turn=20),
     ]

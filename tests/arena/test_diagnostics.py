@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from support.small_arenas import small
+from support.small_arenas import middle_of_a_game, small
 
 from generals_env.arena.diagnostics import LOSSES
 from generals_env.arena.figure_sums import sum_up
@@ -98,6 +98,17 @@ def test_figures_equal_those_counted_from_recorded_boards() -> None:
         assert {name: list(values) for name, values in game.played.figures.items()} == expected
         ends.add((game.played.ended, *[value for value in expected["loss"] if value is not None]))
     assert len(ends) > 2
+
+
+def test_arena_plays_on_from_the_middle_of_a_game() -> None:
+    boards = middle_of_a_game(0)
+    config = small(start=boards)
+    one, two = make_players(["expander", "random"])
+    for game in play_block(config, (one, two), range(3), 1, threading.Event(), keeps=True):
+        record = recorded_game(config, game)
+        assert record.boards.owner[0].tobytes() == boards.owner.tobytes()
+        assert record.turns == game.played.turns <= 130
+        assert record.boards.players["alive"][-1].all() == (game.played.winner < 0)
 
 
 def game(winner: int, turns: int, **figures: Any) -> PlayedGame:

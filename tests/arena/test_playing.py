@@ -17,11 +17,12 @@ from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.errors import ConfigError, StateError, StorageError
 
 
-def test_arena_games_equal_single_games_played_step_by_step() -> None:
-    for game in played(["expander", "random"], games=8, seed=3):
+@pytest.mark.parametrize("second", ["random", "hunter:easy"])
+def test_arena_games_equal_single_games_played_step_by_step(second: str) -> None:
+    for game in played(["expander", second], games=8, seed=3):
         venv = generals_env.make_vec(1, height=8, width=8, max_turns=160, autoreset_mode="DISABLED")
         venv.reset(seed=map_seed(3, game.map))
-        if game.players == ("random", "expander"):
+        if game.players == (second, "expander"):
             venv.batch.policy_rng ^= SWAPPED
         over, turns = False, 0
         while not over:
@@ -73,6 +74,15 @@ def test_arena_plays_checkpoints_in_batches_that_change_nothing(tmp_path: Path) 
         make_player(str(tmp_path / "broken.pt"))
 
 
+def test_arena_draws_the_actions_of_torch_modules_by_map_and_turn() -> None:
+    names = ["support.small_arenas:flat", "random"]
+    games = played(names, games=8)
+    assert games == played(names, games=8, block=1)
+    land = [game.figures["land_50"] for game in games]
+    assert 3 < np.mean([seats[0] for seats in land]) < 20
+    assert len(set(land)) > 4
+
+
 def test_arena_gives_each_policy_the_layout_that_it_takes() -> None:
     games = played(["support.small_arenas:all_planes", "support.small_arenas:first_legal"], games=2, config=small(max_turns=20))
     assert [game.turns for game in games] == [20, 20]
@@ -114,9 +124,8 @@ def test_arena_loads_sb3_files_only_if_they_are_trusted(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"runs no code, got 'model\.zip'.*--trust"):
         make_player(path)
     pairs = pairs_of(make_players(["random", path], trust=True))
-    options = ArenaOptions(config=small(max_turns=30), games=4)
-    games = play_arena(pairs, options)
-    assert games == play_arena(pairs, options)
+    games = play_arena(pairs, ArenaOptions(config=small(max_turns=30), games=4))
+    assert games == play_arena(pairs, ArenaOptions(config=small(max_turns=30), games=4, block=1))
     with pytest.raises(ConfigError, match="expected boards of the training"):
         play_arena(pairs, ArenaOptions(config=small(height=9), games=2))
     assert np.isfinite([game.turns for game in games]).all()

@@ -71,7 +71,7 @@ def test_ratings_agree_with_a_binomial_model_of_another_library() -> None:
     assert [high - value for value, _, high in estimates] == pytest.approx(1.959964 * ELO * other.bse, rel=0.01)
 
 
-def test_ratings_of_davidson_agree_with_a_log_linear_model_of_another_library() -> None:
+def test_ratings_of_davidson_agree_with_a_log_linear_model() -> None:
     table = GameTable.from_counts({key: tuple(1000 * n for n in three) for key, three in COUNTS.items()})  # type: ignore[misc]
     found = rate(table, method="davidson")
     rows, column, counts = [], ("hunter", "planner"), []

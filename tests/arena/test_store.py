@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,9 @@ def test_store_drops_the_unfinished_line_of_a_killed_run(tmp_path: Path) -> None
         ({"figures": {"land_25": [1]}}, "two numbers or nulls"),
         ({"figures": {"land_25": [1, "x"]}}, "two numbers or nulls"),
         ({"figures": {"land_25": [1, float("nan")]}}, "two numbers or nulls"),
+        ({"figures": {"land_25": [1, 10**400]}}, "two numbers or nulls"),
+        ({"figures": {"land_25": [1, True]}}, "two numbers or nulls"),
+        ({"version": True}, "version 1, got True"),
         ({"figures": {str(i): [1, 2] for i in range(65)}}, "at most 64 names"),
         ({"more": 1}, "only fields among"),
         ({"seed": None}, "non-negative integer as seed"),
@@ -95,7 +100,7 @@ def test_store_names_the_line_that_is_no_game(line: Any, text: str, tmp_path: Pa
         Store(tmp_path)
 
 
-@pytest.mark.parametrize("line", [b"{}", b"[]", b'{"name": 1, "identity": "x"}', b"\xff"])
+@pytest.mark.parametrize("line", [b"{}", b"[]", b'{"name": 1, "identity": "x"}', b"\xff", b"[" * 9000])
 def test_store_names_the_line_that_is_no_player(line: bytes, tmp_path: Path) -> None:
     (tmp_path / "players.jsonl").write_bytes(line + b"\n")
     with pytest.raises(StorageError, match=r"players\.jsonl, line 1: expected"):
@@ -107,6 +112,31 @@ def test_store_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
         Store(tmp_path).__enter__()
     with pytest.raises(StorageError, match="use it in a with block"):
         Store(tmp_path).add([GAME])
+
+
+def test_store_holds_the_games_before_an_interruption(tmp_path: Path) -> None:
+    pairs = pairs_of(make_players(["random", "expander"]))
+    options = ArenaOptions(config=small(), games=2000, block=2)
+
+    def interrupt(_: Any, games: Any) -> None:
+        raise KeyboardInterrupt
+
+    with Store(tmp_path) as store, pytest.raises(KeyboardInterrupt):
+        play_arena(pairs, options, store, interrupt)
+    assert [game.map for game in Store(tmp_path).games(options.kind)] == [0, 0, 1, 1]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("arena")]
+
+
+def test_store_refuses_another_player_of_the_same_name(tmp_path: Path) -> None:
+    one, two = make_players(["random", "expander"])
+    with Store(tmp_path) as store:
+        store.add_players([one, two])
+        store.add_players([one])
+    with (
+        Store(tmp_path) as store,
+        pytest.raises(StorageError, match=r"'random' to be 'policy version 1'.*got .*2'"),
+    ):
+        store.add_players([replace(one, identity="policy version 2")])
 
 
 def test_arena_plays_only_the_games_that_its_store_lacks(tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ from generals_env.bridge.pack import pack_agent
 from generals_env.engine.policies.codes import EXPANDER, HUNTER, PLANNER, RANDOM, budget_of, level_of, policy_of
 from generals_env.errors import ConfigError
 from generals_env.live import load_live_policy
-from generals_env.opponents import POLICIES, POLICY_NAMES, as_policy, is_builtin, policy_code
+from generals_env.opponents import POLICIES, POLICY_NAMES, as_policy, is_builtin, policy_code, remembers
 from generals_env.play.agents import make_agent
 from generals_env.recorders.datasets.environment_spec import learner_of
 from generals_env.wrappers import Opponent
-from generals_env.wrappers.seat_players import remembers
 
 UNKNOWN = [
     "",

@@ -157,7 +157,7 @@ def recorded_games(batches: Memory) -> dict[str, list[tuple[int, int, int]]]:
 def test_interrupted_play_of_thinkers_continues() -> None:
     env, whole = games(), games()
     codes = np.array([HUNTER, EXPANDER])
-    asked = itertools.cycle([False, False, True])
+    asked = itertools.cycle([False, True])
     paused: list[Any] = []
     env.batch.play(200, codes, np.zeros(6, np.bool_), lambda: next(asked), lambda: paused.append(env.boards()))
     whole.play(200, NAMES)

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import generals_env
 from generals_env.arena.game_kind import game_config
 from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import make_players
 from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.config import GameConfig
+from generals_env.engine.boards import Boards
 
 SMALL = {"height": 8, "width": 8, "max_turns": 160}
 
@@ -27,6 +29,14 @@ def played(names: Sequence[str], games: int = 12, config: GameConfig | None = No
     """Return the games of a round robin."""
     wanted = ArenaOptions(config=config or small(), games=games, **options)
     return play_arena(pairs_of(make_players(names)), wanted)
+
+
+def middle_of_a_game(seed: int) -> Boards:
+    """Return the board of a game on a small board after 30 turns."""
+    venv = generals_env.make_vec(1, **SMALL)
+    venv.reset(seed=seed)
+    venv.play(30, ["expander", "random"])
+    return venv.boards()
 
 
 def first_legal(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
@@ -62,6 +72,25 @@ def all_planes(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
 
 
 all_planes.channels = 21  # type: ignore[attr-defined]
+
+
+def flat_logits(views: Mapping[str, Any]) -> Any:
+    """Return equal logits."""
+    import torch
+
+    return torch.zeros(views["action_mask"].shape)
+
+
+def __getattr__(name: str) -> Any:  # torch is imported by tests that ask for it only
+    """Return ``flat``, a torch module that gives equal logits."""
+    if name != "flat":
+        raise AttributeError(name)
+    import torch
+
+    class Flat(torch.nn.Module):
+        forward = staticmethod(flat_logits)
+
+    return Flat()
 
 
 def checkpoint(path: Path, seed: int = 0, builds: bool = False) -> Path:

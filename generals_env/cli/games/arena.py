@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -21,13 +22,24 @@ from generals_env.arena.game_kind import game_config
 from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import Player, make_players
 from generals_env.arena.report import Report
+from generals_env.arena.statistics.connected import connected_groups
 from generals_env.arena.statistics.sprt import Sprt
 from generals_env.arena.store import Store
 from generals_env.arena.tournament import ArenaOptions, Pair, pairs_of, play_arena
+from generals_env.bridge.batch_policies import PROGRAM
 from generals_env.bridge.match.limits import Limits
-from generals_env.cli.dataset import console, progress_bar
-from generals_env.cli.games.arena_tables import crosstable, figures_table, pairs_table, ratings_table, test_text
-from generals_env.errors import ConfigError
+from generals_env.bridge.peers.peer_programs import PeerSource, is_peer
+from generals_env.cli.dataset import console, errors, progress_bar
+from generals_env.cli.games.arena_tables import (
+    crosstable,
+    faults_text,
+    figures_table,
+    losses_table,
+    pairs_table,
+    ratings_table,
+    test_text,
+)
+from generals_env.errors import ConfigError, StorageError
 from generals_env.replay.files import write_file
 
 __all__ = ["arena"]
@@ -35,11 +47,15 @@ __all__ = ["arena"]
 #: Kinds of players, for the help of commands.
 PLAYERS_HELP = (
     "Built-in policies (random, expander), files of generals-env train, .zip files of Stable-Baselines3 (with --trust), "
-    "module:callable on batches, or stdio:COMMAND (with --rules competition)."
+    "module:callable on batches; with --rules competition also stdio:COMMAND and peer:NAME."
 )
+
+#: Seconds for the first move, without and with an agent of generals-bots: JAX compiles it for each size of the board.
+FIRST_MOVE, PEER_FIRST_MOVE = 10.0, 60.0
 
 PAGE_REPLAYS = 4  # of each pair, with a page
 MAX_BARS = 10  # of pairs that are shown although they have ended
+SHOWN = 3  # forfeits that are shown
 SHORT = 24  # characters of a name in the progress bar
 
 
@@ -75,8 +91,14 @@ def arena(
     html: Annotated[Path | None, typer.Option(help="File for a page with the results.")] = None,
     trust: Annotated[bool, typer.Option(help="Load .zip files of Stable-Baselines3, which can run code.")] = False,
     move_ms: Annotated[int, typer.Option(min=1, help="Milliseconds of a program for a move.")] = 150,
-    first_move: Annotated[float, typer.Option(help="Seconds of a program for the first move.")] = 10.0,
+    first_move: Annotated[
+        float | None, typer.Option(help="Seconds of a program for the first move.", show_default="10; with peer:NAME 60")
+    ] = None,
     memory_mb: Annotated[int, typer.Option(min=1, help="Megabytes of memory of a program and its children.")] = 2000,
+    peer: Annotated[Path | None, typer.Option(help="Checkout of generals-bots 2.6 for peer:NAME; default: 2.5.0.")] = None,
+    peer_python: Annotated[
+        Path | None, typer.Option(help="Python that has JAX or generals-bots 2.5.0; default: of 'generals-env peer install'.")
+    ] = None,
 ) -> None:
     """Play players against each other in batches, both seats on every map, and compare them.
 
@@ -88,6 +110,9 @@ def arena(
         replays = PAGE_REPLAYS if html is not None else 0
     if replays and store is None and html is None:
         raise ConfigError("replays: expected a folder for them, got none: pass --store or --html")
+    names = [*players, *(against or ())]
+    if first_move is None:
+        first_move = PEER_FIRST_MOVE if any(is_peer(name.removeprefix(PROGRAM)) for name in names) else FIRST_MOVE
     options = ArenaOptions(
         config=game_config(height=height or board, width=width or board, max_turns=max_turns, rules=rules),
         games=games,
@@ -96,8 +121,9 @@ def arena(
         limits=Limits(first_move=first_move, move=move_ms / 1000, memory=memory_mb * 10**6),
         replays=replays,
     )
-    statistics()
-    everyone = make_players([*players, *(against or ())], trust)
+    check_library()
+    check_places(to_json, html)
+    everyone = make_players(names, trust, options.limits, PeerSource(peer, peer_python))
     pairs = pairs_of(everyone[: len(players)], everyone[len(players) :])
     test = sequential_test(sprt, pairs)
     tested = (everyone[0].name, everyone[1].name) if test is not None else None
@@ -110,9 +136,12 @@ def arena(
         seconds = time.perf_counter() - begun
         report = Report.of(kept.games(options.kind) if kept else played, everyone, seed, seconds, new, test, tested)
         if html is not None:
-            write_page(report, html, folder if folder is not None else store if replays else None, quiet)
+            write_page(report, html, store if folder is None else folder, quiet)
     if to_json is not None:
-        text = json.dumps(report.to_dict(), indent=2, allow_nan=False)
+        result = report.to_dict()
+        if store is None:
+            result["replays"] = []  # the page has copies, but their folder is gone
+        text = json.dumps(result, indent=2, allow_nan=False)
         if quiet:
             typer.echo(text)
             return
@@ -120,7 +149,25 @@ def arena(
     show(report, store, html)
 
 
-def statistics() -> None:
+def check_places(to_json: Path | None, html: Path | None) -> None:
+    """Make the folders of the files, before games are played that could not be written.
+
+    Raises:
+        StorageError: If they cannot be written.
+    """
+    for place in (to_json, html):
+        if place is None or place == Path("-"):
+            continue
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            fits = os.access(place.parent, os.W_OK) and not place.is_dir()
+        except OSError:
+            fits = False
+        if not fits:
+            raise StorageError(f"path: expected a file that can be written, got {str(place)!r}: name another one")
+
+
+def check_library() -> None:
     """Check that the libraries of the statistics are there before games are played.
 
     Raises:
@@ -134,7 +181,7 @@ def opened(folder: Path) -> Store:
     """Return the store of a folder, and report an unfinished end of a run that was killed."""
     store = Store(folder)
     if store.dropped:
-        console.print(f"{folder}: dropped an unfinished last line of {store.dropped} bytes", markup=False, soft_wrap=True)
+        errors.print(f"{folder}: dropped an unfinished last line of {store.dropped} bytes", markup=False, soft_wrap=True)
     return store
 
 
@@ -171,6 +218,7 @@ def play_shown(
         every = bar.add_task("all pairs", total=options.games * len(pairs))
         tasks: dict[Pair, TaskID] = {}
         counts: dict[Pair, list[int]] = {}
+        failures: list[str] = []
 
         def show(pair: Pair, games: Sequence[PlayedGame]) -> None:
             if pair not in tasks:
@@ -186,7 +234,11 @@ def play_shown(
             if sum(counts[pair]) == options.games and len(pairs) > MAX_BARS:
                 bar.remove_task(tasks[pair])
 
-        played = play_arena(pairs, options, store, show, test, tested[0] if tested else "", folder)
+        played = play_arena(pairs, options, store, show, test, tested[0] if tested else "", folder, failures.append)
+    for text in failures[:SHOWN]:
+        errors.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    if len(failures) > SHOWN:
+        errors.print(f"and {len(failures) - SHOWN} other games with forfeits", style="red")
     return played, len(played) if store is None else len(store.games(options.kind)) - known
 
 
@@ -222,8 +274,14 @@ def show(report: Report, store: Path | None, html: Path | None) -> None:
     if (table := ratings_table(report)) is not None:
         console.print(table)
     else:
-        console.print("no ratings: games do not connect all players of the store; play pairs that do", markup=False)
+        groups = "; ".join(", ".join(group) for group in connected_groups(report.games))
+        text = f"no ratings, as no games connect these groups of players: {groups}; play pairs that do"
+        console.print(text, markup=False, soft_wrap=True)
     console.print(figures_table(report))
+    if any(figures.losses for figures in report.figures.values()):
+        console.print(losses_table(report))
+    if text := faults_text(report):
+        console.print(text, markup=False, soft_wrap=True)
     if text := test_text(report):
         console.print(text, markup=False, soft_wrap=True)
     console.print(f"{report.new:,} new games in {report.seconds:,.1f} s, seed {report.seed}", highlight=False)

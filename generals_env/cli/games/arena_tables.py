@@ -7,12 +7,12 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
-from generals_env.arena.diagnostics import LAND_TURNS, STRENGTH_TURNS
+from generals_env.arena.diagnostics import LAND_TURNS, LOSSES, STRENGTH_TURNS
 from generals_env.arena.figure_sums import LEAD
 from generals_env.arena.report import Report
 from generals_env.arena.statistics.intervals import Comparison, Estimate
 
-__all__ = ["crosstable", "figures_table", "pairs_table", "ratings_table", "test_text"]
+__all__ = ["crosstable", "faults_text", "figures_table", "losses_table", "pairs_table", "ratings_table", "test_text"]
 
 
 def share(estimate: Estimate) -> str:
@@ -83,9 +83,7 @@ def figures_table(report: Report) -> Table:
     """Return the diagnostics of each player."""
     turns = "/".join(map(str, LAND_TURNS))
     leads = "/".join(map(str, STRENGTH_TURNS))
-    table = Table(
-        "player", f"land {turns}", "contact", f"led {leads}", "drawn", "cities", "turns", "losses", title="diagnostics"
-    )
+    table = Table("player", f"land\n{turns}", "contact", f"led\n{leads}", "drawn", "cities", "turns", title="diagnostics")
     for name in report.players:
         figures = report.figures[name]
         medians = "/".join(f"{values[1]:.0f}" for values in figures.land.values())
@@ -98,13 +96,30 @@ def figures_table(report: Report) -> Table:
             f"{100 * figures.draws:.0f}%",
             f"{figures.cities:.1f}",
             f"{figures.turns:.0f}",
-            "\n".join(f"{count} {kind}" for kind, count in figures.losses.items()),
         )
     table.caption = (
         "land: median and lowest tenth; contact: median turn and share of games; led: games won of those with land and army "
         f"{LEAD} times the enemy's; turns: median"
     )
     return table
+
+
+def losses_table(report: Report) -> Table:
+    """Return why each player lost, in percent of the games lost."""
+    kinds = [kind for kind in LOSSES if any(kind in figures.losses for figures in report.figures.values())]
+    table = Table("player", "lost", *kinds, title="losses, %")
+    for name in report.players:
+        losses = report.figures[name].losses
+        total = sum(losses.values())
+        shares = [f"{100 * losses[kind] / total:.0f}" if kind in losses else "" for kind in kinds]
+        table.add_row(escape(name), f"{total:,}", *shares)
+    return table
+
+
+def faults_text(report: Report) -> str:
+    """Return the faults of the programs, a line each; empty without faults."""
+    faults = {name: figures for name, figures in report.figures.items() if figures.faults}
+    return "\n".join(f"{name}: {figures.faults:,} faults in {figures.games:,} games" for name, figures in faults.items())
 
 
 def test_text(report: Report) -> str:

@@ -15,10 +15,9 @@ from generals_env.cli.dataset import console
 from generals_env.live import LiveOptions, LiveResult, load_live_policy, play_live, read_user_id
 from generals_env.live.belief import BeliefBoard
 from generals_env.live.options import PUBLIC_SERVER
-from generals_env.opponents import is_builtin
+from generals_env.opponents import is_builtin, remembers
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.replay import files
-from generals_env.wrappers.seat_players import remembers
 
 __all__ = ["live"]
 

@@ -128,7 +128,11 @@ def list_plans(
         able = [int(tile) for tile in cities if record.army[tile] + 1 < armies[stacks[0]]]
         if able:
             distance = plans.distance(stacks[0])
-            able.sort(key=lambda tile: abs(tile // sight.width - stacks[0] // sight.width) + abs(tile % sight.width - stacks[0] % sight.width))
+            able.sort(
+                key=lambda tile: (
+                    abs(tile // sight.width - stacks[0] // sight.width) + abs(tile % sight.width - stacks[0] % sight.width)
+                )
+            )
             plans.walk("walk 0 to city", stacks[0], able[0])
             del distance
         for direction in range(4):

@@ -168,7 +168,13 @@ def touches_enemy(boards: Boards, b: int, enemy: int, tile: int) -> bool:
 
 @subroutine
 def reach_land(
-    boards: Boards, b: int, enemy: int, codes: npt.NDArray[np.uint8], room: int, queue: npt.NDArray[np.int32], came: npt.NDArray[np.int32]
+    boards: Boards,
+    b: int,
+    enemy: int,
+    codes: npt.NDArray[np.uint8],
+    room: int,
+    queue: npt.NDArray[np.int32],
+    came: npt.NDArray[np.int32],
 ) -> int:
     """Join the general's land by a shortest path through fog to the nearest enemy tile elsewhere; return the tiles it took.
 
@@ -293,7 +299,7 @@ def fit_land(
         worst = -1
         least = np.int64(1) << 60
         for tile in range(tiles):
-            hidden = codes[tile] == FOG or codes[tile] == FOG_OBSTACLE  # noqa: PLR1714 - a membership test compiles slowly
+            hidden = codes[tile] == FOG or codes[tile] == FOG_OBSTACLE
             if hidden and tile != home and boards.owner[b, tile] == enemy and record.holder[tile] != enemy:
                 weight = (np.int64(boards.army[b, tile]) << 8) + random_below(rng, b, 256)
                 if boards.terrain[b, tile] == CITY:
@@ -337,7 +343,16 @@ def fit_cities(
 
 
 @subroutine
-def add_army(boards: Boards, b: int, enemy: int, hidden: npt.NDArray[np.int32], count: int, army: int, loss: npt.NDArray[np.int64], rng: RandomState) -> None:
+def add_army(
+    boards: Boards,
+    b: int,
+    enemy: int,
+    hidden: npt.NDArray[np.int32],
+    count: int,
+    army: int,
+    loss: npt.NDArray[np.int64],
+    rng: RandomState,
+) -> None:
     """Put armies on hidden enemy tiles: where one went out of sight, on the general, as a stack, and scattered.
 
     Args:
@@ -381,7 +396,14 @@ def add_army(boards: Boards, b: int, enemy: int, hidden: npt.NDArray[np.int32], 
 
 @subroutine
 def fit_army(
-    boards: Boards, b: int, enemy: int, codes: npt.NDArray[np.uint8], total: int, loss: npt.NDArray[np.int64], rng: RandomState, hidden: npt.NDArray[np.int32]
+    boards: Boards,
+    b: int,
+    enemy: int,
+    codes: npt.NDArray[np.uint8],
+    total: int,
+    loss: npt.NDArray[np.int64],
+    rng: RandomState,
+    hidden: npt.NDArray[np.int32],
 ) -> None:
     """Add armies to hidden enemy tiles, or take some from the largest, until the enemy has ``total``."""
     count = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,7 +27,7 @@ FAR = 200  # steps to where no way leads
 
 @kernel
 def all_steps(ground: npt.NDArray[np.bool_], width: int, rows: int, columns: int, distance: npt.NDArray[np.int16]) -> None:
-    """Write the steps between all pairs of tiles over ``ground`` (T,) bool into ``distance`` (T, T), ``FAR`` where none lead."""
+    """Write the steps between all pairs of tiles over ``ground`` (T,) bool into ``distance`` (T, T), ``FAR`` for no way."""
     queue = np.empty(ground.shape[0], np.int32)
     distance[:] = FAR
     for origin in range(ground.shape[0]):
@@ -63,7 +65,8 @@ class HomeBelief:
         all_steps(ground, sight.width, sight.rows, sight.columns, self._distance)
         apart = COMPETITION_DISTANCE
         if sight.version != COMPETITION_VERSION:
-            apart = min_distance.py_func(sight.rows, sight.columns, 2)
+            rule: Any = min_distance  # a subroutine, which only kernels call compiled
+            apart = rule.py_func(sight.rows, sight.columns, 2)
         self._far = (self._distance[sight.general] >= apart) & (self._distance[sight.general] < FAR)
         self._scores = np.zeros(tiles)
         self.weights = np.zeros(tiles)

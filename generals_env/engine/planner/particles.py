@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generals_env.engine.boards import COMPETITION_VERSION, empty_boards
+from generals_env.engine.boards import COMPETITION_VERSION, empty_boards, put_boards
 from generals_env.engine.observations.tile_codes import FOG_OBSTACLE
 from generals_env.engine.planner.fit import clear_boards, fit_boards, move_generals
 from generals_env.engine.planner.home_belief import HomeBelief
@@ -38,20 +38,18 @@ class Particles:
         self.record = empty_record(len(sight.codes))
         self.rng = np.random.SeedSequence(seed).generate_state(count, np.uint64)
         self.draws = np.random.default_rng(seed)
-        self.home: HomeBelief | None = None
+        self.home = HomeBelief(sight, self.record)
         self.belief = np.zeros(len(sight.codes))
         self.moved = np.ones(count, np.bool_)
         self.totals: list[tuple[int, int]] = []
         self.cities = -1
         self.theirs = lines.fresh_memory(count)
+        obstacles = int((sight.codes == FOG_OBSTACLE).sum())
+        cities = 0.0 if sight.version == COMPETITION_VERSION else CITY_SHARE * sight.rows * sight.columns
+        clear_boards(self.boards, sight.codes, min(cities / max(obstacles, 1), 1.0), self.rng)
 
     def fit(self, lines: Lines, sight: Sight) -> None:
         """Make the guesses agree with a new sight; those that cannot are replaced."""
-        if self.home is None:
-            self.home = HomeBelief(sight, self.record)
-            obstacles = int((sight.codes == FOG_OBSTACLE).sum())
-            cities = 0.0 if sight.version == COMPETITION_VERSION else CITY_SHARE * sight.rows * sight.columns
-            clear_boards(self.boards, sight.codes, min(cities / max(obstacles, 1), 1.0), self.rng)
         self.home.see(sight, self.record)
         remember(sight.codes, sight.owner, sight.army, sight.player, sight.turn, self.record)
         self._count_cities(sight)
@@ -74,7 +72,6 @@ class Particles:
 
     def _move_homes(self, lines: Lines, sight: Sight) -> None:
         """Keep the generals of the guesses distributed by the belief: move those whose tile lost weight."""
-        assert self.home is not None
         count = len(self.rng)
         weights = self.home.weights
         homes = self.boards.players["general"][:, 1 - sight.player]
@@ -85,7 +82,8 @@ class Particles:
         for b in np.flatnonzero(~keeps):
             if len(kept):
                 source = int(self.draws.choice(kept))
-                for field in (*self.boards, *self.theirs):
+                put_boards(self.boards, int(b), self.boards, source)
+                for field in self.theirs:
                     field[b] = field[source]
         self.moved = ~keeps
         gains = np.maximum(weights - self.belief, 0)

@@ -74,15 +74,13 @@ class Planner:
             self._particles.advance(lines, sight.player, self._action)
         self._turn = sight.turn
         self._particles.fit(lines, sight)
-        self._action = self._search(lines, sight, base, own) if self._wants_search(sight) else base
+        self._action = self._search(lines, self._particles, sight, base, own) if self._wants_search(sight) else base
         return self._action
 
     def _wants_search(self, sight: Sight) -> bool:
         return sight.turn >= self.settings.opening or bool((sight.codes >= 10).any())
 
-    def _search(self, lines: Lines, sight: Sight, base: int, own: Rows) -> int:
-        particles = self._particles
-        assert particles is not None
+    def _search(self, lines: Lines, particles: Particles, sight: Sight, base: int, own: Rows) -> int:
         plans, names = list_plans(sight, particles.record, particles.boards, base, self._plan)
         settings = self.settings
         states = particles.rng ^ np.uint64((sight.turn * 0x9E3779B97F4A7C15) & (2**64 - 1))

@@ -22,9 +22,7 @@ def ground_of(codes: npt.NDArray[np.uint8], kinds: npt.NDArray[np.int8], mountai
         mountain: Code of a mountain.
     """
     unknown = (codes == FOG_OBSTACLE) & ((kinds < 0) | (kinds == mountain))
-    blocked: npt.NDArray[np.bool_] = (
-        (codes == BLANK) | (codes == SEEN_MOUNTAIN) | unknown | (codes == SEEN_NEUTRAL + 1)
-    )
+    blocked: npt.NDArray[np.bool_] = (codes == BLANK) | (codes == SEEN_MOUNTAIN) | unknown | (codes == SEEN_NEUTRAL + 1)
     return ~blocked
 
 
@@ -32,7 +30,7 @@ def ground_of(codes: npt.NDArray[np.uint8], kinds: npt.NDArray[np.int8], mountai
 def steps_from(
     ground: npt.NDArray[np.bool_], origin: int, width: int, rows: int, columns: int, distance: npt.NDArray[np.int32]
 ) -> None:
-    """Write the steps from ``origin`` to each tile over ``ground`` (T,) bool into ``distance`` (T,) int32, -1 where none lead."""
+    """Write the steps from ``origin`` over ``ground`` (T,) bool into ``distance`` (T,) int32, -1 where none lead."""
     queue = np.empty(ground.shape[0], np.int32)
     distance[:] = -1
     distance[origin] = 0

@@ -90,7 +90,9 @@ class Lines:
         else:
             self.batch.act(self._policies)
 
-    def one_turn(self, boards: Boards, player: int, action: int, rng: npt.NDArray[np.uint64], theirs: Rows) -> tuple[Boards, Rows]:
+    def one_turn(
+        self, boards: Boards, player: int, action: int, rng: npt.NDArray[np.uint64], theirs: Rows
+    ) -> tuple[Boards, Rows]:
         """Return boards after a turn in which ``player`` plays ``action`` and the other seat follows the fast policy.
 
         Args:

@@ -117,14 +117,22 @@ def sight_of(boards: Boards, codes: npt.NDArray[np.uint8], b: int, player: int) 
     tiles = len(codes)
     owner, army, totals = np.empty(tiles, np.int8), np.empty(tiles, np.int32), np.empty(4, np.int64)
     see(boards, b, player, codes, owner, army, totals)
-    game = boards.games[b]
+    turn, rows, columns, height, width, version, modifiers = (
+        int(boards.games[b][name]) for name in ("turn", "rows", "columns", "height", "width", "version", "modifiers")
+    )
     return Sight(
-        codes.copy(),
-        owner,
-        army,
-        player,
-        int(boards.players["general"][b, player]),
-        *(int(game[name]) for name in ("turn", "rows", "columns", "height", "width", "version", "modifiers")),
+        codes=codes.copy(),
+        owner=owner,
+        army=army,
+        player=player,
+        general=int(boards.players["general"][b, player]),
+        turn=turn,
+        rows=rows,
+        columns=columns,
+        height=height,
+        width=width,
+        version=version,
+        modifiers=modifiers,
         land=totals[:2],
         armies=totals[2:],
     )

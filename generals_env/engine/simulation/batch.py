@@ -23,9 +23,10 @@ from generals_env.engine.packed.recording import Recording, empty_recording, fla
 from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
-from generals_env.engine.simulation.interruptible_spans import MIN_STRETCH, Span, joined
+from generals_env.engine.simulation.interruptible_spans import Span, joined
 from generals_env.engine.simulation.mid_game import in_game
-from generals_env.engine.simulation.thinkers import Thinker, choose_all, kernel_codes, thinkers_of, thinks
+from generals_env.engine.simulation.thinker import Thinker
+from generals_env.engine.simulation.thinkers import choose_all, kernel_codes, thinkers_of, thinks
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
 from generals_env.engine.simulation.workers import Workers
 
@@ -43,8 +44,8 @@ class Batch:
         boards: The boards.
         outcome: Actions of the next turn, and results of the last one.
         views: Observations and masks.
-        restarts: Whether ``play`` and ``play_some`` replace games that end; else these stand still.
         thinkers: Policies with a memory by their codes, as far as they have played on these boards.
+        restarts: Whether ``play`` and ``play_some`` replace games that end; else these stand still.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Batch:
             turns: Number of turns of each game, at least 1.
             policies: (P,) int64, codes as in ``run_boards``; those of ``GIVEN`` repeat their actions in ``outcome``.
             blind: Leaves observations, masks and tile codes as they are, for games of which only the boards matter: built-in
-                policies without memory and rules do not read them. ``load`` writes them again.
+                policies and rules do not read them. ``load`` writes them again.
         """
         self._run(self._none, policies, turns, False, blind)
 
@@ -217,8 +218,8 @@ class Batch:
 
         self.outcome.counts[:] = 0
         edges = self.edges(turns, policies)
-        shortest = 1 if thinks(policies) else MIN_STRETCH
-        spans = [Span(low, high, turns, fresh, shortest) for low, high in pairwise(edges)]
+        cost = self.cost(policies)
+        spans = [Span(low, high, turns, fresh, cost) for low, high in pairwise(edges)]
         while any(span.left for span in spans):
             self._advance(spans, run, asked)
             if not all(span.fair for span in spans):
