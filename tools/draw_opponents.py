@@ -30,8 +30,9 @@ MAP_SEED = 12
 TURNS = (50, 150)  # that are drawn
 SCALE = 2
 
-GAMES = 500  # of each policy against itself, for the land over turns
-GAMES_OF_PLANNER = 16  # a move of it takes as long as thousands of theirs
+GAMES = 1000  # of each policy against itself, for the land over turns
+GAMES_OF_PLANNER = 10  # a move of it takes as long as thousands of theirs
+PLANNER_FOR_LAND = "planner:50"  # with fewer playouts than by default, likewise
 LAST_TURN = 150
 LAND_SEED = 1
 
@@ -62,13 +63,13 @@ def land_of(policy: str) -> npt.NDArray[np.float64]:
 
     Games that have ended are left out.
     """
-    games = GAMES_OF_PLANNER if policy == "planner" else GAMES
+    games, name = (GAMES_OF_PLANNER, PLANNER_FOR_LAND) if policy == "planner" else (GAMES, policy)
     venv = generals_env.make_vec(games, height=SIZE, width=SIZE, max_turns=LAST_TURN + 1)
     venv.reset(seed=LAND_SEED)
     going = np.ones(games, np.bool_)
     spreads = [np.ones(3)]
     for _ in track(range(LAST_TURN), f"land of {policy}"):
-        _, _, terminated, truncated, _ = venv.step(venv.act((policy, policy)))
+        _, _, terminated, truncated, _ = venv.step(venv.act((name, name)))
         going &= ~(terminated | truncated).all(axis=1)
         owner = venv.boards().owner[going]
         land = np.concatenate([(owner == player).sum(axis=1) for player in range(2)])

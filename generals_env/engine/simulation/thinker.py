@@ -48,9 +48,4 @@ class Thinker(Protocol):
         """
 
     def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
-        """Remember in each game what another thinker of this kind remembers in game ``index`` (B,) of its batch.
-
-        Args:
-            other: A thinker of the same kind.
-            index: The game of the other thinker, for each game of this one.
-        """
+        """Remember in each game what another thinker of this kind remembers in game ``index`` (B,) of its batch."""
