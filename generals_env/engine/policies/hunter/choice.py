@@ -23,6 +23,7 @@ from generals_env.engine.policies.hunter.memory import (
     LAST_TURN,
     OPENING,
     PLAN,
+    SEEN,
     STACK,
 )
 from generals_env.engine.policies.hunter.opening import OPENING_TURNS, plan_opening
@@ -31,7 +32,7 @@ from generals_env.engine.splitmix import next_bits
 
 __all__ = ["choose"]
 
-SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 4, 7, 10
+FOG, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 1, 4, 7, 10
 CYCLE = 50
 FIRST_GROWTH, BEFORE_GROWTH = 100, 38  # from this turn on, expand in the last turns before all land grows
 MAX_GATHER = 40
@@ -179,6 +180,9 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     player = seat.facts[PLAYER_NUMBER]
     if stack >= 0 and (seat.owner[stack] != player or seat.codes[stack] < SEEN_OWN or seat.army[stack] < 3):
         stack = -1
+    aim = seat.words[AIM]
+    if target < 0 and stack >= 0 and aim >= 0 and seat.codes[aim] == FOG and seat.flags[aim] & SEEN == 0:
+        target = aim  # a push goes on to where it went
     if target < 0:
         target = believed_home(seat, scratch, stack if stack >= 0 else seat.facts[GENERAL_TILE])
     seat.words[AIM] = target
@@ -186,7 +190,7 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     if target < 0:
         expand(seat, scratch, 0, 1)
         return
-    if stack >= 0 and push(seat, scratch, stack, target, 4):
+    if stack >= 0 and push(seat, scratch, stack, target, 8):
         seat.words[PLAN] = 2
         return
     seat.words[STACK] = -1
@@ -196,7 +200,7 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     if plan_attack(seat, scratch, target, largest_stack(seat)):
         return
     stack = largest_stack(seat)
-    if stack >= 0 and push(seat, scratch, stack, target, 4):
+    if stack >= 0 and push(seat, scratch, stack, target, 8):
         seat.words[PLAN] = 2
         return
     expand(seat, scratch, 0, 1)

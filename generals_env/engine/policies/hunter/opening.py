@@ -17,8 +17,8 @@ from generals_env.engine.splitmix import next_bits
 __all__ = ["OPENING_TURNS", "plan_opening"]
 
 OPENING_TURNS = 50
-TRIALS = 150
-FRESH_TRIALS = 40  # drawn anew; the others change the best plan from some turn on
+TRIALS = 80
+FRESH_TRIALS = 15  # drawn anew; the others change the best plan from some turn on
 LAST_LAUNCH = 26  # the latest turn of the first trip
 FIRST_CUT = 16
 HURRY = 44  # turn from which a trip leaves with an army of one
