@@ -16,10 +16,10 @@ from generals_env.errors import ConfigError
 
 __all__ = ["TASKS", "Task", "find_task"]
 
-#: Plays in each task, but has no rating in it: it loses every game against the others, so that any low rating would fit.
+#: Plays in each task, but has no rating in it: it wins no game against the others, so that any low rating would fit.
 UNRATED = ("random",)
 
-RATED = ("expander", "hunter:easy", "hunter:medium", "hunter")
+RATED = ("hunter:easy", "expander", "hunter:medium", "hunter")
 
 
 @dataclass(frozen=True)

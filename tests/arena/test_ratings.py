@@ -8,14 +8,14 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from support.simulated_players import NAMES, played, simulated_table
 
 from generals_env.arena.statistics.connected import check_connected, connected_groups
 from generals_env.arena.statistics.game_table import GameTable
 from generals_env.arena.statistics.intervals import ELO
-from generals_env.arena.statistics.ratings import Ratings, rate
+from generals_env.arena.statistics.ratings import METHODS, Ratings, rate
 from generals_env.errors import ConfigError
 
 REPETITIONS = 500
@@ -102,6 +102,32 @@ def test_ratings_do_not_depend_on_the_order_of_games(random: object) -> None:
     shuffled = list(games)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert summary(rate(shuffled)) == pytest.approx(summary(rate(games)), abs=1e-6)
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")),
+        st.tuples(*[st.sampled_from((0, 0, 1, 7, 10**6))] * 3),
+        min_size=1,
+        max_size=8,
+    ),
+    st.sampled_from(METHODS),
+)
+@example(counts={("a", "b"): (10**6, 0, 0), ("c", "a"): (0, 10**6, 0), ("a", "d"): (10**6, 7, 0)}, method="elo")
+def test_ratings_of_any_results_are_finite_or_refused(counts: dict[tuple[str, str], tuple[int, int, int]], method: str) -> None:
+    assume(any(map(sum, counts.values())))
+    table = GameTable.from_counts(counts)
+    if len(connected_groups(table)) > 1:
+        with pytest.raises(ConfigError, match="groups without a game between them"):
+            rate(table, method=method)
+        return
+    found = rate(table, method=method)
+    for rating in found.players:
+        assert rating.elo.low <= rating.elo.value <= rating.elo.high
+        assert math.isfinite(rating.elo.value)
+    assert sum(rating.wins for rating in found.players) == sum(rating.losses for rating in found.players)
+    assert all(0 <= found.expected_score(found.anchor, name) <= 1 for name in found.table.players)
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def summary(found: Ratings) -> list[float]:

@@ -34,6 +34,8 @@ from generals_env.arena.statistics.game_table import LOST_FIRST, TIED, WON_FIRST
 __all__ = ["Fit", "SeatCounts", "fit_games", "probabilities"]
 
 TOLERANCE = 1e-6  # of the gradient, in points per game, before the last steps of Newton's method
+STEPS = 60  # of these at most
+EXACT = 1e-9  # length of the last step
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -196,8 +198,7 @@ def fit_games(
         hess=likelihood.hessian,
         options={"gtol": TOLERANCE, "initial_trust_radius": 4.0, "max_trust_radius": 100.0},
     ).x
-    for _ in range(2):  # each doubles the number of right digits, where the value itself no longer changes
-        found = found - np.linalg.solve(likelihood.hessian(found), likelihood.gradient(found))
+    found = polished(likelihood, found)
     strengths, seat, log_draw = likelihood.split(found)
     information = likelihood.hessian(found) * likelihood.games
     squares, maps = squared_gradients(table, roles, known, Fit(strengths, seat, log_draw, information))
@@ -208,6 +209,19 @@ def fit_games(
     kept = np.delete(np.arange(size + 1), reference)
     covariance[np.ix_(kept, kept)] = whole[:size, :size]
     return Fit(strengths, seat, log_draw, covariance)
+
+
+def polished(likelihood: Likelihood, found: Floats) -> Floats:
+    """Return the maximum by Newton's method from near it, where the value no longer changes in float64.
+
+    Steps are at most 1: a player that won all but a few of a million games may still be some units away.
+    """
+    for _ in range(STEPS):
+        step = np.linalg.solve(likelihood.hessian(found), likelihood.gradient(found))
+        found = found - step / max(1.0, float(abs(step).max()))
+        if abs(step).max() < EXACT:
+            break
+    return found
 
 
 def joined(table: GameTable, roles: Integers, known: Floats, virtual: SeatCounts, draws_are_results: bool) -> SeatCounts:
