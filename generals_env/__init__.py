@@ -154,7 +154,7 @@ def castle_prices(games: Any, player: int) -> npt.NDArray[np.int64]:
 
 
 #: Submodules that attribute access imports: ``generals_env.replay.read(path)`` works after ``import generals_env``.
-SUBMODULES = ("actions", "generals_v0", "recorders", "opponents", "render", "replay", "wrappers")
+SUBMODULES = ("actions", "arena", "generals_v0", "recorders", "opponents", "render", "replay", "wrappers")
 
 
 def __getattr__(name: str) -> Any:

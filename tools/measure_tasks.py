@@ -3,8 +3,10 @@
 Usage: ``python tools/measure_tasks.py [--games 2000] [--store FOLDER] [--digests] [TASK...]``
 
 All opponents of a task play each other on maps of a seed of their own, and are rated with ``expander`` at 1000; those without a
-rating are left out. With ``--digests`` only the digests are computed anew: right for a change that was meant to change no game,
-and as the last step of a change that raises a task's version.
+rating are left out. The exit status is 1 if a rating has no limit on one side, as an opponent won all its games against weaker
+ones: its number then says how many games were played, and the task needs an opponent between them. With ``--digests`` only the
+digests are computed anew: right for a change that was meant to change no game, and as the last step of a change that raises a
+task's version.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ def measured(task: Task, games: int, folder: Path | None) -> tuple[dict[str, flo
                 f"#   {two} against {one}: {pair.wins}-{pair.draws}-{pair.losses}, "
                 f"won {100 * pair.win_rate.value:.1f}% ({100 * pair.win_rate.low:.1f} to {100 * pair.win_rate.high:.1f})"
             )
+    lines += [f"# {task.name}: {note}" for note in ratings.notes]
     return {name: float(round(ratings[name].elo.value)) for name in RATED}, lines
 
 
@@ -80,6 +83,8 @@ def main() -> None:
     path.write_text(head + "\n".join(texts))
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
     print("\n".join(notes))
+    if any("limit relative to" in note for note in notes):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import Player, make_player
 from generals_env.arena.statistics.game_table import LOST_FIRST, TIED, WON_FIRST, GameTable
-from generals_env.arena.statistics.intervals import Comparison, Estimate, compare, mean_of_maps
+from generals_env.arena.statistics.intervals import Comparison, Estimate, compare, mean_of_opponents
 from generals_env.arena.statistics.libraries import check_libraries
 from generals_env.arena.statistics.placement import place
 from generals_env.arena.store import Store
@@ -141,12 +141,12 @@ def evaluate(
 def summarized(task: Task, player: Player, opponents: Sequence[str], games: Sequence[PlayedGame], whole: bool) -> Evaluation:
     """Return the results of games of a player against all opponents."""
     table = GameTable.of(games)
-    own = table.first == table.index[player.name]
-    points = np.where(own, table.results, WON_FIRST - table.results)
-    totals = [
-        (int((points == kind).sum()), mean_of_maps(table, (points == kind).astype(float)))
-        for kind in (WON_FIRST, TIED, LOST_FIRST)
-    ]
+    met = [table.between(player.name, name) for name in opponents]
+    points = [np.where(part.first == part.index[player.name], part.results, WON_FIRST - part.results) for part in met]
+    totals = []
+    for kind in (WON_FIRST, TIED, LOST_FIRST):
+        shares = [(part, (own == kind).astype(float)) for part, own in zip(met, points, strict=True)]
+        totals.append((sum(int((own == kind).sum()) for own in points), mean_of_opponents(shares)))
     scale = {name: elo for name, elo in task.scale.items() if name != player.name}
     return Evaluation(
         task=task,

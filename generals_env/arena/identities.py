@@ -13,7 +13,7 @@ from typing import Any
 from generals_env.bridge.batch_policies import is_file
 from generals_env.errors import StorageError
 
-__all__ = ["command_digest", "file_digest", "short_command", "source_digest"]
+__all__ = ["clean", "command_digest", "file_digest", "short_command", "source_digest"]
 
 #: The file that starts an agent of the competition; what it needs lies beside it.
 RUN = "run.sh"
@@ -71,4 +71,9 @@ def short_command(command: str) -> str:
     for word in shlex.split(command):
         path = Path(word)
         names.append(path.parent.name if path.name == RUN and path.parent.name else path.name)
-    return re.sub(r"[^\w.:+-]+", "_", " ".join(names))[:SHOWN]
+    return clean(" ".join(names))[:SHOWN]
+
+
+def clean(name: str) -> str:
+    """Return a name of letters, digits and few signs, as it stands in results and files."""
+    return re.sub(r"[^\w.:+-]+", "_", name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from generals_env.arena.identities import command_digest, file_digest, short_command, source_digest
+from generals_env.arena.identities import clean, command_digest, file_digest, short_command, source_digest
 from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
 from generals_env.bridge.match.limits import Limits
 from generals_env.bridge.match.program import program_arguments
@@ -113,7 +113,7 @@ def make_player(name: str, trust: bool = False, limits: Limits | None = None, pe
         digest = file_digest(path)
         model = path.suffix == ".zip"
         return Player(
-            name=f"{path.stem[:40]}-{digest[:DIGITS]}",
+            name=f"{clean(path.stem)[:40]}-{digest[:DIGITS]}",
             given=name,
             kind=MODEL if model else CHECKPOINT,
             identity=f"sha256:{digest}",
@@ -123,7 +123,7 @@ def make_player(name: str, trust: bool = False, limits: Limits | None = None, pe
         )
     digest = source_digest(policy)
     return Player(
-        name=f"{name[:60]}-{digest[:DIGITS]}" if digest else name[:60],
+        name=f"{clean(name)[:60]}-{digest[:DIGITS]}" if digest else clean(name)[:60],
         given=name,
         kind=CALLABLE,
         identity=f"sha256:{digest}" if digest else name,
@@ -142,7 +142,11 @@ def program_player(name: str, limits: Limits, peer: PeerSource | None) -> Player
         agent, at, _ = command.partition("@")
         version = "2.5" if not at and (peer is None or peer.checkout is None) else "2.6"
         return Player(
-            f"{agent}-{version}{time}", name, PROGRAM_KIND, f"generals-bots {version}{time}", command=tuple(arguments)
+            f"{clean(agent)[:60]}-{version}{time}",
+            name,
+            PROGRAM_KIND,
+            f"generals-bots {version}{time}",
+            command=tuple(arguments),
         )
     digest = command_digest(command)
     identity = f"{command[:1000]}{time} sha256:{digest}"

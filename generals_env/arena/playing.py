@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -127,12 +128,8 @@ def checked(player: Player, views: dict[str, npt.NDArray[Any]], answer: Any) -> 
 @contextmanager
 def drawing(players: Sequence[Player], seed: int, maps: Sequence[int]) -> Iterator[None]:
     """Seed the generator of torch for players that sample from it, and restore it afterwards."""
-    if not any(player.samples for player in players):
-        yield
-        return
-    try:
-        import torch
-    except ImportError:  # a callable that needs no torch
+    torch: Any = sys.modules.get("torch")  # a callable that needs no torch need not wait for its import
+    if torch is None or not any(player.samples for player in players):
         yield
         return
     with torch.random.fork_rng(devices=[]):

@@ -93,6 +93,6 @@ def write_replay(folder: Path, config: GameConfig, game: BlockGame) -> str:
 
 def file_name(played: PlayedGame) -> str:
     """Return the name of a game's file: players, seed and map, in letters that all file systems take."""
-    kind = re.sub(r"\W+", "_", played.board)
-    names: Sequence[str] = [re.sub(r"[^\w.-]+", "_", name)[:50] for name in played.players]
+    kind = re.sub(r"\W+", "_", played.board, flags=re.ASCII)
+    names: Sequence[str] = [re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-50:] for name in played.players]
     return f"{kind[:60]}-{names[0]}-{names[1]}-{played.seed}-{played.map}"

@@ -1,14 +1,12 @@
 """Keeps played games in a folder that later runs add to: ``Store``.
 
-``games.jsonl`` has one JSON line a game, ``players.jsonl`` one line a player, ``replays`` the replays. Lines are only added, so
-that a run that is killed loses at most the line that it was writing: such an end is dropped and reported. If a game has several
-lines, the last one counts: the first one of a game with a replay is written before its replay.
+``games.jsonl`` has one JSON line a game, ``players.jsonl`` one line a player, ``replays`` the replays. Lines are only added. If
+a game has several lines, the last one counts: the first one of a game with a replay is written before its replay.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +16,15 @@ from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.players import Player
 from generals_env.errors import StorageError
 from generals_env.recorders.filesystem.file_lock import FileLock
+from generals_env.recorders.filesystem.line_file import LineFile
 from generals_env.version import __version__
 
 __all__ = ["Store"]
 
 GAMES, PLAYERS, LOCK = "games.jsonl", "players.jsonl", "lock"
+
+#: Seconds to wait while another process adds lines.
+PATIENCE = 60.0
 
 #: Key of a game: it is played once.
 Key = tuple[tuple[str, ...], str, int, int]
@@ -33,7 +35,7 @@ class Store:
 
     Attributes:
         folder: The folder.
-        dropped: Bytes of an unfinished last line, which were not read.
+        dropped: Bytes of unfinished last lines that were removed when it was opened for writing.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -44,16 +46,16 @@ class Store:
         """
         self.folder = Path(folder)
         self.dropped = 0
-        self._lock: FileLock | None = None
+        self._game_lines, self._player_lines = (LineFile(self.folder / name, MAX_LINE) for name in (GAMES, PLAYERS))
+        self._open = False
         self._games: dict[Key, PlayedGame] = {}
         self._players: dict[str, str] = {}
         self.read()
 
     def read(self) -> None:
-        """Read the files anew."""
-        self.dropped = 0
+        """Read the files anew: other processes may have added to them."""
         self._players = {}
-        for number, line in enumerate(self._lines(PLAYERS), 1):
+        for number, line in enumerate(self._player_lines.read(), 1):
             place = f"{self.folder / PLAYERS}, line {number}"
             try:
                 entry = json.loads(line)
@@ -64,32 +66,9 @@ class Store:
                 raise StorageError(f"{place}: expected texts as name and identity, got {line[:80]!r}: repair it")
             self._players[name] = identity
         self._games = {}
-        for number, line in enumerate(self._lines(GAMES), 1):
+        for number, line in enumerate(self._game_lines.read(), 1):
             game = read_game(line, f"{self.folder / GAMES}, line {number}")
             self._games[key_of(game)] = game
-
-    def _lines(self, name: str) -> list[bytes]:
-        """Return the whole lines of a file."""
-        path = self.folder / name
-        lines: list[bytes] = []
-        try:
-            if not path.exists():
-                return lines
-            with path.open("rb") as file:
-                while line := file.readline(MAX_LINE + 2):
-                    if not line.endswith(b"\n"):
-                        if len(line) > MAX_LINE:
-                            raise StorageError(
-                                f"{path}, line {len(lines) + 1}: expected at most {MAX_LINE} bytes, got more: remove the line"
-                            )
-                        self.dropped += len(line)
-                        break
-                    lines.append(line[:-1])
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            raise StorageError(f"store: expected a folder that can be read, got {str(path)!r} ({error})") from error
-        return lines
 
     def games(self, board: str) -> list[PlayedGame]:
         """Return the games of one kind, see ``kind_name``: games of different kinds are never mixed."""
@@ -106,26 +85,24 @@ class Store:
     # --- Writing ------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Store:
-        """Lock the store for writing.
+        """Open the store for writing, and read it anew; several processes may add to it at once.
 
         Raises:
-            StorageError: If another process writes to it, or it cannot be written.
+            StorageError: If it cannot be written, or holds another line than games and players.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"store: expected a folder that can be made, got {str(self.folder)!r} ({error})") from error
-        self._lock = FileLock(self.folder / LOCK)
-        self.read()
-        for name in (GAMES, PLAYERS):
-            self._cut(name)
+        with FileLock(self.folder / LOCK, PATIENCE):
+            self.dropped = self._game_lines.cut() + self._player_lines.cut()
+            self.read()
+        self._open = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Release the lock."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Close it for writing."""
+        self._open = False
 
     def add_players(self, players: Iterable[Player]) -> None:
         """Add players that the store does not have.
@@ -146,7 +123,7 @@ class Store:
                 self._players[player.name] = player.identity
                 fields = {"name": player.name, "kind": player.kind, "identity": player.identity, "generals_env": __version__}
                 lines.append(json.dumps(fields, separators=(",", ":")).encode())
-        self._append(PLAYERS, lines)
+        self._add(self._player_lines, lines)
 
     def add(self, games: Sequence[PlayedGame]) -> None:
         """Add games; a game that the store has already is replaced by a line that counts instead of the earlier one.
@@ -154,34 +131,15 @@ class Store:
         Raises:
             StorageError: If they cannot be written.
         """
-        self._append(GAMES, [game_line(game) for game in games])
+        self._add(self._game_lines, [game_line(game) for game in games])
         self._games.update((key_of(game), game) for game in games)
 
-    def _cut(self, name: str) -> None:
-        """Remove an unfinished last line."""
-        path = self.folder / name
-        if not path.exists():
-            return
-        try:
-            with path.open("r+b") as file:
-                data = file.read()
-                if data and not data.endswith(b"\n"):
-                    file.truncate(data.rfind(b"\n") + 1)
-        except OSError as error:
-            raise StorageError(f"store: expected a file that can be written, got {str(path)!r} ({error})") from error
-
-    def _append(self, name: str, lines: Sequence[bytes]) -> None:
-        if not lines:
-            return
-        if self._lock is None:
+    def _add(self, file: LineFile, lines: Sequence[bytes]) -> None:
+        if not self._open:
             raise StorageError("store: expected one that was opened for writing, got another: use it in a with block")
-        path = self.folder / name
-        try:
-            with path.open("ab", buffering=0) as file:
-                file.write(b"".join(line + b"\n" for line in lines))
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StorageError(f"store: expected a file that can be written, got {str(path)!r} ({error})") from error
+        if lines:
+            with FileLock(self.folder / LOCK, PATIENCE):
+                file.add(lines)
 
 
 def key_of(game: PlayedGame) -> Key:

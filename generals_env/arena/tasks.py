@@ -19,7 +19,7 @@ __all__ = ["TASKS", "Task", "find_task"]
 #: Plays in each task, but has no rating in it: it loses every game against the others, so that any low rating would fit.
 UNRATED = ("random",)
 
-RATED = ("expander",)
+RATED = ("expander", "hunter:easy", "hunter:medium", "hunter")
 
 
 @dataclass(frozen=True)

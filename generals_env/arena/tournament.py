@@ -157,7 +157,7 @@ def ignore(pair: Pair, games: Sequence[PlayedGame]) -> None:
 
 
 class Runner:
-    """Plays blocks of games in threads: built-in players on all cores, programs on half of them, other policies one by one."""
+    """Plays blocks of games in threads: built-in players on all cores, programs on half of them, others one by one."""
 
     def __init__(self, options: ArenaOptions, stop: threading.Event, ending: ExitStack, programs: bool) -> None:
         """Start the threads; ``ending`` ends them."""
@@ -166,7 +166,7 @@ class Runner:
         cores = options.threads or available_cores()
         self.window = 2 * cores
         self._builtin = ending.enter_context(ThreadPoolExecutor(cores, "arena"))
-        self._others = ending.enter_context(ThreadPoolExecutor(1, "arena of policies"))  # torch has one generator, and threads
+        self._others = ending.enter_context(ThreadPoolExecutor(1, "arena of policies"))  # torch has threads of its own
         self._watch: MemoryWatch | None = None
         if programs:
             self._watch = ending.enter_context(MemoryWatch(options.limits.memory))

@@ -14,6 +14,7 @@ from generals_env.concurrency.guard import Guard
 from generals_env.config import GameConfig
 from generals_env.engine.boards import Boards
 from generals_env.engine.simulation.batch import Batch
+from generals_env.engine.simulation.thinkers import copy_memories
 from generals_env.errors import ConfigError
 from generals_env.seeding import seed_states
 
@@ -74,6 +75,7 @@ class Branches:
             ours = self.batch
             other.continue_games(ours.boards, index, ours.outcome.active[index], ours.outcome.illegal_count[index])
             other._done[:] = self._done[index]
+            copy_memories(ours, other.batch, index)
             if states is None:
                 other.batch.rng[:], other.batch.policy_rng[:] = ours.rng[index], ours.policy_rng[index]
             else:

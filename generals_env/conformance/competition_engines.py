@@ -84,7 +84,7 @@ def batch_views(traces: Sequence[CompetitionTrace]) -> Iterator[list[View | None
         copy_boards(template),
         RewardConfig().weights(),
         traces[0].max_turns,
-        np.zeros(4, np.int64),
+        np.zeros(6, np.int64),
         np.zeros(3, np.float64),
     )
     batch.load(template)

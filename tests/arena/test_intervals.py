@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.simulated_players import played, simulated_table
+from support.simulated_players import NAMES, played, simulated_table
 
 from generals_env.arena.played_game import PlayedGame
 from generals_env.arena.statistics.game_table import GameTable
-from generals_env.arena.statistics.intervals import compare, elo_of_score, rate_interval, score_of_elo
+from generals_env.arena.statistics.intervals import compare, elo_of_score, mean_of_opponents, rate_interval, score_of_elo
 from generals_env.errors import ConfigError
 
 REPETITIONS = 500
@@ -60,6 +60,26 @@ def test_intervals_of_rates_cover_the_truth(strength: float, maps: int, options:
         intervals = np.array([found.win_rate, found.draw_rate, found.score])
         covered += (intervals[:, 1] <= truth) & (truth <= intervals[:, 2])
     assert (abs(covered / REPETITIONS - 0.95) < MARGIN + 0.005).all(), covered / REPETITIONS
+
+
+def test_intervals_of_totals_cover_the_truth() -> None:
+    rng = np.random.default_rng(9)
+    strengths = (0.0, 4.0, 0.5, -2.0)
+
+    def total(maps: int) -> tuple[float, float, float]:
+        table = simulated_table(strengths, maps, rng, seat_of_map=1.0)
+        parts = [table.between("expander", name) for name in NAMES[1:]]
+        return mean_of_opponents(
+            [
+                (part, ((part.first == 0) & (part.results == 2) | (part.second == 0) & (part.results == 0)) * 1.0)
+                for part in parts
+            ]
+        )
+
+    truth = total(300_000)[0]
+    found = np.array([total(50) for _ in range(REPETITIONS)])
+    covered = ((found[:, 1] <= truth) & (truth <= found[:, 2])).mean()
+    assert abs(covered - 0.95) < MARGIN + 0.005, covered
 
 
 def test_intervals_of_fair_pairs_on_unfair_maps_are_narrow() -> None:

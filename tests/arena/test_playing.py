@@ -69,6 +69,7 @@ def test_arena_plays_checkpoints_in_batches_that_change_nothing(tmp_path: Path) 
     other = make_player(str(checkpoint(tmp_path / "other" / "model.pt", seed=1)))
     assert other.name.startswith("model-")
     assert other.name != name
+    assert make_player(str(checkpoint(tmp_path / "my\nmodel [1].pt"))).name.startswith("my_model_1_-")
     (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
     with pytest.raises(StorageError, match="expected a checkpoint, got"):
         make_player(str(tmp_path / "broken.pt"))

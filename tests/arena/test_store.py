@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,11 +55,15 @@ def test_store_drops_the_unfinished_line_of_a_killed_run(tmp_path: Path) -> None
     path = tmp_path / "games.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:-9])
-    store = Store(tmp_path)
-    assert (store.games(GAME.board), store.dropped) == ([GAME], len(whole) - 9)
+    assert Store(tmp_path).games(GAME.board) == [GAME]
+    with Store(tmp_path) as store:
+        assert store.dropped == len(whole) - 9
+    assert path.read_bytes() == whole
     second = PlayedGame(**{**vars(GAME), "map": 3})
-    assert stored(tmp_path, second).games(GAME.board) == [GAME, second]
-    assert Store(tmp_path).dropped == 0
+    with Store(tmp_path) as store:
+        path.write_bytes(whole + b"{")  # another process was killed meanwhile
+        store.add([second])
+    assert Store(tmp_path).games(GAME.board) == [GAME, second]
 
 
 @pytest.mark.parametrize(
@@ -107,11 +114,33 @@ def test_store_names_the_line_that_is_no_player(line: bytes, tmp_path: Path) -> 
         Store(tmp_path)
 
 
-def test_store_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
-    with Store(tmp_path), pytest.raises(StorageError, match="to be free, got a lock"):
-        Store(tmp_path).__enter__()
+def test_store_takes_games_of_several_processes_at_once(tmp_path: Path) -> None:
+    def add(first: int) -> None:
+        with Store(tmp_path) as store:
+            for number in range(first, first + 40):
+                store.add([replace(GAME, map=number)])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(add, (0, 100, 200)))
+    assert sorted(game.map for game in Store(tmp_path).games(GAME.board)) == [*range(40), *range(100, 140), *range(200, 240)]
     with pytest.raises(StorageError, match="use it in a with block"):
         Store(tmp_path).add([GAME])
+
+
+def test_store_keeps_no_half_line_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store(tmp_path) as store:
+        store.add([GAME])
+        before = (tmp_path / "games.jsonl").read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full_disk)
+            with pytest.raises(StorageError, match="expected one that can be written"):
+                store.add([replace(GAME, map=3)])
+        assert (tmp_path / "games.jsonl").read_bytes() == before
+        assert store.games(GAME.board) == [GAME]
+
+
+def full_disk(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, "full")
 
 
 def test_store_holds_the_games_before_an_interruption(tmp_path: Path) -> None:

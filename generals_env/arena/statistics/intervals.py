@@ -12,7 +12,7 @@ the number of independent win-or-loss games with the same variance, as is usual 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ __all__ = [
     "compare",
     "elo_of_score",
     "mean_of_maps",
+    "mean_of_opponents",
     "rate_interval",
     "score_of_elo",
 ]
@@ -175,6 +176,28 @@ def mean_of_maps(table: GameTable, values: npt.NDArray[np.float64], level: float
     size_of_map = float((sizes**2).sum()) / games if table.known_maps else 1.0
     variance = float(sums.sum()) + full * size_of_map
     return rate_interval(mean * games, games, level, effective=games * games * full / variance)
+
+
+def mean_of_opponents(parts: Sequence[tuple[GameTable, npt.NDArray[np.float64]]], level: float = 0.95) -> Estimate:
+    """Return the mean of a number over the games against several opponents, with its interval.
+
+    The numbers of games against each are fixed, so that differences between opponents are no uncertainty: the variances of the
+    means against each are added.
+
+    Args:
+        parts: For each opponent the games, and values as of ``mean_of_maps``.
+        level: Confidence level.
+    """
+    points = games = variance = 0.0
+    for table, values in parts:
+        count = float(table.counts.sum())
+        value, low, high = mean_of_maps(table, values, 0.68)
+        points, games = points + count * value, games + count
+        variance += (count * (high - low) / 2) ** 2  # a 68% interval is one standard error to each side, also of no wins
+    mean = points / games
+    if mean * (1 - mean) <= 0:
+        return rate_interval(points, games, level)
+    return rate_interval(points, games, level, effective=games * games * mean * (1 - mean) / variance)
 
 
 def rate_interval(successes: float, games: float, level: float = 0.95, effective: float | None = None) -> Estimate:

@@ -46,7 +46,7 @@ __all__ = ["arena"]
 
 #: Kinds of players, for the help of commands.
 PLAYERS_HELP = (
-    "Built-in policies (random, expander), files of generals-env train, .zip files of Stable-Baselines3 (with --trust), "
+    "Built-in policies (random, expander, hunter, planner), files of generals-env train, .zip files of Stable-Baselines3 (with --trust), "
     "module:callable on batches; with --rules competition also stdio:COMMAND and peer:NAME."
 )
 
@@ -111,14 +111,12 @@ def arena(
     if replays and store is None and html is None:
         raise ConfigError("replays: expected a folder for them, got none: pass --store or --html")
     names = [*players, *(against or ())]
-    if first_move is None:
-        first_move = PEER_FIRST_MOVE if any(is_peer(name.removeprefix(PROGRAM)) for name in names) else FIRST_MOVE
     options = ArenaOptions(
         config=game_config(height=height or board, width=width or board, max_turns=max_turns, rules=rules),
         games=games,
         seed=seed,
         threads=threads,
-        limits=Limits(first_move=first_move, move=move_ms / 1000, memory=memory_mb * 10**6),
+        limits=limits_of(names, first_move, move_ms, memory_mb),
         replays=replays,
     )
     check_library()
@@ -130,10 +128,14 @@ def arena(
     quiet = to_json == Path("-")
     begun = time.perf_counter()
     with ExitStack() as ending:
-        kept = None if store is None else ending.enter_context(opened(store))
+        kept = None if store is None else ending.enter_context(Store(store))
+        if kept is not None:
+            report_dropped(kept)
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory())) if replays and kept is None else None
         played, new = play_shown(pairs, options, kept, test, tested, folder, quiet)
         seconds = time.perf_counter() - begun
+        if kept is not None:
+            kept.read()  # other runs may have added games
         report = Report.of(kept.games(options.kind) if kept else played, everyone, seed, seconds, new, test, tested)
         if html is not None:
             write_page(report, html, store if folder is None else folder, quiet)
@@ -147,6 +149,13 @@ def arena(
             return
         write_file(to_json, f"{text}\n".encode())
     show(report, store, html)
+
+
+def limits_of(names: Sequence[str], first_move: float | None, move_ms: int, memory_mb: int) -> Limits:
+    """Return the limits of programs."""
+    if first_move is None:
+        first_move = PEER_FIRST_MOVE if any(is_peer(name.removeprefix(PROGRAM)) for name in names) else FIRST_MOVE
+    return Limits(first_move=first_move, move=move_ms / 1000, memory=memory_mb * 10**6)
 
 
 def check_places(to_json: Path | None, html: Path | None) -> None:
@@ -177,12 +186,10 @@ def check_library() -> None:
         raise ConfigError('arena: expected scipy, got none: pip install "generals_env[arena]"')
 
 
-def opened(folder: Path) -> Store:
-    """Return the store of a folder, and report an unfinished end of a run that was killed."""
-    store = Store(folder)
+def report_dropped(store: Store) -> None:
+    """Report what a run that was killed left unfinished in a store."""
     if store.dropped:
-        errors.print(f"{folder}: dropped an unfinished last line of {store.dropped} bytes", markup=False, soft_wrap=True)
-    return store
+        errors.print(f"{store.folder}: dropped an unfinished last line of {store.dropped} bytes", markup=False, soft_wrap=True)
 
 
 def sequential_test(text: str | None, pairs: Sequence[Pair]) -> Sprt | None:

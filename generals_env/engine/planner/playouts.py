@@ -40,7 +40,7 @@ class Lines:
         """Allocate ``size`` boards of the shape and rules of the first of ``like``."""
         game = like.games[0]
         boards = empty_boards(size, int(game["height"]), int(game["width"]), 2, int(game["version"]), int(game["modifiers"]))
-        self.batch = Batch(boards, np.zeros(11), NEVER, np.zeros(4, np.int64), np.zeros(3), template=boards, dtype=np.uint8)
+        self.batch = Batch(boards, np.zeros(11), NEVER, np.zeros(6, np.int64), np.zeros(3), dtype=np.uint8)
         self.size = size
         self.turns = 0
         self._policies = np.full(2, policy, np.int64)

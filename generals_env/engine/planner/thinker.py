@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
 from typing import Any
@@ -69,6 +70,18 @@ class PlannerThinker:
                     row = (b - low) * players + player
                     own = tuple(array[row : row + 1] for array in rows)
                     batch.outcome.actions[b, player] = self._choose(batch, int(policies[player]), b, player, own)
+
+    def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
+        """Take the memories of other games; see ``simulation.thinkers.Thinker.continue_games``."""
+        self._begun[:] = other._begun[index]
+        self._planners = {
+            (b, player): copy.deepcopy(other._planners[game, player])
+            for b, game in enumerate(index.tolist())
+            for player in range(self._begun.shape[1])
+            if (game, player) in other._planners
+        }
+        if self._base is not None:
+            self._base.continue_games(other._base, index)
 
     def _choose(self, batch: PlayedBatch, code: int, b: int, player: int, own: Rows) -> int:
         planner = self._planners.get((b, player))

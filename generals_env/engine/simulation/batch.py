@@ -174,7 +174,7 @@ class Batch:
             turns: Number of turns of each game, at least 1.
             policies: (P,) int64, codes as in ``run_boards``; those of ``GIVEN`` repeat their actions in ``outcome``.
             blind: Leaves observations, masks and tile codes as they are, for games of which only the boards matter: built-in
-                policies and rules do not read them. ``load`` writes them again.
+                policies without memory and rules do not read them. ``load`` writes them again.
         """
         self._run(self._none, policies, turns, False, blind)
 

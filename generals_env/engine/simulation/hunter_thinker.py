@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,3 +47,10 @@ class HunterThinker:
             low,
             high,
         )
+
+    def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
+        """Take the memories of other games; see ``thinkers.Thinker.continue_games``."""
+        players = len(self.memory[0]) // len(index)
+        rows = (index[:, None] * players + np.arange(players)).ravel()
+        for array, source in zip(self.memory, other.memory, strict=True):
+            array[:] = source[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,3 +46,6 @@ class Thinker(Protocol):
             low: First game.
             high: One more than the last game.
         """
+
+    def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
+        """Remember in each game what another thinker of this kind remembers in game ``index`` (B,) of its batch."""

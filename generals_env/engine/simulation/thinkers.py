@@ -14,7 +14,7 @@ import numpy.typing as npt
 from generals_env.engine.policies.codes import EXPANDER, GIVEN, HUNTER, policy_of
 from generals_env.engine.simulation.thinker import PlayedBatch, Thinker
 
-__all__ = ["choose_all", "kernel_codes", "register_thinker", "thinkers_of", "thinks"]
+__all__ = ["choose_all", "copy_memories", "kernel_codes", "register_thinker", "thinkers_of", "thinks"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -66,3 +66,14 @@ def choose_all(batch: PlayedBatch, thinkers: list[Thinker], policies: Codes, low
     """Let the thinkers write the actions of their seats in games ``low`` to ``high``."""
     for thinker in thinkers:
         thinker.choose(batch, policies, low, high)
+
+
+def copy_memories(source: PlayedBatch, target: PlayedBatch, index: Codes) -> None:
+    """Let the thinkers of ``target`` remember in game b what those of ``source`` remember in game ``index[b]``."""
+    target.outcome.begun[:] = source.outcome.begun[index]
+    for kind in [kind for kind in target.thinkers if kind not in source.thinkers]:
+        del target.thinkers[kind]
+    for kind, thinker in source.thinkers.items():
+        if kind not in target.thinkers:
+            target.thinkers[kind] = MAKERS[kind](target)
+        target.thinkers[kind].continue_games(thinker, index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER
+from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER, TOUCH_TURN_FACT, TURN
 from generals_env.engine.policies.hunter.memory import ENEMY_HELD, STACK
 from generals_env.engine.policies.hunter.seat import Scratch, Seat, is_wall, push_move
 from generals_env.engine.policies.hunter.walking import walk_from
@@ -85,6 +85,9 @@ def kill(seat: Seat, scratch: Scratch, home: int, margin: int) -> int:
     steps = scratch.fields[1]
     gain = scratch.fields[2]
     guard = max(np.int64(seat.army[home]), 1) if seat.codes[home] >= SEEN_OWN else margin
+    touch = seat.facts[TOUCH_TURN_FACT]
+    if 0 <= touch <= seat.facts[TURN]:
+        guard = 0  # any army that enters wins
     gain[home] = -guard - 1
     for k in range(1, count):
         tile = np.int64(order[k])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from generals_env.engine.jit import subroutine
+from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.attack import added_army, kill, measure_ways, push
 from generals_env.engine.policies.hunter.belief import believed_home, look, measure_home
+from generals_env.engine.policies.hunter.castles import build_now
 from generals_env.engine.policies.hunter.defence import earliest_threat, strike
 from generals_env.engine.policies.hunter.expansion import expand
 from generals_env.engine.policies.hunter.facts import ENEMY_ARMY, GENERAL_TILE, OWN_ARMY, PLAYER_NUMBER, RIVALS, TURN
@@ -18,23 +19,30 @@ from generals_env.engine.policies.hunter.memory import (
     COUNT,
     ENEMY_HOME,
     HEAD,
+    HOME_TILE,
     LAST_TURN,
-    NEXT_ATTACK,
     OPENING,
     PLAN,
     STACK,
 )
 from generals_env.engine.policies.hunter.opening import OPENING_TURNS, plan_opening
 from generals_env.engine.policies.hunter.seat import Field, Scratch, Seat
+from generals_env.engine.splitmix import next_bits
 
 __all__ = ["choose"]
 
-SEEN_OWN, SEEN_ENEMY = 7, 10
+SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 4, 7, 10
 CYCLE = 50
 MAX_GATHER = 40
-PAUSE = 0
 HASTE = 1
-FIRST_ATTACK = 0
+
+
+@inlined
+def follow_home(seat: Seat, scratch: Scratch) -> None:
+    """Measure the way home anew where the own general is another tile than before: after a trade of generals, or a leap."""
+    if seat.words[HOME_TILE] != seat.facts[GENERAL_TILE]:
+        seat.words[HOME_TILE] = seat.facts[GENERAL_TILE]
+        measure_home(seat, scratch)
 
 
 @subroutine
@@ -46,9 +54,10 @@ def begin(seat: Seat, scratch: Scratch, begun: int) -> None:
     seat.words[CONTACT] = -1
     seat.words[AIM] = -1
     seat.words[STACK] = -1
+    seat.words[HOME_TILE] = -1
     for tile in range(seat.flags.shape[0]):
         seat.flags[tile] = 0
-    measure_home(seat, scratch)
+    follow_home(seat, scratch)
     if seat.facts[TURN] == 0 and seat.facts[GENERAL_TILE] >= 0:
         plan_opening(seat, scratch)
 
@@ -163,7 +172,6 @@ def plan_attack(seat: Seat, scratch: Scratch, target: int, stack: int) -> bool:
 @subroutine
 def make_plan(seat: Seat, scratch: Scratch) -> None:
     """Plan the next moves."""
-    turn = seat.facts[TURN]
     contact = seat.words[CONTACT] >= 0
     target = seat.words[ENEMY_HOME]
     stack = seat.words[STACK]
@@ -180,10 +188,8 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     if stack >= 0 and push(seat, scratch, stack, target, 4):
         seat.words[PLAN] = 2
         return
-    if seat.words[STACK] >= 0:
-        seat.words[STACK] = -1
-        seat.words[NEXT_ATTACK] = turn + PAUSE
-    if (turn < max(seat.words[NEXT_ATTACK], FIRST_ATTACK) or not contact) and expand(seat, scratch, 3, 2):
+    seat.words[STACK] = -1
+    if not contact and expand(seat, scratch, 3, 2):
         seat.words[PLAN] = 3
         return
     if plan_attack(seat, scratch, target, largest_stack(seat)):
@@ -215,6 +221,23 @@ def defend(seat: Seat, scratch: Scratch, threat: int) -> int:
 
 
 @subroutine
+def stray(seat: Seat, scratch: Scratch, bits: np.uint64) -> int:
+    """Return a random legal move of the first own army in a random order of the tiles, -1 if there is none."""
+    tiles = seat.codes.shape[0]
+    player = seat.facts[PLAYER_NUMBER]
+    first = np.int64((bits >> np.uint64(32)) * np.uint64(tiles) >> np.uint64(32))
+    for k in range(tiles):
+        tile = (first + k) % tiles
+        if SEEN_OWN <= seat.codes[tile] < SEEN_ENEMY and seat.owner[tile] == player and seat.army[tile] >= 2:
+            for turn in range(4):
+                direction = (np.int64(bits & np.uint64(3)) + turn) & 3
+                other = scratch.neighbours[tile, direction]
+                if other >= 0 and seat.codes[other] >= SEEN_NEUTRAL:
+                    return 4 * tile + direction
+    return -1
+
+
+@subroutine
 def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray, player: int) -> int:
     """Return the action of the seat."""
     turn = seat.facts[TURN]
@@ -226,6 +249,7 @@ def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray
         seat.words[COUNT] = 0
         seat.words[OPENING] = 0
     seat.words[LAST_TURN] = turn
+    follow_home(seat, scratch)
     enemies = look(seat)
     move = -2
     home = seat.words[ENEMY_HOME]
@@ -238,6 +262,11 @@ def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray
     if move == -2 or (move < 0 and home >= 0):
         move = next_move(seat, scratch)
     if move == -2:
+        tile = seat.words[STACK]
+        if build_now(seat, tile if tile >= 0 else largest_stack(seat)):
+            return passing + 1 + (tile if tile >= 0 else largest_stack(seat))
         make_plan(seat, scratch)
         move = next_move(seat, scratch)
+    if level > 0 and (next_bits(rng, player) & np.uint64(3)) < np.uint64(level):
+        move = stray(seat, scratch, next_bits(rng, player))
     return move if move >= 0 else passing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.policies.hunter.facts import GENERAL_TILE, PLAYER_NUMBER
+from generals_env.engine.policies.hunter.facts import GENERAL_TILE, PLAYER_NUMBER, TOUCH_TURN_FACT, TURN
 from generals_env.engine.policies.hunter.seat import Scratch, Seat
 
 __all__ = ["earliest_threat", "strike"]
@@ -52,13 +52,18 @@ def earliest_threat(seat: Seat, scratch: Scratch) -> int:
     if general < 0:
         return -1
     guard = np.int64(seat.army[general])
+    growth = 1
+    touch = seat.facts[TOUCH_TURN_FACT]
+    if 0 <= touch <= seat.facts[TURN]:
+        guard = 0  # any army that enters wins
+        growth = 0
     threat = -1
     nearest = WATCHED + 1
     for tile in range(seat.codes.shape[0]):
         if seat.codes[tile] >= SEEN_ENEMY:
             steps = np.int64(seat.home[tile])
-            if 0 < steps < nearest and np.int64(seat.army[tile]) - 1 > guard + steps // 2:
-                missing = arriving_army(seat, scratch, tile) - guard - steps // 2
+            if 0 < steps < nearest and np.int64(seat.army[tile]) - 1 > guard + growth * (steps // 2):
+                missing = arriving_army(seat, scratch, tile) - guard - growth * (steps // 2)
                 if missing > 0:
                     threat = tile
                     nearest = steps

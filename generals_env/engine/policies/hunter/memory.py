@@ -16,9 +16,10 @@ __all__ = [
     "ENEMY_HELD",
     "ENEMY_HOME",
     "HEAD",
+    "HOME_TILE",
     "LAST_ACTION",
+    "LAST_BUILD",
     "LAST_TURN",
-    "NEXT_ATTACK",
     "OBSTACLE",
     "OPENING",
     "PLAN",
@@ -32,9 +33,9 @@ __all__ = [
 
 #: Entries of ``Memory.words``: games begun when the game was first seen, turn of the last decision, next planned move, number
 #: of planned moves, kind of the plan, target of the plan, tile of the enemy's general (-1 unknown), turn of the first contact
-#: (-1 none), whether the opening is being played, where the pushing army stands (-1 none), turn from
-#: which the next attack is planned.
-BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, CONTACT, OPENING, STACK, NEXT_ATTACK = range(11)
+#: (-1 none), whether the opening is being played, where the pushing army stands (-1 none), tile of
+#: the own general when ``home`` was measured, turn of the last castle built.
+BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, CONTACT, OPENING, STACK, HOME_TILE, LAST_BUILD = range(12)
 WORDS = 16
 
 #: The last entry: the action of the last decision, for a seat that is asked twice in a turn.
