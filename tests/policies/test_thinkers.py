@@ -156,8 +156,12 @@ def recorded_games(batches: Memory) -> dict[str, list[tuple[int, int, int]]]:
 def test_interrupted_play_of_thinkers_continues() -> None:
     env, whole = games(), games()
     codes = np.array([HUNTER, EXPANDER])
-    rng, paused = np.random.default_rng(1), []
-    env.batch.play(500, codes, np.zeros(6, np.bool_), lambda: rng.random() < 0.5, lambda: paused.append(env.boards()))
+    paused: list[Any] = []
+
+    def asked() -> bool:
+        return not paused and env.boards().games["turn"].max() > 0
+
+    env.batch.play(500, codes, np.zeros(6, np.bool_), asked, lambda: paused.append(env.boards()))
     whole.play(500, NAMES)
     same_state(env, whole)
     assert paused
