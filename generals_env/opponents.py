@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.policies.codes import GIVEN, HUNTER, MAX_BUDGET, PLANNER, budget_code, with_level
+from generals_env.engine.policies.codes import EXPANDER, GIVEN, HUNTER, MAX_BUDGET, PLANNER, budget_code, with_level
+from generals_env.engine.simulation.thinker import Thinker
 from generals_env.engine.simulation.thinkers import register_thinker
 from generals_env.errors import ConfigError
 
-if TYPE_CHECKING:
-    from generals_env.engine.simulation.batch import Batch
-    from generals_env.engine.simulation.thinkers import Thinker
-
-__all__ = ["POLICIES", "POLICY_NAMES", "BatchPolicy", "as_policy", "is_builtin", "policy_code", "policy_codes"]
+__all__ = ["POLICIES", "POLICY_NAMES", "BatchPolicy", "as_policy", "is_builtin", "policy_code", "policy_codes", "remembers"]
 
 #: Names of the policies built into the engine; the index is the code that the engine uses.
 POLICIES = ("random", "expander", "hunter", "planner")
@@ -69,6 +66,11 @@ def policy_code(name: str) -> int:
     raise ConfigError(f"policy: expected one of {POLICY_NAMES}, got {name!r:.200}")
 
 
+def remembers(name: str) -> bool:
+    """Return whether a built-in policy remembers what it saw in its game; errors as in ``policy_code``."""
+    return policy_code(name) > EXPANDER
+
+
 def policy_codes(names: Any, players: int) -> npt.NDArray[np.int64]:
     """Return the numbers of the policies of all players, (P,) int64.
 
@@ -86,7 +88,7 @@ def policy_codes(names: Any, players: int) -> npt.NDArray[np.int64]:
     )
 
 
-def make_planner(batch: Batch) -> Thinker:
+def make_planner(batch: Any) -> Thinker:
     """Return the planner for the seats of a batch."""
     from generals_env.engine.planner.thinker import PlannerThinker
 
@@ -138,16 +140,32 @@ class TorchPolicy:
         """Return (n,) actions."""
         import torch
 
-        device = next(self.module.parameters(), torch.empty(0)).device
         with torch.no_grad():
-            tensors = {name: torch.as_tensor(array, device=device) for name, array in views.items()}
-            logits = self.module(tensors).float()
+            logits, legal = self._logits(views)
             # Gumbel-max sampling needs no normalised probabilities. Illegal actions stay below all legal ones.
             noise = -torch.empty_like(logits).exponential_().clamp_min(1e-30).log()
             scores = torch.nan_to_num(logits + noise, nan=-1e30, neginf=-1e30)
-            chosen = scores.masked_fill(tensors["action_mask"] == 0, -torch.inf).argmax(dim=1)
+            chosen = scores.masked_fill(~legal, -torch.inf).argmax(dim=1)
         actions: npt.NDArray[np.integer[Any]] = chosen.cpu().numpy()
         return actions
+
+    def probabilities(self, views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.floating[Any]]:
+        """Return the probabilities (n, A) from which actions are sampled, for callers that draw themselves."""
+        import torch
+
+        with torch.no_grad():
+            logits, legal = self._logits(views)
+            kept = torch.nan_to_num(logits, nan=-1e30, neginf=-1e30).masked_fill(~legal, -torch.inf)
+            shares: npt.NDArray[np.floating[Any]] = kept.softmax(dim=1).cpu().numpy()
+        return shares
+
+    def _logits(self, views: Mapping[str, npt.NDArray[Any]]) -> Any:
+        """Return the module's logits (n, A) and which actions are legal, as tensors."""
+        import torch
+
+        device = next(self.module.parameters(), torch.empty(0)).device
+        tensors = {name: torch.as_tensor(array, device=device) for name, array in views.items()}
+        return self.module(tensors).float(), tensors["action_mask"] != 0
 
 
 class ModelPolicy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import gymnasium.vector
 import numpy as np
@@ -91,8 +91,8 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
     def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
         """Play built-in policies against each other, updating tensors and masks every turn; ended games are replaced at once.
 
-        This is the fastest way to play, as only sums return to Python. ``step``, ``state`` and ``boards`` continue where it
-        ends. The autoreset mode has no effect.
+        In a branch they stand still instead. This is the fastest way to play, as only sums return to Python. ``step``,
+        ``state`` and ``boards`` continue where it ends. The autoreset mode has no effect.
 
         Ctrl-C stops it within a fraction of a second, also in the middle of a long call. Each game is then between two turns
         and can be continued, but some games have played more turns than others, and the counts are lost.
@@ -129,7 +129,10 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Do what ``play`` does, with a function in place of ``Batch.play`` and without notifying listeners."""
         with self.guard("play"):
             codes = self.check_play(turns, policies)
-            sums = play(turns, codes, self._done, pending, self._pause)
+            fresh = np.zeros_like(self._done) if self.branched else self._done
+            sums = play(turns, codes, fresh, pending, self._pause)
+            if self.branched:
+                self._done |= self._ended()
         if not len(sums):
             self._fail()
         turns, games, draws, truncated, illegal, *wins = sums.tolist()
@@ -142,6 +145,9 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _codes(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
         return policy_codes(policies, self.config.players)
+
+    def _resized(self, count: int) -> Self:
+        return type(self)(count, self.config, self.copy, AutoresetMode.DISABLED, self.batch.threads, self.dtype)
 
     def _take(self, actions: Any) -> None:
         self.batch.outcome.actions[:] = check_actions(actions, (self.num_envs, self.config.players), self.config.actions)

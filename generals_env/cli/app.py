@@ -18,10 +18,13 @@ from generals_env.cli.dataset import app as dataset_app
 from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.cli.ending_signals import EndingSignals
 from generals_env.cli.games.agent import agent
+from generals_env.cli.games.arena import arena
+from generals_env.cli.games.evaluate import evaluate_player
 from generals_env.cli.games.from_replays import from_replays
 from generals_env.cli.games.live import live
 from generals_env.cli.games.match import match
 from generals_env.cli.games.pack import pack, starter
+from generals_env.cli.games.peer import app as peer_app
 from generals_env.cli.games.play import play
 from generals_env.cli.games.qualify import qualify
 from generals_env.cli.games.replay import GIF_FRAMES, GIF_TILE, play_replays
@@ -46,8 +49,11 @@ __all__ = ["app", "main"]
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
 app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(peer_app, name="peer")
 dataset_app.command(name="from-replays")(from_replays)
 app.command()(agent)
+app.command()(arena)
+app.command(name="evaluate")(evaluate_player)
 app.command()(health)
 app.command()(live)
 app.command()(match)

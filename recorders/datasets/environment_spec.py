@@ -70,6 +70,8 @@ def options_of(batch: ExperienceBatch) -> dict[str, Any]:
     if isinstance(recorded, dict):
         options = {name: value for name, value in recorded.items() if name in defaults and name not in LEFT_OUT}
         options = {name: value for name, value in options.items() if value != json_value(defaults[name])}
+        if isinstance(options.get("start"), dict) and "boards" in options["start"]:
+            del options["start"]  # the number and the digest of start boards, which are not stored
     else:  # human games
         versions = set(batch.boards.games["version"].tolist())
         options = {"rules": f"v{versions.pop()}"} if len(versions) == 1 else {}

@@ -35,10 +35,10 @@ SMALL = Settings(playouts=60, turns=12, particles=6, opening=0)
 
 def entered(boards: Boards) -> Batch:
     """Return a batch of copies of the boards on which games go on."""
-    batch = Batch(copy_boards(boards), np.zeros(11), 10**6, np.zeros(4, np.int64), np.zeros(3), template=boards)
+    batch = Batch(copy_boards(boards), np.zeros(11), 10**6, np.zeros(6, np.int64), np.zeros(3))
     every = np.ones(len(boards.owner), np.bool_)
     batch.seed(np.arange(len(every)).astype(np.uint64), every)
-    batch.reset(every)
+    batch.load(boards)
     return batch
 
 
@@ -129,10 +129,10 @@ def test_planner_reads_nothing_that_its_seat_cannot_see() -> None:
 
 def naive_value(boards: Boards, plan: npt.NDArray[np.int64], player: int, turns: int, state: int) -> float:
     """Play one line turn by turn, on one board, and value its end."""
-    batch = Batch(copy_boards(boards), np.zeros(11), 10**6, np.zeros(4, np.int64), np.zeros(3), template=boards)
+    batch = Batch(copy_boards(boards), np.zeros(11), 10**6, np.zeros(6, np.int64), np.zeros(3))
     every = np.ones(1, np.bool_)
     batch.seed(np.array([state], np.uint64), every)
-    batch.reset(every)
+    batch.load(boards)
     follows = True
     for turn in range(turns):
         if not batch.boards.players["alive"][0].all():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import pickle
 from typing import Any
 
@@ -157,10 +156,9 @@ def recorded_games(batches: Memory) -> dict[str, list[tuple[int, int, int]]]:
 def test_interrupted_play_of_thinkers_continues() -> None:
     env, whole = games(), games()
     codes = np.array([HUNTER, EXPANDER])
-    asked = itertools.cycle([False, False, True])
-    paused: list[Any] = []
-    env.batch.play(200, codes, np.zeros(6, np.bool_), lambda: next(asked), lambda: paused.append(env.boards()))
-    whole.play(200, NAMES)
+    rng, paused = np.random.default_rng(1), []
+    env.batch.play(500, codes, np.zeros(6, np.bool_), lambda: rng.random() < 0.5, lambda: paused.append(env.boards()))
+    whole.play(500, NAMES)
     same_state(env, whole)
     assert paused
 

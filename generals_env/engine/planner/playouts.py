@@ -40,7 +40,7 @@ class Lines:
         """Allocate ``size`` boards of the shape and rules of the first of ``like``."""
         game = like.games[0]
         boards = empty_boards(size, int(game["height"]), int(game["width"]), 2, int(game["version"]), int(game["modifiers"]))
-        self.batch = Batch(boards, np.zeros(11), NEVER, np.zeros(4, np.int64), np.zeros(3), template=boards, dtype=np.uint8)
+        self.batch = Batch(boards, np.zeros(11), NEVER, np.zeros(6, np.int64), np.zeros(3), dtype=np.uint8)
         self.size = size
         self.turns = 0
         self._policies = np.full(2, policy, np.int64)
@@ -79,10 +79,9 @@ class Lines:
         count = len(states)
         batch = self.batch
         which = np.arange(self.size) < count
-        batch.template = boards
         batch.outcome.active[:] = False
         batch.seed(np.resize(states, self.size), which)
-        batch.reset(which)
+        batch.load(boards, np.minimum(np.arange(self.size), count - 1), which=which)
 
     def policy_actions(self, count: int) -> None:
         """Write the fast policy's actions of both seats of the first ``count`` boards."""

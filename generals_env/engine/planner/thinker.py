@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,7 @@ from generals_env.engine.planner.planner import Planner, Settings
 from generals_env.engine.planner.playouts import FAST, Lines, Rows
 from generals_env.engine.planner.sight import sight_of
 from generals_env.engine.policies.codes import EXPANDER, GIVEN, PLANNER, budget_of, policy_of
-
-if TYPE_CHECKING:
-    from generals_env.engine.simulation.batch import Batch
+from generals_env.engine.simulation.thinker import PlayedBatch
 
 __all__ = ["LINES", "PLAYOUTS_PER_MS", "PlannerThinker", "settings_of"]
 
@@ -44,7 +43,7 @@ class PlannerThinker:
 
     cost = 20000
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: PlayedBatch) -> None:
         """Begin without games."""
         from generals_env.engine.simulation.thinkers import MAKERS
 
@@ -54,7 +53,7 @@ class PlannerThinker:
         self._base: Any = MAKERS[FAST](batch) if FAST > EXPANDER else None
         self._lines = threading.local()
 
-    def choose(self, batch: Batch, policies: npt.NDArray[np.int64], low: int, high: int) -> None:
+    def choose(self, batch: PlayedBatch, policies: npt.NDArray[np.int64], low: int, high: int) -> None:
         """Write the actions of the planner's seats; see ``simulation.thinkers.Thinker.choose``."""
         seats = [player for player, code in enumerate(policies.tolist()) if policy_of(code) == PLANNER]
         players = len(policies)
@@ -72,7 +71,19 @@ class PlannerThinker:
                     own = tuple(array[row : row + 1] for array in rows)
                     batch.outcome.actions[b, player] = self._choose(batch, int(policies[player]), b, player, own)
 
-    def _choose(self, batch: Batch, code: int, b: int, player: int, own: Rows) -> int:
+    def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
+        """Take the memories of other games; see ``simulation.thinkers.Thinker.continue_games``."""
+        self._begun[:] = other._begun[index]
+        self._planners = {
+            (b, player): copy.deepcopy(other._planners[game, player])
+            for b, game in enumerate(index.tolist())
+            for player in range(self._begun.shape[1])
+            if (game, player) in other._planners
+        }
+        if self._base is not None:
+            self._base.continue_games(other._base, index)
+
+    def _choose(self, batch: PlayedBatch, code: int, b: int, player: int, own: Rows) -> int:
         planner = self._planners.get((b, player))
         begun = int(batch.outcome.begun[b])
         settings = settings_of(code)
@@ -83,7 +94,7 @@ class PlannerThinker:
         sight = sight_of(batch.boards, batch.views.tile_codes[b, player], b, player)
         return planner.choose(self._lines_for(batch), sight, int(batch.outcome.actions[b, player]), own)
 
-    def _lines_for(self, batch: Batch) -> Lines:
+    def _lines_for(self, batch: PlayedBatch) -> Lines:
         lines: Lines | None = getattr(self._lines, "lines", None)
         if lines is None:
             lines = self._lines.lines = Lines(batch.boards, LINES)

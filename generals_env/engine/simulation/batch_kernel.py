@@ -51,6 +51,7 @@ def run_board(
     outcome: Outcome,
     scratch: Scratch,
     template: Boards,
+    chosen: int,
     rng: npt.NDArray[np.uint64],
     policy_rng: npt.NDArray[np.uint64],
     policies: npt.NDArray[np.int64],
@@ -66,15 +67,16 @@ def run_board(
     records: bool,
     now: int,
     counts_all: bool,
+    blind: bool,
     castles: bool | None,
 ) -> bool:
     """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
-    late = turns >= LATE_TURNS
+    late = blind or turns >= LATE_TURNS
     turn = 0
     while True:
         rare, over, goes_on, grew = False, False, True, False
         if begins:
-            if not begin_board(boards, b, sets, views, outcome, scratch, template, rng, sizes, densities, castles):
+            if not begin_board(boards, b, sets, views, outcome, scratch, template, chosen, rng, sizes, densities, castles):
                 return False
         else:
             if turn < turns or turns == 0:
@@ -87,7 +89,7 @@ def run_board(
             if records and recording.present[b] < 0:
                 begin_game(recording, boards, b, b)
             rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams, castles)
-        shows = not late or turn >= turns
+        shows = not blind and (not late or turn >= turns)
         captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew, castles)
         if begins:
             begins = False
@@ -134,6 +136,7 @@ def run_boards(
     template_terrain: npt.NDArray[np.int8],
     template_players: npt.NDArray[np.void],
     template_games: npt.NDArray[np.void],
+    chosen: npt.NDArray[np.int64],
     packed_tiles: npt.NDArray[np.int16],
     packed_entries: npt.NDArray[np.void],
     packed_terrain: npt.NDArray[np.int8],
@@ -160,6 +163,7 @@ def run_boards(
     restarts: bool,
     teams: bool,
     records: bool,
+    blind: bool,
     now: int,
     seats: tuple[int, ...],
     castles: bool | None,
@@ -167,8 +171,8 @@ def run_boards(
     """Begin games, choose actions, play turns and record them on boards ``low`` to ``high``.
 
     The fields of ``Boards``, ``TileSets``, ``Observations``, ``Outcome``, the template ``Boards`` and ``Recording`` are passed
-    one by one, in this order: numba takes twice as long to unpack a NamedTuple. Game b begins with template board b modulo
-    their number; random maps have no template. Pass an empty recording if ``records`` is False.
+    one by one, in this order: numba takes twice as long to unpack a NamedTuple. A game begins with a template board, which
+    ``chosen`` names or its own generator draws; random maps have no template. Pass an empty recording if ``records`` is False.
 
     It is one kernel because each further kernel would compile the functions below it again. A board plays all its turns
     before the next board begins, so its data stays in the cache.
@@ -204,6 +208,8 @@ def run_boards(
         template_terrain: See there.
         template_players: See there.
         template_games: See there.
+        chosen: (B,) int64, the template board with which each game begins, and ``active`` then says for whom it has not ended;
+            -1: drawn by the generator of the game, which has not ended for teams with a living player.
         packed_tiles: See ``PackedBoards``.
         packed_entries: See there.
         packed_terrain: See there.
@@ -219,7 +225,7 @@ def run_boards(
         rng: (B,) uint64, generators of maps.
         policy_rng: (B, P) uint64, generators of policies.
         policies: (P,) int64, codes; ``GIVEN`` for players whose actions are in ``outcome``.
-        sizes: (4,) int64, see ``generate_map``.
+        sizes: (6,) int64, see ``generate_map``.
         densities: (3,) float64, see there.
         weights: (11,) float64, see ``rewards.WEIGHTS``.
         fresh: (B,) bool, True for boards that begin a new game first.
@@ -230,6 +236,8 @@ def run_boards(
         restarts: Whether a new game begins as soon as one ends.
         teams: Whether some players are friends.
         records: Whether to write turns to the recording.
+        blind: Whether to leave tensors and masks as they are. They show nothing of these boards until a call that is not blind
+            begins games, or plays ``LATE_TURNS`` turns or more.
         now: Time of the turns, nanoseconds UTC.
         seats: A number for each player if the kernel is to be compiled for this number of players, otherwise empty.
         castles: None without the rules of the competition, True with them: each kind of rules has a kernel of its own.
@@ -309,6 +317,7 @@ def run_boards(
             outcome,
             scratch,
             template,
+            chosen[b],
             rng,
             policy_rng,
             policies,
@@ -324,6 +333,7 @@ def run_boards(
             records,
             now,
             counts_all,
+            blind,
             castles,
         ):
             return b

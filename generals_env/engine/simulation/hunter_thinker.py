@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.policies.hunter.kernels import choose_all
 from generals_env.engine.policies.hunter.memory import new_memory
-
-if TYPE_CHECKING:
-    from generals_env.engine.simulation.batch import Batch
+from generals_env.engine.simulation.thinker import PlayedBatch
 
 __all__ = ["HunterThinker"]
 
@@ -26,12 +24,12 @@ class HunterThinker:
 
     cost = 4
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: PlayedBatch) -> None:
         """Begin without a memory."""
         games, players, tiles = batch.views.tile_codes.shape
         self.memory = new_memory(games * players, tiles)
 
-    def choose(self, batch: Batch, policies: npt.NDArray[np.int64], low: int, high: int) -> None:
+    def choose(self, batch: PlayedBatch, policies: npt.NDArray[np.int64], low: int, high: int) -> None:
         """Write the actions of the hunter's seats; see ``thinkers.Thinker.choose``."""
         boards, outcome = batch.boards, batch.outcome
         choose_all(
@@ -49,3 +47,10 @@ class HunterThinker:
             low,
             high,
         )
+
+    def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
+        """Take the memories of other games; see ``thinkers.Thinker.continue_games``."""
+        players = len(self.memory[0]) // len(index)
+        rows = (index[:, None] * players + np.arange(players)).ravel()
+        for array, source in zip(self.memory, other.memory, strict=True):
+            array[:] = source[rows]

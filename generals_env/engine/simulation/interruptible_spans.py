@@ -33,7 +33,7 @@ class Span:
         fair: Whether all boards had a fair map so far.
     """
 
-    def __init__(self, low: int, high: int, turns: int, fresh: npt.NDArray[np.bool_], min_stretch: int = MIN_STRETCH) -> None:
+    def __init__(self, low: int, high: int, turns: int, fresh: npt.NDArray[np.bool_], cost: int = 1) -> None:
         """Start before the first turn.
 
         Args:
@@ -41,14 +41,14 @@ class Span:
             high: One more than the last game.
             turns: Turns of each game.
             fresh: (B,) bool; games that are True begin anew and are then set to False.
-            min_stretch: Minimum turns of a game in a slice: 1 if a turn may take long.
+            cost: How long a turn takes, in turns of the policies of the kernel.
         """
         self.left = turns
         self.fair = True
         self._low, self._high, self._at = low, high, low
         self._fresh = fresh
-        self._min_stretch = min_stretch
-        self._max_turns = FIRST_TURNS  # maximum turns of games in a slice
+        self._min_stretch = MIN_STRETCH if cost == 1 else 1
+        self._max_turns = max(FIRST_TURNS // cost, 1)  # maximum turns of games in a slice
         self._stretch = 0  # turns of a game in a slice
 
     def advance(self, run: Run) -> None:

@@ -7,50 +7,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.policies.codes import EXPANDER, GIVEN, HUNTER, policy_of
+from generals_env.engine.simulation.thinker import PlayedBatch, Thinker
 
-if TYPE_CHECKING:
-    from generals_env.engine.simulation.batch import Batch
-
-__all__ = ["Thinker", "choose_all", "kernel_codes", "register_thinker", "thinkers_of", "thinks"]
+__all__ = ["choose_all", "copy_memories", "kernel_codes", "register_thinker", "thinkers_of", "thinks"]
 
 Codes = npt.NDArray[np.int64]
 
 
-class Thinker(Protocol):
-    """A policy with a memory of each seat of a batch. Copies and pickles of the batch contain it.
-
-    A new game is noticed by ``Outcome.begun``. A seat may be asked twice in a turn, and not at all in another one.
-
-    Attributes:
-        cost: How many turns of a game the kernel plays in the time of one choice; by it the games are divided among threads.
-    """
-
-    cost: int
-
-    def choose(self, batch: Batch, policies: Codes, low: int, high: int) -> None:
-        """Write the actions of its seats in games ``low`` to ``high`` into ``batch.outcome.actions``.
-
-        Several threads call it at once, for games of their own.
-
-        Args:
-            batch: The batch that it was made for, or a copy of it.
-            policies: (P,) int64, codes of the seats; those of other policies are to be left as they are.
-            low: First game.
-            high: One more than the last game.
-        """
-
-
 #: Makes the thinker of a policy for a batch, with all its arrays.
-Maker = Callable[["Batch"], Thinker]
+Maker = Callable[[PlayedBatch], Thinker]
 
 
-def make_hunter(batch: Batch) -> Thinker:
+def make_hunter(batch: PlayedBatch) -> Thinker:
     """Return the thinker of ``HUNTER``."""
     from generals_env.engine.simulation.hunter_thinker import HunterThinker
 
@@ -73,7 +46,7 @@ def thinks(policies: Codes) -> bool:
     return max(policies.tolist()) > EXPANDER
 
 
-def thinkers_of(batch: Batch, policies: Codes) -> list[Thinker]:
+def thinkers_of(batch: PlayedBatch, policies: Codes) -> list[Thinker]:
     """Return the thinkers that play ``policies`` (P,), one for each kind of policy; they are made at their first use."""
     kinds = sorted({policy_of(code) for code in policies.tolist() if code > EXPANDER})
     if not all(kind in batch.thinkers for kind in kinds):
@@ -89,7 +62,18 @@ def kernel_codes(policies: Codes) -> Codes:
     return np.where(policies > EXPANDER, GIVEN, policies)
 
 
-def choose_all(batch: Batch, thinkers: list[Thinker], policies: Codes, low: int, high: int) -> None:
+def choose_all(batch: PlayedBatch, thinkers: list[Thinker], policies: Codes, low: int, high: int) -> None:
     """Let the thinkers write the actions of their seats in games ``low`` to ``high``."""
     for thinker in thinkers:
         thinker.choose(batch, policies, low, high)
+
+
+def copy_memories(source: PlayedBatch, target: PlayedBatch, index: Codes) -> None:
+    """Let the thinkers of ``target`` remember in game b what those of ``source`` remember in game ``index[b]``."""
+    target.outcome.begun[:] = source.outcome.begun[index]
+    for kind in [kind for kind in target.thinkers if kind not in source.thinkers]:
+        del target.thinkers[kind]
+    for kind, thinker in source.thinkers.items():
+        if kind not in target.thinkers:
+            target.thinkers[kind] = MAKERS[kind](target)
+        target.thinkers[kind].continue_games(thinker, index)

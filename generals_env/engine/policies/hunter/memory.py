@@ -1,0 +1,77 @@
+"""Defines what the hunter remembers of a game: a row of a few arrays for each seat."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "AIM",
+    "BEGUN",
+    "CITY_KNOWN",
+    "CONTACT",
+    "COUNT",
+    "ENEMY_HELD",
+    "ENEMY_HOME",
+    "HEAD",
+    "HOME_TILE",
+    "LAST_ACTION",
+    "LAST_BUILD",
+    "LAST_TURN",
+    "OBSTACLE",
+    "OPENING",
+    "PLAN",
+    "QUEUE",
+    "SEEN",
+    "STACK",
+    "WORDS",
+    "Memory",
+    "new_memory",
+]
+
+#: Entries of ``Memory.words``: games begun when the game was first seen, turn of the last decision, next planned move, number
+#: of planned moves, kind of the plan, target of the plan, tile of the enemy's general (-1 unknown), turn of the first contact
+#: (-1 none), whether the opening is being played, where the pushing army stands (-1 none), tile of
+#: the own general when ``home`` was measured, turn of the last castle built.
+BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, CONTACT, OPENING, STACK, HOME_TILE, LAST_BUILD = range(12)
+WORDS = 16
+
+#: The last entry: the action of the last decision, for a seat that is asked twice in a turn.
+LAST_ACTION = WORDS - 1
+
+#: Bits of ``Memory.flags``: the tile was seen; when last seen it was held by an enemy, was a city, was an obstacle.
+SEEN, ENEMY_HELD, CITY_KNOWN, OBSTACLE = 1, 2, 4, 8
+
+#: Maximum number of planned moves.
+QUEUE = 128
+
+
+class Memory(NamedTuple):
+    """What the hunter remembers, a row for each seat.
+
+    Attributes:
+        words: (rows, WORDS) int64, see the entries of this module.
+        flags: (rows, tiles) uint8, bits of what was seen on each tile.
+        home: (rows, tiles) int16, steps from the own general, -1 where no way is known.
+        queue: (rows, QUEUE) int16, planned moves, ``4 * tile + direction``; -1 waits a turn.
+    """
+
+    words: npt.NDArray[np.int64]
+    flags: npt.NDArray[np.uint8]
+    home: npt.NDArray[np.int16]
+    queue: npt.NDArray[np.int16]
+
+
+def new_memory(rows: int, tiles: int) -> Memory:
+    """Return the memory of ``rows`` seats on boards of ``tiles`` tiles, of no game yet."""
+    words = np.zeros((rows, WORDS), np.int64)
+    words[:, BEGUN] = -1
+    words[:, LAST_TURN] = -2
+    return Memory(
+        words=words,
+        flags=np.zeros((rows, tiles), np.uint8),
+        home=np.zeros((rows, tiles), np.int16),
+        queue=np.zeros((rows, QUEUE), np.int16),
+    )
