@@ -33,6 +33,7 @@ __all__ = ["choose"]
 
 SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 4, 7, 10
 CYCLE = 50
+FIRST_GROWTH, BEFORE_GROWTH = 100, 38  # from this turn on, expand in the last turns before all land grows
 MAX_GATHER = 40
 HASTE = 1
 
@@ -172,7 +173,7 @@ def plan_attack(seat: Seat, scratch: Scratch, target: int, stack: int) -> bool:
 @subroutine
 def make_plan(seat: Seat, scratch: Scratch) -> None:
     """Plan the next moves."""
-    contact = seat.words[CONTACT] >= 0
+    turn = seat.facts[TURN]
     target = seat.words[ENEMY_HOME]
     stack = seat.words[STACK]
     player = seat.facts[PLAYER_NUMBER]
@@ -189,7 +190,7 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
         seat.words[PLAN] = 2
         return
     seat.words[STACK] = -1
-    if not contact and expand(seat, scratch, 3, 2):
+    if turn >= FIRST_GROWTH and turn % CYCLE >= BEFORE_GROWTH and expand(seat, scratch, 1, 1):
         seat.words[PLAN] = 3
         return
     if plan_attack(seat, scratch, target, largest_stack(seat)):

@@ -17,7 +17,11 @@ from generals_env.engine.splitmix import next_bits
 __all__ = ["OPENING_TURNS", "plan_opening"]
 
 OPENING_TURNS = 50
-TRIALS = 300
+TRIALS = 150
+FRESH_TRIALS = 40  # drawn anew; the others change the best plan from some turn on
+LAST_LAUNCH = 26  # the latest turn of the first trip
+FIRST_CUT = 16
+HURRY = 44  # turn from which a trip leaves with an army of one
 BEST_LAND = 25
 
 
@@ -78,47 +82,63 @@ def choose_step(seat: Seat, scratch: Scratch, taken: Field, stamp: int, place: i
 
 
 @subroutine
-def try_opening(seat: Seat, scratch: Scratch, stamp: int, best: int) -> int:
-    """Simulate one opening into ``scratch.moves``; return its land at turn 50."""
+def try_opening(seat: Seat, scratch: Scratch, stamp: int, best: int, fresh: bool) -> int:
+    """Simulate one opening into ``scratch.moves``; return its land at turn 50.
+
+    Args:
+        seat: With the best plan so far in its queue.
+        scratch: Scratch.
+        stamp: A number for this trial.
+        best: Land of the best plan; a trial that cannot reach more ends early.
+        fresh: Whether all of it is drawn anew; otherwise it begins as the best plan does, up to a turn drawn at random.
+    """
     taken = scratch.fields[0]
     moves = scratch.moves
     general = seat.facts[GENERAL_TILE]
     bits = next_bits(scratch.rng, 0)
-    launch = 26 - np.int64(bits & np.uint64(7))
+    launch = LAST_LAUNCH - np.int64(bits & np.uint64(7))
     patience = 1 + np.int64((bits >> np.uint64(3)) & np.uint64(1))
     outward = 4 * np.int64((bits >> np.uint64(5)) & np.uint64(3))
+    rotation = np.int64((bits >> np.uint64(8)) & np.uint64(3))
+    cut = 0
+    if not fresh:
+        cut = FIRST_CUT + np.int64((bits >> np.uint64(16)) & np.uint64(31))
     taken[general] = stamp
-    land = 1
-    used = 0
-    turn = 0
+    place = general
+    land, used, carry, turn = 1, 0, 0, 0
     while turn < OPENING_TURNS:
-        carry = turn // 2 - used
-        if turn < launch or carry < 1 or (carry < patience and turn < 44):
-            moves[turn] = -1
-            turn += 1
-            continue
-        if land + OPENING_TURNS - turn <= best:
-            return 0
-        used += carry
-        place = general
-        while carry > 0 and turn < OPENING_TURNS:
+        copies = turn < cut
+        if carry == 0:
+            place = general
+            ready = turn // 2 - used
+            waits = turn < launch or ready < 1 or (ready < patience and turn < HURRY)
+            if copies:
+                waits = seat.queue[turn] < 0
+            if waits:
+                moves[turn] = -1
+                turn += 1
+                continue
+            if land + OPENING_TURNS - turn < best:
+                return 0
+            carry = ready
+            used += carry
+        direction = -1
+        if copies and seat.queue[turn] >= 0:
+            direction = np.int64(seat.queue[turn]) & 3
+        elif not copies:
             direction = choose_step(seat, scratch, taken, stamp, place, carry, outward)
             if direction < 0:
-                direction = leave_land(scratch, taken, stamp, place, np.int64(bits >> np.uint64(8)) & 3)
-            if direction < 0:
-                break
-            moves[turn] = 4 * place + direction
-            turn += 1
-            place = np.int64(scratch.neighbours[place, direction])
-            if taken[place] != stamp:
-                taken[place] = stamp
-                land += 1
-                carry -= 1
-        if carry > 0:
-            break
-    while turn < OPENING_TURNS:
-        moves[turn] = -1
+                direction = leave_land(scratch, taken, stamp, place, rotation)
+        if direction < 0:
+            carry = 0  # no way leads on: the army stays
+            continue
+        moves[turn] = 4 * place + direction
         turn += 1
+        place = np.int64(scratch.neighbours[place, direction])
+        if taken[place] != stamp:
+            taken[place] = stamp
+            land += 1
+            carry -= 1
     return land
 
 
@@ -133,9 +153,9 @@ def plan_opening(seat: Seat, scratch: Scratch) -> None:
     scratch.rng[0] = np.uint64(seat.facts[GENERAL_TILE] + 1)
     best = 0
     for trial in range(TRIALS):
-        land = try_opening(seat, scratch, trial + 1, best)
-        if land > best:
-            best = land
+        land = try_opening(seat, scratch, trial + 1, best, trial < FRESH_TRIALS)
+        if land >= best:
+            best = max(best, land)
             for turn in range(OPENING_TURNS):
                 seat.queue[turn] = scratch.moves[turn]
             if land >= BEST_LAND:
