@@ -190,12 +190,12 @@ def human_games(copies: int = 6) -> Callable[[], float] | None:
         for turn, chosen in enumerate(game.actions):
             actions[turn, b] = [moved(int(action), shape, height, width) for action in chosen]
     played_in = Boards._make(np.concatenate([field] * copies) for field in boards)
-    none = np.zeros(4, np.int64), np.zeros(3, np.float64)
+    none = np.zeros(6, np.int64), np.zeros(3, np.float64)
     weights = generals_env.RewardConfig().weights()
-    batch = Batch(played_in, weights, 10**6, *none, template=boards, threads=os.cpu_count() or 1)
+    batch = Batch(played_in, weights, 10**6, *none, threads=os.cpu_count() or 1)
 
     def run() -> float:
-        batch.reset(np.ones(copies * len(games), np.bool_))
+        batch.load(boards, np.arange(copies * len(games)) % len(games))
         start = time.perf_counter()
         for turn in range(len(actions)):
             batch.outcome.active[np.tile(lengths <= turn, copies)] = False  # ended, perhaps by a surrender

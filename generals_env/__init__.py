@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from generals_env.aec import GeneralsAEC
     from generals_env.config import GameConfig, RewardConfig
     from generals_env.parallel import GeneralsParallel
+    from generals_env.starts import SpawnDistance, start_boards
     from generals_env.vector import GeneralsVector
 
 #: Id of the environment in the registries of Gymnasium and, from version 1.27 on, of PettingZoo.
@@ -52,6 +53,7 @@ __all__ = [
     "OptionError",
     "ReplayError",
     "RewardConfig",
+    "SpawnDistance",
     "StateError",
     "StorageError",
     "__version__",
@@ -59,6 +61,7 @@ __all__ = [
     "make",
     "make_vec",
     "parallel_env",
+    "start_boards",
 ]
 
 find_former_modules()
@@ -83,7 +86,7 @@ def make(**options: Any) -> GeneralsAEC:
     Args:
         **options: Fields of ``GameConfig``: ``players``, ``height``, ``width``, ``max_turns``, ``rules``, ``map``, ``fog``,
             ``teams``, ``modifiers``, ``mountain_density``, ``city_density``, ``reward``, ``observation``, ``render_mode``,
-            ``render_player``, ``touch_turn``.
+            ``render_player``, ``touch_turn``, ``start``.
 
     Raises:
         ConfigError: If the value of an option is invalid.
@@ -151,7 +154,7 @@ def castle_prices(games: Any, player: int) -> npt.NDArray[np.int64]:
 
 
 #: Submodules that attribute access imports: ``generals_env.replay.read(path)`` works after ``import generals_env``.
-SUBMODULES = ("actions", "generals_v0", "recorders", "opponents", "render", "replay", "wrappers")
+SUBMODULES = ("actions", "arena", "generals_v0", "recorders", "opponents", "render", "replay", "wrappers")
 
 
 def __getattr__(name: str) -> Any:
@@ -160,6 +163,10 @@ def __getattr__(name: str) -> Any:
         from generals_env import config
 
         return getattr(config, name)
+    if name in ("SpawnDistance", "start_boards"):
+        from generals_env import starts
+
+        return getattr(starts, name)
     if name in SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

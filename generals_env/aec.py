@@ -42,19 +42,18 @@ class GeneralsAEC(PettingZooBase, AECEnv[str, Observation, int]):  # type: ignor
 
         Args:
             seed: Seed of the maps; None continues the current random stream.
-            options: Not used.
+            options: ``{"start": boards}`` begins with this board instead of a new map.
 
         Raises:
-            ConfigError: If the seed is not a non-negative integer, or no fair map was found.
+            ConfigError: If the seed is not a non-negative integer, the board is invalid, or no fair map was found.
         """
         with self.game.guard("reset"):
-            self.game.reset(seed)
-            self.agents = list(self.possible_agents)
+            self._begin(seed, options)
             self.rewards = dict.fromkeys(self.agents, 0.0)
             self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
             self.terminations = dict.fromkeys(self.agents, False)
             self.truncations = dict.fromkeys(self.agents, False)
-            self.infos = {agent: self.agent_info(player) for agent, player in self.index.items()}
+            self.infos = {agent: self.agent_info(self.index[agent]) for agent in self.agents}
             self.agent_selection = self.agents[0]
             self._skip_agent_selection = None
             self._rewarded = False

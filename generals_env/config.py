@@ -36,10 +36,16 @@ from generals_env.engine.boards import (
     TOUCH_SHIFT,
     Boards,
     empty_boards,
+    fit_boards,
 )
 from generals_env.engine.observations.reference import LAYOUTS
 from generals_env.engine.rules.action_space import action_count
+from generals_env.engine.rules.map_generator import ATTEMPTS
 from generals_env.errors import ConfigError
+from generals_env.starts.board_checks import check_boards
+from generals_env.starts.board_codec import StartBoards
+from generals_env.starts.spawn_distance import SpawnDistance
+from generals_env.starts.start_option import check_fit, checked_start, options_of_boards
 
 __all__ = [
     "COMPETITION_DEFAULTS",
@@ -160,6 +166,10 @@ class GameConfig:
         render_mode: One of ``RENDER_MODES`` or None.
         render_player: Player whose view ``render`` shows; None shows the whole board.
         touch_turn: With the rules of the competition, turn from which a touch of the general wins; None: 800.
+        start: Where games begin: a ``SpawnDistance``, the range of steps between generals on random maps, also as
+            ``{"spawn_distance": [minimum, maximum]}``; or ``Boards`` in any turn, of which each game draws one, which
+            are kept as text (``StartBoards``). Options that are left out are those of the boards. ``max_turns`` counts
+            the turn of the board.
     """
 
     players: int = 2
@@ -178,6 +188,7 @@ class GameConfig:
     render_mode: str | None = None
     render_player: int | None = None
     touch_turn: int | None = None
+    start: Any = None
 
     @classmethod
     def from_options(cls, **options: Any) -> GameConfig:
@@ -192,6 +203,9 @@ class GameConfig:
         if options.get("map") is not None:
             for name, value in map_options(options["map"]).items():
                 options.setdefault(name, value)
+        start = options["start"] = checked_start(options.get("start"))
+        if isinstance(start, StartBoards):
+            options = {**options_of_boards(start.boards(), MODIFIERS), **options}
         if isinstance(options.get("rules"), str) and options["rules"] == "competition":
             options = {**COMPETITION_DEFAULTS, **options}
         return cls(**options)
@@ -221,9 +235,11 @@ class GameConfig:
             check_integer("render_player", self.render_player, 0, self.players - 1)
         if not isinstance(self.modifiers, tuple) or any(name not in tuple(MODIFIERS) for name in self.modifiers):
             raise ConfigError(f"modifiers: expected names among {', '.join(MODIFIERS)}, got {shown(self.modifiers)}")
+        object.__setattr__(self, "start", checked_start(self.start))
         self._check_teams()
         self._check_densities()
         self._check_competition()
+        self._check_start()
         if self.map is not None:
             for name, value in map_options(self.map).items():
                 if getattr(self, name) != value:
@@ -290,6 +306,24 @@ class GameConfig:
                     "map: expected plain tiles, mountains, generals and cities with rules 'competition', got another tile in "
                     f"row {row}, column {column}: replace it, or use rules='live'"
                 )
+
+    def _check_start(self) -> None:
+        """Check that the option ``start`` fits the others."""
+        if self.start is not None and self.map is not None:
+            raise ConfigError("start: expected None with a map, got a start: leave one of them out")
+        if not isinstance(self.start, StartBoards):
+            return
+        check_fit(self, self.start.boards())
+
+    def fit_start(self, boards: Boards) -> Boards:
+        """Return boards with which games of this configuration may begin, in arrays of its shape.
+
+        Raises:
+            ConfigError: If they are not boards of running games with these players and rules, or too large.
+        """
+        check_boards(boards)
+        check_fit(self, boards)
+        return fit_boards(boards, *self.shape)
 
     def limited(self, max_episode_steps: Any) -> GameConfig:
         """Return this configuration with ``max_turns`` limited to ``max_episode_steps``, Gymnasium's time limit.
@@ -359,14 +393,21 @@ class GameConfig:
         return boards
 
     def map_parameters(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Return sizes (4,) int64 and densities (3,) float64 as ``generate_map`` expects them."""
+        """Return sizes (6,) int64 and densities (3,) float64 as ``generate_map`` expects them."""
+        start = self.start
+        spawn = (start.minimum, start.maximum) if isinstance(start, SpawnDistance) else (0, 0)
         return (
-            np.array([*bounds(self.height), *bounds(self.width)], np.int64),
+            np.array([*bounds(self.height), *bounds(self.width), *spawn], np.int64),
             np.array([*self.mountain_range, self.city_share], np.float64),
         )
 
-    def drawn_board(self) -> Boards | None:
-        """Return the board that ``map`` describes (one board), or None if maps are random."""
+    def template(self) -> Boards | None:
+        """Return the boards of which each game draws one to begin with: that of ``map``, or those of ``start``, padded.
+
+        None if maps are random.
+        """
+        if isinstance(self.start, StartBoards):
+            return fit_boards(self.start.boards(), *self.shape)
         if self.map is None:
             return None
         board = parse_board(self.map)
@@ -376,6 +417,19 @@ class GameConfig:
         if self.teams is not None:
             board.players["team"] = np.array(self.teams, np.int8)
         return board
+
+    def no_map(self) -> ConfigError:
+        """Return the error for options with which no map was found."""
+        told = f"with {self.players} players on {self.shape}"
+        if isinstance(self.start, SpawnDistance):
+            return ConfigError(
+                f"start: expected generals {self.start.minimum} to {self.start.maximum} steps apart, found no such map in "
+                f"{ATTEMPTS} tries, got {self.start} {told}: use a wider range or a larger board"
+            )
+        return ConfigError(
+            f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
+            f"got {self.mountain_density!r} {told}: use fewer mountains, fewer players or a larger board"
+        )
 
 
 #: What ``GameConfig.from_options`` uses with the rules of the competition where an option is left out.

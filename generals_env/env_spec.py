@@ -12,6 +12,8 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from generals_env.arguments import plain
+from generals_env.engine.boards import Boards
+from generals_env.starts.board_codec import StartBoards
 
 __all__ = ["LEFT_OUT", "JsonSpec", "json_value"]
 
@@ -40,8 +42,10 @@ class JsonSpec:
 def json_value(value: Any) -> Any:
     """Return dataclasses and mappings as dicts, tuples and arrays as lists, enums and numpy scalars as their values.
 
-    Anything else is returned as is.
+    Boards become the text of ``StartBoards``, and anything else is returned as is.
     """
+    if isinstance(value, Boards):
+        return str(StartBoards.of(value))
     if isinstance(value, np.ndarray) and value.ndim:
         return json_value(value.tolist())
     if isinstance(value, (list, tuple)):

@@ -12,9 +12,10 @@ from generals_env.concurrency.guard import Guard
 from generals_env.config import GameConfig
 from generals_env.engine.boards import Boards, copy_boards, put_boards
 from generals_env.engine.rules import turn as rules
-from generals_env.engine.rules.map_generator import ATTEMPTS, generate_map
+from generals_env.engine.rules.map_generator import generate_map
+from generals_env.engine.simulation.mid_game import draw_index, in_game
 from generals_env.engine.simulation.single_game import AFTER, BEFORE, play_turn, view_board
-from generals_env.errors import ConfigError, StateError
+from generals_env.errors import StateError
 from generals_env.seeding import seed_state
 
 __all__ = ["Game"]
@@ -62,7 +63,7 @@ class Game:
         self._weights = config.reward.weights()
         self._sizes, self._densities = config.map_parameters()
         self._castles = True if config.rules == "competition" else None
-        self._template = config.drawn_board()
+        self._template = config.template()
         self._rng: npt.NDArray[np.uint64] | None = None
         self._continues = False
         self._collecting = False
@@ -79,30 +80,39 @@ class Game:
         """Number of turns played so far."""
         return int(self.boards.games[AFTER]["turn"])
 
-    def reset(self, seed: int | None = None) -> None:
+    @property
+    def random_state(self) -> npt.NDArray[np.uint64]:
+        """(1,) uint64, a copy of the state from which the next map is drawn, after a reset."""
+        if self._rng is None:
+            raise StateError("random_state: expected a call of reset() before, got none: call reset() first")
+        return self._rng[AFTER:].copy()
+
+    def reset(self, seed: int | None = None, start: Boards | None = None) -> None:
         """Begin a new game; without a seed, with the next map of the same random stream.
+
+        Args:
+            seed: The seed.
+            start: One board to begin with, of the configuration's shape.
 
         Raises:
             ConfigError: If the seed is not a non-negative integer, or if no fair map was found.
         """
         with self.guard("reset"):
-            self._reset(seed)
+            self._reset(seed, start)
 
-    def _reset(self, seed: int | None) -> None:
+    def _reset(self, seed: int | None, start: Boards | None) -> None:
         if seed is not None or self._rng is None:
             self._rng = seed_state(seed, boards=2)
         self._end_collection()
         self.started = False
-        if self._template is None:
-            if not generate_map(self.boards, AFTER, self._rng, self._sizes, self._densities, self._castles):
-                raise ConfigError(
-                    f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
-                    f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}: "
-                    "use fewer mountains, fewer players or a larger board"
-                )
-        else:
-            put_boards(self.boards, AFTER, self._template, 0)
-        self.active[:] = True
+        if start is not None:
+            put_boards(self.boards, AFTER, start, 0)
+        elif self._template is not None:
+            count = len(self._template.games)
+            put_boards(self.boards, AFTER, self._template, draw_index(self._rng, AFTER, count) if count > 1 else 0)
+        elif not generate_map(self.boards, AFTER, self._rng, self._sizes, self._densities, self._castles):
+            raise self.config.no_map()
+        self.active[:] = True if self._template is None and start is None else in_game(self.board())[0]
         self.illegal[:] = False
         self.illegal_count[:] = 0
         self.rewards[:] = 0

@@ -34,14 +34,13 @@ class GeneralsParallel(PettingZooBase, ParallelEnv[str, Observation, int]):  # t
 
         Args:
             seed: Seed of the maps; None continues the current random stream.
-            options: Not used.
+            options: ``{"start": boards}`` begins with this board instead of a new map.
 
         Raises:
-            ConfigError: If the seed is not a non-negative integer, or no fair map was found.
+            ConfigError: If the seed is not a non-negative integer, the board is invalid, or no fair map was found.
         """
         with self.game.guard("reset"):
-            self.game.reset(seed)
-            self.agents = list(self.possible_agents)
+            self._begin(seed, options)
         self._show()
         return self._observations(self.agents), {agent: self.agent_info(self.index[agent]) for agent in self.agents}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gymnasium.spaces
 import numpy as np
@@ -18,6 +18,9 @@ from generals_env.game import Game
 from generals_env.pickling import CopiedWhole
 from generals_env.rendering.shows_games import ShowsGames
 from generals_env.spaces import action_space, observation_space, state_space
+
+if TYPE_CHECKING:
+    from generals_env.vector import GeneralsVector
 
 __all__ = ["PettingZooBase"]
 
@@ -132,6 +135,27 @@ class PettingZooBase(ShowsGames, CopiedWhole):
         other.restore(self)
         return other
 
+    def branch(
+        self, k: int, seed: int | None = None, common: bool = True, reuse: GeneralsVector | None = None
+    ) -> GeneralsVector:
+        """Return a vector environment with k copies of the game that continue where it is; see ``GeneralsVector.branch``.
+
+        A turn for which some agents have chosen and others have not is not played: the copies begin before it.
+
+        Raises:
+            ConfigError: If an argument is invalid.
+            StateError: Before the first reset.
+        """
+        from generals_env.vector import GeneralsVector
+
+        self.require_reset("branch")
+        with self.game.guard("branch"):
+            one = GeneralsVector(1, self.config, autoreset_mode="DISABLED")
+            game = self.game
+            one.continue_games(game.board(), np.zeros(1, np.int64), game.active[None], game.illegal_count[None])
+            one.batch.seed(game.random_state, np.ones(1, np.bool_))
+        return one.branch(k, 0, seed, common, reuse)
+
     def restore(self, other: Any) -> None:
         """Copy the state of ``other``, an environment of the same class and configuration, into this one.
 
@@ -145,6 +169,16 @@ class PettingZooBase(ShowsGames, CopiedWhole):
         with self.game.guard("restore"):
             self.game.restore(other.game)
             self.agents = list(other.agents)
+
+    def _begin(self, seed: int | None, options: dict[str, Any] | None) -> None:
+        """Begin a new game for the agents whose game has not ended on its first board."""
+        start = options.get("start") if isinstance(options, dict) else None
+        if start is not None:
+            if not isinstance(start, Boards) or len(start.games) != 1:
+                raise ConfigError(f"start: expected Boards, one of them, got {start!r:.200}: see start_boards")
+            start = self.config.fit_start(start)
+        self.game.reset(seed, start)
+        self.agents = [agent for agent, player in self.index.items() if self.game.active[player]]
 
     def player(self, agent: str) -> int:
         """Return the index of ``agent``; raise ``ConfigError`` if the agent does not exist."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
@@ -12,11 +13,12 @@ from gymnasium.vector.utils import batch_space
 
 from generals_env.actions import check_action, check_actions
 from generals_env.arguments import check_integer, check_options
+from generals_env.branching.vector_branches import copied
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.env_spec import JsonSpec
 from generals_env.errors import ActionError, StateError
-from generals_env.opponents import POLICIES, as_policy
+from generals_env.opponents import as_policy, policy_code
 from generals_env.pickling import CopiedWhole
 from generals_env.seeding import seed_state
 from generals_env.spaces import action_space, observation_space
@@ -72,9 +74,27 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         self.single_action_space = action_space(config)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        name = self.opponent if isinstance(self.opponent, str) else POLICIES[0]
-        self._codes = np.full(config.players, POLICIES.index(name), np.int64)
+        code = policy_code(self.opponent) if isinstance(self.opponent, str) else GIVEN
+        self._codes = np.full(config.players, code, np.int64)
         self._codes[self.player] = GIVEN
+
+    def _resized(self, count: int) -> Self:
+        options = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(self.config)}
+        return type(self)(
+            count,
+            copied(self.opponent),
+            self.player,
+            self.copy,
+            AutoresetMode.DISABLED,
+            self.batch.threads,
+            dtype=self.dtype,
+            **options,
+        )
+
+    def _checked_reuse(self, reuse: Any, count: int) -> Any:
+        reuse = super()._checked_reuse(reuse, count)
+        reuse.opponent = copied(self.opponent)
+        return reuse
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return the mask of legal actions, (B, 8*H*W + 1) bool, under the name that sb3-contrib uses."""
@@ -130,12 +150,17 @@ class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, dict[str, Any]]:
         """Begin a new game; without a seed, with the next map of the same random stream.
 
+        Args:
+            seed: The seed.
+            options: ``{"start": boards}`` begins with this board.
+
         Raises:
-            ConfigError: If the seed is not a non-negative integer, or no fair map was found.
+            ConfigError: If the seed is not a non-negative integer, the board is invalid, or no fair map was found.
         """
         seed_state(seed)  # validates it: the vector environment would accept a list
+        start = {"start": options["start"]} if isinstance(options, dict) and "start" in options else None
         with self.games.guard("reset"):
-            observations, infos = self.games.reset(seed=seed)
+            observations, infos = self.games.reset(seed=seed, options=start)
             super().reset(seed=None if seed is None else int(seed))  # seeds ``np_random``, which the game does not use
             self._over = False
         return first(observations), first(infos)
@@ -154,6 +179,12 @@ class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
             observations, rewards, terminated, truncated, infos = self.games.step(np.array([index]))
             self._over = bool(terminated[0] or truncated[0])
         return first(observations), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), first(infos)
+
+    def branch(
+        self, k: int, seed: int | None = None, common: bool = True, reuse: GeneralsSingleVector | None = None
+    ) -> GeneralsSingleVector:
+        """Return k copies of the game that continue where it is; see ``GeneralsSingleVector.branch``."""
+        return self.games.branch(k, seed=seed, common=common, reuse=reuse)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return the mask of legal actions, (8*H*W + 1,) bool, under the name that sb3-contrib uses."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import gymnasium.vector
 import numpy as np
@@ -15,8 +15,7 @@ from generals_env.actions import check_actions
 from generals_env.arguments import check_options, positive
 from generals_env.concurrency.interrupts import pending
 from generals_env.config import OPTIONS, GameConfig
-from generals_env.errors import ConfigError
-from generals_env.opponents import POLICIES
+from generals_env.opponents import policy_codes
 from generals_env.spaces import action_space, observation_space
 from generals_env.vector_base import Observations, TurnListener, VectorBase
 
@@ -77,7 +76,7 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Return the actions that built-in policies choose now, (B, P) int64.
 
         Args:
-            policies: One name of ``generals_env.opponents.POLICIES`` a player.
+            policies: One built-in name a player, see ``generals_env.opponents.policy_code``.
 
         Raises:
             ConfigError: If a policy is unknown, or their number is not that of the players.
@@ -92,15 +91,15 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
     def play(self, turns: int, policies: Sequence[str]) -> PlayCounts:
         """Play built-in policies against each other, updating tensors and masks every turn; ended games are replaced at once.
 
-        This is the fastest way to play, as only sums return to Python. ``step``, ``state`` and ``boards`` continue where it
-        ends. The autoreset mode has no effect.
+        In a branch they stand still instead. This is the fastest way to play, as only sums return to Python. ``step``,
+        ``state`` and ``boards`` continue where it ends. The autoreset mode has no effect.
 
         Ctrl-C stops it within a fraction of a second, also in the middle of a long call. Each game is then between two turns
         and can be continued, but some games have played more turns than others, and the counts are lost.
 
         Args:
             turns: Number of turns of each game.
-            policies: One name of ``generals_env.opponents.POLICIES`` a player.
+            policies: One built-in name a player, see ``generals_env.opponents.policy_code``.
 
         Returns:
             Counts of turns, games and their ends.
@@ -130,7 +129,10 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Do what ``play`` does, with a function in place of ``Batch.play`` and without notifying listeners."""
         with self.guard("play"):
             codes = self.check_play(turns, policies)
-            sums = play(turns, codes, self._done, pending, self._pause)
+            fresh = np.zeros_like(self._done) if self.branched else self._done
+            sums = play(turns, codes, fresh, pending, self._pause)
+            if self.branched:
+                self._done |= self._ended()
         if not len(sums):
             self._fail()
         turns, games, draws, truncated, illegal, *wins = sums.tolist()
@@ -142,16 +144,10 @@ class GeneralsVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]):
         return self._observe()
 
     def _codes(self, policies: Sequence[str]) -> npt.NDArray[np.int64]:
-        if (
-            not isinstance(policies, (list, tuple, np.ndarray))
-            or len(policies) != self.config.players
-            or any(not isinstance(name, str) or name not in POLICIES for name in policies)
-        ):
-            raise ConfigError(
-                f"policies: expected one of {', '.join(POLICIES)} for each of {self.config.players} players, "
-                f"got {policies!r:.200}: pass one name a player"
-            )
-        return np.array([POLICIES.index(name) for name in policies], np.int64)
+        return policy_codes(policies, self.config.players)
+
+    def _resized(self, count: int) -> Self:
+        return type(self)(count, self.config, self.copy, AutoresetMode.DISABLED, self.batch.threads, self.dtype)
 
     def _take(self, actions: Any) -> None:
         self.batch.outcome.actions[:] = check_actions(actions, (self.num_envs, self.config.players), self.config.actions)

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
 from generals_env.arguments import check_flag, positive
+from generals_env.branching.vector_branches import Branches
 from generals_env.concurrency.guard import Guard
 from generals_env.concurrency.interrupts import raise_pending
 from generals_env.concurrency.thread_pool import available_cores
 from generals_env.config import RENDER_FPS, RENDER_MODES, GameConfig
 from generals_env.engine.boards import Boards, copy_boards
-from generals_env.engine.rules.map_generator import ATTEMPTS
 from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.turn_outcome import Outcome
 from generals_env.env_spec import JsonSpec
@@ -51,7 +51,7 @@ class TurnListener(Protocol):
         """Receive the end of the step: the environment is in its final state, so exceptions raised here do no harm."""
 
 
-class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
+class VectorBase(Branches, LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
     """Base class of vector environments: B games in arrays. Subclasses define which players they show.
 
     Attributes:
@@ -101,7 +101,7 @@ class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
             config.max_turns,
             sizes,
             densities,
-            template=config.drawn_board(),
+            template=config.template(),
             channels=len(config.channels),
             threads=min(threads, self.num_envs),
             dtype=np.uint16 if self.dtype == np.float16 else self.dtype,  # kernels write the bits of float16
@@ -153,13 +153,14 @@ class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
         Args:
             seed: Game i gets ``seed + i`` and equals the game of a single environment with this seed; or a sequence of one
                 seed a game. None continues the current random streams.
-            options: ``{"reset_mask": (B,) bool}`` resets only some games.
+            options: ``{"reset_mask": (B,) bool}`` resets only some games; ``{"start": boards}`` begins them with these boards,
+                one for each game of the environment or one for all, instead of those of the option ``start``.
 
         Returns:
             Observations, infos; see ``step``.
 
         Raises:
-            ConfigError: If a seed is not a non-negative integer, the mask is invalid, or no fair map was found.
+            ConfigError: If a seed is not a non-negative integer, the mask or a board is invalid, or no fair map was found.
             StateError: After ``close``, or with a mask before the first reset.
         """
         self._require_open()
@@ -170,17 +171,20 @@ class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
             which = checked_mask(options["reset_mask"], self.num_envs)
             if not self._started:
                 raise StateError("reset: expected a reset of all games first, got a reset_mask: call reset() without it")
+        start = start_of(self.config, options, self.num_envs)
         states, seeded = seed_states(seed, self.num_envs, fresh=not self._started)
         with self.guard("reset"):
             self.batch.seed(states, which & seeded)
-            self._restart(which)
+            self._restart(which, start)
             self._started = True
             observations, infos = self._observe(), self._infos(which)
         self._show()
         return observations, infos
 
-    def _restart(self, which: npt.NDArray[np.bool_]) -> None:
-        if not self.batch.reset(which):
+    def _restart(self, which: npt.NDArray[np.bool_], start: Boards | None = None) -> None:
+        if start is not None:
+            self.batch.load(start, np.arange(self.num_envs) % len(start.games), which=which)
+        elif not self.batch.reset(which):
             self._fail()
         self._done &= ~which
         for listener in self.listeners:
@@ -188,11 +192,7 @@ class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
 
     def _fail(self) -> NoReturn:
         self._started = False
-        raise ConfigError(
-            f"mountain_density: expected room for a fair map, found none in {ATTEMPTS} tries, "
-            f"got {self.config.mountain_density!r} with {self.config.players} players on {self.config.shape}: "
-            "use fewer mountains, fewer players or a larger board"
-        )
+        raise self.config.no_map()
 
     def step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         """Play one turn of each game.
@@ -219,7 +219,8 @@ class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
     def _step(self, actions: Any) -> tuple[Observations, Array, Array, Array, dict[str, Any]]:
         self._require_started("step")
         waits = bool(self._done.any())
-        if waits and self.autoreset_mode is AutoresetMode.DISABLED:
+        stands = self.branched
+        if waits and self.autoreset_mode is AutoresetMode.DISABLED and not stands:
             waiting = np.flatnonzero(self._done)
             raise StateError(
                 f'step: expected a reset of ended games (options={{"reset_mask": ...}}), got {len(waiting)} of them, '
@@ -237,7 +238,7 @@ class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
         self.batch.step()
         for listener in self.listeners:
             listener.turn(self.batch.boards, outcome, active)
-        if waits:  # NEXT_STEP: this step replaces them and ignores their actions
+        if waits and not stands:  # NEXT_STEP: this step replaces them and ignores their actions
             for array in (outcome.rewards, outcome.terminated, outcome.truncated, outcome.illegal):
                 array[pending] = 0
             self._restart(pending)
@@ -248,6 +249,8 @@ class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
         if outcome.terminated.any() or outcome.truncated.any():
             ended = self._ended() & ~pending
             self._done |= ended
+            if stands:
+                outcome.active[ended] = False  # also for opponents of a learner whose episode ended
             if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
                 self.final_boards = copy_boards(self.batch.boards, np.flatnonzero(ended))
                 infos = self._final(ended)
@@ -338,6 +341,16 @@ class VectorBase(LearnerViews, ShowsGames, CopiedWhole, JsonSpec):
         self._require_open()
         if not self._started:
             raise StateError(f"{name}: expected a call of reset() before, got none: call reset() first")
+
+
+def start_of(config: GameConfig, options: dict[str, Any] | None, count: int) -> Boards | None:
+    """Return the boards of the reset option ``start``; raise ``ConfigError`` unless there is one, or one for each game."""
+    if options is None or options.get("start") is None:
+        return None
+    start = options["start"]
+    if not isinstance(start, Boards) or len(start.games) not in (1, count):
+        raise ConfigError(f"start: expected Boards, one or {count} of them, got {start!r:.200}: see start_boards")
+    return config.fit_start(start)
 
 
 def mode_of(mode: AutoresetMode | str) -> AutoresetMode:

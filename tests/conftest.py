@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a folder for compiled kernels, and the ground truth beside the checkout."""
+"""Fixtures of all tests: a folder for compiled kernels, a browser, and the ground truth beside the checkout."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.browser import browser, open_page
 from support.ground_truth import CONFORMANCE, MISSING, SHARED, found
 from support.paths import ROOT
+
+__all__ = ["browser", "open_page"]  # one Chromium for tests of all pages
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba_cache"))
 

@@ -36,10 +36,11 @@ o  .  .  -3 d   B
 """
 
 
-def play_game(size: int, seed: int) -> RecordedGame:
-    """Return a game of two expanders."""
-    policies = ("expander", "expander")
-    env = generals_env.make_vec(1, height=size, width=size, max_turns=2000)
+def play_game(
+    size: int, seed: int, policies: tuple[str, str] = ("expander", "expander"), max_turns: int = 2000
+) -> RecordedGame:
+    """Return a game of two built-in policies."""
+    env = generals_env.make_vec(1, height=size, width=size, max_turns=max_turns)
     env.reset(seed=seed)
     boards, actions = [env.boards()], []
     over = False
@@ -49,7 +50,7 @@ def play_game(size: int, seed: int) -> RecordedGame:
         over = bool((terminated | truncated).all())
         boards.append(env.final_boards if over and env.final_boards is not None else env.boards())
     joined = Boards._make(np.concatenate(field) for field in zip(*boards, strict=True))
-    return RecordedGame(joined, np.array(actions))
+    return RecordedGame(joined, np.array(actions), names=policies if len(set(policies)) > 1 else ())
 
 
 def draw_views(game: RecordedGame, turn: int) -> np.ndarray:

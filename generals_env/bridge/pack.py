@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 from generals_env.bridge.builtin_players import PLAYERS
+from generals_env.bridge.stdio_agent import REMEMBERING
 from generals_env.errors import ConfigError, StorageError
 
 __all__ = ["MAX_ARCHIVE", "pack_agent"]
@@ -65,6 +66,11 @@ def pack_agent(agent: str | Path, out: str | Path) -> list[str]:
         folder = Path(place)
         if agent in PLAYERS:
             copy_package(folder, agent)
+        elif agent.partition(":")[0] in REMEMBERING:
+            raise ConfigError(
+                f"agent: expected a policy that numpy alone can play, got {agent!r}, whose kernels a sandbox would compile for "
+                f"longer than it may think: pack {' or '.join(PLAYERS)}, a checkpoint, or a folder of your own"
+            )
         elif Path(agent).is_dir():
             folder = Path(agent)
             if not (folder / "run.sh").is_file():

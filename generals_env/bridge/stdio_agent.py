@@ -14,7 +14,10 @@ from generals_env.bridge.frame_views import frame_mask, frame_observation
 from generals_env.bridge.stdio_protocol import Frame, LineReader, encode_reply, read_frame, read_handshake
 from generals_env.errors import ConfigError, StateError
 
-__all__ = ["FramePolicy", "frame_policy", "load_frame_policy", "play_stdio"]
+__all__ = ["REMEMBERING", "FramePolicy", "frame_policy", "load_frame_policy", "play_stdio"]
+
+#: Built-in policies with a memory, which an archive does not contain; levels and budgets follow a colon.
+REMEMBERING = ("hunter", "planner")
 
 #: Chooses the action index for a frame, from 0 to 9*H*W.
 FramePolicy = Callable[[Frame], int]
@@ -24,9 +27,9 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
     """Return the policy that a name stands for.
 
     Args:
-        policy: ``random`` or ``expander``; a checkpoint of ``generals-env train``; a file of weights (``.npz``) of an archive;
-            or ``module:callable``, a policy for batches of observations (``opponents.BatchPolicy``). A callable of this kind
-            with an attribute ``channels`` of 21 gets the layout full.
+        policy: A built-in policy (``hunter`` and ``planner`` need numba); a checkpoint of ``generals-env train``; a file of
+            weights (``.npz``) of an archive; or ``module:callable``, a policy for batches of observations
+            (``opponents.BatchPolicy``). A callable of this kind with an attribute ``channels`` of 21 gets the layout full.
         seed: Seed of the built-in policies.
 
     Raises:
@@ -36,6 +39,10 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
     if policy in PLAYERS:
         rng = SplitMix(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
         return lambda frame: PLAYERS[policy](frame, rng)
+    if policy.partition(":")[0] in REMEMBERING:
+        from generals_env.bridge.remembering_agent import frame_player
+
+        return frame_player(policy, seed)
     path = Path(policy)
     if path.suffix == ".npz":
         from generals_env.bridge.numpy_network import NumpyNetwork, load_weights
@@ -50,8 +57,8 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
         return frame_policy(network, network.channels)
     if ":" not in policy:
         raise ConfigError(
-            f"policy: expected {', '.join(PLAYERS)}, a checkpoint that exists or module:callable, got {policy!r}: "
-            "check its path"
+            f"policy: expected {', '.join((*PLAYERS, *REMEMBERING))}, a checkpoint that exists or module:callable, "
+            f"got {policy!r}: check its path"
         )
     from generals_env.bridge.named_objects import load_callable
     from generals_env.opponents import as_policy

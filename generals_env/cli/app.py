@@ -18,10 +18,13 @@ from generals_env.cli.dataset import app as dataset_app
 from generals_env.cli.destinations import check_destinations, open_destinations
 from generals_env.cli.ending_signals import EndingSignals
 from generals_env.cli.games.agent import agent
+from generals_env.cli.games.arena import arena
+from generals_env.cli.games.evaluate import evaluate_player
 from generals_env.cli.games.from_replays import from_replays
 from generals_env.cli.games.live import live
 from generals_env.cli.games.match import match
 from generals_env.cli.games.pack import pack, starter
+from generals_env.cli.games.peer import app as peer_app
 from generals_env.cli.games.play import play
 from generals_env.cli.games.qualify import qualify
 from generals_env.cli.games.replay import GIF_FRAMES, GIF_TILE, play_replays
@@ -34,8 +37,8 @@ from generals_env.cli.train import train
 from generals_env.cli.warm import warm
 from generals_env.config import GameConfig
 from generals_env.engine.boards import MAX_PLAYERS
-from generals_env.errors import ConfigError, GeneralsError
-from generals_env.opponents import POLICIES
+from generals_env.errors import GeneralsError
+from generals_env.opponents import policy_codes
 from generals_env.recorders import open_dataset
 from generals_env.recorders.sinks.multi import is_server
 from generals_env.rendering.films import save_gif
@@ -46,8 +49,11 @@ __all__ = ["app", "main"]
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
 app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(peer_app, name="peer")
 dataset_app.command(name="from-replays")(from_replays)
 app.command()(agent)
+app.command()(arena)
+app.command(name="evaluate")(evaluate_player)
 app.command()(health)
 app.command()(live)
 app.command()(match)
@@ -62,7 +68,7 @@ app.command()(submit)
 app.command()(train)
 app.command()(warm)
 
-Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander.")]
+Policies = Annotated[str, typer.Option(help="One built-in policy a player, or one for all: random, expander, hunter, planner.")]
 Seed = Annotated[int, typer.Option(help="Makes games reproducible.")]
 Size = Annotated[int | None, typer.Option(min=4, max=64, help="Default: 20; by the rules of the competition 18 to 21.")]
 Log = Annotated[Path | None, typer.Option(help="Folder of a log to record into, besides or instead of OUT.")]
@@ -98,8 +104,7 @@ def record(
         names *= players
     if len(names) != players:
         raise typer.BadParameter(f"expected one policy or {players}, got {len(names)}", param_hint="--policies")
-    if unknown := [name for name in names if name not in POLICIES]:
-        raise ConfigError(f"policies: expected one of {', '.join(POLICIES)} for each player, got {unknown[0]!r}")
+    policy_codes(names, players)
     given = {"height": height, "width": width, "max_turns": max_turns, "rules": rules, "players": players}
     options = {name: value for name, value in given.items() if value is not None}
     tiles = math.prod(GameConfig.from_options(**options).shape)

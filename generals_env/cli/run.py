@@ -39,7 +39,7 @@ def run(
     config: ConfigFile = None,
     values: SetValues = None,
     policies: Annotated[
-        str | None, typer.Option(help="random, expander or a checkpoint: one for all, or one a player with commas.")
+        str | None, typer.Option(help="A built-in policy or a checkpoint: one for all, or one a player with commas.")
     ] = None,
     parallel: Annotated[int | None, typer.Option(help="Number of games at once.")] = None,
     games: Annotated[int | None, typer.Option(help="Stop after so many ended games.")] = None,

@@ -43,7 +43,7 @@ POLICIES = ("expander", "random")
 EXTRAS = {"stream": ("grpc", "stream")}
 
 #: Groups that use kernels of another one, which would be compiled twice if both began at once.
-AFTER = {"recording": "vector", "competition": "single"}
+AFTER = {"recording": "vector", "competition": "single", "hunter": "vector"}
 
 #: The smallest game of people: one move, then a surrender.
 REPLAY = """{"version": 18, "id": "warm", "mapWidth": 4, "mapHeight": 4, "usernames": ["a", "b"], "cities": [],
@@ -115,6 +115,16 @@ def warm_vector() -> None:
             *_, terminated, truncated, _ = env.step(env.action_space.sample())
             if games is one and (terminated or truncated):
                 env.reset()
+
+
+def warm_hunter() -> None:
+    """Let the hunter play in many games and in one; its kernels are the same for all rules."""
+    venv = generals_env.make_vec(2, **SIZE)
+    venv.reset(seed=1)
+    venv.play(2, ("hunter", "hunter"))
+    env = generals_env.parallel_env(**SIZE, observation="full")
+    views, _ = env.reset(seed=1)
+    Opponent("hunter", seed=1)(views["player_0"])
 
 
 def warm_competition() -> None:
@@ -213,6 +223,7 @@ PARTS: dict[str, Callable[[], None]] = {"written games": warm_written_games}
 GROUPS: dict[str, Callable[[], None]] = {
     "single": warm_single,
     "vector": warm_vector,
+    "hunter": warm_hunter,
     "competition": warm_competition,
     "recording": warm_recording,
     "buffers": warm_buffers,

@@ -80,17 +80,14 @@ def batch_views(traces: Sequence[CompetitionTrace]) -> Iterator[list[View | None
     """
     height, width = (max(getattr(trace, side) for trace in traces) for side in ("height", "width"))
     template = padded(traces, height, width)
-    count = len(traces)
     batch = Batch(
         copy_boards(template),
         RewardConfig().weights(),
         traces[0].max_turns,
-        np.zeros(4, np.int64),
+        np.zeros(6, np.int64),
         np.zeros(3, np.float64),
-        template=template,
     )
-    batch.seed(np.arange(1, count + 1, dtype=np.uint64), np.ones(count, np.bool_))
-    batch.reset(np.ones(count, np.bool_))
+    batch.load(template)
     passing = 8 * height * width
     actions = [indices_of(trace, height, width) for trace in traces]
     try:

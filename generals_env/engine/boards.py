@@ -41,6 +41,7 @@ __all__ = [
     "Boards",
     "copy_boards",
     "empty_boards",
+    "fit_boards",
     "put_boards",
 ]
 
@@ -163,3 +164,22 @@ def put_boards(boards: Boards, b: int | slice, others: Boards, i: int | slice) -
     boards.terrain[b] = others.terrain[i]
     boards.players[b] = others.players[i]
     boards.games[b] = others.games[i]
+
+
+def fit_boards(boards: Boards, height: int, width: int) -> Boards:
+    """Return boards in the upper left corners of boards of another size, which must have their rows and columns."""
+    old_height, old_width = int(boards.games["height"][0]), int(boards.games["width"][0])
+    if (old_height, old_width) == (height, width):
+        return copy_boards(boards)
+    count = len(boards.games)
+    fitted = empty_boards(count, height, width, boards.players.shape[1])
+    rows, columns = min(height, old_height), min(width, old_width)
+    for name in ("owner", "army", "terrain"):
+        old, new = getattr(boards, name), getattr(fitted, name)
+        new.reshape(count, height, width)[:, :rows, :columns] = old.reshape(count, old_height, old_width)[:, :rows, :columns]
+    home = boards.players["general"]
+    fitted.players[:] = boards.players
+    fitted.players["general"] = np.where(home < 0, home, home // old_width * width + home % old_width)
+    fitted.games[:] = boards.games
+    fitted.games["height"], fitted.games["width"] = height, width
+    return fitted

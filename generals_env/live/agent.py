@@ -10,7 +10,7 @@ import numpy as np
 
 from generals_env.bridge.named_objects import load_callable
 from generals_env.errors import ConfigError
-from generals_env.opponents import POLICIES, as_policy
+from generals_env.opponents import POLICY_NAMES, as_policy, is_builtin
 from generals_env.wrappers import Opponent
 
 __all__ = ["LivePolicy", "load_live_policy"]
@@ -31,7 +31,7 @@ def load_live_policy(name: str, seed: int | None = None) -> LivePolicy:
         ConfigError: If there is no such policy.
         StorageError: If the checkpoint is damaged.
     """
-    if name in POLICIES:
+    if is_builtin(name):
         return Opponent(name, seed)
     if Path(name).is_file():
         from generals_env.recorders.training.network_policy import load_policy
@@ -40,8 +40,7 @@ def load_live_policy(name: str, seed: int | None = None) -> LivePolicy:
     elif ":" in name:
         batches = as_policy(load_callable("policy", name))
     else:
-        known = ", ".join(POLICIES)
-        raise ConfigError(f"policy: expected {known}, a checkpoint that exists or module:callable, got {name!r}")
+        raise ConfigError(f"policy: expected {POLICY_NAMES}, a checkpoint that exists or module:callable, got {name!r}")
 
     def choose(observation: Mapping[str, Any]) -> int:
         actions = batches({key: array[None] for key, array in observation.items()})

@@ -9,18 +9,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.bridge.named_objects import load_callable
+from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
 from generals_env.engine.boards import COMPETITION_VERSION
 from generals_env.engine.observations.reference import CHANNELS, FULL_CHANNELS
+from generals_env.engine.simulation.seat_player import SeatPlayer
+from generals_env.engine.simulation.seen_board import SeenBoard, codes_of_board
 from generals_env.errors import ConfigError
-from generals_env.opponents import POLICIES, as_policy
+from generals_env.opponents import is_builtin, policy_code, remembers
 from generals_env.play.situation import Situation
+from generals_env.seeding import seed_state
 from generals_env.wrappers.builtin_policy import Opponent
 
 __all__ = ["Agent", "make_agent", "shown_name"]
 
-#: Begins the name of an opponent that is a program.
-PROGRAM = "stdio:"
+#: Share of the moves of a checkpoint that are random legal ones.
+RANDOM_MOVES = 0.02
 
 
 class Agent(Protocol):
@@ -40,7 +43,7 @@ class BuiltinAgent:
     """A policy of the engine."""
 
     def __init__(self, name: str) -> None:
-        """Play by ``name``, one of ``POLICIES``."""
+        """Play by ``name``, see ``opponents.policy_code``."""
         self._name = name
         self._policy = Opponent(name)
 
@@ -51,6 +54,28 @@ class BuiltinAgent:
     def choose(self, situation: Situation) -> int:
         """Return an action."""
         return self._policy({"observation": situation.tensor, "action_mask": situation.mask})
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class RememberingAgent:
+    """A policy of the engine that remembers what its seat saw."""
+
+    def __init__(self, name: str) -> None:
+        """Play by ``name``, see ``opponents.remembers``."""
+        self._code = policy_code(name)
+        self._player = SeatPlayer(self._code, int(seed_state(None)[0]))
+
+    def begin(self, seed: int) -> None:
+        """Begin a new game with a generator and a memory of its own."""
+        self._player = SeatPlayer(self._code, int(seed_state(seed)[0]))
+
+    def choose(self, situation: Situation) -> int:
+        """Return an action."""
+        codes = codes_of_board(situation.boards, 0, situation.player)
+        action = self._player.choose(SeenBoard(situation.boards, codes, situation.player))
+        return action if situation.mask[action] else 8 * situation.tensor[0].size
 
     def close(self) -> None:
         """Do nothing."""
@@ -95,7 +120,12 @@ def shown_name(name: str) -> str:
     """Return the name of an opponent as the page and replays show it: without folders, of limited length."""
     if name.startswith(PROGRAM):
         return name.removeprefix(PROGRAM).strip()[:40]
-    return Path(name).name[:40] if Path(name).is_file() else name[:40]
+    return Path(name).name[:40] if is_file(name) else name[:40]
+
+
+def builtin_agent(name: str) -> Agent:
+    """Return the agent of a policy of the engine."""
+    return RememberingAgent(name) if remembers(name) else BuiltinAgent(name)
 
 
 def make_agent(name: str, version: int) -> Agent:
@@ -110,24 +140,13 @@ def make_agent(name: str, version: int) -> Agent:
         ConfigError: If there is no such opponent, or it cannot play by these rules.
         StorageError: If the file cannot be loaded.
     """
-    if name in POLICIES:
-        return BuiltinAgent(name)
+    if is_builtin(name):
+        return builtin_agent(name)
     if name.startswith(PROGRAM):
         if version != COMPETITION_VERSION:
             raise ConfigError(f"opponent: expected --rules competition for a program, got {name!r} with other rules")
         from generals_env.play.program_agent import ProgramAgent
 
         return ProgramAgent(name.removeprefix(PROGRAM))
-    if Path(name).is_file():
-        try:
-            from generals_env.recorders.training.network_policy import load_policy
-        except ImportError as error:
-            raise ConfigError(f"opponent: expected torch for a checkpoint, got none ({error})") from error
-        return PolicyAgent(load_policy(name, random_moves=0.02))
-    if ":" in name:
-        policy = as_policy(load_callable("opponent", name))
-        return BuiltinAgent(policy) if isinstance(policy, str) else PolicyAgent(policy)
-    raise ConfigError(
-        f"opponent: expected {', '.join(POLICIES)}, a file of generals-env train, module:callable or stdio:COMMAND, "
-        f"got {name!r}"
-    )
+    policy = load_batch_policy("opponent", name, random_moves=RANDOM_MOVES)
+    return builtin_agent(policy) if isinstance(policy, str) else PolicyAgent(policy)

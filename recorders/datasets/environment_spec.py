@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from typing import Any
 
 import gymnasium
@@ -12,7 +13,7 @@ from generals_env import ENV_ID
 from generals_env.config import GameConfig, RewardConfig, bounds
 from generals_env.env_spec import LEFT_OUT, json_value
 from generals_env.errors import ConfigError, MapError
-from generals_env.opponents import POLICIES
+from generals_env.opponents import is_builtin
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.recipe import Recipe
 
@@ -69,6 +70,8 @@ def options_of(batch: ExperienceBatch) -> dict[str, Any]:
     if isinstance(recorded, dict):
         options = {name: value for name, value in recorded.items() if name in defaults and name not in LEFT_OUT}
         options = {name: value for name, value in options.items() if value != json_value(defaults[name])}
+        if isinstance(options.get("start"), dict) and "boards" in options["start"]:
+            del options["start"]  # the number and the digest of start boards, which are not stored
     else:  # human games
         versions = set(batch.boards.games["version"].tolist())
         options = {"rules": f"v{versions.pop()}"} if len(versions) == 1 else {}
@@ -89,8 +92,11 @@ def learner_of(policies: Any, players: int) -> dict[str, Any]:
     player = learning[0] if len(learning) == 1 else 0
     others = {str(policy) for seat, policy in enumerate(policies) if seat != player}
     options: dict[str, Any] = {"player": player} if player else {}
-    if len(others) == 1 and (opponent := others.pop()) in POLICIES:
-        options["opponent"] = opponent
+    if len(others) == 1:
+        opponent = others.pop()
+        with suppress(ConfigError):  # a name of a later version, or of the user
+            if is_builtin(opponent):
+                options["opponent"] = opponent
     return options
 
 

@@ -182,7 +182,7 @@ class VectorRecorder(AttributePassing, VectorWrapper):
 
         Args:
             turns: How many turns of every game.
-            policies: One name a player, of ``generals_env.opponents.POLICIES``.
+            policies: One built-in name a player, see ``generals_env.opponents.policy_code``.
 
         Returns:
             What was played: the same as without recording.

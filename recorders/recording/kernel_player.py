@@ -73,7 +73,8 @@ class KernelPlayer:
         """Play; see ``Batch.play``. All turns that were played are recorded, also when the sink or ``pause`` raises."""
         batcher, batch = self.turn_batcher, self.batch
         batch.outcome.counts[:] = 0
-        total = -(-turns // PLAY_TURNS) * self.count
+        stretch = max(PLAY_TURNS // (1 + batch.cost(policies) // PLAY_TURNS), 1)  # an interrupt waits for its end
+        total = -(-turns // stretch) * self.count
         playing = self._playing
         if not self.carries:
             batcher.finish(goes_on=False)
@@ -85,7 +86,7 @@ class KernelPlayer:
                 games = batcher.divide(batch.boards, self.edges, PLAY_TURNS)[number]
             else:
                 games = batcher.single_range(batch.boards, low, high, PLAY_TURNS)
-            count = min(PLAY_TURNS, turns - rounds * PLAY_TURNS)
+            count = min(stretch, turns - rounds * stretch)
             play = partial(batch.play_some, low, high, count, policies, fresh, games.recording, time.time_ns())
             playing.append(PendingRange(number, games, submit(play)))
             self._begun += 1

@@ -14,6 +14,7 @@ from generals_env.config import GameConfig
 from generals_env.env_spec import LEFT_OUT, json_value
 from generals_env.recorders.formats.npz import SCHEMA
 from generals_env.recorders.recording.wrapper_stack import WrapperStack
+from generals_env.starts import StartBoards
 from generals_env.version import __version__
 
 __all__ = ["recording_metadata", "seed_of"]
@@ -29,6 +30,8 @@ def recording_metadata(config: GameConfig, stack: WrapperStack, policies: Sequen
     """
     reward = {name: float(weight) for name, weight in dataclasses.asdict(config.reward).items()}
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in LEFT_OUT}
+    if isinstance(config.start, StartBoards):  # a recorded game has its own first board
+        options["start"] = config.start.summary()
     return {
         "generals_env": __version__,
         "schema": SCHEMA,

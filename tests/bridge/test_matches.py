@@ -186,7 +186,7 @@ def test_interrupted_match_ends_its_programs(number: signal.Signals, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "commands", [["builtin:hunter", "builtin:random"], ["", "builtin:random"], ["no_such_program", "sh 'x"]]
+    "commands", [["builtin:greedy", "builtin:random"], ["", "builtin:random"], ["no_such_program", "sh 'x"]]
 )
 def test_unknown_program_is_refused(commands: list[str]) -> None:
     with pytest.raises(ConfigError, match="command: expected"):

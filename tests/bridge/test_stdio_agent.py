@@ -61,7 +61,7 @@ def test_agent_plays_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         play_stdio(load_frame_policy("bot_of_the_test:wild"), io.BytesIO(game_text()), replies)
 
 
-@pytest.mark.parametrize("policy", ["hunter", "no_such_module:bot", "os:no_such", ":", "a b:c"])
+@pytest.mark.parametrize("policy", ["greedy", "no_such_module:bot", "os:no_such", ":", "a b:c"])
 def test_unknown_policy_is_refused(policy: str) -> None:
     with pytest.raises(ConfigError, match=r"policy: expected .*module:callable.* got '" + policy):
         load_frame_policy(policy)

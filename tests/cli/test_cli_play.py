@@ -57,7 +57,7 @@ def test_play_ends_after_its_page_or_an_interrupt(interrupted: bool) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--opponent", "no_such_policy"), "opponent: expected random, expander"),
+        (("--opponent", "no_such_policy"), "opponent: expected random, expander, hunter"),
         (("--seat", "3"), "seat: expected 1 to 2, got 3"),
         (("--rules", "v99"), "rules: expected"),
         (("--players", "9", "--height", "4", "--width", "4"), "players: expected at most one"),

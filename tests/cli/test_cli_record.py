@@ -20,6 +20,7 @@ from generals_env.cli.app import app, print_summary
 from generals_env.cli.dataset import console
 from generals_env.cli.record import WholeGames, games_at_once
 from generals_env.errors import StorageError
+from generals_env.opponents import POLICY_NAMES
 from generals_env.recorders import ExperienceBatch, ExperienceRecorder, open_dataset, verify_dataset
 from generals_env.recorders.experience.sink import ClosingSink
 
@@ -207,7 +208,11 @@ def test_wrong_number_of_policies_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--policies", "hunter"], "policies: expected one of random, expander for each player, got 'hunter'"),
+        (
+            ["--policies", "random,hunter:hard"],
+            f"policies: expected one of {POLICY_NAMES} for each of 2 players, got ['random', 'hunter:hard']: "
+            "pass one name a player",
+        ),
         (["--rules", "v99"], "rules: expected 'live', 'competition' or 'v3' to 'v18', got 'v99'"),
     ],
 )

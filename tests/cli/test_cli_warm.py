@@ -48,7 +48,7 @@ USED = (
     + """
 import numpy as np
 from generals_env.recorders import DatasetWriter, ExperienceRecorder, PrioritizedReplayBuffer, ReplayBuffer, open_dataset
-from generals_env.wrappers import FogMemory, FrameStack, PotentialShaping, RandomSymmetry
+from generals_env.wrappers import FogMemory, FrameStack, Opponent, PotentialShaping, RandomSymmetry
 
 games = PotentialShaping(generals_env.make_vec(4, observation="full"), gamma=0.99, land=0.5)
 games = RandomSymmetry(FrameStack(FogMemory(games), frames=2))
@@ -69,6 +69,10 @@ prioritized = PrioritizedReplayBuffer(1000, seed=1)
 prioritized.write(batch)
 batch, keys, weights = prioritized.sample(8, beta=0.4)
 prioritized.update_priorities(keys, weights)
+games = generals_env.make_vec(4, observation="full")
+views, _ = games.reset(seed=1)
+games.play(3, ("hunter", "expander"))
+Opponent("hunter", 1)({name: array[0, 0] for name, array in views.items()})
 """
 )
 

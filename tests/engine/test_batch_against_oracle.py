@@ -44,9 +44,9 @@ KINDS: list[dict[str, Any]] = [
 
 def batch_on(boards: Boards, max_turns: int, channels: int, reward: RewardConfig) -> Batch:
     """Return a batch of games that begin with the boards."""
-    none = np.zeros(4, np.int64), np.zeros(3, np.float64)
-    batch = Batch(copy_boards(boards), reward.weights(), max_turns, *none, template=boards, channels=channels)
-    assert batch.reset(np.ones(len(boards.owner), np.bool_))
+    none = np.zeros(6, np.int64), np.zeros(3, np.float64)
+    batch = Batch(copy_boards(boards), reward.weights(), max_turns, *none, channels=channels)
+    batch.load(boards)
     return batch
 
 

@@ -104,7 +104,7 @@ def test_competition_agrees_with_oracle() -> None:
         tiles = position.height * position.width
         reward = rng.choice((RewardConfig(), RewardConfig.original())).weights()
         max_turns = position.time + rng.choice((3, 1000))
-        batch = Batch(copy_boards(board), reward, max_turns, np.zeros(4, np.int64), np.zeros(3), template=board, channels=21)
+        batch = Batch(copy_boards(board), reward, max_turns, np.zeros(6, np.int64), np.zeros(3), template=board, channels=21)
         assert batch.reset(np.ones(1, np.bool_))
         single, advanced = copy_boards(board, np.zeros(2, np.int64)), copy_boards(board)
         active = np.ones(2, np.bool_)

@@ -46,9 +46,9 @@ def test_single_games_equal_competition_traces(file: Path) -> None:
 def batch_of(traces: list[dict[str, Any]]) -> Batch:
     """Return a batch whose game b begins with the board of trace b."""
     boards = Boards._make(np.concatenate(fields) for fields in zip(*map(first_board, traces), strict=True))
-    sizes, densities = np.zeros(4, np.int64), np.zeros(3)
-    batch = Batch(copy_boards(boards), np.zeros(len(WEIGHTS)), traces[0]["cap"], sizes, densities, template=boards)
-    assert batch.reset(np.ones(len(traces), np.bool_))
+    sizes, densities = np.zeros(6, np.int64), np.zeros(3)
+    batch = Batch(copy_boards(boards), np.zeros(len(WEIGHTS)), traces[0]["cap"], sizes, densities)
+    batch.load(boards)
     return batch
 
 

@@ -74,7 +74,7 @@ def test_maps_are_connected_and_fair(players: int, rows: int, columns: int, heig
     boards = config.empty_boards(1)
     rng = np.array([players * 1000 + rows], np.uint64)
     _, densities = config.map_parameters()
-    sizes = np.array([rows, rows, columns, columns], np.int64)
+    sizes = np.array([rows, rows, columns, columns, 0, 0], np.int64)
     cities = 0
     for _ in range(games):
         assert maps.generate_map(boards, 0, rng, sizes, densities)

@@ -29,6 +29,7 @@ from generals_env import (
     generals_v0,
     replay,
 )
+from generals_env.opponents import POLICY_NAMES
 from generals_env.recorders import ExperienceRecorder, open_dataset, record_replays
 from generals_env.recorders.formats.npz import decode
 from generals_env.wrappers import Opponent
@@ -290,7 +291,7 @@ def test_restore_of_another_kind_of_game_is_refused_and_changes_nothing(what: st
 
 @pytest.mark.parametrize("bad", ["greedy", "", None, 5, ["random"]])
 def test_opponent_names_are_checked(bad: Any) -> None:
-    with refused(ConfigError, f"opponent: expected one of random, expander, got {bad!r}"):
+    with refused(ConfigError, f"opponent: expected one of {POLICY_NAMES}, got {bad!r}"):
         Opponent(bad)
 
 

@@ -156,6 +156,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "render_player": st.none() | st.integers(0, 3),
     "teams": st.none() | st.just((0, 1, 0, 1)) | st.just((5, 5, 6, 7)),
     "touch_turn": st.none(),  # for two players: test_competition_games.py
+    "start": st.none() | st.just({"spawn_distance": (3, 9)}) | st.just({"minimum": 2, "maximum": 40}) | st.just((2, 6)),
 }
 
 

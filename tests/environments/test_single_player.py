@@ -20,7 +20,7 @@ from support.refusals import refused
 
 import generals_env
 from generals_env import ENV_ID, ActionError, ConfigError, MapError, OptionError, StateError
-from generals_env.opponents import POLICIES, as_policy
+from generals_env.opponents import POLICY_NAMES, as_policy
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.wrappers import Opponent
 
@@ -483,9 +483,7 @@ def test_torch_module_plays_other_seats() -> None:
 @pytest.mark.parametrize("bad", ["greedy", "", None, 5, ["random"], {}], ids=repr)
 def test_opponents_are_names_or_callables(bad: Any) -> None:
     for make in (GeneralsSingle, lambda **options: GeneralsSingleVector(2, **options)):
-        with refused(
-            ConfigError, f"opponent: expected one of {', '.join(POLICIES)}, a callable, a torch module or a model, got"
-        ):
+        with refused(ConfigError, f"opponent: expected one of {POLICY_NAMES}, a callable, a torch module or a model, got"):
             make(opponent=bad, **SMALL)
 
 

@@ -18,7 +18,7 @@ from support.refusals import refused
 import generals_env
 from generals_env import ActionError, ConfigError, MapError, OptionError, RewardConfig, StateError
 from generals_env.engine.policies.reference import expander_action, random_action
-from generals_env.opponents import POLICIES
+from generals_env.opponents import POLICY_NAMES
 from generals_env.vector import GeneralsVector, PlayCounts
 
 SAME_STEP, NEXT_STEP, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
@@ -705,7 +705,7 @@ def test_policies_are_one_name_per_player(bad: Any) -> None:
     venv, control = twins()
     calls: list[Callable[[Any], Any]] = [venv.act, lambda policies: venv.play(5, policies)]
     for call in calls:
-        with refused(ConfigError, f"policies: expected one of {', '.join(POLICIES)} for each of 2 players, got {bad!r}"):
+        with refused(ConfigError, f"policies: expected one of {POLICY_NAMES} for each of 2 players, got {bad!r}"):
             call(bad)
     check_untouched(venv, control)
 

@@ -231,7 +231,7 @@ def test_seats_players_and_options_of_a_rematch() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"opponents": ("no_such_policy",)}, "opponent: expected random, expander, a file"),
+        ({"opponents": ("no_such_policy",)}, "opponent: expected random, expander, hunter, "),
         ({"opponents": ("random", "random")}, "expected one for all 1 other players"),
         ({"opponents": ("no_such_module:policy",)}, "can be imported"),
         ({"opponents": ("stdio:./bot",)}, "--rules competition"),

@@ -60,6 +60,7 @@ def test_public_names_are_pinned() -> None:
         "OptionError",
         "ReplayError",
         "RewardConfig",
+        "SpawnDistance",
         "StateError",
         "StorageError",
         "__version__",
@@ -67,6 +68,7 @@ def test_public_names_are_pinned() -> None:
         "make",
         "make_vec",
         "parallel_env",
+        "start_boards",
     ]
     assert recorders.__all__ == [
         "AdaptiveLevel",

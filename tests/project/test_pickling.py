@@ -61,7 +61,7 @@ SMALL: dict[str, Any] = {"height": 6, "width": 6, "max_turns": 20}
 
 #: Names of ``__all__`` that are functions, constants, exceptions and protocols.
 NO_OBJECTS = {
-    *("ENV_ID", "__version__", "castle_prices", "make", "make_vec", "parallel_env", "OPPONENTS", "Sink"),
+    *("ENV_ID", "__version__", "castle_prices", "make", "make_vec", "parallel_env", "start_boards", "OPPONENTS", "Sink"),
     *("load_policy", "open_dataset", "record_replays", "repair_dataset", "to_hugging_face", "to_minari", "verify_dataset"),
     *(name for name in generals_env.__all__ if name.endswith("Error")),
 }
@@ -153,6 +153,7 @@ class Objects:
         return {
             "GameConfig": lambda: generals_env.GameConfig(players=3),
             "RewardConfig": generals_env.RewardConfig.original,
+            "SpawnDistance": lambda: generals_env.SpawnDistance(2, 6),
             "GeneralsAEC": lambda: generals_env.make(**SMALL),
             "GeneralsParallel": lambda: generals_env.parallel_env(**SMALL),
             "GeneralsVector": lambda: generals_env.make_vec(2, **SMALL),

@@ -23,7 +23,7 @@ from generals_env.errors import ActionError, StateError
 from generals_env.game import Game
 from generals_env.replay.recorded_game import RecordedGame
 
-__all__ = ["GameResult", "play_game"]
+__all__ = ["GameResult", "Seat", "Side", "await_replies", "close_programs", "play_game"]
 
 LOOK = 0.2  # seconds between looks whether the game is to stop
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import numpy as np
@@ -13,7 +13,8 @@ import numpy as np
 from generals_env.bridge.match.limits import Limits
 from generals_env.bridge.match.match_game import GameResult, play_game
 from generals_env.bridge.match.memory_watch import MemoryWatch
-from generals_env.bridge.match.program import program_arguments
+from generals_env.bridge.match.program import REMEMBERING_PROGRAM, program_arguments
+from generals_env.bridge.stdio_agent import load_frame_policy
 from generals_env.config import GameConfig, check_integer
 from generals_env.errors import ConfigError
 from generals_env.game import Game
@@ -71,8 +72,11 @@ class MatchOptions:
         return Game(GameConfig.from_options(**options))
 
 
-def compile_turn(options: MatchOptions) -> None:
-    """Compile the kernels of a game, or load them, before clocks run."""
+def compile_turn(options: MatchOptions, arguments: Iterable[Sequence[str]] = ()) -> None:
+    """Compile the kernels of a game, or load them, before clocks run; also those of programs that are built-in policies."""
+    for words in arguments:
+        if list(words[:-1]) == REMEMBERING_PROGRAM:
+            load_frame_policy(words[-1])
     game = options.game(options.seed)
     game.reset(seed=options.seed)
     game.actions[:] = 8 * game.config.shape[0] * game.config.shape[1]
@@ -103,7 +107,7 @@ def play_matches(
         raise ConfigError(f"commands: expected two programs, got {len(commands)}")
     arguments = [program_arguments(command) if isinstance(command, str) else list(command) for command in commands]
     watching = MemoryWatch(options.limits.memory)  # before kernels are compiled: it needs psutil
-    compile_turn(options)
+    compile_turn(options, arguments)
     games = [(options.seed + i, first) for i in range(options.maps) for first in ((0, 1) if options.both_seats else (i % 2,))]
     jobs = options.jobs or max(1, (os.cpu_count() or 1) // 2)
     results: dict[int, GameResult] = {}

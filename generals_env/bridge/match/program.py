@@ -17,13 +17,18 @@ from typing import Any
 
 from generals_env.bridge.builtin_players import PLAYERS
 from generals_env.bridge.match.marked_processes import MARK, kill_marked
+from generals_env.bridge.peers.peer_programs import PeerSource, is_peer, peer_arguments
+from generals_env.bridge.stdio_agent import REMEMBERING
 from generals_env.bridge.stdio_protocol import MAX_REPLY
 from generals_env.errors import ConfigError
 
-__all__ = ["BUILTIN", "Program", "program_arguments"]
+__all__ = ["BUILTIN", "REMEMBERING_PROGRAM", "Program", "program_arguments"]
 
 #: What a command of a built-in policy begins with, as in ``builtin:expander``.
 BUILTIN = "builtin:"
+
+#: Starts a policy with a memory, whose name follows: it needs the whole package.
+REMEMBERING_PROGRAM = [sys.executable, "-P", "-m", "generals_env.bridge.launcher", "--policy"]
 
 READ = 64 * 1024
 MAX_LINES = 64  # of replies that wait to be read
@@ -37,16 +42,25 @@ ONE_THREAD = dict.fromkeys(
 )
 
 
-def program_arguments(command: str) -> list[str]:
-    """Return the arguments of a command: words as in a shell, or ``builtin:NAME`` for a built-in policy.
+def program_arguments(command: str, peer: PeerSource | None = None) -> list[str]:
+    """Return the arguments of a command.
+
+    Args:
+        command: Words as in a shell, ``builtin:NAME`` for a built-in policy, or ``peer:NAME`` for an agent of generals-bots.
+        peer: Where generals-bots lies.
 
     Raises:
-        ConfigError: If there is no such policy, or the command has no words.
+        ConfigError: If there is no such policy or agent, or the command has no words.
     """
+    if is_peer(command):
+        return peer_arguments(command, peer)
     if command.startswith(BUILTIN):
         name = command.removeprefix(BUILTIN)
+        if name.partition(":")[0] in REMEMBERING:
+            return [*REMEMBERING_PROGRAM, name]
         if name not in PLAYERS:
-            raise ConfigError(f"command: expected one of {', '.join(BUILTIN + known for known in PLAYERS)}, got {command!r}")
+            known = ", ".join(BUILTIN + known for known in (*PLAYERS, *REMEMBERING))
+            raise ConfigError(f"command: expected one of {known}, got {command!r}")
         launcher = Path(__file__).parent.parent / "launcher.py"
         return [sys.executable, "-P", str(launcher), "--policy", name]
     try:

@@ -15,6 +15,7 @@ from generals_env.cli.dataset import console
 from generals_env.live import LiveOptions, LiveResult, load_live_policy, play_live, read_user_id
 from generals_env.live.belief import BeliefBoard
 from generals_env.live.options import PUBLIC_SERVER
+from generals_env.opponents import is_builtin, remembers
 from generals_env.recorders.experience.recipe import Recipe
 from generals_env.replay import files
 
@@ -22,7 +23,9 @@ __all__ = ["live"]
 
 
 def live(
-    policy: Annotated[str, typer.Option(help="random, expander, a checkpoint of train, or module:callable.")] = "expander",
+    policy: Annotated[
+        str, typer.Option(help="random, expander, hunter, a checkpoint of train, or module:callable.")
+    ] = "expander",
     game: Annotated[str, typer.Option(help="Id of the private game to join.")] = "",
     mode: Annotated[str, typer.Option(help="private, 1v1, or ffa.")] = "private",
     games: Annotated[int, typer.Option(min=1, help="Games to play.")] = 1,
@@ -33,7 +36,9 @@ def live(
     ] = None,
     force_start: Annotated[bool, typer.Option(help="Vote for a start before the game is full.")] = True,
     surrender_after: Annotated[int, typer.Option(min=0, help="Turn after which to surrender; 0: never.")] = 0,
-    layout: Annotated[str, typer.Option(help="Layout of the policy's observations: standard or full.")] = "standard",
+    layout: Annotated[
+        str | None, typer.Option(help="Layout of the policy's observations, standard or full; default: full for hunter.")
+    ] = None,
     memory: Annotated[bool, typer.Option(help="Add the planes of the wrapper FogMemory.")] = False,
     frames: Annotated[int, typer.Option(min=1, max=64, help="Observations to stack, as the wrapper FrameStack.")] = 1,
     seed: Annotated[int | None, typer.Option(help="Seed of a built-in policy.")] = None,
@@ -47,6 +52,8 @@ def live(
     The client follows the protocol that other bots use, and is tested with a local server that speaks it. It connects only to
     --server, and only when this command is run. Bots must be named as such, and the site's terms apply.
     """
+    if layout is None:
+        layout = "full" if is_builtin(policy) and remembers(policy) else "standard"
     recipe = Recipe.from_dict({"layout": layout, "memory": memory, "frames": frames, "shaping": ()})
     options = LiveOptions(
         user_id=read_user_id(user_id_file),

@@ -22,8 +22,8 @@ def play(
     opponent: Annotated[
         list[str] | None,
         typer.Option(
-            help="random, expander, a file of generals-env train, module:callable, or stdio:COMMAND with the rules of the "
-            "competition. Once for all other players, or once for each.",
+            help="random, expander, hunter, planner, a file of generals-env train, module:callable, or stdio:COMMAND with "
+            "the rules of the competition. Once for all other players, or once for each.",
             show_default="expander",
         ),
     ] = None,

@@ -13,15 +13,13 @@ from generals_env.engine.bitboards import NOTHING, ONE, count_all, count_bits, h
 from generals_env.engine.boards import NEUTRAL, Boards
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.observations.tile_sets import TileSets
+from generals_env.engine.policies.codes import RANDOM
 from generals_env.engine.policies.reference import ENEMY_BUILT, ENEMY_TILE, NEUTRAL_CITY, NO_CAPTURE, draw_tile
 from generals_env.engine.rules.map_generator import CITY_ARMY
 from generals_env.engine.rules.valid_moves import neighbour
 from generals_env.engine.splitmix import RandomState, next_bits, random_below
 
-__all__ = ["EXPANDER", "GIVEN", "RANDOM", "choose_action"]
-
-# Codes of policies; ``GIVEN`` for a player whose actions the caller gives.
-GIVEN, RANDOM, EXPANDER = -1, 0, 1
+__all__ = ["choose_action"]
 
 MAX_SHOWN = 1000  # an observation shows no larger army
 TILES = 4096  # of the largest board

@@ -1,7 +1,8 @@
 """Generates maps as the bot competition does (rules C28 to C33): a quarter mountains, generals far apart on equal ground.
 
 On boards of other sizes than 18 to 21 the number of opened mountains grows with the area and the distance of the generals with
-the sides. The algorithm always finds places for the generals, if need be closer together or on ground that differs.
+the sides. The algorithm always finds places for the generals, if need be closer together or on ground that differs. With a
+spawn distance the steps between them lie in its range, and maps on which no candidate has such a partner are drawn again.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ APART = 17
 ROOM_STEPS, ROOM_TOLERANCE = 7, 5
 #: The smallest and the largest side of a board of the competition.
 MIN_SIDE, MAX_SIDE = 18, 21
-#: Maps drawn before the generator gives up: one suffices unless all candidates are walled in.
-ATTEMPTS = 100
+#: Maps drawn before the generator gives up: one suffices unless all candidates are walled in, or a spawn distance is given.
+ATTEMPTS, RANGE_ATTEMPTS = 100, 2000
 
 FAIR, FAR = 2, 1  # ranks of a candidate, by the partner that he has
 RANK = 100000  # what a rank counts against differences of room and steps
@@ -187,17 +188,18 @@ def list_candidates(
 def least_gap(
     tile: int,
     apart: int,
+    furthest: int,
     width: int,
     rows: int,
     distance: npt.NDArray[np.int32],
     lines: npt.NDArray[np.uint64],
     rooms: npt.NDArray[np.int32],
 ) -> int:
-    """Return by how much the room of ``tile`` differs from that of a tile at least ``apart`` steps away, at the least."""
+    """Return by how much the room of ``tile`` differs at the least from that of a tile ``apart`` to ``furthest`` steps away."""
     room = room_of(tile, width, rows, lines, rooms)
     least = distance.shape[0]
     for other in range(distance.shape[0]):
-        if distance[other] >= apart:
+        if apart <= distance[other] <= furthest:
             least = min(least, abs(room_of(other, width, rows, lines, rooms) - room))
             if least == 0:
                 break
@@ -207,6 +209,7 @@ def least_gap(
 @subroutine
 def choose_candidate(
     apart: int,
+    furthest: int,
     width: int,
     rows: int,
     columns: int,
@@ -223,6 +226,7 @@ def choose_candidate(
 
     Args:
         apart: Minimum number of steps between generals.
+        furthest: Maximum number of steps between them.
         width: W.
         rows: Rows of the board.
         columns: Columns of the board.
@@ -252,7 +256,7 @@ def choose_candidate(
         score = highest
         if reaches[pick] >= apart:
             walk(width, rows, np.int64(ground[pick]), rows * columns, True, distance, lines)
-            gap = least_gap(np.int64(ground[pick]), apart, width, rows, distance, lines, rooms)
+            gap = least_gap(np.int64(ground[pick]), apart, furthest, width, rows, distance, lines, rooms)
             if gap > ROOM_TOLERANCE:
                 score -= (FAIR - FAR) * RANK
             score -= GAP * gap
@@ -266,6 +270,7 @@ def choose_partner(
     tile: int,
     reach: int,
     apart: int,
+    furthest: int,
     width: int,
     rows: int,
     b: int,
@@ -282,7 +287,7 @@ def choose_partner(
                 return other
     count = 0
     for other in range(distance.shape[0]):
-        if distance[other] >= apart:
+        if apart <= distance[other] <= furthest:
             far[count] = other
             count += 1
     room = room_of(tile, width, rows, lines, rooms)
@@ -308,6 +313,8 @@ def draw_competition_map(
     b: int,
     rng: RandomState,
     densities: npt.NDArray[np.float64],
+    nearest: int,
+    furthest: int,
     seats: npt.NDArray[np.int64],
     distance: npt.NDArray[np.int32],
     lines: npt.NDArray[np.uint64],
@@ -319,31 +326,38 @@ def draw_competition_map(
         b: Which of them.
         rng: (B,) uint64, generators.
         densities: (3,) float64, minimum and maximum share of mountains; the third is not read.
+        nearest: Minimum number of steps between the generals, if ``furthest`` is not 0.
+        furthest: Maximum number of steps between them; 0 for the distance of the competition.
         seats: (2,) int64, scratch.
         distance: (5, H*W) int32, scratch.
         lines: (4, H + 2) uint64, scratch.
 
     Returns:
-        False if all candidates of ``ATTEMPTS`` maps were walled in; the board must not be used then.
+        False if all candidates of ``ATTEMPTS`` maps were walled in, or had no partner in the range on ``RANGE_ATTEMPTS`` maps;
+        the board must not be used then.
     """
     terrain = boards.terrain[b]
     width = boards.games[b]["width"]
     rows = boards.games[b]["rows"]
     columns = boards.games[b]["columns"]
-    apart = least_distance(rows, columns)
+    apart, attempts, limit = least_distance(rows, columns), ATTEMPTS, rows * columns
+    if furthest > 0:
+        apart, attempts, limit = nearest, RANGE_ATTEMPTS, furthest
     ground, reaches, steps, rooms, far = distance[0], distance[1], distance[2], distance[3], distance[4]
-    for _ in range(ATTEMPTS):
+    for _ in range(attempts):
         place_competition_mountains(terrain, b, width, rows, columns, rng, densities)
         mark_ground(terrain, width, rows, columns, lines)
         candidates = list_candidates(terrain, b, width, rows, columns, rng, lines, ground)
         for tile in range(rooms.shape[0]):
             rooms[tile] = 0
-        best = choose_candidate(apart, width, rows, columns, candidates, ground, reaches, steps, lines, rooms)
-        if reaches[best] == 0:
+        best = choose_candidate(apart, limit, width, rows, columns, candidates, ground, reaches, steps, lines, rooms)
+        if reaches[best] == 0 or (furthest > 0 and reaches[best] < apart):
             continue
         seats[0] = ground[best]
         walk(width, rows, seats[0], rows * columns, True, steps, lines)
-        seats[1] = choose_partner(seats[0], np.int64(reaches[best]), apart, width, rows, b, rng, steps, lines, rooms, far)
+        seats[1] = choose_partner(
+            seats[0], np.int64(reaches[best]), apart, limit, width, rows, b, rng, steps, lines, rooms, far
+        )
         for tile in range(terrain.shape[0]):
             if terrain[tile] == CITY:
                 terrain[tile] = PLAIN

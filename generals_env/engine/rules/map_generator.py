@@ -4,7 +4,8 @@ Guarantees of a map (distances are in steps around mountains; cities count as gr
 
 - the share of mountains is the one asked for; every tile without a mountain can be reached from every other, and all
   but the cities without crossing a city;
-- generals are at least ``min_distance`` steps apart;
+- generals are at least ``min_distance`` steps apart, or, if a spawn distance is given, each general is at least so many steps
+  from all others and at most so many from one of them;
 - the ground within ``room_radius`` steps of a general differs between players by at most ``ROOM_TOLERANCE`` of the largest;
 - every player has the same number of cities within that radius, and the same number that are nearer to him than to any other
   player.
@@ -134,16 +135,20 @@ def place_generals(
     boards: Boards,
     b: int,
     rng: RandomState,
+    apart: int,
+    furthest: int,
     seats: npt.NDArray[np.int64],
     distance: npt.NDArray[np.int32],
     lines: npt.NDArray[np.uint64],
 ) -> bool:
-    """Find a seat for each general, far from the others and with as much ground; return False if that failed.
+    """Find a seat for each general, away from the others and with as much ground; return False if that failed.
 
     Args:
         boards: The boards.
         b: Which of them.
         rng: Generators.
+        apart: Minimum number of steps to all other generals.
+        furthest: Maximum number of steps to the nearest other general.
         seats: (P,) int64, out: tiles of the generals.
         distance: (P + 3, H*W) int32, out: steps from each seat; the last rows are scratch.
         lines: (4, H + 2) uint64, see ``walk``.
@@ -153,7 +158,6 @@ def place_generals(
     rows = boards.games[b]["rows"]
     columns = boards.games[b]["columns"]
     players = seats.shape[0]
-    apart = min_distance(rows, columns, players)
     radius = room_radius(rows, columns, players)
     smallest = rows * columns
     largest = 0
@@ -162,9 +166,11 @@ def place_generals(
         count = 0
         for tile in range(terrain.shape[0]):
             suits = terrain[tile] == PLAIN
+            near = player == 0
             for other in range(player):
                 suits = suits and distance[other, tile] >= apart
-            if suits:
+                near = near or distance[other, tile] <= furthest
+            if suits and near:
                 suitable[count] = tile
                 count += 1
         found = False
@@ -308,13 +314,19 @@ def draw_map(
     area = rows * columns
     if castles is not None:
         if boards.games[b]["version"] == COMPETITION_VERSION:
-            return draw_competition_map(boards, b, rng, densities, seats, distance, lines)
+            return draw_competition_map(boards, b, rng, densities, sizes[4], sizes[5], seats, distance, lines)
+    apart, furthest, tries = min_distance(rows, columns, seats.shape[0]), area, 1
+    if sizes[5] > 0:
+        apart, furthest, tries = sizes[4], sizes[5], SEATS_TRIED
     for _ in range(ATTEMPTS):
         share = densities[0] + random_float(rng, b) * (densities[1] - densities[0])
         mountains = min(max(int(share * area + 0.5), int(np.ceil(densities[0] * area))), int(densities[1] * area))
         if not place_mountains(boards, b, rng, mountains, lines):
             continue
-        if not place_generals(boards, b, rng, seats, distance, lines):
+        placed = False
+        for _ in range(tries):
+            placed = placed or place_generals(boards, b, rng, apart, furthest, seats, distance, lines)
+        if not placed:
             continue
         for player in range(seats.shape[0]):
             boards.terrain[b, seats[player]] = GENERAL
@@ -339,7 +351,8 @@ def generate_map(
         boards: The boards; team, version and modifiers stay.
         b: Which of them.
         rng: (B,) uint64, generators, one a board.
-        sizes: (4,) int64: minimum and maximum rows, minimum and maximum columns.
+        sizes: (6,) int64: minimum and maximum rows, minimum and maximum columns, minimum and maximum steps of a general to the
+            nearest other one; the last two are 0 for the usual distance.
         densities: (3,) float64: minimum and maximum mountains, and cities, as shares of the tiles.
         castles: None if the rules are not those of the competition, see ``jit``; True if they may be.
 

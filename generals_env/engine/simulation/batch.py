@@ -20,16 +20,20 @@ from generals_env.engine.boards import COMPETITION_VERSION, Boards, empty_boards
 from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.recording import Recording, empty_recording, flat
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.action_space import action_count
 from generals_env.engine.simulation.batch_kernel import run_boards
 from generals_env.engine.simulation.interruptible_spans import Span, joined
+from generals_env.engine.simulation.mid_game import in_game
+from generals_env.engine.simulation.thinker import Thinker
+from generals_env.engine.simulation.thinkers import choose_all, kernel_codes, thinkers_of, thinks
 from generals_env.engine.simulation.turn_outcome import WINS, Outcome
 from generals_env.engine.simulation.workers import Workers
 
 __all__ = ["Batch"]
 
 MIN_TURNS = 256  # of a thread: waking a thread takes as long as some hundred turns
+BEGIN_TURNS = 8  # how many turns take as long as to begin a game
 GLANCE = 0.02  # seconds between two calls of ``asked`` while the calling thread waits for the others
 
 
@@ -40,6 +44,8 @@ class Batch:
         boards: The boards.
         outcome: Actions of the next turn, and results of the last one.
         views: Observations and masks.
+        thinkers: Policies with a memory by their codes, as far as they have played on these boards.
+        restarts: Whether ``play`` and ``play_some`` replace games that end; else these stand still.
     """
 
     def __init__(
@@ -60,9 +66,9 @@ class Batch:
             boards: The boards; games are played on them in place.
             weights: (11,) float64, see ``rewards.WEIGHTS``.
             max_turns: Turn at which games are cut off.
-            sizes: (4,) int64, see ``generate_map``.
+            sizes: (6,) int64, see ``generate_map``.
             densities: (3,) float64, see there.
-            template: Boards to begin with, instead of random maps.
+            template: Boards to begin with, instead of random maps: the generator of each game draws one of them.
             channels: Channels of an observation, 9 or 21.
             threads: Number of threads that play.
             dtype: Of the observations, see ``engine.observations.dtypes``.
@@ -96,10 +102,13 @@ class Batch:
             terminated=np.zeros((count, players), np.bool_),
             truncated=np.zeros((count, players), np.bool_),
             counts=np.zeros((count, WINS + players), np.int64),
+            begun=np.zeros(count, np.int64),
         )
         self.rng = np.zeros(count, np.uint64)
         self.policy_rng = np.zeros((count, players), np.uint64)
+        self.thinkers: dict[int, Thinker] = {}
         self.threads = threads
+        self.restarts = True
         self._weights = weights
         self._max_turns = max_turns
         self._sizes = sizes
@@ -107,6 +116,9 @@ class Batch:
         teams = boards.players["team"][0]
         self._teams = len(set(teams.tolist())) < players
         self._none = np.zeros(count, np.bool_)
+        self._all = np.ones(count, np.bool_)
+        self._chosen = np.full(count, -1, np.int64)
+        self._indices = np.arange(count)
         self._unrecorded = empty_recording(0, tiles, players, 0, 0, 0)
         self._given = np.full(players, GIVEN, np.int64)
         self._seats = (0, 1) if players == 2 else ()
@@ -125,9 +137,55 @@ class Batch:
         """Begin new games on the boards that ``which`` (B,) picks; return False if a fair map was not found."""
         return self._run(which, self._given, 0, False)
 
-    def step(self) -> None:
-        """Play one turn of every game that has not ended, with the actions in ``outcome``."""
-        self._run(self._none, self._given, 1, False)
+    def load(
+        self,
+        boards: Boards,
+        index: npt.NDArray[np.int64] | None = None,
+        active: npt.NDArray[np.bool_] | None = None,
+        blind: bool = False,
+        which: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Continue other games on the boards of the batch, in any turn: sets and views are theirs at once.
+
+        Generators keep their states, see ``seed``. Only boards that are not contiguous in memory are copied twice.
+
+        Args:
+            boards: n boards of the shape, the players, teams and rules of the batch.
+            index: (B,) int64, the board that each game continues; None: board b for game b.
+            active: (B, P) bool, True until the player's game ends; None: players whose team lives, if another one does.
+            blind: See ``run_on``.
+            which: (B,) bool, the games that are replaced; None for all.
+        """
+        template, chosen = self.template, self._chosen
+        self._chosen = self._indices if index is None else np.ascontiguousarray(index, np.int64)
+        which = self._all if which is None else which
+        active = in_game(boards)[self._chosen] if active is None else active
+        np.copyto(self.outcome.active, active, where=which[:, None])
+        self.template = Boards._make(map(np.ascontiguousarray, boards))
+        try:
+            self._run(which, self._given, 0, False, blind)
+        finally:
+            self.template, self._chosen = template, chosen
+
+    def run_on(self, turns: int, policies: npt.NDArray[np.int64], blind: bool = False) -> None:
+        """Play turns with built-in policies; a game that ends stays as it is, and plays no further turns.
+
+        Args:
+            turns: Number of turns of each game, at least 1.
+            policies: (P,) int64, codes as in ``run_boards``; those of ``GIVEN`` repeat their actions in ``outcome``.
+            blind: Leaves observations, masks and tile codes as they are, for games of which only the boards matter: built-in
+                policies without memory and rules do not read them. ``load`` writes them again.
+        """
+        self._run(self._none, policies, turns, False, blind)
+
+    def step(self, policies: npt.NDArray[np.int64] | None = None) -> None:
+        """Play one turn of every game that has not ended, with the actions in ``outcome``.
+
+        Args:
+            policies: (P,) int64, codes as in ``run_boards``: built-in policies choose their actions first. None: all actions
+                are given.
+        """
+        self._run(self._none, self._given if policies is None else policies, 1, False)
 
     def act(self, policies: npt.NDArray[np.int64]) -> None:
         """Write the actions of built-in policies into ``outcome``; codes as in ``run_boards``."""
@@ -141,7 +199,7 @@ class Batch:
         asked: Callable[[], bool] = bool,
         pause: Callable[[], None] = lambda: None,
     ) -> npt.NDArray[np.int64]:
-        """Play turns with built-in policies; games in ``fresh`` begin first, and a new game follows each that ends.
+        """Play turns with built-in policies; games in ``fresh`` begin first; with ``restarts`` a new game follows each end.
 
         Args:
             turns: Number of turns of each game.
@@ -156,10 +214,12 @@ class Batch:
         """
 
         def run(low: int, high: int, count: int) -> int:
-            return self._run_some(self._unrecorded, low, high, count, policies, fresh, True, False, 0)
+            return self._run_some(self._unrecorded, low, high, count, policies, fresh, self.restarts, False, 0)
 
         self.outcome.counts[:] = 0
-        spans = [Span(low, high, turns, fresh) for low, high in pairwise(self.edges(turns))]
+        edges = self.edges(turns, policies)
+        cost = self.cost(policies)
+        spans = [Span(low, high, turns, fresh, cost) for low, high in pairwise(edges)]
         while any(span.left for span in spans):
             self._advance(spans, run, asked)
             if not all(span.fair for span in spans):
@@ -218,19 +278,33 @@ class Batch:
         Returns:
             False if a fair map was not found.
         """
-        return self._run_some(recording, low, high, turns, policies, fresh, True, True, now) < 0
+        return self._run_some(recording, low, high, turns, policies, fresh, self.restarts, True, now) < 0
 
-    def edges(self, turns: int) -> list[int]:
-        """Return the first game of each thread when ``turns`` turns are to be played, and B at the end."""
+    def edges(self, turns: int, policies: npt.NDArray[np.int64]) -> list[int]:
+        """Return the first game of each thread when ``turns`` turns are to be played by ``policies``, and B at the end."""
         count = len(self.rng)
-        threads = max(min(self.threads, count * max(turns, 1) // MIN_TURNS), 1)
+        threads = max(min(self.threads, count * max(turns, 1) * self.cost(policies) // MIN_TURNS), 1)
         return [count * k // threads for k in range(threads + 1)]
 
-    def _run(self, fresh: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64], turns: int, restarts: bool) -> bool:
-        def run(low: int, high: int) -> int:
-            return self._run_some(self._unrecorded, low, high, turns, policies, fresh, restarts, False, 0)
+    def cost(self, policies: npt.NDArray[np.int64]) -> int:
+        """Return how long a turn of ``policies`` takes, in turns of the policies of the kernel."""
+        if policies is self._given or not thinks(policies):
+            return 1
+        return sum(thinker.cost for thinker in thinkers_of(self, policies))
 
-        edges = self.edges(turns)
+    def _run(
+        self,
+        fresh: npt.NDArray[np.bool_],
+        policies: npt.NDArray[np.int64],
+        turns: int,
+        restarts: bool,
+        blind: bool = False,
+    ) -> bool:
+        def run(low: int, high: int) -> int:
+            return self._run_some(self._unrecorded, low, high, turns, policies, fresh, restarts, False, 0, blind)
+
+        begun = 0 if fresh is self._none else int(fresh.sum())
+        edges = self.edges(turns + begun * BEGIN_TURNS // len(fresh), policies)
         if len(edges) == 2:
             return run(*edges) < 0
         return max(self._workers.run([partial(run, low, high) for low, high in pairwise(edges)])) < 0
@@ -246,13 +320,60 @@ class Batch:
         restarts: bool,
         records: bool,
         now: int,
+        blind: bool = False,
     ) -> int:
+        if policies is not self._given and thinks(policies):
+            return self._run_thinking(recording, low, high, turns, policies, fresh, restarts, records, now)
+        return self._run_kernel(recording, low, high, turns, policies, fresh, restarts, records, now, blind)
+
+    def _run_thinking(
+        self,
+        recording: Recording,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        restarts: bool,
+        records: bool,
+        now: int,
+    ) -> int:
+        """Ask the thinkers before each turn, and let the kernel play it."""
+        thinkers = thinkers_of(self, policies)
+        codes = kernel_codes(policies)
+        failed = -1
+        if turns == 0 or fresh[low:high].any():
+            first = self._given if turns else codes
+            failed = self._run_kernel(recording, low, high, 0, first, fresh, restarts, records, now)
+        for turn in range(max(turns, 1)):
+            if failed >= 0:
+                break
+            choose_all(self, thinkers, policies, low, high)
+            if turn < turns:
+                failed = self._run_kernel(recording, low, high, 1, codes, self._none, restarts, records, now)
+        return failed
+
+    def _run_kernel(
+        self,
+        recording: Recording,
+        low: int,
+        high: int,
+        turns: int,
+        policies: npt.NDArray[np.int64],
+        fresh: npt.NDArray[np.bool_],
+        restarts: bool,
+        records: bool,
+        now: int,
+        blind: bool = False,
+    ) -> int:
+        """Run ``run_boards`` and return its result."""
         return run_boards(
             *self.boards,
             *self.sets,
             *self.views,
             *self.outcome,
             *self.template,
+            self._chosen,
             *flat(recording),
             self.rng,
             self.policy_rng,
@@ -268,6 +389,7 @@ class Batch:
             restarts,
             self._teams,
             records,
+            blind,
             now,
             self._seats,
             self._castles,

@@ -16,7 +16,7 @@ from generals_env.engine.observations.tile_codes import team_visibility
 from generals_env.engine.observations.tile_sets import TileSets
 from generals_env.engine.packed.packing import PackedBoards
 from generals_env.engine.packed.recording import Recording, begin_game
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.rewards import counts_armies
 from generals_env.engine.simulation.batch_prefetch import prefetch_turn
 from generals_env.engine.simulation.board_phases import (
@@ -51,6 +51,7 @@ def run_board(
     outcome: Outcome,
     scratch: Scratch,
     template: Boards,
+    chosen: int,
     rng: npt.NDArray[np.uint64],
     policy_rng: npt.NDArray[np.uint64],
     policies: npt.NDArray[np.int64],
@@ -66,15 +67,16 @@ def run_board(
     records: bool,
     now: int,
     counts_all: bool,
+    blind: bool,
     castles: bool | None,
 ) -> bool:
     """Begin a game on one board if asked, choose actions, and play turns; return False if no fair map was found."""
-    late = turns >= LATE_TURNS
+    late = blind or turns >= LATE_TURNS
     turn = 0
     while True:
         rare, over, goes_on, grew = False, False, True, False
         if begins:
-            if not begin_board(boards, b, sets, views, outcome, scratch, template, rng, sizes, densities, castles):
+            if not begin_board(boards, b, sets, views, outcome, scratch, template, chosen, rng, sizes, densities, castles):
                 return False
         else:
             if turn < turns or turns == 0:
@@ -87,7 +89,7 @@ def run_board(
             if records and recording.present[b] < 0:
                 begin_game(recording, boards, b, b)
             rare, over, goes_on, grew = play_board(boards, b, sets, outcome, scratch, max_turns, teams, castles)
-        shows = not late or turn >= turns
+        shows = not blind and (not late or turn >= turns)
         captured = follow_turn(boards, b, sets, views, scratch, teams, begins or rare, counts_all, shows, late, grew, castles)
         if begins:
             begins = False
@@ -128,11 +130,13 @@ def run_boards(
     terminated: npt.NDArray[np.bool_],
     truncated: npt.NDArray[np.bool_],
     counts: npt.NDArray[np.int64],
+    begun: npt.NDArray[np.int64],
     template_owner: npt.NDArray[np.int8],
     template_army: npt.NDArray[np.int32],
     template_terrain: npt.NDArray[np.int8],
     template_players: npt.NDArray[np.void],
     template_games: npt.NDArray[np.void],
+    chosen: npt.NDArray[np.int64],
     packed_tiles: npt.NDArray[np.int16],
     packed_entries: npt.NDArray[np.void],
     packed_terrain: npt.NDArray[np.int8],
@@ -159,6 +163,7 @@ def run_boards(
     restarts: bool,
     teams: bool,
     records: bool,
+    blind: bool,
     now: int,
     seats: tuple[int, ...],
     castles: bool | None,
@@ -166,8 +171,8 @@ def run_boards(
     """Begin games, choose actions, play turns and record them on boards ``low`` to ``high``.
 
     The fields of ``Boards``, ``TileSets``, ``Observations``, ``Outcome``, the template ``Boards`` and ``Recording`` are passed
-    one by one, in this order: numba takes twice as long to unpack a NamedTuple. Game b begins with template board b modulo
-    their number; random maps have no template. Pass an empty recording if ``records`` is False.
+    one by one, in this order: numba takes twice as long to unpack a NamedTuple. A game begins with a template board, which
+    ``chosen`` names or its own generator draws; random maps have no template. Pass an empty recording if ``records`` is False.
 
     It is one kernel because each further kernel would compile the functions below it again. A board plays all its turns
     before the next board begins, so its data stays in the cache.
@@ -197,11 +202,14 @@ def run_boards(
         terminated: See there.
         truncated: See there.
         counts: See there.
+        begun: See there.
         template_owner: See ``Boards``.
         template_army: See there.
         template_terrain: See there.
         template_players: See there.
         template_games: See there.
+        chosen: (B,) int64, the template board with which each game begins, and ``active`` then says for whom it has not ended;
+            -1: drawn by the generator of the game, which has not ended for teams with a living player.
         packed_tiles: See ``PackedBoards``.
         packed_entries: See there.
         packed_terrain: See there.
@@ -217,7 +225,7 @@ def run_boards(
         rng: (B,) uint64, generators of maps.
         policy_rng: (B, P) uint64, generators of policies.
         policies: (P,) int64, codes; ``GIVEN`` for players whose actions are in ``outcome``.
-        sizes: (4,) int64, see ``generate_map``.
+        sizes: (6,) int64, see ``generate_map``.
         densities: (3,) float64, see there.
         weights: (11,) float64, see ``rewards.WEIGHTS``.
         fresh: (B,) bool, True for boards that begin a new game first.
@@ -228,6 +236,8 @@ def run_boards(
         restarts: Whether a new game begins as soon as one ends.
         teams: Whether some players are friends.
         records: Whether to write turns to the recording.
+        blind: Whether to leave tensors and masks as they are. They show nothing of these boards until a call that is not blind
+            begins games, or plays ``LATE_TURNS`` turns or more.
         now: Time of the turns, nanoseconds UTC.
         seats: A number for each player if the kernel is to be compiled for this number of players, otherwise empty.
         castles: None without the rules of the competition, True with them: each kind of rules has a kernel of its own.
@@ -255,7 +265,7 @@ def run_boards(
     boards = Boards(owner, army, terrain, board_players, board_games)
     sets = TileSets(land, movable, seen, built, passable, exits, growing, scores)
     views = Observations(observations, masks, tile_codes)
-    outcome = Outcome(actions, active, illegal, illegal_count, rewards, terminated, truncated, counts)
+    outcome = Outcome(actions, active, illegal, illegal_count, rewards, terminated, truncated, counts, begun)
     template = Boards(template_owner, template_army, template_terrain, template_players, template_games)
     packed = PackedBoards(
         packed_tiles, packed_entries, packed_terrain, packed_players, packed_games, packed_armies, packed_memory
@@ -307,6 +317,7 @@ def run_boards(
             outcome,
             scratch,
             template,
+            chosen[b],
             rng,
             policy_rng,
             policies,
@@ -322,6 +333,7 @@ def run_boards(
             records,
             now,
             counts_all,
+            blind,
             castles,
         ):
             return b

@@ -16,7 +16,8 @@ from generals_env.engine.observations.incremental import Observations, blank_vie
 from generals_env.engine.observations.reference import SCOREBOARD, count_scores
 from generals_env.engine.observations.tile_sets import TileSets, add_castle, index_growing_tiles, touch, touch_all, touch_row
 from generals_env.engine.packed.recording import ALL_PLAYERS, Recording, record_board
-from generals_env.engine.policies.bitboard import GIVEN, choose_action
+from generals_env.engine.policies.bitboard import choose_action
+from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.rules.competition_turn import decide_game, play_actions
 from generals_env.engine.rules.growth import LAND_TURNS, grow_generals, grow_tile
 from generals_env.engine.rules.map_generator import draw_map
@@ -24,6 +25,7 @@ from generals_env.engine.rules.rewards import judge_turn, weigh_tally
 from generals_env.engine.rules.turn import apply_moves, end_by_idling, neutralise_due
 from generals_env.engine.rules.valid_moves import Tiles, take_actions
 from generals_env.engine.simulation.turn_outcome import DRAWS, GAMES, ILLEGAL, TRUNCATED, TURNS, WINS, Outcome
+from generals_env.engine.splitmix import random_below
 
 __all__ = [
     "Scratch",
@@ -70,31 +72,50 @@ def begin_board(
     outcome: Outcome,
     scratch: Scratch,
     template: Boards,
+    chosen: int,
     rng: npt.NDArray[np.uint64],
     sizes: npt.NDArray[np.int64],
     densities: npt.NDArray[np.float64],
     castles: bool | None,
 ) -> bool:
-    """Begin a new game on board ``b``; return False if no fair map was found."""
+    """Begin a new game on board ``b``, see ``run_boards``; return False if no fair map was found."""
+    players = boards.players.shape[1]
     if template.owner.shape[0] == 0:
         if not draw_map(boards, b, rng, sizes, densities, scratch.seats, scratch.distance, scratch.lines, castles):
             return False
     else:
-        which = b % template.owner.shape[0]
+        which = chosen if chosen >= 0 else np.int64(random_below(rng, b, template.owner.shape[0]))
         for tile in range(boards.owner.shape[1]):
             boards.owner[b, tile] = template.owner[which, tile]
             boards.army[b, tile] = template.army[which, tile]
             boards.terrain[b, tile] = template.terrain[which, tile]
-        for player in range(boards.players.shape[1]):
+        for player in range(players):
             boards.players[b, player] = template.players[which, player]
         boards.games[b] = template.games[which]
-    for player in range(boards.players.shape[1]):
-        scratch.shows[player] = True
-        outcome.active[b, player] = True
+    outcome.begun[b] += 1
+    enter_board(boards, b, sets, views, scratch.touched, scratch.homes)
+    goes_on = False
+    for player in range(players):
+        if chosen < 0:
+            outcome.active[b, player] = has_living_member(boards, b, player)
         outcome.illegal[b, player] = False
         outcome.illegal_count[b, player] = 0
-    enter_board(boards, b, sets, views, scratch.touched, scratch.homes)
+        goes_on = goes_on or outcome.active[b, player]
+    for player in range(players):
+        scratch.shows[player] = outcome.active[b, player] or not goes_on
+        if not scratch.shows[player]:
+            blank_view(sets, views, b, player)
     return True
+
+
+@inlined
+def has_living_member(boards: Boards, b: int, player: int) -> bool:
+    """Return whether a player of the team of ``player`` is alive, so that the game has not ended for it."""
+    living = False
+    for other in range(boards.players.shape[1]):
+        same = boards.players[b, other]["team"] == boards.players[b, player]["team"]
+        living = living or (same and boards.players[b, other]["alive"])
+    return living
 
 
 @inlined
@@ -257,7 +278,8 @@ def play_board(
     else:
         end_by_idling(boards, b)
     for player in range(players):
-        rare = rare or scratch.lives[player] != boards.players[b, player]["alive"]
+        alive = boards.players[b, player]["alive"]
+        rare = rare or scratch.lives[player] != alive or (due and outcome.active[b, player] and not alive)
         scratch.result[player] = 0
         outcome.terminated[b, player] = False
     if rare:

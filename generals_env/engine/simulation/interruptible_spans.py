@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Span", "joined"]
+__all__ = ["MIN_STRETCH", "Span", "joined"]
 
 #: Turns of games in the first slice: some milliseconds.
 FIRST_TURNS = 4096
@@ -33,20 +33,29 @@ class Span:
         fair: Whether all boards had a fair map so far.
     """
 
-    def __init__(self, low: int, high: int, turns: int, fresh: npt.NDArray[np.bool_]) -> None:
-        """Start before the first turn; games that are True in ``fresh`` (B,) begin anew and are then set to False."""
+    def __init__(self, low: int, high: int, turns: int, fresh: npt.NDArray[np.bool_], cost: int = 1) -> None:
+        """Start before the first turn.
+
+        Args:
+            low: First game.
+            high: One more than the last game.
+            turns: Turns of each game.
+            fresh: (B,) bool; games that are True begin anew and are then set to False.
+            cost: How long a turn takes, in turns of the policies of the kernel.
+        """
         self.left = turns
         self.fair = True
         self._low, self._high, self._at = low, high, low
         self._fresh = fresh
-        self._max_turns = FIRST_TURNS  # maximum turns of games in a slice
+        self._min_stretch = MIN_STRETCH if cost == 1 else 1
+        self._max_turns = max(FIRST_TURNS // cost, 1)  # maximum turns of games in a slice
         self._stretch = 0  # turns of a game in a slice
 
     def advance(self, run: Run) -> None:
         """Play the next slice with ``run``."""
         low, high = self._at, self._high
         if low == self._low:
-            self._stretch = min(self.left, max(self._max_turns // (high - low), MIN_STRETCH))
+            self._stretch = min(self.left, max(self._max_turns // (high - low), self._min_stretch))
         high = min(high, low + max(self._max_turns // self._stretch, 1))
         began = perf_counter()
         self.fair = run(low, high, self._stretch) < 0
@@ -58,7 +67,7 @@ class Span:
         if took < MIN_SECONDS:
             self._max_turns *= 2
         elif took > MAX_SECONDS:
-            self._max_turns = max(self._max_turns // 2, MIN_STRETCH)
+            self._max_turns = max(self._max_turns // 2, self._min_stretch)
         self._at = high
         if high == self._high:
             self._at = self._low

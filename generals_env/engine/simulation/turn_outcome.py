@@ -26,6 +26,7 @@ class Outcome(NamedTuple):
         truncated: (B, P) bool, True if the game was cut off after this turn.
         counts: (B, 5 + P) int64, sums since they were last set to zero: turns, games, draws, truncated games, illegal
             actions, and wins of each player.
+        begun: (B,) int64, games begun on each board so far: policies with memory notice a new game by it.
     """
 
     actions: npt.NDArray[np.int64]
@@ -36,3 +37,4 @@ class Outcome(NamedTuple):
     terminated: npt.NDArray[np.bool_]
     truncated: npt.NDArray[np.bool_]
     counts: npt.NDArray[np.int64]
+    begun: npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from generals_env import make_vec
 from generals_env.operations.settings.models import Settings
 from generals_env.operations.settings.options import game_options, player_policies
-from generals_env.opponents import POLICIES, as_policy
+from generals_env.opponents import as_policy, is_builtin
 from generals_env.recorders import ExperienceRecorder, Sink
 
 __all__ = ["GamePlayer", "load_model"]
@@ -35,7 +35,7 @@ class GamePlayer:
         """
         games = settings.games
         self._names = player_policies(games)
-        self._models = {name: load_model(name) for name in set(self._names) - set(POLICIES)}
+        self._models = {name: load_model(name) for name in set(self._names) if not is_builtin(name)}
         self._venv = make_vec(games.parallel, copy=False, threads=games.threads, **game_options(games, settings.rewards))
         self._env: Any = self._venv
         if sink is not None:
@@ -66,7 +66,7 @@ class GamePlayer:
 
     def _choose(self) -> npt.NDArray[np.int64]:
         """Return the actions of all players, (B, P) int64."""
-        actions = self._venv.act([name if name in POLICIES else POLICIES[0] for name in self._names])
+        actions = self._venv.act(["random" if name in self._models else name for name in self._names])
         for player, name in enumerate(self._names):
             if name in self._models:
                 views = {key: np.ascontiguousarray(array[:, player]) for key, array in self._observations.items()}

@@ -10,7 +10,7 @@ from generals_env.operations.run.files import open_writer
 from generals_env.operations.run.pipeline import open_log, token_of
 from generals_env.operations.run.players import load_model
 from generals_env.operations.settings.models import Settings
-from generals_env.opponents import POLICIES
+from generals_env.opponents import is_builtin
 
 __all__ = ["check_run"]
 
@@ -49,8 +49,9 @@ def check_games(settings: Settings) -> None:
     Raises:
         StorageError: If one cannot be loaded.
     """
-    for name in sorted(set(settings.games.policies) - set(POLICIES)):
-        load_model(name)
+    for name in sorted(set(settings.games.policies)):
+        if not is_builtin(name):
+            load_model(name)
 
 
 def check_log(settings: Settings) -> None:

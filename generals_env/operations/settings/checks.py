@@ -11,7 +11,7 @@ from generals_env.errors import ConfigError
 from generals_env.operations.settings.faults import Fault
 from generals_env.operations.settings.models import Games, Settings
 from generals_env.operations.settings.options import game_config, trainer_config
-from generals_env.opponents import POLICIES
+from generals_env.opponents import POLICY_NAMES, is_builtin
 
 __all__ = ["check_settings", "is_loopback", "split_address"]
 
@@ -48,13 +48,23 @@ def check_games(settings: Settings) -> Iterator[tuple[str, str]]:
 def check_policies(games: Games) -> Iterator[tuple[str, str]]:
     """Yield policies that are neither built in nor a file."""
     for policy in dict.fromkeys(games.policies):
-        # ``Path.is_file`` raises an error for names that are too long, and for folders that may not be read.
-        if policy not in POLICIES and not os.path.isfile(policy):  # noqa: PTH113
+        if not is_policy(policy):
             yield (
                 "games.policies",
-                f"expected one of {', '.join(POLICIES)} or the path of a checkpoint, got {policy!r:.200}: "
+                f"expected one of {POLICY_NAMES} or the path of a checkpoint, got {policy!r:.200}: "
                 "correct the name, or write the checkpoint with generals-env train",
             )
+
+
+def is_policy(policy: str) -> bool:
+    """Return whether a policy is built in, or a file."""
+    try:
+        if is_builtin(policy):
+            return True
+    except ConfigError:
+        pass
+    # ``Path.is_file`` raises an error for names that are too long, and for folders that may not be read.
+    return os.path.isfile(policy)  # noqa: PTH113
 
 
 def check_training(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -236,8 +236,12 @@ def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray
     """Return the action of the seat."""
     turn = seat.facts[TURN]
     passing = 8 * seat.codes.shape[0]
-    if seat.words[BEGUN] != begun or seat.words[LAST_TURN] != turn - 1:
+    if seat.words[BEGUN] != begun or seat.words[LAST_TURN] >= turn:
         begin(seat, scratch, begun)
+    elif seat.words[LAST_TURN] < turn - 1:  # others played the seat meanwhile
+        seat.words[HEAD] = 0
+        seat.words[COUNT] = 0
+        seat.words[OPENING] = 0
     seat.words[LAST_TURN] = turn
     follow_home(seat, scratch)
     enemies = look(seat)

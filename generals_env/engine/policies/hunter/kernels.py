@@ -22,7 +22,7 @@ from generals_env.engine.policies.hunter.facts import (
     VERSION,
     WIDTH,
 )
-from generals_env.engine.policies.hunter.memory import QUEUE
+from generals_env.engine.policies.hunter.memory import BEGUN, LAST_ACTION, LAST_TURN, QUEUE
 from generals_env.engine.policies.hunter.seat import FIELDS, Scratch, Seat, fill_neighbours
 
 __all__ = ["HUNTER", "choose_all", "choose_one"]
@@ -95,8 +95,12 @@ def choose_seat(
     """Write the action of one seat of a board."""
     note_facts(owner, army, board_players, board_games, b, player, facts)
     row = b * board_players.shape[1] + player
+    if words[row, BEGUN] == begun and words[row, LAST_TURN] == facts[TURN]:
+        actions[b, player] = words[row, LAST_ACTION]
+        return
     seat = Seat(tile_codes[b, player], owner[b], army[b], facts, words[row], flags[row], home[row], queue[row])
     actions[b, player] = choose(seat, scratch, begun, level, policy_rng[b], player)
+    words[row, LAST_ACTION] = actions[b, player]
 
 
 @kernel
@@ -152,7 +156,10 @@ def choose_all(
     for b in range(low, high):
         for player in range(policies.shape[0]):
             policy = policies[player]
-            if policy >= 0 and policy & 255 == HUNTER and active[b, player]:
+            if policy < 0 or policy & 255 != HUNTER:
+                continue
+            actions[b, player] = 8 * tiles  # the pass, for a seat whose game has ended
+            if active[b, player]:
                 choose_seat(
                     owner,
                     army,

@@ -15,6 +15,7 @@ __all__ = [
     "ENEMY_HOME",
     "HEAD",
     "HOME_TILE",
+    "LAST_ACTION",
     "LAST_BUILD",
     "LAST_TURN",
     "QUEUE",
@@ -36,6 +37,9 @@ __all__ = [
 #: - LAST_BUILD: turn of the last castle, 0 for none.
 BEGUN, LAST_TURN, HEAD, COUNT, AIM, ENEMY_HOME, STACK, HOME_TILE, LAST_BUILD = range(9)
 WORDS = 9
+
+#: The last entry: the action of the last decision, for a seat that is asked twice in a turn.
+LAST_ACTION = WORDS - 1
 
 #: Bits of ``Memory.flags``: the tile was seen; an enemy held it at some time when it was.
 SEEN, ENEMY_HELD = 1, 2

@@ -1,4 +1,4 @@
-"""One Chromium for all tests of pages, and pages of it that note requests and errors."""
+"""Defines fixtures of tests of pages: one Chromium for all, and pages of it that note requests and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.helpers import PATIENCE
+
+__all__ = ["browser", "open_page"]
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Yield a function that opens a file and waits for the first frame; in the end, no request or error may have come."""
+    from support.helpers import PATIENCE  # not above: it imports the package, before conftest has said where kernels are kept
+
     contexts: list[Any] = []
     seen: list[str] = []
     expected: list[str] = []

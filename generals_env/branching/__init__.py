@@ -1,0 +1,1 @@
+"""Branches: environments whose games continue the games of other environments."""

@@ -1,0 +1,105 @@
+"""Weighs every tile as the place of the enemy's general, by the map's rule and by where his land was and was not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.engine.boards import COMPETITION_VERSION, GENERAL, MOUNTAIN
+from generals_env.engine.jit import kernel
+from generals_env.engine.observations.tile_codes import FOG, SEEN_ENEMY, SEEN_NEUTRAL
+from generals_env.engine.planner.plans import ground_of
+from generals_env.engine.planner.sight import Record, Sight
+from generals_env.engine.rules.map_generator import min_distance
+from generals_env.engine.rules.valid_moves import neighbour
+
+__all__ = ["HomeBelief"]
+
+COMPETITION_DISTANCE = 17  # steps between the generals of the competition
+
+#: Log-odds that a tile is the enemy's: constant, a step from his general, the square root of his land.
+OWNED = (0.3, -0.45, 0.62)
+TRUST = 0.35  # of a sighting: neighbouring tiles tell nearly the same
+FAR = 200  # steps to where no way leads
+
+
+@kernel
+def all_steps(ground: npt.NDArray[np.bool_], width: int, rows: int, columns: int, distance: npt.NDArray[np.int16]) -> None:
+    """Write the steps between all pairs of tiles over ``ground`` (T,) bool into ``distance`` (T, T), ``FAR`` for no way."""
+    queue = np.empty(ground.shape[0], np.int32)
+    distance[:] = FAR
+    for origin in range(ground.shape[0]):
+        if not ground[origin]:
+            continue
+        steps = distance[origin]
+        steps[origin] = 0
+        queue[0] = origin
+        count = 1
+        k = 0
+        while k < count:
+            tile = np.int64(queue[k])
+            k += 1
+            row = tile // width
+            for direction in range(4):
+                other = neighbour(row, tile - row * width, direction, width, rows, columns, False)
+                if other >= 0 and steps[other] == FAR and ground[other]:
+                    steps[other] = steps[tile] + 1
+                    queue[count] = other
+                    count += 1
+
+
+class HomeBelief:
+    """What a seat believes of where the enemy's general is.
+
+    Attributes:
+        weights: (T,) float64, the chance of each tile; their sum is 1.
+    """
+
+    def __init__(self, sight: Sight, record: Record) -> None:
+        """Begin with the rule of the map."""
+        tiles = len(sight.codes)
+        ground = ground_of(sight.codes, record.kind, MOUNTAIN)
+        self._distance = np.empty((tiles, tiles), np.int16)
+        all_steps(ground, sight.width, sight.rows, sight.columns, self._distance)
+        apart = COMPETITION_DISTANCE
+        if sight.version != COMPETITION_VERSION:
+            rule: Any = min_distance  # a subroutine, which only kernels call compiled
+            apart = rule.py_func(sight.rows, sight.columns, 2)
+        self._far = (self._distance[sight.general] >= apart) & (self._distance[sight.general] < FAR)
+        self._scores = np.zeros(tiles)
+        self.weights = np.zeros(tiles)
+
+    def see(self, sight: Sight, record: Record) -> None:
+        """Take a sight into account; ``record`` does not hold it yet."""
+        enemy = sight.codes >= SEEN_ENEMY
+        first = (record.last < 0) & (enemy | (sight.codes == SEEN_NEUTRAL))
+        taken = enemy & (record.last >= 0) & (record.holder != 1 - sight.player)
+        new = np.flatnonzero(first | taken)
+        if len(new):
+            constant, step, land = OWNED
+            odds = constant + land * np.sqrt(sight.land[1]) + step * self._distance[:, new]
+            odds = np.where(enemy[new], odds, -odds)
+            self._scores -= TRUST * np.logaddexp(0.0, -np.clip(odds, -12, 12)).sum(axis=1)
+        self._weigh(sight, record)
+
+    def _weigh(self, sight: Sight, record: Record) -> None:
+        shown = np.flatnonzero(sight.codes == SEEN_ENEMY + 2)
+        if len(shown):
+            self.weights = np.zeros(len(sight.codes))
+            self.weights[shown[0]] = 1.0
+            return
+        known = np.flatnonzero((record.kind == GENERAL) & (record.holder == 1 - sight.player))
+        hidden = sight.codes == FOG
+        if len(known) and hidden[known[0]]:
+            self.weights = np.zeros(len(sight.codes))
+            self.weights[known[0]] = 1.0
+            return
+        never = hidden & (record.last < 0)
+        for possible in (never & self._far, never, hidden):
+            if possible.any():
+                scores = np.where(possible, self._scores, -np.inf)
+                weights = np.exp(scores - scores.max())
+                self.weights = weights / weights.sum()
+                return
