@@ -46,8 +46,8 @@ __all__ = ["arena"]
 
 #: Kinds of players, for the help of commands.
 PLAYERS_HELP = (
-    "Built-in policies (random, expander, hunter, planner), files of generals-env train, .zip files of Stable-Baselines3 (with --trust), "
-    "module:callable on batches; with --rules competition also stdio:COMMAND and peer:NAME."
+    "Built-in policies (random, expander, hunter, planner), files of generals-env train, .zip files of Stable-Baselines3 "
+    "(with --trust), module:callable on batches; with --rules competition also stdio:COMMAND and peer:NAME."
 )
 
 #: Seconds for the first move, without and with an agent of generals-bots: JAX compiles it for each size of the board.
