@@ -9,12 +9,10 @@ import pytest
 
 import generals_env
 from generals_env.engine.boards import Boards, copy_boards
-from generals_env.engine.policies.bitboard import GIVEN
+from generals_env.engine.policies.codes import EXPANDER, GIVEN
 from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.batch_kernel import LATE_TURNS
 from generals_env.engine.simulation.mid_game import in_game
-
-EXPANDER = 1
 
 KINDS: list[dict[str, Any]] = [
     {"height": 6, "width": 7, "max_turns": 150},

@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import Boards, copy_boards, empty_boards
 from generals_env.engine.planner.evaluation import value_boards
-from generals_env.engine.policies.codes import EXPANDER
+from generals_env.engine.policies.codes import EXPANDER, HUNTER
 from generals_env.engine.simulation.batch import Batch
 from generals_env.engine.simulation.thinkers import thinkers_of
 
 __all__ = ["BEGUN", "FAST", "Lines", "Rows", "copy_rows"]
 
 #: The policy that plays on in playouts.
-FAST = EXPANDER
+FAST = HUNTER
 
 #: Entry of the first array that counts the games begun, see ``policies.hunter.memory``.
 BEGUN = 0

@@ -72,7 +72,7 @@ class PlannerThinker:
                     batch.outcome.actions[b, player] = self._choose(batch, int(policies[player]), b, player, own)
 
     def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
-        """Take the memories of other games; see ``simulation.thinkers.Thinker.continue_games``."""
+        """Take the memories of other games; see ``simulation.thinker.Thinker.continue_games``."""
         self._begun[:] = other._begun[index]
         self._planners = {
             (b, player): copy.deepcopy(other._planners[game, player])

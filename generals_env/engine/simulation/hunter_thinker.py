@@ -49,8 +49,8 @@ class HunterThinker:
         )
 
     def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
-        """Take the memories of other games; see ``thinkers.Thinker.continue_games``."""
+        """Take the memories of other games; see ``thinker.Thinker.continue_games``."""
         players = len(self.memory[0]) // len(index)
         rows = (index[:, None] * players + np.arange(players)).ravel()
-        for array, source in zip(self.memory, other.memory, strict=True):
-            array[:] = source[rows]
+        for name in self.memory._fields:
+            getattr(self.memory, name)[:] = getattr(other.memory, name)[rows]

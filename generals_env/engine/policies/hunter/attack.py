@@ -8,7 +8,7 @@ from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER, TOUCH_TURN_FACT, TURN
 from generals_env.engine.policies.hunter.memory import ENEMY_HELD, STACK
 from generals_env.engine.policies.hunter.seat import Scratch, Seat, is_wall, push_move
-from generals_env.engine.policies.hunter.walking import walk_from
+from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 
 __all__ = ["kill", "measure_ways", "push"]
 
@@ -17,12 +17,15 @@ PUSH_STEPS = 8
 
 
 @subroutine
-def measure_ways(seat: Seat, scratch: Scratch, target: int) -> int:
-    """Write the steps from each tile to ``target`` into the second field, the tiles in order into the first."""
+def measure_ways(seat: Seat, scratch: Scratch, target: int, start: int) -> int:
+    """Write the steps from each tile to ``target`` into the second field, the tiles in order into the first.
+
+    With ``start`` >= 0, tiles further away than it may be left out.
+    """
     for tile in range(seat.codes.shape[0]):
         scratch.ground[tile] = 0 if is_wall(seat.codes[tile]) else 1
     scratch.fields[0, 0] = target
-    return walk_from(scratch.ground, scratch.neighbours, 1, scratch.fields[0], scratch.fields[1])
+    return walk_from(scratch.ground, scratch.neighbours, 1, scratch.fields[0], scratch.fields[1], EVERYWHERE, start)
 
 
 @inlined
@@ -42,7 +45,7 @@ def added_army(seat: Seat, tile: int, player: int) -> int:
 def push(seat: Seat, scratch: Scratch, start: int, target: int, most: int) -> bool:
     """Plan up to ``most`` steps of the army on ``start`` to ``target``, as long as it captures what it enters."""
     player = seat.facts[PLAYER_NUMBER]
-    measure_ways(seat, scratch, target)
+    measure_ways(seat, scratch, target, start)
     steps = scratch.fields[1]
     if steps[start] < 1:
         return False
@@ -80,28 +83,42 @@ def push(seat: Seat, scratch: Scratch, start: int, target: int, most: int) -> bo
 def kill(seat: Seat, scratch: Scratch, home: int, margin: int) -> int:
     """Return the move of the nearest army that takes the enemy's general on ``home`` with what it gathers on its way, or -1."""
     player = seat.facts[PLAYER_NUMBER]
-    count = measure_ways(seat, scratch, home)
     order = scratch.fields[0]
     steps = scratch.fields[1]
     gain = scratch.fields[2]
+    for tile in range(seat.codes.shape[0]):
+        steps[tile] = -1
     guard = max(np.int64(seat.army[home]), 1) if seat.codes[home] >= SEEN_OWN else margin
     touch = seat.facts[TOUCH_TURN_FACT]
     if 0 <= touch <= seat.facts[TURN]:
         guard = 0  # any army that enters wins
-    gain[home] = -guard - 1
-    for k in range(1, count):
-        tile = np.int64(order[k])
+    order[0] = home
+    steps[home] = 0
+    head, count = 0, 1
+    while head < count:
+        tile = np.int64(order[head])
+        head += 1
+        distance = np.int64(steps[tile])
         most = -(1 << 30)
         choice = -1
         for direction in range(4):
             other = scratch.neighbours[tile, direction]
-            if other >= 0 and steps[other] == steps[tile] - 1 and gain[other] > most:
+            if other < 0:
+                continue
+            if steps[other] < 0:
+                if not is_wall(seat.codes[other]):
+                    steps[other] = distance + 1
+                    order[count] = other
+                    count += 1
+            elif steps[other] < distance and gain[other] > most:
                 most = np.int64(gain[other])
                 choice = direction
-        added = added_army(seat, tile, player)
-        gain[tile] = most + added
+        if tile == home:
+            gain[tile] = -guard - 1
+            continue
+        gain[tile] = most + added_army(seat, tile, player)
         if seat.codes[tile] < SEEN_OWN or seat.codes[tile] >= SEEN_ENEMY or seat.owner[tile] != player or seat.army[tile] < 2:
             continue
-        if gain[tile] - np.int64(steps[tile]) // 2 >= 0:
+        if gain[tile] - distance // 2 >= 0:
             return 4 * tile + choice
     return -1

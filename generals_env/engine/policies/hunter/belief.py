@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from generals_env.engine.jit import inlined, subroutine
-from generals_env.engine.policies.hunter.facts import GENERAL_TILE, RIVALS, TURN
-from generals_env.engine.policies.hunter.memory import CITY_KNOWN, CONTACT, ENEMY_HELD, ENEMY_HOME, OBSTACLE, SEEN
-from generals_env.engine.policies.hunter.seat import Scratch, Seat, is_wall
-from generals_env.engine.policies.hunter.walking import walk_from
+from generals_env.engine.policies.hunter.facts import GENERAL_TILE, RIVALS
+from generals_env.engine.policies.hunter.memory import ENEMY_HELD, ENEMY_HOME, SEEN
+from generals_env.engine.policies.hunter.seat import Field, Scratch, Seat, is_wall
+from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 
 __all__ = ["believed_home", "look", "measure_home"]
 
-FOG, NEUTRAL_CITY, SEEN_MOUNTAIN, SEEN_ENEMY, ENEMY_GENERAL = 1, 5, 3, 10, 12
+MAX_DEPTH, MAX_AWAY = 3, 8  # steps beyond which tiles in the fog, and far from land never held by enemies, count alike
+
+FOG, SEEN_MOUNTAIN, SEEN_ENEMY, ENEMY_GENERAL = 1, 3, 10, 12  # codes of ``observations.tile_codes``
 
 
 @subroutine
@@ -22,33 +24,36 @@ def measure_home(seat: Seat, scratch: Scratch) -> None:
     for tile in range(tiles):
         scratch.ground[tile] = 0 if is_wall(seat.codes[tile]) else 1
     scratch.fields[0, 0] = max(seat.facts[GENERAL_TILE], 0)
-    walk_from(scratch.ground, scratch.neighbours, 1, scratch.fields[0], scratch.fields[1])
+    walk_from(scratch.ground, scratch.neighbours, 1, scratch.fields[0], scratch.fields[1], EVERYWHERE, -1)
     for tile in range(tiles):
         seat.home[tile] = np.int16(scratch.fields[1, tile])
 
 
 @inlined
-def look(seat: Seat) -> int:
-    """Remember what is in sight; return the number of enemy tiles in sight."""
-    enemies = 0
-    general = -1
-    for tile in range(seat.codes.shape[0]):
-        code = seat.codes[tile]
-        held = ENEMY_HELD if code >= SEEN_ENEMY else 0
-        city = CITY_KNOWN if code == NEUTRAL_CITY else 0
-        if code >= SEEN_MOUNTAIN:
-            seat.flags[tile] = np.uint8((seat.flags[tile] & ENEMY_HELD) | SEEN | held | city)
-        enemies += 1 if code >= SEEN_ENEMY else 0
-        general = tile if code == ENEMY_GENERAL else general
-    if general >= 0:
-        seat.words[ENEMY_HOME] = general
+def look(seat: Seat) -> bool:
+    """Remember what is in sight; return whether an enemy is."""
+    codes = seat.codes
+    flags = seat.flags
+    highest = np.uint8(0)
+    for tile in range(codes.shape[0]):  # without branches: several tiles at once
+        code = codes[tile]
+        flags[tile] |= np.uint8(code >= SEEN_MOUNTAIN) | np.uint8(np.uint8(code >= SEEN_ENEMY) * np.uint8(ENEMY_HELD))
+        highest = max(highest, code)
+    if highest == ENEMY_GENERAL:
+        for tile in range(codes.shape[0]):
+            if codes[tile] == ENEMY_GENERAL:
+                seat.words[ENEMY_HOME] = tile
     else:
         known = seat.words[ENEMY_HOME]
-        if known >= 0 and seat.codes[known] >= SEEN_MOUNTAIN:
+        if known >= 0 and codes[known] >= SEEN_MOUNTAIN:
             seat.words[ENEMY_HOME] = -1
-    if enemies > 0 and seat.words[CONTACT] < 0:
-        seat.words[CONTACT] = seat.facts[TURN]
-    return enemies
+    return bool(highest >= SEEN_ENEMY)
+
+
+@inlined
+def steps_or(steps: Field, tile: int, limit: int) -> int:
+    """Return the steps to a tile, ``limit`` for tiles that are further away."""
+    return np.int64(steps[tile]) if steps[tile] >= 0 else limit
 
 
 @subroutine
@@ -69,7 +74,7 @@ def believed_home(seat: Seat, scratch: Scratch, start: int) -> int:
         if seat.flags[tile] & SEEN:
             order[count] = tile
             count += 1
-    walk_from(scratch.ground, scratch.neighbours, count, order, depth)
+    walk_from(scratch.ground, scratch.neighbours, count, order, depth, MAX_DEPTH, -1)
     count = 0
     for tile in range(tiles):
         if seat.flags[tile] & ENEMY_HELD:
@@ -95,24 +100,24 @@ def believed_home(seat: Seat, scratch: Scratch, start: int) -> int:
                 if away < least:
                     best, least = tile, away
         return best
-    walk_from(scratch.ground, scratch.neighbours, count, order, near)
+    walk_from(scratch.ground, scratch.neighbours, count, order, near, EVERYWHERE, -1)
     away = scratch.fields[3]
     count = 0
     for tile in range(tiles):
         if seat.flags[tile] & (ENEMY_HELD | SEEN) == SEEN:
             order[count] = tile
             count += 1
-    walk_from(scratch.ground, scratch.neighbours, count, order, away)
+    walk_from(scratch.ground, scratch.neighbours, count, order, away, MAX_AWAY, -1)
     reach = scratch.fields[4]
     count = 0
     if start >= 0:
         order[0] = start
         count = 1
-    walk_from(scratch.ground, scratch.neighbours, count, order, reach)
+    walk_from(scratch.ground, scratch.neighbours, count, order, reach, EVERYWHERE, -1)
     best, most = -1, -(1 << 30)
     for tile in range(tiles):
         if seat.codes[tile] == FOG and seat.flags[tile] & SEEN == 0 and seat.home[tile] >= apart and near[tile] >= 0:
-            score = 6 * min(np.int64(depth[tile]), 3) + 4 * min(np.int64(away[tile]), 8) - 4 * np.int64(near[tile])
+            score = 6 * steps_or(depth, tile, MAX_DEPTH) + 4 * steps_or(away, tile, MAX_AWAY) - 4 * np.int64(near[tile])
             score -= 2 * np.int64(reach[tile])
             if score > most:
                 best, most = tile, score

@@ -15,7 +15,6 @@ from generals_env.engine.policies.hunter.gathering import gather
 from generals_env.engine.policies.hunter.memory import (
     AIM,
     BEGUN,
-    CONTACT,
     COUNT,
     ENEMY_HOME,
     HEAD,
@@ -53,7 +52,6 @@ def begin(seat: Seat, scratch: Scratch, begun: int) -> None:
     seat.words[:] = 0
     seat.words[BEGUN] = begun
     seat.words[ENEMY_HOME] = -1
-    seat.words[CONTACT] = -1
     seat.words[AIM] = -1
     seat.words[STACK] = -1
     seat.words[HOME_TILE] = -1
@@ -105,7 +103,7 @@ def largest_stack(seat: Seat) -> int:
 def spearhead(seat: Seat, scratch: Scratch, target: int) -> int:
     """Return the own tile nearest to the target, the one with the larger army among several."""
     player = seat.facts[PLAYER_NUMBER]
-    count = measure_ways(seat, scratch, target)
+    count = measure_ways(seat, scratch, target, -1)
     best = -1
     nearest = -1
     for k in range(count):
@@ -260,7 +258,7 @@ def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray
     home = seat.words[ENEMY_HOME]
     if home >= 0:
         move = kill(seat, scratch, home, 8)
-    if move < 0 and enemies > 0:
+    if move < 0 and enemies:
         threat = earliest_threat(seat, scratch)
         if threat >= 0:
             move = defend(seat, scratch, threat)

@@ -7,7 +7,7 @@ import numpy as np
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER
 from generals_env.engine.policies.hunter.seat import Scratch, Seat, push_move
-from generals_env.engine.policies.hunter.walking import walk_from
+from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 
 __all__ = ["expand"]
 
@@ -82,7 +82,7 @@ def expand(seat: Seat, scratch: Scratch, low: int, high: int) -> bool:
             order[count] = tile
             count += 1
     origins = count
-    count = walk_from(scratch.ground, scratch.neighbours, count, order, steps)
+    count = walk_from(scratch.ground, scratch.neighbours, count, order, steps, EVERYWHERE, -1)
     best_worth, best_moves, best = 0, 1, -1
     stamp = 0
     for k in range(origins, count):

@@ -31,11 +31,9 @@ def grow_tree(seat: Seat, scratch: Scratch, root: int, depth: int) -> int:
         scratch.ground[tile] = 1 if own else 0
         children[tile] = 0
     order[0] = root
-    count = walk_from(scratch.ground, scratch.neighbours, 1, order, steps)
+    count = walk_from(scratch.ground, scratch.neighbours, 1, order, steps, depth, -1)
     for k in range(1, count):
         tile = np.int64(order[k])
-        if steps[tile] > depth:
-            return k
         most = -1
         for direction in range(4):
             other = scratch.neighbours[tile, direction]

@@ -55,15 +55,17 @@ def note_facts(
         if board_players[b, other]["alive"] and board_players[b, other]["team"] != board_players[b, player]["team"]:
             rivals += 1
     facts[RIVALS] = rivals
-    own_land, own_army, land, total = 0, 0, 0, 0
-    for tile in range(owner.shape[1]):
-        holder = owner[b, tile]
-        if holder == player:
-            own_land += 1
-            own_army += np.int64(army[b, tile])
-        elif holder >= 0 and board_players[b, holder]["team"] != board_players[b, player]["team"]:
-            land += 1
-            total += np.int64(army[b, tile])
+    own_land, own_army, land, total = -1, -1, -1, -1
+    if competition:  # only castles need the totals
+        own_land, own_army, land, total = 0, 0, 0, 0
+        for tile in range(owner.shape[1]):
+            holder = owner[b, tile]
+            if holder == player:
+                own_land += 1
+                own_army += np.int64(army[b, tile])
+            elif holder >= 0 and board_players[b, holder]["team"] != board_players[b, player]["team"]:
+                land += 1
+                total += np.int64(army[b, tile])
     facts[OWN_LAND] = own_land
     facts[OWN_ARMY] = own_army
     facts[ENEMY_LAND] = land

@@ -10,8 +10,6 @@ import numpy.typing as npt
 __all__ = [
     "AIM",
     "BEGUN",
-    "CITY_KNOWN",
-    "CONTACT",
     "COUNT",
     "ENEMY_HELD",
     "ENEMY_HOME",
@@ -20,7 +18,6 @@ __all__ = [
     "LAST_ACTION",
     "LAST_BUILD",
     "LAST_TURN",
-    "OBSTACLE",
     "OPENING",
     "PLAN",
     "QUEUE",
@@ -32,17 +29,16 @@ __all__ = [
 ]
 
 #: Entries of ``Memory.words``: games begun when the game was first seen, turn of the last decision, next planned move, number
-#: of planned moves, kind of the plan, target of the plan, tile of the enemy's general (-1 unknown), turn of the first contact
-#: (-1 none), whether the opening is being played, where the pushing army stands (-1 none), tile of
+#: of planned moves, kind of the plan, target of the plan, tile of the enemy's general (-1 unknown), whether the opening is being played, where the pushing army stands (-1 none), tile of
 #: the own general when ``home`` was measured, turn of the last castle built.
-BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, CONTACT, OPENING, STACK, HOME_TILE, LAST_BUILD = range(12)
+BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, OPENING, STACK, HOME_TILE, LAST_BUILD = range(11)
 WORDS = 16
 
 #: The last entry: the action of the last decision, for a seat that is asked twice in a turn.
 LAST_ACTION = WORDS - 1
 
-#: Bits of ``Memory.flags``: the tile was seen; when last seen it was held by an enemy, was a city, was an obstacle.
-SEEN, ENEMY_HELD, CITY_KNOWN, OBSTACLE = 1, 2, 4, 8
+#: Bits of ``Memory.flags``: the tile was seen; an enemy held it at some time when it was.
+SEEN, ENEMY_HELD = 1, 2
 
 #: Maximum number of planned moves.
 QUEUE = 128

@@ -8,11 +8,22 @@ import numpy.typing as npt
 from generals_env.engine.jit import subroutine
 from generals_env.engine.policies.hunter.seat import Field
 
-__all__ = ["walk_from"]
+__all__ = ["EVERYWHERE", "walk_from"]
+
+#: No limit for the steps of a walk.
+EVERYWHERE = 1 << 30
 
 
 @subroutine
-def walk_from(ground: npt.NDArray[np.uint8], neighbours: npt.NDArray[np.int32], count: int, order: Field, steps: Field) -> int:
+def walk_from(
+    ground: npt.NDArray[np.uint8],
+    neighbours: npt.NDArray[np.int32],
+    count: int,
+    order: Field,
+    steps: Field,
+    last: int,
+    goal: int,
+) -> int:
     """Write the number of steps from the nearest origin to each tile, -1 where no way leads.
 
     Args:
@@ -21,6 +32,8 @@ def walk_from(ground: npt.NDArray[np.uint8], neighbours: npt.NDArray[np.int32], 
         count: Number of origins.
         order: (H*W,) int32, in: the origins; out: all tiles reached, in the order of their steps.
         steps: (H*W,) int32, out.
+        last: The walk may end once it has this many steps behind it: tiles further away are then not reached.
+        goal: A tile: the walk ends once all tiles nearer than it are reached; -1 for none.
 
     Returns:
         The number of tiles reached.
@@ -34,10 +47,14 @@ def walk_from(ground: npt.NDArray[np.uint8], neighbours: npt.NDArray[np.int32], 
         tile = order[head]
         head += 1
         ahead = steps[tile] + 1
+        if ahead > last:
+            return count
         for direction in range(4):
             other = neighbours[tile, direction]
             if other >= 0 and ground[other] != 0 and steps[other] < 0:
                 steps[other] = ahead
+                if other == goal:
+                    last = ahead
                 order[count] = other
                 count += 1
     return count
