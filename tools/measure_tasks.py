@@ -1,6 +1,6 @@
 """Measures the Elo scales of the tasks, and the digests that pin their opponents: writes ``generals_env/arena/task_scales.py``.
 
-Usage: ``python tools/measure_tasks.py [--games 2000] [--store FOLDER] [--digests] [TASK...]``
+Usage: ``python tools/measure_tasks.py [--games 1000] [--store FOLDER] [--digests] [TASK...]``
 
 All opponents of a task play each other on maps of a seed of their own, and are rated with ``expander`` at 1000; those without a
 rating are left out. The exit status is 1 if a rating has no limit on one side, as an opponent won all its games against weaker
@@ -64,7 +64,7 @@ def main() -> None:
     """Measure the given tasks, all by default, and write the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: all")
-    parser.add_argument("--games", type=int, default=2000, help="games of each pair")
+    parser.add_argument("--games", type=int, default=1000, help="games of each pair")
     parser.add_argument("--store", type=Path, help="folder that keeps the games, to go on after an interruption")
     parser.add_argument("--digests", action="store_true", help="compute the digests only")
     arguments = parser.parse_args()

@@ -12,39 +12,39 @@ from __future__ import annotations
 __all__ = ["DIGESTS", "SCALES"]
 
 SCALES: dict[str, dict[str, float]] = {
-    "generals-8x8-v0": {"expander": 1000.0, "hunter:easy": 934.0, "hunter:medium": 1185.0, "hunter": 1415.0},
-    "generals-12x12-v0": {"expander": 1000.0, "hunter:easy": 927.0, "hunter:medium": 1248.0, "hunter": 1586.0},
-    "generals-20x20-v0": {"expander": 1000.0, "hunter:easy": 824.0, "hunter:medium": 1145.0, "hunter": 1658.0},
-    "generals-competition-v0": {"expander": 1000.0, "hunter:easy": 745.0, "hunter:medium": 1112.0, "hunter": 1638.0},
+    "generals-8x8-v0": {"hunter:easy": 949.0, "expander": 1000.0, "hunter:medium": 1181.0, "hunter": 1414.0},
+    "generals-12x12-v0": {"hunter:easy": 908.0, "expander": 1000.0, "hunter:medium": 1246.0, "hunter": 1602.0},
+    "generals-20x20-v0": {"hunter:easy": 829.0, "expander": 1000.0, "hunter:medium": 1155.0, "hunter": 1675.0},
+    "generals-competition-v0": {"hunter:easy": 744.0, "expander": 1000.0, "hunter:medium": 1075.0, "hunter": 1649.0},
 }
 
 DIGESTS: dict[str, dict[str, str]] = {
     "generals-8x8-v0": {
         "random": "47fb7608a4e2bb8d",
+        "hunter:easy": "6ef65cda2b105d2a",
         "expander": "47fb7608a4e2bb8d",
-        "hunter:easy": "7a16b958008321cf",
-        "hunter:medium": "2160bb98d65475db",
-        "hunter": "1ff398863c6cbbea",
+        "hunter:medium": "8dbbde30d5f025b2",
+        "hunter": "752092807e228be2",
     },
     "generals-12x12-v0": {
         "random": "1f11e7f189c21b44",
+        "hunter:easy": "698569364a438efb",
         "expander": "1f11e7f189c21b44",
-        "hunter:easy": "b51f1fc8c25cc790",
-        "hunter:medium": "c1947111b875a58c",
-        "hunter": "04ed322da13cabf1",
+        "hunter:medium": "a5ec8e473beeeab4",
+        "hunter": "509c49f5251b3796",
     },
     "generals-20x20-v0": {
         "random": "e12d3c52f717bfea",
+        "hunter:easy": "9393eedc5dd8b8dc",
         "expander": "e12d3c52f717bfea",
-        "hunter:easy": "20a78f69f07c7206",
-        "hunter:medium": "b0c7c9032a60d89f",
-        "hunter": "36c4a338f420f4a1",
+        "hunter:medium": "02b5cfa3cdddcc66",
+        "hunter": "60e60f27713a9d61",
     },
     "generals-competition-v0": {
         "random": "af6473583349e7e3",
+        "hunter:easy": "1bb17580c83c8286",
         "expander": "af6473583349e7e3",
-        "hunter:easy": "59f5977b16e133f4",
-        "hunter:medium": "af8cfda6940d408b",
-        "hunter": "9a1325a7e69e15fa",
+        "hunter:medium": "8b8142871206bf8e",
+        "hunter": "f83736ddc9f4b4cc",
     },
 }
