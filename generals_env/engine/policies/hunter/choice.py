@@ -241,7 +241,6 @@ def choose(seat: Seat, scratch: Scratch, begun: int, level: int, rng: np.ndarray
     elif seat.words[LAST_TURN] < turn - 1:  # others played the seat meanwhile
         seat.words[HEAD] = 0
         seat.words[COUNT] = 0
-        seat.words[OPENING] = 0
     seat.words[LAST_TURN] = turn
     follow_home(seat, scratch)
     enemies = look(seat)
