@@ -7,7 +7,7 @@ import numpy as np
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER, TOUCH_TURN_FACT, TURN
 from generals_env.engine.policies.hunter.memory import ENEMY_HELD, STACK
-from generals_env.engine.policies.hunter.seat import Scratch, Seat, is_wall, push_move
+from generals_env.engine.policies.hunter.seat import Scratch, Seat, army_at, is_wall, push_move
 from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 
 __all__ = ["kill", "measure_ways", "push"]
@@ -35,10 +35,10 @@ def added_army(seat: Seat, tile: int, player: int) -> int:
     if code < SEEN_OWN:
         if code == FOG:
             return -2 if seat.flags[tile] & ENEMY_HELD else -1
-        return -max(np.int64(seat.army[tile]), 0) - 1
+        return -max(army_at(seat, tile), 0) - 1
     if code >= SEEN_ENEMY:
-        return -np.int64(seat.army[tile]) - 1
-    return np.int64(seat.army[tile]) - 1 if seat.owner[tile] == player else 0
+        return -army_at(seat, tile) - 1
+    return army_at(seat, tile) - 1 if seat.owner[tile] == player else 0
 
 
 @subroutine
@@ -49,7 +49,7 @@ def push(seat: Seat, scratch: Scratch, start: int, target: int, most: int) -> bo
     steps = scratch.fields[1]
     if steps[start] < 1:
         return False
-    carry = np.int64(seat.army[start]) - 1
+    carry = army_at(seat, np.int64(start)) - 1
     place = start
     seat.words[STACK] = start
     for _ in range(most):
@@ -88,7 +88,7 @@ def kill(seat: Seat, scratch: Scratch, home: int, margin: int) -> int:
     gain = scratch.fields[2]
     for tile in range(seat.codes.shape[0]):
         steps[tile] = -1
-    guard = max(np.int64(seat.army[home]), 1) if seat.codes[home] >= SEEN_OWN else margin
+    guard = max(army_at(seat, np.int64(home)), 1) if seat.codes[home] >= SEEN_OWN else margin
     touch = seat.facts[TOUCH_TURN_FACT]
     if 0 <= touch <= seat.facts[TURN]:
         guard = 0  # any army that enters wins

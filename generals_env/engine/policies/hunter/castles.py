@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from generals_env.engine.jit import subroutine
 from generals_env.engine.policies.hunter.facts import ENEMY_ARMY, OWN_ARMY, PLAYER_NUMBER, TOUCH_TURN_FACT, TURN, WIDTH
 from generals_env.engine.policies.hunter.memory import ENEMY_HOME, LAST_BUILD
-from generals_env.engine.policies.hunter.seat import Seat
+from generals_env.engine.policies.hunter.seat import Seat, army_at
 from generals_env.engine.rules.castle_prices import BASE_PRICE, PRICE_REACH, SURCHARGE, SURCHARGE_STEP
 
 __all__ = ["build_now"]
@@ -27,7 +25,7 @@ def price_at(seat: Seat, tile: int) -> int:
     column = tile - row * width
     price = BASE_PRICE
     for near in range(seat.codes.shape[0]):
-        if seat.codes[near] == OWN_CITY or seat.codes[near] == OWN_GENERAL:  # noqa: PLR1714
+        if seat.codes[near] == OWN_CITY or seat.codes[near] == OWN_GENERAL:
             if seat.owner[near] == player:
                 steps = abs(near // width - row) + abs(near % width - column)
                 if steps <= PRICE_REACH:
@@ -50,7 +48,7 @@ def build_now(seat: Seat, tile: int) -> bool:
     if seat.owner[tile] != seat.facts[PLAYER_NUMBER] or seat.army[tile] < BASE_PRICE:
         return False
     price = price_at(seat, tile)
-    if price > MAX_PRICE or np.int64(seat.army[tile]) < price:
+    if price > MAX_PRICE or army_at(seat, tile) < price:
         return False
     if seat.facts[ENEMY_ARMY] >= 0 and seat.facts[OWN_ARMY] < seat.facts[ENEMY_ARMY] + price:
         return False

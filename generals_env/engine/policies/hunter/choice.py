@@ -10,7 +10,7 @@ from generals_env.engine.policies.hunter.belief import believed_home, look, meas
 from generals_env.engine.policies.hunter.castles import build_now
 from generals_env.engine.policies.hunter.defence import earliest_threat, strike
 from generals_env.engine.policies.hunter.expansion import expand
-from generals_env.engine.policies.hunter.facts import ENEMY_ARMY, GENERAL_TILE, OWN_ARMY, PLAYER_NUMBER, RIVALS, TURN
+from generals_env.engine.policies.hunter.facts import GENERAL_TILE, PLAYER_NUMBER, TURN
 from generals_env.engine.policies.hunter.gathering import gather
 from generals_env.engine.policies.hunter.memory import (
     AIM,
@@ -20,13 +20,11 @@ from generals_env.engine.policies.hunter.memory import (
     HEAD,
     HOME_TILE,
     LAST_TURN,
-    OPENING,
-    PLAN,
     SEEN,
     STACK,
 )
-from generals_env.engine.policies.hunter.opening import OPENING_TURNS, plan_opening
-from generals_env.engine.policies.hunter.seat import Field, Scratch, Seat
+from generals_env.engine.policies.hunter.opening import plan_opening
+from generals_env.engine.policies.hunter.seat import Field, Scratch, Seat, army_at
 from generals_env.engine.splitmix import next_bits
 
 __all__ = ["choose"]
@@ -77,12 +75,11 @@ def next_move(seat: Seat, scratch: Scratch) -> int:
             continue
         code = seat.codes[other]
         if code < SEEN_OWN or code >= SEEN_ENEMY:
-            if np.int64(seat.army[tile]) - 1 <= np.int64(seat.army[other]):
+            if army_at(seat, tile) - 1 <= army_at(seat, np.int64(other)):
                 break  # what is in the way is stronger than it was: the rest of the plan is void
         return move
     seat.words[HEAD] = 0
     seat.words[COUNT] = 0
-    seat.words[OPENING] = 0
     return -2
 
 
@@ -94,7 +91,7 @@ def largest_stack(seat: Seat) -> int:
     largest = 1
     for tile in range(seat.codes.shape[0]):
         if SEEN_OWN <= seat.codes[tile] < SEEN_ENEMY and seat.owner[tile] == player and seat.army[tile] > largest:
-            largest = np.int64(seat.army[tile])
+            largest = army_at(seat, tile)
             best = tile
     return best
 
@@ -153,7 +150,7 @@ def plan_attack(seat: Seat, scratch: Scratch, target: int, stack: int) -> bool:
         root = front if candidate == 0 else stack
         if root < 0 or steps[root] < 0 or (candidate == 1 and root == front):
             continue
-        base = np.int64(seat.army[root]) - 1 - way_cost(seat, scratch, root, steps)
+        base = army_at(seat, np.int64(root)) - 1 - way_cost(seat, scratch, root, steps)
         extra = np.int64(steps[root]) + 4
         total = gather(seat, scratch, root, MAX_GATHER, 64, base, extra, False)
         top, low = base + total, extra + scratch.rates[0]
@@ -161,11 +158,10 @@ def plan_attack(seat: Seat, scratch: Scratch, target: int, stack: int) -> bool:
             best, best_top, best_low = root, top, low
     if best < 0:
         return False
-    base = np.int64(seat.army[best]) - 1 - way_cost(seat, scratch, best, steps)
+    base = army_at(seat, np.int64(best)) - 1 - way_cost(seat, scratch, best, steps)
     extra = np.int64(steps[best]) + 4
     gather(seat, scratch, best, MAX_GATHER, 64, base, extra, True)
     seat.words[STACK] = best
-    seat.words[PLAN] = 1
     return seat.words[COUNT] > 0
 
 
@@ -184,22 +180,18 @@ def make_plan(seat: Seat, scratch: Scratch) -> None:
     if target < 0:
         target = believed_home(seat, scratch, stack if stack >= 0 else seat.facts[GENERAL_TILE])
     seat.words[AIM] = target
-    seat.words[PLAN] = 0
     if target < 0:
         expand(seat, scratch, 0, 1)
         return
     if stack >= 0 and push(seat, scratch, stack, target, 8):
-        seat.words[PLAN] = 2
         return
     seat.words[STACK] = -1
     if turn >= FIRST_GROWTH and turn % CYCLE >= BEFORE_GROWTH and expand(seat, scratch, 1, 1):
-        seat.words[PLAN] = 3
         return
     if plan_attack(seat, scratch, target, largest_stack(seat)):
         return
     stack = largest_stack(seat)
     if stack >= 0 and push(seat, scratch, stack, target, 8):
-        seat.words[PLAN] = 2
         return
     expand(seat, scratch, 0, 1)
 
@@ -218,7 +210,6 @@ def defend(seat: Seat, scratch: Scratch, threat: int) -> int:
         return -2  # there is time
     seat.words[HEAD] = 0
     seat.words[COUNT] = 0
-    seat.words[PLAN] = 4
     gather(seat, scratch, general, max(steps - 1, 1), steps - 1, missing, -1, True)
     return next_move(seat, scratch)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER
-from generals_env.engine.policies.hunter.seat import Scratch, Seat, push_move
+from generals_env.engine.policies.hunter.seat import Scratch, Seat, army_at, push_move
 from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 
 __all__ = ["expand"]
@@ -21,8 +21,8 @@ def price_of(seat: Seat, tile: int) -> int:
     code = np.int64(seat.codes[tile])
     if code == FOG:
         return 1
-    if code == SEEN_NEUTRAL or code >= SEEN_ENEMY:  # noqa: PLR1714
-        return max(np.int64(seat.army[tile]), 0) + 1
+    if code == SEEN_NEUTRAL or code >= SEEN_ENEMY:
+        return max(army_at(seat, tile), 0) + 1
     return 1 << 30
 
 
@@ -78,7 +78,7 @@ def expand(seat: Seat, scratch: Scratch, low: int, high: int) -> bool:
         scratch.ground[tile] = 1 if own else 0
         taken[tile] = 0
         code = seat.codes[tile]
-        if code == FOG or code == SEEN_NEUTRAL or code >= SEEN_ENEMY:  # noqa: PLR1714
+        if code == FOG or code == SEEN_NEUTRAL or code >= SEEN_ENEMY:  # noqa: PLR1714, SIM109 - a membership test compiles slowly
             order[count] = tile
             count += 1
     origins = count
@@ -87,7 +87,7 @@ def expand(seat: Seat, scratch: Scratch, low: int, high: int) -> bool:
     stamp = 0
     for k in range(origins, count):
         tile = np.int64(order[k])
-        army = np.int64(seat.army[tile]) - 1
+        army = army_at(seat, tile) - 1
         gain[tile] = army
         ahead[tile] = -1
         distance = np.int64(steps[tile])
@@ -101,10 +101,6 @@ def expand(seat: Seat, scratch: Scratch, low: int, high: int) -> bool:
             gain[tile] = army + most
         if army < 1:
             continue
-        # No chain is worth more than two a capture.
-        bound = 2 * min(np.int64(gain[tile]), MAX_CAPTURES)
-        if bound * best_moves <= best_worth * (distance - 1 + min(np.int64(gain[tile]), MAX_CAPTURES)):
-            pass
         place = tile
         while steps[place] > 1:
             place = np.int64(scratch.neighbours[place, ahead[place]])

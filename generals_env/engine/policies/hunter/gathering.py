@@ -6,7 +6,7 @@ import numpy as np
 
 from generals_env.engine.jit import subroutine
 from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER
-from generals_env.engine.policies.hunter.seat import Scratch, Seat, push_move
+from generals_env.engine.policies.hunter.seat import Scratch, Seat, army_at, push_move
 from generals_env.engine.policies.hunter.walking import walk_from
 
 __all__ = ["gather"]
@@ -39,7 +39,7 @@ def grow_tree(seat: Seat, scratch: Scratch, root: int, depth: int) -> int:
             other = scratch.neighbours[tile, direction]
             if other >= 0 and steps[other] == steps[tile] - 1 and (scratch.ground[other] != 0 or other == root):
                 if seat.army[other] > most:
-                    most = np.int64(seat.army[other])
+                    most = army_at(seat, np.int64(other))
                     parent[tile] = direction
         children[scratch.neighbours[tile, parent[tile]]] += 1
     return count
@@ -51,8 +51,8 @@ def gather(seat: Seat, scratch: Scratch, root: int, moves: int, depth: int, base
 
     Each tile of the tree moves once, towards the root, after all tiles behind it. Leaves are pruned in the order of their
     armies, the furthest first among equals; leaves without an army always are. With ``extra`` > 0 the pruning stops where
-    ``(base + army) / (extra + moves)`` was largest; with ``extra`` 0 as soon as ``moves`` suffice; with ``extra`` < 0 before the
-    army falls below ``base``.
+    ``(base + army) / (extra + moves)`` was largest; with ``extra`` 0 as soon as ``moves`` suffice; with ``extra`` < 0 before
+    the army falls below ``base``.
 
     Returns:
         The army gathered; the number of moves is in ``scratch.rates[0]``.
@@ -65,7 +65,7 @@ def gather(seat: Seat, scratch: Scratch, root: int, moves: int, depth: int, base
     kept = count - 1
     total = 0
     for k in range(1, count):
-        total += max(np.int64(seat.army[order[k]]) - 1, 0)
+        total += max(army_at(seat, np.int64(order[k])) - 1, 0)
     level = 0
     pruned = 0
     best_total, best_moves, best_pruned = 0, 0, -1
@@ -75,7 +75,7 @@ def gather(seat: Seat, scratch: Scratch, root: int, moves: int, depth: int, base
             tile = np.int64(order[k])
             if scratch.ground[tile] == 0 or children[tile] > 0:
                 continue
-            value = max(np.int64(seat.army[tile]) - 1, 0)
+            value = max(army_at(seat, tile) - 1, 0)
             if value > level:
                 lowest = min(lowest, value)
                 continue

@@ -147,9 +147,8 @@ def choose_all(
         neighbours=np.zeros((tiles, 4), np.int32),
         ground=np.zeros(tiles, np.uint8),
         fields=np.zeros((FIELDS, tiles), np.int32),
-        moves=np.zeros(2 * QUEUE, np.int16),
-        best=np.zeros(2 * QUEUE, np.int16),
-        rates=np.zeros(8, np.int64),
+        moves=np.zeros(QUEUE, np.int16),
+        rates=np.zeros(2, np.int64),
         rng=np.zeros(1, np.uint64),
     )
     facts = np.zeros(FACTS, np.int64)
@@ -233,9 +232,8 @@ def choose_one(
         neighbours=np.zeros((tiles, 4), np.int32),
         ground=np.zeros(tiles, np.uint8),
         fields=np.zeros((FIELDS, tiles), np.int32),
-        moves=np.zeros(2 * QUEUE, np.int16),
-        best=np.zeros(2 * QUEUE, np.int16),
-        rates=np.zeros(8, np.int64),
+        moves=np.zeros(QUEUE, np.int16),
+        rates=np.zeros(2, np.int64),
         rng=np.zeros(1, np.uint64),
     )
     fill_neighbours(scratch.neighbours, facts[WIDTH])

@@ -18,8 +18,6 @@ __all__ = [
     "LAST_ACTION",
     "LAST_BUILD",
     "LAST_TURN",
-    "OPENING",
-    "PLAN",
     "QUEUE",
     "SEEN",
     "STACK",
@@ -28,11 +26,17 @@ __all__ = [
     "new_memory",
 ]
 
-#: Entries of ``Memory.words``: games begun when the game was first seen, turn of the last decision, next planned move, number
-#: of planned moves, kind of the plan, target of the plan, tile of the enemy's general (-1 unknown), whether the opening is being played, where the pushing army stands (-1 none), tile of
-#: the own general when ``home`` was measured, turn of the last castle built.
-BEGUN, LAST_TURN, HEAD, COUNT, PLAN, AIM, ENEMY_HOME, OPENING, STACK, HOME_TILE, LAST_BUILD = range(11)
-WORDS = 16
+#: Entries of ``Memory.words``:
+#:
+#: - BEGUN, LAST_TURN: games begun on the board, and the turn, at the last decision.
+#: - HEAD, COUNT: the next planned move and the number of planned moves.
+#: - AIM: tile that the plan goes to, -1 for none.
+#: - ENEMY_HOME: tile of the enemy's general, -1 if unknown.
+#: - STACK: tile of the army that pushes, -1 for none.
+#: - HOME_TILE: tile of the own general when ``Memory.home`` was measured.
+#: - LAST_BUILD: turn of the last castle, 0 for none.
+BEGUN, LAST_TURN, HEAD, COUNT, AIM, ENEMY_HOME, STACK, HOME_TILE, LAST_BUILD = range(9)
+WORDS = 9
 
 #: The last entry: the action of the last decision, for a seat that is asked twice in a turn.
 LAST_ACTION = WORDS - 1

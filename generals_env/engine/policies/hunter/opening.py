@@ -10,7 +10,7 @@ import numpy as np
 
 from generals_env.engine.jit import subroutine
 from generals_env.engine.policies.hunter.facts import GENERAL_TILE
-from generals_env.engine.policies.hunter.memory import COUNT, HEAD, OPENING
+from generals_env.engine.policies.hunter.memory import COUNT, HEAD
 from generals_env.engine.policies.hunter.seat import Field, Scratch, Seat, is_wall
 from generals_env.engine.splitmix import next_bits
 
@@ -123,7 +123,7 @@ def try_opening(seat: Seat, scratch: Scratch, stamp: int, best: int, fresh: bool
             carry = ready
             used += carry
         direction = -1
-        if copies and seat.queue[turn] >= 0:
+        if copies and seat.queue[turn] // 4 == place:
             direction = np.int64(seat.queue[turn]) & 3
         elif not copies:
             direction = choose_step(seat, scratch, taken, stamp, place, carry, outward)
@@ -162,4 +162,3 @@ def plan_opening(seat: Seat, scratch: Scratch) -> None:
                 break
     seat.words[HEAD] = 0
     seat.words[COUNT] = OPENING_TURNS
-    seat.words[OPENING] = 1

@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.engine.jit import inlined, subroutine
+from generals_env.engine.policies.hunter.memory import COUNT
 
-__all__ = ["FIELDS", "Field", "Scratch", "Seat", "fill_neighbours", "is_wall", "push_move"]
+__all__ = ["FIELDS", "Field", "Scratch", "Seat", "army_at", "fill_neighbours", "is_wall", "push_move"]
 
 #: (H*W,) int32, a number for each tile.
 Field = npt.NDArray[np.int32]
 
 #: Rows of ``Scratch.fields``.
-FIELDS = 12
+FIELDS = 6
 
 FOG_OBSTACLE, SEEN_MOUNTAIN, NEUTRAL_CITY = 2, 3, 5  # codes of ``observations.tile_codes``
 
@@ -51,17 +52,15 @@ class Scratch(NamedTuple):
         neighbours: (H*W, 4) int32, the tile in each direction, -1 off the board.
         ground: (H*W,) uint8, 1 for tiles that a walk may enter.
         fields: (FIELDS, H*W) int32.
-        moves: (128,) int16.
-        best: (128,) int16.
-        rates: (8,) int64.
-        rng: (1,) uint64.
+        moves: (QUEUE,) int16, the moves of an opening that is being simulated.
+        rates: (2,) int64, out: the number of moves of ``gather``; the army that ``earliest_threat`` finds missing.
+        rng: (1,) uint64, the generator of openings.
     """
 
     neighbours: npt.NDArray[np.int32]
     ground: npt.NDArray[np.uint8]
     fields: npt.NDArray[np.int32]
     moves: npt.NDArray[np.int16]
-    best: npt.NDArray[np.int16]
     rates: npt.NDArray[np.int64]
     rng: npt.NDArray[np.uint64]
 
@@ -79,6 +78,12 @@ def fill_neighbours(neighbours: npt.NDArray[np.int32], width: int) -> None:
 
 
 @inlined
+def army_at(seat: Seat, tile: int) -> int:
+    """Return the army on a tile in sight."""
+    return np.int64(seat.army[tile])
+
+
+@inlined
 def is_wall(code: int) -> bool:
     """Return whether a tile of this code is taken for impassable: a mountain, an obstacle in fog or a neutral city."""
     return code == FOG_OBSTACLE or code == SEEN_MOUNTAIN or code == NEUTRAL_CITY  # noqa: PLR1714
@@ -87,7 +92,7 @@ def is_wall(code: int) -> bool:
 @inlined
 def push_move(seat: Seat, move: int) -> None:
     """Append a planned move; moves beyond the size of the queue are dropped."""
-    count = seat.words[3]
+    count = seat.words[COUNT]
     if count < seat.queue.shape[0]:
         seat.queue[count] = np.int16(move)
-        seat.words[3] = count + 1
+        seat.words[COUNT] = count + 1
