@@ -31,8 +31,8 @@ class Settings:
     playouts: int = 100
     turns: int = 90
     particles: int = 32
-    opening: int = 50
-    margin: float = 1.5
+    opening: int = 40
+    margin: float = 1.0
 
 
 class Planner:

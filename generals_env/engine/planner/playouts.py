@@ -84,7 +84,7 @@ class Lines:
         batch.load(boards, np.minimum(np.arange(self.size), count - 1), which=which)
 
     def policy_actions(self, count: int, player: int, given: npt.NDArray[np.bool_]) -> None:
-        """Write the fast policy's actions of the first ``count`` boards, but not of ``player`` on the boards ``given`` (count,)."""
+        """Write the fast policy's actions of the first ``count`` boards, not of ``player`` where ``given`` (count,) holds."""
         if not self._remembers:
             self.batch.act(self._policies)
             return
