@@ -28,10 +28,10 @@ class Settings:
         margin: Standard errors by which a plan must be better than the fast policy's move.
     """
 
-    playouts: int = 200
-    turns: int = 50
+    playouts: int = 100
+    turns: int = 90
     particles: int = 32
-    opening: int = 50
+    opening: int = 40
     margin: float = 1.0
 
 

@@ -23,7 +23,7 @@ LINES = 64
 
 #: Playouts in a millisecond, measured on one idle core: a budget of time is a number of playouts, so that a busy machine does
 #: not change how the planner plays.
-PLAYOUTS_PER_MS = 2.0
+PLAYOUTS_PER_MS = 1.0
 
 DEFAULT_MS = 100
 
