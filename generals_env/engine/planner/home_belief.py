@@ -59,6 +59,7 @@ class HomeBelief:
 
     Attributes:
         weights: (T,) float64, the chance of each tile; their sum is 1.
+        possible: (T,) bool, tiles that the rule of the map allows.
     """
 
     def __init__(self, sight: Sight, record: Record) -> None:
@@ -71,7 +72,7 @@ class HomeBelief:
         if sight.version != COMPETITION_VERSION:
             rule: Any = min_distance  # a subroutine, which only kernels call compiled
             apart = rule.py_func(sight.rows, sight.columns, 2)
-        self._far = (self._distance[sight.general] >= apart) & (self._distance[sight.general] < FAR)
+        self.possible = (self._distance[sight.general] >= apart) & (self._distance[sight.general] < FAR)
         self._scores = np.zeros(tiles)
         self.weights = np.zeros(tiles)
 
@@ -99,7 +100,7 @@ class HomeBelief:
             self.weights[known[0]] = 1.0
             return
         never = hidden & (record.last < 0)
-        for possible in (never & self._far, never, hidden):
+        for possible in (never & self.possible, never, hidden):
             if possible.any():
                 scores = np.where(possible, self._scores, -np.inf)
                 weights = np.exp(scores - scores.max())

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from generals_env.engine.planner.candidates import list_plans
 from generals_env.engine.planner.halving import best_of
 from generals_env.engine.planner.particles import Particles
-from generals_env.engine.planner.playouts import Lines, Rows
+from generals_env.engine.planner.playouts import Lines, Rows, copy_rows
 from generals_env.engine.planner.sight import Sight
+from generals_env.engine.policies.hunter.memory import ENEMY_HOME
 
 __all__ = ["Planner", "Settings"]
 
@@ -44,6 +45,7 @@ class Planner:
         searches: Moves that were searched.
         changed: Moves that were not the fast policy's.
         chosen: How often each kind of plan was chosen.
+        known_home: See ``Particles.known_home``.
     """
 
     def __init__(self, settings: Settings, seed: int) -> None:
@@ -54,6 +56,7 @@ class Planner:
         self.searches = 0
         self.changed = 0
         self.chosen: dict[str, int] = {}
+        self.known_home = -1
         self._particles: Particles | None = None
         self._action = -1
         self._turn = -2
@@ -74,6 +77,10 @@ class Planner:
             self._particles.advance(lines, sight.player, self._action)
         self._turn = sight.turn
         self._particles.fit(lines, sight)
+        self.known_home = self._particles.known_home
+        if own and self.known_home >= 0:
+            own = copy_rows(own, slice(None))
+            own[0][:, ENEMY_HOME] = self.known_home
         self._action = self._search(lines, self._particles, sight, base, own) if self._wants_search(sight) else base
         return self._action
 
@@ -92,7 +99,7 @@ class Planner:
             )
 
         self.searches += 1
-        order = particles.draws.permutation(len(states))
+        order = particles.draws.permutation(particles.distinct)
         best_plan = best_of(len(plans), order, settings.playouts, settings.margin, evaluate)
         name = names[best_plan]
         self.chosen[name] = self.chosen.get(name, 0) + 1
