@@ -90,12 +90,15 @@ class Planner:
     def _search(self, lines: Lines, particles: Particles, sight: Sight, base: int, own: Rows) -> int:
         plans, names = list_plans(sight, particles.record, particles.boards, base, self._plan)
         settings = self.settings
+        lived = plans.copy()
+        if own:
+            lived[0] = -1  # the policy itself makes its move: it remembers that it goes on with its own plan
         states = particles.rng ^ np.uint64((sight.turn * 0x9E3779B97F4A7C15) & (2**64 - 1))
 
         def evaluate(which: npt.NDArray[np.int64], guesses: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
             self.played += len(which)
             return lines.values(
-                particles.boards, plans[which], guesses, sight.player, settings.turns, states, own, particles.theirs
+                particles.boards, lived[which], guesses, sight.player, settings.turns, states, own, particles.theirs
             )
 
         self.searches += 1
