@@ -29,7 +29,7 @@ from generals_env.engine.splitmix import next_bits
 
 __all__ = ["choose"]
 
-FOG, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 1, 4, 7, 10
+FOG, SEEN_MOUNTAIN, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 1, 3, 4, 7, 10
 CYCLE = 50
 FIRST_GROWTH, BEFORE_GROWTH = 100, 38  # from this turn on, expand in the last turns before all land grows
 MAX_GATHER = 40
@@ -73,6 +73,8 @@ def next_move(seat: Seat, scratch: Scratch) -> int:
         other = np.int64(scratch.neighbours[tile, move % 4])
         if seat.codes[tile] < SEEN_OWN or seat.owner[tile] != player or seat.army[tile] < 2:
             continue
+        if other < 0 or seat.codes[other] == SEEN_MOUNTAIN:
+            continue  # no plan enters these; a move into them would be illegal
         code = seat.codes[other]
         if code < SEEN_OWN or code >= SEEN_ENEMY:
             if army_at(seat, tile) - 1 <= army_at(seat, np.int64(other)):

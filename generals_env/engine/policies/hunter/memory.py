@@ -35,11 +35,9 @@ __all__ = [
 #: - STACK: tile of the army that pushes, -1 for none.
 #: - HOME_TILE: tile of the own general when ``Memory.home`` was measured.
 #: - LAST_BUILD: turn of the last castle, 0 for none.
-BEGUN, LAST_TURN, HEAD, COUNT, AIM, ENEMY_HOME, STACK, HOME_TILE, LAST_BUILD = range(9)
-WORDS = 9
-
-#: The last entry: the action of the last decision, for a seat that is asked twice in a turn.
-LAST_ACTION = WORDS - 1
+#: - LAST_ACTION: the action of the last decision, for a seat that is asked twice in a turn.
+BEGUN, LAST_TURN, HEAD, COUNT, AIM, ENEMY_HOME, STACK, HOME_TILE, LAST_BUILD, LAST_ACTION = range(10)
+WORDS = 10
 
 #: Bits of ``Memory.flags``: the tile was seen; an enemy held it at some time when it was.
 SEEN, ENEMY_HELD = 1, 2
