@@ -15,7 +15,7 @@ from generals_env.engine.policies.codes import EXPANDER
 from generals_env.engine.simulation.batch import Batch
 from generals_env.seeding import seed_states
 
-GAMES, COUNT, TURNS = 3, 12, 260
+GAMES, COUNT, TURNS = 2, 8, 150
 
 
 def games(**options: object) -> Batch:
@@ -60,7 +60,7 @@ def test_guesses_agree_with_all_that_was_seen_and_the_totals() -> None:
     checks = 0
     for options in ({"height": 12, "width": 12}, {"rules": "competition"}):
         batch = games(**options)
-        lines = Lines(batch.boards, COUNT)
+        lines = Lines(batch.boards, COUNT, EXPANDER)
         planners: dict[tuple[int, int], Particles] = {}
         actions = np.zeros((GAMES, 2), np.int64)
         for _ in range(TURNS):
@@ -79,6 +79,6 @@ def test_guesses_agree_with_all_that_was_seen_and_the_totals() -> None:
             batch.act(np.full(2, EXPANDER, np.int64))
             actions[:] = batch.outcome.actions
             batch.step()
-    assert checks > 3000
+    assert checks > 2000
     assert exact[0] == checks
     assert exact[1] == checks

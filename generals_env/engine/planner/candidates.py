@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, MOUNTAIN, NEUTRAL, Boards
+from generals_env.engine.boards import MOUNTAIN, Boards
 from generals_env.engine.observations.tile_codes import SEEN_ENEMY, SEEN_NEUTRAL
 from generals_env.engine.planner.plans import gather_plan, ground_of, steps_from, walk_plan
 from generals_env.engine.planner.sight import Record, Sight
@@ -100,7 +100,7 @@ def list_plans(
     mine = sight.owner == sight.player
     mine &= sight.codes > SEEN_NEUTRAL
     armies = np.where(mine, sight.army, 0)
-    stacks = [int(tile) for tile in np.argsort(-armies, kind="stable")[:3] if armies[tile] > 1]
+    stacks = [int(tile) for tile in np.argsort(-armies, kind="stable")[:2] if armies[tile] > 1]
     homes = believed_homes(boards, sight.player, 2)
     enemies = np.flatnonzero(sight.codes >= SEEN_ENEMY)
     targets = [("home", home) for home in homes]
@@ -110,39 +110,15 @@ def list_plans(
         nearest = min(enemies.tolist(), key=lambda tile: (plans.distance(sight.general)[tile] % 10000, tile))
         targets.append(("nearest", int(nearest)))
     for k, stack in enumerate(stacks):
-        for kind, target in targets[: None if k == 0 else 3]:
+        for kind, target in targets if k == 0 else targets[:1]:
             plans.walk(f"walk {k} to {kind}", stack, target)
-        if stack != sight.general and len(enemies):
-            plans.walk(f"walk {k} to own general", stack, sight.general)
-        if k:
-            plans.walk(f"walk {k} to stack", stack, stacks[0])
+    if stacks and len(enemies):
+        plans.walk("walk 0 to own general", stacks[0], sight.general)
     for moves in GATHERS:
-        if stacks:
-            plans.walk(f"gather {moves}, strike", stacks[0], homes[0] if homes else -1, moves)
+        if stacks and homes:
+            plans.walk(f"gather {moves}, strike", stacks[0], homes[0], moves)
     if len(enemies):
         plans.walk("gather at general", sight.general, -1, 8)
         if stacks:
-            plans.walk("gather, meet threat", stacks[0], targets[len(homes)][1], 6)
-    if stacks:
-        cities = np.flatnonzero((record.kind == CITY) & (record.holder == NEUTRAL))
-        able = [int(tile) for tile in cities if record.army[tile] + 1 < armies[stacks[0]]]
-        if able:
-            distance = plans.distance(stacks[0])
-            able.sort(
-                key=lambda tile: (
-                    abs(tile // sight.width - stacks[0] // sight.width) + abs(tile % sight.width - stacks[0] % sight.width)
-                )
-            )
-            plans.walk("walk 0 to city", stacks[0], able[0])
-            del distance
-        for direction in range(4):
-            step = np.full(PLAN_MOVES, -1, np.int64)
-            step[0] = 4 * stacks[0] + direction
-            target = stacks[0] + (-sight.width, sight.width, -1, 1)[direction]
-            inside = 0 <= target < len(sight.codes) and (direction < 2 or target // sight.width == stacks[0] // sight.width)
-            if inside and plans._ground[target]:
-                plans.add("step", step)
-    wait = np.full(PLAN_MOVES, -1, np.int64)
-    wait[0] = 8 * len(sight.codes)
-    plans.add("wait", wait)
+            plans.walk("gather, meet threat", stacks[0], threat, 6)
     return np.array(plans.plans), plans.names

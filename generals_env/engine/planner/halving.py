@@ -20,16 +20,16 @@ def best_of(count: int, guesses: npt.NDArray[np.int64], budget: int, margin: flo
 
     Args:
         count: Number of plans; those that the budget cannot try on two guesses are left out, the last ones first.
-        guesses: Numbers of the guesses in the order of use.
+        guesses: Numbers of the guesses in the order of use; a single one is certain.
         budget: Pairs that may be evaluated.
         margin: Standard errors of the mean difference to plan 0 by which a plan must be better.
         evaluate: Plays the pairs.
     """
-    count = min(count, budget // 2)
+    count = min(count, budget // min(len(guesses), 2))
     if count < 2:
         return 0
     left = np.arange(count)
-    values = np.full((count, len(guesses)), np.nan)
+    values = np.full((count, int(guesses.max()) + 1), np.nan)
     rounds = int(np.ceil(np.log2(count)))
     done = 0
     for number in range(rounds):
@@ -49,5 +49,5 @@ def best_of(count: int, guesses: npt.NDArray[np.int64], budget: int, margin: flo
     means = met[left].mean(axis=1)
     best = int(left[np.argmax(means)])
     gain = met[best] - met[0]
-    error = gain.std(ddof=1) / np.sqrt(done) if done > 1 else np.inf
+    error = gain.std(ddof=1) / np.sqrt(done) if done > 1 else (np.inf if len(guesses) > 1 else 0.0)
     return best if gain.mean() > margin * error else 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from generals_env.engine.boards import COMPETITION_VERSION, empty_boards, put_boards
-from generals_env.engine.observations.tile_codes import FOG_OBSTACLE
+from generals_env.engine.observations.tile_codes import FOG, FOG_OBSTACLE
 from generals_env.engine.planner.fit import clear_boards, fit_boards, move_generals
 from generals_env.engine.planner.home_belief import HomeBelief
 from generals_env.engine.planner.sight import Sight, empty_record, remember
+from generals_env.engine.planner.tracking import TrackedBoards
 
 if TYPE_CHECKING:
     from generals_env.engine.planner.playouts import Lines
@@ -29,6 +31,7 @@ class Particles:
         home: What it believes of where the enemy's general is.
         cities: Cities of the enemy, -1 if not known.
         theirs: What the fast policy of the enemy's seat remembers in each guess.
+        tracked: The boards that the game can be if the enemy plays the fast policy; while there are any, they are the guesses.
     """
 
     def __init__(self, count: int, sight: Sight, seed: int, lines: Lines) -> None:
@@ -36,6 +39,7 @@ class Particles:
         self.boards = empty_boards(count, sight.height, sight.width, 2, sight.version, sight.modifiers)
         self.boards.games["rows"], self.boards.games["columns"] = sight.rows, sight.columns
         self.record = empty_record(len(sight.codes))
+        self.player = sight.player
         self.rng = np.random.SeedSequence(seed).generate_state(count, np.uint64)
         self.draws = np.random.default_rng(seed)
         self.home = HomeBelief(sight, self.record)
@@ -47,12 +51,33 @@ class Particles:
         obstacles = int((sight.codes == FOG_OBSTACLE).sum())
         cities = 0.0 if sight.version == COMPETITION_VERSION else CITY_SHARE * sight.rows * sight.columns
         clear_boards(self.boards, sight.codes, min(cities / max(obstacles, 1), 1.0), self.rng)
+        places = np.flatnonzero(self.home.possible & (sight.codes == FOG)) if sight.turn == 0 else np.zeros(0, np.int64)
+        self.tracked = TrackedBoards(sight, places, lines)
+
+    @property
+    def distinct(self) -> npt.NDArray[np.int64]:
+        """Numbers of guesses that differ from each other."""
+        count = len(self.rng)
+        left = min(len(self.tracked), count) or count
+        return np.arange(left) * count // left
+
+    @property
+    def known_home(self) -> int:
+        """Tile of the enemy's general if only one is left, as long as the enemy plays the fast policy; else -1."""
+        homes = self.boards.players["general"][:, 1 - self.player]
+        return int(homes[0]) if len(self.tracked) and (homes == homes[0]).all() else -1
 
     def fit(self, lines: Lines, sight: Sight) -> None:
         """Make the guesses agree with a new sight; those that cannot are replaced."""
         self.home.see(sight, self.record)
         remember(sight.codes, sight.owner, sight.army, sight.player, sight.turn, self.record)
         self._count_cities(sight)
+        if len(self.tracked):
+            self.boards, self.theirs = self.tracked.spread(len(self.rng))
+            self.tracked.see(sight)
+            if len(self.tracked):
+                self.boards, self.theirs = self.tracked.spread(len(self.rng))
+                return
         self._move_homes(lines, sight)
         fit_boards(
             self.boards,
@@ -106,4 +131,7 @@ class Particles:
 
     def advance(self, lines: Lines, player: int, action: int) -> None:
         """Play a turn of every guess: the seat's own action, and the enemy's by the fast policy."""
-        self.boards, self.theirs = lines.one_turn(self.boards, player, action, self.rng, self.theirs)
+        if len(self.tracked):
+            self.tracked.advance(lines, player, action)
+        else:
+            self.boards, self.theirs = lines.one_turn(self.boards, player, action, self.rng, self.theirs)

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from generals_env.engine.planner.candidates import list_plans
 from generals_env.engine.planner.halving import best_of
 from generals_env.engine.planner.particles import Particles
-from generals_env.engine.planner.playouts import Lines, Rows
+from generals_env.engine.planner.playouts import Lines, Rows, copy_rows
 from generals_env.engine.planner.sight import Sight
+from generals_env.engine.policies.hunter.memory import ENEMY_HOME
 
 __all__ = ["Planner", "Settings"]
 
@@ -28,10 +29,10 @@ class Settings:
         margin: Standard errors by which a plan must be better than the fast policy's move.
     """
 
-    playouts: int = 200
-    turns: int = 50
+    playouts: int = 100
+    turns: int = 90
     particles: int = 32
-    opening: int = 50
+    opening: int = 40
     margin: float = 1.0
 
 
@@ -44,6 +45,7 @@ class Planner:
         searches: Moves that were searched.
         changed: Moves that were not the fast policy's.
         chosen: How often each kind of plan was chosen.
+        known_home: See ``Particles.known_home``.
     """
 
     def __init__(self, settings: Settings, seed: int) -> None:
@@ -54,6 +56,7 @@ class Planner:
         self.searches = 0
         self.changed = 0
         self.chosen: dict[str, int] = {}
+        self.known_home = -1
         self._particles: Particles | None = None
         self._action = -1
         self._turn = -2
@@ -74,6 +77,10 @@ class Planner:
             self._particles.advance(lines, sight.player, self._action)
         self._turn = sight.turn
         self._particles.fit(lines, sight)
+        self.known_home = self._particles.known_home
+        if own and self.known_home >= 0:
+            own = copy_rows(own, slice(None))
+            own[0][:, ENEMY_HOME] = self.known_home
         self._action = self._search(lines, self._particles, sight, base, own) if self._wants_search(sight) else base
         return self._action
 
@@ -83,16 +90,19 @@ class Planner:
     def _search(self, lines: Lines, particles: Particles, sight: Sight, base: int, own: Rows) -> int:
         plans, names = list_plans(sight, particles.record, particles.boards, base, self._plan)
         settings = self.settings
+        lived = plans.copy()
+        if own:
+            lived[0] = -1  # the policy itself makes its move: it remembers that it goes on with its own plan
         states = particles.rng ^ np.uint64((sight.turn * 0x9E3779B97F4A7C15) & (2**64 - 1))
 
         def evaluate(which: npt.NDArray[np.int64], guesses: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
             self.played += len(which)
             return lines.values(
-                particles.boards, plans[which], guesses, sight.player, settings.turns, states, own, particles.theirs
+                particles.boards, lived[which], guesses, sight.player, settings.turns, states, own, particles.theirs
             )
 
         self.searches += 1
-        order = particles.draws.permutation(len(states))
+        order = particles.draws.permutation(particles.distinct)
         best_plan = best_of(len(plans), order, settings.playouts, settings.margin, evaluate)
         name = names[best_plan]
         self.chosen[name] = self.chosen.get(name, 0) + 1

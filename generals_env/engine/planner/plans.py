@@ -187,9 +187,8 @@ def gather_plan(
             row = tile // width
             queue[distance[tile] - 1] = tile
             tile = neighbour(row, tile - row * width, way[tile], width, rows, columns, False)
-        base = depth[tile]
         for k in range(length):
-            depth[queue[k]] = base + k + 1
+            depth[queue[k]] = depth[tile] + k + 1
         used += length
     for k in range(used):  # the deepest tile sends first
         deepest = -1

@@ -83,12 +83,16 @@ class Lines:
         batch.seed(np.resize(states, self.size), which)
         batch.load(boards, np.minimum(np.arange(self.size), count - 1), which=which)
 
-    def policy_actions(self, count: int) -> None:
-        """Write the fast policy's actions of both seats of the first ``count`` boards."""
-        if self._remembers:
-            thinkers_of(self.batch, self._policies)[0].choose(self.batch, self._policies, 0, count)
-        else:
+    def policy_actions(self, count: int, player: int, given: npt.NDArray[np.bool_]) -> None:
+        """Write the fast policy's actions of the first ``count`` boards, not of ``player`` where ``given`` (count,) holds."""
+        if not self._remembers:
             self.batch.act(self._policies)
+            return
+        active = self.batch.outcome.active
+        before = active[:count, player].copy()
+        active[:count, player] &= ~given  # a policy with a memory chooses for active seats only, which is most of the time
+        thinkers_of(self.batch, self._policies)[0].choose(self.batch, self._policies, 0, count)
+        active[:count, player] = before
 
     def one_turn(
         self, boards: Boards, player: int, action: int, rng: npt.NDArray[np.uint64], theirs: Rows
@@ -113,7 +117,7 @@ class Lines:
             rng[low : low + count] += SALT
             self.enter(part, rng[low : low + count])
             self.put_memory(1 - player, count, tuple(array[low : low + count] for array in theirs))
-            self.policy_actions(count)
+            self.policy_actions(count, player, np.ones(count, np.bool_))
             self.batch.outcome.actions[:, player] = action
             self.batch.step()
             parts.append(copy_boards(self.batch.boards, slice(0, count)))
@@ -162,13 +166,16 @@ class Lines:
         follows = np.ones(count, np.bool_)
         lines = np.arange(count)
         for turn in range(turns):
-            self.policy_actions(count)
-            if turn < length:
+            if turn < length and follows.any():
                 moves = plans[:, turn]
                 follows &= moves >= 0
                 start = np.where(follows, moves, 0) % plane // 4
                 owns = batch.boards.owner[lines, start] == player
-                follows &= (moves == 2 * plane) | (moves > 2 * plane) | (owns & (batch.boards.army[lines, start] > 1))
+                follows &= (moves >= 2 * plane) | (owns & (batch.boards.army[lines, start] > 1))
+            else:
+                follows[:] = False
+            self.policy_actions(count, player, follows)
+            if follows.any():
                 batch.outcome.actions[:count][follows, player] = moves[follows]
             batch.step()
             self.turns += count

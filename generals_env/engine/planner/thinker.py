@@ -14,6 +14,7 @@ from generals_env.engine.planner.planner import Planner, Settings
 from generals_env.engine.planner.playouts import FAST, Lines, Rows
 from generals_env.engine.planner.sight import sight_of
 from generals_env.engine.policies.codes import EXPANDER, GIVEN, PLANNER, budget_of, policy_of
+from generals_env.engine.policies.hunter.memory import ENEMY_HOME
 from generals_env.engine.simulation.thinker import PlayedBatch
 
 __all__ = ["LINES", "PLAYOUTS_PER_MS", "PlannerThinker", "settings_of"]
@@ -23,7 +24,7 @@ LINES = 64
 
 #: Playouts in a millisecond, measured on one idle core: a budget of time is a number of playouts, so that a busy machine does
 #: not change how the planner plays.
-PLAYOUTS_PER_MS = 2.0
+PLAYOUTS_PER_MS = 1.0
 
 DEFAULT_MS = 100
 
@@ -59,6 +60,7 @@ class PlannerThinker:
         players = len(policies)
         rows: Rows = ()
         if self._base is not None:
+            self._tell_homes(low, high, seats)
             rows = tuple(array[low * players : high * players].copy() for array in self._base.memory)
             codes = np.where([player in seats for player in range(players)], FAST, GIVEN)
             self._base.choose(batch, codes.astype(np.int64), low, high)
@@ -70,6 +72,15 @@ class PlannerThinker:
                     row = (b - low) * players + player
                     own = tuple(array[row : row + 1] for array in rows)
                     batch.outcome.actions[b, player] = self._choose(batch, int(policies[player]), b, player, own)
+
+    def _tell_homes(self, low: int, high: int, seats: list[int]) -> None:
+        """Let the fast policy of a seat know where the enemy's general is, if the planner knows it."""
+        players = self._begun.shape[1]
+        for b in range(low, high):
+            for player in seats:
+                planner = self._planners.get((b, player))
+                if planner is not None and planner.known_home >= 0:
+                    self._base.memory[0][b * players + player, ENEMY_HOME] = planner.known_home
 
     def continue_games(self, other: Any, index: npt.NDArray[np.int64]) -> None:
         """Take the memories of other games; see ``simulation.thinker.Thinker.continue_games``."""

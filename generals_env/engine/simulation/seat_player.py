@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import Boards, copy_boards
+from generals_env.engine.boards import Boards, copy_boards, put_boards
 from generals_env.engine.observations.incremental import Observations
 from generals_env.engine.policies.codes import GIVEN
 from generals_env.engine.simulation.seen_board import SeenBoard
@@ -91,6 +91,5 @@ class SeatPlayer:
                 counts=np.zeros((1, WINS + players), np.int64),
                 begun=np.ones(1, np.int64),
             )
-        for field, others in zip(self.boards, boards, strict=True):
-            field[:] = others
+        put_boards(self.boards, slice(None), boards, slice(None))
         self.views.tile_codes[0, seen.seat] = seen.codes
