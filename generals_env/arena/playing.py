@@ -93,7 +93,7 @@ def choose(player: Player, tables: Sequence[Table]) -> None:
         begin += len(rows)
 
 
-def ask(player: Player, views: dict[str, npt.NDArray[Any]], states: npt.NDArray[np.uint64], number: int) -> Any:
+def ask(player: Player, views: dict[str, npt.NDArray[Any]], states: npt.NDArray[np.uint64], number: int) -> npt.NDArray[Any]:
     """Return what a policy answers; its own exceptions become a ``StateError`` that names it.
 
     Args:
@@ -105,21 +105,21 @@ def ask(player: Player, views: dict[str, npt.NDArray[Any]], states: npt.NDArray[
     assert player.policy is not None  # noqa: S101 - only such players are asked
     try:
         shares = getattr(player.policy, "probabilities", None)
-        return player.policy(views) if shares is None else draw(shares(views), views["action_mask"], states, number)
+        answer = player.policy(views) if shares is None else draw(shares(views), views["action_mask"], states, number)
+        return np.asarray(answer)  # fails for lists of unequal lengths
     except GeneralsError:
         raise
     except Exception as error:
         raise StateError(f"player {player.name!r}: expected actions, got {error!r:.300}: check its policy") from error
 
 
-def checked(player: Player, views: dict[str, npt.NDArray[Any]], answer: Any) -> npt.NDArray[np.int64]:
+def checked(player: Player, views: dict[str, npt.NDArray[Any]], actions: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return the actions (n,) of a policy; raise ``StateError`` unless they are indices of the action space."""
-    actions = np.asarray(answer)
     count, limit = views["action_mask"].shape
     fits = actions.shape == (count,) and np.issubdtype(actions.dtype, np.integer)
     if not fits or actions.min(initial=0) < 0 or actions.max(initial=0) >= limit:
         raise StateError(
-            f"player {player.name!r}: expected ({count},) integers from 0 to {limit - 1}, got {answer!r:.200}: "
+            f"player {player.name!r}: expected ({count},) integers from 0 to {limit - 1}, got {actions!r:.200}: "
             "return one action index for each observation"
         )
     return actions.astype(np.int64, copy=False)

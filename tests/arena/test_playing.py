@@ -91,7 +91,12 @@ def test_arena_gives_each_policy_the_layout_that_it_takes() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "text"),
-    [("far_actions", "integers from 0 to 512, got"), ("one_action", "integers from 0 to 512, got 0"), ("broken", "KeyError")],
+    [
+        ("far_actions", "integers from 0 to 512, got"),
+        ("one_action", r"integers from 0 to 512, got array\(0\)"),
+        ("unequal_lists", "inhomogeneous"),
+        ("broken", "KeyError"),
+    ],
 )
 def test_arena_names_the_policy_that_gives_no_actions(policy: str, text: str) -> None:
     with pytest.raises(StateError, match=f"player 'support.small_arenas:{policy}.*{text}"):

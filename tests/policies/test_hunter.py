@@ -9,8 +9,9 @@ import pytest
 
 import generals_env
 from generals_env.engine.boards import CITY, GENERAL
+from generals_env.engine.policies.codes import HUNTER
 from generals_env.engine.policies.hunter.kernels import choose_all
-from generals_env.engine.policies.hunter.memory import new_memory
+from generals_env.engine.policies.hunter.memory import LAST_BUILD, LAST_TURN, new_memory
 
 ODD: dict[str, dict[str, Any]] = {
     "tiny": {"height": 4, "width": 4, "max_turns": 120},
@@ -97,3 +98,14 @@ def test_hunter_knows_nothing_of_hidden_tiles() -> None:
             batch.outcome.actions[:, seat] = chosen[0]
         batch.step()
     assert contact > 20
+
+
+def test_hunter_remembers_no_castle_before_it_builds_one() -> None:
+    """Each word of its memory is one fact: the action of the last decision once took the place of the last castle."""
+    env = generals_env.make_vec(4, threads=1, **ODD["competition"])
+    env.reset(seed=1)
+    env.play(40, ("hunter", "hunter"))
+    words = new_memory(8, 81).words
+    words[:] = env.batch.thinkers[HUNTER].memory.words  # type: ignore[attr-defined]
+    assert (words[:, LAST_TURN] >= 0).all()
+    assert (words[:, LAST_BUILD] == 0).all()

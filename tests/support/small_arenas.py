@@ -60,6 +60,11 @@ def one_action(views: Mapping[str, npt.NDArray[Any]]) -> int:
     return 0
 
 
+def unequal_lists(views: Mapping[str, npt.NDArray[Any]]) -> list[list[int]]:
+    """Return lists that are no array."""
+    return [[0], [0, 0]]
+
+
 def broken(views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
     """Fail."""
     raise KeyError("memory")
