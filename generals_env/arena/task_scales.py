@@ -12,10 +12,10 @@ from __future__ import annotations
 __all__ = ["DIGESTS", "SCALES"]
 
 SCALES: dict[str, dict[str, float]] = {
-    "generals-8x8-v0": {"hunter:easy": 949.0, "expander": 1000.0, "hunter:medium": 1181.0, "hunter": 1414.0},
-    "generals-12x12-v0": {"hunter:easy": 908.0, "expander": 1000.0, "hunter:medium": 1246.0, "hunter": 1602.0},
-    "generals-20x20-v0": {"hunter:easy": 829.0, "expander": 1000.0, "hunter:medium": 1155.0, "hunter": 1675.0},
-    "generals-competition-v0": {"hunter:easy": 744.0, "expander": 1000.0, "hunter:medium": 1075.0, "hunter": 1649.0},
+    "generals-8x8-v0": {"hunter:easy": 945.0, "expander": 1000.0, "hunter:medium": 1179.0, "hunter": 1413.0},
+    "generals-12x12-v0": {"hunter:easy": 911.0, "expander": 1000.0, "hunter:medium": 1246.0, "hunter": 1601.0},
+    "generals-20x20-v0": {"hunter:easy": 829.0, "expander": 1000.0, "hunter:medium": 1154.0, "hunter": 1675.0},
+    "generals-competition-v0": {"hunter:easy": 741.0, "expander": 1000.0, "hunter:medium": 1075.0, "hunter": 1652.0},
 }
 
 DIGESTS: dict[str, dict[str, str]] = {
@@ -28,10 +28,10 @@ DIGESTS: dict[str, dict[str, str]] = {
     },
     "generals-12x12-v0": {
         "random": "1f11e7f189c21b44",
-        "hunter:easy": "698569364a438efb",
+        "hunter:easy": "60ac3d80054877e9",
         "expander": "1f11e7f189c21b44",
-        "hunter:medium": "a5ec8e473beeeab4",
-        "hunter": "509c49f5251b3796",
+        "hunter:medium": "a10793115eb2dfbb",
+        "hunter": "933827b01e8a36b7",
     },
     "generals-20x20-v0": {
         "random": "e12d3c52f717bfea",
