@@ -145,8 +145,8 @@ def choose_all(
     tiles = owner.shape[1]
     scratch = Scratch(
         neighbours=np.zeros((tiles, 4), np.int32),
-        ground=np.zeros(tiles, np.uint8),
-        fields=np.zeros((FIELDS, tiles), np.int32),
+        ground=np.zeros(tiles + 1, np.uint8),
+        fields=np.zeros((FIELDS, tiles + 1), np.int32),
         moves=np.zeros(QUEUE, np.int16),
         rates=np.zeros(2, np.int64),
         rng=np.zeros(1, np.uint64),
@@ -230,8 +230,8 @@ def choose_one(
     tiles = codes.shape[0]
     scratch = Scratch(
         neighbours=np.zeros((tiles, 4), np.int32),
-        ground=np.zeros(tiles, np.uint8),
-        fields=np.zeros((FIELDS, tiles), np.int32),
+        ground=np.zeros(tiles + 1, np.uint8),
+        fields=np.zeros((FIELDS, tiles + 1), np.int32),
         moves=np.zeros(QUEUE, np.int16),
         rates=np.zeros(2, np.int64),
         rng=np.zeros(1, np.uint64),

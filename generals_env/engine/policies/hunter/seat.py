@@ -50,8 +50,8 @@ class Scratch(NamedTuple):
 
     Attributes:
         neighbours: (H*W, 4) int32, the tile in each direction, -1 off the board.
-        ground: (H*W,) uint8, 1 for tiles that a walk may enter.
-        fields: (FIELDS, H*W) int32.
+        ground: (H*W + 1,) uint8, 1 for tiles that a walk may enter; the last entry, 0, is beyond the edge of the board.
+        fields: (FIELDS, H*W + 1) int32.
         moves: (QUEUE,) int16, the moves of an opening that is being simulated.
         rates: (2,) int64, out: the number of moves of ``gather``; the army that ``earliest_threat`` finds missing.
         rng: (1,) uint64, the generator of openings.

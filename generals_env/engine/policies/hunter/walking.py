@@ -27,11 +27,11 @@ def walk_from(
     """Write the number of steps from the nearest origin to each tile, -1 where no way leads.
 
     Args:
-        ground: (H*W,) uint8, 1 for tiles that the walk may enter; origins need not be ground.
+        ground: (H*W + 1,) uint8, 1 for tiles that the walk may enter, the last entry 0; origins need not be ground.
         neighbours: (H*W, 4) int32.
         count: Number of origins.
-        order: (H*W,) int32, in: the origins; out: all tiles reached, in the order of their steps.
-        steps: (H*W,) int32, out.
+        order: (H*W + 1,) int32, in: the origins; out: all tiles reached, in the order of their steps.
+        steps: (H*W + 1,) int32, out.
         last: The walk may end once it has this many steps behind it: tiles further away are then not reached.
         goal: A tile: the walk ends once all tiles nearer than it are reached; -1 for none.
 
@@ -50,11 +50,12 @@ def walk_from(
         if ahead > last:
             return count
         for direction in range(4):
+            # Without branches: a processor cannot predict which neighbours are new. Off the board, -1 is the last entry.
             other = neighbours[tile, direction]
-            if other >= 0 and ground[other] != 0 and steps[other] < 0:
-                steps[other] = ahead
-                if other == goal:
-                    last = ahead
-                order[count] = other
-                count += 1
+            known = steps[other]
+            fresh = (known < 0) & (ground[other] != 0)
+            steps[other] = ahead if fresh else known
+            last = ahead if fresh & (other == goal) else last
+            order[count] = other
+            count += np.int64(fresh)
     return count
