@@ -17,6 +17,7 @@ GAMES, SIDE = 1024, 20
 QUESTIONS: tuple[tuple[object, ...], ...] = (
     ("play", "random"),
     ("play", "expander"),
+    ("play", "hunter"),
     ("turn_by_turn", 200),
     ("step", 200),
     ("learn", 25),

@@ -104,7 +104,7 @@ def one_thread(turns: int) -> dict[str, float]:
     """Play and step on one thread, by its CPU time: other processes change that less than the time of a clock."""
     venv = games(threads=1)
     rates = {}
-    for policy in ("random", "expander"):
+    for policy in ("random", "expander", "hunter"):
         venv.reset(seed=1)
         start = time.thread_time()
         venv.play(CALL, (policy, policy))

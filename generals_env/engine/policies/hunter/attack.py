@@ -13,7 +13,6 @@ from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 __all__ = ["kill", "measure_ways", "push"]
 
 FOG, SEEN_OWN, SEEN_ENEMY, NEUTRAL_CITY = 1, 7, 10, 5
-PUSH_STEPS = 8
 
 
 @subroutine

@@ -13,7 +13,6 @@ __all__ = [
     "RIVALS",
     "TOUCH_TURN_FACT",
     "TURN",
-    "VERSION",
     "WIDTH",
 ]
 
@@ -24,14 +23,13 @@ __all__ = [
     WIDTH,
     PLAYER_NUMBER,
     GENERAL_TILE,
-    VERSION,
     TOUCH_TURN_FACT,
     OWN_LAND,
     OWN_ARMY,
     ENEMY_LAND,
     ENEMY_ARMY,
     RIVALS,
-) = range(11)
+) = range(10)
 
 #: Number of entries.
-FACTS = 11
+FACTS = 10

@@ -1,4 +1,4 @@
-"""Chooses the hunter's actions: for all seats of many boards, and for one seat from arrays."""
+"""Chooses the hunter's actions for all of its seats on many boards."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from generals_env.engine.policies.hunter.facts import (
     RIVALS,
     TOUCH_TURN_FACT,
     TURN,
-    VERSION,
     WIDTH,
 )
 from generals_env.engine.policies.hunter.memory import BEGUN, LAST_ACTION, LAST_TURN, QUEUE
 from generals_env.engine.policies.hunter.seat import FIELDS, Scratch, Seat, fill_neighbours
 
-__all__ = ["HUNTER", "choose_all", "choose_one"]
+__all__ = ["HUNTER", "choose_all"]
 
 #: Code of the policy; the level is in the bits above the lowest eight.
 HUNTER = 2
@@ -48,7 +47,6 @@ def note_facts(
     facts[WIDTH] = game["width"]
     facts[PLAYER_NUMBER] = player
     facts[GENERAL_TILE] = board_players[b, player]["general"]
-    facts[VERSION] = game["version"]
     facts[TOUCH_TURN_FACT] = game["modifiers"] >> TOUCH_SHIFT if competition else -1
     rivals = 0
     for other in range(board_players.shape[1]):
@@ -179,62 +177,3 @@ def choose_all(
                     facts,
                     scratch,
                 )
-
-
-@subroutine
-def choose_row(
-    codes: npt.NDArray[np.uint8],
-    owner: npt.NDArray[np.int8],
-    army: npt.NDArray[np.int32],
-    facts: npt.NDArray[np.int64],
-    words: npt.NDArray[np.int64],
-    flags: npt.NDArray[np.uint8],
-    home: npt.NDArray[np.int16],
-    queue: npt.NDArray[np.int16],
-    level: int,
-    rng: npt.NDArray[np.uint64],
-    scratch: Scratch,
-) -> int:
-    """Return the action of the seat whose memory is row 0."""
-    seat = Seat(codes, owner, army, facts, words[0], flags[0], home[0], queue[0])
-    return choose(seat, scratch, 0, level, rng, 0)
-
-
-@kernel
-def choose_one(
-    codes: npt.NDArray[np.uint8],
-    owner: npt.NDArray[np.int8],
-    army: npt.NDArray[np.int32],
-    facts: npt.NDArray[np.int64],
-    words: npt.NDArray[np.int64],
-    flags: npt.NDArray[np.uint8],
-    home: npt.NDArray[np.int16],
-    queue: npt.NDArray[np.int16],
-    level: int,
-    rng: npt.NDArray[np.uint64],
-) -> int:
-    """Return the hunter's action for one seat from what it sees.
-
-    Args:
-        codes: (H*W,) uint8, see ``observations.tile_codes``.
-        owner: (H*W,) int8, read where the code shows the tile.
-        army: (H*W,) int32, likewise.
-        facts: (FACTS,) int64, see ``hunter.facts``.
-        words: (1, WORDS) int64, see ``hunter.memory.Memory``.
-        flags: (1, H*W) uint8, see there.
-        home: (1, H*W) int16, see there.
-        queue: (1, QUEUE) int16, see there.
-        level: 0 full strength, 1 medium, 2 easy.
-        rng: (1,) uint64, generator; levels below full strength draw from it.
-    """
-    tiles = codes.shape[0]
-    scratch = Scratch(
-        neighbours=np.zeros((tiles, 4), np.int32),
-        ground=np.zeros(tiles + 1, np.uint8),
-        fields=np.zeros((FIELDS, tiles + 1), np.int32),
-        moves=np.zeros(QUEUE, np.int16),
-        rates=np.zeros(2, np.int64),
-        rng=np.zeros(1, np.uint64),
-    )
-    fill_neighbours(scratch.neighbours, facts[WIDTH])
-    return choose_row(codes, owner, army, facts, words, flags, home, queue, level, rng, scratch)

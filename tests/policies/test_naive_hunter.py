@@ -1,0 +1,80 @@
+"""Tests that the hunter's kernel plays as the naive hunter, move by move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.naive_hunter import NaiveHunter, Seen
+
+import generals_env
+from generals_env.engine.boards import COMPETITION_VERSION, TOUCH_SHIFT
+
+SMALL: dict[str, Any] = {"height": 10, "width": 11, "max_turns": 150}
+KINDS: dict[str, dict[str, Any]] = {
+    "live": SMALL,
+    "competition": SMALL | {"rules": "competition", "touch_turn": 90, "max_turns": 220},
+    "three": SMALL | {"players": 3},
+    "teams": SMALL | {"players": 4, "teams": (0, 0, 1, 1)},
+    "large": {"height": 20, "width": 20, "max_turns": 90},
+}
+
+
+def seen(env: Any, b: int, player: int) -> Seen:
+    """Return what a seat sees; what is hidden is left out."""
+    boards, codes = env.batch.boards, env.batch.views.tile_codes[b, player]
+    game, players = boards.games[b], boards.players[b]
+    shown = codes >= 3
+    enemies = players["team"] != players["team"][player]
+    competes = int(game["version"]) == COMPETITION_VERSION
+    theirs = np.isin(boards.owner[b], np.flatnonzero(enemies))
+    own = boards.owner[b] == player
+    return Seen(
+        codes=codes.tolist(),
+        owner=np.where(shown, boards.owner[b], -9).tolist(),
+        army=np.where(shown, boards.army[b], 0).tolist(),
+        width=int(game["width"]),
+        player=player,
+        general=int(players["general"][player]),
+        turn=int(game["turn"]),
+        rivals=int((enemies & players["alive"]).sum()),
+        touch=int(game["modifiers"]) >> TOUCH_SHIFT if competes else -1,
+        own_total=int(boards.army[b][own].sum()) if competes else -1,
+        enemy_total=int(boards.army[b][theirs].sum()) if competes else -1,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("other", ["hunter", "expander"])
+def test_hunter_kernel_plays_as_the_naive_hunter(kind: str, other: str) -> None:
+    env = generals_env.make_vec(2, **KINDS[kind])
+    env.reset(seed=11)
+    players = env.config.players
+    names = ("hunter", *[other] * (players - 1))
+    seats = [(b, p) for b in range(2) for p in range(players) if names[p] == "hunter"]
+    naive = {seat: NaiveHunter() for seat in seats}
+    compared = builds = 0
+    for _ in range(int(KINDS[kind]["max_turns"])):
+        actions = env.act(names)
+        for b, p in seats:
+            if env.batch.outcome.active[b, p]:
+                assert naive[b, p].act(seen(env, b, p), int(env.batch.outcome.begun[b])) == actions[b, p]
+                compared += 1
+                builds += int(actions[b, p] > 8 * env.config.shape[0] * env.config.shape[1])
+        env.step(actions)
+    assert compared > 100
+    if kind == "competition" and other == "expander":
+        assert builds > 0
+
+
+def test_hunter_goes_on_as_the_naive_hunter_after_turns_of_others() -> None:
+    env = generals_env.make_vec(1, **SMALL)
+    env.reset(seed=2)
+    naive = NaiveHunter()
+    for turn in range(110):
+        actions = env.act(("random", "expander"))
+        if turn % 7 not in (3, 4):
+            actions[0, 0] = env.act(("hunter", "expander"))[0, 0]
+            assert naive.act(seen(env, 0, 0), int(env.batch.outcome.begun[0])) == actions[0, 0]
+        env.step(actions)
