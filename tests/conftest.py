@@ -11,7 +11,7 @@ from support.browser import browser, open_page
 from support.ground_truth import CONFORMANCE, MISSING, SHARED, found
 from support.paths import ROOT
 
-__all__ = ["browser", "open_page"]  # one Chromium for tests of all pages
+__all__ = ["browser", "open_page"]  # for tests of pages
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba_cache"))
 

@@ -40,17 +40,21 @@ def frame_player(name: str, seed: int) -> Callable[[Frame], int]:
         seed: Seed of its generator.
     """
     code, state = policy_code(name), int(seed_state(seed)[0])
-    SeatPlayer(code, state).choose(seen_in_frame(first_frame()))
+    player = SeatPlayer(code, state)
+    for frame in first_frames():  # a search begins with the second one
+        player.choose(seen_in_frame(frame))
     player = SeatPlayer(code, state)
     return lambda frame: player.choose(seen_in_frame(frame))
 
 
-def first_frame() -> Frame:
-    """Return a frame of a board with nothing but a general."""
+def first_frames() -> list[Frame]:
+    """Return the first two frames of a small game: a general alone, then an enemy beside it."""
     kind, owner, armies = (np.zeros((4, 4), np.int64) for _ in range(3))
     kind[:2, :2] = SEEN_PLAIN
     kind[0, 0], owner[0, 0], armies[0, 0] = SEEN_GENERAL, OWN, 1
-    return Frame(0, (1, 1), (1, 1), kind, owner, armies)
+    met = owner.copy(), armies.copy()
+    met[0][1, 1], met[1][1, 1], met[1][0, 0] = OTHER, 1, 2
+    return [Frame(0, (1, 1), (1, 1), kind, owner, armies), Frame(1, (1, 2), (2, 3), kind, *met)]
 
 
 def seen_in_frame(frame: Frame) -> SeenBoard:

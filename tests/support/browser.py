@@ -1,4 +1,4 @@
-"""Defines fixtures of tests of pages: one Chromium for all, and pages of it that note requests and errors."""
+"""Defines fixtures of tests of pages: one Chromium for a module, and pages of it that note requests and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 __all__ = ["browser", "open_page"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while it is open, its event loop runs in this thread, and tests of asyncio fail
 def browser() -> Iterator[Any]:
     """Yield a browser; skip without the program or the library that drives it."""
     program = shutil.which("chromium")
