@@ -77,7 +77,8 @@ def test_hunter_goes_on_as_the_naive_hunter_after_turns_of_others() -> None:
         env.step(actions)
 
 
-def test_hunter_builds_a_castle_as_the_naive_hunter() -> None:
+@pytest.mark.parametrize(("distance", "army", "built"), [(7, 60, [120]), (6, 36, []), (6, 37, [120]), (4, 60, [])])
+def test_hunter_builds_a_castle_as_the_naive_hunter(distance: int, army: int, built: list[int]) -> None:
     options = SMALL | {"rules": "competition", "height": 12, "width": 14}
     env = generals_env.make_vec(1, **options)
     env.reset(seed=3)
@@ -86,9 +87,9 @@ def test_hunter_builds_a_castle_as_the_naive_hunter() -> None:
     tile = next(
         tile
         for tile in np.flatnonzero(boards.terrain[0] == 0).tolist()
-        if abs(tile // width - home // width) + abs(tile % width - home % width) == 7
+        if abs(tile // width - home // width) + abs(tile % width - home % width) == distance
     )
-    boards.owner[0, tile], boards.army[0, tile] = 0, 60
+    boards.owner[0, tile], boards.army[0, tile] = 0, army
     boards.games["turn"] = 120
     env.reset(seed=3, options={"start": boards})
     naive, builds = NaiveHunter(), []
@@ -97,4 +98,47 @@ def test_hunter_builds_a_castle_as_the_naive_hunter() -> None:
         assert naive.act(seen(env, 0, 0), int(env.batch.outcome.begun[0])) == action
         builds += [turn] if action > 8 * 12 * width else []
         env.step(env.act(("hunter", "expander")))
-    assert builds == [120]
+    assert builds == built
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "live": {"height": 10, "width": 11},
+    "competition": {"height": 9, "width": 9, "rules": "competition", "touch_turn": 145},
+    "three": {"players": 3, "height": 9, "width": 9, "modifiers": ("leapfrog", "defenseless")},
+    "teams": {"players": 4, "teams": (0, 0, 1, 1), "height": 10, "width": 10},
+    "torus": {"height": 4, "width": 5, "modifiers": ("torus",)},
+    "old": {"height": (6, 11), "width": (7, 12), "rules": "v3"},
+}
+
+
+def odd_positions(env: Any, rng: np.random.Generator) -> Any:
+    """Return boards of games that no play leads to: land of all shares, often of one player, and armies of all sizes."""
+    boards = env.boards()
+    players = env.config.players
+    for b in range(env.num_envs):
+        free = np.flatnonzero(boards.terrain[b] == 0)
+        land = free[rng.random(len(free)) < rng.choice((0.02, 0.2, 0.6, 1))]
+        generals = boards.players["general"][b]
+        largest = rng.choice((3, 12, 80))
+        boards.owner[b, land] = rng.integers(players) if rng.random() < 0.3 else rng.integers(-1, players, len(land))
+        boards.army[b, land] = rng.integers(0, largest, len(land))
+        boards.army[b, generals] = rng.integers(1, largest, len(generals))
+        boards.games["turn"][b] = rng.choice((0, 1, 30, 49, 50, 100, 139, 145, 300))
+    return boards
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_hunter_kernel_plays_as_the_naive_one_on_odd_boards(kind: str) -> None:
+    env = generals_env.make_vec(8, **ODD[kind], max_turns=900)
+    players = env.config.players
+    for seed in range(3):
+        env.reset(seed=seed)
+        env.reset(seed=seed, options={"start": odd_positions(env, np.random.default_rng(seed))})
+        naive = {(b, p): NaiveHunter() for b in range(8) for p in range(players)}
+        for _ in range(8):
+            actions = env.act(("hunter",) * players)
+            for (b, p), hunter in naive.items():
+                if env.batch.outcome.active[b, p]:
+                    assert env.batch.views.masks[b, p, actions[b, p]]
+                    assert hunter.act(seen(env, b, p), int(env.batch.outcome.begun[b])) == actions[b, p]
+            env.step(actions)
