@@ -32,7 +32,7 @@ from generals_env.starts.board_codec import MAX_TILES
 __all__ = ["check_boards"]
 
 MIN_SIDE, MAX_SIDE = 4, 64
-MAX_ARMY = 10**8  # sums of armies stay far below 2**31
+MAX_ARMY = 10**8  # an army and what joins it stay below 2**31
 MAX_TURN = 2**31 - 1
 
 #: Terrain that determines the owner of its tile.

@@ -94,8 +94,6 @@ def assert_equal_views(position: Position, player: int, tensor: np.ndarray, mask
 def test_competition_agrees_with_oracle() -> None:
     happened: Counter[str] = Counter()
 
-    @settings(max_examples=150, deadline=None)
-    @given(SEEDS)
     def check(seed: int) -> None:
         rng = random.Random(seed)
         board = random_position(rng)
@@ -144,7 +142,9 @@ def test_competition_agrees_with_oracle() -> None:
         happened.update(position.happened)
         happened["a truncation"] += int(told["truncated"].any())
 
-    check()
+    for number in range(150):  # fixed ones, so that rare events happen in every run
+        check(number)
+    settings(max_examples=40, deadline=None)(given(SEEDS)(check))()
     assert_occurred(
         happened,
         "a capture wins",

@@ -9,7 +9,7 @@ import pytest
 from support.naive_hunter import NaiveHunter, Seen
 
 import generals_env
-from generals_env.engine.boards import COMPETITION_VERSION, TOUCH_SHIFT
+from generals_env.engine.boards import COMPETITION_VERSION, GENERAL, MOUNTAIN, OWNER_MOUNTAIN, TOUCH_SHIFT
 
 SMALL: dict[str, Any] = {"height": 10, "width": 11, "max_turns": 150}
 KINDS: dict[str, dict[str, Any]] = {
@@ -142,3 +142,25 @@ def test_hunter_kernel_plays_as_the_naive_one_on_odd_boards(kind: str) -> None:
                     assert env.batch.views.masks[b, p, actions[b, p]]
                     assert hunter.act(seen(env, b, p), int(env.batch.outcome.begun[b])) == actions[b, p]
             env.step(actions)
+
+
+def test_hunter_counts_chains_of_huge_armies() -> None:
+    width, height = 32, 6
+    env = generals_env.make_vec(1, width=width, height=height)
+    env.reset(seed=1)
+    boards = env.boards()
+    boards.terrain[:], boards.owner[:], boards.army[:] = 0, 0, 10**8  # all of it own land, but for two corners
+    home = height * width - 1
+    boards.players["general"][0] = [home, 0]
+    boards.terrain[0, [0, home]] = GENERAL
+    boards.owner[0, 0], boards.army[0, 0] = 1, 5
+    walls = [1, width, width + 1]
+    boards.terrain[0, walls], boards.owner[0, walls], boards.army[0, walls] = MOUNTAIN, OWNER_MOUNTAIN, 0
+    free = width * (height - 1)
+    boards.owner[0, free], boards.army[0, free] = -1, 0
+    boards.games["turn"] = 60
+    env.reset(seed=1, options={"start": boards})
+    for _ in range(3):
+        actions = env.act(("hunter", "expander"))
+        assert env.batch.views.masks[0, 0, actions[0, 0]]
+        env.step(actions)

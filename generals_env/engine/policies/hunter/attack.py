@@ -13,6 +13,7 @@ from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 __all__ = ["kill", "measure_ways", "push"]
 
 FOG, SEEN_OWN, SEEN_ENEMY, NEUTRAL_CITY = 1, 7, 10, 5
+MAX_GAIN = 1 << 29  # of a way: sums of huge armies would not fit 32 bits
 
 
 @subroutine
@@ -115,7 +116,7 @@ def kill(seat: Seat, scratch: Scratch, home: int, margin: int) -> int:
         if tile == home:
             gain[tile] = -guard - 1
             continue
-        gain[tile] = most + added_army(seat, tile, player)
+        gain[tile] = min(max(most + added_army(seat, tile, player), -MAX_GAIN), MAX_GAIN)
         if seat.codes[tile] < SEEN_OWN or seat.codes[tile] >= SEEN_ENEMY or seat.owner[tile] != player or seat.army[tile] < 2:
             continue
         if gain[tile] - distance // 2 >= 0:

@@ -13,6 +13,7 @@ __all__ = ["expand"]
 
 FOG, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 1, 4, 7, 10  # codes of ``observations.tile_codes``
 MAX_CAPTURES = 12  # of one chain
+MAX_GAIN = 1 << 29  # of a chain: sums of huge armies would not fit 32 bits
 
 
 @inlined
@@ -98,7 +99,7 @@ def expand(seat: Seat, scratch: Scratch, low: int, high: int) -> bool:
                 if other >= 0 and scratch.ground[other] != 0 and steps[other] == distance - 1 and gain[other] > most:
                     most = np.int64(gain[other])
                     ahead[tile] = direction
-            gain[tile] = army + most
+            gain[tile] = min(army + most, MAX_GAIN)
         if army < 1:
             continue
         place = tile
