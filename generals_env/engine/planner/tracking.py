@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.engine.boards import CITY, GENERAL, NEUTRAL, OWNER_MOUNTAIN, Boards, copy_boards, empty_boards
+from generals_env.engine.boards import CITY, GENERAL, MOUNTAIN, NEUTRAL, OWNER_MOUNTAIN, Boards, copy_boards, empty_boards
 from generals_env.engine.observations.tile_codes import SEEN_ENEMY, SEEN_MOUNTAIN, SEEN_NEUTRAL, SEEN_OWN
 from generals_env.engine.planner.fit import clear_boards
 from generals_env.engine.planner.sight import Sight
@@ -71,12 +71,11 @@ class TrackedBoards:
         if not len(self):
             return
         boards, codes, enemy = self.boards, sight.codes, 1 - sight.player
-        for code, owner, terrain in ((SEEN_MOUNTAIN, OWNER_MOUNTAIN, None), (NEUTRAL_CITY, NEUTRAL, CITY)):
+        for code, owner, terrain in ((SEEN_MOUNTAIN, OWNER_MOUNTAIN, MOUNTAIN), (NEUTRAL_CITY, NEUTRAL, CITY)):
             tiles = np.flatnonzero(codes == code)  # they stay what they are, and no board knows them before
             boards.owner[:, tiles] = owner
             boards.army[:, tiles] = sight.army[tiles]
-            if terrain is not None:
-                boards.terrain[:, tiles] = terrain
+            boards.terrain[:, tiles] = terrain
         tiles = np.flatnonzero((codes == SEEN_NEUTRAL) | (codes >= SEEN_OWN))
         fits = (boards.owner[:, tiles] == sight.owner[tiles]).all(axis=1)
         fits &= (boards.army[:, tiles] == sight.army[tiles]).all(axis=1)
