@@ -10,10 +10,9 @@ import numpy.typing as npt
 from generals_env.engine.boards import COMPETITION_VERSION, GENERAL, MOUNTAIN
 from generals_env.engine.jit import kernel
 from generals_env.engine.observations.tile_codes import FOG, SEEN_ENEMY, SEEN_NEUTRAL
-from generals_env.engine.planner.plans import ground_of
+from generals_env.engine.planner.plans import ground_of, steps_from
 from generals_env.engine.planner.sight import Record, Sight
 from generals_env.engine.rules.map_generator import min_distance
-from generals_env.engine.rules.valid_moves import neighbour
 
 __all__ = ["HomeBelief"]
 
@@ -30,28 +29,12 @@ FAR = 200  # steps to where no way leads
 
 
 @kernel
-def all_steps(ground: npt.NDArray[np.bool_], width: int, rows: int, columns: int, distance: npt.NDArray[np.int16]) -> None:
-    """Write the steps between all pairs of tiles over ``ground`` (T,) bool into ``distance`` (T, T), ``FAR`` for no way."""
-    queue = np.empty(ground.shape[0], np.int32)
-    distance[:] = FAR
+def all_steps(ground: npt.NDArray[np.bool_], width: int, rows: int, columns: int, distance: npt.NDArray[np.int32]) -> None:
+    """Write the steps between all pairs of tiles over ``ground`` (T,) bool into ``distance`` (T, T), -1 for no way."""
+    distance[:] = -1
     for origin in range(ground.shape[0]):
-        if not ground[origin]:
-            continue
-        steps = distance[origin]
-        steps[origin] = 0
-        queue[0] = origin
-        count = 1
-        k = 0
-        while k < count:
-            tile = np.int64(queue[k])
-            k += 1
-            row = tile // width
-            for direction in range(4):
-                other = neighbour(row, tile - row * width, direction, width, rows, columns, False)
-                if other >= 0 and steps[other] == FAR and ground[other]:
-                    steps[other] = steps[tile] + 1
-                    queue[count] = other
-                    count += 1
+        if ground[origin]:
+            steps_from(ground, origin, width, rows, columns, distance[origin])
 
 
 class HomeBelief:
@@ -66,8 +49,9 @@ class HomeBelief:
         """Begin with the rule of the map."""
         tiles = len(sight.codes)
         ground = ground_of(sight.codes, record.kind, MOUNTAIN)
-        self._distance = np.empty((tiles, tiles), np.int16)
+        self._distance = np.empty((tiles, tiles), np.int32)
         all_steps(ground, sight.width, sight.rows, sight.columns, self._distance)
+        self._distance[self._distance < 0] = FAR
         apart = COMPETITION_DISTANCE
         if sight.version != COMPETITION_VERSION:
             rule: Any = min_distance  # a subroutine, which only kernels call compiled

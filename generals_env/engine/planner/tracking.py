@@ -44,7 +44,6 @@ class TrackedBoards:
         self.boards = empty_boards(count, sight.height, sight.width, 2, sight.version, sight.modifiers)
         self.theirs: Rows = lines.fresh_memory(count)
         self._rng = np.zeros(count, np.uint64)
-        self._turn = sight.turn
         boards, rows = self.boards, np.arange(count)
         boards.games["rows"], boards.games["columns"] = sight.rows, sight.columns
         clear_boards(boards, sight.codes, 0.0, self._rng)
@@ -64,7 +63,6 @@ class TrackedBoards:
         """Play a turn of every board: the seat's own action, and the enemy's by the fast policy."""
         if len(self):
             self.boards, self.theirs = lines.one_turn(self.boards, player, action, self._rng, self.theirs)
-            self._turn += 1
 
     def see(self, sight: Sight) -> None:
         """Drop the boards that do not agree with a sight."""
@@ -83,7 +81,7 @@ class TrackedBoards:
         fits &= (shown < SEEN_MOUNTAIN) | (shown == SEEN_ENEMY + 2)
         theirs = boards.owner == enemy
         fits &= (theirs.sum(axis=1) == sight.land[1]) & (np.where(theirs, boards.army, 0).sum(axis=1) == sight.armies[1])
-        fits &= boards.players["alive"].all(axis=1) & (self._turn == sight.turn)
+        fits &= boards.players["alive"].all(axis=1) & (boards.games["turn"] == sight.turn)
         if fits.all():
             return
         left = np.flatnonzero(fits)

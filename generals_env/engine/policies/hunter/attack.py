@@ -7,13 +7,12 @@ import numpy as np
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER, TOUCH_TURN_FACT, TURN
 from generals_env.engine.policies.hunter.memory import ENEMY_HELD, STACK
-from generals_env.engine.policies.hunter.seat import Scratch, Seat, army_at, is_wall, push_move
+from generals_env.engine.policies.hunter.seat import MAX_GAIN, Scratch, Seat, army_at, is_wall, push_move
 from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 
 __all__ = ["kill", "measure_ways", "push"]
 
-FOG, SEEN_OWN, SEEN_ENEMY, NEUTRAL_CITY = 1, 7, 10, 5
-MAX_GAIN = 1 << 29  # of a way: sums of huge armies would not fit 32 bits
+FOG, SEEN_OWN, SEEN_ENEMY = 1, 7, 10
 
 
 @subroutine

@@ -6,14 +6,13 @@ import numpy as np
 
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.facts import PLAYER_NUMBER
-from generals_env.engine.policies.hunter.seat import Scratch, Seat, army_at, push_move
+from generals_env.engine.policies.hunter.seat import MAX_GAIN, Scratch, Seat, army_at, push_move
 from generals_env.engine.policies.hunter.walking import EVERYWHERE, walk_from
 
 __all__ = ["expand"]
 
 FOG, SEEN_NEUTRAL, SEEN_OWN, SEEN_ENEMY = 1, 4, 7, 10  # codes of ``observations.tile_codes``
 MAX_CAPTURES = 12  # of one chain
-MAX_GAIN = 1 << 29  # of a chain: sums of huge armies would not fit 32 bits
 
 
 @inlined

@@ -10,13 +10,16 @@ import numpy.typing as npt
 from generals_env.engine.jit import inlined, subroutine
 from generals_env.engine.policies.hunter.memory import COUNT
 
-__all__ = ["FIELDS", "Field", "Scratch", "Seat", "army_at", "fill_neighbours", "is_wall", "push_move"]
+__all__ = ["FIELDS", "MAX_GAIN", "Field", "Scratch", "Seat", "army_at", "fill_neighbours", "is_wall", "push_move"]
 
 #: (H*W,) int32, a number for each tile.
 Field = npt.NDArray[np.int32]
 
 #: Rows of ``Scratch.fields``.
 FIELDS = 6
+
+#: Bound of an army that is summed along a way: sums of huge armies would not fit the 32 bits of a field.
+MAX_GAIN = 1 << 29
 
 FOG_OBSTACLE, SEEN_MOUNTAIN, NEUTRAL_CITY = 2, 3, 5  # codes of ``observations.tile_codes``
 
