@@ -1,0 +1,22 @@
+"""Runs recording, buffers and learning on more processes and machines: Redis, Ray, object storage.
+
+All names are imported on first use: they need the extras ``redis`` or ``ray``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from generals_env.recorders.distributed.rollout_plan import RolloutPlan
+
+__all__ = ["RolloutPlan"]
+
+HOMES = {"RolloutPlan": "rollout_plan"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
