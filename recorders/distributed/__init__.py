@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
+    from generals_env.recorders.distributed.shared_policy import SharedPolicy
 
-__all__ = ["RolloutPlan"]
+__all__ = ["RolloutPlan", "SharedPolicy"]
 
-HOMES = {"RolloutPlan": "rollout_plan"}
+HOMES = {"RolloutPlan": "rollout_plan", "SharedPolicy": "shared_policy"}
 
 
 def __getattr__(name: str) -> Any:

@@ -35,6 +35,10 @@ class PinnedRoom:
         self._bytes: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
         self._used = 0
 
+    def __reduce__(self) -> tuple[type[PinnedRoom], tuple[bool]]:
+        """Copy and pickle as an empty room."""
+        return PinnedRoom, (self.pinned,)
+
     def clear(self) -> None:
         """Lend all places again: the arrays lent so far will be overwritten."""
         self._used = 0
