@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
+    from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
 
-__all__ = ["RolloutPlan"]
+__all__ = [
+    "RolloutPlan",
+    "TaskPlayer",
+    "TaskResult",
+]
 
-HOMES = {"RolloutPlan": "rollout_plan"}
+HOMES = {
+    "RolloutPlan": "rollout_plan",
+    "TaskPlayer": "task_player",
+    "TaskResult": "task_player",
+}
 
 
 def __getattr__(name: str) -> Any:
