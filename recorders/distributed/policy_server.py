@@ -39,7 +39,7 @@ class Request(NamedTuple):
 
     part: Any
     numbers: Numbers
-    count: int
+    states: int
     kind: tuple[Any, ...]
     answer: asyncio.Future[tuple[Actions, int]]
 
@@ -117,7 +117,7 @@ class PolicyServer:
 
     async def _load(self, weights: list[Any], version: int) -> int:
         tensors = await weights[0]
-        await self._in_thread(lambda: self._policy.set_weights(tensors, version))
+        await self._in_thread(self._policy.set_weights, tensors, version)
         self._weights = weights
         return version
 
@@ -129,7 +129,7 @@ class PolicyServer:
             await self._fill()
             batch = self._take()
             try:
-                answers = await self._in_thread(lambda batch=batch: self._evaluated(batch))
+                answers = await self._in_thread(self._evaluated, batch)
             except Exception as error:
                 answers = [error] * len(batch)
             for request, answer in zip(batch, answers, strict=True):
@@ -145,7 +145,7 @@ class PolicyServer:
         await asyncio.sleep(0)  # calls that have arrived come first
         loop = asyncio.get_running_loop()
         end = loop.time() + self._max_wait
-        while sum(request.count for request in self._waiting) < self._max_batch and (left := end - loop.time()) > 0:
+        while sum(request.states for request in self._waiting) < self._max_batch and (left := end - loop.time()) > 0:
             self._arrived.clear()
             try:
                 await asyncio.wait_for(self._arrived.wait(), left)
@@ -154,12 +154,13 @@ class PolicyServer:
 
     def _take(self) -> list[Request]:
         """Return the next batch: the first call that waits, and others of its kind."""
-        kind, batch, count = self._waiting[0].kind, [], 0
+        kind, count = self._waiting[0].kind, 0
+        batch: list[Request] = []
         left: deque[Request] = deque()
         for request in self._waiting:
-            if request.kind == kind and (not batch or count + request.count <= self._max_batch):
+            if request.kind == kind and (not batch or count + request.states <= self._max_batch):
                 batch.append(request)
-                count += request.count
+                count += request.states
             else:
                 left.append(request)
         self._waiting = left
@@ -177,5 +178,5 @@ class PolicyServer:
             return [self._evaluated([request])[0] for request in batch]
         return [(chosen, self._policy.version) for chosen in actions]
 
-    async def _in_thread(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

@@ -199,8 +199,7 @@ class DevicePolicy:
             size = len(states)
             if size < self._chunk:
                 states = torch.cat([states, states.new_zeros(self._chunk - size, *states.shape[1:])])
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
-                scores = self.network(states.contiguous(memory_format=self._format))[:size]
+            scores = self._scores(states)[:size]
             if scores.shape != masks.shape:
                 raise ConfigError(
                     f"network: expected scores of shape {tuple(masks.shape)}, one for each action, got {tuple(scores.shape)}: "
@@ -212,6 +211,18 @@ class DevicePolicy:
             else:
                 chosen[rows] = drawn_legal(scores, legal, drawn[rows], self.temperature)
         return self._on_host(chosen)
+
+    def _scores(self, states: Tensor) -> Tensor:
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+                scores: Tensor = self.network(states.contiguous(memory_format=self._format))
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:  # out of memory, or an error of the device
+                raise
+            raise ConfigError(
+                f"network: expected one that takes states of shape {tuple(states.shape)}, got an error: {error}"
+            ) from error
+        return scores
 
     def _on_host(self, chosen: Tensor) -> Actions:
         """Return the actions as an array, copied through page-locked memory from a GPU."""
