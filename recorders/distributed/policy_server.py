@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -35,12 +36,13 @@ class SharedEvaluator(Protocol):
 
 
 class Request(NamedTuple):
-    """A call that waits for its actions: observations, their random numbers, and where the actions go."""
+    """A call that waits for its actions: observations, their random numbers, their kind, when they came, and the answer."""
 
     part: Any
     numbers: Numbers
     states: int
     kind: tuple[Any, ...]
+    arrived: float
     answer: asyncio.Future[tuple[Actions, int]]
 
 
@@ -92,8 +94,9 @@ class PolicyServer:
         else:
             observations, masks = part
             count, kind = math.prod(masks.shape[:-1]), (observations.shape[-3:], observations.dtype, masks.shape[-1])
-        answer: asyncio.Future[tuple[Actions, int]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Request(part, numbers, count, kind, answer))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[tuple[Actions, int]] = loop.create_future()
+        self._waiting.append(Request(part, numbers, count, kind, loop.time(), answer))
         self._arrived.set()
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
@@ -141,16 +144,15 @@ class PolicyServer:
                     request.answer.set_result(answer)
 
     async def _fill(self) -> None:
-        """Wait until the batch is full, or its time is up."""
+        """Wait until the next batch is full, or its first call has waited long enough."""
         await asyncio.sleep(0)  # calls that have arrived come first
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._max_wait
-        while sum(request.states for request in self._waiting) < self._max_batch and (left := end - loop.time()) > 0:
-            self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), left)
-            except TimeoutError:
+        loop, first = asyncio.get_running_loop(), self._waiting[0]
+        while (left := first.arrived + self._max_wait - loop.time()) > 0:
+            if sum(request.states for request in self._waiting if request.kind == first.kind) >= self._max_batch:
                 return
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), left)
 
     def _take(self) -> list[Request]:
         """Return the next batch: the first call that waits, and others of its kind."""

@@ -157,10 +157,18 @@ class DevicePolicy:
         Args:
             parts: ``PackedObservations``, or pairs of observations and masks as of ``act``; all of one kind.
             numbers: (n,) a random number for each state of all parts together; None with a temperature of 0.
+
+        Raises:
+            ConfigError: If the parts do not fit each other, the numbers or the network.
         """
         packed = isinstance(parts[0], PackedObservations)
         shapes = [part.board.shape if packed else tuple(part[1].shape[:-1]) for part in parts]
         counts = [int(np.prod(shape)) for shape in shapes]
+        if (self.temperature > 0) != (numbers is not None) or (numbers is not None and len(numbers) != sum(counts)):
+            wanted, got = sum(counts) if self.temperature else "none", "none" if numbers is None else len(numbers)
+            raise ConfigError(
+                f"numbers: expected {wanted}, one for each state that is drawn, got {got}: take those of the method numbers"
+            )
         states = self._boards(parts) if packed else self._arrays(parts)
         with torch.inference_mode():
             actions = self._choose(states, sum(counts), numbers)

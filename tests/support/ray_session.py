@@ -1,4 +1,4 @@
-"""Starts Ray for the tests of a module: on loopback, without its dashboard and its statistics of use, in a folder of its own."""
+"""Starts Ray for the tests of a module: on loopback, without dashboard and statistics of use, in a folder of its own."""
 
 from __future__ import annotations
 

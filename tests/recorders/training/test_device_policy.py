@@ -142,7 +142,7 @@ def test_device_policy_takes_new_weights(device: str) -> None:
     assert policy.set_weights(network_for(env, 2).state_dict(), 7) == policy.version == 7
     fresh = DevicePolicy(network_for(env, 2), device=device, temperature=0)
     assert np.array_equal(policy.act_on_boards(env.packed()), fresh.act_on_boards(env.packed()))
-    with pytest.raises(ConfigError, match="^weights: expected those of the network of the policy, got others"):
+    with pytest.raises(ConfigError, match=r"^weights: expected those of the network of the policy, got others"):
         policy.set_weights(QNetwork((9, 8, 8), 16, 1).state_dict())
 
 
@@ -161,7 +161,7 @@ def test_device_policy_refuses_what_does_not_fit() -> None:
     for options, name in (({"temperature": -1}, "temperature"), ({"chunk": -1}, "chunk"), ({"seed": "a"}, "seed")):
         with pytest.raises(ConfigError, match=f"^{name}: "):
             DevicePolicy(QNetwork((9, 8, 8), 8, 1), **options)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="^network: expected a torch module, got 3"):
+    with pytest.raises(ConfigError, match=r"^network: expected a torch module, got 3"):
         DevicePolicy(3)  # type: ignore[arg-type]
 
 
@@ -188,9 +188,9 @@ def test_observations_of_other_kinds_are_not_joined() -> None:
         env.reset(seed=1)
         views.append(env.packed())
     for other in views[1:]:
-        with pytest.raises(ConfigError, match="^parts: expected observations of one kind, got "):
+        with pytest.raises(ConfigError, match=r"^parts: expected observations of one kind, got "):
             joined([views[0], other])
-    with pytest.raises(ConfigError, match="^parts: "):
+    with pytest.raises(ConfigError, match=r"^parts: "):
         joined([])
 
 
