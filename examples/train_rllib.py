@@ -1,8 +1,9 @@
 """Trains PPO of RLlib (new API stack) with action masks, against itself or against a built-in opponent.
 
-Run it with ``python examples/train_rllib.py`` or, for example, ``... --opponent expander --iterations 50``; ``--help`` shows the
-arguments. It needs ``pip install "generals_env[rllib]"``, best in a virtual environment of its own. Each iteration prints the
-mean return of an agent, the share of games that the first player won and that ended undecided, and the number of illegal actions.
+Run it with ``python examples/train_rllib.py``, or for example with ``--opponent expander --iterations 60``; ``--help`` lists
+the arguments. It needs ``pip install "generals_env[rllib]"``, best in a virtual environment of its own. Each iteration prints
+the mean return of a game (about 0 in self-play, as one player gains what the other loses), how many games ended, the shares
+that ``player_0`` won and that were cut off, and how many actions were illegal.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import nn
 
-from generals_env.wrappers.rllib import register
-
-LEARNER = "shared"  # the policy that plays all seats without a built-in opponent
+from generals_env.wrappers.rllib import ENV_NAME, SINGLE_NAME, register
 
 
 @dataclasses.dataclass
@@ -38,8 +37,8 @@ class Arguments:
     board: int = 6
     max_turns: int = 100
     env_runners: int = 0  # processes that play; 0 plays in this process
-    games: int = 8  # of each process that plays
-    turns: int = 1024  # of all games, for an iteration
+    games: int = 16  # of each process that plays
+    turns: int = 2048  # of all games, for an iteration
     epochs: int = 4
     minibatch: int = 256
     learning_rate: float = 1e-3
@@ -87,44 +86,43 @@ class GameEnds(RLlibCallback):
     """Logs how games end, and how many actions were illegal."""
 
     def on_episode_end(self, *, episode: Any, metrics_logger: Any, **_: Any) -> None:
-        """Log the end of one game."""
-        rewards, infos = episode.get_rewards(-1), episode.get_infos(-1)
+        """Log the end of one game: of an episode of one agent, or of several."""
+        reward, infos = episode.get_rewards(-1), [episode.get_infos(-1)]
+        if isinstance(reward, dict):
+            reward, infos = reward.get("player_0", 0), list(infos[0].values())
         metrics_logger.log_value("games", 1, reduce="sum")
-        metrics_logger.log_value("wins", int(rewards.get("player_0", 0) > 0.5), reduce="sum")  # a victory pays 1
-        metrics_logger.log_value("undecided", int(episode.is_truncated), reduce="sum")
-        metrics_logger.log_value("illegal", sum(info["illegal_actions"] for info in infos.values()), reduce="sum")
+        metrics_logger.log_value("won", int(reward > 0.5), reduce="sum")  # a victory pays 1
+        metrics_logger.log_value("cut_off", int(episode.is_truncated), reduce="sum")
+        metrics_logger.log_value("illegal", sum(int(info["illegal_actions"]) for info in infos), reduce="sum")
 
 
 def configure(arguments: Arguments) -> PPOConfig:
     """Return the configuration of the algorithm."""
-    options: dict[str, Any] = {
-        "height": arguments.board,
-        "width": arguments.board,
-        "max_turns": arguments.max_turns,
-        "opponents": None if arguments.opponent == "self" else arguments.opponent,
-        "record": str(arguments.record.resolve()) if arguments.record else None,
-    }
-    module = RLModuleSpec(module_class=MaskedConvolutions, model_config={"channels": arguments.channels})
-    return (
-        PPOConfig()
-        .environment(register(), env_config=options)
-        .env_runners(num_env_runners=arguments.env_runners, num_envs_per_env_runner=arguments.games)
-        .learners(num_learners=0)
-        .multi_agent(policies={LEARNER}, policy_mapping_fn=lambda agent, episode, **_: LEARNER)
-        .rl_module(rl_module_spec=module)
-        .callbacks(GameEnds)
-        .training(
-            train_batch_size_per_learner=arguments.turns,
-            minibatch_size=arguments.minibatch,
-            num_epochs=arguments.epochs,
-            lr=arguments.learning_rate,
-            gamma=0.99,
-            lambda_=0.95,
-            entropy_coeff=0.01,
-            grad_clip=0.5,
-        )
-        .debugging(seed=arguments.seed)
+    register()
+    options: dict[str, Any] = {"height": arguments.board, "width": arguments.board, "max_turns": arguments.max_turns}
+    if arguments.record:
+        options["record"] = str(arguments.record.resolve())
+    config = PPOConfig().env_runners(num_env_runners=arguments.env_runners, num_envs_per_env_runner=arguments.games)
+    if arguments.opponent == "self":  # one policy for both seats
+        config.environment(ENV_NAME, env_config=options)
+        config.multi_agent(policies={"shared"}, policy_mapping_fn=lambda *_, **__: "shared")
+    else:  # all games of a process are one batch: RLlib can do so for one learner, not for several agents
+        config.environment(SINGLE_NAME, env_config={**options, "opponent": arguments.opponent})
+        config.env_runners(gym_env_vectorize_mode="vector_entry_point")
+    config.rl_module(
+        rl_module_spec=RLModuleSpec(module_class=MaskedConvolutions, model_config={"channels": arguments.channels})
     )
+    config.training(
+        train_batch_size_per_learner=arguments.turns,
+        minibatch_size=arguments.minibatch,
+        num_epochs=arguments.epochs,
+        lr=arguments.learning_rate,
+        gamma=0.99,
+        lambda_=0.95,
+        entropy_coeff=0.01,
+        grad_clip=0.5,
+    )
+    return config.callbacks(GameEnds).debugging(seed=arguments.seed).learners(num_learners=0)
 
 
 def train(arguments: Arguments) -> list[dict[str, float]]:
@@ -135,17 +133,11 @@ def train(arguments: Arguments) -> list[dict[str, float]]:
         for iteration in range(1, arguments.iterations + 1):
             began = time.monotonic()
             played = algorithm.train()["env_runners"]
-            games = played.get("games", 0)
-            line = {
-                "return": played.get("module_episode_returns_mean", {}).get(LEARNER, float("nan")),
-                "games": games,
-                "won": played.get("wins", 0) / max(games, 1),
-                "undecided": played.get("undecided", 0) / max(games, 1),
-                "illegal": played.get("illegal", 0),
-            }
-            seconds = time.monotonic() - began
-            text = ", ".join(f"{name} {value:.3g}" for name, value in line.items())
-            print(f"iteration {iteration}: {text} ({seconds:.1f} s)", flush=True)
+            games = int(played.get("games", 0))
+            line = {"return": float(played.get("episode_return_mean", 0)), "games": games}
+            line |= {name: float(played.get(name, 0)) / max(games, 1) for name in ("won", "cut_off")}
+            line |= {"illegal": int(played.get("illegal", 0)), "seconds": time.monotonic() - began}
+            print(f"iteration {iteration}:", ", ".join(f"{name} {value:.3g}" for name, value in line.items()), flush=True)
             lines.append(line)
         if arguments.checkpoint:
             print("saved", algorithm.save_to_path(str(arguments.checkpoint.resolve())))
@@ -158,12 +150,13 @@ def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     for field in dataclasses.fields(Arguments):
-        kind = Path if "Path" in str(field.type) else type(field.default)
+        kind = Path if field.default is None else type(field.default)
         parser.add_argument("--" + field.name.replace("_", "-"), type=kind, default=field.default)
     arguments = Arguments(**vars(parser.parse_args()))
+    torch.set_num_threads(1)  # threads of so small a network mostly wait for each other
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # On loopback, without dashboard; more processes than cores wait for each other, but play.
-    ray.init(address="local", num_cpus=arguments.env_runners + 2, include_dashboard=False, _node_ip_address="127.0.0.1")
+    cores = arguments.env_runners + 1  # Ray counts one for each process; more than there are share them
+    ray.init(address="local", num_cpus=cores, include_dashboard=False, _node_ip_address="127.0.0.1")
     try:
         train(arguments)
     finally:

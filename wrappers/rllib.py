@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from generals_env.actions import check_action
 from generals_env.arguments import check_options
@@ -15,9 +14,10 @@ from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES
 from generals_env.errors import ActionError, ConfigError, StateError
 from generals_env.opponents import POLICY_NAMES, is_builtin
 from generals_env.pickling import CopiedWhole
-from generals_env.seeding import seed_state
+from generals_env.seeding import mixed_seed
 from generals_env.spaces import action_space, observation_space
 from generals_env.vector import make_vec
+from generals_env.wrappers.rllib_single import make_single, rllib_space, runner_index
 
 try:
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
@@ -25,10 +25,10 @@ try:
 except ImportError as error:  # Ray is there without RLlib's own libraries, too
     raise ImportError(f'RLlibEnv: expected ray[rllib], got {error}: pip install "generals_env[rllib]"') from None
 
-__all__ = ["ENV_NAME", "RLlibEnv", "register"]
+__all__ = ["ENV_NAME", "SINGLE_NAME", "RLlibEnv", "register"]
 
-#: Name under which ``register`` registers the environment.
-ENV_NAME = "generals"
+#: Names under which ``register`` registers the environments.
+ENV_NAME, SINGLE_NAME = "generals", "generals-single"
 
 #: Options of the environment beside those of a game.
 OWN_OPTIONS = ("opponents", "dtype", "record")
@@ -38,10 +38,14 @@ Infos = dict[str, dict[str, Any]]
 StepResult = tuple[AgentObservations, dict[str, float], dict[str, bool], dict[str, bool], Infos]
 
 
-class RLlibEnv(CopiedWhole, MultiAgentEnv):  # type: ignore[misc]  # RLlib has no types
+#: RLlib's class without its types: it allows any hashable object as the name of an agent, here they are strings.
+BaseEnv: Any = MultiAgentEnv
+
+
+class RLlibEnv(CopiedWhole, BaseEnv):  # type: ignore[misc]  # as said above
     """One game as RLlib's multi-agent environment: agents ``player_0``, ``player_1``, ... in the order of their seats.
 
-    An observation is a dict of ``"observations"`` (C, H, W) in ``dtype`` and ``"action_mask"`` int8 (8*H*W + 1,), under the names
+    An observation is a dict of ``"observations"`` (C, H, W) in ``dtype`` and ``"action_mask"`` int8 (8*H*W + 1,): the names
     that RLlib's own modules with masks expect. An illegal action counts as pass. Seats with a built-in opponent are no agents:
     the engine plays them.
 
@@ -78,7 +82,7 @@ class RLlibEnv(CopiedWhole, MultiAgentEnv):  # type: ignore[misc]  # RLlib has n
         opponents, record = options.pop("opponents", None), options.pop("record", None)
         #: Seeds of neighbouring environment runners differ by one, as those of the games of one runner do: without the index of
         #: the runner, game 1 of one would repeat game 0 of the next.
-        self._worker = int(getattr(config, "worker_index", 0) or 0)
+        self._runner = runner_index(config)
         games = make_vec(1, autoreset_mode="DISABLED", threads=1, **options)
         self.config = games.config
         players = self.config.players
@@ -90,7 +94,9 @@ class RLlibEnv(CopiedWhole, MultiAgentEnv):  # type: ignore[misc]  # RLlib has n
         self._going: list[str] = []  # agents whose game has not ended
         #: One policy a seat, or None without opponents. ``act`` needs a name for each: what it chooses for agents is replaced.
         self._policies = [name or "random" for name in names] if any(names) else None
-        self.observation_spaces = {agent: masked_space(games) for agent in self.possible_agents}
+        self.observation_spaces = {
+            agent: rllib_space(observation_space(self.config, games.dtype)) for agent in self.possible_agents
+        }
         self.action_spaces = {agent: action_space(self.config) for agent in self.possible_agents}
         self._passing = 8 * int(np.prod(self.config.shape))  # the index of pass
         # RLlib writes into the metadata: they are this object's, not the class's.
@@ -113,8 +119,7 @@ class RLlibEnv(CopiedWhole, MultiAgentEnv):  # type: ignore[misc]  # RLlib has n
         Raises:
             ConfigError: If the seed is not a non-negative integer, the board is invalid, or no fair map was found.
         """
-        if seed is not None and self._worker:
-            seed = mixed_seed(seed, self._worker)
+        seed = mixed_seed(seed, self._runner)
         start = {"start": options["start"]} if isinstance(options, dict) and "start" in options else None
         observations, infos = self.games.reset(seed=None if seed is None else [seed], options=start)
         active = self.games.unwrapped.batch.outcome.active[0]
@@ -200,28 +205,17 @@ def checked_opponents(opponents: Any, players: int) -> list[str | None]:
     listed = isinstance(opponents, Sequence) and len(opponents) == players and None in opponents
     if not listed or not all(name is None or is_builtin(name) for name in opponents):
         raise ConfigError(
-            f"opponents: expected None, one of {POLICY_NAMES}, or a list of these, one for each of {players} players and None for "
-            f"at least one agent, got {opponents!r:.200}"
+            f"opponents: expected None, one of {POLICY_NAMES}, or a list of these, one for each of {players} players and None "
+            f"for at least one agent, got {opponents!r:.200}"
         )
     return list(opponents)
 
 
-def masked_space(games: Any) -> spaces.Dict:
-    """Return the space of an agent's observations, under RLlib's names."""
-    space = observation_space(games.config, games.dtype)
-    return spaces.Dict({"observations": space["observation"], "action_mask": space["action_mask"]})
+def register() -> None:
+    """Register the environments with Ray, under the names that ``config.environment(name, env_config={...})`` takes.
 
-
-def mixed_seed(seed: int, worker: int) -> int:
-    """Return a seed that depends on the seed and on the index of the environment runner.
-
-    Raises:
-        ConfigError: If the seed is not a non-negative integer.
+    ``"generals"`` (``ENV_NAME``) is ``RLlibEnv``, with one or more agents. ``"generals-single"`` (``SINGLE_NAME``) makes games
+    of one learner against a built-in opponent, see ``rllib_single.make_single``: RLlib steps these as one batch.
     """
-    return int(np.random.SeedSequence([int(seed_state(seed)[0]), worker]).generate_state(1, np.uint64)[0])
-
-
-def register(name: str = ENV_NAME) -> str:
-    """Register ``RLlibEnv`` with Ray, and return the name to give to ``config.environment(name, env_config={...})``."""
-    register_env(name, RLlibEnv)
-    return name
+    register_env(ENV_NAME, RLlibEnv)
+    register_env(SINGLE_NAME, make_single)
