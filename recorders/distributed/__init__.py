@@ -9,16 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from generals_env.recorders.distributed.redis_sink import RedisSink
+    from generals_env.recorders.distributed.redis_source import RedisSource
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
     from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
 
 __all__ = [
+    "RedisSink",
+    "RedisSource",
     "RolloutPlan",
     "TaskPlayer",
     "TaskResult",
 ]
 
 HOMES = {
+    "RedisSink": "redis_sink",
+    "RedisSource": "redis_source",
     "RolloutPlan": "rollout_plan",
     "TaskPlayer": "task_player",
     "TaskResult": "task_player",
