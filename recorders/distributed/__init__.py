@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
+    from generals_env.recorders.distributed.shared_policy import SharedPolicy
     from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
 
 __all__ = [
     "RolloutPlan",
+    "SharedPolicy",
     "TaskPlayer",
     "TaskResult",
 ]
 
 HOMES = {
     "RolloutPlan": "rollout_plan",
+    "SharedPolicy": "shared_policy",
     "TaskPlayer": "task_player",
     "TaskResult": "task_player",
 }
