@@ -111,7 +111,8 @@ def configure(arguments: Arguments) -> PPOConfig:
         options["wrap"] = partial(ExperienceRecorder, sink=str(arguments.record.resolve()))
     config = PPOConfig().env_runners(num_env_runners=arguments.env_runners, num_envs_per_env_runner=arguments.games)
     if arguments.opponent == "self":  # one policy for both seats
-        config.environment(ENV_NAME, env_config=options)
+        # RLlib's check would play, and record, one turn of random actions in each game.
+        config.environment(ENV_NAME, env_config=options, disable_env_checking=arguments.record is not None)
         config.multi_agent(policies={"shared"}, policy_mapping_fn=lambda *_, **__: "shared")
     else:  # all games of a process are one batch: RLlib can do so for one learner, not for several agents
         config.environment(SINGLE_NAME, env_config={**options, "opponent": arguments.opponent})

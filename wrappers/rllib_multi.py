@@ -15,7 +15,7 @@ from generals_env.engine.policies.codes import GIVEN
 from generals_env.errors import ActionError, ConfigError, StateError
 from generals_env.opponents import POLICY_NAMES, is_builtin, policy_code
 from generals_env.pickling import CopiedWhole
-from generals_env.seeding import mixed_seed
+from generals_env.seeding import mixed_seed, seed_state
 from generals_env.spaces import action_space
 from generals_env.vector import GeneralsVector
 from generals_env.wrappers.rllib_single import rllib_observations, rllib_space, runner_index, wrapped
@@ -120,9 +120,10 @@ class MultiAgentGame(CopiedWhole):
         Raises:
             ConfigError: If the seed is not a non-negative integer, the board is invalid, or no fair map was found.
         """
+        seed_state(seed)  # checks it: the vector environment would accept a list
         seed = mixed_seed(seed, self._runner)
         start = {"start": options["start"]} if isinstance(options, dict) and "start" in options else None
-        observations, infos = self.games.reset(seed=None if seed is None else [seed], options=start)
+        observations, infos = self.games.reset(seed=seed, options=start)
         active = self.games.unwrapped.batch.outcome.active[0]
         self._going = [agent for agent, seat in self._seats.items() if active[seat]]
         self.agents = list(self._going)
