@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from generals_env.recorders.distributed.policy_player import ActingPolicy, PolicyPlayer
     from generals_env.recorders.distributed.ray_buffer import RayBuffer, RayBufferStats
-    from generals_env.recorders.distributed.rollouts import Rollout, RolloutCounts, rollout
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
+    from generals_env.recorders.distributed.rollouts import Rollout, RolloutCounts, rollout
     from generals_env.recorders.distributed.shared_policy import SharedPolicy
     from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
 

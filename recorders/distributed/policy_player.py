@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.engine.boards import Boards
 from generals_env.errors import ConfigError
 from generals_env.recorders.distributed.rollout_plan import RolloutPlan
 from generals_env.recorders.distributed.task_player import OpenedElsewhere, TaskPlayer, TaskResult
@@ -87,9 +88,9 @@ class PolicyPlayer(TaskPlayer):
             games, wins = 0, np.zeros(env.config.players, np.int64)
             for _ in range(plan.turns):
                 views, _, _, _, infos = recorder.step(self._actions(env, views))
-                if "_final_obs" in infos:
+                if env.final_boards is not None and "_final_obs" in infos:
                     games += int(infos["_final_obs"].sum())
-                    wins += wins_of(env)
+                    wins += wins_of(env.final_boards)
             recorder.flush()
             return TaskResult(number, plan.turns * plan.num_envs, games, tuple(wins.tolist()), recorder.experiences)
 
@@ -103,11 +104,10 @@ class PolicyPlayer(TaskPlayer):
         return actions
 
 
-def wins_of(env: GeneralsVector) -> npt.NDArray[np.int64]:
-    """Return how many of the games that ended with the last turn each player has won, (P,)."""
-    boards = env.final_boards
-    assert boards is not None
+def wins_of(boards: Boards) -> npt.NDArray[np.int64]:
+    """Return how many games each player has won, (P,), from the final boards; team-mates win together."""
     alive, team = boards.players["alive"], boards.players["team"]
     over = np.array([len(set(team[game][alive[game]].tolist())) == 1 for game in range(len(alive))])
     won = (team[:, :, None] == team[:, None, :]) & alive[:, None, :]
-    return (won.any(axis=2) & over[:, None]).sum(axis=0)
+    wins: npt.NDArray[np.int64] = (won.any(axis=2) & over[:, None]).sum(axis=0)
+    return wins

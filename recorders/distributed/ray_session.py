@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from generals_env.concurrency.process_owner import Owner
@@ -43,12 +44,21 @@ class RaySession:
         started: Whether the session started Ray.
     """
 
-    def __init__(self, actors: int = 1, object_store_bytes: int = OBJECT_STORE) -> None:
+    def __init__(
+        self,
+        actors: int = 1,
+        object_store_bytes: int = OBJECT_STORE,
+        *,
+        folder: str | Path | None = None,
+        log_to_driver: bool = True,
+    ) -> None:
         """Join or start Ray.
 
         Args:
             actors: How many actors have to have room, in a Ray that is started: they may outnumber the cores.
             object_store_bytes: Memory of the object store, in a Ray that is started.
+            folder: Where a Ray that is started keeps its logs and sockets, with a short path; by default ``/tmp/ray``.
+            log_to_driver: Whether a Ray that is started prints here what its workers print.
 
         Raises:
             ImportError: If Ray is not installed.
@@ -57,7 +67,7 @@ class RaySession:
         self._owner = Owner()
         self.started = not ray.is_initialized()
         if self.started:
-            with without_statistics(), warnings.catch_warnings():
+            with on_loopback(ray), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Ray warns of changes of its own settings to come, and of its open log files
                 ray.init(
                     address="local",
@@ -65,8 +75,10 @@ class RaySession:
                     object_store_memory=object_store_bytes,
                     include_dashboard=False,
                     namespace=NAMESPACE,
-                    logging_level=logging.WARNING,
+                    log_to_driver=log_to_driver,
+                    logging_level=logging.ERROR,
                     _node_ip_address="127.0.0.1",
+                    _temp_dir=None if folder is None else str(folder),
                 )
 
     def close(self) -> None:
@@ -85,18 +97,28 @@ class RaySession:
 
 
 @contextmanager
-def without_statistics() -> Iterator[None]:
-    """Switch Ray's statistics of use off in the block: it reads the switch from the environment when it starts."""
-    name = "RAY_USAGE_STATS_ENABLED"
-    before = os.environ.get(name)
-    os.environ[name] = "0"
+def on_loopback(ray: Any) -> Iterator[None]:
+    """Let Ray start on the loopback interface in the block, without statistics of use.
+
+    On Linux, Ray replaces 127.0.0.1 by an address that other machines reach, and its servers listen on all interfaces, unless
+    it believes to be on a system on which it supports no clusters. It reads both switches from the environment when it is
+    imported, and so do its processes.
+    """
+    switches = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    before = {name: os.environ.get(name) for name in switches}
+    constants = ray._private.ray_constants
+    clusters = constants.ENABLE_RAY_CLUSTER
+    os.environ.update(switches)
+    constants.ENABLE_RAY_CLUSTER = False
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        constants.ENABLE_RAY_CLUSTER = clusters
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def cause_of(error: Any) -> BaseException:

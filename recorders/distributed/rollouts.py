@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from generals_env.arguments import check_integer, check_options
 from generals_env.concurrency.process_owner import Owner
 from generals_env.engine.kernel_cache.compile_notice import is_terminal
-from generals_env.errors import ConfigError, StateError
+from generals_env.errors import ConfigError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.distributed.policy_player import POLICY
 from generals_env.recorders.distributed.ray_session import RaySession, import_ray
@@ -87,18 +87,17 @@ class Rollout(NotCopied):
         self._pool: WorkerPool | None = None
         if num_workers:
             self._pool = WorkerPool(num_workers, (plan, sink, make_policy), ray_options)
-            play = self._play_elsewhere
+            results = self._played_by(self._pool)
         else:
-            self._local = RolloutWorker(plan, sink, make_policy)
-            play = self._play_here
-        self._thread = threading.Thread(target=self._run, args=(play,), daemon=True, name="rollout")
+            results = self._played_here(RolloutWorker(plan, sink, make_policy))
+        self._thread = threading.Thread(target=self._run, args=(results,), daemon=True, name="rollout")
         self._thread.start()
 
     # --- In the thread --------------------------------------------------------------------------------------------
 
-    def _run(self, play: Callable[[], Iterator[TaskResult]]) -> None:
+    def _run(self, results: Iterator[TaskResult]) -> None:
         try:
-            for result in play():
+            for result in results:
                 with self._changed:
                     self._results.append(result)
                     self._changed.notify_all()
@@ -109,22 +108,21 @@ class Rollout(NotCopied):
                 self._ended = time.monotonic()
                 self._changed.notify_all()
 
-    def _play_here(self) -> Iterator[TaskResult]:
+    def _played_here(self, worker: RolloutWorker) -> Iterator[TaskResult]:
         try:
             for number in itertools.count() if self.tasks is None else range(self.tasks):
                 if self._stop.is_set():
                     return
-                yield self._local.play(number, *self._weights)
+                yield worker.play(number, *self._weights)
         finally:
-            self._local.close()
+            worker.close()
 
-    def _play_elsewhere(self) -> Iterator[TaskResult]:
-        assert self._pool is not None
+    def _played_by(self, pool: WorkerPool) -> Iterator[TaskResult]:
         try:
-            yield from self._pool.results(self.tasks, lambda: self._weights, self._stop.is_set)
-            self._pool.finish(PATIENCE)
+            yield from pool.results(self.tasks, lambda: self._weights, self._stop.is_set)
+            pool.finish(PATIENCE)
         finally:
-            self._pool.close()
+            pool.close()
 
     # --- In the threads of the caller -----------------------------------------------------------------------------
 
@@ -152,7 +150,7 @@ class Rollout(NotCopied):
     def __iter__(self) -> Iterator[TaskResult]:
         """Yield the results of tasks as they end; errors as of ``wait``."""
         for place in itertools.count():
-            self._await(lambda place=place: len(self._results) > place or not self.running)  # type: ignore[misc]
+            self._await_result(place)
             if len(self._results) <= place:
                 self._raise()
                 return
@@ -163,6 +161,10 @@ class Rollout(NotCopied):
         with self._changed:
             while not condition() and time.monotonic() < until:
                 self._changed.wait(SLICE)
+
+    def _await_result(self, place: int, until: float = float("inf")) -> None:
+        """Wait until so many results came before another one, or the end."""
+        self._await(lambda: len(self._results) > place or not self.running, until)
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -202,10 +204,7 @@ class Rollout(NotCopied):
             while self.running and time.monotonic() < until:
                 counts = self.counts()
                 bar.update(task, completed=counts.tasks, description=f"{counts.experiences:,} experiences")
-                known = counts.tasks
-                self._await(
-                    lambda known=known: len(self._results) > known or not self.running, min(until, time.monotonic() + 1)
-                )  # type: ignore[misc]
+                self._await_result(counts.tasks, min(until, time.monotonic() + 1))
 
     def set_weights(self, weights: Any) -> int:
         """Let tasks that begin from now on be played with other weights, and return their version: 1, 2, and so on.
@@ -267,8 +266,8 @@ def rollout(
 
     Args:
         num_workers: Number of actors; 0 plays the tasks in a thread of this process, without Ray.
-        sink: A ``RayBuffer``; a folder or URL that each worker opens; a list of these; or a function that returns a sink, called
-            in each worker. With ``num_workers=0`` any sink, too.
+        sink: A ``RayBuffer``; a folder or URL that each worker opens; a list of these; or a function that returns a sink,
+            called in each worker. With ``num_workers=0`` any sink, too.
         plan: What is played.
         tasks: Number of tasks; None to play until ``close``, as fast as the sink takes it.
         make_policy: Returns the policy object that has the seats named ``"policy"``, in each worker. See ``ActingPolicy``.

@@ -90,8 +90,8 @@ class WorkerPool:
                     killed[number] += 1
                     if killed[number] >= MAX_DEATHS:
                         raise StateError(
-                            f"task {number}: expected a worker that lives, got {MAX_DEATHS} deaths: give workers more memory, or "
-                            f"make tasks smaller ({str(error).splitlines()[0]})"
+                            f"task {number}: expected a worker that lives, got {MAX_DEATHS} deaths ({error}): give workers "
+                            "more memory, or make tasks smaller"
                         ) from None
                     again.append(number)
                     self._workers[place] = self._start(place)
