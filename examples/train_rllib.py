@@ -2,8 +2,8 @@
 
 Run it with ``python examples/train_rllib.py``, or for example with ``--opponent expander --iterations 60``; ``--help`` lists
 the arguments. It needs ``pip install "generals_env[rllib]"``, best in a virtual environment of its own. Each iteration prints
-the mean return of a game (about 0 in self-play, as one player gains what the other loses), how many games ended, the shares
-that ``player_0`` won and that were cut off, and how many actions were illegal.
+the mean return of a game (in self-play of both players), how many games ended, the shares that ``player_0`` won and that were
+cut off, and how many actions were illegal.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,12 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import nn
 
+from generals_env import RewardConfig
+from generals_env.recorders import ExperienceRecorder
 from generals_env.wrappers.rllib import ENV_NAME, SINGLE_NAME, register
+
+#: Gaining land is an early signal of victory; a victory pays more than a step without one can.
+REWARD = RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
 
 
 @dataclasses.dataclass
@@ -91,7 +97,7 @@ class GameEnds(RLlibCallback):
         if isinstance(reward, dict):
             reward, infos = reward.get("player_0", 0), list(infos[0].values())
         metrics_logger.log_value("games", 1, reduce="sum")
-        metrics_logger.log_value("won", int(reward > 0.5), reduce="sum")  # a victory pays 1
+        metrics_logger.log_value("won", int(reward == REWARD.win_game), reduce="sum")
         metrics_logger.log_value("cut_off", int(episode.is_truncated), reduce="sum")
         metrics_logger.log_value("illegal", sum(int(info["illegal_actions"]) for info in infos), reduce="sum")
 
@@ -100,11 +106,13 @@ def configure(arguments: Arguments) -> PPOConfig:
     """Return the configuration of the algorithm."""
     register()
     options: dict[str, Any] = {"height": arguments.board, "width": arguments.board, "max_turns": arguments.max_turns}
+    options["reward"] = REWARD
     if arguments.record:
-        options["record"] = str(arguments.record.resolve())
+        options["wrap"] = partial(ExperienceRecorder, sink=str(arguments.record.resolve()))
     config = PPOConfig().env_runners(num_env_runners=arguments.env_runners, num_envs_per_env_runner=arguments.games)
     if arguments.opponent == "self":  # one policy for both seats
-        config.environment(ENV_NAME, env_config=options)
+        # RLlib's check would play, and record, one turn of random actions in each game.
+        config.environment(ENV_NAME, env_config=options, disable_env_checking=arguments.record is not None)
         config.multi_agent(policies={"shared"}, policy_mapping_fn=lambda *_, **__: "shared")
     else:  # all games of a process are one batch: RLlib can do so for one learner, not for several agents
         config.environment(SINGLE_NAME, env_config={**options, "opponent": arguments.opponent})

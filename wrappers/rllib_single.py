@@ -16,7 +16,7 @@ from generals_env.seeding import mixed_seed
 from generals_env.single import GeneralsSingle, GeneralsSingleVector
 from generals_env.vector_base import Array, Observations
 
-__all__ = ["RLlibSingle", "RLlibSingleVector", "make_single", "rllib_observations", "rllib_space", "runner_index"]
+__all__ = ["RLlibSingle", "RLlibSingleVector", "make_single", "rllib_observations", "rllib_space", "runner_index", "wrapped"]
 
 
 class RLlibSingle(CopiedWhole, gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -66,37 +66,54 @@ def make_single(config: Mapping[str, Any]) -> RLlibSingle | RLlibSingleVector:
     With ``gym_env_vectorize_mode="vector_entry_point"`` RLlib asks for all games of a runner at once: they are then one batch.
 
     Args:
-        config: RLlib's ``env_config``: the options of ``gymnasium.make("generals_env/Generals-v0", ...)``, and ``record``, a
-            folder or URL that ``ExperienceRecorder`` records into. RLlib adds ``num_envs`` where it asks for many games.
+        config: RLlib's ``env_config``: the options of ``gymnasium.make("generals_env/Generals-v0", ...)``, and ``wrap``, a
+            function that is given the games and returns them wrapped or recorded. RLlib adds ``num_envs`` where it asks for
+            many.
 
     Raises:
         ConfigError: If the value of an option is invalid.
         OptionError: If an option is unknown.
         MapError: If ``map`` does not describe a board.
-        StorageError: If the folder of ``record`` cannot be written.
     """
     options = dict(config)
-    record, runner = options.pop("record", None), runner_index(config)
+    wrap, runner = options.pop("wrap", None), runner_index(config)
     if "autoreset_mode" in options:
         raise ConfigError(f"autoreset_mode: expected none, as RLlib sets it, got {options['autoreset_mode']!r}: leave it out")
     many = "num_envs" in options
     # RLlib's runners take the first step after the end of a game for its reset.
     games: Any = GeneralsSingleVector(autoreset_mode=AutoresetMode.NEXT_STEP, **options) if many else GeneralsSingle(**options)
-    if record is not None:
-        from generals_env.recorders import ExperienceRecorder
-
-        games = ExperienceRecorder(games, record)
+    games = wrapped(games, wrap)
     return RLlibSingleVector(games, runner) if many else RLlibSingle(games, runner)
 
 
-def rllib_observations(observations: Mapping[str, Any]) -> Observations:
+def wrapped(games: Any, wrap: Any) -> Any:
+    """Return ``wrap(games)``, or the games if ``wrap`` is None.
+
+    Raises:
+        ConfigError: If ``wrap`` is no function, or does not return these games in wrappers.
+    """
+    if wrap is None:
+        return games
+    result = wrap(games) if callable(wrap) else None
+    if getattr(result, "unwrapped", None) is not games:
+        raise ConfigError(
+            f"wrap: expected a function that returns the games in wrappers, got {wrap!r:.200}"
+            + (f", which returned {result!r:.200}" if callable(wrap) else "")
+        )
+    return result
+
+
+def rllib_observations(observations: Mapping[str, Any]) -> dict[str, Any]:
     """Return observations under the names that RLlib's modules with masks expect; the arrays are shared."""
     return {"observations": observations["observation"], "action_mask": observations["action_mask"]}
 
 
-def rllib_space(space: Any) -> spaces.Dict:
-    """Return the space of ``rllib_observations``."""
-    return spaces.Dict({"observations": space["observation"], "action_mask": space["action_mask"]})
+def rllib_space(space: Any, seat: int | None = None) -> spaces.Dict:
+    """Return the space of ``rllib_observations``; with a seat, of one player, where arrays begin with an axis of players."""
+    boxes = rllib_observations(space)
+    if seat is not None:
+        boxes = {name: spaces.Box(box.low[seat], box.high[seat], dtype=box.dtype.type) for name, box in boxes.items()}
+    return spaces.Dict(boxes)
 
 
 def runner_index(config: Any) -> int:

@@ -9,11 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from generals_env.recorders.distributed.redis_sink import RedisSink
+    from generals_env.recorders.distributed.redis_source import RedisSource
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
     from generals_env.recorders.distributed.shared_policy import SharedPolicy
     from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
 
 __all__ = [
+    "RedisSink",
+    "RedisSource",
     "RolloutPlan",
     "SharedPolicy",
     "TaskPlayer",
@@ -21,6 +25,8 @@ __all__ = [
 ]
 
 HOMES = {
+    "RedisSink": "redis_sink",
+    "RedisSource": "redis_source",
     "RolloutPlan": "rollout_plan",
     "SharedPolicy": "shared_policy",
     "TaskPlayer": "task_player",
