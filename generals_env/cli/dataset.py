@@ -59,8 +59,10 @@ def info(source: Source) -> None:
         size = sum(file.size for file in files)
         count = sum(number for number in counts if number is not None)
         known = None not in counts
-        # A log has no folders of hours.
-        places = [file.place.rpartition("/")[0].removeprefix(str(source)) if form != "log" else "" for file in files]
+        # A log and a stream have no folders of hours.
+        places = [
+            file.place.rpartition("/")[0].removeprefix(str(source)) if form not in ("log", "redis") else "" for file in files
+        ]
         hours = sorted({place.strip("/") for place in places})
         table.add_row(
             form,

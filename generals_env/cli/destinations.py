@@ -40,7 +40,9 @@ def check_destinations(out: str | None, log: Path | None) -> list[str]:
     """
     places = [place for place in (out, None if log is None else str(log)) if place]
     if not places:
-        raise ConfigError("out: expected a folder, a URL, grpc://host:port, or --log FOLDER, got none of them: pass one")
+        raise ConfigError(
+            "out: expected a folder, a URL, grpc://host:port, redis://..., or --log FOLDER, got none of them: pass one"
+        )
     return places
 
 

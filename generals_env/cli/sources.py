@@ -1,4 +1,4 @@
-"""Opens what commands read: the address of a server, a dataset, or a log."""
+"""Opens what commands read: the address of a server or of a stream of Redis, a dataset, or a log."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from generals_env.recorders.log.log_as_dataset import is_log
 
 if TYPE_CHECKING:
     from generals_env.recorders import ExperienceConsumer
+    from generals_env.recorders.distributed import RedisSource
 
 __all__ = ["StoredSource", "StreamSource", "open_training_source"]
+
+REDIS = ("redis:", "rediss:")
 
 HOST_AND_PORT = re.compile(r"[^/\\]+:\d+")
 
@@ -34,11 +37,24 @@ class StreamSource:
         Raises:
             ConfigError: If the address is invalid.
         """
+        self._address = address
+        self.consumer = self._open(tries=None)
+
+    def _open(self, tries: int | None) -> ExperienceConsumer | RedisSource:
+        """Return a consumer that tries calls so often; None for its default."""
+        from generals_env.recorders import Retry
+
+        retry = None if tries is None else Retry(tries=tries)
+        if self._address.startswith(REDIS):
+            from generals_env.recorders.distributed import RedisSource
+
+            # Looking at the first experience must not take it from a group.
+            address = self._address if tries is None else re.sub(r"(?<=[?&])(group|consumer)=[^&]*&?", "", self._address)
+            return RedisSource(address.rstrip("&"), retry=retry)
         from generals_env.recorders import ExperienceConsumer
         from generals_env.recorders.stream.client.server_address import TOKEN_VARIABLE
 
-        self._address, self._token = address, os.environ.get(TOKEN_VARIABLE) or None
-        self.consumer: ExperienceConsumer = ExperienceConsumer(address, token=self._token)
+        return ExperienceConsumer(self._address, token=os.environ.get(TOKEN_VARIABLE) or None, retry=retry)
 
     def first(self) -> ExperienceBatch:
         """Wait for the first experience, and return it.
@@ -46,9 +62,7 @@ class StreamSource:
         Raises:
             StorageError: If the server cannot be reached, or rejects the call.
         """
-        from generals_env.recorders import ExperienceConsumer, Retry
-
-        with ExperienceConsumer(self._address, token=self._token, retry=Retry(tries=5)) as consumer:
+        with self._open(tries=5) as consumer:
             return next(consumer.stream_experiences(batch_size=1))
 
     def stop(self) -> None:
@@ -110,13 +124,17 @@ class StoredSource:
 
 
 def open_training_source(source: str, capacity: int) -> StreamSource | StoredSource:
-    """Return the source that an argument names: ``grpc://host:port`` or ``host:port``, else a folder, a file or a URL.
+    """Return the source that an argument names.
+
+    Args:
+        source: ``grpc://host:port``, ``host:port``, ``redis://host:port/db?stream=NAME``, else a folder, a file or a URL.
+        capacity: Capacity of the buffer.
 
     Raises:
         ConfigError: If an address or URL is malformed.
         StorageError: If a folder, file or URL has no experiences.
     """
-    if source.startswith(("grpc:", "grpcs:")) or (HOST_AND_PORT.fullmatch(source) and not Path(source).exists()):
+    if source.startswith(("grpc:", "grpcs:", *REDIS)) or (HOST_AND_PORT.fullmatch(source) and not Path(source).exists()):
         return StreamSource(source)
     if not source:
         raise ConfigError("source: expected the address of a server, a folder, a file or a URL, got nothing")

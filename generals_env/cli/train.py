@@ -35,7 +35,7 @@ Number = Annotated[int | None, typer.Option(min=1)]
 
 
 def train(
-    source: Annotated[str, typer.Argument(help="host:port or grpc://host:port of a server, or a dataset or log.")],
+    source: Annotated[str, typer.Argument(help="host:port, grpc:// or redis://...?stream=NAME, or a dataset or log.")],
     checkpoint: Annotated[Path, typer.Option("--checkpoint", "--model", help="File to continue from and to save to.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Steps to take; without, until a limit or a signal.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Time after which to stop.")] = None,
@@ -65,7 +65,8 @@ def train(
     """Train a Q-network, and save it with its optimizer: the checkpoint continues a training, and is a policy for games.
 
     A server's stream and a log are followed; a dataset is read over and over. The token of a server is read from the
-    environment variable GENERALS_ENV_TOKEN. Ctrl-C and SIGTERM save the checkpoint.
+    environment variable GENERALS_ENV_TOKEN, the password of Redis from GENERALS_ENV_REDIS_PASSWORD. Ctrl-C and SIGTERM save
+    the checkpoint.
     """
     try:
         import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,9 @@ from generals_env.recorders.formats.folder_use import refuse_mixed
 __all__ = ["Dataset", "open_dataset"]
 
 logger = logging.getLogger(__name__)
+
+#: Functions that list the parts of a URL by its scheme, as ``module:function``, imported on first use.
+STREAMS = dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_parts:redis_parts")
 
 
 class Part(Protocol):
@@ -253,11 +257,12 @@ class Dataset:
 
 
 def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 30.0) -> Dataset:
-    """Return the dataset in a folder, at a URL, in one file, or in a log.
+    """Return the dataset in a folder, at a URL, in one file, in a log, or in a stream of Redis as it is now.
 
     Args:
-        path: A folder or a file, or a URL as ``filesystem.stores.open_store`` takes it. The suffix tells the format:
-            ``.npz``, ``.parquet``, ``.tfrecord``, ``.tfrecord.gz``, ``.games``; a folder may hold several formats.
+        path: A folder or a file, a URL as ``filesystem.stores.open_store`` takes it, or ``redis://host:port/db?stream=NAME``.
+            The suffix tells the format: ``.npz``, ``.parquet``, ``.tfrecord``, ``.tfrecord.gz``, ``.games``; a folder may hold
+            several formats.
         retry: How often requests over the network are tried.
         timeout: Seconds to wait for an answer of S3.
 
@@ -267,6 +272,10 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
         StorageError: If there is no dataset, or if a folder holds both a log and files of experience.
     """
     what = f"a folder with files of experience ({', '.join(FORMATS.values())}), a log, or one such file"
+    scheme = path.partition("://")[0].lower() if isinstance(path, str) else ""
+    if scheme in STREAMS:
+        module, _, name = STREAMS[scheme].partition(":")
+        return Dataset(tuple(getattr(importlib.import_module(module), name)(path, retry)))
     try:
         path = local_path(path)
         text = str(path)

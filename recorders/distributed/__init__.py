@@ -9,11 +9,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from generals_env.recorders.distributed.redis_sink import RedisSink
+    from generals_env.recorders.distributed.redis_source import RedisSource
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
+    from generals_env.recorders.distributed.shared_policy import SharedPolicy
+    from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
 
-__all__ = ["RolloutPlan"]
+__all__ = [
+    "RedisSink",
+    "RedisSource",
+    "RolloutPlan",
+    "SharedPolicy",
+    "TaskPlayer",
+    "TaskResult",
+]
 
-HOMES = {"RolloutPlan": "rollout_plan"}
+HOMES = {
+    "RedisSink": "redis_sink",
+    "RedisSource": "redis_source",
+    "RolloutPlan": "rollout_plan",
+    "SharedPolicy": "shared_policy",
+    "TaskPlayer": "task_player",
+    "TaskResult": "task_player",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,10 @@ __all__ = [
 POLICIES = ("all", "any")
 
 #: Functions that open the sinks of a URL by its scheme, as ``module:function``, imported on first use. Other URLs are folders.
-OPENERS = dict.fromkeys(("grpc", "grpcs"), "generals_env.recorders.stream.client.submitting_sink:open_server")
+OPENERS = {
+    **dict.fromkeys(("grpc", "grpcs"), "generals_env.recorders.stream.client.submitting_sink:open_server"),
+    **dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_sink:open_redis"),
+}
 
 SLICE = 0.05  # seconds between checks for deferred signals
 
@@ -257,7 +260,9 @@ def finish_here(owner: Owner, futures: Futures) -> None:
 
 
 def open_sink(sink: AnySink) -> Sink:
-    """Return a sink: a ``SubmittingSink`` for ``grpc://`` or ``grpcs://``, a ``DatasetWriter`` for another path or URL.
+    """Return a sink: a ``SubmittingSink`` for ``grpc://``, a ``RedisSink`` for ``redis://``, or a ``DatasetWriter``.
+
+    The first two also take ``grpcs://`` and ``rediss://``, with TLS; the last any other path or URL.
 
     Several sinks become a ``MultiSink``; a sink is returned itself.
 
@@ -280,7 +285,7 @@ def open_sink(sink: AnySink) -> Sink:
 
 
 def is_server(place: Any) -> TypeGuard[str]:
-    """Return whether an argument is the URL of a server, also a malformed one."""
+    """Return whether an argument is the URL of a server, of this package or of Redis, also a malformed one."""
     return isinstance(place, str) and ":" in place and place.partition(":")[0].lower() in OPENERS
 
 

@@ -14,6 +14,7 @@ from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
+from generals_env.recorders.distributed.redis_source import RedisSource
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.client.background_reader import BackgroundReader
 from generals_env.recorders.training.config import TrainerConfig
@@ -45,7 +46,8 @@ class DistributedTrainer(NotCopied):
 
     A thread reads experience into a ``PrioritizedReplayBuffer`` while ``train`` draws from it. With ``checkpoint``, ``save``
     writes the networks, the optimizer and the position in the stream atomically to one file; a new trainer with this file
-    continues from it. It first reads again the experiences that the buffer held, as far as the server still has them.
+    continues from it. It first reads again the experiences that the buffer held, as far as the server still has them; in a
+    consumer group of Redis it reads those that were not acknowledged.
 
     Examples:
         >>> model = QNetwork((9, 8, 8))  # doctest: +SKIP
@@ -66,7 +68,7 @@ class DistributedTrainer(NotCopied):
 
     def __init__(
         self,
-        source: str | ExperienceConsumer | Iterable[ExperienceBatch],
+        source: str | ExperienceConsumer | RedisSource | Iterable[ExperienceBatch],
         model: nn.Module,
         *,
         config: TrainerConfig | Mapping[str, Any] | None = None,
@@ -76,7 +78,8 @@ class DistributedTrainer(NotCopied):
         """Create the trainer; reading begins with ``train``.
 
         Args:
-            source: The address of a server; a consumer, which ``close`` closes; or batches, for example of ``open_dataset``.
+            source: The address of a server, or of a stream of Redis (``redis://host:port/db?stream=NAME``); a consumer or
+                ``RedisSource``, which ``close`` closes; or batches, for example of ``open_dataset``.
             model: Maps states (n, C, H, W) float32 to action values (n, A) float32, as ``QNetwork`` does, A as of the masks.
             config: The hyperparameters: a ``TrainerConfig``, or a mapping of its fields.
             checkpoint: File to continue from, if it exists, and to save to.
@@ -84,7 +87,8 @@ class DistributedTrainer(NotCopied):
 
         Raises:
             ConfigError: If an argument is invalid.
-            ImportError: If ``source`` is an address and gRPC is not installed (``pip install "generals_env[stream]"``).
+            ImportError: If ``source`` is an address and gRPC is not installed (``pip install "generals_env[stream]"``), or
+                redis-py for one of Redis (``pip install "generals_env[redis]"``).
             StorageError: If the checkpoint is damaged, or does not fit the model.
         """
         if not isinstance(model, nn.Module):
@@ -204,13 +208,17 @@ class DistributedTrainer(NotCopied):
     def save(self) -> None:
         """Write the checkpoint; the previous one stays until the new one is complete.
 
+        As a consumer of a group of Redis, it then acknowledges the entries that the buffer had before the checkpoint was made.
+
         Raises:
             StateError: Without a file to save to, or in a process forked off the one that created the trainer.
-            StorageError: If it cannot be written.
+            StorageError: If it cannot be written, or entries cannot be acknowledged: the next ``save`` does so.
         """
         self._owner.check("trainer")
         if self._checkpoint is None:
             raise StateError("save: expected a trainer with a checkpoint, got one without: pass checkpoint when it is made")
+        source = self._consumer if isinstance(self._consumer, RedisSource) else None
+        handled = () if source is None else source.handled
         position = self._resume_position()
         content = {
             "format": FORMAT,
@@ -223,6 +231,8 @@ class DistributedTrainer(NotCopied):
             "from_sequence": None if position is None else position[1],
         }
         save_checkpoint(self._checkpoint, content)
+        if source is not None and handled:
+            source.acknowledge(handled)
 
     def _resume_position(self) -> tuple[str, int] | None:
         """Return the stream id and sequence from which a resumed trainer refills its buffer."""
@@ -294,13 +304,18 @@ class DistributedTrainer(NotCopied):
 
 
 def open_source(
-    source: str | ExperienceConsumer | Iterable[ExperienceBatch],
-) -> tuple[ExperienceConsumer | None, Iterable[ExperienceBatch]]:
+    source: str | ExperienceConsumer | RedisSource | Iterable[ExperienceBatch],
+) -> tuple[ExperienceConsumer | RedisSource | None, Iterable[ExperienceBatch]]:
     """Return the consumer and no batches, or None and the batches, of a source.
 
     Raises:
-        ConfigError: If the source is not an address, a consumer or batches.
+        ConfigError: If it is neither an address, a consumer, nor batches.
+        ImportError: If the library of an address is not installed.
     """
+    if isinstance(source, str) and source.partition(":")[0].lower() in ("redis", "rediss"):
+        return RedisSource(source), ()
+    if isinstance(source, RedisSource):
+        return source, ()
     if not isinstance(source, str) and isinstance(source, Iterable):
         return None, source
     from generals_env.recorders.stream.client.consumer import ExperienceConsumer

@@ -30,7 +30,10 @@ __all__ = ["CONFIG_VARIABLE", "Loaded", "load_settings", "load_with_origins", "s
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 
 #: Variables with the prefix that set no key.
-OTHER_VARIABLES = (CONFIG_VARIABLE, *(PREFIX + name for name in ("KERNELS", "COMPILATION_SHOWN", "TOKEN", "PROGRAM")))
+OTHER_VARIABLES = (
+    CONFIG_VARIABLE,
+    *(PREFIX + name for name in ("KERNELS", "COMPILATION_SHOWN", "TOKEN", "PROGRAM", "REDIS_PASSWORD")),
+)
 
 #: Key that names a variable of the user's choice, which may have the prefix, too.
 TOKEN_VARIABLE = "streaming.token_variable"  # noqa: S105 - the name of a key
