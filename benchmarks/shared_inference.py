@@ -23,7 +23,7 @@ __all__ = ["shared_tables"]
 
 BOARD = 20
 #: Games of a worker, and turns.
-NETWORK, NO_NETWORK = (64, 25), (1024, 50)
+NETWORK, NO_NETWORK = (64, 10), (1024, 30)
 
 WORKERS = (1, 2, 4)
 
@@ -102,11 +102,11 @@ def cpu_time_of(policy: SharedPolicy) -> float:
 
 def shared_tables(rounds: int, bar: Progress) -> list[Table]:
     """Return states a second of local and shared policies, by workers."""
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")  # the second keeps Ray on loopback
     try:
         import ray
     except ModuleNotFoundError:
         return [Table(title='shared policy: Ray is not installed (pip install "generals_env[ray]")')]
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     tables: dict[str, Figures] = {"rate": {}, "of_cpu": {}, "batch": {}}
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         ray.init(

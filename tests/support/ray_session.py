@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 __all__ = ["ray_session"]
+
+# Read when ray is imported. Without it Ray listens on every interface: findings/ray_leaves_loopback.sh
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 @pytest.fixture(scope="module")
@@ -29,5 +33,6 @@ def ray_session() -> Iterator[None]:
                 logging_level="error",
                 _temp_dir=folder,
             )
+        assert ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
         yield
         ray.shutdown()
