@@ -23,6 +23,7 @@ AREAS = {
     "viewer": (),
     "rendering": ("rounds",),
     "match": (),
+    "redis": ("rounds",),
 }
 
 
@@ -39,7 +40,7 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay, rendering: rounds, 5 by default",
+        help="first_use, turns, generals_bots, metrics, replay, rendering, redis: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",
