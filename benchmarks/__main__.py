@@ -20,9 +20,11 @@ AREAS = {
     "replay": ("rounds",),
     "latency": ("seconds",),
     "capacity": ("seconds", "write"),
+    "scale": ("rounds", "seconds", "write"),
     "viewer": (),
     "rendering": ("rounds",),
     "match": (),
+    "inference": ("rounds",),
     "redis": ("rounds",),
 }
 
@@ -40,7 +42,7 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay, rendering, redis: rounds, 5 by default",
+        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",

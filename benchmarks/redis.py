@@ -116,7 +116,7 @@ def measure_plain(running: Server, batch: ExperienceBatch, size: int, figures: F
     keep(figures, name, "added", count / (time.perf_counter() - begun))
     begun, after, read = time.perf_counter(), "-", 0
     while found := client.xrange("bench", after, count=16):
-        read += sum(len(pickle.loads(fields[b"d"])[0]) for _, fields in found)  # noqa: S301 - its own
+        read += sum(len(pickle.loads(fields[b"d"])[0]) for _, fields in found)
         after = f"({found[-1][0].decode()}"
     keep(figures, name, "read", read / (time.perf_counter() - begun))
     keep(figures, name, "bytes of the key", client.memory_usage("bench", samples=0) / count)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from generals_env.arguments import plain
 from generals_env.errors import ConfigError
 
-__all__ = ["seed_state", "seed_states"]
+__all__ = ["mixed_seed", "seed_state", "seed_states"]
 
 
 def seed_state(seed: int | None, boards: int = 1) -> npt.NDArray[np.uint64]:
@@ -54,3 +54,14 @@ def seed_states(
         seeds = [int(first) + i for i in range(count)]
     states = np.array([seed_state(one)[0] for one in seeds], np.uint64)
     return states, np.array([fresh or one is not None for one in seeds], np.bool_)
+
+
+def mixed_seed(seed: Any, index: int) -> Any:
+    """Return a seed for the process with this index, so that processes that count their seeds from one number share none.
+
+    Index 0 and a seed that is no integer stay as they are.
+    """
+    number = plain(seed)
+    if index == 0 or isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        return seed
+    return int(np.random.SeedSequence([number, index]).generate_state(1, np.uint64)[0])

@@ -44,6 +44,7 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.stream.server.server import ExperienceServer
         from generals_env.recorders.stream.server.stream_defaults import StreamDefaults
         from generals_env.recorders.training.config import TrainerConfig
+        from generals_env.recorders.training.device_policy import DevicePolicy
         from generals_env.recorders.training.network_policy import load_policy
         from generals_env.recorders.training.q_network import QNetwork
         from generals_env.recorders.training.trainer import DistributedTrainer
@@ -59,6 +60,7 @@ if __name__ == "generals_env.recorders":
         "Dataset",
         "DatasetWriter",
         "DeduplicatingSink",
+        "DevicePolicy",
         "DistributedTrainer",
         "ExperienceBatch",
         "ExperienceConsumer",
@@ -106,6 +108,7 @@ if __name__ == "generals_env.recorders":
         "BufferedSinkStats": "sinks.buffered",
         "DatasetWriter": "datasets.writer",
         "DeduplicatingSink": "sinks.deduplicating",
+        "DevicePolicy": "training.device_policy",
         "DistributedTrainer": "training.trainer",
         "ExperienceConsumer": "stream.client.consumer",
         "ExperienceLog": "log",

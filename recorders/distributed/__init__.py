@@ -9,25 +9,45 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from generals_env.recorders.distributed.policy_player import ActingPolicy, PolicyPlayer
+    from generals_env.recorders.distributed.ray_buffer import RayBuffer, RayBufferStats
     from generals_env.recorders.distributed.redis_sink import RedisSink
     from generals_env.recorders.distributed.redis_source import RedisSource
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
+    from generals_env.recorders.distributed.rollouts import Rollout, RolloutCounts, rollout
+    from generals_env.recorders.distributed.shared_policy import SharedPolicy
     from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
 
 __all__ = [
+    "ActingPolicy",
+    "PolicyPlayer",
+    "RayBuffer",
+    "RayBufferStats",
     "RedisSink",
     "RedisSource",
+    "Rollout",
+    "RolloutCounts",
     "RolloutPlan",
+    "SharedPolicy",
     "TaskPlayer",
     "TaskResult",
+    "rollout",
 ]
 
 HOMES = {
+    "ActingPolicy": "policy_player",
+    "PolicyPlayer": "policy_player",
+    "RayBuffer": "ray_buffer",
+    "RayBufferStats": "ray_buffer",
     "RedisSink": "redis_sink",
     "RedisSource": "redis_source",
+    "Rollout": "rollouts",
+    "RolloutCounts": "rollouts",
     "RolloutPlan": "rollout_plan",
+    "SharedPolicy": "shared_policy",
     "TaskPlayer": "task_player",
     "TaskResult": "task_player",
+    "rollout": "rollouts",
 }
 
 

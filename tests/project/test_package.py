@@ -81,6 +81,7 @@ def test_public_names_are_pinned() -> None:
         "Dataset",
         "DatasetWriter",
         "DeduplicatingSink",
+        "DevicePolicy",
         "DistributedTrainer",
         "ExperienceBatch",
         "ExperienceConsumer",

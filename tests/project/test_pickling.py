@@ -25,6 +25,7 @@ from generals_env.recorders import (
     Dataset,
     DatasetWriter,
     DeduplicatingSink,
+    DevicePolicy,
     DistributedTrainer,
     ExperienceBatch,
     ExperienceConsumer,
@@ -198,6 +199,7 @@ class Objects:
             "Position": lambda: Position("a", 1),
             "TrainerConfig": lambda: TrainerConfig(capacity=100, min_size=10),
             "QNetwork": lambda: QNetwork((9, 6, 6), channels=8, blocks=1),
+            "DevicePolicy": lambda: DevicePolicy(QNetwork((9, 6, 6), channels=8, blocks=1), seed=1),
             "Validator": self.validator,
             "ExperienceLog read": self.log_read,
         }

@@ -1,0 +1,189 @@
+"""Plays by a policy that one process evaluates for many: the handle of an actor of Ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.arguments import check_integer, is_number
+from generals_env.errors import ConfigError, StateError
+from generals_env.observations.packed import PackedObservations
+from generals_env.pickling import pickled_as
+from generals_env.recorders.distributed.policy_server import PolicyServer, SharedEvaluator
+
+__all__ = ["SharedPolicy"]
+
+Actions = npt.NDArray[np.int64]
+
+
+def import_ray() -> Any:
+    """Return the module ``ray``.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'SharedPolicy: expected ray, got {error}: pip install "generals_env[ray]"') from None
+    return ray
+
+
+@pickled_as("generals_env.recorders.distributed")
+class SharedPolicy:
+    """Plays like the policy that it shares, with the same methods ``act`` and ``act_on_boards``; an actor of Ray evaluates it.
+
+    Ray's tasks and actors get copies of it as arguments; all copies ask the same actor. Each call carries the boards, two
+    bytes a tile, and a random number for each state, from a stream of the caller: ``reset(seed)`` begins one. So actions
+    depend on the seed, the states and the weights, neither on the other callers nor on a death of the actor: Ray starts it
+    again, the first caller that has seen newer weights than it brings them, and the calls are repeated.
+
+    Attributes:
+        version: Version of the weights that chose the last actions: 0 for those of ``make``.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], SharedEvaluator],
+        *,
+        max_batch: int = 8192,
+        max_wait: float = 0.0,
+        seed: int | None = None,
+        patience: float = 120.0,
+        **options: Any,
+    ) -> None:
+        """Start the actor; Ray must have been started before (``ray.init``).
+
+        Args:
+            make: Returns the policy, in the actor: ``functools.partial(DevicePolicy, network, device="cuda")``.
+            max_batch: Number of states from which on a batch is full. One call is never divided.
+            max_wait: Seconds that a batch waits for more calls while it is not full. With 0, those that have arrived while
+                the batch before was evaluated are the next one.
+            seed: Seed of the random numbers of this handle; None for a random one.
+            patience: Seconds until the actor must have started.
+            **options: Options of Ray's actor, for example ``num_gpus=1``.
+
+        Raises:
+            ConfigError: If an argument is invalid, or Ray is not installed.
+            StateError: If Ray was not started, or the actor did not start in time.
+        """
+        if not callable(make):
+            raise ConfigError(f"make: expected a function that returns a policy, got {make!r:.200}")
+        check_integer("max_batch", max_batch, 1, 2**24)
+        for name, value in (("max_wait", max_wait), ("patience", patience)):
+            if not is_number(value) or not 0 <= value < float("inf"):
+                raise ConfigError(f"{name}: expected a number of seconds, 0 or more, got {value!r:.200}")
+        ray = import_ray()
+        if not ray.is_initialized():
+            raise StateError("SharedPolicy: expected Ray to be started, got none: call ray.init() first")
+        options = {"max_restarts": -1, "max_task_retries": -1, **options}
+        self._actor = ray.remote(PolicyServer).options(**options).remote(make, max_batch, max_wait)
+        self._owns = True
+        self.version = 0
+        self._weights: list[Any] = []
+        try:
+            self._temperature: float = ray.get(self._actor.start.remote(), timeout=patience)
+        except ray.exceptions.GetTimeoutError:
+            self.close()
+            raise StateError(
+                f"SharedPolicy: expected its actor within {patience:g} s, got none: does the cluster have {options}?"
+            ) from None
+        self.reset(seed)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin a new stream of random numbers; a worker calls it with the seed of each task."""
+        self._rng = np.random.default_rng(seed)
+
+    # --- Playing ------------------------------------------------------------------------------------------------------
+
+    def __call__(self, views: Mapping[str, npt.NDArray[Any]]) -> Actions:
+        """Return the actions (n,) for a dict of ``"observation"`` and ``"action_mask"``, as opponents do."""
+        return self.act(views["observation"], views["action_mask"])
+
+    def act(self, observations: npt.NDArray[Any], masks: npt.NDArray[Any]) -> Actions:
+        """Return the actions for observations (..., C, H, W) and masks (..., A); boards are 25 times smaller to send.
+
+        Raises:
+            ConfigError: If the policy refuses them.
+            StateError: If the actor was closed.
+        """
+        return self._ask((observations, masks), masks.shape[:-1])
+
+    def act_on_boards(self, views: PackedObservations) -> Actions:
+        """Return the actions for packed boards, as ``venv.packed()`` returns them; of the shape of ``views.board``."""
+        return self._ask(views, views.board.shape)
+
+    def _ask(self, part: Any, shape: tuple[int, ...]) -> Actions:
+        numbers = self._rng.random(math.prod(shape), np.float32) if self._temperature else None
+        while True:
+            actions, version = self._call("evaluate", part, numbers, self.version)
+            if actions is not None:
+                break
+            self._call("restore", self._weights, self.version)
+        if version > self.version:
+            version_there, weights = self._call("weights")
+            if version_there >= version:  # else it has just died
+                self.version, self._weights = version_there, weights
+        chosen: Actions = actions
+        return chosen
+
+    # --- Weights ------------------------------------------------------------------------------------------------------
+
+    def set_weights(self, weights: Mapping[str, Any]) -> int:
+        """Replace the weights of the policy, for all callers; return their version.
+
+        Args:
+            weights: State dict of the network, on any device. It is stored once in Ray's object store, by this process.
+
+        Raises:
+            ConfigError: If they are those of another network.
+            StateError: If the actor was closed.
+        """
+        ray = import_ray()
+        stored = [ray.put({name: tensor.detach().cpu() for name, tensor in weights.items()})]
+        self.version = self._call("set_weights", stored, self.version)
+        self._weights = stored
+        return self.version
+
+    def batch_sizes(self) -> list[int]:
+        """Return how many states the last thousand batches of the actor had, the newest last."""
+        sizes: list[int] = self._call("sizes")
+        return sizes
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """Call the actor, and return its answer."""
+        ray = import_ray()
+        try:
+            return ray.get(getattr(self._actor, method).remote(*arguments))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ConfigError):
+                raise error.cause from None
+            raise
+        except ray.exceptions.RayActorError as error:
+            raise StateError(
+                f"{method}: expected the actor of the policy, got none: it was closed, or its process was: {error}"
+            ) from None
+
+    # --- Ends and copies ----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the actor, for all callers; a copy only forgets it."""
+        if self._owns and (ray := import_ray()).is_initialized():
+            ray.kill(self._actor)
+        self._owns = False
+
+    def __enter__(self) -> Self:
+        """Return the handle."""
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        """Close it."""
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy everything but the ownership of the actor."""
+        return {**self.__dict__, "_owns": False}

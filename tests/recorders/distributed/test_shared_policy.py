@@ -1,0 +1,159 @@
+"""Tests a policy that an actor of Ray evaluates for several processes: equal to a local one, in batches, and after a death."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from support.paths import ROOT
+from support.ray_session import ray_session
+
+import generals_env
+from generals_env.errors import ConfigError, StateError
+
+ray = pytest.importorskip("ray")
+torch = pytest.importorskip("torch")
+
+from generals_env.recorders import DevicePolicy, QNetwork  # noqa: E402
+from generals_env.recorders.distributed import SharedPolicy  # noqa: E402
+
+__all__ = ["ray_session"]
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import test modules
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+SMALL = {"height": 8, "width": 8}
+CALLERS = 2
+
+
+def network(seed: int = 1) -> QNetwork:
+    torch.manual_seed(seed)
+    return QNetwork((9, 8, 8), 8, 1)
+
+
+@pytest.fixture(scope="module")
+def actor(ray_session: None) -> Iterator[SharedPolicy]:
+    with SharedPolicy(functools.partial(DevicePolicy, network()), num_cpus=1) as policy:
+        yield policy
+
+
+@pytest.fixture
+def shared(actor: SharedPolicy) -> SharedPolicy:
+    actor.set_weights(network().state_dict())
+    actor.reset(3)
+    return actor
+
+
+def games(seed: int = 1) -> generals_env.GeneralsVector:
+    env = generals_env.make_vec(16, **SMALL)
+    env.reset(seed=seed)
+    env.play(60, ("expander", "expander"))
+    return env
+
+
+def played(policy: Any, seed: int, turns: int) -> np.ndarray:
+    """Return the boards after some turns that a policy played for both players."""
+    env = generals_env.make_vec(16, **SMALL)
+    env.reset(seed=seed)
+    policy.reset(seed)
+    for _ in range(turns):
+        *_, infos = env.step(policy.act_on_boards(env.packed()))
+        assert not infos["illegal_action"].any()
+    return env.state()
+
+
+def process_of(shared: SharedPolicy) -> int:
+    """Return the id of the process of the actor."""
+    found: int = ray.get(shared._actor.__ray_call__.remote(lambda _: os.getpid()))
+    return found
+
+
+def test_shared_policy_plays_as_a_local_one_for_all_callers(shared: SharedPolicy) -> None:
+    local = DevicePolicy(network(), seed=3)
+    env = games()
+    views = env.observe()
+    for _ in range(2):
+        assert np.array_equal(shared.act_on_boards(env.packed()), local.act_on_boards(env.packed()))
+        seen = views["observation"], views["action_mask"]
+        assert np.array_equal(shared.act(*seen), local.act(*seen))
+    play = ray.remote(num_cpus=1)(played)
+    results = ray.get([play.remote(shared, seed, 15) for seed in range(CALLERS)])
+    for seed, state in enumerate(results):
+        assert np.array_equal(state, played(local, seed, 15))
+
+
+def test_calls_that_wait_together_are_one_batch() -> None:
+    env = games()
+    views = [env.packed()[:size] for size in (1, 2, 3, 4)]
+    numbers = [np.random.default_rng(size).random(part.board.size, np.float32) for size, part in enumerate(views)]
+    local = DevicePolicy(network())
+    make = functools.partial(DevicePolicy, network())
+    with SharedPolicy(make, max_batch=20, max_wait=600.0, num_cpus=1) as shared:
+        # The batch is full with the last call, so all four calls are in it, whenever they arrive.
+        calls = [shared._actor.evaluate.remote(part, some, 0) for part, some in zip(views, numbers, strict=True)]
+        for (actions, version), part, some in zip(ray.get(calls), views, numbers, strict=True):
+            assert version == 0
+            assert np.array_equal(actions, local.evaluate([part], some)[0])
+        assert shared.batch_sizes() == [20]
+        wrong = shared._actor.evaluate.remote(views[1], np.zeros(3, np.float32), 0)  # a number is missing
+        right = shared._actor.evaluate.remote(env.packed()[:8], np.zeros(16, np.float32), 0)
+        assert len(ray.get(right)[0]) == 8
+        with pytest.raises(ConfigError, match=r"numbers: expected 4, one for each state that is drawn, got 3"):
+            ray.get(wrong)
+        assert shared.batch_sizes() == [20, 20]
+
+
+def test_policy_outlives_its_process_with_its_weights(shared: SharedPolicy) -> None:
+    newer, env = network(2), games()
+    version = shared.set_weights(newer.state_dict())
+    assert shared.version == version >= 1
+    local = DevicePolicy(newer, seed=3)
+    copy = ray.get(ray.put(shared))  # a caller that has seen these weights
+    assert np.array_equal(shared.act_on_boards(env.packed()), local.act_on_boards(env.packed()))
+    results: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: results.append(played(copy, 5, 30)))
+    thread.start()
+    os.kill(process_of(shared), signal.SIGKILL)
+    thread.join()
+    assert np.array_equal(results[0], played(local, 5, 30))
+    assert copy.version == version
+    assert shared.set_weights(newer.state_dict()) == version + 1
+    assert np.array_equal(played(copy, 6, 2), played(local, 6, 2))
+    assert copy.version == version + 1  # seen with its own calls
+
+
+def test_snippets_of_the_docs_that_need_ray_run(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
+    blocks = [code for code in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "\nimport ray\n" in code]
+    assert blocks
+    for code in blocks:
+        exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
+    assert "weights 1" in capsys.readouterr().out
+
+
+def test_shared_policy_tells_what_is_wrong(shared: SharedPolicy) -> None:
+    with pytest.raises(ConfigError, match=r"^weights: expected those of the network of the policy"):
+        shared.set_weights(QNetwork((9, 8, 8), 16, 1).state_dict())
+    for options, name in (({"max_batch": 0}, "max_batch"), ({"max_wait": -1}, "max_wait"), ({"patience": "a"}, "patience")):
+        with pytest.raises(ConfigError, match=f"^{name}: "):
+            SharedPolicy(lambda: None, **options)  # type: ignore[arg-type, return-value]
+    with pytest.raises(ConfigError, match=r"^make: expected a function"):
+        SharedPolicy(3)  # type: ignore[arg-type]
+    with pytest.raises(
+        StateError, match=r"^SharedPolicy: expected its actor within 0 s, got none: does the cluster have .*1000"
+    ):
+        SharedPolicy(functools.partial(DevicePolicy, network()), patience=0, num_cpus=1000)
+    ray.get(ray.put(shared)).close()  # a copy does not end the actor
+    assert shared.act_on_boards(games().packed()).shape == (16, 2)
+    shared.close()
+    with pytest.raises(StateError, match=r"^evaluate: expected the actor of the policy, got none"):
+        shared.act_on_boards(games().packed())

@@ -1,0 +1,24 @@
+"""Starts Ray for the tests of a module: on loopback, without dashboard and statistics of use, in a folder of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+__all__ = ["ray_session"]
+
+
+@pytest.fixture(scope="module")
+def ray_session() -> Iterator[None]:
+    """Run Ray; its processes are gone afterwards."""
+    ray = pytest.importorskip("ray", reason='ray is not installed: pip install "generals_env[ray]"')
+    from generals_env.recorders.distributed.ray_session import RaySession
+
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray") as folder:  # short: sockets lie in it
+        patch.setenv("HOME", folder)  # it writes a token there
+        with RaySession(7, 200_000_000, folder=folder, log_to_driver=False) as session:  # more actors than cores: they wait
+            assert session.started
+            yield
+        assert not ray.is_initialized()
