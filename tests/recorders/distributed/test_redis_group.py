@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from support.command_line import run
 from support.helpers import Memory, wait_until
+from support.paths import ROOT
 from support.redis_server import RedisServer, a_run, own_redis, redis_server, told
 from support.tcp_proxy import TcpProxy
 
@@ -343,3 +345,13 @@ def test_commands_take_the_address_of_redis(redis_server: RedisServer, tmp_path:
     told_by = run("train", f"{address}&group=g", "--checkpoint", tmp_path / "model.pt", "--steps", 2, "--min-size", 50)
     assert "step" in told_by
     assert (tmp_path / "model.pt").exists()
+
+
+def test_snippets_of_the_docs_that_need_redis_run(redis_server: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
+    blocks = [code for code in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "redis://" in code]
+    assert blocks
+    for code in blocks:
+        local = code.replace("127.0.0.1:6379", f"127.0.0.1:{redis_server.port}")
+        exec(compile(local, "snippet", "exec"), {"__name__": "__main__"})
+    assert "6400 experiences" in capsys.readouterr().out
