@@ -25,6 +25,7 @@ AREAS = {
     "rendering": ("rounds",),
     "match": (),
     "inference": ("rounds",),
+    "redis": ("rounds",),
 }
 
 
@@ -41,7 +42,7 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay, rendering, inference: rounds, 5 by default",
+        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",
