@@ -38,6 +38,7 @@ THREADS = {
     "leave": "control",
     "stats": "control",
     "finish": "control",
+    "process": "control",
     "close": "control",
 }
 
@@ -123,8 +124,10 @@ class RayBuffer(ClosingSink):
             place = None if log is None else str(Path(log).absolute())
             actor = ray.remote(**settings)(BufferActor)
             self._actor = actor.remote(capacity, prioritized, dict(options), place, dict(log_options or {}))
-            self._call("stats")  # raises what the actor has raised when it was made
+            self._call("stats")  # raises what the log raises
         except BaseException:
+            if hasattr(self, "_actor"):
+                ray.kill(self._actor)
             self._session.close()
             raise
         self._owns = True
@@ -204,6 +207,11 @@ class RayBuffer(ClosingSink):
         self._owner.check("buffer")
         self._settle()
         self._call("flush")
+
+    def process(self) -> int:
+        """Return the id of the process of the actor."""
+        number: int = self._call("process")
+        return number
 
     def finish(self) -> None:
         """Refuse further batches: iterators of ``batches`` end after the last experience."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import threading
 import time
@@ -83,7 +84,8 @@ class Rollout(NotCopied):
         self._error: BaseException | None = None
         self._began, self._ended = time.monotonic(), 0.0
         self._owner = Owner()
-        self._session = RaySession(num_workers + 1) if num_workers else None
+        held = math.ceil(num_workers * ray_options.get("num_cpus", 0))
+        self._session = RaySession(held + 1) if num_workers else None
         self._pool: WorkerPool | None = None
         if num_workers:
             self._pool = WorkerPool(num_workers, (plan, sink, make_policy), ray_options)

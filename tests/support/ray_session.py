@@ -18,7 +18,7 @@ def ray_session() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray") as folder:  # short: sockets lie in it
         patch.setenv("HOME", folder)  # it writes a token there
-        with RaySession(7, 200_000_000, folder=folder, log_to_driver=False) as session:  # more actors than cores: they wait
+        with RaySession(4, 200_000_000, folder=folder, log_to_driver=False) as session:
             assert session.started
             yield
         assert not ray.is_initialized()
