@@ -23,6 +23,7 @@ AREAS = {
     "viewer": (),
     "rendering": ("rounds",),
     "match": (),
+    "ray": ("rounds",),
     "inference": ("rounds",),
 }
 

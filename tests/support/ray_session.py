@@ -14,7 +14,7 @@ __all__ = ["ray_session"]
 def ray_session() -> Iterator[None]:
     """Run Ray; its processes are gone afterwards."""
     ray = pytest.importorskip("ray", reason='ray is not installed: pip install "generals_env[ray]"')
-    from generals_env.recorders.distributed.ray_session import RaySession
+    from generals_env.recorders.distributed.ray_actors.ray_session import RaySession
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray") as folder:  # short: sockets lie in it
         patch.setenv("HOME", folder)  # it writes a token there

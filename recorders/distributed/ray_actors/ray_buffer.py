@@ -16,9 +16,9 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.buffer_stats import BufferStats
 from generals_env.recorders.buffers.prioritized import PrioritizedSample
-from generals_env.recorders.distributed.buffer_actor import CONCURRENCY, BufferActor, create_buffer
-from generals_env.recorders.distributed.ray_session import NAMESPACE, RaySession, cause_of, import_ray
-from generals_env.recorders.distributed.shared_arrays import writeable_batch, writeable_view
+from generals_env.recorders.distributed.ray_actors.buffer_actor import CONCURRENCY, BufferActor, create_buffer
+from generals_env.recorders.distributed.ray_actors.ray_session import NAMESPACE, RaySession, cause_of, import_ray
+from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch, writeable_view
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import ClosingSink
 

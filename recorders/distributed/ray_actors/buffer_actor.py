@@ -13,8 +13,8 @@ from generals_env.errors import StateError
 from generals_env.recorders.buffers.buffer_stats import BufferStats
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
-from generals_env.recorders.distributed.producer_marks import ProducerMarks
-from generals_env.recorders.distributed.shared_arrays import writeable_batch, writeable_view
+from generals_env.recorders.distributed.ray_actors.producer_marks import ProducerMarks
+from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch, writeable_view
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.log.experience_log import ExperienceLog

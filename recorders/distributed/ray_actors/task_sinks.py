@@ -8,7 +8,7 @@ from pathlib import Path
 
 from generals_env.errors import ConfigError
 from generals_env.recorders.datasets.writer import DatasetWriter
-from generals_env.recorders.distributed.ray_buffer import RayBuffer
+from generals_env.recorders.distributed.ray_actors.ray_buffer import RayBuffer
 from generals_env.recorders.experience.sink import AnySink, Sink
 from generals_env.recorders.sinks.multi import is_server, open_sink
 
