@@ -20,6 +20,7 @@ AREAS = {
     "replay": ("rounds",),
     "latency": ("seconds",),
     "capacity": ("seconds", "write"),
+    "scale": ("rounds", "seconds", "write"),
     "viewer": (),
     "rendering": ("rounds",),
     "match": (),

@@ -1,10 +1,10 @@
 """Simulates producers, a stream, and consumers with a buffer and a learner, chunk by chunk (a discrete-event simulation).
 
-A producer plays and records a chunk, encodes it, sends it, and waits until the server has stored it. The server takes one chunk
-at a time, and sends those that it has stored to each consumer. A consumer receives and decodes a chunk, adds it to its buffer,
-and makes a step of the learner now and then. Processes on one machine share its cores.
+A producer plays and records a chunk. It encodes and sends it in pieces, and waits for each until the server has stored it. The
+server stores one piece at a time, and sends those that it has stored to each consumer. A consumer receives and decodes a piece,
+adds it to its buffer, and makes a step of the learner now and then. Processes on one machine share its cores.
 
-All service times are drawn from measured ones, each a chunk's; nothing is fitted to rates of the whole.
+All service times are drawn from measured ones; nothing is fitted to rates of the whole.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ __all__ = ["Layout", "Result", "Samples", "simulate"]
 
 Seconds = npt.NDArray[np.float64]
 
-#: Chunks that a consumer receives ahead of those that it decodes.
+#: Pieces that a consumer receives ahead of those that it decodes.
 AHEAD = 2
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Measured seconds of CPU, each array one value a chunk (or a step of the learner).
+    """Measured seconds of CPU: arrays of values from which each is drawn with the same probability.
 
     Attributes:
         experiences: Experiences of a chunk.
-        play: Playing and recording it.
-        encode: Encoding it; one value for each of ``play``, of the same chunk.
-        request: Sending it, in the process of the producer.
-        store: Taking and storing it, in the server.
-        send: Sending it to one consumer, in the server.
-        receive: Receiving and decoding it, in the consumer.
-        add: Adding it to the buffer.
+        pieces: Pieces in which a chunk is sent.
+        nbytes: Bytes of an encoded piece.
+        play: Playing and recording a chunk.
+        encode: Encoding and sending a piece, in the process of the producer.
+        store: Taking and storing a piece, in the server.
+        send: Sending a piece to one consumer, in the server.
+        receive: Receiving and decoding a piece, in the consumer.
+        add: Adding a piece to the buffer.
         learn: Sampling a batch from the buffer, and a step of the learner with it.
-        nbytes: Bytes of an encoded chunk.
     """
 
     experiences: float
+    pieces: int
+    nbytes: float
     play: Seconds
     encode: Seconds
-    request: Seconds
     store: Seconds
     send: Seconds
     receive: Seconds
     add: Seconds
     learn: Seconds
-    nbytes: float
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,10 @@ class Layout:
             ``workers_of_machine`` producers share one.
         workers_of_machine: Producers of a machine.
         speed: Function from the number of running jobs to the speed of a machine, see ``speeds``.
-        chunks_of_step: Chunks between two steps of the learner.
-        capacity: Chunks that the server holds for a consumer before it lets producers wait; infinite for a log.
+        pieces_of_step: Pieces between two steps of the learner.
+        capacity: Pieces that the server holds for a consumer before it lets producers wait; infinite for a log.
+        one_thread: Whether the server stores and sends in one thread, as Redis does.
+        poll: Seconds after which a consumer asks again when the server had nothing for it; 0 if the server tells it at once.
         bytes_per_second: Of the network link into the server, and of that out of it.
         delay: Seconds that a message travels.
     """
@@ -78,8 +80,10 @@ class Layout:
     together: bool = True
     workers_of_machine: int = 1
     speed: Callable[[int], float] = field(default_factory=lambda: speeds(2))
-    chunks_of_step: int = 1
+    pieces_of_step: int = 1
     capacity: float = float("inf")
+    one_thread: bool = False
+    poll: float = 0.0
     bytes_per_second: float = 1.25e9
     delay: float = 0.0
 
@@ -92,8 +96,8 @@ class Result:
         stored: Experiences a second that the server has stored.
         received: Experiences a second that were added to the buffer, of one consumer.
         steps: Steps of the learner a second, of one consumer.
-        latencies: Seconds from the end of playing a chunk until it is in the buffer.
-        acknowledged: Seconds from sending a chunk until the server's answer.
+        latencies: Seconds from the begin of playing a chunk until a piece of it is in the buffer.
+        acknowledged: Seconds from sending a piece until the server's answer.
         busy: Mean number of cores that each kind of work occupied.
     """
 
@@ -147,44 +151,49 @@ class World:
             self.counts[name] += 1
 
     def _produce(self, cores: Cores) -> Iterator[Any]:
-        samples, size = self.samples, self.samples.nbytes
         while True:
-            chunk = int(self.rng.integers(len(samples.play)))
-            yield self._run(cores, "play", float(samples.play[chunk]))
-            played = self.env.now
-            yield self._run(cores, "encode", float(samples.encode[chunk]))
-            sent = self.env.now
-            yield self._run(cores, "request", self._draw("request"))
-            yield from self.inward.send(size)
-            with self.taking.request() as turn:
-                yield turn
-                yield self._run(self.server_cores, "store", self._draw("store"))
+            begun = self.env.now
+            yield self._run(cores, "play", self._draw("play"))
+            for _ in range(self.samples.pieces):
+                yield self._run(cores, "encode", self._draw("encode"))
+                sent = self.env.now
+                yield from self.inward.send(self.samples.nbytes)
+                with self.taking.request() as turn:
+                    yield turn
+                    yield self._run(self.server_cores, "store", self._draw("store"))
                 for queue in self.queues:
-                    yield queue.put(played)
-            self._count("stored")
-            if self.layout.delay:
-                yield self.env.timeout(self.layout.delay)
-            if self.env.now >= self.warm_up:
-                self.acknowledged.append(self.env.now - sent)
+                    yield queue.put(begun)
+                self._count("stored")
+                if self.layout.delay:
+                    yield self.env.timeout(self.layout.delay)
+                if self.env.now >= self.warm_up:
+                    self.acknowledged.append(self.env.now - sent)
 
     def _send(self, queue: simpy.Store, arrivals: simpy.Store) -> Iterator[Any]:
         while True:
-            played = yield queue.get()
-            yield self._run(self.server_cores, "send", self._draw("send"))
+            while self.layout.poll and not queue.items:
+                yield self.env.timeout(self.layout.poll)
+            begun = yield queue.get()
+            if self.layout.one_thread:
+                with self.taking.request() as turn:
+                    yield turn
+                    yield self._run(self.server_cores, "send", self._draw("send"))
+            else:
+                yield self._run(self.server_cores, "send", self._draw("send"))
             yield from self.outward.send(self.samples.nbytes)
-            yield arrivals.put(played)
+            yield arrivals.put(begun)
 
     def _consume(self, arrivals: simpy.Store, cores: Cores) -> Iterator[Any]:
         received = 0
         while True:
-            played = yield arrivals.get()
+            begun = yield arrivals.get()
             yield self._run(cores, "receive", self._draw("receive"))
             yield self._run(cores, "add", self._draw("add"))
             received += 1
             self._count("received")
             if self.env.now >= self.warm_up:
-                self.latencies.append(self.env.now - played)
-            if received % self.layout.chunks_of_step == 0:
+                self.latencies.append(self.env.now - begun)
+            if received % self.layout.pieces_of_step == 0:
                 yield self._run(cores, "learn", self._draw("learn"))
                 self._count("steps")
 
@@ -194,7 +203,7 @@ def simulate(samples: Samples, layout: Layout, seconds: float, warm_up: float, s
     world = World(samples, layout, seed, warm_up)
     world.env.run(until=seconds)
     counted = seconds - warm_up
-    rate = samples.experiences / counted
+    rate = samples.experiences / samples.pieces / counted
     return Result(
         stored=world.counts["stored"] * rate,
         received=world.counts["received"] * rate / layout.consumers,

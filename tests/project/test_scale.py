@@ -15,8 +15,8 @@ from benchmarks.scale.simulation import Layout, Samples, simulate
 
 def fixed(**seconds: float) -> Samples:
     """Return samples of constant times, 0 by default, of chunks with 100 experiences and 1,000 bytes."""
-    names = ("play", "encode", "request", "store", "send", "receive", "add", "learn")
-    return Samples(experiences=100, nbytes=1000, **{name: np.array([seconds.get(name, 0.0)]) for name in names})
+    names = ("play", "encode", "store", "send", "receive", "add", "learn")
+    return Samples(experiences=100, pieces=1, nbytes=1000, **{name: np.array([seconds.get(name, 0.0)]) for name in names})
 
 
 def waits(load: float, services: Iterator[float], customers: int) -> float:
@@ -111,8 +111,8 @@ def test_simulated_processes_share_the_cores_of_one_machine() -> None:
 
 
 def test_simulated_results_are_equal_for_equal_seeds() -> None:
-    times = np.random.default_rng(3).exponential(0.01, (8, 50))
-    samples = Samples(100, *times, nbytes=1000)
+    times = np.random.default_rng(3).exponential(0.01, (7, 50))
+    samples = Samples(100, 2, 1000, *times)
     one, same, other = (simulate(samples, Layout(workers=3), 10, 1, seed) for seed in (1, 1, 2))
     assert one.stored == same.stored
     assert (one.latencies == same.latencies).all()

@@ -87,19 +87,21 @@ class Submissions:
             )
         try:
             self._load_ids()
+            ids: list[str] | None = None  # those of a packed batch are made only if some are refused
             if request.packed:
                 batch, rejected = self._decode_packed(list(request.packed))
-                ids = None if batch is None else experience_ids(batch)
             else:
                 batch, ids, rejected = self._decode_submitted(request.experiences)
             accepted = 0
-            if batch is not None and ids is not None:
+            if batch is not None:
                 new = self._write(batch)
                 accepted = int(new.sum())
-                rejected += [
-                    Rejection("repeat", f"{ids[row][:200]}: expected a new experience, got a repeat")
-                    for row in np.flatnonzero(~new)
-                ]
+                if accepted < len(batch):
+                    ids = experience_ids(batch) if ids is None else ids
+                    rejected += [
+                        Rejection("repeat", f"{ids[row][:200]}: expected a new experience, got a repeat")
+                        for row in np.flatnonzero(~new)
+                    ]
         finally:
             self._writing.release()
         self.counters.add(accepted, (one.reason for one in rejected))
@@ -171,8 +173,10 @@ class Submissions:
                 batches.append(batch)
         if not batches:
             return None, rejected
-        batch = ExperienceBatch.concat(batches)
+        batch = batches[0] if len(batches) == 1 else ExperienceBatch.concat(batches)
         found = validate(batch)
+        if found.good.all():
+            return batch, rejected
         rejected += [
             Rejection(Reason(reason).label, f"{name}: {Reason(reason).label}")
             for name, reason in zip(experience_ids(batch), found.reasons, strict=True)

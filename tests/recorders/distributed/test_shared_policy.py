@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.paths import ROOT
 from support.ray_session import ray_session
 
 import generals_env
@@ -127,6 +129,15 @@ def test_policy_outlives_its_process_with_its_weights(shared: SharedPolicy) -> N
     assert shared.set_weights(newer.state_dict()) == version + 1
     assert np.array_equal(played(copy, 6, 2), played(local, 6, 2))
     assert copy.version == version + 1  # seen with its own calls
+
+
+def test_snippets_of_the_docs_that_need_ray_run(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
+    blocks = [code for code in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "\nimport ray\n" in code]
+    assert blocks
+    for code in blocks:
+        exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
+    assert "weights 1" in capsys.readouterr().out
 
 
 def test_shared_policy_tells_what_is_wrong(shared: SharedPolicy) -> None:
