@@ -31,7 +31,7 @@ __all__ = ["Dataset", "open_dataset"]
 logger = logging.getLogger(__name__)
 
 #: Functions that list the parts of a URL by its scheme, as ``module:function``, imported on first use.
-STREAMS = dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_parts:redis_parts")
+STREAMS = dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_streams.parts:redis_parts")
 
 
 class Part(Protocol):

@@ -14,7 +14,7 @@ from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
-from generals_env.recorders.distributed.redis_source import RedisSource
+from generals_env.recorders.distributed.redis_streams.source import RedisSource
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.client.background_reader import BackgroundReader
 from generals_env.recorders.training.config import TrainerConfig

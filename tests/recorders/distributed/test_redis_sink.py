@@ -19,7 +19,7 @@ from generals_env import ConfigError, StateError, StorageError
 from generals_env.errors import CopyError
 from generals_env.recorders import ExperienceBatch, Retry
 from generals_env.recorders.distributed import RedisSink, RedisSource, RolloutPlan, TaskPlayer
-from generals_env.recorders.distributed.redis_chunks import pieces
+from generals_env.recorders.distributed.redis_streams.chunks import pieces
 from generals_env.recorders.sinks.multi import open_sink
 
 __all__ = ["own_redis", "redis_server"]  # fixtures
