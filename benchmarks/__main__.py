@@ -24,6 +24,7 @@ AREAS = {
     "viewer": (),
     "rendering": ("rounds",),
     "match": (),
+    "ray": ("rounds",),
     "inference": ("rounds",),
     "redis": ("rounds",),
 }
