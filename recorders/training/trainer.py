@@ -192,7 +192,8 @@ class DistributedTrainer(NotCopied):
         from generals_env.recorders.stream.client.position import Position
 
         consumer = self._consumer
-        resume = None if self._resume is None else Position(*self._resume)
+        grouped = isinstance(consumer, RedisSource) and consumer.consumer is not None  # the server has its position
+        resume = None if self._resume is None or grouped else Position(*self._resume)
         batches = consumer.stream_experiences(batch_size=None, resume=resume)
         return BackgroundReader(batches, sink, position=lambda: consumer.position, interrupt=self._interrupt)
 
