@@ -56,7 +56,7 @@ def submit(
 
 def submit_to_redis(dataset: Dataset, source: str, address: str) -> None:
     """Add all experiences of a dataset to a stream of Redis."""
-    from generals_env.recorders.distributed.redis_sink import open_redis
+    from generals_env.recorders.distributed.redis_streams.sink import open_redis
 
     try:
         opened = open_redis(address)

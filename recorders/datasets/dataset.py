@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 MAX_REMEMBERED = 2**30  # hashes: 24 GiB
 
 #: Functions that list the parts of a URL by its scheme, as ``module:function``, imported on first use.
-STREAMS = dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_parts:redis_parts")
+STREAMS = dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_streams.parts:redis_parts")
 
 
 class Part(Protocol):

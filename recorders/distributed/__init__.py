@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from generals_env.recorders.distributed.policy_player import ActingPolicy, PolicyPlayer
     from generals_env.recorders.distributed.ray_actors.ray_buffer import RayBuffer, RayBufferStats
     from generals_env.recorders.distributed.ray_actors.rollouts import Rollout, RolloutCounts, rollout
-    from generals_env.recorders.distributed.redis_sink import RedisSink
-    from generals_env.recorders.distributed.redis_source import RedisSource
+    from generals_env.recorders.distributed.redis_streams.sink import RedisSink
+    from generals_env.recorders.distributed.redis_streams.source import RedisSource
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
     from generals_env.recorders.distributed.shared_policy import SharedPolicy
     from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
@@ -39,8 +39,8 @@ HOMES = {
     "PolicyPlayer": "policy_player",
     "RayBuffer": "ray_actors.ray_buffer",
     "RayBufferStats": "ray_actors.ray_buffer",
-    "RedisSink": "redis_sink",
-    "RedisSource": "redis_source",
+    "RedisSink": "redis_streams.sink",
+    "RedisSource": "redis_streams.source",
     "Rollout": "ray_actors.rollouts",
     "RolloutCounts": "ray_actors.rollouts",
     "RolloutPlan": "rollout_plan",

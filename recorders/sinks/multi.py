@@ -35,7 +35,7 @@ POLICIES = ("all", "any")
 #: Functions that open the sinks of a URL by its scheme, as ``module:function``, imported on first use. Other URLs are folders.
 OPENERS = {
     **dict.fromkeys(("grpc", "grpcs"), "generals_env.recorders.stream.client.submitting_sink:open_server"),
-    **dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_sink:open_redis"),
+    **dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_streams.sink:open_redis"),
 }
 
 SLICE = 0.05  # seconds between checks for deferred signals

@@ -14,7 +14,7 @@ from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
-from generals_env.recorders.distributed.redis_source import RedisSource
+from generals_env.recorders.distributed.redis_streams.source import RedisSource
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.stream.client.background_reader import BackgroundReader
 from generals_env.recorders.training.config import TrainerConfig
@@ -192,7 +192,8 @@ class DistributedTrainer(NotCopied):
         from generals_env.recorders.stream.client.position import Position
 
         consumer = self._consumer
-        resume = None if self._resume is None else Position(*self._resume)
+        grouped = isinstance(consumer, RedisSource) and consumer.consumer is not None  # the server has its position
+        resume = None if self._resume is None or grouped else Position(*self._resume)
         batches = consumer.stream_experiences(batch_size=None, resume=resume)
         return BackgroundReader(batches, sink, position=lambda: consumer.position, interrupt=self._interrupt)
 

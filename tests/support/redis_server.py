@@ -50,7 +50,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Start the program, also again with the append-only file of before, and wait until it answers."""
-        settings = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": "", "appendonly": "yes"}
+        settings: dict[str, Any] = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": "", "appendonly": "yes"}
+        settings["appendfsync"] = "always"  # else a killed server may lose what it has answered to
         arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
         with (self.folder / "log.txt").open("ab") as log:
             self._process = subprocess.Popen([self._program, *arguments, *self._options], stdout=log, stderr=log)

@@ -283,6 +283,8 @@ def test_trainer_on_redis_resumes_at_its_checkpoint(redis_server: RedisServer, t
         assert trainer.step == 4
         assert trainer.train(1)["missed"] == 60  # of those that the buffer held
         assert metrics["restarts"] == 0
+    with DistributedTrainer(f"{address}&group=g", network(), config=SMALL, checkpoint=path) as trainer:
+        assert trainer.train(1)["step"] == 4  # the group's position counts, not that of the checkpoint
 
 
 def test_trainer_of_a_group_acknowledges_after_its_checkpoint(redis_server: RedisServer, tmp_path: Path) -> None:

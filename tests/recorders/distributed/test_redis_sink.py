@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from support.helpers import same, wait_until
 from support.odd_batches import contents, odd_batch
-from support.redis_server import RedisServer, a_run, own_redis, redis_server, told
+from support.redis_server import RedisServer, a_run, free_port, own_redis, redis_server, told
 from support.tcp_proxy import TcpProxy
 
 from generals_env import ConfigError, StateError, StorageError
 from generals_env.errors import CopyError
 from generals_env.recorders import ExperienceBatch, Retry
 from generals_env.recorders.distributed import RedisSink, RedisSource, RolloutPlan, TaskPlayer
-from generals_env.recorders.distributed.redis_chunks import pieces
+from generals_env.recorders.distributed.redis_streams.chunks import pieces
 from generals_env.recorders.sinks.multi import open_sink
 
 __all__ = ["own_redis", "redis_server"]  # fixtures
@@ -252,6 +252,31 @@ def test_redis_needs_the_password_of_its_server(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv("GENERALS_ENV_REDIS_PASSWORD", "secret")
         with open_sink(server.address()) as sink:
             sink.write(a_run("secret", 0, 10))
+    finally:
+        server.client.close()
+        server.kill()
+
+
+def test_redis_over_tls_checks_the_certificate(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography", reason="cryptography is not installed: pip install generals_env[dev]")
+    from support.certificates import Authority
+
+    known, unknown = Authority(tmp_path, "known"), Authority(tmp_path, "unknown")
+    certificate, key = known.issue("server")
+    port = free_port()
+    options = ("--tls-port", str(port), "--tls-auth-clients", "no")
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(known.path))
+    server = RedisServer(tmp_path, *options, *files)
+    try:
+        address = f"rediss://127.0.0.1:{port}/0?stream=secure"
+        with RedisSink(address, root_certificates=known.path, retry=QUICK) as sink:
+            sink.check()
+            sink.write(a_run("secure", 0, 20))
+        with RedisSource(address, root_certificates=known.path) as source:
+            assert told(source.stream_experiences(follow=False)) == told([a_run("secure", 0, 20)])
+        expected = pytest.raises(StorageError, match="certificate verify failed")
+        with RedisSink(address, root_certificates=unknown.path, retry=QUICK) as sink, expected:
+            sink.check()
     finally:
         server.client.close()
         server.kill()

@@ -250,7 +250,7 @@ def test_redis_source_refuses_damaged_and_hostile_entries(redis_server: RedisSer
 def test_redis_source_never_receives_entries_that_are_too_large(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("generals_env.recorders.distributed.redis_readers.MAX_ENTRY", 1000)
+    monkeypatch.setattr("generals_env.recorders.distributed.redis_streams.readers.MAX_ENTRY", 1000)
     address = redis_server.address("huge")
     redis_server.client.xadd("huge", {"d": bytes(1001), "t": "1", "h": "x"}, id="0-10")
     for options in ({}, {"group": "g"}):
@@ -268,8 +268,8 @@ def test_redis_source_never_receives_entries_that_are_too_large(
 
 
 def test_redis_stream_is_a_dataset(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generals_env.recorders.distributed.redis_parts.EXPERIENCES", 50)
-    monkeypatch.setattr("generals_env.recorders.distributed.redis_parts.PAGE", 3)
+    monkeypatch.setattr("generals_env.recorders.distributed.redis_streams.parts.EXPERIENCES", 50)
+    monkeypatch.setattr("generals_env.recorders.distributed.redis_streams.parts.PAGE", 3)
     address = redis_server.address("dataset")
     whole = filled(address, chunk=20)
     dataset = open_dataset(address)

@@ -15,10 +15,10 @@ from generals_env.concurrency.interrupts import deferred
 from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.recorders.distributed.redis_address import parse_redis_address
-from generals_env.recorders.distributed.redis_chunks import MAX_ENTRY, RunTracker, digest_of, pieces
-from generals_env.recorders.distributed.redis_connection import RedisConnection
-from generals_env.recorders.distributed.redis_scripts import ADD
+from generals_env.recorders.distributed.redis_streams.address import parse_redis_address
+from generals_env.recorders.distributed.redis_streams.chunks import MAX_ENTRY, RunTracker, digest_of, pieces
+from generals_env.recorders.distributed.redis_streams.connection import RedisConnection
+from generals_env.recorders.distributed.redis_streams.scripts import ADD
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.retry import Retry

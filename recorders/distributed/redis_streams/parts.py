@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from generals_env.errors import StorageError
-from generals_env.recorders.distributed.redis_address import parse_redis_address
-from generals_env.recorders.distributed.redis_chunks import MAX_ENTRY, decode_entry, entry_span, fields_of
-from generals_env.recorders.distributed.redis_connection import RedisConnection
-from generals_env.recorders.distributed.redis_scripts import IDS, READ
+from generals_env.recorders.distributed.redis_streams.address import parse_redis_address
+from generals_env.recorders.distributed.redis_streams.chunks import MAX_ENTRY, decode_entry, entry_span, fields_of
+from generals_env.recorders.distributed.redis_streams.connection import RedisConnection
+from generals_env.recorders.distributed.redis_streams.scripts import IDS, READ
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
 from generals_env.recorders.filesystem.retry import Retry

@@ -10,8 +10,8 @@ from typing import Any
 from generals_env.arguments import shown
 from generals_env.concurrency.interrupts import raise_pending
 from generals_env.errors import StorageError
-from generals_env.recorders.distributed.redis_address import PASSWORD_VARIABLE, RedisAddress, connect
-from generals_env.recorders.distributed.redis_scripts import keys_of
+from generals_env.recorders.distributed.redis_streams.address import PASSWORD_VARIABLE, RedisAddress, connect
+from generals_env.recorders.distributed.redis_streams.scripts import keys_of
 from generals_env.recorders.filesystem.retry import Retry
 
 __all__ = ["TIMEOUT", "GroupGoneError", "RedisConnection"]

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 
 from generals_env.errors import StorageError
-from generals_env.recorders.distributed.redis_chunks import MAX_ENTRY, Entry, decode_entry, entry_span, fields_of
-from generals_env.recorders.distributed.redis_connection import GroupGoneError, RedisConnection
-from generals_env.recorders.distributed.redis_scripts import CLAIM, OPEN_GROUP, PENDING, READ, READ_GROUP
+from generals_env.recorders.distributed.redis_streams.chunks import MAX_ENTRY, Entry, decode_entry, entry_span, fields_of
+from generals_env.recorders.distributed.redis_streams.connection import GroupGoneError, RedisConnection
+from generals_env.recorders.distributed.redis_streams.scripts import CLAIM, OPEN_GROUP, PENDING, READ, READ_GROUP
 from generals_env.recorders.stream.client.position import Position
 
 __all__ = ["GroupReader", "PositionReader"]

@@ -15,9 +15,9 @@ from generals_env.arguments import as_config, check_integer, is_number
 from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
-from generals_env.recorders.distributed.redis_address import parse_redis_address
-from generals_env.recorders.distributed.redis_connection import RedisConnection
-from generals_env.recorders.distributed.redis_readers import GroupReader, PositionReader
+from generals_env.recorders.distributed.redis_streams.address import parse_redis_address
+from generals_env.recorders.distributed.redis_streams.connection import RedisConnection
+from generals_env.recorders.distributed.redis_streams.readers import GroupReader, PositionReader
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import ExperienceFilter
 from generals_env.recorders.filesystem.retry import Retry
