@@ -18,7 +18,7 @@ import generals_env
 from benchmarks.pairs import Figures, cell, in_turn, keep, ratios
 from generals_env.recorders import DevicePolicy, QNetwork
 from generals_env.recorders.distributed import SharedPolicy
-from generals_env.recorders.distributed.ray_session import RaySession
+from generals_env.recorders.distributed.ray_actors.ray_session import RaySession
 from generals_env.recorders.distributed.shared_policy import KEEP_MEMORY
 
 __all__ = ["shared_tables"]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from generals_env.recorders.distributed.policy_player import ActingPolicy, PolicyPlayer
-    from generals_env.recorders.distributed.ray_buffer import RayBuffer, RayBufferStats
+    from generals_env.recorders.distributed.ray_actors.ray_buffer import RayBuffer, RayBufferStats
+    from generals_env.recorders.distributed.ray_actors.rollouts import Rollout, RolloutCounts, rollout
     from generals_env.recorders.distributed.redis_sink import RedisSink
     from generals_env.recorders.distributed.redis_source import RedisSource
     from generals_env.recorders.distributed.rollout_plan import RolloutPlan
-    from generals_env.recorders.distributed.rollouts import Rollout, RolloutCounts, rollout
     from generals_env.recorders.distributed.shared_policy import SharedPolicy
     from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
 
@@ -37,17 +37,17 @@ __all__ = [
 HOMES = {
     "ActingPolicy": "policy_player",
     "PolicyPlayer": "policy_player",
-    "RayBuffer": "ray_buffer",
-    "RayBufferStats": "ray_buffer",
+    "RayBuffer": "ray_actors.ray_buffer",
+    "RayBufferStats": "ray_actors.ray_buffer",
     "RedisSink": "redis_sink",
     "RedisSource": "redis_source",
-    "Rollout": "rollouts",
-    "RolloutCounts": "rollouts",
+    "Rollout": "ray_actors.rollouts",
+    "RolloutCounts": "ray_actors.rollouts",
     "RolloutPlan": "rollout_plan",
     "SharedPolicy": "shared_policy",
     "TaskPlayer": "task_player",
     "TaskResult": "task_player",
-    "rollout": "rollouts",
+    "rollout": "ray_actors.rollouts",
 }
 
 

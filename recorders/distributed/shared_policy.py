@@ -14,7 +14,7 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.observations.packed import PackedObservations
 from generals_env.pickling import pickled_as
 from generals_env.recorders.distributed.policy_server import PolicyServer, SharedEvaluator
-from generals_env.recorders.distributed.ray_session import RaySession, import_ray
+from generals_env.recorders.distributed.ray_actors.ray_session import RaySession, import_ray
 
 __all__ = ["KEEP_MEMORY", "SharedPolicy"]
 

@@ -14,11 +14,11 @@ __all__ = ["ray_session"]
 def ray_session() -> Iterator[None]:
     """Run Ray; its processes are gone afterwards."""
     ray = pytest.importorskip("ray", reason='ray is not installed: pip install "generals_env[ray]"')
-    from generals_env.recorders.distributed.ray_session import RaySession
+    from generals_env.recorders.distributed.ray_actors.ray_session import RaySession
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray") as folder:  # short: sockets lie in it
         patch.setenv("HOME", folder)  # it writes a token there
-        with RaySession(7, 200_000_000, folder=folder, log_to_driver=False) as session:  # more actors than cores: they wait
+        with RaySession(4, 200_000_000, folder=folder, log_to_driver=False) as session:
             assert session.started
             assert ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"  # it does not follow from the address given
             yield

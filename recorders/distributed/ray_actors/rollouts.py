@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
@@ -16,13 +17,13 @@ from generals_env.engine.kernel_cache.compile_notice import is_terminal
 from generals_env.errors import ConfigError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.distributed.policy_player import POLICY
-from generals_env.recorders.distributed.ray_session import RaySession, import_ray
+from generals_env.recorders.distributed.ray_actors.ray_session import RaySession, import_ray
+from generals_env.recorders.distributed.ray_actors.rollout_worker import RolloutWorker
+from generals_env.recorders.distributed.ray_actors.task_sinks import RolloutSink, check_elsewhere
+from generals_env.recorders.distributed.ray_actors.weights import pack_weights
+from generals_env.recorders.distributed.ray_actors.worker_pool import WorkerPool
 from generals_env.recorders.distributed.rollout_plan import RolloutPlan
-from generals_env.recorders.distributed.rollout_worker import RolloutWorker
 from generals_env.recorders.distributed.task_player import TaskResult
-from generals_env.recorders.distributed.task_sinks import RolloutSink, check_elsewhere
-from generals_env.recorders.distributed.weights import pack_weights
-from generals_env.recorders.distributed.worker_pool import WorkerPool
 
 __all__ = ["Rollout", "RolloutCounts", "rollout"]
 
@@ -83,7 +84,8 @@ class Rollout(NotCopied):
         self._error: BaseException | None = None
         self._began, self._ended = time.monotonic(), 0.0
         self._owner = Owner()
-        self._session = RaySession(num_workers + 1) if num_workers else None
+        held = math.ceil(num_workers * ray_options.get("num_cpus", 0))
+        self._session = RaySession(held + 1) if num_workers else None
         self._pool: WorkerPool | None = None
         if num_workers:
             self._pool = WorkerPool(num_workers, (plan, sink, make_policy), ray_options)
@@ -108,9 +110,12 @@ class Rollout(NotCopied):
                 self._ended = time.monotonic()
                 self._changed.notify_all()
 
+    def _numbers(self) -> Iterable[int]:
+        return itertools.count() if self.tasks is None else range(self.tasks)
+
     def _played_here(self, worker: RolloutWorker) -> Iterator[TaskResult]:
         try:
-            for number in itertools.count() if self.tasks is None else range(self.tasks):
+            for number in self._numbers():
                 if self._stop.is_set():
                     return
                 yield worker.play(number, *self._weights)
@@ -119,7 +124,7 @@ class Rollout(NotCopied):
 
     def _played_by(self, pool: WorkerPool) -> Iterator[TaskResult]:
         try:
-            yield from pool.results(self.tasks, lambda: self._weights, self._stop.is_set)
+            yield from pool.results(self._numbers(), lambda: self._weights, self._stop.is_set)
             pool.finish(PATIENCE)
         finally:
             pool.close()

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from generals_env.recorders.distributed.policy_player import PolicyPlayer
+from generals_env.recorders.distributed.ray_actors.task_sinks import RolloutSink, TaskSinks
+from generals_env.recorders.distributed.ray_actors.weights import unpack_weights
 from generals_env.recorders.distributed.rollout_plan import RolloutPlan
 from generals_env.recorders.distributed.task_player import TaskPlayer, TaskResult
-from generals_env.recorders.distributed.task_sinks import RolloutSink, TaskSinks
-from generals_env.recorders.distributed.weights import unpack_weights
 
 __all__ = ["RolloutWorker"]
 

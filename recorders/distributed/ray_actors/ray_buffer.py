@@ -16,9 +16,9 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.buffer_stats import BufferStats
 from generals_env.recorders.buffers.prioritized import PrioritizedSample
-from generals_env.recorders.distributed.buffer_actor import CONCURRENCY, BufferActor, create_buffer
-from generals_env.recorders.distributed.ray_session import NAMESPACE, RaySession, cause_of, import_ray
-from generals_env.recorders.distributed.shared_arrays import writeable_batch, writeable_view
+from generals_env.recorders.distributed.ray_actors.buffer_actor import CONCURRENCY, BufferActor, create_buffer
+from generals_env.recorders.distributed.ray_actors.ray_session import NAMESPACE, RaySession, cause_of, import_ray
+from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch, writeable_view
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import ClosingSink
 
@@ -38,6 +38,7 @@ THREADS = {
     "leave": "control",
     "stats": "control",
     "finish": "control",
+    "process": "control",
     "close": "control",
 }
 
@@ -123,8 +124,10 @@ class RayBuffer(ClosingSink):
             place = None if log is None else str(Path(log).absolute())
             actor = ray.remote(**settings)(BufferActor)
             self._actor = actor.remote(capacity, prioritized, dict(options), place, dict(log_options or {}))
-            self._call("stats")  # raises what the actor has raised when it was made
+            self._call("stats")  # raises what the log raises
         except BaseException:
+            if hasattr(self, "_actor"):
+                ray.kill(self._actor)
             self._session.close()
             raise
         self._owns = True
@@ -204,6 +207,11 @@ class RayBuffer(ClosingSink):
         self._owner.check("buffer")
         self._settle()
         self._call("flush")
+
+    def process(self) -> int:
+        """Return the id of the process of the actor."""
+        number: int = self._call("process")
+        return number
 
     def finish(self) -> None:
         """Refuse further batches: iterators of ``batches`` end after the last experience."""

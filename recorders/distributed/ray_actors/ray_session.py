@@ -46,7 +46,7 @@ class RaySession:
 
     def __init__(
         self,
-        actors: int = 1,
+        min_cpus: int = 1,
         object_store_bytes: int = OBJECT_STORE,
         *,
         folder: str | Path | None = None,
@@ -55,7 +55,8 @@ class RaySession:
         """Join or start Ray.
 
         Args:
-            actors: How many actors have to have room, in a Ray that is started: they may outnumber the cores.
+            min_cpus: Minimum number of CPUs that a Ray is started with, if its actors hold more than there are cores. By
+                default actors hold none while they run.
             object_store_bytes: Memory of the object store, in a Ray that is started.
             folder: Where a Ray that is started keeps its logs and sockets, with a short path; by default ``/tmp/ray``.
             log_to_driver: Whether a Ray that is started prints here what its workers print.
@@ -71,7 +72,7 @@ class RaySession:
                 warnings.simplefilter("ignore")  # Ray warns of changes of its own settings to come, and of its open log files
                 ray.init(
                     address="local",
-                    num_cpus=max(available_cores(), actors + 1),
+                    num_cpus=max(available_cores(), min_cpus),
                     object_store_memory=object_store_bytes,
                     include_dashboard=False,
                     namespace=NAMESPACE,

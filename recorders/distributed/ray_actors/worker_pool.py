@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from generals_env.errors import StateError
-from generals_env.recorders.distributed.ray_session import cause_of, import_ray
-from generals_env.recorders.distributed.rollout_worker import RolloutWorker
+from generals_env.recorders.distributed.ray_actors.ray_session import cause_of, import_ray
+from generals_env.recorders.distributed.ray_actors.rollout_worker import RolloutWorker
 from generals_env.recorders.distributed.task_player import TaskResult
 
 __all__ = ["WorkerPool"]
@@ -48,12 +47,15 @@ class WorkerPool:
         return worker
 
     def results(
-        self, tasks: int | None, weights: Callable[[], tuple[list[Any], int]], stopped: Callable[[], bool]
+        self,
+        numbers: Iterable[int],
+        weights: Callable[[], tuple[list[Any], int]] = lambda: ([], 0),
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[TaskResult]:
-        """Play tasks 0 to ``tasks - 1``, or without end, and yield the result of each when its experiences are stored.
+        """Play tasks, also without end, and yield the result of each when its experiences are stored.
 
         Args:
-            tasks: Number of tasks.
+            numbers: The numbers of the tasks.
             weights: Returns the newest weights and their version, for a task that begins.
             stopped: Returns whether to begin no more tasks.
 
@@ -63,12 +65,12 @@ class WorkerPool:
         """
         ray = import_ray()
         idle, running = deque(range(len(self._workers))), {}
-        numbers: Iterator[int] = itertools.count() if tasks is None else iter(range(tasks))
+        waiting = iter(numbers)
         again: deque[int] = deque()
         killed: Counter[int] = Counter()
         while True:
             while idle and not stopped():
-                number = again.popleft() if again else next(numbers, None)
+                number = again.popleft() if again else next(waiting, None)
                 if number is None:
                     break
                 place = idle.popleft()

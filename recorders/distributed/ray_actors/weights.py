@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.recorders.distributed.ray_session import import_ray
-from generals_env.recorders.distributed.shared_arrays import writeable_view
+from generals_env.recorders.distributed.ray_actors.ray_session import import_ray
+from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_view
 
 __all__ = ["pack_weights", "unpack_weights"]
 

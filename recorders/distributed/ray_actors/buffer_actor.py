@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from generals_env.errors import StateError
 from generals_env.recorders.buffers.buffer_stats import BufferStats
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
-from generals_env.recorders.distributed.producer_marks import ProducerMarks
-from generals_env.recorders.distributed.shared_arrays import writeable_batch, writeable_view
+from generals_env.recorders.distributed.ray_actors.producer_marks import ProducerMarks
+from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch, writeable_view
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.log.experience_log import ExperienceLog
@@ -46,17 +47,26 @@ class BufferActor:
         log: str | Path | None,
         log_options: Mapping[str, Any],
     ) -> None:
-        """Make the buffer; arguments as of ``RayBuffer``."""
+        """Keep the arguments, which are those of ``RayBuffer``: what ``open`` raises reaches the caller as it is."""
         self._marks = ProducerMarks()
         self._buffer = create_buffer(capacity, prioritized, options)
-        self._log = None if log is None else ExperienceLog(log, **log_options)
+        self._log: ExperienceLog | None = None
+        self._log_arguments = (log, dict(log_options), capacity)
         self._logging = threading.Lock()  # the log and the buffer have one order
         self._reloaded = 0
         self._first = 0  # what the key 0 of the buffer is for readers
         self._epoch = uuid.uuid4().hex  # changes when keys begin anew
-        if self._log is not None:
-            self._epoch = "log"
-            self._first = self._reload(self._log, capacity)
+
+    def _open(self) -> None:
+        """Open the log with the first call that needs it, and fill the buffer from its end."""
+        folder, options, capacity = self._log_arguments
+        if folder is None:
+            return
+        with self._logging:
+            if self._log is None:
+                log = ExperienceLog(folder, **options)
+                self._first = self._reload(log, capacity)
+                self._epoch, self._log = "log", log
 
     def _reload(self, log: ExperienceLog, capacity: int | None) -> int:
         """Fill the buffer from the end of the log, and take the marks of producers from the same experiences.
@@ -78,6 +88,7 @@ class BufferActor:
 
     def write(self, batch: ExperienceBatch) -> int:
         """Store the experiences of a batch that are new, and return how many these are."""
+        self._open()
         with self._marks.storing(writeable_batch(batch)) as new:
             if len(new):
                 self._store(new)
@@ -100,6 +111,7 @@ class BufferActor:
 
     def sample(self, n: int, options: Mapping[str, Any]) -> Any:
         """Return what ``sample`` of the buffer returns."""
+        self._open()
         return self._buffer.sample(n, **options)
 
     def update_priorities(self, keys: Any, priorities: Any) -> int:
@@ -124,6 +136,7 @@ class BufferActor:
             The epoch; the experiences, their numbers as ``sequence``, None if there are none yet; and whether no more are to
             come.
         """
+        self._open()
         buffer = self._buffer
         key = max(first - self._first, 0) if epoch == self._epoch else 0
         if reader is not None:
@@ -142,7 +155,12 @@ class BufferActor:
 
     def stats(self) -> tuple[BufferStats, int, int]:
         """Return the counts of the buffer, repeats that were dropped, and experiences that were reloaded from the log."""
+        self._open()
         return self._buffer.stats(), self._marks.repeats, self._reloaded
+
+    def process(self) -> int:
+        """Return the id of the process."""
+        return os.getpid()
 
     def finish(self) -> None:
         """Refuse further batches."""

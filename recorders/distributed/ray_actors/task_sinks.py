@@ -8,7 +8,7 @@ from pathlib import Path
 
 from generals_env.errors import ConfigError
 from generals_env.recorders.datasets.writer import DatasetWriter
-from generals_env.recorders.distributed.ray_buffer import RayBuffer
+from generals_env.recorders.distributed.ray_actors.ray_buffer import RayBuffer
 from generals_env.recorders.experience.sink import AnySink, Sink
 from generals_env.recorders.sinks.multi import is_server, open_sink
 
@@ -25,7 +25,7 @@ class TaskSinks:
         """Write to ``place``; it is opened with the first task."""
         self._place = place
         self._sink: Sink | None = None
-        self._opened = not isinstance(place, Sink)
+        self._opened = not is_sink(place)
 
     @contextmanager
     def of(self, run: str) -> Iterator[Sink]:
@@ -36,21 +36,26 @@ class TaskSinks:
                 yield writer
             return
         if self._sink is None:
-            self._sink = place() if callable(place) else open_sink(place)
+            self._sink = place() if callable(place) and not is_sink(place) else open_sink(place)  # type: ignore[arg-type]
         yield self._sink
 
     def close(self) -> None:
-        """Close the sink, unless it was opened by someone else."""
+        """Close the sink, unless the caller has opened it."""
         sink, self._sink = self._sink, None
         if sink is not None and self._opened:
             sink.close()
+
+
+def is_sink(place: object) -> bool:
+    """Return whether a place is a sink, not a class of sinks."""
+    return isinstance(place, Sink) and not isinstance(place, type)
 
 
 def check_elsewhere(place: RolloutSink) -> None:
     """Raise ``ConfigError`` unless other processes can write to a place."""
     parts = place if isinstance(place, (list, tuple)) and place else [place]
     for part in parts:
-        if not isinstance(part, (str, Path, RayBuffer)) and (isinstance(part, Sink) or not callable(part)):
+        if not isinstance(part, (str, Path, RayBuffer)) and (is_sink(part) or not callable(part)):
             raise ConfigError(
                 f"sink: expected a RayBuffer, a path, a URL or a function that opens a sink in a worker, got {part!r:.200}, "
                 "which stays in this process: pass RayBuffer(capacity), or num_workers=0"
