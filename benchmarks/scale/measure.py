@@ -1,4 +1,4 @@
-"""Measures service times: what a chunk costs each process in seconds of CPU, while the other kinds of processes rest.
+"""Measures service times: what a chunk costs each process in seconds of CPU, at light load.
 
 Seconds of CPU depend little on what else runs on the machine, apart from two effects: busy cores slow each other down
 (``together``), and other programs take a part of the cores, which ``real_run`` measures while it runs.
@@ -29,6 +29,9 @@ QUANTILES = 40  # of each distribution that are kept
 
 SLICES = 4  # of the time in which a server is measured that notes no single pieces
 
+#: Seconds that the producer waits after each chunk: the other processes have handled it by then.
+PAUSE = 0.01
+
 
 def ready(process: LineProcess) -> LineProcess:
     """Wait until a process is ready."""
@@ -43,10 +46,10 @@ def producers(stack: ExitStack, address: str, count: int) -> list[LineProcess]:
     return [ready(process) for process in started]
 
 
-def play(processes: list[LineProcess], seconds: float) -> list[dict[str, Any]]:
-    """Let producers play at once, and return what they noted."""
+def play(processes: list[LineProcess], seconds: float, pause: float = 0.0) -> list[dict[str, Any]]:
+    """Let producers play at once, with a pause after each chunk, and return what they noted."""
     for process in processes:
-        process.send(f"play {seconds}")
+        process.send(f"play {seconds} {pause}")
     return [json.loads(process.line()) for process in processes]
 
 
@@ -73,31 +76,40 @@ def together(seconds: float) -> dict[str, Any]:
 def service_times(kind: str, seconds: float) -> dict[str, list[float]]:
     """Return the seconds of CPU of a chunk or piece in each process, as ``Samples`` has them.
 
-    One producer sends to the server, without consumers; then a consumer receives all of it, without producers.
+    One producer, which pauses after each chunk, sends to the server, first without a consumer, then with one. What the server
+    needs more for a piece then is the cost of sending it.
     """
     piece = CHUNK / PIECES[kind]
     with ExitStack() as stack:
         server = stack.enter_context(SERVERS[kind]())
         (producer,) = producers(stack, server.address, 1)
-        everything = play([producer], 0.0)[0]["experiences"]
-        server.clear()
-        notes, means = [], []
-        for _ in range(SLICES):
+        everything = 0
+        notes: list[tuple[float, float]] = []
+
+        def cost(seconds: float) -> float:
+            """Play, and return the seconds of CPU that the server needed for a piece."""
+            nonlocal everything
             before = server.cpu()
-            (played,) = play([producer], seconds / SLICES)
-            means.append((server.cpu() - before) / played["experiences"] * piece)
+            (played,) = play([producer], seconds, PAUSE)
             everything += played["experiences"]
-            notes += played["notes"]
+            notes.extend(played["notes"])
+            return float((server.cpu() - before) / played["experiences"] * piece)
+
+        cost(0.0)  # compiles and loads what is needed
+        notes.clear()
+        server.clear()
+        means = [cost(seconds / SLICES) for _ in range(SLICES)]
         costs = server.costs()
-        before = server.cpu()
         consumer = ready(stack.enter_context(LineProcess(WORKER, "consumer", server.address)))
-        received = ask(consumer, f"take {everything}")["notes"]
-        sent = server.cpu() - before
+        ask(consumer, f"take {everything}")
+        everything = 0
+        both = cost(seconds)
+        received = ask(consumer, f"take {everything}")["notes"][1:]  # the first one includes the time before
     return {
         "play": [note[0] for note in notes],
         "encode": [note[1] / PIECES[kind] for note in notes],
         "store": costs or means,
-        "send": [sent / everything * piece],
+        "send": [max(both - statistics.mean(means), 0.0)],
         "receive": [note[2] * piece / note[1] for note in received],
         "add": [note[3] * piece / note[1] for note in received],
         "learn": [note[4] for note in received if note[4]],

@@ -68,8 +68,8 @@ def test_simulated_cores_are_shared_equally() -> None:
 
 def test_simulated_cores_slow_down_together_and_for_other_programs() -> None:
     assert [speeds(2, together=0.8)(jobs) for jobs in (1, 2, 4)] == [1, 1.6, 1.6]
-    assert [speeds(2, taken=0.5)(jobs) for jobs in (1, 2, 4)] == [1, 1.5, 1.5]
-    assert speeds(1)(3) == 1
+    assert [speeds(2, others=2)(jobs) for jobs in (1, 2, 6)] == pytest.approx([2 / 3, 1, 1.5])  # as one job of a third, half...
+    assert [speeds(1)(jobs) for jobs in (0, 3)] == [0, 1]
 
 
 def test_simulated_link_takes_one_message_at_a_time() -> None:
