@@ -1,4 +1,4 @@
-"""Measures service times: what a chunk costs each process in seconds of CPU, at light load.
+"""Measures service times: what a chunk costs each process in seconds of CPU, with one producer.
 
 Seconds of CPU depend little on what else runs on the machine, apart from two effects: busy cores slow each other down
 (``together``), and other programs take a part of the cores, which ``real_run`` measures while it runs.
@@ -29,9 +29,6 @@ QUANTILES = 40  # of each distribution that are kept
 
 SLICES = 4  # of the time in which a server is measured that notes no single pieces
 
-#: Seconds that the producer waits after each chunk: the other processes have handled it by then.
-PAUSE = 0.01
-
 
 def ready(process: LineProcess) -> LineProcess:
     """Wait until a process is ready."""
@@ -46,10 +43,10 @@ def producers(stack: ExitStack, address: str, count: int) -> list[LineProcess]:
     return [ready(process) for process in started]
 
 
-def play(processes: list[LineProcess], seconds: float, pause: float = 0.0) -> list[dict[str, Any]]:
-    """Let producers play at once, with a pause after each chunk, and return what they noted."""
+def play(processes: list[LineProcess], seconds: float) -> list[dict[str, Any]]:
+    """Let producers play at once, and return what they noted."""
     for process in processes:
-        process.send(f"play {seconds} {pause}")
+        process.send(f"play {seconds}")
     return [json.loads(process.line()) for process in processes]
 
 
@@ -76,8 +73,8 @@ def together(seconds: float) -> dict[str, Any]:
 def service_times(kind: str, seconds: float) -> dict[str, list[float]]:
     """Return the seconds of CPU of a chunk or piece in each process, as ``Samples`` has them.
 
-    One producer, which pauses after each chunk, sends to the server, first without a consumer, then with one. What the server
-    needs more for a piece then is the cost of sending it.
+    One producer sends to the server, first without a consumer, then with one. What the server needs more for a piece then is
+    the cost of sending it.
     """
     piece = CHUNK / PIECES[kind]
     with ExitStack() as stack:
@@ -90,7 +87,7 @@ def service_times(kind: str, seconds: float) -> dict[str, list[float]]:
             """Play, and return the seconds of CPU that the server needed for a piece."""
             nonlocal everything
             before = server.cpu()
-            (played,) = play([producer], seconds, PAUSE)
+            (played,) = play([producer], seconds)
             everything += played["experiences"]
             notes.extend(played["notes"])
             return float((server.cpu() - before) / played["experiences"] * piece)

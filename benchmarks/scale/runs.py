@@ -47,7 +47,7 @@ def real_run(kind: str, workers: int, seconds: float) -> dict[str, float]:
         ready(consumer)
         pids = [server.pid, *(one.process.pid for one in (consumer, *working))]
         for one in working:
-            one.send(f"play {10 * seconds + 60} 0")  # they are killed before
+            one.send(f"play {10 * seconds + 60}")  # they are killed before
         busy, own, begun = busy_cpu(), cpu_of(pids), time.monotonic()
         time.sleep(seconds)
         lasted = time.monotonic() - begun
@@ -55,6 +55,8 @@ def real_run(kind: str, workers: int, seconds: float) -> dict[str, float]:
         received = ask(consumer, "tell")["notes"]
     low, high = begun + WARM_UP, begun + seconds
     counted = [note for note in received if low <= note[0] < high]
+    if not counted:
+        raise RuntimeError(f"scale: expected experiences within {seconds:g} s, got none: measure for longer (--seconds)")
     return {
         "workers": workers,
         "received": sum(note[1] for note in counted) / (high - low),

@@ -216,8 +216,9 @@ def measured_on(inputs: dict[str, Any]) -> str:
     busy = statistics.median(one["together"]["speed"] for one in rounds)
     return (
         f"Measured on {host['date']} with {host['cores']} cores ({host['processor']}; load {min(loads):.1f} to "
-        f"{max(loads):.1f} during the runs), Python {host['python']}, numpy {host['numpy']}, generals_env {host['generals_env']}, in "
-        f"{len(rounds) // len(inputs['rounds'])} rounds. A core has {100 * busy:.0f}% of its speed while all are busy."
+        f"{max(loads):.1f} during the runs), Python {host['python']}, numpy {host['numpy']}, generals_env "
+        f"{host['generals_env']}, in {len(rounds) // len(inputs['rounds'])} rounds. A core has {100 * busy:.0f}% of its speed "
+        "while all are busy."
     )
 
 

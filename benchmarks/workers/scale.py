@@ -5,8 +5,7 @@ JSON. Times of events are those of the system's monotonic clock, which all proce
 whole process.
 
 - ``clear``: the server forgets what it has noted; ``cpu``: it says how much CPU it has used;
-- ``play SECONDS PAUSE``: the producer plays tasks, from one at least up to the task that is played then, and pauses for so
-  many seconds after each chunk;
+- ``play SECONDS``: the producer plays tasks, from one at least up to the task that is played then;
 - ``take N``: the consumer waits until it has N experiences more;
 - ``tell``: server and consumer say what they noted since the last time.
 """
@@ -84,7 +83,6 @@ class Noting:
         self.sink = sink
         self.notes: list[tuple[float, float]] = []
         self.left = time.process_time()
-        self.pause = 0.0
 
     def write(self, batch: ExperienceBatch) -> None:
         """Write a batch."""
@@ -92,9 +90,7 @@ class Noting:
         self.sink.write(batch)
         ended = time.process_time()
         self.notes.append((begun - self.left, ended - begun))
-        if self.pause:
-            time.sleep(self.pause)
-        self.left = time.process_time()
+        self.left = ended
 
     def flush(self) -> None:
         """Flush the sink."""
@@ -111,8 +107,7 @@ def produce(address: str, number: str) -> None:
     sink = Noting(Encoded() if address == "none" else open_sink(address))
     print("ready", flush=True)
     for line in sys.stdin:
-        seconds, sink.pause = map(float, line.split()[1:])
-        end = time.monotonic() + seconds
+        end = time.monotonic() + float(line.split()[1])
         sink.notes, sink.left = [], time.process_time()
         count = 0
         while not count or time.monotonic() < end:
