@@ -33,12 +33,19 @@ def draw(axes: Axes, inputs: dict[str, Any], name: str, of_curve: str, factor: f
     for kind, curve in inputs["curves"].items():
         title, color = STREAMS[kind]
         workers = [point["workers"] for point in curve]
-        axes.plot(workers, [factor * point[of_curve] for point in curve], color=color, label=f"{title}, machines apart")
+        axes.plot(
+            workers, [factor * point[of_curve] for point in curve], color=color, label=f"{title}: simulated, machines apart"
+        )
         real_workers, real, counts, simulated = points(inputs, kind, name)
         values = [factor * value for value in simulated]
-        axes.plot(counts, values, color=color, linestyle=":", marker="_", markersize=14, label=f"{title}, two cores")
+        axes.plot(counts, values, color=color, linestyle=":", marker="_", markersize=14, label=f"{title}: simulated, two cores")
         axes.scatter(
-            real_workers, [factor * value for value in real], color=color, s=18, alpha=0.7, label=f"{title}, real runs"
+            real_workers,
+            [factor * value for value in real],
+            color=color,
+            s=18,
+            alpha=0.7,
+            label=f"{title}: real runs, two cores",
         )
     axes.set_xscale("log", base=2)
     axes.set_xticks([point["workers"] for point in curve], [str(point["workers"]) for point in curve])

@@ -42,6 +42,10 @@ class Samples:
         receive: Receiving and decoding a piece, in the consumer.
         add: Adding a piece to the buffer.
         learn: Sampling a batch from the buffer, and a step of the learner with it.
+        store_busy: As ``store``, of a piece that waited for earlier ones: the process need not be woken. ``store`` if None.
+        send_busy: As ``send``, of such a piece.
+        receive_busy: As ``receive``, of such a piece.
+        add_busy: As ``add``, of such a piece.
     """
 
     experiences: float
@@ -54,6 +58,10 @@ class Samples:
     receive: Seconds
     add: Seconds
     learn: Seconds
+    store_busy: Seconds | None = None
+    send_busy: Seconds | None = None
+    receive_busy: Seconds | None = None
+    add_busy: Seconds | None = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +164,10 @@ class World:
             self.env.process(self._send(queue, arrivals))
             self.env.process(self._receive(arrivals, consumer))
 
-    def _draw(self, name: str) -> float:
+    def _draw(self, name: str, busy: bool = False) -> float:
         values: Seconds = getattr(self.samples, name)
+        if busy and (others := getattr(self.samples, f"{name}_busy")) is not None:
+            values = others
         return float(values[self.rng.integers(len(values))]) if len(values) else 0.0
 
     def _run(self, cores: Cores, kind: str, seconds: float) -> simpy.Event:
@@ -178,8 +188,9 @@ class World:
                 sent = self.env.now
                 yield from self.inward.send(self.samples.nbytes)
                 with self.taking.request() as turn:
+                    waits = not turn.triggered
                     yield turn
-                    yield self._run(self.server_cores, "store", self._draw("store"))
+                    yield self._run(self.server_cores, "store", self._draw("store", waits))
                 for queue in self.queues:
                     yield queue.put(begun)
                 self._count("stored")
@@ -190,34 +201,37 @@ class World:
 
     def _send(self, queue: simpy.Store, arrivals: simpy.Store) -> Iterator[Any]:
         while True:
+            waits = bool(queue.items)
             begun = yield queue.get()
-            yield self._run(self.server_cores, "send", self._draw("send"))
+            yield self._run(self.server_cores, "send", self._draw("send", waits))
             yield from self.outward.send(self.samples.nbytes)
             yield arrivals.put(begun)
 
     def _receive(self, arrivals: simpy.Store, consumer: Consumer) -> Iterator[Any]:
         while True:
-            yield from self._handle((yield arrivals.get()), consumer)
+            waits = bool(arrivals.items)
+            yield from self._handle((yield arrivals.get()), consumer, waits)
 
     def _pull(self, queue: simpy.Store, consumer: Consumer) -> Iterator[Any]:
         while True:
             while not queue.items:
                 yield self.env.timeout(self.layout.poll)
             asked = min(len(queue.items), self.layout.pulled)
+            waits = asked == self.layout.pulled  # more came than it was asked for
             answer = []
             with self.taking.request() as turn:
                 yield turn
                 for _ in range(asked):
                     answer.append((yield queue.get()))
-                    yield self._run(self.server_cores, "send", self._draw("send"))
+                    yield self._run(self.server_cores, "send", self._draw("send", waits))
             yield from self.outward.send(asked * self.samples.nbytes)
             for begun in answer:
-                yield from self._handle(begun, consumer)
+                yield from self._handle(begun, consumer, waits)
 
-    def _handle(self, begun: float, consumer: Consumer) -> Iterator[Any]:
+    def _handle(self, begun: float, consumer: Consumer, waited: bool) -> Iterator[Any]:
         """Decode a piece whose playing began at ``begun``, add it, and learn if it is time."""
-        yield self._run(consumer.cores, "receive", self._draw("receive"))
-        yield self._run(consumer.cores, "add", self._draw("add"))
+        yield self._run(consumer.cores, "receive", self._draw("receive", waited))
+        yield self._run(consumer.cores, "add", self._draw("add", waited))
         consumer.received += 1
         self._count("received")
         if self.env.now >= self.warm_up:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -54,10 +55,10 @@ def waits(load: float, services: Iterator[float], customers: int) -> float:
 
 
 def test_simulated_queue_waits_as_long_as_the_closed_form_says() -> None:
-    constant = waits(0.5, iter(lambda: 1.0, None), 20_000)
+    constant = waits(0.5, iter(lambda: 1.0, None), 10_000)
     assert constant == pytest.approx(0.5 / (2 * (1 - 0.5)), rel=0.06)  # M/D/1
     draw = np.random.default_rng(2)
-    assert waits(0.5, iter(draw.exponential, None), 20_000) == pytest.approx(0.5 / (1 - 0.5), rel=0.08)  # M/M/1
+    assert waits(0.5, iter(draw.exponential, None), 10_000) == pytest.approx(0.5 / (1 - 0.5), rel=0.08)  # M/M/1
 
 
 def test_simulated_cores_are_shared_equally() -> None:
@@ -142,10 +143,10 @@ def test_simulated_server_that_is_asked_answers_in_the_thread_that_stores() -> N
 def test_simulated_programs_of_others_get_as_much_as_was_measured() -> None:
     samples = fixed(play=0.01, encode=0.01, store=0.01, receive=0.005)
     run = {"workers": 2, "taken": 0.8}
-    result, others = simulated("grpc", samples, run, 20, 2, 1.0)
+    result, others = simulated("grpc", samples, run, 5, 2, 1.0)
     assert result.others == pytest.approx(0.8, abs=0.05)
     assert others > 0
-    alone, none = simulated("grpc", samples, {"workers": 2, "taken": 0.0}, 20, 2, 1.0)
+    alone, none = simulated("grpc", samples, {"workers": 2, "taken": 0.0}, 5, 2, 1.0)
     assert none == 0
     assert result.received < alone.received
 
@@ -167,7 +168,8 @@ def test_scale_tables_follow_the_formulas() -> None:
     for rounds in inputs["rounds"].values():
         for one in rounds:
             one["together"] = {"speed": 0.5, "play": 0.004096, "encode": 0.004096}
-            one["times"] |= {"store": [1000.0], "send": [1000.0], "receive": [500.0], "add": [500.0], "learn": [2560.0]}
+            one["times"] |= {"store_busy": [1000.0], "send_busy": [1000.0], "receive_busy": [500.0], "add_busy": [500.0]}
+            one["times"]["learn"] = [2560.0]
     inputs["capacity"] = {"mean_turns": 500, "files": 2.0, "files_cpu_microseconds": 0.5}
     found = rates(inputs)
     assert found["core"] == pytest.approx(0.5 * 8192 / 0.008192)
@@ -196,7 +198,14 @@ def test_scale_samples_keep_the_mean_of_what_was_measured() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads times of the system's processors and of processes as Linux has them")
 def test_scale_can_be_measured_with_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run = real_run("grpc", 1, 3.0)
+    run = real_run("grpc", 1, 2.0)
     assert run["received"] > 0
     assert run["latency"] > 0
     assert run["taken"] >= 0
+
+
+def test_simulated_pieces_that_wait_have_times_of_their_own() -> None:
+    samples = dataclasses.replace(fixed(play=0.01, store=0.05, receive=0.02), store_busy=np.array([0.02]))
+    one, four = (simulate(samples, Layout(workers=workers, together=False), 40, 4) for workers in (1, 4))
+    assert one.stored == pytest.approx(100 / 0.06, rel=0.02)
+    assert four.stored == pytest.approx(100 / 0.02, rel=0.02)
