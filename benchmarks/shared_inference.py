@@ -6,6 +6,7 @@ import itertools
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +18,15 @@ import generals_env
 from benchmarks.pairs import Figures, cell, in_turn, keep, ratios
 from generals_env.recorders import DevicePolicy, QNetwork
 from generals_env.recorders.distributed import SharedPolicy
+from generals_env.recorders.distributed.ray_actors.ray_session import RaySession
+from generals_env.recorders.distributed.shared_policy import KEEP_MEMORY
 
 __all__ = ["shared_tables"]
 
 BOARD = 20
-GAMES = 64  # of a worker
-TURNS = {"network": 25, "no network": 200}
+#: Games of a worker, and turns.
+NETWORK, NO_NETWORK = (64, 10), (1024, 30)
+
 WORKERS = (1, 2, 4)
 
 
@@ -50,12 +54,13 @@ def network_policy() -> DevicePolicy:
 class Worker:
     """Plays games by a policy: one that it makes, or a shared one. An actor of Ray."""
 
-    def __init__(self, policy: Any, seed: int) -> None:
-        """Begin games."""
+    def begin(self, policy: Any, games: int, seed: int) -> None:
+        """Begin games, and play two turns."""
         self._policy = policy if isinstance(policy, SharedPolicy) else policy()
-        self._env = generals_env.make_vec(GAMES, height=BOARD, width=BOARD, threads=1, copy=False)
+        self._env = generals_env.make_vec(games, height=BOARD, width=BOARD, threads=1, copy=False)
         self._env.reset(seed=seed)
         self._env.play(100, ("expander", "expander"))
+        self.play(2)
 
     def play(self, turns: int) -> float:
         """Play some turns; return the CPU time that they took here."""
@@ -73,26 +78,19 @@ class Measured(NamedTuple):
     batch: float
 
 
-def measured(make: Any, workers: int, turns: int, shared: bool) -> Measured:
+def measured(actors: Sequence[Any], policy: Any, games: int, turns: int) -> Measured:
     """Let workers play some turns by a policy of their own, or by a shared one."""
     import ray
 
-    policy = SharedPolicy(make, num_cpus=0) if shared else make
-    actors = [ray.remote(Worker).options(num_cpus=0).remote(policy, seed) for seed in range(workers)]
-    try:
-        ray.get([actor.play.remote(2) for actor in actors])
-        before = cpu_time_of(policy) if shared else 0.0
-        start = time.perf_counter()
-        spent = sum(ray.get([actor.play.remote(turns) for actor in actors]))
-        wall = time.perf_counter() - start
-        spent += cpu_time_of(policy) - before if shared else 0.0
-        sizes = policy.batch_sizes()[-turns:] if shared else [2 * GAMES]
-    finally:
-        for actor in actors:
-            ray.kill(actor)
-        if shared:
-            policy.close()
-    states = 2 * GAMES * turns * workers
+    shared = isinstance(policy, SharedPolicy)
+    ray.get([actor.begin.remote(policy, games, seed) for seed, actor in enumerate(actors)])
+    before = cpu_time_of(policy) if shared else 0.0
+    start = time.perf_counter()
+    spent = sum(ray.get([actor.play.remote(turns) for actor in actors]))
+    wall = time.perf_counter() - start
+    spent += cpu_time_of(policy) - before if shared else 0.0
+    sizes = policy.batch_sizes()[-turns:] if shared else [2 * games]
+    states = 2 * games * turns * len(actors)
     return Measured(states / wall, states / spent, float(np.mean(sizes)))
 
 
@@ -110,35 +108,26 @@ def shared_tables(rounds: int, bar: Progress) -> list[Table]:
         import ray
     except ModuleNotFoundError:
         return [Table(title='shared policy: Ray is not installed (pip install "generals_env[ray]")')]
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    kinds = {
-        "local": (network_policy, False, TURNS["network"]),
-        "shared": (network_policy, True, TURNS["network"]),
-        "shared, no network": (FirstLegal, True, TURNS["no network"]),
-    }
     tables: dict[str, Figures] = {"rate": {}, "of_cpu": {}, "batch": {}}
-    with tempfile.TemporaryDirectory(prefix="ray") as folder:
-        ray.init(
-            num_cpus=os.cpu_count(),
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            object_store_memory=200_000_000,
-            log_to_driver=False,
-            logging_level="error",
-            _temp_dir=folder,
-        )
-        try:
-            task = bar.add_task("shared policy", total=rounds * len(WORKERS) * len(kinds))
-            for number, workers in itertools.product(range(rounds), WORKERS):
-                for kind in in_turn(list(kinds), number):
-                    make, shared, turns = kinds[kind]
-                    for name, value in measured(make, workers, turns, shared)._asdict().items():
-                        keep(tables[name], str(workers), kind, value)
-                    bar.advance(task)
-        finally:
-            ray.shutdown()
+    with (
+        tempfile.TemporaryDirectory(prefix="ray") as folder,
+        RaySession(2 + max(WORKERS), 2**28, folder=folder, log_to_driver=False),
+    ):
+        kinds = {
+            "local": (network_policy, *NETWORK),
+            "shared": (SharedPolicy(network_policy, num_cpus=0), *NETWORK),
+            "shared, no network, 1,024 games": (SharedPolicy(FirstLegal, num_cpus=0), *NO_NETWORK),
+        }
+        alike = {"num_cpus": 0, "runtime_env": {"env_vars": KEEP_MEMORY}}
+        actors = [ray.remote(Worker).options(**alike).remote() for _ in range(max(WORKERS))]
+        task = bar.add_task("shared policy", total=rounds * len(WORKERS) * len(kinds))
+        for number, workers in itertools.product(range(rounds), WORKERS):
+            for kind in in_turn(list(kinds), number):
+                for name, value in measured(actors[:workers], *kinds[kind])._asdict().items():
+                    keep(tables[name], str(workers), kind, value)
+                bar.advance(task)
     titles = {
-        "rate": f"states a second of all workers, {GAMES} games each, on {os.cpu_count()} cores",
+        "rate": f"states a second of all workers, {NETWORK[0]} games each, on {os.cpu_count()} cores",
         "of_cpu": "states a second of CPU time of workers and actor",
     }
     found = []

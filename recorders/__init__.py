@@ -9,6 +9,7 @@ if __name__ == "generals_env.recorders":
     import importlib
     from typing import TYPE_CHECKING, Any
 
+    from generals_env.recorders.buffers.mixed_sampler import MixedSample, MixedSampler
     from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer, PrioritizedSample
     from generals_env.recorders.buffers.replay_buffer import BufferStats, ReplayBuffer
     from generals_env.recorders.datasets.dataset import Dataset, open_dataset
@@ -68,6 +69,8 @@ if __name__ == "generals_env.recorders":
         "ExperienceRecorder",
         "ExperienceServer",
         "Limits",
+        "MixedSample",
+        "MixedSampler",
         "MultiSink",
         "Position",
         "PrioritizedReplayBuffer",

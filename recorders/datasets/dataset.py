@@ -272,7 +272,7 @@ def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 
         StorageError: If there is no dataset, or if a folder holds both a log and files of experience.
     """
     what = f"a folder with files of experience ({', '.join(FORMATS.values())}), a log, or one such file"
-    scheme = path.partition("://")[0].lower() if isinstance(path, str) else ""
+    scheme = path.partition(":")[0].lower() if isinstance(path, str) else ""
     if scheme in STREAMS:
         module, _, name = STREAMS[scheme].partition(":")
         return Dataset(tuple(getattr(importlib.import_module(module), name)(path, retry)))

@@ -132,8 +132,8 @@ def decode_entry(name: bytes, fields: Mapping[bytes, bytes], place: str) -> Entr
     text = name.decode("ascii", "replace")
     first, size = entry_span(name)
     try:
-        written_at = int(fields[b"t"]) / 1000
         batch, digest = unpacked(fields, size), fields[b"h"]
+        written_at = int(fields[b"t"]) / 1000
     except (StorageError, zstandard.ZstdError, KeyError, ValueError, OverflowError) as error:
         got = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise StorageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from generals_env.recorders.filesystem.retry import Retry
 
 __all__ = ["TIMEOUT", "GroupGoneError", "RedisConnection"]
 
-TIMEOUT = 30.0  # seconds in which a server must answer
+TIMEOUT = 20.0  # seconds in which a server must answer
 
 #: Beginnings of answers that need another key, user or server: a further try cannot help.
 ADVICE = {
@@ -48,6 +49,8 @@ class RedisConnection:
         self._client: Any = connect(address, timeout, root_certificates)
         self._keys = keys_of(address.stream)
         self._scripts: dict[str, Any] = {}
+        self._calling = threading.Lock()  # redis-py breaks if a thread closes a connection on which another one waits
+        self._closed = False
 
     @property
     def place(self) -> str:
@@ -76,7 +79,8 @@ class RedisConnection:
         def attempt() -> Any:
             raise_pending()
             try:
-                return function(self._client)
+                with self._calling:
+                    return function(self._client)
             except redis.AuthenticationError as error:
                 return self._failure(error, ADVICE["NOAUTH"])  # raised below: ``retry`` would repeat the call
             except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
@@ -96,7 +100,11 @@ class RedisConnection:
                     return GroupGoneError(str(error))
                 return self._failure(error, ADVICE.get(code, "check the address and the server"))
 
-        answer = self.retry.call(self.place, attempt)
+        try:
+            answer = self.retry.call(self.place, attempt)
+        finally:
+            if self._closed:
+                self.close()
         if isinstance(answer, StorageError):
             raise answer
         return answer
@@ -105,5 +113,10 @@ class RedisConnection:
         return StorageError(f"{self.place}: expected an answer, got {type(error).__name__}: {shown(str(error))}: {advice}")
 
     def close(self) -> None:
-        """Disconnect."""
-        self._client.close()
+        """Disconnect; while another thread waits for an answer, at the end of its call."""
+        self._closed = True
+        if self._calling.acquire(blocking=False):
+            try:
+                self._client.close()
+            finally:
+                self._calling.release()

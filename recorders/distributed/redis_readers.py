@@ -65,11 +65,13 @@ class PositionReader(Reader):
         """Read by a connection until ``stop`` returns True."""
         super().__init__(connection, on_damage, stop)
         self._next = -1  # sequence of the next experience; -1 for the oldest one
+        self._reached = 0  # what comes before was read, or counted as missed, before the reader went back
         self._recent: deque[tuple[str, bytes]] = deque(maxlen=REMEMBERED)
 
     def begin(self, start: int | str, resume: Position | None) -> None:
         """Continue after a position, or begin at ``"oldest"``, ``"now"`` or a sequence."""
         self._recent.clear()
+        self._reached = 0
         self._stream_id = "" if resume is None else resume.stream_id
         self._next = start if isinstance(start, int) else -1
         if resume is not None:
@@ -96,7 +98,7 @@ class PositionReader(Reader):
         if stream_id != self._stream_id and (self._stream_id or self._recent):
             self._warn(f"has another stream than {self._stream_id}: continuing with its oldest experience")
             self._recent.clear()
-            self._next = -1
+            self._next, self._reached = -1, 0
             self._stream_id = stream_id
             yield from self.read()
             return
@@ -110,7 +112,7 @@ class PositionReader(Reader):
             entry = self._decode(name, flat)
             if entry is not None:
                 if 0 <= self._next < first:
-                    self.missed += first - self._next
+                    self.missed += max(first - max(self._next, self._reached), 0)
                 self._recent.append((entry.id, entry.digest))
                 if first < self._next:
                     entry = entry._replace(batch=entry.batch.select(entry.batch.sequence >= self._next))
@@ -122,16 +124,22 @@ class PositionReader(Reader):
             yield None, Position(stream_id, following)
 
     def _go_back(self) -> None:
-        """Go back to the last entry that the server still has as it was read: it restarted without those after it."""
-        lost = 0
+        """Go back to the last entry that the server still has as it was read, if others have the places of those after it."""
+        reached, kept = self._next, len(self._recent)
+        entries: list[Any] = []
         while self._recent:
             self._recent.pop()
-            lost += 1
             first, count = entry_span(self._recent[-1][0].encode()) if self._recent else (-1, 0)
             self._next = first + count
-            if not self._recent or self._read(self._next)[2]:
+            _, _, unchanged, entries = self._read(self._next)
+            if unchanged:
                 break
-        self._warn(f"has lost the last {lost} entries that were read, and others have their places: reading these")
+        if entries and entry_span(entries[0][0])[0] < reached:
+            lost = kept - len(self._recent)
+            self._warn(f"has lost the last {lost} entries that were read, and has others in their places: reading these")
+            self._reached = max(reached, self._reached)
+        else:
+            self._next = reached
 
 
 class GroupReader(Reader):
@@ -188,8 +196,9 @@ class GroupReader(Reader):
             yield from self._read()
         except GroupGoneError:  # the server lost its data, or the stream was deleted
             self._warn(f"has no group {self._group} any more: making it again, from the oldest experience on")
-            self._seen = 0
+            self._stream_id, self._seen = "", 0
             self._connection.run(OPEN_GROUP, [self._group, 1], self._stop)
+            yield from self._read()
 
     def _read(self) -> Iterator[tuple[Entry | None, Position]]:
         failures = self._connection.failures

@@ -31,7 +31,7 @@ local function after_last()
   for at = 1, #info, 2 do
     if info[at] == 'last-generated-id' then
       local first, count = parts(info[at + 1])
-      return first + count
+      return first == 0 and count or first + math.max(count, 1)
     end
   end
 end

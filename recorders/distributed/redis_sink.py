@@ -147,7 +147,9 @@ class RedisSink(NotCopied, ClosingSink):
             added = repeated = 0
             try:
                 for part, data in pieces(batch, self._chunk_size, self._max_chunk_bytes):
-                    new = self._add(part, data)
+                    key, first = self._runs.key(part)
+                    new = self._add(part, data, key, first)
+                    self._runs.passed(part, key, first)
                     added, repeated = added + new, repeated + len(part) - new
             except BaseException:
                 self._partly_written = True
@@ -159,9 +161,8 @@ class RedisSink(NotCopied, ClosingSink):
             logger.warning("%s has had %d of %d experiences before", self._connection.place, repeated, len(batch))
         return added
 
-    def _add(self, chunk: ExperienceBatch, data: bytes) -> int:
-        """Add a chunk, and return how many of its experiences are new."""
-        key, first = self._runs.key(chunk)
+    def _add(self, chunk: ExperienceBatch, data: bytes, key: str, first: int) -> int:
+        """Add a chunk, which begins with sequence ``first`` of the run ``key``; return how many experiences are new."""
         failures = self._connection.failures
         answer = self._connection.run(ADD, self._arguments(chunk, data, key, first))
         said, stream_id, following = answer[0], answer[1].decode(), int(answer[2])
@@ -175,10 +176,9 @@ class RedisSink(NotCopied, ClosingSink):
             for wanted in (sequences < low, sequences > high):
                 if wanted.any():
                     for part, encoded in pieces(chunk.select(wanted).compact(), self._chunk_size, self._max_chunk_bytes):
-                        new += self._add(part, encoded)
+                        new += self._add(part, encoded, key, int(part.sequence[0]))
         elif said == b"repeat" and (self._partly_written or self._connection.failures > failures):
             new = len(chunk)  # an earlier try has added it, whose answer was lost
-        self._runs.passed(chunk, key, first)
         return new
 
     def _arguments(self, chunk: ExperienceBatch, data: bytes, key: str, first: int) -> list[Any]:

@@ -108,12 +108,17 @@ class DevicePolicy:
         """Replace the weights of the network by a state dict of tensors on any device; return the new version.
 
         Raises:
-            ConfigError: If the weights are those of another network; the old ones may be replaced in part.
+            ConfigError: If the weights are those of another network; the old ones stay.
         """
-        try:
-            self.network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ConfigError(f"weights: expected those of the network of the policy, got others: {error}") from None
+        own = {name: tuple(tensor.shape) for name, tensor in self.network.state_dict().items()}
+        given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        if own != given:
+            name = min(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+            raise ConfigError(
+                f"weights: expected those of the network of the policy, got others: {name} has the shape {given.get(name)}, "
+                f"expected {own.get(name)}"
+            )
+        self.network.load_state_dict(weights)
         self.version = self.version + 1 if version is None else version
         return self.version
 

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from support.simulated_players import NAMES, played, simulated_table
@@ -58,6 +57,8 @@ def test_intervals_of_ratings_cover_the_truth_on_unequal_maps(maps: int, options
 
 
 def test_ratings_agree_with_a_binomial_model_of_another_library() -> None:
+    import statsmodels.api as sm  # takes 3 s, which each worker would spend when it collects tests
+
     table = simulated_table(STRENGTHS[:3], 400, np.random.default_rng(5), seat=0.3, seat_of_map=1.0, draw_share=0.2)
     found = rate(table)
     rows = np.zeros((len(table.results), 3))
@@ -72,6 +73,8 @@ def test_ratings_agree_with_a_binomial_model_of_another_library() -> None:
 
 
 def test_ratings_of_davidson_agree_with_a_log_linear_model() -> None:
+    import statsmodels.api as sm  # takes 3 s, which each worker would spend when it collects tests
+
     table = GameTable.from_counts({key: tuple(1000 * n for n in three) for key, three in COUNTS.items()})  # type: ignore[misc]
     found = rate(table, method="davidson")
     rows, column, counts = [], ("hunter", "planner"), []

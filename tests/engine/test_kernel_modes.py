@@ -8,9 +8,12 @@ import sys
 
 from support.paths import ROOT
 
+CONFORMANCE_TEST = "tests/engine/test_conformance.py"
+PACKS = "test_packs_of_duels_agree_at_every_turn"
+
 #: Tests that run again: real games, maps, environments, recordings; small enough for the interpreter.
 CHOICE = [
-    "tests/engine/test_conformance.py",
+    CONFORMANCE_TEST,
     "tests/support/small_games.py",
     "-k",
     "duel or teams or torus or small",
@@ -20,12 +23,12 @@ CHOICE = [
 ]
 
 
-def run_again(**environment: str) -> None:
+def run_again(*options: str, **environment: str) -> None:
     environment = {**os.environ, **environment}
     environment.pop("PYTEST_ADDOPTS", None)
     done = subprocess.run(
         # Interpreted 64-bit arithmetic warns where compiled code wraps, as random generators do on purpose.
-        [sys.executable, "-m", "pytest", *CHOICE, "-W", "ignore:overflow encountered:RuntimeWarning"],
+        [sys.executable, "-m", "pytest", *CHOICE, *options, "-W", "ignore:overflow encountered:RuntimeWarning"],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -38,7 +41,9 @@ def run_again(**environment: str) -> None:
 
 
 def test_uncompiled_kernels_play_same_games() -> None:
-    run_again(NUMBA_DISABLE_JIT="1")
+    # One pack of 40 whole games of people: the interpreter takes 6 s for each of them, compiled code takes one.
+    others = [f"--deselect={CONFORMANCE_TEST}::{PACKS}[pack_{number:02d}.json.gz]" for number in range(1, 4)]
+    run_again(*others, NUMBA_DISABLE_JIT="1")
 
 
 def test_kernels_stay_within_array_bounds() -> None:

@@ -89,6 +89,8 @@ def test_public_names_are_pinned() -> None:
         "ExperienceRecorder",
         "ExperienceServer",
         "Limits",
+        "MixedSample",
+        "MixedSampler",
         "MultiSink",
         "Position",
         "PrioritizedReplayBuffer",

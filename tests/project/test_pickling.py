@@ -33,6 +33,7 @@ from generals_env.recorders import (
     ExperienceRecorder,
     ExperienceServer,
     Limits,
+    MixedSampler,
     MultiSink,
     Position,
     PrioritizedReplayBuffer,
@@ -82,6 +83,11 @@ class Closing(list[Any]):
         """Remember an object, and return it."""
         self.append(made)
         return made
+
+
+def mixed(batch: ExperienceBatch) -> MixedSampler:
+    """Return a sampler of one buffer."""
+    return MixedSampler({"one": filled(ReplayBuffer(100, seed=1), batch)}, seed=1)
 
 
 @pytest.fixture
@@ -181,6 +187,8 @@ class Objects:
             "Shaping": lambda: Shaping(0.5, 1.0),
             "BufferStats": lambda: ReplayBuffer(10).stats(),
             "BufferedSinkStats": lambda: self.closing(BufferedSink(ReplayBuffer(10))).stats(),
+            "MixedSampler": lambda: mixed(batch),
+            "MixedSample": lambda: mixed(batch).sample(4),
             "PrioritizedSample": lambda: filled(PrioritizedReplayBuffer(100, seed=1), batch).sample(4),
             **{f"ReplayBuffer {store}": lambda s=store: filled(ReplayBuffer(100, store=s, seed=1), batch) for store in stores},
             **{

@@ -55,10 +55,10 @@ def waits(load: float, services: Iterator[float], customers: int) -> float:
 
 
 def test_simulated_queue_waits_as_long_as_the_closed_form_says() -> None:
-    constant = waits(0.5, iter(lambda: 1.0, None), 10_000)
+    constant = waits(0.5, iter(lambda: 1.0, None), 20_000)
     assert constant == pytest.approx(0.5 / (2 * (1 - 0.5)), rel=0.06)  # M/D/1
     draw = np.random.default_rng(2)
-    assert waits(0.5, iter(draw.exponential, None), 10_000) == pytest.approx(0.5 / (1 - 0.5), rel=0.08)  # M/M/1
+    assert waits(0.5, iter(draw.exponential, None), 20_000) == pytest.approx(0.5 / (1 - 0.5), rel=0.08)  # M/M/1
 
 
 def test_simulated_cores_are_shared_equally() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -15,19 +14,12 @@ __all__ = ["ray_session"]
 def ray_session() -> Iterator[None]:
     """Run Ray; its processes are gone afterwards."""
     ray = pytest.importorskip("ray", reason='ray is not installed: pip install "generals_env[ray]"')
+    from generals_env.recorders.distributed.ray_actors.ray_session import RaySession
+
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray") as folder:  # short: sockets lie in it
         patch.setenv("HOME", folder)  # it writes a token there
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ray.init(
-                num_cpus=8,  # more actors than cores: they mostly wait
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                object_store_memory=200_000_000,
-                log_to_driver=False,
-                logging_level="error",
-                _temp_dir=folder,
-            )
-        yield
-        ray.shutdown()
+        with RaySession(4, 200_000_000, folder=folder, log_to_driver=False) as session:
+            assert session.started
+            assert ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"  # it does not follow from the address given
+            yield
+        assert not ray.is_initialized()

@@ -1,18 +1,20 @@
 """Runs a real stream server in its own process, which tests start, command, stop and kill.
 
-Run as a script it is that server. Its argument is its options as JSON; each line of its standard input is a command as JSON,
-which it answers with another.
+Tests start hundreds of servers, and the imports of a server take most of its start: a process that has made them is kept, from
+which each server is forked. Systems that cannot fork make them for each server.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
+import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,9 +24,17 @@ from generals_env.recorders import ExperienceBatch, ExperienceLog, ExperienceRec
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.stream.server.limits import Limits
 from generals_env.recorders.stream.server.server import ExperienceServer
+from support.helpers import PATIENCE
 from support.paths import TESTS
 
 __all__ = ["ServerProcess"]
+
+CAN_FORK = "forkserver" in multiprocessing.get_all_start_methods()
+CONTEXT: Any = multiprocessing.get_context("forkserver" if CAN_FORK else "spawn")
+if CAN_FORK:
+    CONTEXT.set_forkserver_preload(
+        [module.__module__ for module in (ExperienceLog, ExperienceRecorder, ReplayBuffer, ExperienceServer, encode_batch)]
+    )
 
 
 class ServerProcess:
@@ -54,20 +64,11 @@ class ServerProcess:
             limits: Arguments of ``Limits``.
             **options: Other arguments of ``ExperienceServer``; paths as strings.
         """
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-W",
-                "error",
-                "-m",
-                "support.stream_process",
-                json.dumps({"log": log, "buffer": buffer, "address": address, "limits": limits, "options": options}),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=TESTS,
-        )
+        arguments = {"log": log, "buffer": buffer, "address": address, "limits": limits, "options": options}
+        self._connection, other = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(target=serve, args=(other, dict(os.environ), arguments), daemon=True)
+        self._process.start()
+        other.close()  # the end of the process is the end of the connection
         self._folder = tempfile.TemporaryDirectory()
         self._numbers = count()
         self._asking = threading.Lock()
@@ -125,37 +126,31 @@ class ServerProcess:
     def tell(self, command: str, **arguments: Any) -> dict[str, Any]:
         """Give a command and return the answer."""
         with self._asking:
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
-            self._process.stdin.flush()
+            self._connection.send({"command": command, **arguments})
             return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the server ended with {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = self._connection.recv()
+        except (EOFError, ConnectionError):
+            raise RuntimeError(f"the server ended with {self._ended()}") from None
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer
 
     def _ended(self) -> int:
-        code = self._process.wait(600)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+        self._process.join(PATIENCE)
+        code = self._process.exitcode
+        assert code is not None, f"expected the server to end in {PATIENCE} s"
+        self._connection.close()
         self._folder.cleanup()
-        return code
+        return int(code)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._process.poll() is None:
-            self.kill()
-        else:
-            self._ended()
+        self.kill()
 
 
 class Commands:
@@ -225,14 +220,12 @@ class Open:
         """Do nothing."""
 
 
-def say(answer: dict[str, Any]) -> None:
-    """Answer."""
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
-
-
-def main(arguments: dict[str, Any]) -> None:
-    """Run the server until the command to stop."""
+def serve(connection: Connection, environment: dict[str, str], arguments: dict[str, Any]) -> None:
+    """Run the server until the command to stop, or until the end of the connection."""
+    warnings.simplefilter("error")
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(TESTS)
     source: ExperienceLog | ReplayBuffer
     source = ExperienceLog(**arguments["log"]) if arguments["log"] else ReplayBuffer(**arguments["buffer"])
     limits = Limits(**arguments["limits"] or {})
@@ -245,17 +238,15 @@ def main(arguments: dict[str, Any]) -> None:
 
     signal.signal(signal.SIGTERM, leave)
     server.start()
-    say({"address": server.address})
-    for line in sys.stdin:
+    connection.send({"address": server.address})
+    while not commands.stopped.is_set():
         try:
-            answer = commands.run(**json.loads(line))
+            command = connection.recv()
+        except EOFError:
+            commands.do_stop(0.0)
+            return
+        try:
+            answer = commands.run(**command)
         except Exception as error:  # the test must see any error
             answer = {"error": f"{type(error).__name__}: {error}"}
-        say(answer)
-        if commands.stopped.is_set():
-            return
-    commands.do_stop(0.0)
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+        connection.send(answer)

@@ -18,6 +18,7 @@ import numba
 import numpy as np
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
+from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
 from generals_env.engine.kernel_cache.cache_files import CacheFiles
@@ -45,6 +46,10 @@ SETTINGS = (
 )
 
 
+#: Of this version it is known what loading needs.
+TESTED_VERSION = "0.68."
+
+
 @functools.cache
 def cache_files() -> CacheFiles | None:
     """Return the files of this process's kernels; None without a usable folder or a hash of the sources."""
@@ -57,6 +62,18 @@ def cache_files() -> CacheFiles | None:
 
 
 second_process = SecondProcess()
+
+
+def prepare_to_load(target_context: Any) -> None:
+    """Make numba ready to load code.
+
+    Before it loads, numba imports all that it can compile, scipy's linear algebra included: half of the time of a start whose
+    kernels are compiled. Loaded code needs numba's runtime alone, and a compilation makes the same imports itself.
+    """
+    if numba.__version__.startswith(TESTED_VERSION):
+        rtsys.initialize(target_context)
+    else:
+        target_context.refresh()
 
 
 class KernelCache(NullCache):
@@ -77,7 +94,7 @@ class KernelCache(NullCache):
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return the code for a signature; None if it must be compiled."""
-        target_context.refresh()
+        prepare_to_load(target_context)
         for files, target in ((shipped_kernels(), shipped_kernels()), (cache_files(), target_context.codegen())):
             if files is not None and (result := self.load(files, self.key(signature, target), target_context)) is not None:
                 return result

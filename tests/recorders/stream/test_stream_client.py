@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +20,7 @@ import pytest
 import zstandard
 from support.datasets import key, recorded
 from support.helpers import PATIENCE, Memory, wait_until
+from support.stream_clients import ClientProcess, keep
 from support.stream_process import ServerProcess
 
 from generals_env import ConfigError, StateError, StorageError
@@ -139,18 +137,6 @@ def test_cache_keeps_received_experiences_and_continues_after_them(
             cached(consumer, log)
 
 
-CACHE = """
-import sys
-from generals_env.recorders import ExperienceConsumer, ExperienceLog, Retry
-from generals_env.recorders.stream.client.log_cache import cached
-address, folder = sys.argv[1:]
-log = ExperienceLog(folder, "normal")
-consumer = ExperienceConsumer(address, retry=Retry(tries=1000, first_wait=0.02, max_wait=0.1))
-for batch in cached(consumer, log, batch_size=7, max_batch_wait_ms=1):
-    print("going on", flush=True)
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
 def test_killed_programs_and_servers_cause_no_gaps_or_repeats_in_cache(tmp_path: Path) -> None:
     """Ten programs after one another that keep a stream, each killed while it does; every third time the server is, too."""
@@ -160,18 +146,14 @@ def test_killed_programs_and_servers_cause_no_gaps_or_repeats_in_cache(tmp_path:
     rng = random.Random(1)
     for number in range(10):
         server.play(num_envs=2, pause=0.002, height=6, width=6)
-        with subprocess.Popen(
-            [sys.executable, "-c", CACHE, server.address, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as program:
-            assert program.stdout is not None
+        with ClientProcess(keep, server.address, str(folder)) as program:
             for _ in range(8 + number):
-                assert program.stdout.readline() == b"going on\n"
+                program.wait_for_batch()
             time.sleep(rng.random() * 0.02)
             if number % 3 == 2:
                 server.kill()
                 server = ServerProcess(log=log, address=server.address)
                 time.sleep(rng.random() * 0.02)
-            os.kill(program.pid, signal.SIGKILL)
     server.kill()
     with ExperienceLog(folder, mode="r") as kept, ExperienceLog(tmp_path / "source", mode="r") as source:
         found = names(kept.read())

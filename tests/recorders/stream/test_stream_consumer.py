@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +15,7 @@ import numpy as np
 import pytest
 from support.datasets import key, recorded
 from support.helpers import PATIENCE, Memory, wait_until
+from support.stream_clients import ClientProcess, read_on
 from support.stream_process import ServerProcess
 
 from generals_env import ConfigError, StateError, StorageError
@@ -269,20 +267,6 @@ def test_killed_servers_cause_no_gaps_or_repeats(tmp_path: Path) -> None:
     assert sum(map(len, ExperienceLog(tmp_path, mode="r").read())) >= len(found)
 
 
-CLIENT = """
-import os, sys
-from generals_env.recorders.stream.client.consumer import ExperienceConsumer
-from generals_env.recorders.stream.client.position import Position
-address, path, out = sys.argv[1:]
-consumer = ExperienceConsumer(address)
-with open(out, "ab", buffering=0) as file:
-    for batch in consumer.stream_experiences(batch_size=7, resume=Position.load(path), max_batch_wait_ms=1):
-        file.write(b"".join(b"%d\\n" % number for number in batch.sequence.tolist()))
-        consumer.position.save(path)
-        print("going on", flush=True)
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
 def test_killed_clients_continue_where_they_were(tmp_path: Path) -> None:
     """25 clients, each killed while it reads. Experiences written before the saved position was updated arrive once more."""
@@ -290,13 +274,10 @@ def test_killed_clients_continue_where_they_were(tmp_path: Path) -> None:
     with ServerProcess(log={"folder": str(tmp_path / "log"), "durability": "normal"}) as server:
         server.play(num_envs=2, pause=0.002, height=6, width=6)
         for number in range(25):
-            command = [sys.executable, "-c", CLIENT, server.address, str(path), str(out)]
-            with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
-                assert client.stdout is not None
+            with ClientProcess(read_on, server.address, str(path), str(out)) as client:
                 for _ in range(2 + number % 5):
-                    assert client.stdout.readline() == b"going on\n"
+                    client.wait_for_batch()
                 time.sleep(random.random() * 0.02)
-                os.kill(client.pid, signal.SIGKILL)
     lines = out.read_text().split("\n")
     found = [int(line) for line in lines if line.isdigit()]
     assert len(found) > 200

@@ -27,10 +27,11 @@ from support.stream_calls import ALL, GAMES, ask, called, source, status_of, sub
 from support.stream_process import ServerProcess
 from support.stream_records import records_of
 
-from generals_env.recorders import ExperienceBatch, ReplayBuffer
+from generals_env.recorders import ExperienceBatch, ExperienceServer, ReplayBuffer
 from generals_env.recorders.encoding.batch_codec import decode_batch, encode_batch
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.experience_pb2_grpc import ExperienceServiceStub
+from generals_env.recorders.stream.server import buffer_source
 from generals_env.recorders.stream.server.buffer_source import BufferSource
 from generals_env.recorders.stream.server.experience_statistics import Statistics
 from generals_env.recorders.stream.server.service import SERVICE
@@ -640,12 +641,14 @@ def test_acknowledged_submissions_survive_kill_and_are_recognised(tmp_path: Path
 
 
 @pytest.mark.checklist("B4")
-def test_full_buffer_accepts_nothing_of_a_call() -> None:
-    with ServerProcess(buffer={"capacity": 200, "overflow": "raise"}) as server, called(server) as stub:
+def test_full_buffer_accepts_nothing_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer_source, "PATIENCE", 0.5)  # of the 10 s that a submission waits for room
+    buffer = ReplayBuffer(200, overflow="raise")
+    with ExperienceServer(buffer, "127.0.0.1:0") as server, called(server) as stub:
         assert submit(stub, experiences=records_of(GAMES[0])).accepted == 120
         for _ in range(2):  # refused ones are not remembered as repeats
             with pytest.raises(grpc.RpcError) as caught:
                 submit(stub, experiences=records_of(GAMES[1]))
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert server.span() == (0, 120)
+        assert buffer.span == (0, 120)
         assert submit(stub, experiences=records_of(GAMES[1])[:80]).accepted == 80

@@ -144,6 +144,7 @@ def test_device_policy_takes_new_weights(device: str) -> None:
     assert np.array_equal(policy.act_on_boards(env.packed()), fresh.act_on_boards(env.packed()))
     with pytest.raises(ConfigError, match=r"^weights: expected those of the network of the policy, got others"):
         policy.set_weights(QNetwork((9, 8, 8), 16, 1).state_dict())
+    assert np.array_equal(policy.act_on_boards(env.packed()), fresh.act_on_boards(env.packed()))
 
 
 def test_device_policy_refuses_what_does_not_fit() -> None:

@@ -1,0 +1,1 @@
+"""Plays rollouts on actors of Ray, and keeps their experience in one."""
