@@ -50,9 +50,10 @@ def main() -> None:
         type=float,
         default=argparse.SUPPRESS,
         metavar="N",
-        help="latency: of calls of each function, 1 by default; capacity: of each run of the whole path, 3 by default",
+        help="latency: of calls of each function, 1 by default; capacity: of each run of the whole path, 3 by default; "
+        "scale: of each measurement and run, 6 by default",
     )
-    parser.add_argument("--write", action="store_true", help="capacity: write inputs and tables into docs/capacity.*")
+    parser.add_argument("--write", action="store_true", help="capacity, scale: write inputs and tables into docs/")
     arguments = parser.parse_args()
     for area in arguments.areas:
         options = {name: getattr(arguments, name) for name in AREAS[area] if hasattr(arguments, name)}

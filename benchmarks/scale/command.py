@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +19,12 @@ from rich.console import Console
 
 from benchmarks.capacity_inputs import machine
 from benchmarks.capacity_tables import filled
-from benchmarks.scale.cores import speeds
 from benchmarks.scale.measure import quantiles, samples_of, service_times, together
 from benchmarks.scale.runs import layout_of, real_run, simulated
 from benchmarks.scale.simulation import Result, simulate
 from benchmarks.scale.tables import CORES, pooled, tables
 from benchmarks.scale.transports import SERVERS, missing
-from benchmarks.scale.workload import CHUNK, PLAN
+from benchmarks.scale.workload import PLAN
 from generals_env.recorders import ExperienceBatch
 from generals_env.recorders.distributed.task_player import TaskPlayer
 from generals_env.recorders.encoding.batch_codec import encode_batch
@@ -65,12 +65,20 @@ class Sizes:
 
 
 def sizes() -> dict[str, float]:
-    """Return the bytes of an experience of the measured chunks, and as a file of the format "games" (docs/capacity.json)."""
+    """Return the bytes of an experience of the measured chunks, encoded and in memory."""
     sink = Sizes()
     TaskPlayer(PLAN).play(1, sink)
-    capacity = json.loads((DOCS / "capacity.json").read_text(encoding="utf-8"))
-    files = capacity["games"]["expanders"]["bytes"]["games"]
-    return {"packed": sink.packed / sink.experiences, "memory": sink.memory / sink.experiences, "games": files}
+    return {"packed": sink.packed / sink.experiences, "memory": sink.memory / sink.experiences}
+
+
+def from_capacity() -> dict[str, float]:
+    """Return what docs/capacity.json says of games between expanders, and of files of the format "games"."""
+    game = json.loads((DOCS / "capacity.json").read_text(encoding="utf-8"))["games"]["expanders"]
+    return {
+        "mean_turns": game["mean_turns"],
+        "files": game["bytes"]["games"],
+        "files_cpu_microseconds": game["whole_path"]["games"]["cpu_microseconds"]["storage"],
+    }
 
 
 def told(result: Result) -> dict[str, float]:
@@ -84,16 +92,23 @@ def told(result: Result) -> dict[str, float]:
     }
 
 
+def rounded(run: dict[str, Any]) -> dict[str, Any]:
+    """Return figures of a real run with six significant digits."""
+    return {name: value if name == "workers" else float(f"{value:.6g}") for name, value in run.items()}
+
+
 def run_of(kind: str, inputs: dict[str, Any], one: dict[str, Any], run: dict[str, Any]) -> dict[str, float]:
     """Return what the simulation of a real run gives, with the service times of its round."""
     samples = samples_of([one["times"]], kind, inputs["bytes"]["packed"])
-    return told(simulated(kind, samples, run["workers"], inputs["machine"]["cores"], one["together"]["speed"], run["taken"]))
+    cores = inputs["machine"]["cores"]
+    result, others = simulated(kind, samples, run, inputs["seconds"], cores, one["together"]["speed"])
+    return {**told(result), "others": round(others, 3)}
 
 
 def curve_of(kind: str, inputs: dict[str, Any], workers: int) -> dict[str, float]:
     """Return what the simulation gives where machines of 16 cores play, and server and consumer have machines of their own."""
     busy = np.median([one["together"]["speed"] for one in inputs["rounds"][kind]])
-    options = {"together": False, "workers_of_machine": CORES, "speed": speeds(CORES, float(busy)), "delay": DELAY}
+    options = {"together": False, "workers_of_machine": CORES, "cores": CORES, "busy_speed": float(busy), "delay": DELAY}
     result = simulate(pooled(inputs, kind), layout_of(kind, workers=workers, **options), 12.0, 2.0, seed=workers)
     low, high = np.percentile(result.latencies, (50, 99))
     return {"workers": workers, **told(result), "p50": round(float(low), 6), "p99": round(float(high), 6)}
@@ -101,9 +116,8 @@ def curve_of(kind: str, inputs: dict[str, Any], workers: int) -> dict[str, float
 
 def measure(console: Console, seconds: float, rounds: int) -> dict[str, Any]:
     """Return all inputs: in each round, service times and real runs of each kind of server, in turn."""
-    inputs: dict[str, Any] = {"machine": machine(), "seconds": seconds, "bytes": sizes(), "rounds": {}, "curves": {}}
-    capacity = json.loads((DOCS / "capacity.json").read_text(encoding="utf-8"))
-    inputs["mean_turns"] = capacity["games"]["expanders"]["mean_turns"]
+    inputs: dict[str, Any] = {"machine": machine(), "seconds": seconds, "bytes": sizes(), "capacity": from_capacity()}
+    inputs |= {"rounds": {}, "curves": {}}
     for number in range(rounds):
         for kind in SERVERS:
             if reason := missing(kind):
@@ -113,7 +127,7 @@ def measure(console: Console, seconds: float, rounds: int) -> dict[str, Any]:
                 one: dict[str, Any] = {"together": together(min(seconds, 3.0))}
                 one["times"] = {name: quantiles(values) for name, values in service_times(kind, seconds).items()}
                 order = WORKERS if number % 2 == 0 else WORKERS[::-1]
-                one["runs"] = [real_run(kind, workers, seconds) for workers in order]
+                one["runs"] = [rounded(real_run(kind, workers, seconds)) for workers in order]
                 for run in one["runs"]:
                     run["simulated"] = run_of(kind, inputs, one, run)
                     console.print(
@@ -124,6 +138,11 @@ def measure(console: Console, seconds: float, rounds: int) -> dict[str, Any]:
     for kind in inputs["rounds"]:
         inputs["curves"][kind] = [curve_of(kind, inputs, workers) for workers in CURVE]
     return inputs
+
+
+def one_line(found: re.Match[str]) -> str:
+    """Return a list of numbers in one line."""
+    return " ".join(found[0].split())
 
 
 @contextmanager
@@ -147,11 +166,10 @@ def main(seconds: float = SECONDS, write: bool = False, rounds: int = 5) -> None
         write: Whether to write the inputs and the tables into the docs.
         rounds: Rounds.
     """
-    assert CHUNK
     console = Console(width=200, soft_wrap=True)
     with folder_of_runs():
         inputs = measure(console, seconds, rounds)
-    text = json.dumps(inputs) + "\n"
+    text = re.sub(r"\[[^\[\]{}]*\]", one_line, json.dumps(inputs, indent=1)) + "\n"
     found = tables(json.loads(text))
     for name, lines in found.items():
         console.print(f"{name}\n\n{lines}\n", markup=False, highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,20 +13,20 @@ import simpy
 __all__ = ["Cores", "Link", "speeds"]
 
 
-def speeds(cores: int, together: float = 1.0, taken: float = 0.0) -> Callable[[int], float]:
+def speeds(cores: int, together: float = 1.0, others: float = 0.0) -> Callable[[int], float]:
     """Return the function from the number of running jobs to the speed of all of them together.
 
     Args:
         cores: Cores of the machine.
         together: Speed of a core while all are busy, against that of a core while the others are idle.
-        taken: Cores that other programs take.
+        others: Threads of other programs that want to run all the time; each gets as much as a job.
     """
-    free = max(cores - taken, 0.01)
 
     def speed(jobs: int) -> float:
-        busy = min(jobs, cores)
-        alone = 1.0 if cores == 1 else 1 - (1 - together) * (busy - 1) / (cores - 1)
-        return min(busy, free) * alone
+        running = jobs + others
+        busy = min(running, cores)
+        alone = 1 - (1 - together) * max(busy - 1, 0) / max(cores - 1, 1)
+        return jobs * busy / running * alone if jobs else 0.0
 
     return speed
 
@@ -35,6 +36,7 @@ class Cores:
 
     Attributes:
         worked: Seconds of work done so far, those of jobs that run included.
+        jobs_seconds: For each number of running jobs, how many seconds it lasted so far.
     """
 
     def __init__(self, env: simpy.Environment, speed: Callable[[int], float]) -> None:
@@ -46,6 +48,7 @@ class Cores:
         self._order = itertools.count()
         self._wake = 0  # number of the newest alarm: earlier ones are out of date
         self.worked = 0.0
+        self.jobs_seconds: dict[int, float] = defaultdict(float)
 
     def work(self, seconds: float) -> simpy.Event:
         """Return the event that so much work, in seconds of a core of its own, is done."""
@@ -59,11 +62,19 @@ class Cores:
 
     def _advance(self) -> None:
         """Bring the progress of all jobs up to date."""
+        self.jobs_seconds[len(self._jobs)] += self._env.now - self._updated
         if self._jobs:
             passed = (self._env.now - self._updated) * self._speed(len(self._jobs))
             self._progress += passed / len(self._jobs)
             self.worked += passed
         self._updated = self._env.now
+
+    def shared_with(self, others: float, cores: int) -> float:
+        """Return how many of ``cores`` other programs had on average until now, of which so many threads wanted to run."""
+        self._advance()
+        total = sum(self.jobs_seconds.values())
+        used = sum(lasted * others * min(1, cores / max(jobs + others, 1e-9)) for jobs, lasted in self.jobs_seconds.items())
+        return used / total if total else 0.0
 
     def _set_alarm(self) -> None:
         """Wake up when the next job ends."""

@@ -1,4 +1,4 @@
-"""Measures service times: what a chunk costs each process in seconds of CPU, while the other kinds of processes rest.
+"""Measures service times: what a chunk costs each process in seconds of CPU, with one producer.
 
 Seconds of CPU depend little on what else runs on the machine, apart from two effects: busy cores slow each other down
 (``together``), and other programs take a part of the cores, which ``real_run`` measures while it runs.
@@ -26,6 +26,8 @@ __all__ = ["PIECES", "play", "producers", "ready", "samples_of", "service_times"
 PIECES = {"grpc": -(-CHUNK // MAX_EXPERIENCES), "redis": 1}
 
 QUANTILES = 40  # of each distribution that are kept
+
+BUSY = 3  # producers that send at once, so that the server always has pieces to take
 
 SLICES = 4  # of the time in which a server is measured that notes no single pieces
 
@@ -73,34 +75,56 @@ def together(seconds: float) -> dict[str, Any]:
 def service_times(kind: str, seconds: float) -> dict[str, list[float]]:
     """Return the seconds of CPU of a chunk or piece in each process, as ``Samples`` has them.
 
-    One producer sends to the server, without consumers; then a consumer receives all of it, without producers.
+    One producer sends to the server; then several at once, so that pieces wait; then a consumer receives all of it; then one
+    producer sends while the consumer waits for each piece. What the server needs more for a piece then is the cost of sending.
     """
     piece = CHUNK / PIECES[kind]
     with ExitStack() as stack:
         server = stack.enter_context(SERVERS[kind]())
-        (producer,) = producers(stack, server.address, 1)
-        everything = play([producer], 0.0)[0]["experiences"]
-        server.clear()
-        notes, means = [], []
-        for _ in range(SLICES):
+        working = producers(stack, server.address, BUSY)
+        everything = 0
+        notes: list[tuple[float, float]] = []
+
+        def cost(count: int, seconds: float) -> float:
+            """Let producers play, and return the seconds of CPU that the server needed for a piece."""
+            nonlocal everything
             before = server.cpu()
-            (played,) = play([producer], seconds / SLICES)
-            means.append((server.cpu() - before) / played["experiences"] * piece)
-            everything += played["experiences"]
-            notes += played["notes"]
-        costs = server.costs()
+            played = play(working[:count], seconds)
+            total = sum(one["experiences"] for one in played)
+            everything += total
+            if count == 1:
+                notes.extend(played[0]["notes"])
+            return float((server.cpu() - before) / total * piece)
+
+        cost(BUSY, 0.0)  # compiles and loads what is needed
+        server.clear()
+        alone = [cost(1, seconds / SLICES) for _ in range(SLICES)]
+        store = server.costs() or alone
+        busy = [cost(BUSY, seconds / SLICES) for _ in range(SLICES)]
+        store_busy = server.costs() or busy
         before = server.cpu()
         consumer = ready(stack.enter_context(LineProcess(WORKER, "consumer", server.address)))
+        behind = ask(consumer, f"take {everything}")["notes"]
+        send_busy = (server.cpu() - before) / everything * piece
+        everything = 0
+        send = max(cost(1, seconds) - statistics.mean(alone), 0.0)
         received = ask(consumer, f"take {everything}")["notes"]
-        sent = server.cpu() - before
+
+    def per_piece(notes: list[list[float]], column: int) -> list[float]:
+        return [note[column] * piece / note[1] for note in notes[1:]]  # the first one includes the time before
+
     return {
         "play": [note[0] for note in notes],
         "encode": [note[1] / PIECES[kind] for note in notes],
-        "store": costs or means,
-        "send": [sent / everything * piece],
-        "receive": [note[2] * piece / note[1] for note in received],
-        "add": [note[3] * piece / note[1] for note in received],
+        "store": store,
+        "send": [send],
+        "receive": per_piece(received, 2),
+        "add": per_piece(received, 3),
         "learn": [note[4] for note in received if note[4]],
+        "store_busy": store_busy,
+        "send_busy": [send_busy],
+        "receive_busy": per_piece(behind, 2),
+        "add_busy": per_piece(behind, 3),
     }
 
 

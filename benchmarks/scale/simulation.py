@@ -9,8 +9,8 @@ All service times are drawn from measured ones; nothing is fitted to rates of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,10 @@ class Samples:
         receive: Receiving and decoding a piece, in the consumer.
         add: Adding a piece to the buffer.
         learn: Sampling a batch from the buffer, and a step of the learner with it.
+        store_busy: As ``store``, of a piece that waited for earlier ones: the process need not be woken. ``store`` if None.
+        send_busy: As ``send``, of such a piece.
+        receive_busy: As ``receive``, of such a piece.
+        add_busy: As ``add``, of such a piece.
     """
 
     experiences: float
@@ -54,6 +58,10 @@ class Samples:
     receive: Seconds
     add: Seconds
     learn: Seconds
+    store_busy: Seconds | None = None
+    send_busy: Seconds | None = None
+    receive_busy: Seconds | None = None
+    add_busy: Seconds | None = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,14 @@ class Layout:
         together: Whether all processes share one machine. Else the server and each consumer have a machine of their own, and
             ``workers_of_machine`` producers share one.
         workers_of_machine: Producers of a machine.
-        speed: Function from the number of running jobs to the speed of a machine, see ``speeds``.
+        cores: Cores of a machine.
+        busy_speed: Speed of a core while all are busy, against that of a core while the others are idle.
+        others: Threads of other programs that want to run all the time, on each machine.
         pieces_of_step: Pieces between two steps of the learner.
         capacity: Pieces that the server holds for a consumer before it lets producers wait; infinite for a log.
-        one_thread: Whether the server stores and sends in one thread, as Redis does.
-        poll: Seconds after which a consumer asks again when the server had nothing for it; 0 if the server tells it at once.
+        pulled: Pieces that a consumer asks for at once, of a server that answers in the thread that stores, as Redis does; 0
+            where the server sends by itself, in a thread for each consumer.
+        poll: Seconds after which such a consumer asks again when the server had nothing for it.
         bytes_per_second: Of the network link into the server, and of that out of it.
         delay: Seconds that a message travels.
     """
@@ -79,10 +90,12 @@ class Layout:
     consumers: int = 1
     together: bool = True
     workers_of_machine: int = 1
-    speed: Callable[[int], float] = field(default_factory=lambda: speeds(2))
+    cores: int = 2
+    busy_speed: float = 1.0
+    others: float = 0.0
     pieces_of_step: int = 1
     capacity: float = float("inf")
-    one_thread: bool = False
+    pulled: int = 0
     poll: float = 0.0
     bytes_per_second: float = 1.25e9
     delay: float = 0.0
@@ -98,7 +111,8 @@ class Result:
         steps: Steps of the learner a second, of one consumer.
         latencies: Seconds from the begin of playing a chunk until a piece of it is in the buffer.
         acknowledged: Seconds from sending a piece until the server's answer.
-        busy: Mean number of cores that each kind of work occupied.
+        busy: Mean number of cores that each kind of work occupied, at full speed.
+        others: Mean number of cores that threads of other programs had, on the machine of the server.
     """
 
     stored: float
@@ -107,6 +121,15 @@ class Result:
     latencies: Seconds
     acknowledged: Seconds
     busy: dict[str, float]
+    others: float
+
+
+@dataclass
+class Consumer:
+    """A simulated consumer: the cores on which it runs, and the pieces that it has handled."""
+
+    cores: Cores
+    received: int = 0
 
 
 class World:
@@ -116,9 +139,9 @@ class World:
         self.samples, self.layout, self.warm_up = samples, layout, warm_up
         self.env = simpy.Environment()
         self.rng = np.random.default_rng(seed)
-        machine = Cores(self.env, layout.speed)
-        apart = lambda: machine if layout.together else Cores(self.env, layout.speed)  # noqa: E731
-        self.server_cores = apart()
+        self.speed = speeds(layout.cores, layout.busy_speed, layout.others)
+        machine = Cores(self.env, self.speed)
+        self.server_cores = machine if layout.together else Cores(self.env, self.speed)
         self.taking = simpy.Resource(self.env, 1)  # a server stores one chunk at a time
         self.inward = Link(self.env, layout.bytes_per_second, layout.delay)
         self.outward = Link(self.env, layout.bytes_per_second, layout.delay)
@@ -130,15 +153,21 @@ class World:
         cores = machine
         for number in range(layout.workers):
             if not layout.together and number % layout.workers_of_machine == 0:
-                cores = Cores(self.env, layout.speed)
+                cores = Cores(self.env, self.speed)
             self.env.process(self._produce(cores))
         for queue in self.queues:
+            consumer = Consumer(machine if layout.together else Cores(self.env, self.speed))
+            if layout.pulled:
+                self.env.process(self._pull(queue, consumer))
+                continue
             arrivals = simpy.Store(self.env, AHEAD)
             self.env.process(self._send(queue, arrivals))
-            self.env.process(self._consume(arrivals, apart()))
+            self.env.process(self._receive(arrivals, consumer))
 
-    def _draw(self, name: str) -> float:
+    def _draw(self, name: str, busy: bool = False) -> float:
         values: Seconds = getattr(self.samples, name)
+        if busy and (others := getattr(self.samples, f"{name}_busy")) is not None:
+            values = others
         return float(values[self.rng.integers(len(values))]) if len(values) else 0.0
 
     def _run(self, cores: Cores, kind: str, seconds: float) -> simpy.Event:
@@ -159,8 +188,9 @@ class World:
                 sent = self.env.now
                 yield from self.inward.send(self.samples.nbytes)
                 with self.taking.request() as turn:
+                    waits = not turn.triggered
                     yield turn
-                    yield self._run(self.server_cores, "store", self._draw("store"))
+                    yield self._run(self.server_cores, "store", self._draw("store", waits))
                 for queue in self.queues:
                     yield queue.put(begun)
                 self._count("stored")
@@ -171,31 +201,44 @@ class World:
 
     def _send(self, queue: simpy.Store, arrivals: simpy.Store) -> Iterator[Any]:
         while True:
-            while self.layout.poll and not queue.items:
-                yield self.env.timeout(self.layout.poll)
+            waits = bool(queue.items)
             begun = yield queue.get()
-            if self.layout.one_thread:
-                with self.taking.request() as turn:
-                    yield turn
-                    yield self._run(self.server_cores, "send", self._draw("send"))
-            else:
-                yield self._run(self.server_cores, "send", self._draw("send"))
+            yield self._run(self.server_cores, "send", self._draw("send", waits))
             yield from self.outward.send(self.samples.nbytes)
             yield arrivals.put(begun)
 
-    def _consume(self, arrivals: simpy.Store, cores: Cores) -> Iterator[Any]:
-        received = 0
+    def _receive(self, arrivals: simpy.Store, consumer: Consumer) -> Iterator[Any]:
         while True:
-            begun = yield arrivals.get()
-            yield self._run(cores, "receive", self._draw("receive"))
-            yield self._run(cores, "add", self._draw("add"))
-            received += 1
-            self._count("received")
-            if self.env.now >= self.warm_up:
-                self.latencies.append(self.env.now - begun)
-            if received % self.layout.pieces_of_step == 0:
-                yield self._run(cores, "learn", self._draw("learn"))
-                self._count("steps")
+            waits = bool(arrivals.items)
+            yield from self._handle((yield arrivals.get()), consumer, waits)
+
+    def _pull(self, queue: simpy.Store, consumer: Consumer) -> Iterator[Any]:
+        while True:
+            while not queue.items:
+                yield self.env.timeout(self.layout.poll)
+            asked = min(len(queue.items), self.layout.pulled)
+            waits = asked == self.layout.pulled  # more came than it was asked for
+            answer = []
+            with self.taking.request() as turn:
+                yield turn
+                for _ in range(asked):
+                    answer.append((yield queue.get()))
+                    yield self._run(self.server_cores, "send", self._draw("send", waits))
+            yield from self.outward.send(asked * self.samples.nbytes)
+            for begun in answer:
+                yield from self._handle(begun, consumer, waits)
+
+    def _handle(self, begun: float, consumer: Consumer, waited: bool) -> Iterator[Any]:
+        """Decode a piece whose playing began at ``begun``, add it, and learn if it is time."""
+        yield self._run(consumer.cores, "receive", self._draw("receive", waited))
+        yield self._run(consumer.cores, "add", self._draw("add", waited))
+        consumer.received += 1
+        self._count("received")
+        if self.env.now >= self.warm_up:
+            self.latencies.append(self.env.now - begun)
+        if consumer.received % self.layout.pieces_of_step == 0:
+            yield self._run(consumer.cores, "learn", self._draw("learn"))
+            self._count("steps")
 
 
 def simulate(samples: Samples, layout: Layout, seconds: float, warm_up: float, seed: int = 0) -> Result:
@@ -211,4 +254,5 @@ def simulate(samples: Samples, layout: Layout, seconds: float, warm_up: float, s
         latencies=np.array(world.latencies),
         acknowledged=np.array(world.acknowledged),
         busy={kind: spent / counted for kind, spent in world.work.items()},
+        others=world.server_cores.shared_with(layout.others, layout.cores),
     )

@@ -1,7 +1,7 @@
 """Computes the tables of docs/scale.md from measured inputs.
 
-    experiences a second of a machine = cores * experiences of a chunk / CPU seconds of playing and encoding it
-    machines of a component           = experiences a second / what one of it takes in a second
+    experiences a second = cores * experiences of a chunk / CPU seconds of a chunk
+    servers, receivers   = experiences a second / experiences a second of one of them
 
 Units are decimal, as in docs/capacity.md.
 """
@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.capacity_tables import number, quantity, table
 from benchmarks.scale.measure import PIECES, samples_of
+from benchmarks.scale.runs import PULLED
 from benchmarks.scale.simulation import Samples
 from benchmarks.scale.workload import CHUNK
 
@@ -23,6 +24,8 @@ __all__ = ["pooled", "tables"]
 MACHINES = (10, 100, 1_000)
 
 ACCELERATORS = (1, 10, 100)
+
+BOUND = 0.15  # of the difference between simulated and real rates
 
 NAMES = {"grpc": "gRPC server with a log", "redis": "Redis"}
 
@@ -58,9 +61,13 @@ def costs(inputs: dict[str, Any]) -> str:
             "play": ("play and record a chunk", CHUNK),
             "encode": ("encode and send a piece", piece),
             "store": ("server: take and store a piece", piece),
+            "store_busy": ("the same while others wait", piece),
             "send": ("server: send a piece to one consumer", piece),
+            "send_busy": ("the same to one that is behind", piece),
             "receive": ("receive and decode a piece", piece),
+            "receive_busy": ("the same, behind", piece),
             "add": ("add a piece to the buffer", piece),
+            "add_busy": ("the same, behind", piece),
         }
         for name, (title, count) in titles.items():
             values = 1e6 * getattr(samples, name)
@@ -99,125 +106,90 @@ def runs(inputs: dict[str, Any]) -> str:
         for workers in sorted({run["workers"] for one in rounds for run in one["runs"]}):
             found = [run for one in rounds for run in one["runs"] if run["workers"] == workers]
             ratios = [run["simulated"]["received"] / run["received"] for run in found]
-            rows.append(
-                [
-                    NAMES[kind],
-                    str(workers),
-                    spread([run["received"] for run in found]),
-                    spread([run["simulated"]["received"] for run in found]),
-                    " - ".join(f"{find(ratios):.2f}" for find in (statistics.median,))
-                    + f" ({min(ratios):.2f} - {max(ratios):.2f})",
-                    number(1e3 * statistics.median(run["latency"] for run in found)),
-                    number(1e3 * statistics.median(run["simulated"]["latency"] for run in found)),
-                    f"{statistics.median(run['taken'] for run in found):.2f}",
-                ]
-            )
-    head = ["stream", "workers", "experiences a second", "simulated", "simulated / real", "latency, ms", "simulated, ms"]
-    return table([*head, "cores taken by others"], rows)
+            middle = statistics.median(ratios)
+            row = [NAMES[kind], str(workers), spread([run["received"] for run in found])]
+            row += [spread([run["simulated"]["received"] for run in found])]
+            row += [f"{middle:.2f} ({min(ratios):.2f} - {max(ratios):.2f})", "yes" if abs(middle - 1) <= BOUND else "no"]
+            row += [number(1e3 * statistics.median(run["latency"] for run in found))]
+            row += [number(1e3 * statistics.median(run["simulated"]["latency"] for run in found))]
+            rows.append([*row, f"{statistics.median(run['taken'] for run in found):.2f}"])
+    head = ["stream", "workers", "experiences a second", "simulated", "simulated / real"]
+    return table([*head, "within 15%", "latency, ms", "simulated, ms", "cores taken by others"], rows)
 
 
 def curve(inputs: dict[str, Any]) -> str:
-    """Return the table of simulated throughput and latency by number of workers, each process on cores of its own."""
+    """Return the table of simulated throughput and latency by number of workers, server and consumer apart."""
     rows = []
     for workers in sorted({point["workers"] for points in inputs["curves"].values() for point in points}):
         row = [str(workers)]
         for points in inputs["curves"].values():
-            (point,) = [point for point in points if point["workers"] == workers]
-            row += [number(point["received"]), f"{number(1e3 * point['p50'])}, {number(1e3 * point['p99'])}"]
+            (point,) = (point for point in points if point["workers"] == workers)
+            latency = f"{number(1e3 * point['p50'])}, {number(1e3 * point['p99'])}"
+            row += [number(point["stored"]), number(point["received"]), latency]
         rows.append(row)
     head = ["workers"]
     for kind in inputs["curves"]:
-        head += [f"{NAMES[kind]}: experiences a second", "latency, ms: median, 99%"]
+        head += [f"{NAMES[kind]}: stored a second", "in the buffer a second", "latency, ms: median, 99%"]
     return table(head, rows)
 
 
+def busy_mean(samples: Samples, name: str) -> float:
+    """Return the mean seconds of a piece that waited for earlier ones."""
+    return float(getattr(samples, f"{name}_busy").mean())
+
+
 def rates(inputs: dict[str, Any]) -> dict[str, float]:
-    """Return the experiences a second of one core that plays and encodes, and of one of each component."""
+    """Return the experiences a second of one core that plays, and of one of each other component."""
     alone = [one["together"] for rounds in inputs["rounds"].values() for one in rounds]
     busy = statistics.median(one["speed"] for one in alone)
-    found = {"core": busy * CHUNK / statistics.median(one["play"] + one["encode"] for one in alone)}
+    play, encode = (statistics.median(one[name] for one in alone) / CHUNK for name in ("play", "encode"))
+    found = {"core": busy / (play + encode), "core, files": busy / (play + 1e-6 * inputs["capacity"]["files_cpu_microseconds"])}
     for kind in inputs["rounds"]:
         samples = pooled(inputs, kind)
         piece = CHUNK / PIECES[kind]
-        serial = samples.store.mean() + (samples.send.mean() if kind == "redis" else 0)
-        found[kind] = piece / serial
-        found[f"{kind}, {CORES} sent to"] = piece / max(
-            serial + 15 * samples.send.mean() * (kind == "redis"), 16 * samples.send.mean()
-        )
-        found[f"{kind}, buffer"] = piece / (samples.receive.mean() + samples.add.mean())
-        found[f"{kind}, learner"] = 256 / samples.learn.mean()
+        found[kind] = piece / (busy_mean(samples, "store") + (busy_mean(samples, "send") if PULLED[kind] else 0))
+        found[f"{kind}, buffer"] = piece / (busy_mean(samples, "receive") + busy_mean(samples, "add"))
+    learn = np.concatenate([pooled(inputs, kind).learn for kind in inputs["rounds"]])
+    found["learner"] = 256 / learn.mean()
     return found
 
 
 def limits(inputs: dict[str, Any]) -> str:
     """Return the table of where each component stops scaling."""
     found, size = rates(inputs), inputs["bytes"]["packed"]
-    first = next(iter(inputs["rounds"]))
     files = FILE_BYTES / inputs["bytes"]["memory"]
-    shards = "more servers, each with producers of its own"
-    rows = [
-        [f"one {NAMES[kind]}", number(found[kind]), number(found[kind] / found["core"]), f"{shards}; {after}"]
-        for kind, after in (("grpc", "or a log a machine, without a server"), ("redis", "a consumer group reads all streams"))
-        if kind in found
-    ]
+    rows = []
+    for kind in inputs["rounds"]:
+        buffer = f"one buffer, filled from {NAMES[kind]}: receive, decode, add"
+        rows.append((f"one {NAMES[kind]}", found[kind], "more servers, each with workers of its own"))
+        rows.append((buffer, found[f"{kind}, buffer"], "a buffer a learner, each with its share of the stream"))
     rows += [
-        [
-            "one buffer: receive, decode, add",
-            number(found[f"{first}, buffer"]),
-            number(found[f"{first}, buffer"] / found["core"]),
-            "a buffer a learner: `ShardedConsumer`, or `shard` and `shards`; a consumer group",
-        ],
-        [
-            "one learner here, 256 experiences a step",
-            number(found[f"{first}, learner"]),
-            number(found[f"{first}, learner"] / found["core"]),
-            "more learners, each with a shard of the stream",
-        ],
-        [
-            "one accelerator, as reported",
-            number(ACCELERATOR),
-            number(ACCELERATOR / found["core"]),
-            "more accelerators: players are hardly ever the limit with built-in policies",
-        ],
-        [
-            "a network link of 10 Gbit/s, packed",
-            number(LINK / size),
-            number(LINK / size / found["core"]),
-            "keep experience on the machine that plays: write files, or sample before sending",
-        ],
-        [
-            "S3, one prefix, files of 32 MiB in memory",
-            number(PREFIX * files),
-            number(PREFIX * files / found["core"]),
-            "more prefixes (a dataset for each group of machines), larger files (`max_file_bytes`)",
-        ],
+        ("one learner on one core, as here, 256 experiences a step", found["learner"], "more learners, each with its share"),
+        ("one accelerator, as reported", ACCELERATOR, "more accelerators"),
+        ("a network link of 10 Gbit/s, packed", LINK / size, "write files, or sample, where experience is made"),
+        ("S3, one prefix, files of 32 MiB in memory", PREFIX * files, "a dataset for each group of machines; larger files"),
     ]
-    return table(["component", "experiences a second at most", "cores that play to fill it", "then"], rows)
+    head = ["component", "experiences a second at most", "cores that play to fill it", "then"]
+    return table(head, [[title, number(rate), number(rate / found["core"]), then] for title, rate, then in rows])
 
 
 def machines(inputs: dict[str, Any]) -> str:
-    """Return the table of what machines give that only play, record and encode."""
-    found, size = rates(inputs), inputs["bytes"]
+    """Return the table of what machines give that only play, record and write files."""
+    rate_of_core, size = rates(inputs)["core, files"], inputs["bytes"]
     rows = []
     for count in MACHINES:
-        rate = count * CORES * found["core"]
-        stored = rate * size["games"]
+        rate = count * CORES * rate_of_core
+        stored = rate * inputs["capacity"]["files"]
         puts = rate * size["memory"] / FILE_BYTES
-        rows.append(
-            [
-                f"{count:,}",
-                f"{count * CORES:,}",
-                number(rate),
-                number(3600 * rate / 2 / inputs["mean_turns"]),
-                quantity(rate * size["packed"], "B/s"),
-                quantity(3600 * stored, "B"),
-                number(puts),
-                f"${number(count * CORES * PRICE_OF_CORE)}",
-                f"${number(3600 * puts * PRICE_OF_PUT)}",
-                f"${number(3600 * stored / 1e9 * 730 * PRICE_OF_STORAGE)}",
-            ]
-        )
-    head = ["machines", "cores", "experiences a second", "games an hour", "packed", 'files an hour, `"games"`', "PUTs a second"]
+        row = [f"{count:,}", f"{count * CORES:,}", number(rate)]
+        row += [
+            number(3600 * rate / 2 / inputs["capacity"]["mean_turns"]),
+            quantity(stored, "B/s"),
+            quantity(3600 * stored, "B"),
+        ]
+        row += [number(puts), f"${number(count * CORES * PRICE_OF_CORE)}", f"${number(3600 * puts * PRICE_OF_PUT)}"]
+        rows.append([*row, f"${number(3600 * stored / 1e9 * 730 * PRICE_OF_STORAGE)}"])
+    head = ["machines", "cores", "experiences a second", "games an hour", "bytes a second", "bytes an hour", "PUTs a second"]
     return table([*head, "cores an hour", "PUTs an hour", "an hour's files, kept a month"], rows)
 
 
@@ -228,32 +200,30 @@ def learners(inputs: dict[str, Any]) -> str:
     for count in ACCELERATORS:
         rate = count * ACCELERATOR
         row = [str(count), number(rate), quantity(rate * size, "B/s"), number(rate / found["core"])]
-        servers = 0.0
         for kind in inputs["rounds"]:
-            row.append(f"{-(-rate // found[kind]):.0f}")
-            servers = rate / found[kind]
-        first = next(iter(inputs["rounds"]))
-        cores = rate / found["core"] + servers + rate / found[f"{first}, buffer"]
-        row += [
-            number(rate / found[f"{first}, buffer"]),
-            f"${number(cores * PRICE_OF_CORE)}",
-            f"${number(count * PRICE_OF_ACCELERATOR)}",
-        ]
-        rows.append(row)
+            cores = rate / found["core"] + rate / found[kind] + rate / found[f"{kind}, buffer"]
+            row += [
+                f"{-(-rate // found[kind]):.0f}",
+                number(rate / found[f"{kind}, buffer"]),
+                f"${number(cores * PRICE_OF_CORE)}",
+            ]
+        rows.append([*row, f"${number(count * PRICE_OF_ACCELERATOR)}"])
     head = ["accelerators", "experiences a second", "packed", "cores that play"]
-    head += [f"{NAMES[kind]}: servers" for kind in inputs["rounds"]]
-    return table([*head, "cores that receive", "all these cores, an hour", "accelerators, an hour"], rows)
+    for kind in inputs["rounds"]:
+        head += [f"{NAMES[kind]}: servers", "cores that receive", "all cores, an hour"]
+    return table([*head, "accelerators, an hour"], rows)
 
 
 def measured_on(inputs: dict[str, Any]) -> str:
     """Return a line about the machine and the inputs."""
-    host = inputs["machine"]
-    loads = [run["load"] for rounds in inputs["rounds"].values() for one in rounds for run in one["runs"]]
-    busy = statistics.median(one["together"]["speed"] for rounds in inputs["rounds"].values() for one in rounds)
+    host, rounds = inputs["machine"], [one for kind in inputs["rounds"].values() for one in kind]
+    loads = [run["load"] for one in rounds for run in one["runs"]]
+    busy = statistics.median(one["together"]["speed"] for one in rounds)
     return (
-        f"Measured on {host['date']} with {host['cores']} cores ({host['processor']}), load {min(loads):.1f} to {max(loads):.1f} "
-        f"during the runs, Python {host['python']}, numpy {host['numpy']}, generals_env {host['generals_env']}; "
-        f"{max(len(rounds) for rounds in inputs['rounds'].values())} rounds. A core has {100 * busy:.0f}% of its speed while all are busy."
+        f"Measured on {host['date']} with {host['cores']} cores ({host['processor']}; load {min(loads):.1f} to "
+        f"{max(loads):.1f} during the runs), Python {host['python']}, numpy {host['numpy']}, generals_env "
+        f"{host['generals_env']}, in {len(rounds) // len(inputs['rounds'])} rounds. A core has {100 * busy:.0f}% of its speed "
+        "while all are busy."
     )
 
 

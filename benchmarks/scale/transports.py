@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import socket
@@ -65,7 +66,7 @@ class GrpcServer:
     def costs(self) -> list[float]:
         """Return the seconds of CPU from each piece to the next one."""
         notes = ask(self.process, "tell")["notes"]
-        return [after - before for before, after in zip(notes[:-1], notes[1:], strict=True)]
+        return [after - before for before, after in itertools.pairwise(notes)]
 
 
 @contextmanager

@@ -1,16 +1,28 @@
-"""Tests the simulation of docs/scale.md against closed forms."""
+"""Tests docs/scale.md: its simulation against closed forms, and that its tables are those of the recorded inputs."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import simpy
 
+from benchmarks.capacity_tables import filled
+from benchmarks.scale import command
 from benchmarks.scale.cores import Cores, Link, speeds
+from benchmarks.scale.measure import quantiles, samples_of
+from benchmarks.scale.runs import real_run, simulated
 from benchmarks.scale.simulation import Layout, Samples, simulate
+from benchmarks.scale.tables import ACCELERATOR, CORES, PRICE_OF_CORE, rates, tables
+
+INPUTS: dict[str, Any] = json.loads(command.INPUTS.read_text(encoding="utf-8"))
+PAGE = command.PAGE.read_text(encoding="utf-8")
 
 
 def fixed(**seconds: float) -> Samples:
@@ -68,8 +80,8 @@ def test_simulated_cores_are_shared_equally() -> None:
 
 def test_simulated_cores_slow_down_together_and_for_other_programs() -> None:
     assert [speeds(2, together=0.8)(jobs) for jobs in (1, 2, 4)] == [1, 1.6, 1.6]
-    assert [speeds(2, taken=0.5)(jobs) for jobs in (1, 2, 4)] == [1, 1.5, 1.5]
-    assert speeds(1)(3) == 1
+    assert [speeds(2, others=2)(jobs) for jobs in (1, 2, 6)] == pytest.approx([2 / 3, 1, 1.5])  # as one job of a third, half...
+    assert [speeds(1)(jobs) for jobs in (0, 3)] == [0, 1]
 
 
 def test_simulated_link_takes_one_message_at_a_time() -> None:
@@ -117,3 +129,83 @@ def test_simulated_results_are_equal_for_equal_seeds() -> None:
     assert one.stored == same.stored
     assert (one.latencies == same.latencies).all()
     assert len(other.latencies) != len(one.latencies) or (other.latencies != one.latencies).any()
+
+
+def test_simulated_server_that_is_asked_answers_in_the_thread_that_stores() -> None:
+    samples = fixed(play=0.001, store=0.02, send=0.03)
+    pushed = simulate(samples, Layout(workers=4, together=False), 40, 4)
+    pulled = simulate(samples, Layout(workers=4, together=False, pulled=4, poll=0.02), 40, 4)
+    assert pushed.stored == pytest.approx(100 / 0.02, rel=0.02)
+    assert 100 / 0.05 * 0.98 < pulled.stored < pushed.stored  # it answers once for each four requests, or more seldom
+    assert 0.02 * pulled.stored + 0.03 * pulled.received == pytest.approx(100, rel=0.05)  # the thread is always busy
+
+
+def test_simulated_programs_of_others_get_as_much_as_was_measured() -> None:
+    samples = fixed(play=0.01, encode=0.01, store=0.01, receive=0.005)
+    run = {"workers": 2, "taken": 0.8}
+    result, others = simulated("grpc", samples, run, 5, 2, 1.0)
+    assert result.others == pytest.approx(0.8, abs=0.05)
+    assert others > 0
+    alone, none = simulated("grpc", samples, {"workers": 2, "taken": 0.0}, 5, 2, 1.0)
+    assert none == 0
+    assert result.received < alone.received
+
+
+def test_simulated_page_has_the_tables_of_its_inputs() -> None:
+    assert filled(PAGE, tables(INPUTS)) == PAGE, "run python -m benchmarks scale --write"
+
+
+def test_simulated_runs_of_the_page_are_those_of_its_samples() -> None:
+    for kind, rounds in INPUTS["rounds"].items():
+        run = rounds[0]["runs"][0]
+        again = command.run_of(kind, INPUTS, rounds[0], run)
+        assert again["received"] == pytest.approx(run["simulated"]["received"], rel=0.02)
+        assert [run["workers"] for run in sorted(rounds[0]["runs"], key=lambda run: run["workers"])] == [1, 2, 4]
+
+
+def test_scale_tables_follow_the_formulas() -> None:
+    inputs = json.loads(json.dumps(INPUTS))
+    for rounds in inputs["rounds"].values():
+        for one in rounds:
+            one["together"] = {"speed": 0.5, "play": 0.004096, "encode": 0.004096}
+            one["times"] |= {"store_busy": [1000.0], "send_busy": [1000.0], "receive_busy": [500.0], "add_busy": [500.0]}
+            one["times"]["learn"] = [2560.0]
+    inputs["capacity"] = {"mean_turns": 500, "files": 2.0, "files_cpu_microseconds": 0.5}
+    found = rates(inputs)
+    assert found["core"] == pytest.approx(0.5 * 8192 / 0.008192)
+    assert found["core, files"] == pytest.approx(0.5 / 1e-6)
+    assert found["grpc"] == pytest.approx(8192 / 9 / 0.001)
+    assert found["redis"] == pytest.approx(8192 / 0.002)  # it stores and sends in one thread
+    assert found["learner"] == pytest.approx(100_000)
+    machines = [line.split(" | ") for line in tables(inputs)["machines"].splitlines()[2:]]
+    assert machines[0][1:3] == [str(10 * CORES), "80,000,000"]
+    assert machines[0][3:6] == ["288,000,000", "160 MB/s", "576 GB"]
+    assert machines[0][7] == f"${160 * PRICE_OF_CORE:.2f}"
+    learners = tables(inputs)["learners"].splitlines()[2].split(" | ")
+    assert learners[1:5] == ["114,000", learners[2], f"{ACCELERATOR / 500_000:.3f}", "1"]
+
+
+def test_scale_samples_keep_the_mean_of_what_was_measured() -> None:
+    measured = np.random.default_rng(4).exponential(0.01, 1000)
+    kept = quantiles(measured.tolist())
+    assert len(kept) == 40
+    assert np.mean(kept) == pytest.approx(1e6 * measured.mean(), rel=1e-4)
+    assert np.std(kept) == pytest.approx(1e6 * measured.std(), rel=0.05)
+    one = {name: [1e6 * 0.5] for name in ("play", "encode", "store", "send", "receive", "add", "learn")}
+    assert samples_of([one, one], "grpc", 10.0).store.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads times of the system's processors and of processes as Linux has them")
+def test_scale_can_be_measured_with_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = real_run("grpc", 1, 2.0)
+    assert run["received"] > 0
+    assert run["latency"] > 0
+    assert run["taken"] >= 0
+
+
+def test_simulated_pieces_that_wait_have_times_of_their_own() -> None:
+    samples = dataclasses.replace(fixed(play=0.01, store=0.05, receive=0.02), store_busy=np.array([0.02]))
+    one, four = (simulate(samples, Layout(workers=workers, together=False), 40, 4) for workers in (1, 4))
+    assert one.stored == pytest.approx(100 / 0.06, rel=0.02)
+    assert four.stored == pytest.approx(100 / 0.02, rel=0.02)
