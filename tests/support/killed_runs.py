@@ -147,7 +147,7 @@ def kill_at_random(parts: Mapping[str, Part], rng: random.Random, kills: int = 2
     """Kill one of the parts and start it again, so many times; return how often each one was killed."""
     killed: Counter[str] = Counter()
     for _ in range(kills):
-        time.sleep(rng.uniform(0.0, 0.4))
+        time.sleep(rng.uniform(0.0, 0.3))
         name = rng.choice(sorted(parts))
         parts[name].kill()
         time.sleep(rng.choice((0.0, 0.05)))
