@@ -14,8 +14,8 @@ from benchmarks.line_process import LineProcess
 from benchmarks.scale.measure import PIECES, producers, ready
 from benchmarks.scale.simulation import Layout, Result, Samples, simulate
 from benchmarks.scale.transports import SERVERS, WORKER, ask
-from generals_env.recorders.distributed.redis_readers import ENTRIES
-from generals_env.recorders.distributed.redis_source import POLL
+from generals_env.recorders.distributed.redis_streams.readers import ENTRIES
+from generals_env.recorders.distributed.redis_streams.source import POLL
 
 __all__ = ["PULLED", "WARM_UP", "layout_of", "real_run", "simulated"]
 

@@ -86,7 +86,7 @@ class DevicePolicy:
         self.device = torch.device(device)
         self.temperature = float(temperature)
         self._bfloat16 = check_flag("bfloat16", bfloat16)
-        self._format = torch.channels_last if check_flag("channels_last", channels_last) else torch.contiguous_format
+        self._channels_last = check_flag("channels_last", channels_last)
         self._on_cpu = self.device.type == "cpu"
         self._chunk = check_integer("chunk", chunk or (CPU_CHUNK if self._on_cpu else GPU_CHUNK), 1, 2**20)
         self.network = network.to(self.device).eval()
@@ -236,6 +236,11 @@ class DevicePolicy:
                 f"network: expected one that takes states of shape {tuple(states.shape)}, got an error: {error}"
             ) from error
         return scores
+
+    @property
+    def _format(self) -> torch.memory_format:
+        """Layout of the states that the network gets; old protocols of pickle take no attribute of this class."""
+        return torch.channels_last if self._channels_last else torch.contiguous_format
 
     def _on_host(self, chosen: Tensor) -> Actions:
         """Return the actions as an array, copied through page-locked memory from a GPU."""
