@@ -26,6 +26,7 @@ AREAS = {
     "match": (),
     "ray": ("rounds",),
     "inference": ("rounds",),
+    "redis": ("rounds",),
 }
 
 
@@ -42,7 +43,7 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay, rendering, inference: rounds, 5 by default",
+        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",

@@ -18,12 +18,14 @@ import generals_env
 from benchmarks.pairs import Figures, cell, in_turn, keep, ratios
 from generals_env.recorders import DevicePolicy, QNetwork
 from generals_env.recorders.distributed import SharedPolicy
+from generals_env.recorders.distributed.ray_actors.ray_session import RaySession
+from generals_env.recorders.distributed.shared_policy import KEEP_MEMORY
 
 __all__ = ["shared_tables"]
 
 BOARD = 20
 #: Games of a worker, and turns.
-NETWORK, NO_NETWORK = (64, 25), (1024, 50)
+NETWORK, NO_NETWORK = (64, 10), (1024, 30)
 
 WORKERS = (1, 2, 4)
 
@@ -106,33 +108,24 @@ def shared_tables(rounds: int, bar: Progress) -> list[Table]:
         import ray
     except ModuleNotFoundError:
         return [Table(title='shared policy: Ray is not installed (pip install "generals_env[ray]")')]
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     tables: dict[str, Figures] = {"rate": {}, "of_cpu": {}, "batch": {}}
-    with tempfile.TemporaryDirectory(prefix="ray") as folder:
-        ray.init(
-            num_cpus=os.cpu_count(),
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            object_store_memory=200_000_000,
-            log_to_driver=False,
-            logging_level="error",
-            _temp_dir=folder,
-        )
-        try:
-            kinds = {
-                "local": (network_policy, *NETWORK),
-                "shared": (SharedPolicy(network_policy, num_cpus=0), *NETWORK),
-                "shared, no network, 1,024 games": (SharedPolicy(FirstLegal, num_cpus=0), *NO_NETWORK),
-            }
-            actors = [ray.remote(Worker).options(num_cpus=0).remote() for _ in range(max(WORKERS))]
-            task = bar.add_task("shared policy", total=rounds * len(WORKERS) * len(kinds))
-            for number, workers in itertools.product(range(rounds), WORKERS):
-                for kind in in_turn(list(kinds), number):
-                    for name, value in measured(actors[:workers], *kinds[kind])._asdict().items():
-                        keep(tables[name], str(workers), kind, value)
-                    bar.advance(task)
-        finally:
-            ray.shutdown()
+    with (
+        tempfile.TemporaryDirectory(prefix="ray") as folder,
+        RaySession(2 + max(WORKERS), 2**28, folder=folder, log_to_driver=False),
+    ):
+        kinds = {
+            "local": (network_policy, *NETWORK),
+            "shared": (SharedPolicy(network_policy, num_cpus=0), *NETWORK),
+            "shared, no network, 1,024 games": (SharedPolicy(FirstLegal, num_cpus=0), *NO_NETWORK),
+        }
+        alike = {"num_cpus": 0, "runtime_env": {"env_vars": KEEP_MEMORY}}
+        actors = [ray.remote(Worker).options(**alike).remote() for _ in range(max(WORKERS))]
+        task = bar.add_task("shared policy", total=rounds * len(WORKERS) * len(kinds))
+        for number, workers in itertools.product(range(rounds), WORKERS):
+            for kind in in_turn(list(kinds), number):
+                for name, value in measured(actors[:workers], *kinds[kind])._asdict().items():
+                    keep(tables[name], str(workers), kind, value)
+                bar.advance(task)
     titles = {
         "rate": f"states a second of all workers, {NETWORK[0]} games each, on {os.cpu_count()} cores",
         "of_cpu": "states a second of CPU time of workers and actor",

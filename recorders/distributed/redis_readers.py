@@ -196,8 +196,9 @@ class GroupReader(Reader):
             yield from self._read()
         except GroupGoneError:  # the server lost its data, or the stream was deleted
             self._warn(f"has no group {self._group} any more: making it again, from the oldest experience on")
-            self._seen = 0
+            self._stream_id, self._seen = "", 0
             self._connection.run(OPEN_GROUP, [self._group, 1], self._stop)
+            yield from self._read()
 
     def _read(self) -> Iterator[tuple[Entry | None, Position]]:
         failures = self._connection.failures

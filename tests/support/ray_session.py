@@ -20,5 +20,6 @@ def ray_session() -> Iterator[None]:
         patch.setenv("HOME", folder)  # it writes a token there
         with RaySession(4, 200_000_000, folder=folder, log_to_driver=False) as session:
             assert session.started
+            assert ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"  # it does not follow from the address given
             yield
         assert not ray.is_initialized()

@@ -64,7 +64,8 @@ def test_redis_source_selects_experiences(redis_server: RedisServer) -> None:
     assert late[0].sequence[0] == 150
     none, source = read_all(address, game_ids=["unknown"], batch_size=None)
     assert not none
-    assert source.position is not None and source.position.next_sequence == 200
+    assert source.position is not None
+    assert source.position.next_sequence == 200
 
 
 def test_redis_source_follows_what_is_added_later(redis_server: RedisServer) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.helpers import PATIENCE
 from support.paths import ROOT
 from support.ray_session import ray_session
 
@@ -91,25 +92,30 @@ def test_shared_policy_plays_as_a_local_one_for_all_callers(shared: SharedPolicy
         assert np.array_equal(state, played(local, seed, 15))
 
 
-def test_calls_that_wait_together_are_one_batch() -> None:
+def set_batches(shared: SharedPolicy, states: int, seconds: float) -> None:
+    """Let the batches of the actor be full with some states, and wait for them so long."""
+    change = {"_max_batch": states, "_max_wait": seconds}
+    ray.get(shared._actor.__ray_call__.remote(lambda server: server.__dict__.update(change)))
+
+
+def test_calls_that_wait_together_are_one_batch(shared: SharedPolicy) -> None:
     env = games()
     views = [env.packed()[:size] for size in (1, 2, 3, 4)]
     numbers = [np.random.default_rng(size).random(part.board.size, np.float32) for size, part in enumerate(views)]
-    local = DevicePolicy(network())
-    make = functools.partial(DevicePolicy, network())
-    with SharedPolicy(make, max_batch=20, max_wait=600.0, num_cpus=1) as shared:
-        # The batch is full with the last call, so all four calls are in it, whenever they arrive.
-        calls = [shared._actor.evaluate.remote(part, some, 0) for part, some in zip(views, numbers, strict=True)]
-        for (actions, version), part, some in zip(ray.get(calls), views, numbers, strict=True):
-            assert version == 0
-            assert np.array_equal(actions, local.evaluate([part], some)[0])
-        assert shared.batch_sizes() == [20]
-        wrong = shared._actor.evaluate.remote(views[1], np.zeros(3, np.float32), 0)  # a number is missing
-        right = shared._actor.evaluate.remote(env.packed()[:8], np.zeros(16, np.float32), 0)
-        assert len(ray.get(right)[0]) == 8
-        with pytest.raises(ConfigError, match=r"numbers: expected 4, one for each state that is drawn, got 3"):
-            ray.get(wrong)
-        assert shared.batch_sizes() == [20, 20]
+    local, ask = DevicePolicy(network()), shared._actor.evaluate.remote
+    set_batches(shared, 20, PATIENCE)
+    # The batch is full with the last call, so all four calls are in it, whenever they arrive.
+    answers = ray.get([ask(part, some, 0) for part, some in zip(views, numbers, strict=True)])
+    for (actions, version), part, some in zip(answers, views, numbers, strict=True):
+        assert version == shared.version
+        assert np.array_equal(actions, local.evaluate([part], some)[0])
+    wrong = ask(views[1], np.zeros(3, np.float32), 0)  # a number is missing
+    right = ask(env.packed()[:8], np.zeros(16, np.float32), 0)
+    assert len(ray.get(right)[0]) == 8
+    with pytest.raises(ConfigError, match=r"numbers: expected 4, one for each state that is drawn, got 3"):
+        ray.get(wrong)
+    assert shared.batch_sizes()[-2:] == [20, 20]
+    set_batches(shared, 8192, 0)
 
 
 def test_policy_outlives_its_process_with_its_weights(shared: SharedPolicy) -> None:
