@@ -17,6 +17,7 @@ from generals_env.errors import ConfigError, CopyError, StorageError
 from generals_env.recorders import ExperienceBatch, ReplayBuffer, open_dataset
 from generals_env.recorders.distributed import PolicyPlayer, RolloutPlan, TaskPlayer, rollout
 from generals_env.recorders.distributed.ray_actors.producer_marks import ProducerMarks
+from generals_env.recorders.distributed.ray_actors.rollout_worker import RolloutWorker
 from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch
 
 PLAN = RolloutPlan(num_envs=6, turns=40, seed=3, run_id="run", env={"height": 8, "width": 8, "max_turns": 30})
@@ -55,6 +56,14 @@ def test_rollout_here_writes_a_dataset_and_yields_results(tmp_path: Path) -> Non
         with pytest.raises(CopyError):
             pickle.dumps(games)
     assert contents_of_games(open_dataset(tmp_path / "data")) == contents_of_games([task(0), task(1), task(2)])
+
+
+def test_rollout_worker_writes_a_task_to_a_dataset_once(tmp_path: Path) -> None:
+    for _ in range(2):  # as after a death between the last file and the answer
+        worker = RolloutWorker(PLAN, tmp_path, None, 1_700_000_000.0)
+        worker.play(1, [], 0)
+        worker.close()
+    assert contents_of_games(open_dataset(tmp_path)) == contents_of_games([task(1)])
 
 
 def test_rollout_without_end_plays_until_it_is_closed() -> None:
