@@ -175,10 +175,10 @@ class Dataset:
         """Return the dataset with each experience once, as of tasks that two workers have played.
 
         The identity of an experience is its game, player and turn. A repeat is left out if fewer than ``capacity`` others lie
-        between. Shards of such a dataset hold whole runs (``metadata["run"]``, as the index has it), assigned by a hash of their
-        id. So repeats of a run are in one shard, and readers on several machines read none of them twice, without knowing of
-        each other; shards are less even than those of ``shard`` alone. Files of several runs or of none, and files without an
-        index entry, are assigned by the writer in their names.
+        between. Shards of such a dataset hold whole runs (``metadata["run"]``, as the index has it), by a hash of their ids: so
+        repeats of a run are in one shard, and readers on several machines read none of them twice, without knowing of each
+        other. They are less even than those of ``shard`` alone. Files of several runs or of none, and files without an index
+        entry, are assigned by the writer in their names.
 
         Args:
             capacity: How many experiences are remembered, 24 to 40 bytes each.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 from generals_env.errors import StorageError
 from generals_env.recorders.datasets.index import Entries, changed, decoded, encoded, index_of, inside
@@ -42,7 +43,7 @@ class IndexParts:
         self._held: dict[str, Entries] = {}  # of the part of each folder
         self._merged: dict[str, int] = {}  # entries of the folder's index when this writer merged last
         self._number = 0  # of the part, where parts cannot be merged
-        self._columns: object = None
+        self._columns: Any = None
 
     def add(self, folder: str, entries: Entries) -> None:
         """Add entries of new files; they are stored when this returns.
@@ -74,7 +75,7 @@ class IndexParts:
             return encoded(entries)
         if self._columns is None:
             self._columns = columns_of(self._store.read(inside(folder, name)) for name in entries)
-        return wrapped(encoded(entries), self._columns)  # type: ignore[arg-type]
+        return wrapped(encoded(entries), self._columns)
 
     def _merge(self, folder: str) -> None:
         """Merge a part into its index, and delete it; if that fails, it stays."""

@@ -49,6 +49,9 @@ WHEN_FULL = ("raise", "drop", "delete_oldest")
 OF_A_GAME = ("seed", GAMES)
 
 
+#: Columns that are equal in repeats, beside game, player and turn.
+REPEATED = ("sequence", "action", "reward", "terminated", "truncated")
+
 #: What experience in one file has in common: the game, if files are of games, and the kind of its batches.
 Key = tuple[str, BatchKind]
 
@@ -385,7 +388,7 @@ class DatasetWriter(NotCopied, ClosingSink):
                 if not self._repeatable:
                     continue
                 there = self.store.read(name)
-                if not holds_same(self._format.decode(there), batch):
+                if not self._holds_same(there, batch):
                     logger.warning("%s/%s holds other experiences: the next number is used", self.store.url, name)
                     continue
                 content = there
@@ -399,6 +402,20 @@ class DatasetWriter(NotCopied, ClosingSink):
             pending=self._stats.pending - count,
             files=self._stats.files + 1,
             bytes=self._stats.bytes + len(content),
+        )
+
+    def _holds_same(self, content: bytes, batch: ExperienceBatch) -> bool:
+        """Return whether a file has the experiences of a batch in the same order, whatever the times of their collection."""
+        try:
+            other = self._format.decode(content)
+        except StorageError:
+            return False
+        return len(other) == len(batch) and all(
+            np.array_equal(one, two)
+            for one, two in (
+                (experience_hashes(other), experience_hashes(batch)),
+                *((getattr(other, name), getattr(batch, name)) for name in REPEATED),
+            )
         )
 
     def _write_indexes(self) -> None:
@@ -438,17 +455,6 @@ class DatasetWriter(NotCopied, ClosingSink):
             self._closed = True
             if self._use is not None:
                 self._use.close()
-
-
-def holds_same(one: ExperienceBatch, other: ExperienceBatch) -> bool:
-    """Return whether two batches have the same experiences in the same order, whatever the times of their collection."""
-    return (
-        len(one) == len(other)
-        and all(
-            np.array_equal(getattr(one, name), getattr(other, name)) for name in ("action", "reward", "sequence", "terminated")
-        )
-        and np.array_equal(experience_hashes(one), experience_hashes(other))
-    )
 
 
 def opened(argument: str, place: str | Path, retry: Retry | None, timeout: float) -> FileStore:
