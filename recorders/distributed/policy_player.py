@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,8 +26,9 @@ POLICY = "policy"
 class ActingPolicy(Protocol):
     """Chooses actions, as ``DevicePolicy`` and ``SharedPolicy`` do.
 
-    It may also have ``reset(seed)``, which is called with the seed of each task, ``set_weights(weights)``, and ``version``,
-    which is recorded.
+    It may also have ``act_on_boards(packed)``, which then gets ``GeneralsVector.packed()`` of the seats of the policy and is
+    called in place of ``act``; ``reset(seed)``, which is called with the seed of each task; ``set_weights(weights)``; and
+    ``version``, which is recorded.
     """
 
     def act(self, observations: npt.NDArray[Any], masks: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -63,9 +65,9 @@ class PolicyPlayer(TaskPlayer):
         Raises:
             ConfigError: If the policy takes none.
         """
-        if not callable(replace := getattr(self.policy, "set_weights", None)):
+        if not callable(take := getattr(self.policy, "set_weights", None)):
             raise ConfigError(f"weights: expected a policy with set_weights(weights), got {type(self.policy).__name__}")
-        replace(weights)
+        take(weights)
         self._version = version
 
     def play(self, number: int, sink: Sink) -> TaskResult:
@@ -98,10 +100,18 @@ class PolicyPlayer(TaskPlayer):
         """Return the actions of all seats, (B, P)."""
         seats, policies = self._seats, self.plan.policies
         if len(seats) == len(policies):
-            return np.asarray(self.policy.act(views["observation"], views["action_mask"]))
+            return self._chosen(env, views, slice(None))
         actions = env.act([name if name != POLICY else "random" for name in policies])
-        actions[:, seats] = self.policy.act(views["observation"][:, seats], views["action_mask"][:, seats])
+        actions[:, seats] = self._chosen(env, views, seats)
         return actions
+
+    def _chosen(self, env: GeneralsVector, views: Any, seats: slice | list[int]) -> npt.NDArray[np.int64]:
+        """Return the actions of the policy for some seats, from packed boards if it takes them: they are 27 times smaller."""
+        if callable(on_boards := getattr(self.policy, "act_on_boards", None)):
+            packed = env.packed()
+            few = {name: getattr(packed, name)[:, seats] for name in ("board", "player", "shown")}
+            return np.asarray(on_boards(replace(packed, **few)))
+        return np.asarray(self.policy.act(views["observation"][:, seats], views["action_mask"][:, seats]))
 
 
 def wins_of(boards: Boards) -> npt.NDArray[np.int64]:

@@ -12,6 +12,8 @@ from generals_env import ConfigError, StateError
 from generals_env.recorders import ExperienceBatch, MixedSampler, PrioritizedReplayBuffer, ReplayBuffer
 from generals_env.recorders.experience.identity import experience_hashes
 
+pytestmark = pytest.mark.checklist("Q5")
+
 
 @pytest.fixture(scope="module")
 def batches() -> list[ExperienceBatch]:

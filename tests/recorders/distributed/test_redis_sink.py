@@ -24,6 +24,8 @@ from generals_env.recorders.sinks.multi import open_sink
 
 __all__ = ["own_redis", "redis_server"]  # fixtures
 
+pytestmark = pytest.mark.checklist("Q2", "Q6")
+
 QUICK = Retry(tries=3, first_wait=0.01, max_wait=0.01)
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.rollouts import DrawingPolicy, RefusingSink, contents_of_games
+import torch
+from support.rollouts import DrawingPolicy, RefusingSink, contents_of_games, ids_of
 
 from generals_env.errors import ConfigError, CopyError, StorageError
-from generals_env.recorders import ExperienceBatch, ReplayBuffer, open_dataset
+from generals_env.recorders import DevicePolicy, ExperienceBatch, QNetwork, ReplayBuffer, open_dataset
 from generals_env.recorders.distributed import PolicyPlayer, RolloutPlan, TaskPlayer, rollout
 from generals_env.recorders.distributed.ray_actors.producer_marks import ProducerMarks
 from generals_env.recorders.distributed.ray_actors.rollout_worker import RolloutWorker
@@ -40,6 +41,13 @@ with rollout(0, buffer, tasks=2, num_envs=2, turns=20, seed=1, env={"height": 8,
     counts = games.wait(progress=True)
 print([counts.tasks, counts.turns, len(buffer), "ray" in sys.modules])
 """
+
+
+class ByArrays:
+    """A policy without ``act_on_boards``."""
+
+    def __init__(self, policy: DevicePolicy) -> None:
+        self.act, self.reset = policy.act, policy.reset
 
 
 def test_rollout_here_needs_no_ray_and_shows_a_bar(tmp_path: Path) -> None:
@@ -115,6 +123,21 @@ def test_policy_player_counts_games_and_wins_and_records_versions() -> None:
         PolicyPlayer(PLAN, DrawingPolicy())
     with pytest.raises(ConfigError, match="policy: expected an object with act"):
         PolicyPlayer(plan, object())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("policies", [("policy", "policy"), ("expander", "policy")])
+def test_policy_player_gives_a_network_packed_boards(policies: tuple[str, str]) -> None:
+    plan = RolloutPlan(3, 20, policies, seed=1, env={"height": 6, "width": 6})
+    torch.manual_seed(1)
+    policy = DevicePolicy(QNetwork((9, 6, 6), channels=4, blocks=1))
+    both = []
+    for chosen in (policy, ByArrays(policy)):
+        buffer = ReplayBuffer(1000)
+        PolicyPlayer(plan, chosen).play(2, buffer)
+        both.append(buffer.snapshot())
+    assert len(both[0]) == 120
+    assert both[0].action.tolist() == both[1].action.tolist()
+    assert ids_of(both[0]) == ids_of(both[1])
 
 
 def test_producer_marks_drop_what_a_producer_has_sent_before() -> None:
