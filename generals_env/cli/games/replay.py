@@ -21,7 +21,7 @@ from generals_env.errors import GeneralsError, StorageError
 from generals_env.recorders import open_dataset, record_replays
 from generals_env.recorders.datasets.recorded_games import game_ids, game_of_batch, load_game, rows_of_games
 from generals_env.recorders.formats import format_of_file
-from generals_env.recorders.formats.file_names import JSON_INDEX
+from generals_env.recorders.formats.file_names import is_index
 from generals_env.recorders.log.log_as_dataset import is_log
 from generals_env.replay import RecordedGame
 
@@ -127,7 +127,7 @@ def is_dataset(path: str) -> bool:
         return format_of_file(path) is not None
     if is_log(Path(path)):
         return True
-    if any(file.name.endswith(REPLAYS) and file.name != JSON_INDEX for file in Path(path).iterdir()):
+    if any(file.name.endswith(REPLAYS) and not is_index(file.name) for file in Path(path).iterdir()):
         return False
     try:
         open_dataset(path)
