@@ -114,8 +114,8 @@ def prepared(buffer: RayBuffer) -> dict[str, Callable[[], int]]:
     """Start all actors, and return what is measured by name, as functions that return how many experiences they moved."""
     plan = RolloutPlan(PLAN.num_envs, PLAN.turns, PLAN.policies, PLAN.seed, PLAN.run_id, {"threads": 1})
     here, numbers = TaskPlayer(PLAN), iter(range(2**31))
-    alone = WorkerPool(WORKERS, (plan, Discarding, None), {})
-    joined = WorkerPool(WORKERS, (plan, buffer, None), {})
+    alone = WorkerPool(WORKERS, (plan, Discarding, None, 0.0), {})
+    joined = WorkerPool(WORKERS, (plan, buffer, None, 0.0), {})
     plain = ray.remote(PlainBuffer).remote()
     producers = [ray.remote(PlainProducer).remote(plain) for _ in range(WORKERS)]
     samples = buffer.samples(SAMPLE)

@@ -7,12 +7,20 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from generals_env.errors import StorageError
-from generals_env.recorders.datasets.index import Entries, FileEntry, change_indexes, describe, index_of, inside, read_indexes
+from generals_env.recorders.datasets.index import (
+    Entries,
+    FileEntry,
+    change_indexes,
+    describe,
+    folder_of,
+    index_of,
+    read_indexes,
+)
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
 from generals_env.recorders.filesystem.file_stores import FileStore, is_hidden
 from generals_env.recorders.formats import format_of
-from generals_env.recorders.formats.file_names import INDEXES, in_order, parsed_name, safe_id
+from generals_env.recorders.formats.file_names import in_order, is_index, parsed_name, safe_id
 
 __all__ = ["DataFile", "entry_of", "files_in", "mend_index"]
 
@@ -107,15 +115,17 @@ def files_in(store: FileStore, under: str = "") -> tuple[list[DataFile], dict[st
     sizes = dict(store.files(under, hidden=True))
     damages: dict[str, str] = {}
     indexes: dict[str, Entries] = {}
+    names: dict[str, list[str]] = {}
+    for name in sizes:
+        if is_index(name.rpartition("/")[2]):
+            names.setdefault(folder_of(name), []).append(name.rpartition("/")[2])
     files = []
     for name in in_order(name for name in sizes if not is_hidden(name)):
         parsed = parsed_name(name)
         assert parsed is not None  # noqa: S101 - ``in_order`` leaves other files out
         folder = parsed.folder
         if folder not in indexes:
-            indexes[folder], damaged = read_indexes(
-                store, folder, [index for index in INDEXES if inside(folder, index) in sizes]
-            )
+            indexes[folder], damaged = read_indexes(store, folder, names.get(folder, []))
             damages |= damaged
         files.append(DataFile(store, name, sizes[name], parsed.format, indexes[folder].get(name.rpartition("/")[2])))
     return files, damages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,22 +14,26 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import check_integer
+from generals_env.engine.storage.hash_set import HashSet, add_new, empty_hash_set
 from generals_env.errors import ConfigError, StorageError
 from generals_env.pickling import pickled_as
 from generals_env.recorders.datasets.data_file import DataFile, files_in
 from generals_env.recorders.datasets.index import index_of, read_indexes
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
+from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.shuffle import shuffled_batches
 from generals_env.recorders.filesystem.file_stores import LocalStore, is_url, local_path, open_store
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.formats import FORMATS, format_of_file
-from generals_env.recorders.formats.file_names import JSON_INDEX
+from generals_env.recorders.formats.file_names import JSON_INDEX, is_index, parsed_name
 from generals_env.recorders.formats.folder_use import refuse_mixed
 
 __all__ = ["Dataset", "open_dataset"]
 
 logger = logging.getLogger(__name__)
+
+MAX_REMEMBERED = 2**30  # hashes: 24 GiB
 
 #: Functions that list the parts of a URL by its scheme, as ``module:function``, imported on first use.
 STREAMS = dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_streams.parts:redis_parts")
@@ -71,6 +76,7 @@ class Order:
         epoch: Each epoch has another order for the same seed.
         shard: Index of the shard to read.
         shards: Number of shards.
+        remembered: How many experiences are remembered to leave repeats out; 0 to read repeats, too.
     """
 
     batch_size: int | None = None
@@ -79,6 +85,7 @@ class Order:
     epoch: int = 0
     shard: int = 0
     shards: int = 1
+    remembered: int = 0
 
 
 @pickled_as("generals_env.recorders")
@@ -164,6 +171,24 @@ class Dataset:
             )
         return replace(self, order=replace(self.order, shard=index, shards=count))
 
+    def without_repeats(self, capacity: int = 1_000_000) -> Dataset:
+        """Return the dataset with each experience once, as of tasks that two workers have played.
+
+        The identity of an experience is its game, player and turn. A repeat is left out if fewer than ``capacity`` others lie
+        between. Shards of such a dataset hold whole runs (``metadata["run"]``, as the index has it), by a hash of their ids: so
+        repeats of a run are in one shard, and readers on several machines read none of them twice, without knowing of each
+        other. They are less even than those of ``shard`` alone. Files of several runs or of none, and files without an index
+        entry, are assigned by the writer in their names.
+
+        Args:
+            capacity: How many experiences are remembered, 24 to 40 bytes each.
+
+        Raises:
+            ConfigError: If ``capacity`` is no positive integer.
+        """
+        check_integer("capacity", capacity, 1, MAX_REMEMBERED)
+        return replace(self, order=replace(self.order, remembered=capacity))
+
     def skip_damaged(self) -> Dataset:
         """Return the dataset without damaged files; each is logged as a warning."""
         return replace(self, on_damage="skip")
@@ -202,7 +227,12 @@ class Dataset:
         order, files = self.order, list(self.files)
         if order.shuffle_buffer:
             files = [files[k] for k in np.random.default_rng((order.seed, order.epoch)).permutation(len(files))]
-        for file in files[order.shard :: order.shards]:
+        if order.remembered:
+            shard = [file for file in files if run_hash(file) % order.shards == order.shard]
+        else:
+            shard = files[order.shard :: order.shards]
+        seen = empty_hash_set(order.remembered) if order.remembered else None
+        for file in shard:
             try:
                 batch = file.read(self.selection)
             except StorageError as error:
@@ -210,6 +240,8 @@ class Dataset:
                     raise
                 logger.warning("skipped: %s", error)
                 continue
+            if batch is not None and seen is not None:
+                batch = unrepeated(batch, seen)
             if batch is not None:
                 yield batch
 
@@ -254,6 +286,25 @@ class Dataset:
     def __repr__(self) -> str:
         """Return the number of files and bytes."""
         return f"Dataset({len(self.files)} files, {self.nbytes:,} bytes)"
+
+
+def run_hash(part: Part) -> int:
+    """Return a number, the same on every machine, for the run of a part: of its writer if it has several runs, or none."""
+    name = part.place
+    if isinstance(part, DataFile):
+        parsed = parsed_name(part.name)
+        name = parsed.id if parsed is not None else part.name
+        if part.entry is not None and len(part.entry.runs) == 1:
+            name = part.entry.runs[0]
+    return zlib.crc32(name.encode())
+
+
+def unrepeated(batch: ExperienceBatch, seen: HashSet) -> ExperienceBatch | None:
+    """Return the experiences that are not in ``seen``, None if there are none, and add them to it."""
+    hashes = experience_hashes(batch)
+    new, forgotten = np.empty(len(hashes), np.bool_), np.empty(len(hashes), np.uint64)
+    count = add_new(seen, hashes, new, forgotten)
+    return batch if count == len(batch) else batch.select(new) if count else None
 
 
 def open_dataset(path: str | Path, retry: Retry | None = None, timeout: float = 30.0) -> Dataset:
@@ -316,6 +367,9 @@ def single_file(path: str, remote: bool, retry: Retry | None, timeout: float) ->
             f"{', '.join(FORMATS.values())}"
         )
     entries, damages = read_indexes(store, "", {index_of(form), JSON_INDEX})
+    if name not in entries:  # its writer may not have merged its part of the index yet
+        beside = [file.name for file in store.files(hidden=True) if "/" not in file.name and is_index(file.name)]
+        entries, damages = read_indexes(store, "", beside)
     for damage in damages.values():
         logger.warning("%s", damage)
     entry = entries.get(name)

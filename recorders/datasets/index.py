@@ -20,9 +20,21 @@ from generals_env.errors import StorageError
 from generals_env.recorders.datasets.index_as_parquet import columns_of, unwrapped, wrapped
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.filesystem.file_stores import FileStore, is_hidden
-from generals_env.recorders.formats.file_names import INDEXES, JSON_INDEX, PARQUET_INDEX, parsed_name
+from generals_env.recorders.formats.file_names import INDEXES, JSON_INDEX, PARQUET_INDEX, is_index, parsed_name
 
-__all__ = ["Entries", "FileEntry", "change_indexes", "describe", "folder_of", "index_of", "inside", "read_indexes"]
+__all__ = [
+    "Entries",
+    "FileEntry",
+    "change_indexes",
+    "changed",
+    "decoded",
+    "describe",
+    "encoded",
+    "folder_of",
+    "index_of",
+    "inside",
+    "read_indexes",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -91,26 +103,40 @@ def read_indexes(store: FileStore, folder: str, names: Iterable[str] = INDEXES) 
     Args:
         store: The store.
         folder: The folder in it.
-        names: Which indexes to read, if they exist.
+        names: Which indexes and parts of indexes to read, if they exist.
 
     Returns:
         The entries by names of files, without the folder; descriptions of damaged indexes by their names, with the folder.
     """
     entries: Entries = {}
     damages: dict[str, str] = {}
-    for index in sorted(names, key=INDEXES.index, reverse=True):  # the Parquet index overrules entries of earlier versions
+    # Parts first: one that is gone has been merged into its index, which is read afterwards. The Parquet index is the last, as
+    # it overrules entries of earlier versions.
+    waiting = sorted(set(names), key=order_of, reverse=True)
+    while waiting:
+        index = waiting.pop(0)
         name = inside(folder, index)
         try:
             entries |= decoded(f"{store.url}/{name}", store.read(name))
         except FileNotFoundError:
+            if index not in INDEXES and is_index(index) not in waiting:  # the index is newer than the list of files
+                waiting = sorted([*waiting, is_index(index)], key=order_of, reverse=True)
             continue
         except StorageError as error:
             damages[name] = str(error)
     return entries, damages
 
 
+def order_of(name: str) -> int:
+    """Return the place of an index in ``INDEXES``; parts of indexes come after them."""
+    return INDEXES.index(name) if name in INDEXES else len(INDEXES)
+
+
 def change_indexes(store: FileStore, folder: str, change: Callable[[str, Entries], Entries]) -> None:
-    """Replace the entries of a folder's indexes; an index without entries is deleted.
+    """Replace the entries of a folder's indexes, and merge their parts into them; an index without entries is deleted.
+
+    A part is deleted when the index has its entries, unless its writer has replaced it in the meantime. So a crash at any
+    moment leaves each entry in the index or in a part.
 
     Args:
         store: The store.
@@ -120,20 +146,52 @@ def change_indexes(store: FileStore, folder: str, change: Callable[[str, Entries
     """
     there = {file.name.rpartition("/")[2] for file in store.files(folder, hidden=True) if folder_of(file.name) == folder}
     needed = {index_of_file(name) for name in there if not is_hidden(name) and parsed_name(name) is not None}
+    parts, entries = read_parts(store, folder, sorted(name for name in there if name not in INDEXES and is_index(name)))
+    needed |= {is_index(part) for part in parts}
     for index in INDEXES:  # the Parquet index first: it takes over entries of Parquet files from the other
         if index in needed or index in there:
-            store.change(inside(folder, index), partial(changed, store, folder, index, change))
+            store.change(inside(folder, index), partial(changed, store, folder, index, change, entries))
+    for part, content in parts.items():
+        store.change(inside(folder, part), partial(unless_changed, content))
+
+
+def read_parts(store: FileStore, folder: str, names: Iterable[str]) -> tuple[dict[str, bytes], Entries]:
+    """Return the contents of parts of indexes by their names, without the folder, and the entries of all."""
+    parts: dict[str, bytes] = {}
+    entries: Entries = {}
+    for part in names:
+        name = inside(folder, part)
+        try:
+            parts[part] = store.read(name)
+            entries |= decoded(f"{store.url}/{name}", parts[part])
+        except FileNotFoundError:  # it was merged in the meantime
+            continue
+        except StorageError as error:
+            if part not in parts:
+                raise
+            logger.warning("its entries are rebuilt: %s", error)
+    return parts, entries
+
+
+def unless_changed(merged: bytes, content: bytes | None) -> bytes | None:
+    """Return None, to delete a part that has been merged; or the new content if its writer has replaced it."""
+    return None if content == merged else content
 
 
 def changed(
-    store: FileStore, folder: str, index: str, change: Callable[[str, Entries], Entries], content: bytes | None
+    store: FileStore,
+    folder: str,
+    index: str,
+    change: Callable[[str, Entries], Entries],
+    parts: Entries,
+    content: bytes | None,
 ) -> bytes | None:
-    """Return the new content of an index, None if it has no entries."""
+    """Return the new content of an index, None if it has no entries; ``parts`` are the entries of its parts."""
     name = inside(folder, index)
-    entries: Entries = {}
+    entries = dict(parts)
     columns = None
     if index == PARQUET_INDEX:
-        entries, _ = read_indexes(store, folder, [JSON_INDEX])
+        entries |= read_indexes(store, folder, [JSON_INDEX])[0]
     if content is not None:
         try:
             entries |= decoded(name, content)
@@ -183,7 +241,7 @@ def checksum(body: Mapping[str, Any]) -> int:
 def decoded(name: str, content: bytes) -> Entries:
     """Return the entries of an index; raise ``StorageError`` if it is damaged."""
     try:
-        if name.endswith(PARQUET_INDEX):
+        if is_index(name.rpartition("/")[2]) == PARQUET_INDEX:
             content, _ = unwrapped(content)
         body = json.loads(content)
         recorded = body.pop("checksum")

@@ -15,7 +15,7 @@ from generals_env.errors import StorageError
 from generals_env.recorders.datasets.data_file import DataFile, files_in, mend_index
 from generals_env.recorders.datasets.index import folder_of, inside, read_indexes
 from generals_env.recorders.filesystem.file_stores import FileStore, LocalStore, open_store
-from generals_env.recorders.formats.file_names import INDEXES, parsed_name
+from generals_env.recorders.formats.file_names import is_index, parsed_name
 from generals_env.recorders.formats.folder_use import refuse_mixed
 from generals_env.recorders.log import ExperienceLog, LogReport
 from generals_env.recorders.log.log_as_dataset import is_log
@@ -138,8 +138,8 @@ def missing_files(store: FileStore, files: list[DataFile]) -> list[DatasetDamage
     """Return files that are in an index but do not exist, as damage."""
     there = {file.name for file in files}
     damages = []
-    for folder in sorted(indexed_folders(store)):
-        entries, _ = read_indexes(store, folder)  # damaged indexes are reported already
+    for folder, indexes in sorted(indexed_folders(store).items()):
+        entries, _ = read_indexes(store, folder, indexes)  # damaged indexes are reported already
         names = [inside(folder, name) for name in entries]
         damages += [
             DatasetDamage(f"{store.url}/{name}", "it is in the index, but does not exist")
@@ -149,9 +149,14 @@ def missing_files(store: FileStore, files: list[DataFile]) -> list[DatasetDamage
     return damages
 
 
-def indexed_folders(store: FileStore) -> set[str]:
-    """Return the folders that have indexes."""
-    return {folder_of(file.name) for file in store.files(hidden=True) if file.name.rpartition("/")[2] in INDEXES}
+def indexed_folders(store: FileStore) -> dict[str, list[str]]:
+    """Return the indexes of each folder that has some, and the parts of indexes."""
+    found: dict[str, list[str]] = {}
+    for file in store.files(hidden=True):
+        folder, _, last = file.name.rpartition("/")
+        if is_index(last):
+            found.setdefault(folder, []).append(last)
+    return found
 
 
 def set_aside(store: FileStore, name: str) -> None:
@@ -194,6 +199,6 @@ def repair_dataset(place: str | Path | FileStore, track: Track = iter) -> Datase
         folders.add(folder_of(file.name))
         if file.place in damaged:
             set_aside(store, file.name)
-    for folder in sorted(folders | indexed_folders(store)):
+    for folder in sorted(folders | set(indexed_folders(store))):
         mend_index(store, folder)
     return report

@@ -22,12 +22,14 @@ from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.datasets.data_file import entry_of, mend_index
 from generals_env.recorders.datasets.index import FileEntry
+from generals_env.recorders.datasets.index_parts import IndexParts
 from generals_env.recorders.datasets.retention import FileRetention
 from generals_env.recorders.encoding.compression_level import Level, check_level, level_now, record_times
 from generals_env.recorders.encoding.timings import measured
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.batch_kind import BatchKind
 from generals_env.recorders.experience.collate import GAMES
+from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.sink import ClosingSink
 from generals_env.recorders.filesystem.file_stores import FileStore, LocalStore, open_store
 from generals_env.recorders.filesystem.retry import Retry
@@ -46,6 +48,9 @@ WHEN_FULL = ("raise", "drop", "delete_oldest")
 #: Metadata in which the batches of one file may differ: the file then leaves the seed out, and joins what is told of games.
 OF_A_GAME = ("seed", GAMES)
 
+
+#: Columns that are equal in repeats, beside game, player and turn.
+REPEATED = ("sequence", "action", "reward", "terminated", "truncated")
 
 #: What experience in one file has in common: the game, if files are of games, and the kind of its batches.
 Key = tuple[str, BatchKind]
@@ -136,7 +141,13 @@ class DatasetWriter(NotCopied, ClosingSink):
     new file when the game goes on after one was written: for looking up, moving or deleting single games. A file takes some
     milliseconds and at least a kilobyte, however short the game.
 
-    Any number of writers, on any number of machines, may write to one folder or URL: none overwrites files of another.
+    Any number of writers, on any number of machines, may write to one folder or URL: none overwrites files of another. At a URL
+    each writes a part of the index, which it merges into the index when the part has grown and when it closes.
+
+    With ``writer_id`` publishing can be repeated: a writer that is given the same batches, the same ``writer_id`` and a clock
+    that stands still (``clock=lambda: 1_700_000_000.0``) publishes files of the same names. A file that is there already with
+    the same experiences, whatever the times of their collection, counts as written; one with other experiences stays, and the
+    new file gets the next number, with a warning in the log.
 
     ``write`` takes a whole batch, or raises and takes nothing. Files that cannot be written stay in memory and are tried again
     with the next ``write`` or ``flush``, so nothing that was taken is lost while the process lives.
@@ -166,6 +177,7 @@ class DatasetWriter(NotCopied, ClosingSink):
         retry: Retry | None = None,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
+        writer_id: str | None = None,
     ) -> None:
         """Write to ``place``, which is made if it does not exist; files that it holds stay.
 
@@ -186,7 +198,8 @@ class DatasetWriter(NotCopied, ClosingSink):
                 its own: 9 for ``games``, 1 for the others.
             retry: How often requests over the network are tried.
             timeout: Seconds to wait for an answer of S3.
-            clock: Returns the time in seconds since 1970.
+            clock: Returns the time in seconds since 1970: of the hour in whose folder files are, and of their age.
+            writer_id: Names packed files instead of a random id, such as the run id of a rollout's task.
 
         Raises:
             ConfigError: If an argument has a wrong value.
@@ -213,7 +226,13 @@ class DatasetWriter(NotCopied, ClosingSink):
         self._when_full = when_full
         self._clock = clock
         self._lock = threading.RLock()
-        self._id = f"{int(clock() * 1000):011x}{uuid.uuid4().hex[:5]}"  # sorts by time, and is unique
+        if writer_id is not None and (not isinstance(writer_id, str) or not writer_id):
+            raise ConfigError(f"writer_id: expected text, got {writer_id!r}: leave it out for a random one")
+        unique = f"{int(clock() * 1000):011x}{uuid.uuid4().hex[:5]}"  # sorts by time
+        self._id = unique if writer_id is None else safe_id(writer_id)
+        self._repeatable = writer_id is not None
+        # In a local folder a lock keeps writers apart, and other programs that scan the folder see one index.
+        self._parts = None if isinstance(self.store, LocalStore) else IndexParts(self.store, unique, format)
         self._numbers: dict[tuple[str, str], int] = {}  # of the next file, by kind and id
         self._open: dict[Key, OpenFile] = {}
         self._full: list[OpenFile] = []  # complete, to be written
@@ -365,8 +384,14 @@ class DatasetWriter(NotCopied, ClosingSink):
             number += 1
             try:
                 measured("write", batch, partial(self.store.create, name, content), len(content))
-            except FileExistsError:  # another writer has written that game
-                continue
+            except FileExistsError:  # another writer has written that game, or the same task
+                if not self._repeatable:
+                    continue
+                there = self.store.read(name)
+                if not self._holds_same(there, batch):
+                    logger.warning("%s/%s holds other experiences: the next number is used", self.store.url, name)
+                    continue
+                content = there
             break
         self._numbers[file.kind, file.id] = number
         record_times(self._level, batch.nbytes, len(content), started, encoded)
@@ -379,10 +404,27 @@ class DatasetWriter(NotCopied, ClosingSink):
             bytes=self._stats.bytes + len(content),
         )
 
+    def _holds_same(self, content: bytes, batch: ExperienceBatch) -> bool:
+        """Return whether a file has the experiences of a batch in the same order, whatever the times of their collection."""
+        try:
+            other = self._format.decode(content)
+        except StorageError:
+            return False
+        return len(other) == len(batch) and all(
+            np.array_equal(one, two)
+            for one, two in (
+                (experience_hashes(other), experience_hashes(batch)),
+                *((getattr(other, name), getattr(batch, name)) for name in REPEATED),
+            )
+        )
+
     def _write_indexes(self) -> None:
         for folder in list(self._unindexed):
-            for damage in mend_index(self.store, folder, self._unindexed[folder]):
-                logger.warning("not indexed: %s", damage)
+            if self._parts is not None:
+                self._parts.add(folder, self._unindexed[folder])
+            else:
+                for damage in mend_index(self.store, folder, self._unindexed[folder]):
+                    logger.warning("not indexed: %s", damage)
             del self._unindexed[folder]
 
     def flush(self) -> None:
@@ -408,6 +450,8 @@ class DatasetWriter(NotCopied, ClosingSink):
             return
         with self._lock:
             self.flush()
+            if self._parts is not None:
+                self._parts.close()
             self._closed = True
             if self._use is not None:
                 self._use.close()

@@ -6,6 +6,7 @@ import datetime as dt
 import errno
 import logging
 import os
+import random
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +41,10 @@ UPLOAD = "?uploadId="
 
 CHANGE_TRIES = 20  # of a file that other processes change at the same time
 
+#: Seconds before the second try, and the maximum before later ones; a random share of it is waited, so that writers which met
+#: once do not meet again.
+CHANGE_WAIT, MAX_CHANGE_WAIT = 0.05, 1.0
+
 
 class Stored(NamedTuple):
     """A file in a store."""
@@ -56,6 +61,7 @@ class FileStore(Protocol):
     """
 
     url: str
+    has_safe_change: bool  # whether ``change`` notices other processes
 
     def files(self, under: str = "", hidden: bool = False) -> Iterator[Stored]:
         """Yield all files below folder ``under``, in the order of their names; with ``hidden`` also hidden ones."""
@@ -74,6 +80,9 @@ class FileStore(Protocol):
 
         If another process changes it at the same time, one of them waits, or ``function`` is called again with the new content.
         """
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write or replace a file that no other process writes, safe from a crash when this returns."""
 
     def delete(self, name: str) -> None:
         """Delete a file; do nothing if there is none."""
@@ -133,7 +142,10 @@ class LocalStore:
     Attributes:
         url: The folder, as text.
         folder: The folder.
+        has_safe_change: True: a lock keeps other processes from a file that is being changed.
     """
+
+    has_safe_change = True
 
     def __init__(self, folder: str | Path, create: bool = False) -> None:
         """Use ``folder``; arguments and errors as of ``open_store``."""
@@ -195,6 +207,10 @@ class LocalStore:
                     return
                 replace_file(path, lambda file: file.write(new))
 
+    def replace(self, name: str, content: bytes) -> None:
+        """Write or replace a file that no other process writes, safe from a crash when this returns."""
+        self.change(name, lambda _: content)
+
     def delete(self, name: str) -> None:
         """Delete a file; do nothing if there is none."""
         with self._storage_errors(name):
@@ -252,6 +268,7 @@ class RemoteStore:
     Attributes:
         url: The URL.
         retry: How often requests are tried.
+        has_safe_change: Whether the store has conditional writes: only on S3.
     """
 
     def __init__(self, url: str, create: bool = False, retry: Retry | None = None, timeout: float = 30.0) -> None:
@@ -264,7 +281,7 @@ class RemoteStore:
         self.url = url.rstrip("/")
         self.retry = as_config("retry", Retry, retry, Retry())
         self.timeout = timeout
-        self._s3 = parts.scheme == "s3"
+        self._s3 = self.has_safe_change = parts.scheme == "s3"
         self._connection: tuple[int, Any] = (-1, None)
         self.root = self._try("", lambda: self._fs._strip_protocol(self.url))
         if create:
@@ -342,37 +359,50 @@ class RemoteStore:
     def change(self, name: str, function: Callable[[bytes | None], bytes | None]) -> None:
         """Replace a file; see ``FileStore.change``. Only S3 notices another writer at the same moment."""
         path = self._path(name)
-        for _ in range(CHANGE_TRIES):
+        for attempt in range(CHANGE_TRIES):
             if self._try(name, lambda: self._changed(path, function)):
                 return
+            wait = min(CHANGE_WAIT * 2**attempt, MAX_CHANGE_WAIT)
+            self.retry.sleep(random.uniform(0, wait))  # noqa: S311 - no secret
         raise StorageError(
             f"{self.url}/{name}: expected to replace it within {CHANGE_TRIES} tries, got other writers each time: "
-            "write to a folder of your own"
+            "call again when fewer processes write there"
         )
 
     def _changed(self, path: str, function: Callable[[bytes | None], bytes | None]) -> bool:
         """Replace a file, and return True; return False if another writer replaced it in the meantime."""
         tag, old = None, None
-        if self._fs.exists(path):
+        try:
             tag = self._fs.info(path).get("ETag")
             old = self._fs.cat_file(path)
+        except FileNotFoundError:
+            tag = None
         new = function(old)
-        if new is None:
-            if old is not None:
-                self._fs.rm_file(path)
+        if new == old:
             return True
         if not self._s3:
-            self._fs.pipe_file(path, new)
+            self._fs.rm_file(path) if new is None else self._fs.pipe_file(path, new)
             return True
         bucket, _, key = path.partition("/")
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         try:
-            self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=new, **condition)
+            if new is None:
+                self._fs.call_s3("delete_object", Bucket=bucket, Key=key, **condition)
+            else:
+                self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=new, **condition)
+        except FileNotFoundError:  # 404: another writer has deleted the file
+            if tag is None:  # there is no such bucket
+                raise
+            return False
         except OSError as error:  # 412: another writer has replaced the file
             if isinstance(error, FileExistsError) or error.errno == errno.EINVAL:
                 return False
             raise
         return True
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write or replace a file that no other process writes, safe from a crash when this returns."""
+        self._try(name, lambda: self._fs.pipe_file(self._path(name), content))
 
     def delete(self, name: str) -> None:
         """Delete a file; do nothing if there is none."""

@@ -6,6 +6,7 @@
     year=2026/month=01/day=15/hour=14/part_<writer>_0000.npz the first file of a writer that packs many games into one
     year=2026/month=01/day=15/hour=14/.index.parquet         the index of Parquet files in the folder
     year=2026/month=01/day=15/hour=14/_index.json            the index of other files in the folder
+    year=2026/month=01/day=15/hour=14/_index-<writer>.json   the part of this index that one writer writes, on S3
     experiences_000000.npz                                   a batch, as versions before 0.2 and buffers write them
 
 The hour is the one in UTC in which the experience was written. pyarrow, Spark and DuckDB, among others, read folders of this
@@ -31,6 +32,8 @@ __all__ = [
     "FileName",
     "file_name",
     "in_order",
+    "index_part",
+    "is_index",
     "parsed_name",
     "partition_end",
     "partition_of",
@@ -40,6 +43,9 @@ __all__ = [
 #: Names of the index of Parquet files, and of the index of files in all other formats.
 PARQUET_INDEX, JSON_INDEX = ".index.parquet", "_index.json"
 INDEXES = (PARQUET_INDEX, JSON_INDEX)
+
+#: A part of an index: its index with the id of the writer before the suffix.
+INDEX_PART = re.compile(r"(\.index)-.+(\.parquet)|(_index)-.+(\.json)")
 
 MAX_CHARACTERS = 150  # of an id in a name: file systems allow names of 255
 
@@ -89,6 +95,20 @@ def file_name(folder: str, kind: str, file_id: str, number: int, form: str) -> s
     """Return the name of a file with its folder."""
     name = f"{kind}_{file_id}_{number:04d}{FORMATS[form]}"
     return f"{folder}/{name}" if folder else name
+
+
+def index_part(index: str, part: str) -> str:
+    """Return the name of a part of an index, ``part`` being the id of its writer."""
+    stem, _, suffix = index.rpartition(".")
+    return f"{stem}-{part}.{suffix}"
+
+
+def is_index(name: str) -> str:
+    """Return which index the file of this name, without folder, is or is a part of; empty for other files."""
+    if name in INDEXES:
+        return name
+    found = INDEX_PART.fullmatch(name)
+    return "" if found is None else PARQUET_INDEX if found[1] else JSON_INDEX
 
 
 def parsed_name(name: str) -> FileName | None:

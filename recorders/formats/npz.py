@@ -105,11 +105,14 @@ def batch_arrays(batch: ExperienceBatch) -> dict[str, npt.NDArray[Any]]:
 
 
 def write_arrays(file: Any, arrays: dict[str, npt.NDArray[Any]], level: int = COMPRESSION_LEVEL) -> None:
-    """Write named arrays as ``numpy.savez_compressed`` does, at a faster level."""
+    """Write named arrays as ``numpy.savez_compressed`` does, at a faster level and with no time: equal arrays, equal bytes."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            member = zipfile.ZipInfo(f"{name}.npy")  # with a constant time
+            member.external_attr = 0o600 << 16
+            archive.writestr(member, content.getvalue(), zipfile.ZIP_DEFLATED, level)
 
 
 def read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:

@@ -86,7 +86,11 @@ class RaySession:
         """End the Ray that the session started."""
         if self.started and self._owner.is_here:
             self.started = False
-            import_ray().shutdown()
+            ray = import_ray()
+            processes = [info.process for infos in ray._private.worker._global_node.all_processes.values() for info in infos]
+            ray.shutdown()
+            for process in processes:  # Ray kills them without waiting; Python warns of objects of processes that may still run
+                process.wait()
 
     def __enter__(self) -> Self:
         """Return the session."""

@@ -18,16 +18,17 @@ __all__ = ["RolloutWorker"]
 class RolloutWorker:
     """Plays tasks one after another, in an actor or in the process of the caller."""
 
-    def __init__(self, plan: RolloutPlan, sink: RolloutSink, make_policy: Callable[[], Any] | None) -> None:
+    def __init__(self, plan: RolloutPlan, sink: RolloutSink, make_policy: Callable[[], Any] | None, began: float) -> None:
         """Keep the arguments; nothing is opened yet, so an error reaches the caller with the first task.
 
         Args:
             plan: The plan.
             sink: Where the experiences go.
             make_policy: Returns the policy object; None for built-in policies only.
+            began: When the rollout began, in seconds since 1970.
         """
         self._plan, self._make = plan, make_policy
-        self._sinks = TaskSinks(sink)
+        self._sinks = TaskSinks(sink, began)
         self._player: TaskPlayer | None = None
         self._version = 0
 

@@ -88,10 +88,10 @@ class Rollout(NotCopied):
         self._session = RaySession(held + 1) if num_workers else None
         self._pool: WorkerPool | None = None
         if num_workers:
-            self._pool = WorkerPool(num_workers, (plan, sink, make_policy), ray_options)
+            self._pool = WorkerPool(num_workers, (plan, sink, make_policy, time.time()), ray_options)
             results = self._played_by(self._pool)
         else:
-            results = self._played_here(RolloutWorker(plan, sink, make_policy))
+            results = self._played_here(RolloutWorker(plan, sink, make_policy, time.time()))
         self._thread = threading.Thread(target=self._run, args=(results,), daemon=True, name="rollout")
         self._thread.start()
 

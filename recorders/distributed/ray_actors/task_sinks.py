@@ -21,8 +21,15 @@ RolloutSink = AnySink | Callable[[], Sink]
 class TaskSinks:
     """Gives the tasks of one process their sinks: a dataset has a writer for each task, other places have one sink for all."""
 
-    def __init__(self, place: RolloutSink) -> None:
-        """Write to ``place``; it is opened with the first task."""
+    def __init__(self, place: RolloutSink, began: float) -> None:
+        """Write to ``place``, which is opened with the first task.
+
+        Args:
+            place: The place.
+            began: When the rollout began, in seconds since 1970: the hour in whose folder all files of a dataset are. A task
+                that is played again writes files of the same names and contents, which count as written.
+        """
+        self._began = began
         self._place = place
         self._sink: Sink | None = None
         self._opened = not is_sink(place)
@@ -32,7 +39,7 @@ class TaskSinks:
         """Yield the sink of the task that records with this run id; when the block ends, everything is stored."""
         place = self._place
         if isinstance(place, (str, Path)) and not is_server(place):
-            with DatasetWriter(place) as writer:
+            with DatasetWriter(place, writer_id=run, clock=lambda: self._began) as writer:
                 yield writer
             return
         if self._sink is None:

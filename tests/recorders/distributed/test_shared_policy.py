@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,10 @@ def test_policy_outlives_its_process_with_its_weights(shared: SharedPolicy) -> N
     assert copy.version == version + 1  # seen with its own calls
 
 
-def test_snippets_of_the_docs_that_need_ray_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_snippets_of_the_docs_that_need_ray_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
     blocks = [code for code in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "\nimport ray\n" in code]
     assert blocks

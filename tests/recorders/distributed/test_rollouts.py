@@ -1,0 +1,153 @@
+"""Tests rollouts without Ray, and their parts: marks of producers, arrays of an object store, wins of policies."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.rollouts import DrawingPolicy, RefusingSink, contents_of_games
+
+from generals_env.errors import ConfigError, CopyError, StorageError
+from generals_env.recorders import ExperienceBatch, ReplayBuffer, open_dataset
+from generals_env.recorders.distributed import PolicyPlayer, RolloutPlan, TaskPlayer, rollout
+from generals_env.recorders.distributed.ray_actors.producer_marks import ProducerMarks
+from generals_env.recorders.distributed.ray_actors.rollout_worker import RolloutWorker
+from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch
+
+PLAN = RolloutPlan(num_envs=6, turns=40, seed=3, run_id="run", env={"height": 8, "width": 8, "max_turns": 30})
+
+
+def task(number: int = 0) -> ExperienceBatch:
+    buffer = ReplayBuffer(10_000)
+    TaskPlayer(PLAN).play(number, buffer)
+    batch = buffer.snapshot()
+    batch.rows["sequence"] = np.arange(len(batch))
+    return batch
+
+
+CODE = """
+import sys
+from generals_env.recorders import ReplayBuffer
+from generals_env.recorders.distributed import RolloutPlan, rollout
+buffer = ReplayBuffer(10_000)
+with rollout(0, buffer, tasks=2, num_envs=2, turns=20, seed=1, env={"height": 8, "width": 8}) as games:
+    counts = games.wait(progress=True)
+print([counts.tasks, counts.turns, len(buffer), "ray" in sys.modules])
+"""
+
+
+def test_rollout_here_needs_no_ray_and_shows_a_bar(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ast.literal_eval(done.stdout) == [2, 80, 160, False]
+
+
+def test_rollout_here_writes_a_dataset_and_yields_results(tmp_path: Path) -> None:
+    with rollout(0, tmp_path / "data", plan=PLAN, tasks=3) as games:
+        results = list(games)
+        assert [result.number for result in results] == [0, 1, 2]
+        assert games.processes == []
+        assert games.counts().experiences == sum(result.experiences for result in results)
+        with pytest.raises(CopyError):
+            pickle.dumps(games)
+    assert contents_of_games(open_dataset(tmp_path / "data")) == contents_of_games([task(0), task(1), task(2)])
+
+
+def test_rollout_worker_writes_a_task_to_a_dataset_once(tmp_path: Path) -> None:
+    for _ in range(2):  # as after a death between the last file and the answer
+        worker = RolloutWorker(PLAN, tmp_path, None, 1_700_000_000.0)
+        worker.play(1, [], 0)
+        worker.close()
+    assert contents_of_games(open_dataset(tmp_path)) == contents_of_games([task(1)])
+
+
+def test_rollout_without_end_plays_until_it_is_closed() -> None:
+    buffer = ReplayBuffer(1000)
+    with rollout(0, buffer, plan=PLAN, tasks=None) as games:
+        for _, _ in zip(range(3), games, strict=False):
+            pass
+        assert games.running
+        assert games.wait(0.0).tasks >= 3
+    assert not games.running
+    assert buffer.stats().added == games.counts().experiences
+
+
+def test_rollout_here_raises_what_the_sink_raises() -> None:
+    with rollout(0, RefusingSink(), plan=PLAN) as games, pytest.raises(StorageError, match="disk: expected room"):
+        games.wait()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"num_workers": -1}, "num_workers: expected"),
+        ({"tasks": 0}, "tasks: expected"),
+        ({"turn": 5}, "turn"),
+        ({"turns": 5}, "plan: expected it or its fields"),
+        ({"plan": "run"}, "plan: expected a RolloutPlan"),
+        ({"make_policy": 5}, "make_policy: expected a function"),
+        ({"make_policy": DrawingPolicy}, "name the seats of the policy object"),
+    ],
+)
+def test_rollout_refuses_wrong_arguments(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        rollout(**{"num_workers": 0, "sink": ReplayBuffer(10), "plan": PLAN, **arguments})
+
+
+def test_policy_player_counts_games_and_wins_and_records_versions() -> None:
+    plan = RolloutPlan(30, 150, ("policy", "expander"), seed=1, env={"height": 6, "width": 6, "max_turns": 100})
+    buffer = ReplayBuffer(100_000)
+    result = PolicyPlayer(plan, DrawingPolicy()).play(0, buffer)
+    batch = buffer.snapshot()
+    ended = (batch.terminated | batch.truncated) & (batch.player_id == 0)
+    won = batch.terminated & (batch.reward >= 0.9)
+    assert (result.turns, result.experiences, result.games) == (4500, len(batch), ended.sum())
+    assert result.wins == (int((won & (batch.player_id == 0)).sum()), int((won & (batch.player_id == 1)).sum()))
+    assert result.wins[1] > 0, "games were won"
+    assert batch.metadata["policies"] == ["policy", "expander"]
+    assert batch.metadata["policy_versions"] == [7, None]
+    with pytest.raises(ConfigError, match="policies: expected 'policy'"):
+        PolicyPlayer(PLAN, DrawingPolicy())
+    with pytest.raises(ConfigError, match="policy: expected an object with act"):
+        PolicyPlayer(plan, object())  # type: ignore[arg-type]
+
+
+def test_producer_marks_drop_what_a_producer_has_sent_before() -> None:
+    batch, marks = task(), ProducerMarks(max_runs=1)
+
+    def new(part: ExperienceBatch) -> list[int]:
+        with marks.storing(part) as stored:
+            return stored.sequence.tolist()
+
+    assert new(batch.slice(0, 100)) == list(range(100))
+    with pytest.raises(StorageError), marks.storing(batch.slice(100, 200)):
+        raise StorageError("disk: expected room, got none: free some")
+    assert new(batch.slice(50, 200)) == list(range(100, 200)), "what was not stored is new"
+    assert new(batch.slice(0, 200)) == []
+    assert marks.repeats == 50 + 200
+    assert new(task(1)) == list(range(len(task(1)))), "another producer has its own mark"
+    assert len(new(batch.slice(0, 100))) == 100, "the marks of the oldest producers are forgotten"
+    nameless = ExperienceBatch(batch.game_ids, batch.rows[:5], batch.boards, batch.shape)
+    assert new(nameless) == new(nameless) == [0, 1, 2, 3, 4]
+
+
+def test_batches_travel_as_arrays_that_kernels_take_without_a_copy() -> None:
+    batch = task()
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(batch, 5, buffer_callback=buffers.append)
+    assert sum(len(buffer.raw()) for buffer in buffers) == batch.nbytes
+    assert len(data) < 0.1 * batch.nbytes, "all else is small"
+    kept = [bytes(buffer.raw()) for buffer in buffers]  # read-only, as in an object store
+    arrived = pickle.loads(data, buffers=kept)
+    assert not arrived.rows.flags.writeable
+    usable = writeable_batch(arrived)
+    assert usable.rows.flags.writeable
+    assert usable.rows.ctypes.data == arrived.rows.ctypes.data, "no copy"
+    assert writeable_batch(batch).rows is batch.rows
+    del arrived, kept
+    assert contents_of_games([usable]) == contents_of_games([batch])
