@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import check_integer
 from generals_env.engine.boards import Boards
 from generals_env.errors import ConfigError
 from generals_env.recorders.distributed.rollout_plan import RolloutPlan
@@ -74,10 +75,11 @@ class PolicyPlayer(TaskPlayer):
         """Play a task; see ``TaskPlayer.play``.
 
         Raises:
-            ConfigError: If the options of the environment or the policies are invalid.
+            ConfigError: If the number, the options of the environment or the policies are invalid.
             Exception: What the policy or the sink raises, unchanged.
         """
-        plan, seed = self.plan, self.plan.seed_of(number)
+        plan, number = self.plan, check_integer("number", number, 0, 2**31)
+        seed = plan.seed_of(number)
         env = make_vec(plan.num_envs, **plan.env)
         version = getattr(self.policy, "version", 0) if self._version is None else self._version
         versions = [version if name == POLICY else None for name in plan.policies]

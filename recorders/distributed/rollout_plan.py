@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from generals_env.arguments import check_integer
+from generals_env.arguments import check_integer, plain_sequence
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 
@@ -51,9 +51,12 @@ class RolloutPlan:
         check_integer("seed", self.seed, 0, 2**62)
         if not isinstance(self.run_id, str) or not self.run_id:
             raise ConfigError(f"run_id: expected text, got {self.run_id!r}: leave it out for a random one")
-        if isinstance(self.policies, str) or not self.policies:
-            raise ConfigError(f"policies: expected one for each player, got {self.policies!r}: pass a list of names")
-        object.__setattr__(self, "policies", tuple(self.policies))
+        names = plain_sequence(self.policies)
+        if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
+            raise ConfigError(f"policies: expected one for each player, got {self.policies!r:.200}: pass a list of names")
+        if not isinstance(self.env, Mapping) or not all(isinstance(name, str) for name in self.env):
+            raise ConfigError(f"env: expected options of make_vec, got {self.env!r:.200}: pass for example {{'height': 8}}")
+        object.__setattr__(self, "policies", tuple(names))
         object.__setattr__(self, "env", dict(self.env))
 
     def run_of(self, number: int) -> str:

@@ -14,7 +14,7 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.observations.packed import PackedObservations
 from generals_env.pickling import pickled_as
 from generals_env.recorders.distributed.policy_server import PolicyServer, SharedEvaluator
-from generals_env.recorders.distributed.ray_actors.ray_session import RaySession, import_ray
+from generals_env.recorders.distributed.ray_actors.ray_session import RaySession, import_ray, running_ray
 
 __all__ = ["KEEP_MEMORY", "SharedPolicy"]
 
@@ -71,26 +71,50 @@ class SharedPolicy:
         for name, value in (("max_wait", max_wait), ("patience", patience)):
             if not is_number(value) or not 0 <= value < float("inf"):
                 raise ConfigError(f"{name}: expected a number of seconds, 0 or more, got {value!r:.200}")
-        ray = import_ray()
-        self._session = RaySession()
-        memory = {"env_vars": KEEP_MEMORY}
-        options = {"max_restarts": -1, "max_task_retries": -1, "runtime_env": memory, **options}
-        self._actor = ray.remote(PolicyServer).options(**options).remote(make, max_batch, max_wait)
-        self._owns = True
+        self.reset(seed)
         self.version = 0
         self._weights: list[Any] = []
+        self._session, self._owns = RaySession(), False
         try:
-            self._temperature: float = ray.get(self._actor.start.remote(), timeout=patience)
-        except ray.exceptions.GetTimeoutError:
+            self._temperature = self._start(make, (max_batch, max_wait), options, patience)
+        except BaseException:
             self.close()
+            self._session.close()
+            raise
+
+    def _start(
+        self, make: Callable[[], SharedEvaluator], batches: tuple[int, float], options: Mapping[str, Any], patience: float
+    ) -> float:
+        """Start the actor; return the temperature of its policy."""
+        ray = import_ray()
+        memory = {"env_vars": KEEP_MEMORY}
+        options = {"max_restarts": -1, "max_task_retries": -1, "runtime_env": memory, **options}
+        try:
+            self._actor = ray.remote(PolicyServer).options(**options).remote(make, *batches)
+        except (TypeError, ValueError) as error:  # of Ray: it cannot pickle ``make``, or does not know an option
+            raise ConfigError(
+                f"make, options: expected what Ray can send to an actor, got {make!r:.99} and {options}: {error}"
+            ) from error
+        self._owns = True
+        try:
+            temperature: float = ray.get(self._actor.start.remote(), timeout=patience)
+        except ray.exceptions.GetTimeoutError:
             raise StateError(
                 f"SharedPolicy: expected its actor within {patience:g} s, got none: does the cluster have {options}?"
             ) from None
-        self.reset(seed)
+        except (ray.exceptions.RayTaskError, ray.exceptions.RayActorError) as error:
+            raise ConfigError(
+                f"make: expected a function that returns a policy, got an error of it in the actor: {error}"
+            ) from None
+        return temperature
 
     def reset(self, seed: int | None = None) -> None:
-        """Begin a new stream of random numbers; a worker calls it with the seed of each task."""
-        self._rng = np.random.default_rng(seed)
+        """Begin a new stream of random numbers; a worker calls it with the seed of each task.
+
+        Raises:
+            ConfigError: If the seed is not a non-negative integer or None.
+        """
+        self._rng = np.random.default_rng(None if seed is None else check_integer("seed", seed, 0, 2**63))
 
     # --- Playing ------------------------------------------------------------------------------------------------------
 
@@ -150,7 +174,7 @@ class SharedPolicy:
 
     def _call(self, method: str, *arguments: Any) -> Any:
         """Call the actor, and return its answer."""
-        ray = import_ray()
+        ray = running_ray("policy")
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments))
         except ray.exceptions.RayTaskError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from generals_env.arguments import check_integer
 from generals_env.recorders.distributed.rollout_plan import RolloutPlan
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
@@ -61,10 +62,10 @@ class TaskPlayer:
         """Play a task into a sink, which is flushed and stays open; return when the sink has stored everything.
 
         Raises:
-            ConfigError: If the options of the environment or the policies are invalid.
+            ConfigError: If the number, the options of the environment or the policies are invalid.
             Exception: What the sink raises, unchanged.
         """
-        plan = self.plan
+        plan, number = self.plan, check_integer("number", number, 0, 2**31)
         env = make_vec(plan.num_envs, **plan.env)
         with ExperienceRecorder(env, OpenedElsewhere(sink), plan.run_of(number)) as recorder:
             recorder.reset(seed=plan.seed_of(number))

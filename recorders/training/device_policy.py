@@ -83,18 +83,25 @@ class DevicePolicy:
             raise ConfigError(f"network: expected a torch module, got {network!r:.200}: pass for example a QNetwork")
         if not is_number(temperature) or not 0 <= temperature < float("inf"):
             raise ConfigError(f"temperature: expected a number of at least 0, got {temperature!r:.200}")
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+            torch.empty(1, device=self.device)
+        except (RuntimeError, AssertionError, TypeError) as error:  # no such device, or torch was built without it
+            raise ConfigError(f"device: expected one that torch has here, got {device!r:.200}: {error}") from error
         self.temperature = float(temperature)
         self._bfloat16 = check_flag("bfloat16", bfloat16)
         self._channels_last = check_flag("channels_last", channels_last)
         self._on_cpu = self.device.type == "cpu"
-        self._chunk = check_integer("chunk", chunk or (CPU_CHUNK if self._on_cpu else GPU_CHUNK), 1, 2**20)
+        self._chunk = check_integer("chunk", self._default_chunk() if chunk is None else chunk, 1, 2**20)
         self.network = network.to(self.device).eval()
         if channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.version = 0
         self._room = PinnedRoom(pinned=self.device.type == "cuda")
         self.reset(seed)
+
+    def _default_chunk(self) -> int:
+        return CPU_CHUNK if self._on_cpu else GPU_CHUNK
 
     def reset(self, seed: int | None = None) -> None:
         """Begin a new stream of random numbers; a worker calls it with the seed of each task.
@@ -108,8 +115,11 @@ class DevicePolicy:
         """Replace the weights of the network by a state dict of tensors on any device; return the new version.
 
         Raises:
-            ConfigError: If the weights are those of another network; the old ones stay.
+            ConfigError: If the weights do not fit the network, or the version is no integer; the old ones stay.
         """
+        if not isinstance(weights, Mapping) or not all(hasattr(tensor, "shape") for tensor in weights.values()):
+            raise ConfigError(f"weights: expected a state dict of tensors, got {weights!r:.200}")
+        version = self.version + 1 if version is None else check_integer("version", version, 0, 2**62)
         own = {name: tuple(tensor.shape) for name, tensor in self.network.state_dict().items()}
         given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if own != given:
@@ -119,7 +129,7 @@ class DevicePolicy:
                 f"expected {own.get(name)}"
             )
         self.network.load_state_dict(weights)
-        self.version = self.version + 1 if version is None else version
+        self.version = version
         return self.version
 
     # --- Playing ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+
 from generals_env.recorders.experience import ExperienceBatch
 
 __all__ = ["ProducerMarks"]
@@ -19,7 +21,8 @@ class ProducerMarks:
 
     A producer numbers its experiences from 0 without gaps and sends them in order, so an experience below the mark has been
     stored before. It takes a few bytes a producer, where hashes of all experiences take some 30 bytes each. The marks of
-    the last ``max_runs`` producers are kept. Batches without a run are always new.
+    the last ``max_runs`` producers are kept. Batches without a run, and those
+    whose sequences do not increase, as of a sample, are always new.
 
     Attributes:
         repeats: Experiences that were recognised as repeats.
@@ -40,7 +43,7 @@ class ProducerMarks:
         Blocks of one producer run one after another.
         """
         run = batch.metadata.get("run")
-        if not isinstance(run, str):
+        if not isinstance(run, str) or (np.diff(batch.sequence) <= 0).any():  # a sample has no order
             yield batch
             return
         with self._changed:
@@ -62,7 +65,7 @@ class ProducerMarks:
     def note(self, batch: ExperienceBatch) -> None:
         """Raise the mark of a producer to a batch of its own sequences that is stored."""
         run = batch.metadata.get("run")
-        if isinstance(run, str) and len(batch):
+        if isinstance(run, str) and len(batch) and (np.diff(batch.sequence) > 0).all():
             with self._changed:
                 self._marks[run] = max(self._marks.get(run, 0), int(batch.sequence[-1]) + 1)
                 self._marks.move_to_end(run)

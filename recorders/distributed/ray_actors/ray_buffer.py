@@ -17,7 +17,7 @@ from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.buffer_stats import BufferStats
 from generals_env.recorders.buffers.prioritized import PrioritizedSample
 from generals_env.recorders.distributed.ray_actors.buffer_actor import CONCURRENCY, BufferActor, create_buffer
-from generals_env.recorders.distributed.ray_actors.ray_session import NAMESPACE, RaySession, cause_of, import_ray
+from generals_env.recorders.distributed.ray_actors.ray_session import NAMESPACE, RaySession, cause_of, import_ray, running_ray
 from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch, writeable_view
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import ClosingSink
@@ -25,8 +25,6 @@ from generals_env.recorders.experience.sink import ClosingSink
 __all__ = ["RayBuffer", "RayBufferStats"]
 
 WAIT = 0.5  # seconds that a call of a reader waits in the actor for experiences
-
-SLICE = 0.2  # seconds between checks for signals while a call of the actor is awaited
 
 #: Methods of the actor, with the threads that run them; see ``CONCURRENCY``.
 THREADS = {
@@ -169,9 +167,10 @@ class RayBuffer(ClosingSink):
         self._owner.check("buffer")
         if not isinstance(batch, ExperienceBatch):
             raise ConfigError(f"batch: expected an ExperienceBatch, got {type(batch).__name__}")
+        ray = running_ray("buffer")
         self._settle()
         with deferred():
-            self._batch, self._size = import_ray().put(batch), len(batch)
+            self._batch, self._size = ray.put(batch), len(batch)
             self._answer = self._submit("write", self._batch)
 
     def _settle(self) -> None:
@@ -309,6 +308,7 @@ class RayBuffer(ClosingSink):
 
     def _submit(self, method: str, *arguments: Any) -> Any:
         """Call a method of the actor and return the reference of its result."""
+        running_ray("buffer")
         return getattr(self._actor, method).options(concurrency_group=THREADS[method]).remote(*arguments)
 
     def _wait(self, answer: Any) -> Any:

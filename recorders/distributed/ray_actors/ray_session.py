@@ -12,8 +12,9 @@ from typing import Any, Self
 
 from generals_env.concurrency.process_owner import Owner
 from generals_env.concurrency.thread_pool import available_cores
+from generals_env.errors import StateError
 
-__all__ = ["NAMESPACE", "RaySession", "cause_of", "import_ray"]
+__all__ = ["NAMESPACE", "RaySession", "cause_of", "import_ray", "running_ray"]
 
 #: Namespace of Ray in which buffers have their names.
 NAMESPACE = "generals_env"
@@ -32,6 +33,21 @@ def import_ray() -> Any:
         import ray
     except ModuleNotFoundError as error:
         raise ImportError(f'ray: expected ray, got {error}: pip install "generals_env[ray]"') from None
+    return ray
+
+
+def running_ray(name: str) -> Any:
+    """Return the module ``ray``; Ray itself would start another cluster with the first call after its end.
+
+    Args:
+        name: What is called, for the message.
+
+    Raises:
+        StateError: If Ray does not run in this process.
+    """
+    ray = import_ray()
+    if not ray.is_initialized():
+        raise StateError(f"{name}: expected the Ray in which it was made, got one that has ended: make a new one")
     return ray
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-from generals_env.arguments import check_integer, check_options
+from generals_env.arguments import check_integer, check_options, is_number
 from generals_env.concurrency.process_owner import Owner
 from generals_env.engine.kernel_cache.compile_notice import is_terminal
 from generals_env.errors import ConfigError
@@ -88,12 +88,26 @@ class Rollout(NotCopied):
         self._session = RaySession(held + 1) if num_workers else None
         self._pool: WorkerPool | None = None
         if num_workers:
-            self._pool = WorkerPool(num_workers, (plan, sink, make_policy, time.time()), ray_options)
+            self._pool = self._started(num_workers, (plan, sink, make_policy, time.time()), ray_options)
             results = self._played_by(self._pool)
         else:
             results = self._played_here(RolloutWorker(plan, sink, make_policy, time.time()))
         self._thread = threading.Thread(target=self._run, args=(results,), daemon=True, name="rollout")
         self._thread.start()
+
+    def _started(self, num_workers: int, arguments: tuple[Any, ...], ray_options: Mapping[str, Any]) -> WorkerPool:
+        """Return workers; if they cannot start, end the Ray that was started for them."""
+        try:
+            return WorkerPool(num_workers, arguments, ray_options)
+        except BaseException as error:
+            if self._session is not None:
+                self._session.close()
+            if isinstance(error, (TypeError, ValueError)):  # Ray cannot pickle an argument, or does not know an option
+                raise ConfigError(
+                    f"sink, make_policy, ray_options: expected what Ray can send to workers and its options of actors, got "
+                    f"{ray_options} and others: {error}"
+                ) from error
+            raise
 
     # --- In the thread --------------------------------------------------------------------------------------------
 
@@ -297,6 +311,11 @@ def rollout(
         raise ConfigError(f"plan: expected a RolloutPlan, got {plan!r:.200}")
     if make_policy is not None and not callable(make_policy):
         raise ConfigError(f"make_policy: expected a function that returns a policy object, got {make_policy!r:.200}")
+    if ray_options is not None and not isinstance(ray_options, Mapping):
+        raise ConfigError(f"ray_options: expected a mapping of options of Ray's actors, got {ray_options!r:.200}")
+    cpus = (ray_options or {}).get("num_cpus", 0)
+    if not is_number(cpus) or not 0 <= cpus < 2**16:
+        raise ConfigError(f"ray_options: expected num_cpus of at least 0, got {cpus!r:.200}")
     chosen = plan or RolloutPlan(**options)
     if (POLICY in chosen.policies) != (make_policy is not None):
         raise ConfigError(

@@ -79,9 +79,10 @@ def parse_redis_address(address: str) -> RedisAddress:
         raise ConfigError(f"address: expected one like {EXAMPLE}, got {shown(address)}: pass host, port and database")
     unknown = sorted(set(options) - {"stream", "group", "consumer"})
     if unknown or len(options) < len(pairs):
-        raise ConfigError(
-            f"address: expected stream, group and consumer after the ?, each once, got {shown(parts.query)}: "
-            "pass other options as arguments"
+        raise ConfigError(  # without the values, as one may be a password
+            "address: expected stream, group and consumer after the ?, each once, got "
+            f"{shown(sorted(name for name, _ in pairs))}: "
+            f"pass other options as arguments, and a password as {PASSWORD_VARIABLE}"
         )
     for name, value in options.items():
         if not NAME.fullmatch(value):

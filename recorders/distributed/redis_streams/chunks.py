@@ -34,6 +34,8 @@ MAX_UNPACKED = 2**28  # bytes of an entry, decompressed
 
 DIGEST = 16  # bytes
 
+MAX_SEQUENCE = 2**53 - 1  # scripts have no larger integers
+
 
 class Entry(NamedTuple):
     """A chunk that was read.
@@ -118,9 +120,18 @@ def digest_of(batch: ExperienceBatch) -> bytes:
 
 
 def entry_span(name: bytes) -> tuple[int, int]:
-    """Return the first sequence of an entry and its number of experiences; 0 if others than a ``RedisSink`` made it."""
-    first, _, count = name.decode("ascii", "replace").partition("-")
-    return int(first), int(count)
+    """Return the first sequence of an entry and its number of experiences; 0 if others than a ``RedisSink`` made it.
+
+    Raises:
+        StorageError: If they are larger than a ``RedisSink`` makes.
+    """
+    first, count = map(int, name.decode("ascii", "replace").split("-"))
+    if first + count > MAX_SEQUENCE:  # scripts would round it, and a reader come back to it for ever
+        raise StorageError(
+            f"stream: expected sequences of at most {MAX_SEQUENCE}, got the entry {first}-{count} of another program, after "
+            "which no chunk fits: use another stream"
+        )
+    return first, count
 
 
 def decode_entry(name: bytes, fields: Mapping[bytes, bytes], place: str) -> Entry:

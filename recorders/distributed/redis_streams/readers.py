@@ -73,7 +73,7 @@ class PositionReader(Reader):
         self._recent.clear()
         self._reached = 0
         self._stream_id = "" if resume is None else resume.stream_id
-        self._next = start if isinstance(start, int) else -1
+        self._next = -1 if isinstance(start, str) else int(start)
         if resume is not None:
             self._next = resume.next_sequence
         elif start == "now":

@@ -47,9 +47,9 @@ end
 local function text(number) return string.format('%.0f', number) end
 local function without_large(entries, limit)
   for _, entry in ipairs(entries) do
-    for at = 2, #(entry[2] or {}), 2 do
-      if #entry[2][at] > limit then entry[2] = {'size', text(#entry[2][at])} break end
-    end
+    local size = 0
+    for at = 1, #(entry[2] or {}) do size = size + #entry[2][at] end
+    if size > limit then entry[2] = {'size', text(size)} end
   end
   return entries
 end

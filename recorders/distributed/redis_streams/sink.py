@@ -13,7 +13,7 @@ from typing import Any
 from generals_env.arguments import as_config, check_integer
 from generals_env.concurrency.interrupts import deferred
 from generals_env.concurrency.process_owner import Owner
-from generals_env.errors import StateError, StorageError
+from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.distributed.redis_streams.address import parse_redis_address
 from generals_env.recorders.distributed.redis_streams.chunks import MAX_ENTRY, RunTracker, digest_of, pieces
@@ -92,13 +92,14 @@ class RedisSink(NotCopied, ClosingSink):
         """
         check_integer("max_experiences", max_experiences, 1, 2**50)
         check_integer("chunk_size", chunk_size, 1, 2**20)
-        check_integer("max_chunk_bytes", max_chunk_bytes, 2**10, MAX_ENTRY)
+        check_integer("max_chunk_bytes", max_chunk_bytes, 2**10, MAX_ENTRY - 2**10)  # it has other fields, too
         check_integer("remembered_runs", remembered_runs, 1, 2**24)
         retry = as_config("retry", Retry, retry, Retry(tries=10, first_wait=0.1, max_wait=2.0))
         self.address = address
         self._connection = RedisConnection(parse_redis_address(address), retry, root_certificates)
         self._max_experiences, self._remembered = max_experiences, remembered_runs
-        self._chunk_size, self._max_chunk_bytes = chunk_size, max_chunk_bytes
+        self._chunk_size = min(chunk_size, max_experiences)  # the server would remove a larger entry as soon as it has it
+        self._max_chunk_bytes = max_chunk_bytes
         self._runs = RunTracker()
         self._stream_id, self._seen = "", 0
         self._partly_written = False  # whether the last ``write`` failed, so that the server may have a part of the batch
@@ -137,12 +138,14 @@ class RedisSink(NotCopied, ClosingSink):
             How many experiences the server has added; those that it had before are not counted.
 
         Raises:
-            ConfigError: If an experience is larger than ``max_chunk_bytes``.
+            ConfigError: If it is no batch, or an experience is larger than ``max_chunk_bytes``.
             StateError: After ``close``, or in a forked process.
             StorageError: If the server cannot be reached, or refuses. The batch may be written again: experiences that the
                 server has are not added twice.
         """
         self._require_open("write")
+        if not isinstance(batch, ExperienceBatch):
+            raise ConfigError(f"batch: expected an ExperienceBatch, got {type(batch).__name__}")
         with self._writing, deferred():
             added = repeated = 0
             try:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from generals_env.arguments import as_config, check_integer, is_number
+from generals_env.arguments import as_config, check_flag, check_integer, is_number
 from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
@@ -184,10 +184,13 @@ class RedisSource(NotCopied):
             check_integer("start", start, 0, 2**53 - 1)
         if self._group is not None and (resume is not None or not isinstance(start, str)):
             raise ConfigError('resume, start: expected None and "oldest" or "now" in a group, whose position the server has')
+        check_flag("follow", follow)
         selection = ExperienceFilter.of(game_ids, player_ids, min_turn)
         self.position = None if resume is None else as_config("resume", Position, resume)
         if self.position is not None:
             check_integer("next_sequence", self.position.next_sequence, 0, 2**53 - 1)
+            if not isinstance(self.position.stream_id, str):
+                raise ConfigError(f"stream_id: expected text, got {self.position.stream_id!r:.80}: pass a saved position")
         return self._batches(selection, batch_size, follow, start, self.position)
 
     def _batches(

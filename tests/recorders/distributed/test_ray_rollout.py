@@ -174,6 +174,9 @@ def test_ray_buffer_raises_what_its_actor_raises(played_here: ReplayBuffer) -> N
 def test_rollout_refuses_sinks_that_stay_in_this_process() -> None:
     with pytest.raises(ConfigError, match="sink: expected a RayBuffer"):
         rollout(2, ReplayBuffer(100), plan=PLAN)
+    for wrong in (5, {"num_cpus": "two"}, {"wheels": 4}):
+        with pytest.raises(ConfigError, match="ray_options"):
+            rollout(2, "runs", plan=PLAN, ray_options=wrong)  # type: ignore[arg-type]
     with pytest.raises(StateError, match="name: expected a running buffer"):
         RayBuffer.find("unknown")
     with pytest.raises(ConfigError, match="log: expected a buffer that takes all"):

@@ -183,6 +183,9 @@ def test_redis_holds_no_more_experiences_than_its_bound(redis_server: RedisServe
         read = list(source.stream_experiences(batch_size=None, follow=False))
     assert [int(batch.sequence[0]) for batch in read] == [360, 390, 420]
     assert source.missed == 0  # it began with the oldest
+    with RedisSink(redis_server.address("narrow"), max_experiences=7) as sink:
+        sink.write(a_run("narrow", 0, 90))  # more than fits: its end stays
+    assert sum(map(len, held(redis_server.address("narrow")))) == 6
 
 
 def test_redis_forgets_the_runs_that_were_written_first(redis_server: RedisServer) -> None:
@@ -307,6 +310,8 @@ def test_redis_sink_that_is_closed_refuses(redis_server: RedisServer) -> None:
     sink = RedisSink(redis_server.address())
     with pytest.raises(CopyError, match="make another RedisSink"):
         copy.copy(sink)
+    with pytest.raises(ConfigError, match="batch: expected an ExperienceBatch, got str"):
+        sink.write("x")  # type: ignore[arg-type]
     sink.close()
     sink.close()
     with pytest.raises(StateError, match="write: expected an open sink"):

@@ -247,6 +247,27 @@ def test_redis_source_refuses_damaged_and_hostile_entries(redis_server: RedisSer
             list(open_dataset(address))
 
 
+def test_redis_source_refuses_ids_that_scripts_would_round(redis_server: RedisServer) -> None:
+    one = encode_batch(a_run("good", 0, 1))
+    for number, name in enumerate((f"{2**60}-1", f"500-{2**64 - 1}", f"{2**64 - 1}-1")):
+        stream = f"rounded-{number}"
+        redis_server.client.xadd(stream, {"d": one, "t": "1", "h": "x"}, id=name)
+        for group in (None, "g"):
+            with (
+                RedisSource(redis_server.address(stream, group=group), on_damage="skip") as source,
+                pytest.raises(StorageError, match=f"got the entry {name} of another program"),
+            ):
+                next(source.stream_experiences())
+        with pytest.raises(StorageError, match=f"got the entry {name} of another program"):
+            list(open_dataset(redis_server.address(stream)))
+
+
+def test_redis_source_begins_at_a_sequence_of_numpy(redis_server: RedisServer) -> None:
+    filled(redis_server.address("numpy"))
+    with RedisSource(redis_server.address("numpy")) as source:
+        assert sum(map(len, source.stream_experiences(follow=False, start=np.int64(150)))) == 50  # type: ignore[arg-type]
+
+
 def test_redis_source_never_receives_entries_that_are_too_large(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +277,7 @@ def test_redis_source_never_receives_entries_that_are_too_large(
     for options in ({}, {"group": "g"}):
         with (
             RedisSource(redis_server.address("huge", **options)) as source,
-            pytest.raises(StorageError, match="got 1001 bytes"),
+            pytest.raises(StorageError, match="got 1006 bytes"),
         ):
             next(source.stream_experiences())
     with RedisSource(address, on_damage="skip") as source:
@@ -301,6 +322,7 @@ def test_redis_stream_is_a_dataset(redis_server: RedisServer, monkeypatch: pytes
         ("redis://h/0?stream=a#b", "expected one like"),
         ("redis://h/0?stream=a&stream=b", "each once"),
         ("redis://h/0?stream=a&socket_timeout=1", "as arguments"),
+        ("redis://h/0?stream=a&password=geheim", "a password as GENERALS_ENV_REDIS_PASSWORD"),
         ("redis://h/0?stream={a}", "expected a stream of 1 to 128"),
         ("redis://h/0?stream=", "expected a stream of 1 to 128"),
         ("redis://h/0?stream", "expected one like"),
@@ -320,8 +342,11 @@ def test_redis_source_refuses_wrong_arguments(redis_server: RedisServer) -> None
         with pytest.raises(ConfigError, match=f"{name}: expected"):
             RedisSource(address, **{name: value})  # type: ignore[arg-type]
     with RedisSource(address) as source:
-        for name, value in (("batch_size", 0), ("start", "newest"), ("start", -1), ("resume", 5), ("min_turn", -1)):
-            with pytest.raises(ConfigError, match=f"{name}: expected"):
+        for name, value in (
+            *(("batch_size", 0), ("start", "newest"), ("start", -1), ("resume", 5), ("min_turn", -1), ("follow", "no")),
+            ("resume", {"stream_id": 5, "next_sequence": 1}),
+        ):
+            with pytest.raises(ConfigError, match=f"({name}|stream_id): expected"):
                 source.stream_experiences(**{name: value})  # type: ignore[arg-type]
         assert source.acknowledge() == 0
     with RedisSource(redis_server.address(group="g")) as source, pytest.raises(ConfigError, match="resume, start: expected"):

@@ -96,6 +96,11 @@ def test_rollout_here_raises_what_the_sink_raises() -> None:
         ({"num_workers": -1}, "num_workers: expected"),
         ({"tasks": 0}, "tasks: expected"),
         ({"turn": 5}, "turn"),
+        ({"plan": None, "policies": 5}, "policies: expected one for each player"),
+        ({"plan": None, "policies": ["random", 5]}, "policies: expected one for each player"),
+        ({"plan": None, "env": "height"}, "env: expected options of make_vec"),
+        ({"plan": None, "env": {5: 5}}, "env: expected options of make_vec"),
+        ({"ray_options": 5}, "ray_options: expected a mapping"),
         ({"turns": 5}, "plan: expected it or its fields"),
         ({"plan": "run"}, "plan: expected a RolloutPlan"),
         ({"make_policy": 5}, "make_policy: expected a function"),
@@ -105,6 +110,14 @@ def test_rollout_here_raises_what_the_sink_raises() -> None:
 def test_rollout_refuses_wrong_arguments(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         rollout(**{"num_workers": 0, "sink": ReplayBuffer(10), "plan": PLAN, **arguments})
+
+
+@pytest.mark.parametrize("number", [-1, True, 1.5, "one", None])
+def test_task_player_refuses_wrong_numbers_of_tasks(number: Any) -> None:
+    buffer = ReplayBuffer(100)
+    with pytest.raises(ConfigError, match="number: expected an integer from 0"):
+        TaskPlayer(PLAN).play(number, buffer)
+    assert len(buffer) == 0
 
 
 def test_policy_player_counts_games_and_wins_and_records_versions() -> None:
@@ -157,6 +170,15 @@ def test_producer_marks_drop_what_a_producer_has_sent_before() -> None:
     assert len(new(batch.slice(0, 100))) == 100, "the marks of the oldest producers are forgotten"
     nameless = ExperienceBatch(batch.game_ids, batch.rows[:5], batch.boards, batch.shape)
     assert new(nameless) == new(nameless) == [0, 1, 2, 3, 4]
+
+
+def test_producer_marks_leave_samples_without_order_alone() -> None:
+    marks, batch = ProducerMarks(), task()
+    mixed = batch.select(np.arange(40)[::-1])
+    for part in (mixed, mixed, batch.slice(0, 50)):
+        with marks.storing(part) as new:
+            assert len(new) == len(part)
+    assert marks.repeats == 0
 
 
 def test_batches_travel_as_arrays_that_kernels_take_without_a_copy() -> None:

@@ -162,6 +162,13 @@ def test_shared_policy_tells_what_is_wrong(shared: SharedPolicy) -> None:
         StateError, match=r"^SharedPolicy: expected its actor within 0 s, got none: does the cluster have .*1000"
     ):
         SharedPolicy(functools.partial(DevicePolicy, network()), patience=0, num_cpus=1000)
+    not_sent = functools.partial(DevicePolicy, threading.Lock())  # type: ignore[arg-type]
+    for make, options in ((int, {}), (lambda: 1 / 0, {}), (int, {"wheels": 4}), (not_sent, {})):
+        with pytest.raises(ConfigError, match=r"^make"):
+            SharedPolicy(make, **options)  # type: ignore[arg-type]
+    for seed in (-1, True, "one"):
+        with pytest.raises(ConfigError, match=r"^seed: expected an integer"):
+            shared.reset(seed)  # type: ignore[arg-type]
     ray.get(ray.put(shared)).close()  # a copy does not end the actor
     assert shared.act_on_boards(games().packed()).shape == (16, 2)
     shared.close()

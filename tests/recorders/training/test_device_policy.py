@@ -162,6 +162,14 @@ def test_device_policy_refuses_what_does_not_fit() -> None:
     for options, name in (({"temperature": -1}, "temperature"), ({"chunk": -1}, "chunk"), ({"seed": "a"}, "seed")):
         with pytest.raises(ConfigError, match=f"^{name}: "):
             DevicePolicy(QNetwork((9, 8, 8), 8, 1), **options)  # type: ignore[arg-type]
+    for wrong in ({"device": "abacus"}, {"device": None}, {"chunk": 0}):
+        with pytest.raises(ConfigError, match=f"^{next(iter(wrong))}: expected"):
+            DevicePolicy(QNetwork((9, 8, 8)), **wrong)
+    small = DevicePolicy(QNetwork((9, 8, 8)))
+    with pytest.raises(ConfigError, match=r"^weights: expected a state dict"):
+        small.set_weights({"features": 5})
+    with pytest.raises(ConfigError, match=r"^version: expected an integer"):
+        small.set_weights(small.network.state_dict(), version=True)
     with pytest.raises(ConfigError, match=r"^network: expected a torch module, got 3"):
         DevicePolicy(3)  # type: ignore[arg-type]
 
