@@ -26,6 +26,7 @@ from support.rollouts import contents_of_games
 from support.stream_process import CONTEXT
 
 __all__ = [
+    "InPieces",
     "Killable",
     "Nursery",
     "Part",
@@ -159,15 +160,15 @@ def kill_at_random(parts: Mapping[str, Part], rng: random.Random, kills: int = 2
 class InPieces:
     """Writes batches to a sink in small pieces, so that a task takes many calls, in any of which its process may die."""
 
-    def __init__(self, sink: Sink, size: int) -> None:
-        self._sink, self._size = sink, size
+    def __init__(self, sink: Sink, size: int, pause: float = 0.002) -> None:
+        self._sink, self._size, self._pause = sink, size, pause
         self.flush, self.close = sink.flush, sink.close
 
     def write(self, batch: ExperienceBatch) -> None:
         """Write the pieces."""
         for low in range(0, len(batch), self._size):
             self._sink.write(batch.select(np.arange(low, min(low + self._size, len(batch)))))
-            time.sleep(0.002)  # the others have their turn, and the run remains small
+            time.sleep(self._pause)  # the others have their turn, and the run remains small
 
 
 def play_tasks(sink: Sink, plan: RolloutPlan, numbers: Iterator[int], folder: Path, file: str) -> None:
