@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 import numpy as np
 
-from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer, Retry, SubmittingSink
+from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer, Retry
 from generals_env.recorders.distributed import RedisSink, RedisSource, RolloutPlan, TaskPlayer
 from generals_env.recorders.experience.sink import Sink
 from generals_env.recorders.sinks.deduplicating import DeduplicatingSink
@@ -36,7 +36,6 @@ __all__ = [
     "played_here",
     "produce",
     "repeated_in",
-    "submit",
 ]
 
 PATIENT = Retry(tries=1000, first_wait=0.01, max_wait=0.3)
@@ -192,12 +191,6 @@ def produce(address: str, plan: RolloutPlan, place: int, folder: Path, life: int
     """Play the tasks ``place``, ``place + 2`` and so on into Redis, in each life in pieces of another size."""
     with RedisSink(address, retry=PATIENT) as sink:
         play_tasks(InPieces(sink, 20 + 3 * (life % 5)), plan, count(place, 2), folder, f"producer{place}")
-
-
-def submit(address: str, plan: RolloutPlan, place: int, folder: Path, life: int) -> None:
-    """Play the tasks ``place``, ``place + 2`` and so on into a server, in each life in pieces of another size."""
-    with SubmittingSink(address, retry=PATIENT) as sink:
-        play_tasks(InPieces(sink, 60 + 9 * (life % 5)), plan, count(place, 2), folder, f"producer{place}")
 
 
 def acknowledged(folder: Path) -> list[int]:
