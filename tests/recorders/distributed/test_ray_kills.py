@@ -58,7 +58,7 @@ def test_ray_run_of_four_processes_survives_random_kills(tmp_path: Path) -> None
                     kill(buffer.process(), signal.SIGKILL)
                     killed["buffer"] += 1
                 over = games.counts().tasks
-                # A task that kills three workers is taken for the cause: so each is played before the next death.
+                # A task whose workers die ten times is taken for the cause: so some are played before the next death.
                 wait_until(lambda before=over: games.counts().tasks >= before + 4 or not games.running)
                 games.wait(0)  # raises what has ended it
             assert games.counts().deaths == killed["worker"]
