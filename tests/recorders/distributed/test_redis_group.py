@@ -51,8 +51,8 @@ def pending(server: RedisServer, stream: str) -> int:
 
 
 def test_redis_group_shares_a_stream_among_its_sources(redis_server: RedisServer) -> None:
-    whole = fill(redis_server, "shared")
-    with member(redis_server, "shared") as one, member(redis_server, "shared") as other:
+    whole = fill(redis_server, "halves")
+    with member(redis_server, "halves") as one, member(redis_server, "halves") as other:
         streams = [source.stream_experiences(batch_size=None, follow=False) for source in (one, other)]
         got: list[ExperienceBatch] = []
         while streams:
@@ -62,8 +62,8 @@ def test_redis_group_shares_a_stream_among_its_sources(redis_server: RedisServer
         assert sorted(told(got)) == sorted(told([whole]))
         assert one.position is None
         assert one.acknowledge() + other.acknowledge() == 10
-    assert pending(redis_server, "shared") == 0
-    with member(redis_server, "shared") as late:
+    assert pending(redis_server, "halves") == 0
+    with member(redis_server, "halves") as late:
         assert not rest(late)
         assert late.missed == 0
 
