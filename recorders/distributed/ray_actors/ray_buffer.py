@@ -64,9 +64,11 @@ class RayBuffer(ClosingSink):
     handle is for one thread.
 
     Batches travel as arrays through Ray's object store. A batch that was written is *acknowledged* when ``flush`` or the next
-    ``write`` returns. What a producer sends again after a death, its own or that of the actor, is dropped by the sequences of
-    its run. With ``log``, what was acknowledged survives the actor: Ray starts it again, and it takes its newest experiences
-    from the log. Without, **a death of the actor loses what it held**: it goes on with an empty buffer.
+    ``write`` returns. What a producer sends again after a death, its own or that of the actor, is dropped: repeats of the last
+    8 million experiences, or of the capacity if it is larger, are recognised by game, player and turn, in any order. Samples,
+    whose sequences have no order, and batches of no run are always taken. With ``log``, what was acknowledged survives the
+    actor: Ray starts it again, and it takes its newest experiences from the log. Without, **a death of the actor loses what it
+    held**: it goes on with an empty buffer.
 
     Examples:
         >>> with RayBuffer(1_000_000, log="runs/log") as buffer:  # doctest: +SKIP
