@@ -6,12 +6,15 @@ import ast
 import pickle
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.helpers import PATIENCE
 from support.rollouts import DrawingPolicy, RefusingSink, contents_of_games, ids_of
 
 from generals_env.errors import ConfigError, CopyError, StateError, StorageError
@@ -83,6 +86,41 @@ def test_rollout_without_end_plays_until_it_is_closed() -> None:
         assert games.wait(0.0).tasks >= 3
     assert not games.running
     assert buffer.stats().added == games.counts().experiences
+
+
+def test_rollout_here_writes_nothing_after_an_interrupt_closes_it() -> None:
+    began, buffer = threading.Event(), ReplayBuffer(1000)
+
+    class Sink:
+        def write(self, batch: ExperienceBatch) -> None:
+            began.set()
+            buffer.write(batch)
+
+        def flush(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    def interrupt() -> None:
+        assert began.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    endless = replace(PLAN, turns=2**30)
+    with pytest.raises(KeyboardInterrupt), rollout(0, Sink(), plan=endless, tasks=None) as games:
+        interrupt()
+    assert not games.running
+    games.close()
+    assert games.wait(0).tasks == 0
+    with pytest.raises(StateError, match="rollout: expected to write before close"):
+        games._gate.before(buffer).write(task())
+
+
+@pytest.mark.parametrize("seconds", ["x", float("nan"), -1, True])
+def test_rollout_refuses_seconds_that_are_no_time(seconds: Any) -> None:
+    with rollout(0, ReplayBuffer(100), plan=PLAN) as games:
+        for method in (games.wait, games.close):
+            with pytest.raises(ConfigError, match="seconds: expected a number of seconds, 0 or more"):
+                method(seconds)
+        assert games.wait().tasks == 1
 
 
 def test_rollout_here_raises_what_the_sink_raises() -> None:
