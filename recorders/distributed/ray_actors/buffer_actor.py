@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import check_options, keywords
 from generals_env.errors import StateError
 from generals_env.recorders.buffers.buffer_stats import BufferStats
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
@@ -150,6 +151,7 @@ class BufferActor:
     def sample(self, n: int, options: Mapping[str, Any]) -> Any:
         """Return what ``sample`` of the buffer returns."""
         self._open()
+        check_options(self._buffer.sample, options, keywords(self._buffer.sample))
         return self._buffer.sample(n, **options)
 
     def update_priorities(self, keys: Any, priorities: Any) -> int:
