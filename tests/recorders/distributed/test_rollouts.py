@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,25 @@ def test_rollout_here_raises_what_the_sink_raises() -> None:
 def test_rollout_refuses_wrong_arguments(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         rollout(**{"num_workers": 0, "sink": ReplayBuffer(10), "plan": PLAN, **arguments})
+
+
+@pytest.mark.parametrize("run_id", ["", 5, None, "a/b", "a b", "a\n", "..\\x", "a" * 129, "ä"])
+def test_rollout_plan_refuses_run_ids_that_are_no_names(run_id: Any) -> None:
+    with pytest.raises(ConfigError, match="run_id: expected text of 1 to 128"):
+        RolloutPlan(run_id=run_id)
+
+
+def test_rollout_plan_has_a_hash() -> None:
+    equal = RolloutPlan(**{field.name: getattr(PLAN, field.name) for field in fields(PLAN)})
+    assert len({PLAN, equal, replace(PLAN, seed=8), replace(PLAN, env={})}) == 3
+    assert RolloutPlan(run_id="A_1.b-" + "c" * 122).run_of(3).endswith("c-000003")
+
+
+@pytest.mark.parametrize("plan", [5, None, {"turns": 3}])
+def test_task_player_refuses_what_is_no_plan(plan: Any) -> None:
+    for player in (TaskPlayer, lambda plan: PolicyPlayer(plan, DrawingPolicy())):
+        with pytest.raises(ConfigError, match="plan: expected a RolloutPlan"):
+            player(plan)
 
 
 @pytest.mark.parametrize("number", [-1, True, 1.5, "one", None])
