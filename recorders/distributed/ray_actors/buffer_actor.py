@@ -57,7 +57,8 @@ class LoggedBuffer:
             self._buffer.write(batch)
             return
         with self._writing:
-            self._log.write(batch)
+            if not self._buffer.closed:  # else the buffer refuses what the log would have
+                self._log.write(batch)
             self._buffer.write(batch)
 
     def flush(self) -> None:
@@ -105,8 +106,10 @@ class BufferActor:
         folder, options = self._log_arguments
         with self._opening:
             if self._sink is None or self._new is None:
-                log = None if folder is None else ExperienceLog(folder, **options)
-                known = None if log is None else self._reload(log)
+                log = known = None
+                if folder is not None:
+                    log = ExperienceLog(folder, **options)
+                    known = self._reload(log)
                 self._sink = LoggedBuffer(self._buffer, log)
                 self._new = DeduplicatingSink(self._sink, self._remembered, known)
             return self._sink, self._new

@@ -44,6 +44,9 @@ def check_places(log: Any, log_options: Any, name: Any, ray_options: Any) -> Non
     for argument, options in (("log_options", log_options), ("ray_options", ray_options)):
         if options is not None and (not isinstance(options, Mapping) or not all(isinstance(one, str) for one in options)):
             raise ConfigError(f"{argument}: expected a mapping of options, got {shown(options)}")
+    for own in ("name", "namespace", "concurrency_groups"):
+        if own in (ray_options or {}):
+            raise ConfigError(f"ray_options: expected options that RayBuffer does not set itself, got {own!r}: leave it out")
     check_options(ExperienceLog, log_options or {}, [one for one in keywords(ExperienceLog) if one not in ("folder", "mode")])
     if name is not None:
         check_name("name", name)

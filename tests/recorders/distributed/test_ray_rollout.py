@@ -198,6 +198,7 @@ def test_ray_buffer_takes_nothing_after_close(played_here: ReplayBuffer) -> None
         ({"ray_options": 5}, "ray_options"),
         ({"ray_options": {"bogus": 1}}, "ray_options"),
         ({"ray_options": {"num_cpus": "two"}}, "ray_options"),
+        ({"ray_options": {"name": 5}}, "ray_options"),
         ({"name": 5}, "name"),
         ({"name": ""}, "name"),
         ({"log": 5}, "log"),

@@ -253,6 +253,9 @@ def test_buffer_actor_knows_repeats_of_its_log_after_a_restart(tmp_path: Path) -
     stats, repeats, reloaded = again.stats()
     assert (repeats, stats.size) == (240, 100), "also of those that the buffer has no room for"
     assert reloaded < 300
+    again.finish()
+    with pytest.raises(StateError, match="write: expected an open buffer"):
+        again.write(batch)
     again.close()
     with ExperienceLog(tmp_path, mode="r") as log:
         assert sorted(one for part in log.read() for one in ids_of(part)) == sorted(ids_of(batch)[:300])
