@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 import numpy as np
 
-from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer, Retry, SubmittingSink
+from generals_env.recorders import ExperienceBatch, ExperienceLog, ReplayBuffer, Retry
 from generals_env.recorders.distributed import RedisSink, RedisSource, RolloutPlan, TaskPlayer
 from generals_env.recorders.experience.sink import Sink
 from generals_env.recorders.sinks.deduplicating import DeduplicatingSink
@@ -26,6 +26,7 @@ from support.rollouts import contents_of_games
 from support.stream_process import CONTEXT
 
 __all__ = [
+    "InPieces",
     "Killable",
     "Nursery",
     "Part",
@@ -35,7 +36,6 @@ __all__ = [
     "played_here",
     "produce",
     "repeated_in",
-    "submit",
 ]
 
 PATIENT = Retry(tries=1000, first_wait=0.01, max_wait=0.3)
@@ -159,15 +159,15 @@ def kill_at_random(parts: Mapping[str, Part], rng: random.Random, kills: int = 2
 class InPieces:
     """Writes batches to a sink in small pieces, so that a task takes many calls, in any of which its process may die."""
 
-    def __init__(self, sink: Sink, size: int) -> None:
-        self._sink, self._size = sink, size
+    def __init__(self, sink: Sink, size: int, pause: float = 0.002) -> None:
+        self._sink, self._size, self._pause = sink, size, pause
         self.flush, self.close = sink.flush, sink.close
 
     def write(self, batch: ExperienceBatch) -> None:
         """Write the pieces."""
         for low in range(0, len(batch), self._size):
             self._sink.write(batch.select(np.arange(low, min(low + self._size, len(batch)))))
-            time.sleep(0.002)  # the others have their turn, and the run remains small
+            time.sleep(self._pause)  # the others have their turn, and the run remains small
 
 
 def play_tasks(sink: Sink, plan: RolloutPlan, numbers: Iterator[int], folder: Path, file: str) -> None:
@@ -191,12 +191,6 @@ def produce(address: str, plan: RolloutPlan, place: int, folder: Path, life: int
     """Play the tasks ``place``, ``place + 2`` and so on into Redis, in each life in pieces of another size."""
     with RedisSink(address, retry=PATIENT) as sink:
         play_tasks(InPieces(sink, 20 + 3 * (life % 5)), plan, count(place, 2), folder, f"producer{place}")
-
-
-def submit(address: str, plan: RolloutPlan, place: int, folder: Path, life: int) -> None:
-    """Play the tasks ``place``, ``place + 2`` and so on into a server, in each life in pieces of another size."""
-    with SubmittingSink(address, retry=PATIENT) as sink:
-        play_tasks(InPieces(sink, 60 + 9 * (life % 5)), plan, count(place, 2), folder, f"producer{place}")
 
 
 def acknowledged(folder: Path) -> list[int]:

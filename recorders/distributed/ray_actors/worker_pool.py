@@ -15,7 +15,8 @@ __all__ = ["WorkerPool"]
 
 SLICE = 0.2  # seconds between checks whether the rollout was stopped
 
-MAX_DEATHS = 3  # of workers that play the same task: it is the task that kills them
+#: Deaths of workers that play the same task after which it is the task that kills them, not chance.
+MAX_DEATHS = 10
 
 
 class WorkerPool:
