@@ -20,6 +20,7 @@ __all__ = [
     "check_flag",
     "check_integer",
     "check_options",
+    "check_seconds",
     "is_number",
     "keywords",
     "make_plain",
@@ -87,6 +88,13 @@ def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ConfigError(f"{name}: expected True or False, got {shown(value)}")
     return bool(value)
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """Return ``value`` as a Python float; raise ``ConfigError`` unless it is a number of seconds of at least 0."""
+    if not is_number(value) or not value >= 0:  # NaN is not
+        raise ConfigError(f"{name}: expected a number of seconds, 0 or more, got {shown(value)}")
+    return float(min(value, 2**62))  # infinity, too
 
 
 def check_options(called: Callable[..., Any], options: Iterable[str], names: Iterable[str]) -> None:

@@ -175,9 +175,11 @@ class PolicyServer:
         try:
             actions = self._policy.evaluate([request.part for request in batch], np.concatenate(known) if known else None)
         except Exception as error:
-            if len(batch) == 1:
-                return [error]
+            if len(batch) == 1:  # a future takes no StopIteration
+                return [RuntimeError(f"StopIteration: {error}") if isinstance(error, StopIteration) else error]
             return [self._evaluated([request])[0] for request in batch]
+        if len(actions) != len(batch):
+            raise ValueError(f"expected actions for {len(batch)} calls of evaluate, got {len(actions)}")
         return [(chosen, self._policy.version) for chosen in actions]
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from generals_env.arguments import check_integer, plain_sequence
+from generals_env.arguments import check_integer, plain_sequence, shown
 from generals_env.errors import ConfigError
 from generals_env.pickling import pickled_as
 
 __all__ = ["RolloutPlan"]
+
+RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 @pickled_as("generals_env.recorders.distributed")
@@ -29,7 +32,8 @@ class RolloutPlan:
         turns: Turns of each game.
         policies: One built-in policy a player.
         seed: Seed of game 0.
-        run_id: Begins the ids of games, a random one by default. Task ``n`` records with the run id ``<run_id>-<n>``.
+        run_id: Begins the ids of games, a random one by default: 1 to 128 letters of ASCII, digits, ``_``, ``.`` and ``-``.
+            Task ``n`` records with the run id ``<run_id>-<n>``.
         env: Options of ``make_vec``.
     """
 
@@ -38,7 +42,7 @@ class RolloutPlan:
     policies: Sequence[str] = ("expander", "random")
     seed: int = 0
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    env: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict, hash=False)  # its values may have no hash
 
     def __post_init__(self) -> None:
         """Validate all values.
@@ -49,8 +53,11 @@ class RolloutPlan:
         check_integer("num_envs", self.num_envs, 1, 2**24)
         check_integer("turns", self.turns, 1, 2**31)
         check_integer("seed", self.seed, 0, 2**62)
-        if not isinstance(self.run_id, str) or not self.run_id:
-            raise ConfigError(f"run_id: expected text, got {self.run_id!r}: leave it out for a random one")
+        if not isinstance(self.run_id, str) or not RUN_ID.fullmatch(self.run_id):
+            raise ConfigError(
+                f"run_id: expected text of 1 to 128 letters of ASCII, digits and the signs _ . -, got {shown(self.run_id)}: it "
+                "becomes a part of names of files and keys; leave it out for a random one"
+            )
         names = plain_sequence(self.policies)
         if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
             raise ConfigError(f"policies: expected one for each player, got {self.policies!r:.200}: pass a list of names")

@@ -9,12 +9,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.arguments import check_integer, is_number
-from generals_env.errors import ConfigError, StateError
+from generals_env.arguments import check_integer, is_number, shown
+from generals_env.errors import ConfigError, GeneralsError, StateError
+from generals_env.observations.observation_checks import check_packed, observed_shape
 from generals_env.observations.packed import PackedObservations
 from generals_env.pickling import pickled_as
 from generals_env.recorders.distributed.policy_server import PolicyServer, SharedEvaluator
-from generals_env.recorders.distributed.ray_actors.ray_session import RaySession, import_ray, running_ray
+from generals_env.recorders.distributed.ray_actors.ray_session import RaySession, cause_of, import_ray, running_ray
 
 __all__ = ["KEEP_MEMORY", "SharedPolicy"]
 
@@ -126,14 +127,19 @@ class SharedPolicy:
         """Return the actions for observations (..., C, H, W) and masks (..., A); boards are 25 times smaller to send.
 
         Raises:
-            ConfigError: If the policy refuses them.
-            StateError: If the actor was closed.
+            ConfigError: If they are no arrays of numbers, their shapes do not fit each other, or the policy refuses them.
+            StateError: If the actor was closed, or the policy has raised another error.
         """
-        return self._ask((observations, masks), masks.shape[:-1])
+        return self._ask((observations, masks), observed_shape(observations, masks))
 
     def act_on_boards(self, views: PackedObservations) -> Actions:
-        """Return the actions for packed boards, as ``venv.packed()`` returns them; of the shape of ``views.board``."""
-        return self._ask(views, views.board.shape)
+        """Return the actions for packed boards, as ``venv.packed()`` returns them; of the shape of ``views.board``.
+
+        Raises:
+            ConfigError: If they are no packed boards, or the policy refuses them.
+            StateError: As ``act``.
+        """
+        return self._ask(check_packed(views), views.board.shape)
 
     def _ask(self, part: Any, shape: tuple[int, ...]) -> Actions:
         numbers = self._rng.random(math.prod(shape), np.float32) if self._temperature else None
@@ -158,10 +164,12 @@ class SharedPolicy:
             weights: State dict of the network, on any device. It is stored once in Ray's object store, by this process.
 
         Raises:
-            ConfigError: If they are those of another network.
-            StateError: If the actor was closed.
+            ConfigError: If they are no tensors, or those of another network.
+            StateError: If the actor was closed, or the policy has raised another error.
         """
-        ray = import_ray()
+        if not isinstance(weights, Mapping) or not all(hasattr(tensor, "detach") for tensor in weights.values()):
+            raise ConfigError(f"weights: expected a state dict of tensors, got {shown(weights)}")
+        ray = running_ray("policy")
         stored = [ray.put({name: tensor.detach().cpu() for name, tensor in weights.items()})]
         self.version = self._call("set_weights", stored, self.version)
         self._weights = stored
@@ -178,9 +186,10 @@ class SharedPolicy:
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments))
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ConfigError):
-                raise error.cause from None
-            raise
+            cause = cause_of(error)
+            if isinstance(cause, GeneralsError):
+                raise cause from None
+            raise StateError(f"{method}: expected an answer of the policy, got an error of it: {cause!r:.500}") from cause
         except ray.exceptions.RayActorError as error:
             raise StateError(
                 f"{method}: expected the actor of the policy, got none: it was closed, or its process was: {error}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from generals_env.arguments import check_integer
+from generals_env.arguments import check_integer, shown
+from generals_env.errors import ConfigError
 from generals_env.recorders.distributed.rollout_plan import RolloutPlan
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.sink import Sink
@@ -55,7 +56,13 @@ class TaskPlayer:
     """Plays tasks of a plan, one after another. For one thread."""
 
     def __init__(self, plan: RolloutPlan) -> None:
-        """Play tasks of ``plan``."""
+        """Play tasks of ``plan``.
+
+        Raises:
+            ConfigError: If it is no ``RolloutPlan``.
+        """
+        if not isinstance(plan, RolloutPlan):
+            raise ConfigError(f"plan: expected a RolloutPlan, got {shown(plan)}")
         self.plan = plan
 
     def play(self, number: int, sink: Sink) -> TaskResult:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from generals_env.arguments import check_flag, check_integer, is_number
 from generals_env.errors import ConfigError
 from generals_env.observations.joined import joined
+from generals_env.observations.observation_checks import check_packed, observed_shape
 from generals_env.observations.packed import PackedObservations
 from generals_env.pickling import pickled_as
 from generals_env.recorders.training.masked_choice import best_legal, drawn_legal
@@ -117,13 +118,13 @@ class DevicePolicy:
         Raises:
             ConfigError: If the weights do not fit the network, or the version is no integer; the old ones stay.
         """
-        if not isinstance(weights, Mapping) or not all(hasattr(tensor, "shape") for tensor in weights.values()):
+        if not isinstance(weights, Mapping) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
             raise ConfigError(f"weights: expected a state dict of tensors, got {weights!r:.200}")
         version = self.version + 1 if version is None else check_integer("version", version, 0, 2**62)
         own = {name: tuple(tensor.shape) for name, tensor in self.network.state_dict().items()}
         given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if own != given:
-            name = min(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+            name = min((name for name in own.keys() | given.keys() if own.get(name) != given.get(name)), key=str)
             raise ConfigError(
                 f"weights: expected those of the network of the policy, got others: {name} has the shape {given.get(name)}, "
                 f"expected {own.get(name)}"
@@ -149,17 +150,18 @@ class DevicePolicy:
             (...) int64, for example (B, P).
 
         Raises:
-            ConfigError: If the shapes do not fit each other or the network.
+            ConfigError: If they are no arrays of numbers, or the shapes do not fit each other or the network.
         """
-        lead = tuple(masks.shape[:-1])
-        if tuple(observations.shape[:-3]) != lead:
-            raise ConfigError(
-                f"masks: expected one for each observation of shape {tuple(observations.shape)}, got {tuple(masks.shape)}"
-            )
+        lead = observed_shape(observations, masks)
         return self.evaluate([(observations, masks)], self.numbers(lead))[0]
 
     def act_on_boards(self, views: PackedObservations) -> Actions:
-        """Return the actions for packed boards, as ``venv.packed()`` returns them; of the shape of ``views.board``."""
+        """Return the actions for packed boards, as ``venv.packed()`` returns them; of the shape of ``views.board``.
+
+        Raises:
+            ConfigError: If they are no packed boards, or do not fit the network.
+        """
+        check_packed(views)
         return self.evaluate([views], self.numbers(views.board.shape))[0]
 
     def numbers(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32] | None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.arguments import check_flag, check_integer
+from generals_env.arguments import check_flag, check_integer, check_options, positive
 from generals_env.concurrency.interrupts import deferred
 from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError
@@ -17,6 +17,13 @@ from generals_env.pickling import pickled_as
 from generals_env.recorders.buffers.buffer_stats import BufferStats
 from generals_env.recorders.buffers.prioritized import PrioritizedSample
 from generals_env.recorders.distributed.ray_actors.buffer_actor import CONCURRENCY, BufferActor, create_buffer
+from generals_env.recorders.distributed.ray_actors.buffer_arguments import (
+    actor_of,
+    buffer_options,
+    check_name,
+    check_places,
+    sample_options,
+)
 from generals_env.recorders.distributed.ray_actors.ray_session import NAMESPACE, RaySession, cause_of, import_ray, running_ray
 from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch, writeable_view
 from generals_env.recorders.experience import ExperienceBatch
@@ -64,9 +71,11 @@ class RayBuffer(ClosingSink):
     handle is for one thread.
 
     Batches travel as arrays through Ray's object store. A batch that was written is *acknowledged* when ``flush`` or the next
-    ``write`` returns. What a producer sends again after a death, its own or that of the actor, is dropped by the sequences of
-    its run. With ``log``, what was acknowledged survives the actor: Ray starts it again, and it takes its newest experiences
-    from the log. Without, **a death of the actor loses what it held**: it goes on with an empty buffer.
+    ``write`` returns. What a producer sends again after a death, its own or that of the actor, is dropped: repeats of the last
+    8 million experiences, or of the capacity if it is larger, are recognised by game, player and turn, in any order. Samples,
+    whose sequences have no order, and batches of no run are always taken. With ``log``, what was acknowledged survives the
+    actor: Ray starts it again, and it takes its newest experiences from the log. Without, **a death of the actor loses what it
+    held**: it goes on with an empty buffer.
 
     Examples:
         >>> with RayBuffer(1_000_000, log="runs/log") as buffer:  # doctest: +SKIP
@@ -99,12 +108,15 @@ class RayBuffer(ClosingSink):
             **options: Further arguments of ``ReplayBuffer`` or ``PrioritizedReplayBuffer``.
 
         Raises:
-            ConfigError: If an argument has an invalid value.
+            ConfigError: If an argument has an invalid value, or another buffer has the name.
             ImportError: If Ray is not installed.
+            OptionError: If an option is unknown.
             StateError: If the actor cannot start.
             StorageError: If the log cannot be opened.
         """
-        create_buffer(capacity, check_flag("prioritized", prioritized), options)  # raises for wrong arguments
+        check_options(RayBuffer, options, buffer_options(check_flag("prioritized", prioritized)))
+        create_buffer(capacity, prioritized, options)  # raises for wrong arguments
+        check_places(log, log_options, name, ray_options)
         if log is not None and (
             options.get("overflow", "drop_oldest") != "drop_oldest" or options.get("keep_probability", 1) != 1
         ):
@@ -120,8 +132,7 @@ class RayBuffer(ClosingSink):
         self._begin()
         try:
             place = None if log is None else str(Path(log).absolute())
-            actor = ray.remote(**settings)(BufferActor)
-            self._actor = actor.remote(capacity, prioritized, dict(options), place, dict(log_options or {}))
+            self._start(settings, (capacity, prioritized, dict(options), place, dict(log_options or {})))
             self._call("stats")  # raises what the log raises
         except BaseException:
             if hasattr(self, "_actor"):
@@ -130,9 +141,22 @@ class RayBuffer(ClosingSink):
             raise
         self._owns = True
 
+    def _start(self, settings: dict[str, Any], arguments: tuple[Any, ...]) -> None:
+        """Start the actor."""
+        name = settings.get("name")
+        if name is not None and actor_of(name) is not None:
+            raise ConfigError(f"name: expected one that no running buffer has, got {name!r}: RayBuffer.find returns that one")
+        try:
+            self._actor = import_ray().remote(**settings)(BufferActor).remote(*arguments)
+        except (TypeError, ValueError) as error:  # of Ray: it does not know an option, or cannot pickle a value
+            raise ConfigError(
+                f"ray_options: expected options of Ray's actors, and arguments that Ray can send, got {settings} and "
+                f"{arguments}: {error}"
+            ) from error
+
     def _begin(self) -> None:
         self._owner = Owner()
-        self._owns = False
+        self._owns = self._closed = False
         self._batch: Any = None  # reference of the batch that was written last and is not acknowledged yet
         self._answer: Any = None  # reference of the actor's answer for it
         self._size = 0
@@ -142,16 +166,16 @@ class RayBuffer(ClosingSink):
         """Return a handle of the buffer of this name, in the Ray of this program.
 
         Raises:
+            ConfigError: If the name is no text.
             StateError: If there is none, or Ray was not started.
         """
-        ray = import_ray()
+        actor = actor_of(check_name("name", name))
+        if actor is None:
+            raise StateError(f"name: expected a running buffer, got {name!r}: start RayBuffer(name={name!r}) first")
         buffer = cls.__new__(cls)
         buffer._session = None
         buffer._begin()
-        try:
-            buffer._actor = ray.get_actor(name, namespace=NAMESPACE)
-        except (ValueError, ray.exceptions.RaySystemError) as error:
-            raise StateError(f"name: expected a running buffer, got {name!r}: start RayBuffer(name={name!r}) first") from error
+        buffer._actor = actor
         return buffer
 
     # --- For producers --------------------------------------------------------------------------------------------
@@ -165,6 +189,8 @@ class RayBuffer(ClosingSink):
             StorageError: If the log cannot be written; the batch was not taken.
         """
         self._owner.check("buffer")
+        if self._closed:
+            raise StateError("write: expected an open buffer, got one that is closed: make a new one")
         if not isinstance(batch, ExperienceBatch):
             raise ConfigError(f"batch: expected an ExperienceBatch, got {type(batch).__name__}")
         ray = running_ray("buffer")
@@ -237,9 +263,10 @@ class RayBuffer(ClosingSink):
 
         Raises:
             ConfigError: If an argument has an invalid value.
+            OptionError: If an option is unknown.
             StateError: If the buffer is empty.
         """
-        return as_sampled(self._call("sample", n, sample_options(options)))
+        return as_sampled(self._call("sample", positive("n", n), sample_options(options)))
 
     def samples(self, n: int, ahead: int = 2, **options: Any) -> Iterator[Any]:
         """Yield samples without end; the actor prepares the next ones in the meantime.
@@ -254,12 +281,15 @@ class RayBuffer(ClosingSink):
             StateError: As ``sample``.
         """
         check_integer("ahead", ahead, 1, 1024)
-        chosen = sample_options(options)
-        answers = [self._submit("sample", n, chosen) for _ in range(ahead)]
+        return self._samples(positive("n", n), ahead, sample_options(options))
+
+    def _samples(self, n: int, ahead: int, options: dict[str, Any]) -> Iterator[Any]:
+        drawn = self._call("sample", n, options)  # raises before others are prepared, whose errors Ray would print
+        answers = [self._submit("sample", n, options) for _ in range(ahead)]
         while True:
-            drawn = self._wait(answers.pop(0))
-            answers.append(self._submit("sample", n, chosen))
             yield as_sampled(drawn)
+            drawn = self._wait(answers.pop(0))
+            answers.append(self._submit("sample", n, options))
 
     def update_priorities(self, keys: npt.NDArray[np.int64], priorities: npt.NDArray[Any]) -> int:
         """Set priorities of experiences; arguments, result and errors as of ``PrioritizedReplayBuffer``.
@@ -280,10 +310,15 @@ class RayBuffer(ClosingSink):
             follow: Whether to wait for more, until ``finish``, instead of ending after those that are there.
 
         Raises:
-            ConfigError: If ``batch_size`` is no positive integer.
+            ConfigError: If an argument has an invalid value.
             StateError: If the buffer was closed.
         """
         check_integer("batch_size", batch_size, 1, 2**31)
+        if reader is not None:
+            check_name("reader", reader)
+        return self._batches(batch_size, reader, check_flag("follow", follow))
+
+    def _batches(self, batch_size: int, reader: str | None, follow: bool) -> Iterator[ExperienceBatch]:
         epoch, first = "", 0
         answer = self._submit("read", epoch, first, batch_size, WAIT if follow else 0.0, reader)
         try:
@@ -325,9 +360,13 @@ class RayBuffer(ClosingSink):
             ) from None
 
     def close(self) -> None:
-        """Wait until everything written is acknowledged; the first handle also closes the log and ends the actor."""
-        if not self._owner.is_here:
+        """Wait until everything written is acknowledged; the first handle also closes the log and ends the actor.
+
+        The handle takes no further batches then, and a second call does nothing.
+        """
+        if not self._owner.is_here or self._closed:
             return
+        self._closed = True
         owns, self._owns = self._owns, False
         try:
             self._settle()
@@ -348,13 +387,6 @@ class RayBuffer(ClosingSink):
         self._session = None
         self._begin()
         self.__dict__.update(state)
-
-
-def sample_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options of ``sample`` that the actor can take."""
-    if "out" in options:
-        raise ConfigError("out: expected no arrays to reuse, got some: samples come in arrays of their own")
-    return options
 
 
 def as_sampled(drawn: Any) -> Any:

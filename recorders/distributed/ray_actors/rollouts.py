@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-from generals_env.arguments import check_integer, check_options, is_number
+from generals_env.arguments import check_flag, check_integer, check_options, check_seconds, is_number
 from generals_env.concurrency.process_owner import Owner
 from generals_env.engine.kernel_cache.compile_notice import is_terminal
 from generals_env.errors import ConfigError
@@ -22,6 +22,7 @@ from generals_env.recorders.distributed.ray_actors.rollout_worker import Rollout
 from generals_env.recorders.distributed.ray_actors.task_sinks import RolloutSink, check_elsewhere
 from generals_env.recorders.distributed.ray_actors.weights import pack_weights
 from generals_env.recorders.distributed.ray_actors.worker_pool import WorkerPool
+from generals_env.recorders.distributed.ray_actors.write_gate import WriteGate
 from generals_env.recorders.distributed.rollout_plan import RolloutPlan
 from generals_env.recorders.distributed.task_player import TaskResult
 
@@ -30,6 +31,8 @@ __all__ = ["Rollout", "RolloutCounts", "rollout"]
 SLICE = 0.1  # seconds between checks for signals
 
 PATIENCE = 30.0  # seconds that ``close`` gives tasks which are being played
+
+LAST_WRITE = 5.0  # seconds that ``close`` gives a write which has begun, when tasks are played here and cut off
 
 
 @pickled_as("generals_env.recorders.distributed")
@@ -80,6 +83,7 @@ class Rollout(NotCopied):
         self._results: list[TaskResult] = []
         self._weights: tuple[list[Any], int] = ([], 0)
         self._stop = threading.Event()
+        self._gate = WriteGate()  # before the sink, if the tasks are played here
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._began, self._ended = time.monotonic(), 0.0
@@ -91,7 +95,7 @@ class Rollout(NotCopied):
             self._pool = self._started(num_workers, (plan, sink, make_policy, time.time()), ray_options)
             results = self._played_by(self._pool)
         else:
-            results = self._played_here(RolloutWorker(plan, sink, make_policy, time.time()))
+            results = self._played_here(RolloutWorker(plan, sink, make_policy, time.time(), self._gate))
         self._thread = threading.Thread(target=self._run, args=(results,), daemon=True, name="rollout")
         self._thread.start()
 
@@ -118,7 +122,8 @@ class Rollout(NotCopied):
                     self._results.append(result)
                     self._changed.notify_all()
         except BaseException as error:  # raised by the methods that wait
-            self._error = error
+            if not self._gate.is_shut:  # else ``close`` has cut off a task
+                self._error = error
         finally:
             with self._changed:
                 self._ended = time.monotonic()
@@ -197,14 +202,13 @@ class Rollout(NotCopied):
             progress: Whether to show a bar; by default if the program's errors go to a terminal.
 
         Raises:
-            ConfigError: If the options of the environment, the policies or the sink are invalid.
+            ConfigError: If the options of the environment, the policies or the sink are invalid, or an argument is.
             StateError: If a task has killed several workers, or in a process that was forked off the one that began.
             Exception: What the policy or the sink has raised in a worker.
         """
         self._owner.check("rollout")
-        until = float("inf") if seconds is None else time.monotonic() + seconds
-        if progress is None:
-            progress = is_terminal(sys.stderr)
+        until = float("inf") if seconds is None else time.monotonic() + check_seconds("seconds", seconds)
+        progress = is_terminal(sys.stderr) if progress is None else check_flag("progress", progress)
         if progress:
             self._show(until)
         self._await(lambda: not self.running, until)
@@ -241,18 +245,28 @@ class Rollout(NotCopied):
     def close(self, seconds: float = PATIENCE) -> None:
         """End the rollout: no task begins, and those that are being played get some time before their workers are ended.
 
-        A task that is cut off then leaves the beginning of its experiences in the sink.
+        A task that is cut off then leaves the beginning of its experiences in the sink; nothing is written after ``close``.
 
         Args:
             seconds: The time for tasks that are being played.
+
+        Raises:
+            ConfigError: If ``seconds`` is no number of at least 0.
         """
+        seconds = check_seconds("seconds", seconds)
         if not self._owner.is_here:
             return
         self._stop.set()
         self._await(lambda: not self.running, time.monotonic() + seconds)
-        if self._pool is not None and self.running:
-            self._pool.close()
-        self._thread.join(None if self._pool is not None else 0.0)
+        if self._pool is not None:
+            if self.running:
+                self._pool.close()
+            self._thread.join()
+        else:
+            until = time.monotonic() + LAST_WRITE
+            if self.running:
+                self._gate.shut(LAST_WRITE)
+            self._thread.join(max(until - time.monotonic(), 0.0))  # a policy or a sink may never return
         if self._session is not None:
             self._session.close()
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from support.ray_session import ray_session
 from support.rollouts import DrawingPolicy, RefusingSink, contents_of_games, ids_of
 
 import generals_env
-from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.errors import ConfigError, OptionError, StateError, StorageError
 from generals_env.recorders import ExperienceBatch, ExperienceLog, ExperienceRecorder, ReplayBuffer, open_dataset
 from generals_env.recorders.distributed import PolicyPlayer, RayBuffer, RolloutPlan, rollout
 
@@ -169,6 +170,62 @@ def test_ray_buffer_raises_what_its_actor_raises(played_here: ReplayBuffer) -> N
             buffer.update_priorities(np.zeros(1, np.int64), np.ones(1))
     with pytest.raises(StateError, match="buffer: expected its actor to run"):
         buffer.sample(1)
+
+
+def test_ray_buffer_takes_nothing_after_close(played_here: ReplayBuffer) -> None:
+    batch = played_here.snapshot()
+    with RayBuffer(1000, name="one") as buffer:
+        handle = RayBuffer.find("one")
+        for _ in range(2):
+            handle.close()
+            with pytest.raises(StateError, match="write: expected an open buffer"):
+                handle.write(batch)
+        for options, name in (({"bogus": 1}, "bogus"), ({"beta": 1.0}, "beta")):
+            with pytest.raises(OptionError, match=f"unexpected keyword argument {name!r}"):
+                buffer.sample(3, **options)
+        with pytest.raises(ConfigError, match="name: expected one that no running buffer has"):
+            RayBuffer(10, name="one")
+        buffer.write(batch.slice(0, 10))
+    for _ in range(2):
+        buffer.close()
+        with pytest.raises(StateError, match="write: expected an open buffer"):
+            buffer.write(batch)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"ray_options": 5}, "ray_options"),
+        ({"ray_options": {"bogus": 1}}, "ray_options"),
+        ({"ray_options": {"num_cpus": "two"}}, "ray_options"),
+        ({"ray_options": {"name": 5}}, "ray_options"),
+        ({"name": 5}, "name"),
+        ({"name": ""}, "name"),
+        ({"log": 5}, "log"),
+        ({"log_options": 5}, "log_options"),
+        ({"log_options": {"bogus": 1}}, r"ExperienceLog\(\) got an unexpected keyword argument 'bogus'"),
+        ({"bogus": 1}, r"RayBuffer\(\) got an unexpected keyword argument 'bogus'"),
+        ({"alpha": 1.0}, r"RayBuffer\(\) got an unexpected keyword argument 'alpha'"),
+        ({"seed": "x"}, "seed"),
+    ],
+)
+def test_ray_buffer_refuses_wrong_arguments(arguments: dict[str, Any], name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}"):
+        RayBuffer(10, **arguments)
+
+
+def test_ray_buffer_checks_arguments_before_it_asks_its_actor() -> None:
+    handle = RayBuffer.__new__(RayBuffer)  # without an actor
+    for call, name in (
+        (lambda: RayBuffer.find(5), "name"),  # type: ignore[arg-type]
+        (lambda: handle.samples("x"), "n"),  # type: ignore[arg-type]
+        (lambda: handle.samples(3, bogus=1), "RayBuffer|sample"),
+        (lambda: handle.sample("x"), "n"),  # type: ignore[arg-type]
+        (lambda: handle.batches(10, reader=5), "reader"),  # type: ignore[arg-type]
+        (lambda: handle.batches(10, follow="x"), "follow"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ConfigError, match=f"^({name})"):
+            call()
 
 
 def test_rollout_refuses_sinks_that_stay_in_this_process() -> None:

@@ -1,4 +1,4 @@
-"""Tests rollouts without Ray, and their parts: marks of producers, arrays of an object store, wins of policies."""
+"""Tests rollouts without Ray, and their parts: the buffer of an actor, arrays of an object store, wins of policies."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import ast
 import pickle
 import subprocess
 import sys
+import threading
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.helpers import PATIENCE
 from support.rollouts import DrawingPolicy, RefusingSink, contents_of_games, ids_of
 
-from generals_env.errors import ConfigError, CopyError, StorageError
-from generals_env.recorders import DevicePolicy, ExperienceBatch, QNetwork, ReplayBuffer, open_dataset
+from generals_env.errors import ConfigError, CopyError, StateError, StorageError
+from generals_env.recorders import DevicePolicy, ExperienceBatch, ExperienceLog, QNetwork, ReplayBuffer, open_dataset
 from generals_env.recorders.distributed import PolicyPlayer, RolloutPlan, TaskPlayer, rollout
-from generals_env.recorders.distributed.ray_actors.producer_marks import ProducerMarks
+from generals_env.recorders.distributed.ray_actors.buffer_actor import BufferActor
 from generals_env.recorders.distributed.ray_actors.rollout_worker import RolloutWorker
 from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch
 
@@ -85,6 +88,41 @@ def test_rollout_without_end_plays_until_it_is_closed() -> None:
     assert buffer.stats().added == games.counts().experiences
 
 
+def test_rollout_here_writes_nothing_after_an_interrupt_closes_it() -> None:
+    began, buffer = threading.Event(), ReplayBuffer(1000)
+
+    class Sink:
+        def write(self, batch: ExperienceBatch) -> None:
+            began.set()
+            buffer.write(batch)
+
+        def flush(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    def interrupt() -> None:
+        assert began.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    endless = replace(PLAN, turns=2**30)
+    with pytest.raises(KeyboardInterrupt), rollout(0, Sink(), plan=endless, tasks=None) as games:
+        interrupt()
+    assert not games.running
+    games.close()
+    assert games.wait(0).tasks == 0
+    with pytest.raises(StateError, match="rollout: expected to write before close"):
+        games._gate.before(buffer).write(task())
+
+
+@pytest.mark.parametrize("seconds", ["x", float("nan"), -1, True])
+def test_rollout_refuses_seconds_that_are_no_time(seconds: Any) -> None:
+    with rollout(0, ReplayBuffer(100), plan=PLAN) as games:
+        for method in (games.wait, games.close):
+            with pytest.raises(ConfigError, match="seconds: expected a number of seconds, 0 or more"):
+                method(seconds)
+        assert games.wait().tasks == 1
+
+
 def test_rollout_here_raises_what_the_sink_raises() -> None:
     with rollout(0, RefusingSink(), plan=PLAN) as games, pytest.raises(StorageError, match="disk: expected room"):
         games.wait()
@@ -110,6 +148,25 @@ def test_rollout_here_raises_what_the_sink_raises() -> None:
 def test_rollout_refuses_wrong_arguments(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         rollout(**{"num_workers": 0, "sink": ReplayBuffer(10), "plan": PLAN, **arguments})
+
+
+@pytest.mark.parametrize("run_id", ["", 5, None, "a/b", "a b", "a\n", "..\\x", "a" * 129, "ä"])
+def test_rollout_plan_refuses_run_ids_that_are_no_names(run_id: Any) -> None:
+    with pytest.raises(ConfigError, match="run_id: expected text of 1 to 128"):
+        RolloutPlan(run_id=run_id)
+
+
+def test_rollout_plan_has_a_hash() -> None:
+    equal = RolloutPlan(**{field.name: getattr(PLAN, field.name) for field in fields(PLAN)})
+    assert len({PLAN, equal, replace(PLAN, seed=8), replace(PLAN, env={})}) == 3
+    assert RolloutPlan(run_id="A_1.b-" + "c" * 122).run_of(3).endswith("c-000003")
+
+
+@pytest.mark.parametrize("plan", [5, None, {"turns": 3}])
+def test_task_player_refuses_what_is_no_plan(plan: Any) -> None:
+    for player in (TaskPlayer, lambda plan: PolicyPlayer(plan, DrawingPolicy())):
+        with pytest.raises(ConfigError, match="plan: expected a RolloutPlan"):
+            player(plan)
 
 
 @pytest.mark.parametrize("number", [-1, True, 1.5, "one", None])
@@ -153,32 +210,55 @@ def test_policy_player_gives_a_network_packed_boards(policies: tuple[str, str]) 
     assert ids_of(both[0]) == ids_of(both[1])
 
 
-def test_producer_marks_drop_what_a_producer_has_sent_before() -> None:
-    batch, marks = task(), ProducerMarks(max_runs=1)
+def stored(actor: BufferActor) -> list[str]:
+    _, batch, _ = actor.read("", 0, 10_000, 0.0, None)
+    return [] if batch is None else ids_of(batch)
 
-    def new(part: ExperienceBatch) -> list[int]:
-        with marks.storing(part) as stored:
-            return stored.sequence.tolist()
 
-    assert new(batch.slice(0, 100)) == list(range(100))
-    with pytest.raises(StorageError), marks.storing(batch.slice(100, 200)):
-        raise StorageError("disk: expected room, got none: free some")
-    assert new(batch.slice(50, 200)) == list(range(100, 200)), "what was not stored is new"
-    assert new(batch.slice(0, 200)) == []
-    assert marks.repeats == 50 + 200
-    assert new(task(1)) == list(range(len(task(1)))), "another producer has its own mark"
-    assert len(new(batch.slice(0, 100))) == 100, "the marks of the oldest producers are forgotten"
+def test_buffer_actor_drops_repeats_in_any_order_and_nothing_else() -> None:
+    batch, actor = task(), BufferActor(10_000, False, {}, None, {})
+    for low, high in ((80, 160), (0, 80), (40, 200), (0, 200)):
+        actor.write(batch.slice(low, high))
+    ids = ids_of(batch)
+    assert stored(actor) == [*ids[80:160], *ids[:80], *ids[160:200]]
+    assert actor.stats()[1] == 120 + 200
+    anew = batch.slice(200, 300).compact()
+    anew.rows["sequence"] = np.arange(100)  # as a log numbers it, the name of the run stays
+    actor.write(anew)
+    assert stored(actor)[200:] == ids[200:300]
     nameless = ExperienceBatch(batch.game_ids, batch.rows[:5], batch.boards, batch.shape)
-    assert new(nameless) == new(nameless) == [0, 1, 2, 3, 4]
+    sample = batch.select(np.arange(40)[::-1])
+    for part in (nameless, nameless, sample, sample):  # these may hold an experience twice on purpose
+        actor.write(part)
+    assert len(stored(actor)) == 300 + 90
 
 
-def test_producer_marks_leave_samples_without_order_alone() -> None:
-    marks, batch = ProducerMarks(), task()
-    mixed = batch.select(np.arange(40)[::-1])
-    for part in (mixed, mixed, batch.slice(0, 50)):
-        with marks.storing(part) as new:
-            assert len(new) == len(part)
-    assert marks.repeats == 0
+def test_buffer_actor_drops_no_batch_that_was_not_stored() -> None:
+    batch, actor = task(), BufferActor(100, False, {"overflow": "raise"}, None, {})
+    actor.write(batch.slice(0, 60))
+    with pytest.raises(StateError, match="write: expected room"):
+        actor.write(batch.slice(0, 120))
+    actor.write(batch.slice(0, 90))
+    assert stored(actor) == ids_of(batch)[:90]
+
+
+def test_buffer_actor_knows_repeats_of_its_log_after_a_restart(tmp_path: Path) -> None:
+    batch, options = task(), {"durability": "normal", "min_free_bytes": 0}
+    actor = BufferActor(100, False, {}, tmp_path, options)
+    for low, high in ((80, 240), (0, 80)):
+        actor.write(batch.slice(low, high))
+    actor.close()
+    again = BufferActor(100, False, {}, tmp_path, options)
+    again.write(batch.slice(0, 300))
+    stats, repeats, reloaded = again.stats()
+    assert (repeats, stats.size) == (240, 100), "also of those that the buffer has no room for"
+    assert reloaded < 300
+    again.finish()
+    with pytest.raises(StateError, match="write: expected an open buffer"):
+        again.write(batch)
+    again.close()
+    with ExperienceLog(tmp_path, mode="r") as log:
+        assert sorted(one for part in log.read() for one in ids_of(part)) == sorted(ids_of(batch)[:300])
 
 
 def test_batches_travel_as_arrays_that_kernels_take_without_a_copy() -> None:

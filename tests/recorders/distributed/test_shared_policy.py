@@ -19,7 +19,7 @@ from support.paths import ROOT
 from support.ray_session import ray_session
 
 import generals_env
-from generals_env.errors import ConfigError, StateError
+from generals_env.errors import ConfigError, StateError, StorageError
 
 ray = pytest.importorskip("ray")
 torch = pytest.importorskip("torch")
@@ -150,6 +150,48 @@ def test_snippets_of_the_docs_that_need_ray_run(
     assert "weights 1" in capsys.readouterr().out
 
 
+def wrong_calls(policy: Any) -> Iterator[tuple[Any, str]]:
+    """Yield calls with arguments of wrong types, with the names of these arguments."""
+    states, masks = np.zeros((2, 9, 8, 8), np.float32), np.ones((2, 513), np.int8)
+    for wrong in (5, None, "x", [states], np.float32(1), states.astype(object)):
+        yield functools.partial(policy.act, wrong, masks), "observations"
+        yield functools.partial(policy.act_on_boards, wrong), "views"
+    for wrong in (5, None, np.int8(1), masks.astype(str), masks[:1]):
+        yield functools.partial(policy.act, states, wrong), "masks"
+    for wrong in (5, None, "x", [masks], {"a": 5}, {5: torch.ones(1)}):
+        yield functools.partial(policy.set_weights, wrong), "weights"
+
+
+def test_device_policy_refuses_arguments_of_wrong_types() -> None:
+    for call, name in wrong_calls(DevicePolicy(network())):
+        with pytest.raises(ConfigError, match=f"^{name}: expected"):
+            call()
+
+
+class FailingPolicy:
+    """A policy that raises what each call asks for, by the number of its states."""
+
+    temperature, version = 0.0, 0
+
+    def evaluate(self, parts: Any, numbers: Any) -> list[np.ndarray]:
+        states = sum(len(masks) for _, masks in parts)
+        if states == 4:
+            return []
+        raise {1: StorageError("disk: expected room, got none"), 2: KeyError("two"), 3: StopIteration(3)}[states]
+
+
+def test_shared_policy_raises_what_its_policy_raises(ray_session: None) -> None:
+    def ask(states: int) -> None:
+        policy.act(np.zeros((states, 9, 8, 8), np.float32), np.ones((states, 513), np.int8))
+
+    with SharedPolicy(FailingPolicy) as policy:
+        with pytest.raises(StorageError, match=r"^disk: expected room, got none"):
+            ask(1)
+        for states, text in ((2, r"KeyError\('two'\)"), (3, "StopIteration"), (4, "expected actions for 1 calls")):
+            with pytest.raises(StateError, match=f"^evaluate: expected an answer of the policy, got an error of it: .*{text}"):
+                ask(states)
+
+
 def test_shared_policy_tells_what_is_wrong(shared: SharedPolicy) -> None:
     with pytest.raises(ConfigError, match=r"^weights: expected those of the network of the policy"):
         shared.set_weights(QNetwork((9, 8, 8), 16, 1).state_dict())
@@ -166,6 +208,9 @@ def test_shared_policy_tells_what_is_wrong(shared: SharedPolicy) -> None:
     for make, options in ((int, {}), (lambda: 1 / 0, {}), (int, {"wheels": 4}), (not_sent, {})):
         with pytest.raises(ConfigError, match=r"^make"):
             SharedPolicy(make, **options)  # type: ignore[arg-type]
+    for call, name in wrong_calls(shared):
+        with pytest.raises(ConfigError, match=f"^{name}: expected"):
+            call()
     for seed in (-1, True, "one"):
         with pytest.raises(ConfigError, match=r"^seed: expected an integer"):
             shared.reset(seed)  # type: ignore[arg-type]
