@@ -28,7 +28,7 @@ SNIPPETS = [
     pytest.param(code, id=name)
     for name, code in BLOCKS.items()
     # tests/recorders/distributed runs those that need Ray, or a server of Redis.
-    if code not in FILES.values() and "\nimport ray\n" not in code and "redis://" not in code
+    if code not in FILES.values() and "import ray\n" not in code and "redis://" not in code
 ]
 
 
