@@ -82,14 +82,13 @@ class PlayServer:
         Raises:
             Exception: What stopped the clock, if anything did.
         """
-        seen = False
         while True:
             await asyncio.sleep(TICK)
             if self._clock is not None and self._clock.done():
                 self._clock.result()
             left = self.table.left
-            seen = seen or left is None
-            if left is not None and time.monotonic() - left > (again if seen else first):
+            # A page may come and leave between two looks: the table notes that it was there.
+            if left is not None and time.monotonic() - left > (again if self.table.visited else first):
                 return
 
     async def close(self) -> None:

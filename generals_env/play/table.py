@@ -30,6 +30,7 @@ class Table:
         session: The session.
         games: Games that have ended.
         left: Seconds of a monotonic clock at which the last page left; None while one is connected.
+        visited: Whether a page has ever been connected.
     """
 
     def __init__(self, session: Session) -> None:
@@ -37,6 +38,7 @@ class Table:
         self.session = session
         self.games = 0
         self.left: float | None = time.monotonic()
+        self.visited = False
         self._send: Send | None = None
         self._wake = asyncio.Event()
 
@@ -88,7 +90,7 @@ class Table:
         """Take a page that has connected; one that was connected before loses the game to it."""
         if self._send is not None:
             await self._tell({"type": "taken"})
-        self._send, self.left = send, None
+        self._send, self.left, self.visited = send, None, True
         self._wake.set()
         await self.show()
 
