@@ -21,7 +21,7 @@ from generals_env.recorders.datasets.data_file import DataFile, files_in
 from generals_env.recorders.datasets.index import index_of, read_indexes
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.filter import EVERYTHING, ExperienceFilter
-from generals_env.recorders.experience.identity import experience_hashes
+from generals_env.recorders.experience.identity import MAX_REMEMBERED, experience_hashes
 from generals_env.recorders.experience.shuffle import shuffled_batches
 from generals_env.recorders.filesystem.file_stores import LocalStore, is_url, local_path, open_store
 from generals_env.recorders.filesystem.retry import Retry
@@ -32,8 +32,6 @@ from generals_env.recorders.formats.folder_use import refuse_mixed
 __all__ = ["Dataset", "open_dataset"]
 
 logger = logging.getLogger(__name__)
-
-MAX_REMEMBERED = 2**30  # hashes: 24 GiB
 
 #: Functions that list the parts of a URL by its scheme, as ``module:function``, imported on first use.
 STREAMS = dict.fromkeys(("redis", "rediss"), "generals_env.recorders.distributed.redis_streams.parts:redis_parts")

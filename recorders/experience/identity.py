@@ -10,7 +10,10 @@ import numpy.typing as npt
 from generals_env.engine.storage.hash_set import EMPTY, Words
 from generals_env.recorders.experience.batch import ExperienceBatch
 
-__all__ = ["experience_hashes"]
+__all__ = ["MAX_REMEMBERED", "experience_hashes"]
+
+#: Maximum number of hashes that are remembered to recognise repeats: 24 GiB.
+MAX_REMEMBERED = 2**30
 
 
 def experience_hashes(batch: ExperienceBatch) -> npt.NDArray[np.uint64]:

@@ -13,12 +13,10 @@ from generals_env.engine.storage.hash_set import EMPTY, Words, add_new, empty_ha
 from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.identity import experience_hashes
+from generals_env.recorders.experience.identity import MAX_REMEMBERED, experience_hashes
 from generals_env.recorders.experience.sink import Sink
 
 __all__ = ["DeduplicatingSink"]
-
-MAX_REMEMBERED = 2**30  # hashes: 24 GiB
 
 
 @pickled_as("generals_env.recorders")

@@ -20,9 +20,9 @@ from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.distributed.ray_actors.shared_arrays import writeable_batch, writeable_view
 from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.identity import experience_hashes
+from generals_env.recorders.experience.identity import MAX_REMEMBERED, experience_hashes
 from generals_env.recorders.log.experience_log import ExperienceLog
-from generals_env.recorders.sinks.deduplicating import MAX_REMEMBERED, DeduplicatingSink
+from generals_env.recorders.sinks.deduplicating import DeduplicatingSink
 
 __all__ = ["CONCURRENCY", "BufferActor", "create_buffer"]
 
