@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from generals_env.recorders.experience.batch import ExperienceBatch
 
@@ -14,7 +14,10 @@ __all__ = [
     "AnySink",
     "ClosingSink",
     "Sink",
+    "checked_sink",
 ]
+
+Checkable = TypeVar("Checkable", bound="CheckableSink")
 
 
 @runtime_checkable
@@ -57,6 +60,23 @@ class ClosingSink(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Close the sink."""
         self.close()
+
+
+class CheckableSink(Sink, Protocol):
+    """A sink of a server."""
+
+    def check(self) -> None:
+        """Raise an error unless the server takes experiences."""
+
+
+def checked_sink(sink: Checkable) -> Checkable:
+    """Return a sink after its ``check``; if that raises, the sink is closed."""
+    try:
+        sink.check()
+    except BaseException:
+        sink.close()
+        raise
+    return sink
 
 
 #: A sink, or the paths, URLs and lists that ``open_sink`` takes.

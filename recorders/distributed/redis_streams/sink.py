@@ -20,7 +20,7 @@ from generals_env.recorders.distributed.redis_streams.chunks import MAX_ENTRY, R
 from generals_env.recorders.distributed.redis_streams.connection import RedisConnection
 from generals_env.recorders.distributed.redis_streams.scripts import ADD
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.sink import ClosingSink
+from generals_env.recorders.experience.sink import ClosingSink, checked_sink
 from generals_env.recorders.filesystem.retry import Retry
 
 __all__ = ["RedisSink", "open_redis"]
@@ -229,10 +229,4 @@ def open_redis(address: str) -> RedisSink:
         ImportError: Without redis-py (``pip install "generals_env[redis]"``).
         StorageError: If the server cannot be reached, or the stream cannot be written.
     """
-    sink = RedisSink(address)
-    try:
-        sink.check()
-    except BaseException:
-        sink.close()
-        raise
-    return sink
+    return checked_sink(RedisSink(address))

@@ -16,7 +16,7 @@ from generals_env.concurrency.process_owner import Owner
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.experience import ExperienceBatch
-from generals_env.recorders.experience.sink import ClosingSink
+from generals_env.recorders.experience.sink import ClosingSink, checked_sink
 from generals_env.recorders.filesystem.retry import Retry
 from generals_env.recorders.stream.client.channel import Access, open_channel
 from generals_env.recorders.stream.client.server_address import TOKEN_VARIABLE
@@ -238,10 +238,4 @@ def open_server(address: str) -> SubmittingSink:
         ConfigError: If the address is invalid.
         StorageError: If the server cannot be reached, or takes no submissions.
     """
-    sink = SubmittingSink(address)
-    try:
-        sink.check()
-    except BaseException:
-        sink.close()
-        raise
-    return sink
+    return checked_sink(SubmittingSink(address))
