@@ -1,0 +1,142 @@
+"""Plays the games of a learner with its network, and writes the turns into a rollout buffer: ``Collector``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.concurrency.thread_pool import divided
+from generals_env.engine.packed.turned_views import turn_rows, turn_tiles
+from generals_env.learning.game_group import GameGroup
+from generals_env.learning.rollout_buffer import RolloutBuffer
+from generals_env.observations.packed import MIN_VIEWS
+from generals_env.recorders.training.masked_choice import finite
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ModuleNotFoundError as error:
+    raise ImportError(f'collector: expected torch, got {error}: pip install "generals_env[torch]"') from None
+
+__all__ = ["Collector", "log_shares"]
+
+
+def log_shares(logits: Tensor, legal: Tensor) -> Tensor:
+    """Return the logarithms of the probabilities of the actions, (n, A) float32; about -1e30 for illegal ones.
+
+    Args:
+        logits: (n, A) of any float dtype.
+        legal: (n, A) bool.
+    """
+    return finite(logits).masked_fill(~legal, -1e30).log_softmax(1)
+
+
+class Collector:
+    """Plays all games of several groups, the learner's seats in one batch, and fills a buffer.
+
+    Attributes:
+        groups: Games by opponent.
+        buffer: The buffer.
+    """
+
+    def __init__(
+        self, groups: Sequence[GameGroup], steps: int, rng: np.random.Generator, symmetries: bool, autocast: Any, device: Any
+    ) -> None:
+        """Prepare the buffer.
+
+        Args:
+            groups: The games.
+            steps: Turns of a rollout.
+            rng: Generator of actions and symmetries.
+            symmetries: Whether observations are transformed by random symmetries.
+            autocast: Makes the context in which the network computes.
+            device: Device of the network.
+        """
+        self.groups = list(groups)
+        self.rng = rng
+        self._autocast, self._device = autocast, torch.device(device)
+        self.first = np.cumsum([0, *(group.venv.num_envs for group in groups)])
+        game = np.concatenate([group.game + first for group, first in zip(groups, self.first[:-1], strict=True)])
+        player = np.concatenate([group.player for group in groups])
+        config = groups[0].venv.config
+        self.buffer = RolloutBuffer(steps, int(self.first[-1]), config, game, player)
+        self._count = len(self.buffer.tables.tiles) if symmetries else 1
+        self.seat = np.cumsum([0, *(len(group.game) for group in groups)])
+        channels = len(config.channels)
+        height, width = config.shape
+        self._tensors = np.zeros((self.buffer.seats, height * width, channels), np.float32)
+        self._legal = np.zeros((self.buffer.seats, config.actions), np.bool_)
+        self._shape = (self.buffer.seats, height, width, channels)
+
+    def collect(self, network: nn.Module, shaping: float) -> None:
+        """Play the turns of a rollout.
+
+        Args:
+            network: The policy network, on the device.
+            shaping: Factor of the potential-based rewards.
+        """
+        buffer = self.buffer
+        buffer.clear()
+        for step in range(buffer.steps):
+            symmetries = self._symmetries()
+            log_shares, values = self._evaluate(network, symmetries)
+            # Gumbel-max: the action of a state depends on no other state's random numbers.
+            noise = -torch.from_numpy(self.rng.standard_exponential(log_shares.shape, np.float32)).clamp_min(1e-30).log()
+            chosen = (log_shares.cpu() + noise).argmax(1)
+            buffer.symmetries[step] = symmetries
+            buffer.actions[step] = chosen.numpy()
+            buffer.log_probs[step] = log_shares.cpu().gather(1, chosen[:, None])[:, 0].numpy()
+            buffer.values[step] = values.cpu().numpy()
+            actions = buffer.tables.actions[symmetries, chosen.numpy()]
+            for k, group in enumerate(self.groups):
+                seats = slice(self.seat[k], self.seat[k + 1])
+                buffer.put_boards(step, int(self.first[k]), group.venv.batch.boards)
+                turn = group.play(actions[seats])
+                buffer.rewards[step, seats] = turn.rewards + np.float32(shaping) * turn.gains
+                buffer.ended[step, seats] = turn.terminated | turn.truncated
+                bootstrap = np.zeros(len(turn.rewards), np.float32)
+                if len(turn.finals):
+                    bootstrap[turn.truncated] = self._values(network, torch.from_numpy(turn.finals))
+                buffer.bootstrap[step, seats] = bootstrap
+        buffer.valid[:] = True
+
+    def last_values(self, network: nn.Module) -> npt.NDArray[np.float32]:
+        """Return the values of the states after the rollout, (N,)."""
+        result: npt.NDArray[np.float32] = self._evaluate(network, self._symmetries())[1].cpu().numpy()
+        return result
+
+    def _symmetries(self) -> npt.NDArray[np.int64]:
+        """Return a random symmetry for each seat."""
+        if self._count == 1:
+            return np.zeros(self.buffer.seats, np.int64)
+        return self.rng.integers(self._count, size=self.buffer.seats)
+
+    def _evaluate(self, network: Any, symmetries: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return the logarithms of probabilities and the values of the current states, transformed."""
+        tables = self.buffer.tables
+        for k, group in enumerate(self.groups):
+            low, high = self.seat[k], self.seat[k + 1]
+            tensors, masks = group.observations()
+            rows = group.rows()
+            own, legal, chosen = self._tensors[low:high], self._legal[low:high], symmetries[low:high]
+
+            def write(first: int, end: int, views: Any = (tensors, masks, rows, chosen, own, legal)) -> None:
+                tensors, masks, rows, chosen, own, legal = views
+                turn_tiles(tensors, rows, tables.tiles, chosen, first, end, own)
+                turn_rows(masks, rows, tables.actions, chosen, first, end, legal)
+
+            divided(write, len(rows), MIN_VIEWS)
+        states = torch.from_numpy(self._tensors).view(self._shape).permute(0, 3, 1, 2).to(self._device)
+        legal = torch.from_numpy(self._legal).to(self._device)
+        with torch.no_grad(), self._autocast():
+            logits, outputs = network(states)
+        return log_shares(logits, legal), network.values(outputs)
+
+    def _values(self, network: Any, states: Tensor) -> npt.NDArray[np.float32]:
+        with torch.no_grad(), self._autocast():
+            _, outputs = network(states.to(self._device))
+        values: npt.NDArray[np.float32] = network.values(outputs).cpu().numpy()
+        return values

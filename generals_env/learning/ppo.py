@@ -1,0 +1,154 @@
+"""Trains a policy by proximal policy optimisation: ``PPO``.
+
+Schulman et al., "Proximal Policy Optimization Algorithms", 2017. The learner differs from the paper where the agents of this
+game do: only the entries with the largest absolute advantages are learned from, and the policy that plays is the mean of the
+weights of recent steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from generals_env.config import GameConfig
+from generals_env.learning.collector import Collector, log_shares
+from generals_env.learning.game_group import GameGroup
+from generals_env.learning.opponent_mix import games_of
+from generals_env.learning.ppo_config import PPOConfig
+from generals_env.learning.rollout_buffer import Minibatch
+from generals_env.networks.policy_network import PolicyNetwork
+
+try:
+    import torch
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+except ModuleNotFoundError as error:
+    raise ImportError(f'ppo: expected torch, got {error}: pip install "generals_env[torch]"') from None
+
+__all__ = ["PPO"]
+
+
+class PPO:
+    """The learner: games, buffer, network and optimizer.
+
+    Attributes:
+        config: The options.
+        network: The network that learns.
+        averaged: The network with averaged weights, which is evaluated and saved.
+        samples: Entries collected so far.
+        progress: Share of the training that has passed, 0 to 1; schedules follow it.
+    """
+
+    def __init__(self, config: PPOConfig) -> None:
+        """Begin the games and make the network."""
+        self.config = config
+        torch.manual_seed(config.seed)
+        self.rng = np.random.default_rng(config.seed)
+        device = torch.device(config.device)
+        self.network = PolicyNetwork(config.layout, config.channels, config.blocks, value_bins=config.value_bins).to(device)
+        average = get_ema_multi_avg_fn(config.averaging)
+        self.averaged = AveragedModel(self.network, multi_avg_fn=average)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, eps=1e-5, fused=True)
+        self.device = device
+        self.samples = self.updates = 0
+        self.progress = 0.0
+        self.collector = self._collector()
+
+    def _collector(self) -> Collector:
+        config = self.config
+        game = GameConfig.from_options(**config.game_options())
+        shaping = np.array([config.shaping_land, config.shaping_army, 0.0])
+        counts = games_of(config.opponents, config.games)
+        groups = []
+        for name, count in counts.items():
+            seed = int(self.rng.integers(2**31))
+            groups.append(GameGroup(name, count, game, seed, config.gamma, shaping))
+        return Collector(groups, config.steps, self.rng, config.symmetries, self.autocast, self.device)
+
+    def autocast(self) -> Any:
+        """Return the context in which the network computes."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
+
+    def iterate(self) -> dict[str, float]:
+        """Play a rollout and learn from it; return figures for the log."""
+        config, buffer = self.config, self.collector.buffer
+        began = time.perf_counter()
+        shaping = max(0.0, 1 - self.progress / config.shaping_until) if config.shaping_until else 0.0
+        self.network.eval()
+        self.collector.collect(self.network, shaping)
+        buffer.compute_advantages(self.collector.last_values(self.network), config.gamma, config.gae_lambda)
+        played = time.perf_counter()
+        figures = self._learn()
+        learned = time.perf_counter()
+        self.samples += buffer.steps * buffer.seats
+        figures |= {"seconds_playing": played - began, "seconds_learning": learned - played, "shaping": shaping}
+        for group in self.collector.groups:
+            won, lost, tied = group.take_results().tolist()
+            figures[f"games_{group.name}"] = won + lost + tied
+            figures[f"wins_{group.name}"] = won / max(won + lost + tied, 1)
+        return figures
+
+    def _learn(self) -> dict[str, float]:
+        config, buffer = self.config, self.collector.buffer
+        rate = config.learning_rate * (1 - (1 - config.final_rate) * self.progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        entropy = config.entropy + (config.final_entropy - config.entropy) * self.progress
+        entries = np.flatnonzero(buffer.valid)
+        gains = buffer.advantages.ravel()[entries]
+        deviation = float(gains.std()) + 1e-8
+        mean = float(gains.mean())
+        if config.top_advantages < 1:
+            kept = max(int(len(entries) * config.top_advantages), 1)
+            entries = entries[np.argpartition(-np.abs(gains), kept - 1)[:kept]]
+        sums: dict[str, float] = {}
+        self.network.train()
+        count = 0
+        for _ in range(config.epochs):
+            order = self.rng.permutation(entries)
+            for low in range(0, len(order), config.batch_size):
+                batch = buffer.minibatch(order[low : low + config.batch_size], self.device)
+                found = self._update(batch, mean, deviation, entropy)
+                count += 1
+                for name, value in found.items():
+                    sums[name] = sums.get(name, 0.0) + value
+        return {name: value / count for name, value in sums.items()} | {"learning_rate": rate, "advantage_std": deviation}
+
+    def _update(self, batch: Minibatch, mean: float, deviation: float, entropy_weight: float) -> dict[str, float]:
+        config = self.config
+        with self.autocast():
+            logits, outputs = self.network(batch.observations)
+        log_probs = log_shares(logits, batch.legal)
+        chosen = log_probs.gather(1, batch.actions[:, None])[:, 0]
+        ratio = (chosen - batch.log_probs).exp()
+        gains = (batch.advantages - mean) / deviation
+        policy_loss = -torch.minimum(gains * ratio, gains * ratio.clamp(1 - config.clip, 1 + config.clip)).mean()
+        entropy = -(log_probs.exp() * log_probs).sum(1).mean()
+        value_loss = self.network.value_loss(outputs, batch.returns).mean()
+        loss = policy_loss + config.value_weight * value_loss - entropy_weight * entropy
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.network)
+        self.updates += 1
+        with torch.no_grad():
+            return {
+                "policy_loss": policy_loss.item(),
+                "value_loss": value_loss.item(),
+                "entropy": entropy.item(),
+                "divergence": (batch.log_probs - chosen).mean().item(),
+                "clipped": ((ratio - 1).abs() > config.clip).float().mean().item(),
+            }
+
+    def train(self, minutes: float, report: Callable[[dict[str, float]], None] | None = None) -> None:
+        """Iterate for some minutes."""
+        began = time.monotonic()
+        limit = 60 * minutes
+        while (elapsed := time.monotonic() - began) < limit:
+            self.progress = elapsed / limit
+            figures = self.iterate()
+            if report is not None:
+                report({"minutes": (time.monotonic() - began) / 60, "samples": self.samples, **figures})

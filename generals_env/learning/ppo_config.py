@@ -1,0 +1,129 @@
+"""Options of the PPO learner: ``PPOConfig``."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from generals_env.arguments import check_flag, check_integer, is_number
+from generals_env.config import RewardConfig
+from generals_env.errors import ConfigError
+from generals_env.learning.opponent_mix import parse_opponents
+
+__all__ = ["PPOConfig"]
+
+#: Rewards of the learner: the outcome alone.
+OUTCOME = RewardConfig(city_captured=0.0, city_lost=0.0)
+
+#: Minimum and maximum of each number.
+RANGES = {
+    "learning_rate": (0, 1),
+    "final_rate": (0, 1),
+    "gamma": (0, 1),
+    "gae_lambda": (0, 1),
+    "clip": (0, 10),
+    "value_weight": (0, 100),
+    "entropy": (0, 10),
+    "final_entropy": (0, 10),
+    "top_advantages": (0, 1),
+    "averaging": (0, 1),
+    "max_gradient": (0, 1e9),
+    "shaping_land": (-100, 100),
+    "shaping_army": (-100, 100),
+    "shaping_until": (0, 1),
+}
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Options of the learner. Schedules fall linearly over the share of the training that has passed.
+
+    Attributes:
+        board: Rows and columns of the board.
+        max_turns: Turns after which a game is cut off.
+        opponents: Opponents with weights, see ``parse_opponents``.
+        games: Games played at once.
+        steps: Turns of a rollout.
+        epochs: Passes over the entries of a rollout.
+        batch_size: Entries of a minibatch.
+        learning_rate: At the beginning.
+        final_rate: Share of the learning rate at the end.
+        gamma: Discount of a turn.
+        gae_lambda: Share of longer returns in the advantages.
+        clip: Range of the ratio of probabilities around 1.
+        value_weight: Weight of the loss of the value.
+        entropy: Weight of the entropy at the beginning.
+        final_entropy: At the end.
+        top_advantages: Share of the entries that are learned from, those with the largest absolute advantages.
+        averaging: Decay of the averaged weights a step; 0 for none.
+        max_gradient: Maximum norm of a gradient.
+        shaping_land: Weight of the share of land in the potential at the beginning.
+        shaping_army: Weight of the share of armies.
+        shaping_until: Share of the training after which the shaping has faded out.
+        symmetries: Whether the policy sees each state transformed by a random symmetry.
+        channels: Features per tile of the network.
+        blocks: Residual blocks of the network.
+        value_bins: Bins of the value, 0 for one number.
+        layout: Layout of the observations.
+        bfloat16: Whether the network computes in bfloat16; weights stay float32.
+        device: Device of torch.
+        seed: Seed of everything.
+    """
+
+    board: int = 8
+    max_turns: int = 500
+    opponents: Any = "expander=3,random=1"
+    games: int = 512
+    steps: int = 64
+    epochs: int = 2
+    batch_size: int = 1024
+    learning_rate: float = 2e-3
+    final_rate: float = 0.02
+    gamma: float = 0.995
+    gae_lambda: float = 0.9
+    clip: float = 0.2
+    value_weight: float = 0.5
+    entropy: float = 0.01
+    final_entropy: float = 0.001
+    top_advantages: float = 0.25
+    averaging: float = 0.99
+    max_gradient: float = 0.5
+    shaping_land: float = 0.3
+    shaping_army: float = 0.3
+    shaping_until: float = 0.8
+    symmetries: bool = True
+    channels: int = 32
+    blocks: int = 1
+    value_bins: int = 0
+    layout: str = "full"
+    bfloat16: bool = False
+    device: str = "cpu"
+    seed: int = 0
+    game: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ConfigError: If one is invalid.
+        """
+        for name, low in (("games", 2), ("steps", 1), ("epochs", 1), ("batch_size", 1)):
+            check_integer(name, getattr(self, name), low, 2**24)
+        check_integer("seed", self.seed, 0, 2**62)
+        check_flag("symmetries", self.symmetries)
+        check_flag("bfloat16", self.bfloat16)
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if not is_number(value) or not low <= value <= high:
+                raise ConfigError(f"{name}: expected a number from {low} to {high}, got {value!r:.80}")
+        object.__setattr__(self, "opponents", parse_opponents(self.opponents))
+
+    def game_options(self) -> dict[str, Any]:
+        """Return the options of the games."""
+        size = {"height": self.board, "width": self.board}
+        return {**size, "max_turns": self.max_turns, "observation": self.layout, "reward": OUTCOME, **self.game}
+
+    def replaced(self, **changes: Any) -> PPOConfig:
+        """Return these options with changes."""
+        return dataclasses.replace(self, **changes)

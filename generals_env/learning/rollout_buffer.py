@@ -1,0 +1,177 @@
+"""Holds the turns of a rollout as packed boards, with what a policy gradient learner needs: ``RolloutBuffer``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from generals_env.concurrency.thread_pool import divided
+from generals_env.config import GameConfig
+from generals_env.engine.boards import Boards
+from generals_env.engine.packed.pack_turns import pack_turn
+from generals_env.engine.packed.packing import PackedBoards, empty_packed, trimmed
+from generals_env.engine.packed.turned_views import SymmetryTables, symmetry_tables, turn_planes_last, turn_rows
+from generals_env.learning.advantages import advantages
+from generals_env.observations.packed import MIN_VIEWS, PackedObservations
+
+try:
+    import torch
+    from torch import Tensor
+except ModuleNotFoundError as error:
+    raise ImportError(f'rollout_buffer: expected torch, got {error}: pip install "generals_env[torch]"') from None
+
+__all__ = ["Minibatch", "RolloutBuffer"]
+
+Index = npt.NDArray[np.int64]
+
+
+@dataclass
+class Minibatch:
+    """n entries of a rollout, as tensors on the learner's device; transformed by their symmetries as the policy saw them.
+
+    Attributes:
+        observations: (n, C, H, W) float32, channels last in memory.
+        legal: (n, A) bool.
+        actions: (n,) int64.
+        log_probs: (n,) float32, of the actions when they were taken.
+        values: (n,) float32, when they were taken.
+        advantages: (n,) float32.
+        returns: (n,) float32, advantages plus values.
+    """
+
+    observations: Tensor
+    legal: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+class RolloutBuffer:
+    """T turns of B games, seen from N seats of them.
+
+    A turn is written by ``put_boards`` before its actions are played and by ``put_turn`` after. Boards take two bytes a tile;
+    observations and masks are derived from them when a minibatch is made.
+
+    Attributes:
+        steps: T.
+        seats: N.
+        nbytes: Bytes of all arrays in use.
+    """
+
+    def __init__(self, steps: int, games: int, config: GameConfig, game: npt.ArrayLike, player: npt.ArrayLike) -> None:
+        """Allocate the arrays.
+
+        Args:
+            steps: T.
+            games: B.
+            config: Shape, players, rules and layout of the games.
+            game: (N,) the game of each seat.
+            player: (N,) the player of each seat.
+        """
+        self.steps, self.games, self.config = steps, games, config
+        self.game = np.asarray(game, np.int32)
+        self.player = np.asarray(player, np.int8)
+        self.seats = len(self.game)
+        self.tables: SymmetryTables = symmetry_tables(*config.shape, config.actions)
+        tiles = config.shape[0] * config.shape[1]
+        self._boards = empty_packed(steps * games, tiles, config.players, 2 * games, games)
+        self._grounds = np.full(games, -1, np.int64)
+        self._counts = np.zeros(2, np.int64)
+        size = (steps, self.seats)
+        self.actions = np.zeros(size, np.int32)
+        self.symmetries = np.zeros(size, np.uint8)
+        self.valid = np.zeros(size, np.bool_)
+        self.ended = np.zeros(size, np.bool_)
+        floats = (np.zeros(size, np.float32) for _ in range(5))
+        self.log_probs, self.values, self.rewards, self.bootstrap, self.advantages = floats
+
+    def clear(self) -> None:
+        """Begin the next rollout."""
+        self._grounds[:] = -1
+        self._counts[:] = 0
+
+    def put_boards(self, step: int, first: int, boards: Boards) -> None:
+        """Write the boards of games ``first`` and following before turn ``step``."""
+        count = len(boards.games)
+        self._grow(count)
+        pack_turn(boards, self._boards, step * self.games + first, self._grounds[first : first + count], self._counts)
+
+    def _grow(self, count: int) -> None:
+        """Make room for as many more grounds and rows of wide armies."""
+        grounds, wide = self._counts + count
+        old = self._boards
+        if grounds <= len(old.games) and wide <= len(old.armies):
+            return
+        new = empty_packed(
+            0, old.tiles.shape[1], old.players.shape[1], max(2 * grounds, len(old.games)), max(2 * wide, len(old.armies))
+        )
+        for name in ("terrain", "players", "games", "armies"):
+            getattr(new, name)[: len(getattr(old, name))] = getattr(old, name)
+        self._boards = new._replace(tiles=old.tiles, entries=old.entries, memory=old.memory)
+
+    def compute_advantages(self, last_values: npt.NDArray[np.float32], gamma: float, gae_lambda: float) -> None:
+        """Compute the advantages of the rollout; see ``generals_env.learning.advantages``."""
+        self.advantages[:] = advantages(
+            self.rewards, self.values, self.ended, self.bootstrap, last_values, gamma, gae_lambda, self.valid
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays in use."""
+        boards = self.boards()
+        arrays = (self.actions, self.symmetries, self.valid, self.ended, self.log_probs, self.values, self.rewards)
+        return sum(array.nbytes for array in (*boards, *arrays, self.bootstrap, self.advantages))
+
+    def boards(self) -> PackedBoards:
+        """Return the packed boards: board b of turn t in row ``t * B + b``."""
+        return trimmed(self._boards, self.steps * self.games, *self._counts.tolist())
+
+    def views(self, entries: Index) -> PackedObservations:
+        """Return the observations of entries, numbers ``t * N + seat``, not transformed."""
+        step, seat = np.divmod(entries, self.seats)
+        board = (step * self.games + self.game[seat]).astype(np.int32)
+        shown = np.ones(len(entries), np.bool_)
+        layout = self.config.observation
+        return PackedObservations(self._boards, board, self.player[seat], shown, self.config.shape, layout)
+
+    def minibatch(self, entries: Index, device: Any = "cpu") -> Minibatch:
+        """Return entries, numbers ``t * N + seat``, as tensors."""
+        symmetries = self.symmetries.ravel()[entries].astype(np.int64)
+        views = self.views(entries)
+        if torch.device(device).type == "cpu":
+            observations, legal = self._turned(views.expanded(), symmetries)
+        else:
+            observations, legal = self._turned_on_device(views.to_torch(device), symmetries)
+        values, gains = self.values.ravel()[entries], self.advantages.ravel()[entries]
+        columns = (self.actions.ravel()[entries].astype(np.int64), self.log_probs.ravel()[entries], values, gains, values + gains)
+        return Minibatch(observations, legal, *(torch.from_numpy(column).to(device) for column in columns))
+
+    def _turned(self, views: dict[str, npt.NDArray[Any]], symmetries: Index) -> tuple[Tensor, Tensor]:
+        """Return transformed observations and masks, made by kernels."""
+        planes, masks = views["observation"], views["action_mask"]
+        count, channels, height, width = planes.shape
+        flat = planes.reshape(count, channels, -1)
+        tensors = np.empty((count, height * width, channels), np.float32)
+        legal = np.empty(masks.shape, np.bool_)
+        rows = np.arange(count)
+
+        def write(low: int, high: int) -> None:
+            turn_planes_last(flat, self.tables.tiles, symmetries, low, high, tensors)
+            turn_rows(masks, rows, self.tables.actions, symmetries, low, high, legal)
+
+        divided(write, count, MIN_VIEWS)
+        last = torch.from_numpy(tensors).view(count, height, width, channels)
+        return last.permute(0, 3, 1, 2), torch.from_numpy(legal)
+
+    def _turned_on_device(self, views: dict[str, Tensor], symmetries: Index) -> tuple[Tensor, Tensor]:
+        """Return transformed observations and masks, made by torch."""
+        planes, masks = views["observation"], views["action_mask"]
+        tiles, actions = (torch.from_numpy(table[symmetries]).to(planes.device) for table in self.tables[:2])
+        flat = planes.flatten(2)
+        turned = flat.gather(2, tiles[:, None].expand(flat.shape)).view(planes.shape)
+        return turned.contiguous(memory_format=torch.channels_last), masks.gather(1, actions) != 0
