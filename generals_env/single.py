@@ -197,15 +197,6 @@ class GeneralsSingle(CopiedWhole, JsonSpec, gymnasium.Env[Any, Any]):
         """Return k copies of the game that continue where it is; see ``GeneralsSingleVector.branch``."""
         return self.games.branch(k, seed=seed, common=common, reuse=reuse)
 
-    def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observations, dict[str, Any]]:
-        """Begin new games as ``VectorBase.reset``; a seed also begins the draws of an opponent such as ``"trained"`` anew."""
-        observations, infos = super().reset(seed=seed, options=options)
-        if seed is not None and isinstance(self.opponent, SampledPlayer):
-            self.opponent.reseed(seed)
-        return observations, infos
-
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return the mask of legal actions, (8*H*W + 1,) bool, under the name that sb3-contrib uses."""
         mask: npt.NDArray[np.bool_] = self.games.action_masks()[0]

@@ -75,9 +75,9 @@ def test_network_for_other_observations_is_refused() -> None:
         NumpyQNetwork(weights_of(QNetwork((18, 7, 6))))
     with pytest.raises(ConfigError, match=r"expected the weights of a QNetwork, got none of features\.0\.weight"):
         NumpyQNetwork({})
+    weights = weights_of(PolicyNetwork("full", 4, 1))
+    del weights["passing.weight"]
     with pytest.raises(ConfigError, match=r"expected the weights of a policy network, got none of passing\.weight"):
-        weights = weights_of(PolicyNetwork("full", 4, 1))
-        del weights["passing.weight"]
         NumpyPolicyNetwork(weights)
     with pytest.raises(ConfigError, match="8 or 9 planes of moves, got 21 and 5"):
         NumpyPolicyNetwork({**weights_of(PolicyNetwork("full", 4, 1)), "moves.weight": np.zeros((5, 4, 1, 1), np.float32)})

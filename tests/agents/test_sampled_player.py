@@ -88,7 +88,7 @@ def test_observations_and_masks_that_do_not_fit_are_refused() -> None:
         player(views(10))
     with pytest.raises(ConfigError, match="action_mask: expected 10 actions, as in the training of the network, got 9"):
         player(views(9, channels=21))
-    with pytest.raises(ConfigError, match="action_mask: expected 9 or 10 actions.*got 11"):
+    with pytest.raises(ConfigError, match=r"action_mask: expected 9 or 10 actions.*got 11"):
         SampledPlayer(FixedLogits())(views(11))
 
 

@@ -37,13 +37,12 @@ def test_copied_example_runs_with_the_modules_that_it_imports(tmp_path: Path) ->
 def test_modules_beside_an_example_are_copied_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    (source / "one.py").write_text(
-        '"""Does one thing."""\nfrom two import three\nimport os\nif __name__ == "__main__": three()\n'
-    )
+    text = '"""Does one thing."""\nfrom two import three\n\nif __name__ == "__main__":\n    three()\n'
+    (source / "one.py").write_text(text)
     (source / "two.py").write_text("def three(): pass\n")
     monkeypatch.setattr(examples, "examples_folder", lambda: source)
     assert [path.name for path in copy_example("one.py", tmp_path / "to")] == ["one.py", "two.py"]
-    assert run("examples", "list").split()[-4:-1] == ["Does", "one", "thing"] or "Does one thing" in run("examples", "list")
+    assert "Does one thing" in run("examples", "list")
     with pytest.raises(StorageError, match=r"to: expected a folder without one\.py"):
         copy_example("one", tmp_path / "to")
     with pytest.raises(ConfigError, match="name: expected one of one, got 'two'"):

@@ -1,4 +1,4 @@
-"""Tests ``generals-env export`` with onnxruntime itself: any batch and board, the same outputs as torch, whole files or none."""
+"""Tests ``generals-env export`` with onnxruntime itself: any board, the same outputs as torch, whole files or none."""
 
 from __future__ import annotations
 

@@ -95,14 +95,14 @@ def test_every_place_recognises_both_kinds_of_checkpoints(saved: Path, tmp_path:
 
 
 def test_files_of_other_content_are_refused(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="expected a file of a policy network, got .* which does not exist"):
+    with pytest.raises(StorageError, match=r"expected a file of a policy network, got .* which does not exist"):
         load_policy_network(tmp_path / "none.pt")
-    with pytest.raises(StorageError, match="expected a saved network, got .* which does not exist"):
+    with pytest.raises(StorageError, match=r"expected a saved network, got .* which does not exist"):
         load_player(tmp_path / "none.pt")
     head = policy_content(policy_network())
     for change in ({"kind": "other"}, {"network": {"channels": 3}}, {"weights": {}}, {"made": 3}):
         save_checkpoint(tmp_path / "other.pt", {**head, **change})
-        with pytest.raises(StorageError, match="^path: expected a file of a policy network, got "):
+        with pytest.raises(StorageError, match=r"^path: expected a file of a policy network, got "):
             load_policy_network(tmp_path / "other.pt")
     with pytest.raises(StorageError, match=r"load other networks with generals_env\.networks\.saved_players\.load_player"):
         load_policy(saved)

@@ -24,15 +24,15 @@ def play(
     opponent: Annotated[
         list[str] | None,
         typer.Option(
-            help="random, expander, hunter, planner, trained, a saved network, module:callable, or stdio:COMMAND with the rules "
-            "of the competition. Once for all other players, or once for each.",
+            help="random, expander, hunter, planner, trained, a saved network, module:callable, or stdio:COMMAND with the "
+            "rules of the competition. Once for all other players, or once for each.",
             show_default="trained, or expander where its training does not fit",
         ),
     ] = None,
     players: Annotated[int, typer.Option(min=2, max=16, help="Players, you included.")] = 2,
     seat: Annotated[int, typer.Option(min=1, max=16, help="Your seat; 1 is the first.")] = 1,
     height: Annotated[
-        int | None, typer.Option(min=4, max=64, help="Rows of the board.", show_default="20, or what fits the opponent")
+        int | None, typer.Option(min=4, max=64, help="Rows of the board.", show_default="20, or what trained knows")
     ] = None,
     width: Annotated[int | None, typer.Option(min=4, max=64, help="Columns of the board.", show_default="as height")] = None,
     rules: Annotated[str, typer.Option(help="live, competition, or v3 to v18.")] = "live",
