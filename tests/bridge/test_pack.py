@@ -132,7 +132,7 @@ def test_unsafe_folders_and_archives_are_refused(tmp_path: Path, monkeypatch: py
 
 def test_unknown_agent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="agent: expected random, expander, a checkpoint or a folder that exists, got 'no such'"
+        ConfigError, match="agent: expected random, expander, trained, a checkpoint or a folder that exists, got 'no such'"
     ):
         pack_agent("no such", tmp_path / "agent.zip")
     with pytest.raises(ConfigError, match=r"out: expected a file that ends in \.zip"):
