@@ -6,11 +6,13 @@ import asyncio
 import signal
 import webbrowser
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from generals_env.agents.shipped import TRAINED, trained_boards
+from generals_env.agents.shipped import TRAINED, is_shipped, trained_boards
+from generals_env.bridge.batch_policies import is_file
 from generals_env.cli.dataset import console
 from generals_env.errors import ConfigError, StorageError
 
@@ -32,7 +34,7 @@ def play(
     players: Annotated[int, typer.Option(min=2, max=16, help="Players, you included.")] = 2,
     seat: Annotated[int, typer.Option(min=1, max=16, help="Your seat; 1 is the first.")] = 1,
     height: Annotated[
-        int | None, typer.Option(min=4, max=64, help="Rows of the board.", show_default="20, or what trained knows")
+        int | None, typer.Option(min=4, max=64, help="Rows of the board.", show_default="20, or what the opponent knows")
     ] = None,
     width: Annotated[int | None, typer.Option(min=4, max=64, help="Columns of the board.", show_default="as height")] = None,
     rules: Annotated[str, typer.Option(help="live, competition, or v3 to v18.")] = "live",
@@ -60,6 +62,8 @@ def play(
     if not opponent:
         name, height, width, note = default_opponent(players, rules, height, width)
         opponent = [name]
+    elif rules == "live" and (boards := known_boards(opponent[0])):
+        height, width = (fitting(side, *boards) for side in (height, width))
     game: dict[str, Any] = {"players": players, "height": height, "width": width, "rules": rules}
     options = SessionOptions(
         opponents=tuple(opponent),
@@ -85,11 +89,27 @@ def default_opponent(
     It is the agent of the package where the game is one that it was trained for; it was trained by the rules of the live game.
     """
     low, high = trained_boards(TRAINED)
-    sides = [min(max(BOARD, low), high) if side is None else side for side in (height, width)]
+    sides = [fitting(side, low, high) for side in (height, width)]
     trained_on = f"boards of {low}x{low}" if low == high else f"boards of {low} to {high} rows and columns"
     if players == 2 and rules == "live" and all(low <= side <= high for side in sides):
         return TRAINED, *sides, f"opponent: {TRAINED}, a network that was trained on {trained_on}; board {sides[0]}x{sides[1]}"
     return "expander", height, width, f"opponent: expander, as {TRAINED} is for live games of two on {trained_on}"
+
+
+def known_boards(opponent: str) -> tuple[int, int] | None:
+    """Return the smallest and the largest side of the boards on which an opponent was trained; None if nothing tells."""
+    if is_shipped(opponent):
+        return trained_boards(opponent)
+    if not is_file(opponent) or Path(opponent).suffix == ".zip":
+        return None
+    from generals_env.networks.saved_players import load_network_weights
+
+    return load_network_weights(opponent).boards
+
+
+def fitting(side: int | None, low: int, high: int) -> int:
+    """Return the given side of a board, or without one that of usual boards, if the opponent knows them."""
+    return min(max(BOARD, low), high) if side is None else side
 
 
 async def serve(server: Any, port: int, browser: bool, linger: float, note: str) -> None:
