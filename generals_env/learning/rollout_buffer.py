@@ -137,8 +137,8 @@ class RolloutBuffer:
         cut = truncated & ~terminated
         if final_values is None and cut.any():
             raise ConfigError(
-                f"final_values: expected values of the final states of {int(cut.sum())} truncated seats, got None: pass what the "
-                "network says of the last observations of their games (final_obs), not of the first ones of the next games"
+                f"final_values: expected values of the final states of {int(cut.sum())} truncated seats, got None: pass what "
+                "the network says of the last observations of their games (final_obs), not of the first ones of the next games"
             )
         self.rewards[step] = rewards
         self.ended[step] = terminated | truncated

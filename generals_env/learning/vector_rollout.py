@@ -39,9 +39,9 @@ class VectorRollout:
             rollout.step(actions, log_probs, values, value_of)
         rollout.finish(value_of, gamma=0.995, gae_lambda=0.9)
 
-    The last reward of an episode is written to its last action, in ``SAME_STEP`` mode, too, where the environment shows the next
-    game already; where a game was cut off, ``value_of`` is asked for the value of its final state. Rows in which a game is reset
-    (``NEXT_STEP``) and those of eliminated players are not valid. With ``DISABLED``, ``step`` resets the games that ended.
+    The last reward of an episode is written to its last action, in ``SAME_STEP`` mode, too, where the environment shows the
+    next game already; where a game was cut off, ``value_of`` is asked for the value of its final state. Rows in which a game is
+    reset (``NEXT_STEP``) and those of eliminated players are not valid. With ``DISABLED``, ``step`` resets games that ended.
 
     Attributes:
         venv: The environment.

@@ -34,7 +34,8 @@ def test_advantages_of_two_episodes_by_hand() -> None:
 
 def test_advantage_of_a_winning_last_action_is_positive_and_of_a_losing_one_negative() -> None:
     for outcome in (1.0, -1.0):
-        found = advantages(column(0, 0, outcome, 0), column(0, 0, 0, 0), flags(0, 0, 1, 0), column(0, 0, 0, 0), np.zeros(1, np.float32), 0.99, 0.9)  # fmt: skip
+        rewards, zeros, ended = column(0, 0, outcome, 0), column(0, 0, 0, 0), flags(0, 0, 1, 0)
+        found = advantages(rewards, zeros, ended, zeros, np.zeros(1, np.float32), 0.99, 0.9)
         assert (np.sign(found[:3, 0]) == outcome).all()
         assert found[3, 0] == 0  # the next game knows nothing of it
 

@@ -12,7 +12,7 @@ from support.symmetries import turned, turned_mask
 
 import generals_env
 from generals_env.config import GameConfig
-from generals_env.engine.boards import copy_boards
+from generals_env.engine.boards import NEUTRAL, PLAIN, copy_boards
 from generals_env.engine.symmetry import INVERSE, transform_actions
 from generals_env.learning.rollout_buffer import RolloutBuffer
 from generals_env.learning.vector_rollout import VectorRollout
@@ -115,8 +115,9 @@ def test_boards_of_wide_armies_and_new_grounds_make_the_buffer_grow() -> None:
     for step in range(steps):
         venv.reset(seed=100 * step)  # new maps each turn: four more grounds
         boards = copy_boards(venv.batch.boards)
-        boards.army[:, 3] = 100_000 + step  # beyond 13 bits
-        boards.owner[:, 3], boards.terrain[:, 3] = step % 2, 0
+        free = np.argmax((boards.owner == NEUTRAL) & (boards.terrain == PLAIN), axis=1)
+        boards.army[range(4), free] = 100_000 + step  # beyond 13 bits
+        boards.owner[range(4), free] = step % 2
         venv.reset(options={"start": boards})
         shown.append(venv.observe())
         buffer.put_boards(step, 0, venv.batch.boards)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import generals_env
-from generals_env.errors import ConfigError
 from generals_env.learning.sequences import Sequences, sequences
 from generals_env.learning.vector_rollout import VectorRollout
 
@@ -42,7 +41,7 @@ def test_sequences_stay_within_an_episode_and_warm_up_in_it() -> None:
 def test_sequences_across_ends_mark_where_the_next_episode_begins() -> None:
     ended, valid = flags(0, 0, 1, 0, 0, 0, 1, 0), flags(1, 1, 1, 0, 1, 1, 1, 0)
     found = sequences(valid, ended, np.array([False]), length=3, burn_in=1, across_ends=True)
-    assert listed(found) == [([0, 1, 2], "lll-"), ([2, 3, 4, 5], "bnLl"), ([5, 6, 7], "bln-")]
+    assert listed(found) == [([0, 1, 2], "lll-"), ([2, 3, 4, 5], "bbLl"), ([5, 6, 7], "bln-")]
     apart = sequences(valid, ended, np.array([False]), length=3, burn_in=1)
     assert listed(apart) == [([0, 1, 2], "lll-"), ([4, 5, 6], "Lll-")]
 
