@@ -44,9 +44,7 @@ def turned(views: PackedObservations, tables: SymmetryTables, symmetries: Index,
     return moved.contiguous(memory_format=torch.channels_last), masks.gather(1, actions) != 0
 
 
-def turned_by_kernels(
-    views: dict[str, npt.NDArray[Any]], tables: SymmetryTables, symmetries: Index
-) -> tuple[Tensor, Tensor]:
+def turned_by_kernels(views: dict[str, npt.NDArray[Any]], tables: SymmetryTables, symmetries: Index) -> tuple[Tensor, Tensor]:
     """Return transformed observations and masks; see ``turned``."""
     planes, masks = views["observation"], views["action_mask"]
     count, channels, height, width = planes.shape

@@ -72,15 +72,11 @@ class Accuracy:
         """Return the shares."""
         moved = ranks.moves[ranks.moves >= 0]
 
-        def share(places: Places, first: int) -> float | None:
-            if first > 1 and not ranks.ordered:
-                return None
+        def share(places: Places, first: int) -> float:
             return float((places < first).mean()) if len(places) else float("nan")
 
-        top1, moves_top1 = share(ranks.every, 1), share(moved, 1)
-        assert top1 is not None
-        assert moves_top1 is not None
-        return cls(len(ranks.every), len(moved), top1, share(ranks.every, 5), moves_top1, share(moved, 5))
+        fives = (share(ranks.every, 5), share(moved, 5)) if ranks.ordered else (None, None)
+        return cls(len(ranks.every), len(moved), share(ranks.every, 1), fives[0], share(moved, 1), fives[1])
 
 
 def action_ranks(scores: Tensor, legal: Tensor, actions: Tensor) -> Ranks:

@@ -112,7 +112,7 @@ def remembering_ranks(name: str, group: SizeGroup, entries: Index, seed: int = 0
         for player in np.unique(group.player[entries[own]]).tolist():
             policy = SeatPlayer(code, state)
             for b in range(end - first):
-                # Somebody left: the next row has the board of this turn on which the moves were chosen.
+                # A player left: the next row has the board of this turn on which the moves were chosen.
                 if b + 1 < end - first and turns[b + 1] == turns[b]:
                     continue
                 if not boards.players["alive"][b, player]:

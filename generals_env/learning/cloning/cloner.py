@@ -88,9 +88,7 @@ class Cloner:
         if network is None:
             network = PolicyNetwork(config.layout, config.channels, config.blocks, value_bins=config.value_bins)
         self.network = network.to(self.device)
-        self.sampler = MoveSampler(
-            store, self.split.training, self.rng, config.by_game, config.symmetries, self.network.layout
-        )
+        self.sampler = MoveSampler(store, self.split.training, self.rng, config.by_game, config.symmetries, self.network.layout)
         self.averaged = AveragedModel(self.network, avg_fn=self._average)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -151,30 +149,37 @@ class Cloner:
         return policy_loss + config.value_weight * value_loss, figures
 
     def train(
-        self, minutes: float, report: Callable[[dict[str, float]], None] | None = None, steps: int | None = None
+        self,
+        minutes: float,
+        report: Callable[[dict[str, float]], None] | None = None,
+        steps: int | None = None,
+        processor_minutes: float | None = None,
     ) -> None:
-        """Learn for some minutes, or some steps if they end before.
+        """Learn until the first limit is reached; the learning rate falls with the nearest one.
 
         Args:
             minutes: Time.
             report: Called after each step with its figures.
-            steps: Maximum number of steps; the learning rate falls with whichever limit is nearer.
+            steps: Maximum number of steps.
+            processor_minutes: Maximum time of all threads of the process: on a busy machine it tells how much was computed.
 
         Raises:
-            ConfigError: If ``minutes`` is no positive number.
+            ConfigError: If a limit is no positive number.
         """
-        if not is_number(minutes) or not 0 < minutes < 1e6:
-            raise ConfigError(f"minutes: expected a positive number, got {minutes!r:.80}")
-        began = time.monotonic()
-        first = self.steps
+        for name, limit in (("minutes", minutes), ("steps", steps), ("processor_minutes", processor_minutes)):
+            if limit is not None and (not is_number(limit) or not 0 < limit < 1e12):
+                raise ConfigError(f"{name}: expected a positive number, got {limit!r:.80}")
+        began, first, computed = time.monotonic(), self.steps, time.process_time()
         while True:
-            passed = (time.monotonic() - began) / (60 * minutes)
-            self.progress = max(passed, (self.steps - first) / steps if steps else 0.0)
+            passed = (time.monotonic() - began) / 60
+            used = (time.process_time() - computed) / 60
+            shares = (passed / minutes, (self.steps - first) / (steps or math.inf), used / (processor_minutes or math.inf))
+            self.progress = max(shares)
             if self.progress >= 1:
                 break
             figures = self.step()
             if report is not None:
-                report({"minutes": (time.monotonic() - began) / 60, "steps": self.steps, **figures})
+                report({"minutes": passed, "processor_minutes": used, "steps": self.steps, **figures})
 
     def accuracy(self, entries: Entries | None = None) -> Accuracy:
         """Return how often the averaged network agrees with people; default: in the moves of players held out."""
@@ -222,5 +227,6 @@ class Cloner:
             "network": self.network.options(),
             "weights": {name: value.detach().cpu() for name, value in self.averaged.module.state_dict().items()},
             "made": {**how, "config": asdict(self.config), **made},
+            "step": self.steps * self.config.batch_size,
         }
         save_checkpoint(path, content)

@@ -20,7 +20,7 @@ class Split(NamedTuple):
     """Which moves are for what: numbers of entries, of each group of a store.
 
     Attributes:
-        training: Moves of games in which nobody is held out.
+        training: Moves of games of which no player is held out.
         held_out: Moves of players who are held out.
         left_out: Number of moves of the others in games with a player who is held out; they are used for neither.
     """
@@ -35,7 +35,7 @@ def hold_out(store: MoveStore, share: float = 0.1) -> Split:
 
     A player is held out if the hash of his name lies in the lowest ``share`` of all hashes: always the same players, whatever
     games there are. No move of theirs is in the training, and no board of a game that they played: the moves of the others in
-    such a game are left out. Players without names are known as somebody of their game, so all of them are held out or none.
+    such a game are left out. Players without names are known by their game only, so all of them are held out or none.
 
     Args:
         store: The moves.

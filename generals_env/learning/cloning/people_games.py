@@ -59,7 +59,7 @@ def key_of(text: str) -> int:
 def player_keys(names: Iterable[str], game: str) -> tuple[npt.NDArray[np.uint64], bool]:
     """Return numbers that stand for the players of a game, and whether all are known by their names.
 
-    Who has no name of his own is somebody of this game: the number stands for the game, the same for all such players of it.
+    A player without a name of his own is known by his game only: the number stands for the game, the same for all such players.
 
     Args:
         names: A name each; of a file without names those that ``replay.Replay.names`` makes up.
@@ -110,7 +110,7 @@ def games_of_replays(paths: Iterable[str | Path]) -> Iterator[PeopleGame | Skipp
 def games_of_batches(batches: Iterable[ExperienceBatch]) -> Iterator[PeopleGame]:
     """Yield the games of a dataset of ``record_replays``, whose batches hold whole games.
 
-    Datasets have no names: each player is known as somebody of his game.
+    Datasets have no names: players are known by their games only.
     """
     for batch in batches:
         told = batch.metadata.get(GAMES)
