@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.config import GameConfig
 from generals_env.learning.collector import Collector, masked
-from generals_env.learning.game_group import GameGroup
-from generals_env.learning.opponent_mix import games_of
 from generals_env.learning.ppo_config import PPOConfig
 from generals_env.learning.rollout_buffer import Minibatch
+from generals_env.learning.self_play import SelfPlay
 from generals_env.networks.policy_network import PolicyNetwork
 
 try:
@@ -54,18 +52,12 @@ class PPO:
         self.device = device
         self.samples = self.updates = 0
         self.progress = 0.0
+        self.self_play = SelfPlay(config, self.network, self.rng, self.autocast)
         self.collector = self._collector()
 
     def _collector(self) -> Collector:
         config = self.config
-        game = GameConfig.from_options(**config.game_options())
-        shaping = np.array([config.shaping_land, config.shaping_army, 0.0])
-        counts = games_of(config.opponents, config.games)
-        groups = []
-        for name, count in counts.items():
-            seed = int(self.rng.integers(2**31))
-            groups.append(GameGroup(name, count, game, seed, config.gamma, shaping))
-        return Collector(groups, config.steps, self.rng, config.symmetries, self.autocast, self.device)
+        return Collector(self.self_play.groups(), config.steps, self.rng, config.symmetries, self.autocast, self.device)
 
     def autocast(self) -> Any:
         """Return the context in which the network computes."""
@@ -84,11 +76,10 @@ class PPO:
         learned = time.perf_counter()
         self.samples += buffer.steps * buffer.seats
         figures |= {"seconds_playing": played - began, "seconds_learning": learned - played, "shaping": shaping}
-        for group in self.collector.groups:
-            won, lost, tied = group.take_results().tolist()
-            figures[f"games_{group.name}"] = won + lost + tied
-            figures[f"wins_{group.name}"] = won / max(won + lost + tied, 1)
-        return figures
+        found, changed = self.self_play.after_rollout(self.collector.groups, self.averaged.module, self.samples, self.progress)
+        if changed:
+            self.collector = self._collector()
+        return figures | found
 
     def _learn(self) -> dict[str, float]:
         config, buffer = self.config, self.collector.buffer

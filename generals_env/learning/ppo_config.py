@@ -6,10 +6,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from generals_env.arguments import check_flag, check_integer, is_number
+from generals_env.arguments import as_config, check_flag, check_integer, is_number
 from generals_env.config import RewardConfig
 from generals_env.errors import ConfigError
+from generals_env.learning.curriculum_stages import stages_of
 from generals_env.learning.opponent_mix import parse_opponents
+from generals_env.learning.pool import PoolOptions
 
 __all__ = ["PPOConfig"]
 
@@ -42,7 +44,9 @@ class PPOConfig:
     Attributes:
         board: Rows and columns of the board.
         max_turns: Turns after which a game is cut off.
-        opponents: Opponents with weights, see ``parse_opponents``.
+        opponents: Opponents with weights, see ``parse_opponents``: built-in policies, ``self``, and ``pool``, past selves.
+        curriculum: Stages that set games and opponents one after another, see ``stages_of``; None for none.
+        pool: Options of the pool of past selves, ``PoolOptions`` or a dict of them.
         games: Games played at once.
         steps: Turns of a rollout.
         epochs: Passes over the entries of a rollout.
@@ -74,6 +78,8 @@ class PPOConfig:
     board: int = 8
     max_turns: int = 500
     opponents: Any = "expander=3,random=1"
+    curriculum: Any = None
+    pool: Any = None
     games: int = 512
     steps: int = 64
     epochs: int = 2
@@ -118,6 +124,9 @@ class PPOConfig:
             if not is_number(value) or not low <= value <= high:
                 raise ConfigError(f"{name}: expected a number from {low} to {high}, got {value!r:.80}")
         object.__setattr__(self, "opponents", parse_opponents(self.opponents))
+        object.__setattr__(self, "pool", as_config("pool", PoolOptions, self.pool, PoolOptions()))
+        if self.curriculum is not None:
+            object.__setattr__(self, "curriculum", stages_of(self.curriculum, self.board))
 
     def game_options(self) -> dict[str, Any]:
         """Return the options of the games."""
