@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.learning.collector import Collector, masked
 from generals_env.learning.ppo_config import PPOConfig
-from generals_env.learning.rollout_buffer import Minibatch
-from generals_env.learning.self_play import SelfPlay
+from generals_env.learning.rollouts.collector import Collector, masked
+from generals_env.learning.rollouts.rollout_buffer import Minibatch
+from generals_env.learning.self_play.self_play import SelfPlay
 from generals_env.networks.policy_network import PolicyNetwork
 
 try:

@@ -1,4 +1,4 @@
-"""Defines the network of the policy gradient learners: logits for each tile and direction, and a value, for boards of any size."""
+"""Defines the network of the policy gradient learners: logits for each tile and direction, and a value; boards of any size."""
 
 from __future__ import annotations
 

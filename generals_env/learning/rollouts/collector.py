@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from generals_env.concurrency.thread_pool import divided
 from generals_env.engine.packed.turned_views import turn_rows, turn_tiles
-from generals_env.learning.game_group import GameGroup
-from generals_env.learning.rollout_buffer import RolloutBuffer
+from generals_env.learning.rollouts.game_group import GameGroup
+from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
 from generals_env.observations.packed import MIN_VIEWS
 
 try:
