@@ -17,6 +17,7 @@ from generals_env.learning.ppo_config import PPOConfig
 from generals_env.learning.rollouts.collector import Collector, masked
 from generals_env.learning.rollouts.rollout_buffer import Minibatch
 from generals_env.learning.self_play.self_play import SelfPlay
+from generals_env.networks.bfloat16 import has_bfloat16
 from generals_env.networks.policy_network import PolicyNetwork
 
 try:
@@ -36,6 +37,7 @@ class PPO:
         network: The network that learns.
         averaged: The network with averaged weights, which is evaluated and saved.
         samples: Entries collected so far.
+        seconds: Time of the iterations so far.
         progress: Share of the training that has passed, 0 to 1; schedules follow it.
     """
 
@@ -51,7 +53,8 @@ class PPO:
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, eps=1e-5, fused=True)
         self.device = device
         self.samples = self.updates = 0
-        self.progress = 0.0
+        self.progress = self.seconds = 0.0
+        self.bfloat16 = has_bfloat16(device) if config.bfloat16 is None else config.bfloat16
         self.self_play = SelfPlay(config, self.network, self.rng, self.autocast)
         self.collector = self._collector()
 
@@ -61,7 +64,7 @@ class PPO:
 
     def autocast(self) -> Any:
         """Return the context in which the network computes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def iterate(self) -> dict[str, float]:
         """Play a rollout and learn from it; return figures for the log."""
@@ -136,11 +139,16 @@ class PPO:
             }
 
     def train(self, minutes: float, report: Callable[[dict[str, float]], None] | None = None) -> None:
-        """Iterate for some minutes."""
-        began = time.monotonic()
-        limit = 60 * minutes
-        while (elapsed := time.monotonic() - began) < limit:
-            self.progress = elapsed / limit
+        """Iterate until the learner has trained for some minutes, those of before a checkpoint included.
+
+        Args:
+            minutes: Minutes of the whole training; schedules follow them.
+            report: Called with the figures of each iteration; its time does not count.
+        """
+        while self.seconds < 60 * minutes:
+            began = time.monotonic()
+            self.progress = self.seconds / (60 * minutes)
             figures = self.iterate()
+            self.seconds += time.monotonic() - began
             if report is not None:
-                report({"minutes": (time.monotonic() - began) / 60, "samples": self.samples, **figures})
+                report({"minutes": self.seconds / 60, "samples": self.samples, **figures})

@@ -127,19 +127,20 @@ def stages_of(given: Any, board: int) -> tuple[Stage, ...]:
 
 
 def board_stages(board: int) -> tuple[Stage, ...]:
-    """Return a curriculum that ends with games on ``board`` x ``board``: near generals, growing boards, a stronger opponent.
+    """Return a curriculum that ends with games on ``board`` x ``board``: from near generals to distant ones, on growing boards.
 
-    The last stage adds ``hunter:easy`` to the opponents. Each stage ends after a share of the training at the latest.
+    Each stage ends after a share of the training at the latest.
     """
     check_integer("board", board, 4, 64)
-    mix = {"expander": 3.0, "random": 1.0}
+    mix = {"expander": 7.0, "random": 1.0}
     first = min(board, 8)
-    sizes = [*range(first, board, 2)]
-    near = {"height": first, "width": first, "max_turns": 150, "start": {"spawn_distance": [2, 5]}}
-    stages = [Stage("near", near, mix, ("expander",), 0.6)]
-    for size in sizes:
-        game = {"height": size, "width": size, "max_turns": 30 * size}
-        stages.append(Stage(f"{size}x{size}", game, mix, ("expander",), 0.6))
-    stages.append(Stage(f"{board}x{board}", {}, mix, ("expander",), 0.8))
-    stages = [dataclasses.replace(stage, until=0.6 * (k + 1) / len(stages)) for k, stage in enumerate(stages)]
-    return (*stages, Stage("hunter", {}, {"expander": 2.0, "hunter:easy": 2.0, "random": 1.0}, ("expander",)))
+    small = {"height": first, "width": first}
+    stages = [
+        Stage("near", {**small, "max_turns": 150, "start": {"spawn_distance": [2, 4]}}, mix, ("expander",), 0.55),
+        Stage("middle", {**small, "max_turns": 250, "start": {"spawn_distance": [2, 7]}}, mix, ("expander",), 0.55),
+    ]
+    for size in range(first, board, 2):
+        game = {"height": size, "width": size, "max_turns": 50 * size}
+        stages.append(Stage(f"{size}x{size}", game, mix, ("expander",), 0.55))
+    stages = [dataclasses.replace(stage, until=0.5 * (k + 1) / len(stages)) for k, stage in enumerate(stages)]
+    return (*stages, Stage(f"{board}x{board}", {}, mix, ("expander",), 1.0))
