@@ -88,5 +88,7 @@ def test_network_is_opposed_on_boards_that_it_knows(tmp_path: Path) -> None:
         path = tmp_path / "policy.npz"
         path.write_bytes(weights_bytes(NetworkWeights("policy_network", {}, made={"boards": boards})))
         assert known_boards(str(path)) == ((6, 9) if boards in ([6, 9], [9, 6]) else None)
+    path.write_bytes(weights_bytes(NetworkWeights("policy_network", {}, made={"options": {"board": 12}})))
+    assert known_boards(str(path)) == (12, 12)
     assert known_boards("expander") is None
     assert (fitting(None, 6, 9), fitting(None, 25, 30), fitting(None, 8, 24), fitting(12, 6, 9)) == (9, 25, 20, 12)

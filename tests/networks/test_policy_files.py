@@ -104,6 +104,9 @@ def test_files_of_other_content_are_refused(saved: Path, tmp_path: Path) -> None
         save_checkpoint(tmp_path / "other.pt", {**head, **change})
         with pytest.raises(StorageError, match=r"^path: expected a file of a policy network, got "):
             load_policy_network(tmp_path / "other.pt")
+    save_checkpoint(tmp_path / "other.pt", {**head, "fingerprint": head["fingerprint"] + 1})
+    with pytest.raises(StorageError, match="whose network answers differently in fixed states"):
+        load_player(tmp_path / "other.pt")
     with pytest.raises(StorageError, match=r"load other networks with generals_env\.networks\.saved_players\.load_player"):
         load_policy(saved)
     data = bytearray(saved.read_bytes())
