@@ -27,6 +27,7 @@ AREAS = {
     "ray": ("rounds",),
     "inference": ("rounds",),
     "redis": ("rounds",),
+    "export": ("rounds",),
 }
 
 
@@ -43,7 +44,7 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis: rounds, 5 by default",
+        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis, export: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",
