@@ -9,9 +9,9 @@ from typing import Any
 from generals_env.arguments import as_config, check_flag, check_integer, is_number
 from generals_env.config import RewardConfig
 from generals_env.errors import ConfigError
-from generals_env.learning.curriculum_stages import stages_of
-from generals_env.learning.opponent_mix import parse_opponents
-from generals_env.learning.pool import PoolOptions
+from generals_env.learning.rollouts.opponent_mix import parse_opponents
+from generals_env.learning.self_play.curriculum_stages import stages_of
+from generals_env.learning.self_play.pool import PoolOptions
 
 __all__ = ["PPOConfig"]
 

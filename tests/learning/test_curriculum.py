@@ -11,9 +11,9 @@ import pytest
 
 from generals_env import ConfigError, GameConfig, StateError, StorageError
 from generals_env.errors import OptionError
-from generals_env.learning.curriculum import Curriculum
-from generals_env.learning.curriculum_stages import Stage, board_stages, stages_of
-from generals_env.learning.rolling_results import RollingResults
+from generals_env.learning.self_play.curriculum import Curriculum
+from generals_env.learning.self_play.curriculum_stages import Stage, board_stages, stages_of
+from generals_env.learning.self_play.rolling_results import RollingResults
 
 pytestmark = pytest.mark.checklist("Q4")
 

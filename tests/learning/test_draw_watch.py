@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from generals_env.learning.draw_watch import DrawWatch
+from generals_env.learning.self_play.draw_watch import DrawWatch
 
 
 def test_draws_that_creep_up_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.config import GameConfig
-from generals_env.learning.collector import log_shares
-from generals_env.learning.game_group import GameGroup, Turn
-from generals_env.learning.opponent_mix import POOL
-from generals_env.learning.pool import OpponentPool
+from generals_env.learning.rollouts.collector import log_shares
+from generals_env.learning.rollouts.game_group import GameGroup, Turn
+from generals_env.learning.rollouts.opponent_mix import POOL
+from generals_env.learning.self_play.pool import OpponentPool
 
 try:
     import torch

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.errors import StateError
-from generals_env.learning.curriculum_stages import Stage
-from generals_env.learning.rolling_results import RollingResults
+from generals_env.learning.self_play.curriculum_stages import Stage
+from generals_env.learning.self_play.rolling_results import RollingResults
 
 __all__ = ["Curriculum", "StageChange"]
 

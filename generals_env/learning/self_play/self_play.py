@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from generals_env.config import GameConfig
-from generals_env.learning.curriculum import Curriculum
-from generals_env.learning.draw_watch import DrawWatch
-from generals_env.learning.game_group import GameGroup
-from generals_env.learning.opponent_mix import POOL, games_of
-from generals_env.learning.pool import OpponentPool
-from generals_env.learning.pool_group import PoolGroup
 from generals_env.learning.ppo_config import PPOConfig
+from generals_env.learning.rollouts.game_group import GameGroup
+from generals_env.learning.rollouts.opponent_mix import POOL, games_of
+from generals_env.learning.self_play.curriculum import Curriculum
+from generals_env.learning.self_play.draw_watch import DrawWatch
+from generals_env.learning.self_play.pool import OpponentPool
+from generals_env.learning.self_play.pool_group import PoolGroup
 from generals_env.networks.policy_network import PolicyNetwork
 
 __all__ = ["SelfPlay"]

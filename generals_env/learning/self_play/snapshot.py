@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arena.players import CHECKPOINT, Player
-from generals_env.learning.collector import log_shares
+from generals_env.learning.rollouts.collector import log_shares
 from generals_env.networks.policy_network import PolicyNetwork
 
 try:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from generals_env.arguments import check_integer, is_number, shown
 from generals_env.errors import ConfigError
-from generals_env.learning.rolling_results import RollingResults
+from generals_env.learning.self_play.rolling_results import RollingResults
 from generals_env.networks.policy_network import PolicyNetwork
 
 __all__ = ["SAMPLINGS", "OpponentPool", "PoolMember", "PoolOptions"]

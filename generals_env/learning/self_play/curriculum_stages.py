@@ -11,7 +11,7 @@ from typing import Any
 
 from generals_env.arguments import as_config, check_integer, is_number, shown
 from generals_env.errors import ConfigError, StorageError
-from generals_env.learning.opponent_mix import POOL, SELF, parse_opponents
+from generals_env.learning.rollouts.opponent_mix import POOL, SELF, parse_opponents
 
 __all__ = ["Stage", "board_stages", "stages_of"]
 

@@ -22,7 +22,7 @@ from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.arguments import check_integer
 from generals_env.config import GameConfig
 from generals_env.errors import ConfigError
-from generals_env.learning.snapshot import snapshot
+from generals_env.learning.self_play.snapshot import snapshot
 from generals_env.networks.policy_network import PolicyNetwork
 
 __all__ = ["RatedSelf", "TrainingRatings", "Verdict", "saturated", "verdict"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generals_env.learning.rolling_results import RollingResults
+from generals_env.learning.self_play.rolling_results import RollingResults
 
 __all__ = ["DrawWatch"]
 
