@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from generals_env import ConfigError, GameConfig
-from generals_env.learning.pool import OpponentPool, PoolOptions
-from generals_env.learning.pool_group import PoolGroup
 from generals_env.learning.ppo_config import OUTCOME
+from generals_env.learning.self_play.pool import OpponentPool, PoolOptions
+from generals_env.learning.self_play.pool_group import PoolGroup
 from generals_env.networks.policy_network import PolicyNetwork
 
 SMALL = {"height": 5, "width": 5, "max_turns": 12, "observation": "full", "reward": OUTCOME}
@@ -110,13 +110,13 @@ def test_each_member_plays_its_games_by_what_its_seat_sees() -> None:
     pool = OpponentPool(PoolOptions(), network(1, passing=1e4), seed=2)
     pool.add(network(2, passing=-1e4), 1)
     group = group_of(pool, 40)
-    assert set(group.members.tolist()) == {0, 1}
     seen: dict[int, Any] = {}
     for member in pool.members:
         member.network.register_forward_pre_hook(lambda _, inputs, n=member.number: seen.__setitem__(n, inputs[0].clone()))
     for _ in range(3):
         shown = group.venv.observe()
         actions = group._opponent_actions()
+        assert set(group.members.tolist()) == {0, 1}
         games = np.arange(40)
         legal = shown["action_mask"][games, 1 - group.player]
         assert legal[games, actions[games, 1 - group.player]].all(), "all actions are legal"
@@ -136,11 +136,14 @@ def test_results_count_for_the_member_that_played() -> None:
     ended_games = {0: 0, 1: 0}
     for _ in range(130):
         before = group.members.copy()
+        group._opponent_actions()
+        playing = group.members.copy()
+        assert (playing[before >= 0] == before[before >= 0]).all(), "a game is played to its end by one member"
         turn = group.play(group.venv.act(("expander", "expander"))[group.game, group.player])
         ended = turn.terminated | turn.truncated
-        assert (group.members[~ended] == before[~ended]).all(), "a game is played to its end by one member"
+        assert ((group.members == -1) == ended).all()
         for number in ended_games:
-            ended_games[number] += int((ended & (before == number)).sum())
+            ended_games[number] += int((ended & (playing == number)).sum())
     results = np.stack([pool[number].results.counts for number in (0, 1)])
     assert results.sum(1).tolist() == list(ended_games.values())
     assert results.sum(0).tolist() == group.take_results().tolist(), "won, lost and drawn as the group counts them"
@@ -152,6 +155,7 @@ def test_results_count_for_the_member_that_played() -> None:
 def test_a_removed_member_leaves_its_games() -> None:
     pool = pool_of(2, size=2)
     group = group_of(pool, 20)
+    group.play(np.full(20, 8 * 25))
     pool.count(0, (100, 0, 0))
     pool.add(network(5), 5)
     assert (group.members == 0).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from generals_env import ConfigError
 from generals_env.learning.ppo import PPO
 from generals_env.learning.ppo_config import PPOConfig
+from generals_env.learning.training.checkpoint import load_training, save_training
 
 STAGES = [
     {
@@ -60,10 +62,27 @@ def test_self_play_continues_from_its_state() -> None:
     assert other.self_play.curriculum.stage.name == "board"
     assert other.self_play.pool is not None
     assert ppo.self_play.pool is not None
-    assert [member.number for member in other.self_play.pool.members] == [member.number for member in ppo.self_play.pool.members]
+    assert [member.number for member in other.self_play.pool.members] == [
+        member.number for member in ppo.self_play.pool.members
+    ]
     names = [group.name for group in other.self_play.groups()]
     assert names == ["random", "self", "pool"]
     assert other.self_play.draws.figures() == ppo.self_play.draws.figures()
+
+
+def test_a_training_with_a_pool_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    ppo, other = learner(), learner(seed=5)
+    for _ in range(5):
+        ppo.iterate()
+    save_training(tmp_path / "training.pt", ppo)
+    assert load_training(tmp_path / "training.pt", other)
+    for _ in range(3):
+        one, two = ppo.iterate(), other.iterate()
+        same = [name for name in one if not name.startswith("seconds")]
+        assert {name: one[name] for name in same} == {name: two[name] for name in same}
+    weights = other.network.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in ppo.network.state_dict().items())
+    assert one["stage"] == 1
 
 
 def test_options_of_self_play_are_checked() -> None:

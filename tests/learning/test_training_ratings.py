@@ -16,8 +16,8 @@ from generals_env.arena.statistics.game_table import GameTable
 from generals_env.arena.statistics.intervals import compare
 from generals_env.arena.statistics.ratings import rate
 from generals_env.arena.store import Store
-from generals_env.learning.snapshot import snapshot
-from generals_env.learning.training_ratings import TrainingRatings, saturated, verdict
+from generals_env.learning.self_play.snapshot import snapshot
+from generals_env.learning.self_play.training_ratings import TrainingRatings, saturated, verdict
 from generals_env.networks.policy_network import PolicyNetwork
 
 
@@ -108,9 +108,7 @@ def test_few_games_give_no_verdict() -> None:
 
 def test_an_anchor_that_is_always_beaten_is_named() -> None:
     games = made_up_games({"early": 3.0, "late": 5.0, "random": -3.0, "expander": 2.5}, 150)
-    early, late = (
-        [compare(games, name, anchor) for anchor in ("random", "expander")] for name in ("early", "late")
-    )
+    early, late = ([compare(games, name, anchor) for anchor in ("random", "expander")] for name in ("early", "late"))
     gain = late[0].win_rate.value - early[0].win_rate.value
     assert abs(gain) < 0.05, "against random nothing is seen"
     assert saturated(early, ("random", "expander")) == ("random",)

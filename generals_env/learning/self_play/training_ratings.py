@@ -22,7 +22,7 @@ from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.arguments import check_integer
 from generals_env.config import GameConfig
 from generals_env.errors import ConfigError
-from generals_env.learning.self_play.snapshot import snapshot
+from generals_env.learning.self_play.snapshot import network_of, snapshot
 from generals_env.networks.policy_network import PolicyNetwork
 
 __all__ = ["RatedSelf", "TrainingRatings", "Verdict", "saturated", "verdict"]
@@ -225,7 +225,7 @@ class TrainingRatings:
         """Return tensors, numbers and texts for a checkpoint: the latest selves. The games are in the store."""
         selves = []
         for player in self._latest:
-            network: PolicyNetwork = player.policy.network  # type: ignore[union-attr]
+            network = network_of(player)
             selves.append({"name": player.given, "options": network.options(), "weights": network.state_dict()})
         return {"selves": selves}
 
