@@ -62,9 +62,8 @@ def test_self_play_continues_from_its_state() -> None:
     assert other.self_play.curriculum.stage.name == "board"
     assert other.self_play.pool is not None
     assert ppo.self_play.pool is not None
-    assert [member.number for member in other.self_play.pool.members] == [
-        member.number for member in ppo.self_play.pool.members
-    ]
+    ours, theirs = ([member.number for member in pool.members] for pool in (ppo.self_play.pool, other.self_play.pool))
+    assert ours == theirs
     names = [group.name for group in other.self_play.groups()]
     assert names == ["random", "self", "pool"]
     assert other.self_play.draws.figures() == ppo.self_play.draws.figures()

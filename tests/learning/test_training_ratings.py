@@ -120,7 +120,7 @@ def test_wrong_options_of_ratings_are_refused() -> None:
         ratings_of(games=7)
     with pytest.raises(ConfigError, match="selves: expected"):
         ratings_of(selves=-1)
-    with pytest.raises(ConfigError, match="nobody"):
-        ratings_of(anchors=("random", "nobody"))
+    with pytest.raises(ConfigError, match="someone-else"):
+        ratings_of(anchors=("random", "someone-else"))
     with pytest.raises(ConfigError, match="games: expected at least one game, got none"):
         ratings_of().ratings()

@@ -82,9 +82,7 @@ class RatingCurve:
         elos, lows, highs = ([float(row[name]) for row in self.rows] for name in ("elo", "elo_low", "elo_high"))
         figure = Figure(figsize=(8, 4.5), dpi=200, layout="constrained")
         axes = figure.add_subplot()
-        low, high = (
-            [end if math.isfinite(end) else elo for end, elo in zip(ends, elos, strict=True)] for ends in (lows, highs)
-        )
+        low, high = ([b if math.isfinite(b) else a for a, b in zip(elos, ends, strict=True)] for ends in (lows, highs))
         (line,) = axes.plot(places, elos, linewidth=1.8, label="the learner")
         axes.fill_between(places, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
         known = ratings.ratings()
@@ -92,10 +90,8 @@ class RatingCurve:
             value = known[player.name].elo.value
             axes.axhline(value, color="#777777", linewidth=0.8, linestyle="--")
             axes.annotate(player.name, (places[-1], value), ha="right", va="bottom", color="#555555")
-        each = ratings.options.games
-        axes.set(
-            title=f"{ratings.options.kind}: {each} games against each opponent", xlabel="minutes of training", ylabel="Elo"
-        )
+        title = f"{ratings.options.kind}: {ratings.options.games} games against each opponent"
+        axes.set(title=title, xlabel="minutes of training", ylabel="Elo")
         axes.grid(color="#dddddd", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
