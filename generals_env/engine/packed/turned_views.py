@@ -6,7 +6,7 @@ each symmetry is enough for boards of all sizes.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
