@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.datasets import recorded
 from support.helpers import PATIENCE, wait_until
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, redis_server
 
 from generals_env.errors import ConfigError, StateError, StorageError
 from generals_env.recorders import (
@@ -28,6 +28,8 @@ from generals_env.recorders import (
 )
 
 pytest.importorskip("torch")
+
+__all__ = ["redis_server"]  # a fixture
 
 #: Plays without a pause, and records over a limiter: place of the limiter, sink, name of the run.
 COLLECTOR = """
@@ -124,7 +126,7 @@ def test_server_holds_submissions_up_until_a_learner_draws(tmp_path: Path, monke
         SubmittingSink(server.address, retry=Retry(tries=1)) as sink,
     ):
         sink.write(batches[0])
-        with pytest.raises(StorageError, match="limiter: expected a learner to draw within 0.2 s"):
+        with pytest.raises(StorageError, match=r"limiter: expected a learner to draw within 0\.2 s"):
             sink.write(batches[1])
         assert limiter.counts == (len(buffer), 0, 0) == (len(batches[0]), 0, 0)
         assert limiter.await_sample(20)
@@ -147,31 +149,23 @@ def test_trainer_with_limits_ends_with_its_source(tmp_path: Path) -> None:
             DistributedTrainer(batches, network(), config={**SMALL, "batch_size": 64}, limiter=limiter)
 
 
-def test_counts_in_redis_are_those_of_a_file(tmp_path: Path) -> None:
-    pytest.importorskip("redis")
-    server = RedisServer(tmp_path / "server")
-    try:
-        address = f"redis://127.0.0.1:{server.port}/0?stream=games"
-        with (
-            InsertLimiter(address, LIMITS) as one,
-            InsertLimiter(address) as other,
-            InsertLimiter(tmp_path / "f", LIMITS) as file,
-        ):
-            assert other.limits == one.limits
-            for limiter in (one, file):
-                limiter.count_inserted(230)
-                assert limiter.await_sample(160, timeout=0)
-                assert not limiter.await_sample(1, timeout=0)
-                limiter.want(7)
-            assert one.counts == other.counts == file.counts == (230, 160, 7)
-            for limiter in (other, file):
-                limiter.count_inserted(5)
-                limiter.want(limiter.counts.wanted - 2)
-                assert limiter.await_insert(timeout=0)
-                limiter.count_inserted(300)
-                assert not limiter.await_insert(timeout=0)
-            assert one.counts == file.counts == (535, 160, 0)
-        with pytest.raises(ConfigError, match="limits: expected those stored"):
-            InsertLimiter(address, {**LIMITS, "min_size": 3})
-    finally:
-        server.close()
+def test_counts_in_redis_are_those_of_a_file(tmp_path: Path, redis_server: RedisServer) -> None:
+    address = redis_server.address()
+    with InsertLimiter(address, LIMITS) as one, InsertLimiter(address) as other, InsertLimiter(tmp_path / "f", LIMITS) as file:
+        assert other.limits == one.limits
+        for limiter in (one, file):
+            limiter.count_inserted(230)
+            assert limiter.await_sample(160, timeout=0)
+            assert not limiter.await_sample(1, timeout=0)
+            limiter.want(7)
+        assert one.counts == other.counts == file.counts == (230, 160, 7)
+        for limiter in (other, file):
+            limiter.count_inserted(5)
+            assert limiter.counts.wanted == 2
+            limiter.count_inserted(300)
+            assert not limiter.await_insert(timeout=0)
+        assert one.counts == file.counts == (535, 160, 0)
+    with pytest.raises(ConfigError, match="limits: expected those stored"):
+        InsertLimiter(address, {**LIMITS, "min_size": 3})
+    with pytest.raises(StorageError, match="place: expected stored limits"):
+        InsertLimiter(redis_server.address())
