@@ -147,9 +147,7 @@ def draw_curve(curves: WinCurve | Sequence[WinCurve], picture: str | Path, *, ti
         make_folder(path.parent)
         replace_file(path, lambda file: figure.savefig(file, format=path.suffix.lstrip(".") or "png"))
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"picture: expected a PNG or SVG file to write, got {str(picture)!r} ({error})"
-        ) from error
+        raise StorageError(f"picture: expected a PNG or SVG file to write, got {str(picture)!r} ({error})") from error
     return True
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from generals_env.bridge.numpy_network import NumpyNetwork, load_weights, save_weights
+
 from generals_env.errors import ConfigError, StorageError
 
 torch = pytest.importorskip("torch")

@@ -67,7 +67,13 @@ def turn_planes_last(
 
 @kernel
 def turn_tiles(
-    views: npt.NDArray[np.float32], rows: Rows, sources: Rows, symmetries: Rows, low: int, high: int, out: npt.NDArray[np.float32]
+    views: npt.NDArray[np.float32],
+    rows: Rows,
+    sources: Rows,
+    symmetries: Rows,
+    low: int,
+    high: int,
+    out: npt.NDArray[np.float32],
 ) -> None:
     """Transform observations whose channels lie side by side: row ``rows[i]`` of (m, H*W, C); the rest as before."""
     for i in range(low, high):

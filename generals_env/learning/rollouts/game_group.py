@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from generals_env.config import GameConfig
 from generals_env.engine.observations.potential import potentials
-from generals_env.learning.opponent_mix import SELF
+from generals_env.learning.rollouts.opponent_mix import SELF
 from generals_env.opponents import BatchPolicy, as_policy
 from generals_env.vector import GeneralsVector
 
