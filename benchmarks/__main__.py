@@ -45,8 +45,7 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis, export: rounds, 5 by default",
-        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis, learning: rounds, 5 by default",
+        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis, export, learning: rounds, 5 by default",
     )
     parser.add_argument(
         "--seconds",
