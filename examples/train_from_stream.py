@@ -2,7 +2,8 @@
 
 Run it with ``python examples/train_from_stream.py``; ``--help`` shows the arguments. It needs
 ``pip install "generals_env[stream,torch]"``, and draws a curve where matplotlib is installed. Run it again with the same
-``--out`` to continue a run that was stopped or killed.
+``--out`` to continue a run that was stopped or killed. Player and learner keep in step by a limit of samples for each
+experience.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from generals_env.recorders import (
     ExperienceLog,
     ExperienceRecorder,
     ExperienceServer,
+    InsertLimiter,
+    InsertLimits,
     QNetwork,
     Retry,
     TrainerConfig,
@@ -40,6 +43,8 @@ from generals_env.recorders.training.network_policy import NetworkPolicy
 REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
 
 OPPONENTS = ("random", "expander")
+
+MIN_SIZE = 5000  # experiences before the first step
 
 EVALUATIONS = 12  # during training
 
@@ -58,7 +63,7 @@ class Arguments:
     address: str = "127.0.0.1:50051"
     games: int = 1000  # against each opponent, at the end
     num_envs: int = 32
-    turns_per_second: float = 25.0  # of each game: a limit that leaves time to learn
+    samples_per_insert: float = 5.0  # draws of each experience: the player waits while the learner is behind
     batch_size: int = 256
     learning_rate: float = 1e-3
     gamma: float = 0.97
@@ -81,6 +86,10 @@ class Arguments:
         """Folder of the log of experience."""
         return self.out / "log"
 
+    def limiter(self) -> InsertLimiter:
+        """Return the limits that the player and the learner share."""
+        return InsertLimiter(self.out / "limits", InsertLimits(self.samples_per_insert, MIN_SIZE))
+
     @property
     def checkpoint(self) -> Path:
         """File of the trainer, from which the player loads the network."""
@@ -96,10 +105,10 @@ def collect(arguments: Arguments) -> None:
     chances = 0.5 ** (1 + 5 * games / arguments.num_envs)  # of a random move: from a half to a few hundredths, by game
     policy, age = NetworkPolicy(arguments.model()), None
     venv = generals_env.make_vec(arguments.num_envs, **arguments.options())
-    with ExperienceLog(arguments.log, "normal") as log, ExperienceRecorder(venv, log) as env:
+    limited = arguments.limiter().limited(ExperienceLog(arguments.log, "normal"), timeout=600)  # without a learner it ends
+    with ExperienceRecorder(venv, limited) as env:
         observations, _ = env.reset(seed=int(rng.integers(2**31)))
         while parent is not None and parent.is_alive():
-            began = time.monotonic()
             for _ in range(16):
                 at_random, expanding = venv.act(("random", "random")), venv.act(("expander", "expander"))
                 actions = np.where(games[:, None] % 2, expanding, at_random)
@@ -111,7 +120,6 @@ def collect(arguments: Arguments) -> None:
             if arguments.checkpoint.exists() and arguments.checkpoint.stat().st_mtime_ns != age:
                 age = arguments.checkpoint.stat().st_mtime_ns
                 policy = load_policy(arguments.checkpoint)
-            time.sleep(max(16 / arguments.turns_per_second - (time.monotonic() - began), 0))
 
 
 def serve(arguments: Arguments, ready: Event) -> None:
@@ -128,7 +136,7 @@ def train(arguments: Arguments, progress: Progress) -> QNetwork:
     torch.set_num_threads(os.cpu_count() or 1)  # playing and serving use a tenth of a core
     model = arguments.model()
     numbers = {name: getattr(arguments, name) for name in ("batch_size", "learning_rate", "gamma", "n_step", "seed")}
-    config = TrainerConfig(min_size=5000, augment=True, **numbers)
+    config = TrainerConfig(min_size=MIN_SIZE, augment=True, **numbers)
     consumer = ExperienceConsumer(arguments.address, retry=Retry(tries=100, first_wait=0.1, max_wait=1.0))
     evaluation = PeriodicEvaluation(
         arguments.out,
@@ -139,7 +147,8 @@ def train(arguments: Arguments, progress: Progress) -> QNetwork:
         title=f"Q-learning from a stream on {arguments.board}x{arguments.board}: wins in games of both seats",
         **arguments.options(),
     )
-    with DistributedTrainer(consumer, model, config=config, checkpoint=arguments.checkpoint) as trainer:
+    limits = {"checkpoint": arguments.checkpoint, "limiter": arguments.limiter()}
+    with DistributedTrainer(consumer, model, config=config, **limits) as trainer:
         task = progress.add_task("waiting for experience", total=arguments.minutes)
         began = time.monotonic()
         while (minutes := (time.monotonic() - began) / 60) < arguments.minutes:

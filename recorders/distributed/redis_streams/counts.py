@@ -12,8 +12,8 @@ from generals_env.recorders.sinks.insert_limits import InsertCounts
 __all__ = ["RedisCounts"]
 
 #: Makes the counts if they are not there, and changes them. Arguments: limits (or empty), inserted, sampled, wanted (or -1),
-#: draws per experience, lowest balance (or empty). Returns {limits, inserted, sampled, wanted, 1 if it was changed}. Lua answers
-#: with whole numbers only, which these are.
+#: draws per experience, lowest balance (or empty). Returns {limits, inserted, sampled, wanted, 1 if it was changed}, whole
+#: numbers, as Lua answers with no others.
 CHANGE = """
 local key = KEYS[2]
 local function number(name) return tonumber(redis.call('HGET', key, name) or 0) end
