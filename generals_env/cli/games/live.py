@@ -55,9 +55,8 @@ def live(
     --server, and only when this command is run. Bots must be named as such, and the site's terms apply.
     """
     chosen = load_live_policy(policy, seed)
-    recipe = Recipe.from_dict(
-        {"layout": layout or layout_of(policy, chosen), "memory": memory, "frames": frames, "shaping": ()}
-    )
+    layout = layout or layout_of(policy, chosen)
+    recipe = Recipe.from_dict({"layout": layout, "memory": memory, "frames": frames, "shaping": ()})
     options = LiveOptions(
         user_id=read_user_id(user_id_file),
         username=username,
