@@ -77,7 +77,7 @@ def test_agent_opposes_learners_reproducibly() -> None:
         rewards(gymnasium.make(generals_env.ENV_ID, opponent=TRAINED, **{**GAME, "observation": "standard"}))
 
 
-def test_agent_plays_in_the_arena_and_draws_the_same_in_blocks_of_any_size() -> None:
+def test_agent_plays_in_the_arena_alike_in_blocks_of_any_size() -> None:
     player = make_player(TRAINED)
     assert (player.kind, player.random_moves, player.channels) == (CHECKPOINT, 0.0, 21)
     assert player.name.startswith(f"{TRAINED}-")
