@@ -92,8 +92,8 @@ class Games(Section):
     parallel: int = setting(64, "Number of games that are played at once.", live=True, ge=1, le=2**16)
     policies: tuple[str, ...] = setting(
         ("expander",),
-        "Policy of each player, or one for all: a built-in policy (random, expander, hunter, planner) or a checkpoint of "
-        "generals-env train.",
+        "Policy of each player, or one for all: a built-in policy (random, expander, hunter, planner), trained, or the file of "
+        "a network.",
         live=True,
         min_length=1,
     )
