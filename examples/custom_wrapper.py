@@ -1,8 +1,8 @@
 """Writes a wrapper of one's own, plays many games at once with it, records what it shows, and trains from that for seconds.
 
 Run it with ``python examples/custom_wrapper.py``; ``--help`` shows the arguments. It needs
-``pip install "generals_env[torch]"``. The wrapper adds a channel to the observations, and a term to the rewards. The recorder lies
-over it, so that it records what a learner sees: observations with the channel, rewards with the term.
+``pip install "generals_env[torch]"``. The wrapper adds a channel to the observations, and a term to the rewards. The recorder
+lies over it, so that it records what a learner sees: observations with the channel, rewards with the term.
 """
 
 from __future__ import annotations

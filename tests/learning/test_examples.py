@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.helpers import PATIENCE
 from support.paths import ROOT
@@ -59,7 +60,7 @@ def test_every_example_is_run_by_a_test_and_is_in_the_docs() -> None:
     page = (ROOT / "docs" / "training.md").read_text()
     for path in EXAMPLES:
         assert f'"{path.stem}"' in tests.replace(".py", ""), path.name
-        assert f"examples/{path.name}" in page, path.name
+        assert f"\n| `{path.name}" in page, path.name
 
 
 def test_stream_example_starts_three_processes_and_learns(tmp_path: Path) -> None:
@@ -72,3 +73,34 @@ def test_stream_example_starts_three_processes_and_learns(tmp_path: Path) -> Non
     from generals_env.recorders import load_policy
 
     assert load_policy(tmp_path / "run" / "trainer.pt").step == 250
+
+
+def test_offline_example_learns_from_recorded_and_own_games(tmp_path: Path) -> None:
+    options = {"board": 5, "max_turns": 60, "minutes": 0.1, "offline": 0.3, "recorded_turns": 90, "channels": 8, "blocks": 0}
+    printed = run_example("train_dqn_from_dataset", tmp_path, out="run", games=20, batch_size=32, play_every=1, **options)
+    assert "20 games, half of them from each seat" in printed
+    rows = list(csv.DictReader((tmp_path / "run" / "progress.csv").read_text().splitlines()))
+    assert float(rows[0]["games_expander"]) == 20
+    from generals_env.recorders import load_policy, open_dataset
+
+    assert load_policy(tmp_path / "run" / "model.pt").step >= 1
+    recorded = sum(map(len, open_dataset(tmp_path / "run" / "games")))
+    assert recorded == 3 * 30 * 64
+
+
+def test_wrapper_example_records_what_a_learner_sees(tmp_path: Path) -> None:
+    printed = run_example("custom_wrapper", tmp_path, out="run", num_envs=8, turns=80, steps=3)
+    assert "1,280 experiences; states (22, 6, 6), wrappers" in printed
+    assert "GuardedGeneral" in printed
+    assert "step 3: loss" in printed
+    from generals_env.recorders import ExperienceBatch, open_dataset
+
+    batch = ExperienceBatch.concat(list(open_dataset(tmp_path / "run")))
+    states = batch.states()
+    first = batch.turn == 0
+    generals = states[first][:, 11] > 0  # own_general
+    assert (generals.sum((1, 2)) == 1).all()
+    rows, columns = np.nonzero(generals.any(2))[1], np.nonzero(generals.any(1))[1]
+    distance = np.abs(np.arange(6)[:, None] - rows[:, None, None]) + np.abs(np.arange(6) - columns[:, None, None])
+    assert (states[first][:, -1] == distance).all()
+    assert batch.reward.max() > 0.09  # the term
