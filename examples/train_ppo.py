@@ -1,8 +1,9 @@
 """Trains an agent by PPO from random weights, with a curriculum, then measures how many games it wins.
 
-Run it with ``python examples/train_ppo.py``; ``--help`` shows the arguments. It needs ``pip install "generals_env[torch]"``, draws
-a curve where matplotlib is installed, and writes logs for TensorBoard where that is. Run it again with the same ``--out`` to go
-on with a training that was stopped. Then play against the agent: ``generals-env play --opponent runs/train_ppo/agent.pt``.
+Run it with ``python examples/train_ppo.py``; ``--help`` shows the arguments. It needs ``pip install "generals_env[torch]"``,
+draws a curve where matplotlib is installed, and writes logs for TensorBoard where that is. Run it again with the same ``--out``
+to go on with a training that was stopped. Then play against the agent:
+``generals-env play --opponent runs/train_ppo/agent.pt``.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def main(arguments: Arguments, others: list[str]) -> None:
         **game,
     )
     load_training(arguments.out / "agent.pt", trainer)  # does nothing if there is no such file
-    agent = SampledPlayer(TorchLogits(trainer.averaged.module), seed=arguments.seed)
+    agent = SampledPlayer(TorchLogits(trainer.agent), seed=arguments.seed)
     with (
         Checkpoints(trainer, arguments.out / "agent.pt") as checkpoints,
         TrainingLog(arguments.out / "log", since=trainer.samples or None) as log,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,8 +74,8 @@ class SampledPlayer:
         self.made = dict(made or {})
         self._rng = np.random.default_rng(seed)
 
-    def reseed(self, seed: int | None) -> None:
-        """Begin the draws anew."""
+    def reseed(self, seed: int | Sequence[int] | None) -> None:
+        """Begin the draws anew, None: at random."""
         self._rng = np.random.default_rng(seed)
 
     def __call__(self, views: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:

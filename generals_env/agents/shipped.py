@@ -79,9 +79,7 @@ def trained_boards(name: str) -> tuple[int, int]:
     Raises:
         ConfigError: If its file does not tell.
     """
-    boards = shipped_network(name).made.get("boards")
-    if not isinstance(boards, list) or len(boards) != 2 or not all(isinstance(side, int) for side in boards):
-        raise ConfigError(
-            f"agent: expected the boards of its training in the file, got {boards!r:.80}: see tools/ship_agent.py"
-        )
-    return boards[0], boards[1]
+    boards = shipped_network(name).boards
+    if boards is None:
+        raise ConfigError(f"agent: expected the boards of its training in {name}, got none: write it with tools/ship_agent.py")
+    return boards

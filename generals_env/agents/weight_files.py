@@ -34,7 +34,8 @@ class NetworkWeights:
         kind: ``"policy_network"`` or ``"q_network"``.
         weights: Arrays by the names of torch's ``state_dict``.
         options: Arguments that make the network in torch.
-        made: How it was made: plain values.
+        made: How it was made: plain values. ``"boards"`` is a list of the smallest and the largest side of its boards; without
+            it, ``"options"`` of a trainer tell ``"board"``.
         step: Entries or steps that it was trained on.
     """
 
@@ -43,6 +44,17 @@ class NetworkWeights:
     options: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
+
+    @property
+    def boards(self) -> tuple[int, int] | None:
+        """The smallest and the largest side of the boards of its training; None if ``made`` does not tell."""
+        options = self.made.get("options")
+        side = options.get("board") if isinstance(options, Mapping) else None  # of a trainer, whose last boards are the largest
+        sides = self.made.get("boards", [side, side])
+        known = isinstance(sides, list | tuple) and len(sides) == 2
+        if known and all(type(side) is int and 1 <= side <= 64 for side in sides):
+            return min(sides), max(sides)
+        return None
 
 
 def weights_bytes(network: NetworkWeights) -> bytes:

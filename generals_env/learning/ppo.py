@@ -35,7 +35,7 @@ class PPO:
     Attributes:
         config: The options.
         network: The network that learns.
-        averaged: The network with averaged weights, which is evaluated and saved.
+        averaged: Averages its weights; ``agent`` is the network with them.
         samples: Entries collected so far.
         seconds: Time of the iterations so far.
         progress: Share of the training that has passed, 0 to 1; schedules follow it.
@@ -48,7 +48,7 @@ class PPO:
         self.rng = np.random.default_rng(config.seed)
         device = torch.device(config.device)
         self.network = PolicyNetwork(config.layout, config.channels, config.blocks, value_bins=config.value_bins).to(device)
-        average = get_ema_multi_avg_fn(config.averaging)
+        average = get_ema_multi_avg_fn(config.averaging)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.network, multi_avg_fn=average)
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, eps=1e-5, fused=True)
         self.device = device
@@ -61,6 +61,12 @@ class PPO:
     def _collector(self) -> Collector:
         config = self.config
         return Collector(self.self_play.groups(), config.steps, self.rng, config.symmetries, self.autocast, self.device)
+
+    @property
+    def agent(self) -> PolicyNetwork:
+        """The network with averaged weights, which is evaluated and saved."""
+        network: PolicyNetwork = self.averaged.module  # type: ignore[assignment]
+        return network
 
     def autocast(self) -> Any:
         """Return the context in which the network computes."""
@@ -79,7 +85,7 @@ class PPO:
         learned = time.perf_counter()
         self.samples += buffer.steps * buffer.seats
         figures |= {"seconds_playing": played - began, "seconds_learning": learned - played, "shaping": shaping}
-        found, changed = self.self_play.after_rollout(self.collector.groups, self.averaged.module, self.samples, self.progress)
+        found, changed = self.self_play.after_rollout(self.collector.groups, self.agent, self.samples, self.progress)
         if changed:
             self.collector = self._collector()
         return figures | found
@@ -124,7 +130,7 @@ class PPO:
         value_loss = self.network.value_loss(outputs, batch.returns).mean()
         loss = policy_loss + config.value_weight * value_loss - entropy_weight * entropy
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient)
         self.optimizer.step()
         self.averaged.update_parameters(self.network)

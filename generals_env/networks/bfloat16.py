@@ -30,5 +30,5 @@ def processor_has_bfloat16() -> bool:
 def has_bfloat16(device: torch.device) -> bool:
     """Return whether bfloat16 pays on a device."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and processor_has_bfloat16()

@@ -1,8 +1,8 @@
 """Saves and loads policy networks: how the network is shaped, its weights, and how it was made.
 
 A file is a checkpoint of ``recorders.training.checkpoints``, written atomically, verified by a digest, and read without running
-code. Its head are the keys ``"kind"``, ``"network"`` (``PolicyNetwork.options``), ``"weights"``, ``"made"`` and ``"step"``; a
-trainer adds keys of its own, so its checkpoints can be played and exported as they are.
+code. Its head are the keys ``"kind"``, ``"network"`` (``PolicyNetwork.options``), ``"weights"``, ``"made"``, ``"step"`` and
+``"fingerprint"``; a trainer adds keys of its own, so its checkpoints can be played and exported as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from generals_env.errors import StorageError
 try:
     import torch
 
+    from generals_env.networks.fingerprint import check_fingerprint, fingerprint
     from generals_env.networks.policy_network import PolicyNetwork
     from generals_env.recorders.training.checkpoints import load_checkpoint, save_checkpoint
 except ModuleNotFoundError as error:
@@ -58,7 +59,14 @@ def policy_content(network: PolicyNetwork, made: Mapping[str, Any] | None = None
         step: Entries that it was trained on.
     """
     weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    return {"kind": POLICY_NETWORK, "network": network.options(), "weights": weights, "made": dict(made or {}), "step": step}
+    return {
+        "kind": POLICY_NETWORK,
+        "network": network.options(),
+        "weights": weights,
+        "made": dict(made or {}),
+        "step": step,
+        "fingerprint": fingerprint(network),
+    }
 
 
 def save_policy_network(path: str | Path, network: PolicyNetwork, made: Mapping[str, Any] | None = None, step: int = 0) -> None:
@@ -97,20 +105,26 @@ def read_policy(content: Mapping[str, Any], path: str | Path) -> PolicyFile:
         path: Its file, for errors.
 
     Raises:
-        StorageError: If it is not one of a policy network.
+        StorageError: If it is not one of a policy network, or the network answers differently than when it was saved.
     """
     try:
         if not is_policy_content(content):
             raise ValueError(f"its kind is {content.get('kind')!r:.80}")  # noqa: TRY301 - reported with the others
         network = PolicyNetwork(**content["network"])
         network.load_state_dict(content["weights"])
-        return PolicyFile(network.eval(), dict(content["made"]), int(content.get("step", 0)))
+        file = PolicyFile(network.eval(), dict(content["made"]), int(content.get("step", 0)))
+        saved = content.get("fingerprint")
+        if saved is not None:
+            check_fingerprint(network, saved, path)
+    except StorageError:
+        raise
     except Exception as error:
         # torch raises many types of errors for weights that do not fit.
         raise StorageError(
             f"path: expected a file of a policy network, got {str(path)!r} ({error}): pass one that save_policy_network or a "
             "trainer of generals_env.learning wrote"
         ) from error
+    return file
 
 
 def network_weights(file: PolicyFile) -> NetworkWeights:

@@ -25,7 +25,7 @@ __all__ = ["live"]
 
 def live(
     policy: Annotated[
-        str, typer.Option(help="random, expander, hunter, a checkpoint of train, or module:callable.")
+        str, typer.Option(help="random, expander, hunter, trained, a saved network, or module:callable.")
     ] = "expander",
     game: Annotated[str, typer.Option(help="Id of the private game to join.")] = "",
     mode: Annotated[str, typer.Option(help="private, 1v1, or ffa.")] = "private",

@@ -134,10 +134,10 @@ class Collector:
 
             divided(write, len(rows), MIN_VIEWS)
         states = torch.from_numpy(self._tensors).view(self._shape).permute(0, 3, 1, 2).to(self._device)
-        legal = torch.from_numpy(self._legal).to(self._device)
+        allowed = torch.from_numpy(self._legal).to(self._device)
         with torch.no_grad(), self._autocast():
             logits, outputs = network(states)
-        return log_shares(logits, legal), network.values(outputs)
+        return log_shares(logits, allowed), network.values(outputs)
 
     def _values(self, network: Any, states: Tensor) -> npt.NDArray[np.float32]:
         with torch.no_grad(), self._autocast():

@@ -13,6 +13,8 @@ from generals_env.learning.self_play.rolling_results import RollingResults
 
 __all__ = ["DrawWatch"]
 
+ROUNDING = 1e-9  # of sums of shares
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,9 +48,9 @@ class DrawWatch:
                 continue
             share = window.draw_rate
             lowest = self._lowest[name] = min(self._lowest.get(name, 1.0), share)
-            if share < lowest + self.rise:
+            if share < lowest + self.rise - ROUNDING:
                 self._warned.pop(name, None)
-            elif share >= self._warned.get(name, lowest) + self.rise:
+            elif share >= self._warned.get(name, lowest) + self.rise - ROUNDING:
                 self._warned[name] = share
                 found.append(
                     f"draws against {name} creep up: {share:.1%} of the last {window.games:,} games were drawn or cut off, "

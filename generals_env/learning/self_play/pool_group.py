@@ -26,7 +26,7 @@ class PoolGroup(GameGroup):
 
     Attributes:
         pool: The pool.
-        members: (B,) int64, number of the member that plays each game.
+        members: (B,) int64, number of the member that plays each game; -1 for one that is drawn before the next turn.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class PoolGroup(GameGroup):
         super().__init__(POOL, games, config, seed, gamma, shaping, opponent=refuse)
         self.pool = pool
         self._autocast = autocast
-        self.members = pool.draw(games)
+        self.members = np.full(games, -1, np.int64)
 
     def play(self, actions: npt.NDArray[np.int64]) -> Turn:
         """Play one turn with the actions (B,) of the learner, and count the games that end for their opponents."""
@@ -54,14 +54,13 @@ class PoolGroup(GameGroup):
             of = self.members == number
             results = (int((won & of).sum()), int((lost & of).sum()), int((ended & ~won & ~lost & of).sum()))
             self.pool.count(number, results)
-        self.members[ended] = self.pool.draw(int(ended.sum()))
+        self.members[ended] = -1
         return turn
 
     def _opponent_actions(self) -> npt.NDArray[np.int64]:
         """Return actions (B, 2) with those of the members, drawn with the probabilities of their networks."""
-        known = [member.number for member in self.pool.members]
-        removed = ~np.isin(self.members, known)
-        self.members[removed] = self.pool.draw(int(removed.sum()))
+        waiting = ~np.isin(self.members, [member.number for member in self.pool.members])
+        self.members[waiting] = self.pool.draw(int(waiting.sum()))
         tensors, masks = self.observations()
         height, width = self.venv.config.shape
         every = np.zeros((len(self.members), 2), np.int64)

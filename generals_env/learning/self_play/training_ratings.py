@@ -7,7 +7,7 @@ all of them, and ratings of one training, or of two trainings with the same anch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,13 @@ from generals_env.arena.tournament import ArenaOptions, pairs_of, play_arena
 from generals_env.arguments import check_integer
 from generals_env.config import GameConfig
 from generals_env.errors import ConfigError
-from generals_env.learning.self_play.snapshot import snapshot
+from generals_env.learning.self_play.snapshot import network_of, snapshot
 from generals_env.networks.policy_network import PolicyNetwork
 
-__all__ = ["RatedSelf", "TrainingRatings", "Verdict", "verdict"]
+__all__ = ["RatedSelf", "TrainingRatings", "Verdict", "saturated", "verdict"]
 
-#: Score from which an anchor tells little: 0.95 is 512 points of Elo, of which a few games decide.
-SATURATED = 0.95
+#: Score from which an anchor tells little: 0.9 is 382 points of Elo, and the few games that are not won decide.
+SATURATED = 0.9
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,11 @@ def verdict(ratings: Ratings, player: str, opponent: str) -> Verdict:
     return Verdict(player, opponent, ratings.difference(player, opponent), games)
 
 
+def saturated(results: Sequence[Comparison], anchors: Collection[str]) -> tuple[str, ...]:
+    """Return the anchors against which a player scores so much that they no longer tell its strength."""
+    return tuple(one.opponent for one in results if one.opponent in anchors and one.score.value >= SATURATED)
+
+
 class TrainingRatings:
     """Plays selves of a learner against anchors and earlier selves, and rates them.
 
@@ -179,13 +184,12 @@ class TrainingRatings:
             self._latest = [*self._latest, one][-self._selves :]
         own = [game for game in games if one.name in game.players]
         results = tuple(compare(own, one.name, player.name) for player in opponents)
-        names = {player.name for player in self.anchors}
         found = RatedSelf(
             player=one.name,
             samples=samples,
             elo=self.ratings()[one.name].elo,
             results=results,
-            saturated=tuple(one.opponent for one in results if one.opponent in names and one.score.value >= SATURATED),
+            saturated=saturated(results, self._names()),
             games=len(own),
             draw_rate=sum(game.winner < 0 for game in own) / len(own),
         )
@@ -221,7 +225,7 @@ class TrainingRatings:
         """Return tensors, numbers and texts for a checkpoint: the latest selves. The games are in the store."""
         selves = []
         for player in self._latest:
-            network: PolicyNetwork = player.policy.network  # type: ignore[union-attr]
+            network = network_of(player)
             selves.append({"name": player.given, "options": network.options(), "weights": network.state_dict()})
         return {"selves": selves}
 

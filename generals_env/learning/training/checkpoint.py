@@ -1,12 +1,12 @@
-"""Saves a training so that it goes on bit for bit, in another process, too: ``save_training``, ``load_training``, ``Checkpoints``.
+"""Saves a training so that it goes on bit for bit: ``save_training``, ``load_training``, ``Checkpoints``.
 
 A file begins as one of ``networks.policy_file``: kind, shape, averaged weights and how they were made, so that it can be played
-as it is. The key ``"trainer"`` holds the rest: the weights that learn, the optimizer, generators, counters, and the games in the
-middle of which the training stopped. Nothing in it is pickled code.
+as it is. The key ``"trainer"`` holds the rest: the weights that learn, the optimizer, generators, counters, and the games in
+whose middle the training stopped. Nothing in it is pickled code.
 
-On the same machine and with one thread, going on gives the weights that a training without a stop gives, bit for bit. Games
-against a planner with a budget of time, and any opponent that is an object of the user's without ``state`` and ``restore``, begin
-anew instead.
+On the same machine and with one thread, going on gives the weights that a training without a stop gives, bit for bit, in
+another process, too. Games against a planner, and those against an object of the user's without ``state`` and ``restore``, go
+on, but their opponent has forgotten what it saw of them.
 """
 
 from __future__ import annotations
@@ -198,7 +198,8 @@ def check_options_of(saved: Mapping[str, Any], given: Mapping[str, Any], path: s
     ]
     if other:
         raise ConfigError(
-            f"options: expected those of {str(path)!r}, got {', '.join(other)}: pass the same ones, or another path to begin anew"
+            f"options: expected those of {str(path)!r}, got {', '.join(other)}: pass the same ones, or another path "
+            "to begin anew"
         )
 
 

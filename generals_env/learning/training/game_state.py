@@ -38,8 +38,8 @@ def restored(saved: Any, like: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """Return the array of some bytes, of the shape and dtype of another one; raise ``StorageError`` if they do not fit."""
     if not isinstance(saved, Tensor) or saved.dtype != torch.uint8 or saved.shape != (like.nbytes,):
         raise StorageError(
-            f"games: expected {like.nbytes} bytes of {name}, got {getattr(saved, 'shape', saved)!r:.80}: continue with the options "
-            "that the games were saved with"
+            f"games: expected {like.nbytes} bytes of {name}, got {getattr(saved, 'shape', saved)!r:.80}: continue with the "
+            "options that the games were saved with"
         )
     array: npt.NDArray[Any] = saved.numpy().copy().view(like.dtype).reshape(like.shape)
     return array

@@ -24,8 +24,8 @@ class TrainingLog:
     """Appends a row for each iteration to ``progress.csv`` in a folder, and writes events for TensorBoard beside it.
 
     Figures may appear later, such as those of an opponent of the next stage of a curriculum: the file is then written anew with
-    one more column, which is empty in the rows before. A training that goes on from a checkpoint passes its samples as ``since``:
-    rows after them, of the time between the checkpoint and the end of the process, are dropped, as they come again.
+    one more column, which is empty in the rows before. A training that goes on from a checkpoint passes its samples as
+    ``since``: rows after them, of the time between the checkpoint and the end of the process, are dropped, as they come again.
 
     Attributes:
         path: The CSV file.
