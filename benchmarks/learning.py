@@ -27,10 +27,10 @@ import generals_env
 from benchmarks.pairs import Figures, cell, in_turn, keep, ratios
 from generals_env.concurrency.thread_pool import available_cores
 from generals_env.learning import collector as collecting
-from generals_env.learning.game_group import GameGroup
 from generals_env.learning.ppo import PPO
 from generals_env.learning.ppo_config import PPOConfig
-from generals_env.learning.rollout_buffer import RolloutBuffer
+from generals_env.learning.rollouts.game_group import GameGroup
+from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
 from generals_env.version import __version__
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generals_env.learning.advantages import advantages
+from generals_env.learning.rollouts.advantages import advantages
 
 
 def column(*values: float) -> np.ndarray:

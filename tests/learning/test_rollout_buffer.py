@@ -14,8 +14,8 @@ import generals_env
 from generals_env.config import GameConfig
 from generals_env.engine.boards import NEUTRAL, PLAIN, copy_boards
 from generals_env.engine.symmetry import INVERSE, transform_actions
-from generals_env.learning.rollout_buffer import RolloutBuffer
-from generals_env.learning.vector_rollout import VectorRollout
+from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
+from generals_env.learning.rollouts.vector_rollout import VectorRollout
 
 KINDS: dict[str, dict[str, Any]] = {
     "square": {"height": 6, "width": 6, "observation": "full"},

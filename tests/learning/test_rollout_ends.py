@@ -14,8 +14,8 @@ import torch
 
 import generals_env
 from generals_env.errors import ConfigError, StateError
-from generals_env.learning.rollout_buffer import RolloutBuffer
-from generals_env.learning.vector_rollout import VectorRollout
+from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
+from generals_env.learning.rollouts.vector_rollout import VectorRollout
 
 MODES = ("SAME_STEP", "NEXT_STEP", "DISABLED")
 

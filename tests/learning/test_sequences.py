@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import generals_env
-from generals_env.learning.sequences import Sequences, sequences
-from generals_env.learning.vector_rollout import VectorRollout
+from generals_env.learning.rollouts.sequences import Sequences, sequences
+from generals_env.learning.rollouts.vector_rollout import VectorRollout
 
 
 def flags(*rows: int) -> np.ndarray:

@@ -24,8 +24,8 @@ from typing import Any, Self
 
 from generals_env.arguments import is_number
 from generals_env.errors import ConfigError, StorageError
-from generals_env.learning.game_group import GameGroup
 from generals_env.learning.ppo import PPO
+from generals_env.learning.rollouts.game_group import GameGroup
 from generals_env.learning.training.game_state import games_state, restore_games
 from generals_env.networks.fingerprint import check_fingerprint, fingerprint
 from generals_env.version import __version__

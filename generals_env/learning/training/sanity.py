@@ -14,10 +14,10 @@ import numpy as np
 
 from generals_env.arguments import check_integer
 from generals_env.errors import StateError
-from generals_env.learning.collector import log_shares
-from generals_env.learning.opponent_mix import SELF
 from generals_env.learning.ppo import PPO
 from generals_env.learning.ppo_config import PPOConfig
+from generals_env.learning.rollouts.collector import log_shares
+from generals_env.learning.rollouts.opponent_mix import SELF
 
 try:
     import torch

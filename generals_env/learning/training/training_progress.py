@@ -61,6 +61,10 @@ class TrainingProgress:
         self.text = describe(self._minutes - now[0], now[1], self._rate, self.wins())
         self._bar.update(self._task, completed=now[0], description=self.text)
 
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(line, soft_wrap=True)
+
     def wins(self) -> dict[str, float]:
         """Return the share of recent games won, by opponent; of those that were played."""
         return {name: self._won[name] / games for name, games in self._games.items() if games}

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from generals_env.engine.boards import copy_boards
 from generals_env.engine.packed.packing import pack
 from generals_env.errors import ConfigError, StateError
-from generals_env.learning.rollout_buffer import RolloutBuffer
+from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
 from generals_env.observations.packed import PackedObservations
 from generals_env.vector import GeneralsVector
 

@@ -15,8 +15,8 @@ from generals_env.engine.packed.pack_turns import pack_turn
 from generals_env.engine.packed.packing import PackedBoards, empty_packed, trimmed
 from generals_env.engine.packed.turned_views import SymmetryTables, symmetry_tables, turn_planes_last, turn_rows
 from generals_env.errors import ConfigError
-from generals_env.learning.advantages import advantages
-from generals_env.learning.sequences import Sequences, sequences
+from generals_env.learning.rollouts.advantages import advantages
+from generals_env.learning.rollouts.sequences import Sequences, sequences
 from generals_env.observations.packed import MIN_VIEWS, PackedObservations
 
 try:
@@ -158,7 +158,7 @@ class RolloutBuffer:
         self._boards = new._replace(tiles=old.tiles, entries=old.entries, memory=old.memory)
 
     def compute_advantages(self, last_values: npt.NDArray[np.float32], gamma: float, gae_lambda: float) -> None:
-        """Compute the advantages of the rollout; see ``generals_env.learning.advantages``."""
+        """Compute the advantages of the rollout; see ``generals_env.learning.rollouts.advantages``."""
         self.advantages[:] = advantages(
             self.rewards, self.values, self.ended, self.bootstrap, last_values, gamma, gae_lambda, self.valid
         )
@@ -171,7 +171,7 @@ class RolloutBuffer:
         return sum(array.nbytes for array in (*self._boards, *columns, *others))
 
     def sequences(self, length: int, burn_in: int = 0, across_ends: bool = False) -> Sequences:
-        """Return the rollout as sequences of turns; see ``generals_env.learning.sequences``.
+        """Return the rollout as sequences of turns; see ``generals_env.learning.rollouts.sequences``.
 
         A first row begins an episode if its board is of turn 0.
         """

@@ -1,0 +1,74 @@
+"""Runs the examples for seconds, each as a single file from another folder, and holds their form."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.helpers import PATIENCE
+from support.paths import ROOT
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+MAX_LINES = 200
+
+
+def run_example(name: str, folder: Path, **options: object) -> str:
+    """Copy an example into a folder, run it there in Python with errors for warnings, and return what it prints."""
+    shutil.copy(ROOT / "examples" / f"{name}.py", folder)
+    given = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-W", "error", f"{name}.py", *given]
+    done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_short_single_files_with_a_dataclass(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") < MAX_LINES
+    tree = ast.parse(text)
+    own = {other.stem for other in EXAMPLES}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not own & {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module not in own
+            assert node.level == 0
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    assert any("dataclass" in ast.unparse(decorator) for decorator in classes["Arguments"].decorator_list)
+    assert f"python examples/{path.name}" in (ast.get_docstring(tree) or "")
+
+
+def test_every_example_is_run_by_a_test_and_is_in_the_docs() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    page = (ROOT / "docs" / "training.md").read_text()
+    for path in EXAMPLES:
+        assert f'"{path.stem}"' in tests.replace(".py", ""), path.name
+        assert f"examples/{path.name}" in page, path.name
+
+
+def test_stream_example_starts_three_processes_and_learns(tmp_path: Path) -> None:
+    options = {"minutes": 0.01, "games": 60, "max_turns": 30, "batch_size": 16}
+    printed = run_example("train_from_stream", tmp_path, out="run", address=f"127.0.0.1:{free_port()}", **options)
+    assert "step 250: loss" in printed
+    assert "60 games, half of them from each seat" in printed
+    rows = list(csv.DictReader((tmp_path / "run" / "progress.csv").read_text().splitlines()))
+    assert [float(row["step"]) for row in rows] == [250]
+    from generals_env.recorders import load_policy
+
+    assert load_policy(tmp_path / "run" / "trainer.pt").step == 250
