@@ -146,13 +146,15 @@ def test_games_that_would_make_kernels_read_out_of_bounds_are_refused() -> None:
 def test_signal_ends_the_iteration_and_saves(number: signal.Signals, tmp_path: Path) -> None:
     trainer = PPO(PPOConfig(**{**SMALL, "opponents": "random"}))
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)  # a shell lets background processes ignore SIGINT
     iterations = []
 
     def iterate(checkpoints: Checkpoints) -> None:
         while True:
             figures = trainer.iterate()
             iterations.append(figures)
+            assert len(iterations) <= 2
             if len(iterations) == 2:
                 os.kill(os.getpid(), number)
                 assert trainer.samples > 0  # the handler only notes the signal
