@@ -11,10 +11,12 @@ from support.paths import ROOT
 MISTAKES = {
     "the last reward of an episode never reached the gradient, as automatic reset had overwritten the state": [
         ("learning/test_rollout_ends.py", "test_reward_of_a_won_game_is_that_of_its_last_action"),
+        ("learning/test_rollout_ends.py", "test_collector_of_the_learner_gives_the_last_action_the_outcome"),
         ("learning/test_sanity.py", "test_lost_last_reward_is_detected"),
     ],
     "a game that was cut off was bootstrapped from the first state of the next one": [
         ("learning/test_rollout_ends.py", "test_cut_off_game_has_the_value_of_its_own_final_state"),
+        ("learning/test_rollout_ends.py", "test_collector_values_the_final_state_of_a_cut_off_game"),
     ],
     "states were transformed after actions had been sampled, which biased the ratio": [
         ("learning/test_sanity.py", "test_ratio_is_one_before_the_first_step"),
