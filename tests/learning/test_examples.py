@@ -104,6 +104,8 @@ def test_self_play_example_rates_its_selves_and_goes_on(tmp_path: Path) -> None:
     again = list(csv.DictReader((tmp_path / "run" / "ratings.csv").read_text().splitlines()))
     assert again[: len(rows)] == rows
     assert int(again[-1]["samples"]) > int(rows[-1]["samples"])
+
+
 def test_offline_example_learns_from_recorded_and_own_games(tmp_path: Path) -> None:
     options = {"board": 5, "max_turns": 60, "minutes": 0.1, "offline": 0.3, "recorded_turns": 90, "channels": 8, "blocks": 0}
     printed = run_example("train_dqn_from_dataset", tmp_path, out="run", games=20, batch_size=32, play_every=1, **options)
