@@ -123,7 +123,7 @@ class OpponentPool:
     def draw(self, count: int) -> npt.NDArray[np.int64]:
         """Return the numbers of members for ``count`` games."""
         numbers = np.array([member.number for member in self.members], np.int64)
-        return self.rng.choice(numbers, count, p=self.weights())
+        return np.asarray(self.rng.choice(numbers, count, p=self.weights()), np.int64)
 
     def __contains__(self, number: int) -> bool:
         """Return whether there is a member of a number."""
