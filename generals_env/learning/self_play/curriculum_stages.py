@@ -38,7 +38,7 @@ class Stage:
     name: str
     game: Mapping[str, Any] = field(default_factory=dict)
     opponents: Any = None
-    counted: tuple[str, ...] = ()
+    counted: Sequence[str] = ()
     rate: float = 0.6
     games: int = 300
     back: float | None = None
@@ -83,7 +83,7 @@ class Stage:
                 raise ConfigError(
                     f"counted: expected opponents of stage {self.name!r}, {', '.join(mix)}, got {name!r}: add it to them"
                 )
-        found = self.counted or tuple(name for name in mix if name not in FOLLOWING)
+        found = tuple(self.counted) or tuple(name for name in mix if name not in FOLLOWING)
         if not found:
             raise ConfigError(
                 f"opponents: expected one besides {' and '.join(FOLLOWING)} in stage {self.name!r}, got none: name one of a "
