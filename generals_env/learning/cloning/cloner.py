@@ -33,7 +33,6 @@ except ModuleNotFoundError as error:
 
 __all__ = ["Cloner", "cloning_loss"]
 
-WARM_UP = 100  # steps in which the learning rate rises
 CHUNK = 256  # moves that are measured at once
 
 
@@ -110,7 +109,7 @@ class Cloner:
         config = self.config
         fall = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
         rate = config.learning_rate * (config.final_rate + (1 - config.final_rate) * fall)
-        rate *= min(1.0, (self.steps + 1) / WARM_UP)
+        rate *= min(1.0, (self.steps + 1) / (config.warm_up + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
