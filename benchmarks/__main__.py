@@ -27,6 +27,8 @@ AREAS = {
     "ray": ("rounds",),
     "inference": ("rounds",),
     "redis": ("rounds",),
+    "export": ("rounds",),
+    "learning": ("rounds", "seconds"),
 }
 
 
@@ -43,7 +45,8 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis: rounds, 5 by default",
+        help="rounds of those that compare in turn: first_use, turns, generals_bots, metrics, replay, rendering, inference, "
+        "redis, export, learning; 5 by default",
     )
     parser.add_argument(
         "--seconds",
@@ -51,7 +54,7 @@ def main() -> None:
         default=argparse.SUPPRESS,
         metavar="N",
         help="latency: of calls of each function, 1 by default; capacity: of each run of the whole path, 3 by default; "
-        "scale: of each measurement and run, 6 by default",
+        "scale: of each measurement and run, 6 by default; learning: of each measurement, 20 by default",
     )
     parser.add_argument("--write", action="store_true", help="capacity, scale: write inputs and tables into docs/")
     arguments = parser.parse_args()

@@ -8,12 +8,9 @@ in ``--out``.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import importlib.util
-import math
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,27 +18,24 @@ from typing import Any
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+import rich
 import torch
-from curve import draw_curve
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecMonitor
 from torch import nn
 
 import generals_env
+from generals_env.learning.curves import draw_curve, read_curve
+from generals_env.learning.evaluation import result_table
 from generals_env.wrappers import Opponent, SB3VecEnv
+from generals_env.wrappers.sb3_training import RecentWins
 
 #: Gaining land is an early signal of victory; it counts more than losing land, which is often due to the enemy. The reward of a
 #: victory exceeds what a longer game could bring.
 REWARD = generals_env.RewardConfig(territory_gained=0.05, territory_lost=-0.03, win_game=3.0, lose_game=-1.0)
-
-RECENT = 200  # games of which the share of wins is shown during training
 
 
 @dataclasses.dataclass
@@ -68,18 +62,14 @@ class Arguments:
     blocks: int = 1
 
     def options(self) -> dict[str, Any]:
-        """Return the options of the environment."""
+        """Return the options of the games."""
         size = {"height": self.board, "width": self.board}
         return {**size, "max_turns": self.max_turns, "observation": "full", "reward": REWARD}
 
     def opponents(self) -> list[str]:
         """Return the name of the opponent of each game."""
-        if self.opponent != "mixed":
-            return [self.opponent] * self.num_envs
-        return ["expander" if i % 4 else "random" for i in range(self.num_envs)]
-
-
-# --- The policy -------------------------------------------------------------------------------------------------------
+        mixed = ["expander" if i % 4 else "random" for i in range(self.num_envs)]
+        return mixed if self.opponent == "mixed" else [self.opponent] * self.num_envs
 
 
 class Residual(nn.Module):
@@ -152,48 +142,6 @@ class BoardPolicy(MaskableActorCriticPolicy):
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
 
-# --- Training ---------------------------------------------------------------------------------------------------------
-
-
-def outcome(reward: float) -> str:
-    """Return how a game ended, from its last reward: winning and losing replace all other terms."""
-    if math.isclose(reward, REWARD.win_game, rel_tol=1e-6):
-        return "win"
-    return "loss" if math.isclose(reward, REWARD.lose_game, rel_tol=1e-6) else "draw"
-
-
-class TrainingProgress(BaseCallback):
-    """Stops after the given minutes, shows progress, and logs how the last games against each opponent ended."""
-
-    def __init__(self, arguments: Arguments, progress: Progress) -> None:
-        super().__init__()
-        self.limit = 60 * arguments.minutes
-        self.opponents = arguments.opponents()
-        self.ends = {name: deque[str](maxlen=RECENT) for name in sorted(set(self.opponents))}
-        self.progress = progress
-        self.task = progress.add_task("training", total=self.limit)
-        self.began = time.monotonic()
-
-    def _on_step(self) -> bool:
-        for index in np.flatnonzero(self.locals["dones"]):
-            self.ends[self.opponents[index]].append(outcome(self.locals["rewards"][index]))
-        elapsed = time.monotonic() - self.began
-        rates = ", ".join(f"{self.share(name, 'win'):.0%} against {name}" for name in self.ends)
-        self.progress.update(self.task, completed=elapsed, description=f"{self.num_timesteps:,} steps, wins: {rates}")
-        return elapsed < self.limit
-
-    def _on_rollout_end(self) -> None:
-        self.logger.record("games/minutes", (time.monotonic() - self.began) / 60)
-        for name in self.ends:
-            self.logger.record(f"games/count_{name}", len(self.ends[name]))
-            for end in ("win", "loss", "draw"):
-                self.logger.record(f"games/{end}_{name}", self.share(name, end))
-
-    def share(self, opponent: str, end: str) -> float:
-        """Return the share of the last games against ``opponent`` that ended with ``end``."""
-        return self.ends[opponent].count(end) / max(len(self.ends[opponent]), 1)
-
-
 def mixed(names: list[str], seed: int) -> Callable[[Mapping[str, npt.NDArray[Any]]], npt.NDArray[np.int64]]:
     """Return a policy for a batch of games with a built-in policy for each game."""
     policies = [Opponent(name, seed + i) for i, name in enumerate(names)]
@@ -206,81 +154,41 @@ def falling(start: float, minutes: float) -> Callable[[float], float]:
     return lambda remaining: start * max(0.02, min(remaining, 1 - (time.monotonic() - began) / (60 * minutes)))
 
 
-def train(arguments: Arguments, progress: Progress) -> MaskablePPO:
+def train(arguments: Arguments) -> MaskablePPO:
     """Train a model, save it and return it."""
     opponent = mixed(arguments.opponents(), arguments.seed) if arguments.opponent == "mixed" else arguments.opponent
     games = gymnasium.make_vec(generals_env.ENV_ID, num_envs=arguments.num_envs, opponent=opponent, **arguments.options())
     env = VecMonitor(SB3VecEnv(games))  # the monitor logs the length of games
-    network = {
-        "armies": [k for k, name in enumerate(games.unwrapped.config.channels) if name.endswith(("_army", "_total"))],
-        "channels": arguments.channels,
-        "blocks": arguments.blocks,
-    }
-    names = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "seed")
+    armies = [k for k, name in enumerate(games.unwrapped.config.channels) if name.endswith(("_army", "_total"))]
+    network = {"armies": armies, "channels": arguments.channels, "blocks": arguments.blocks}
     model = MaskablePPO(
         BoardPolicy,
         env,
         learning_rate=falling(arguments.learning_rate, arguments.minutes),
         policy_kwargs={"net_arch": [], "features_extractor_class": BoardFeatures, "features_extractor_kwargs": network},
         device="cpu",
-        **{name: getattr(arguments, name) for name in names},
+        **{k: getattr(arguments, k) for k in ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "seed")},
     )
     formats = ["csv", "tensorboard"] if importlib.util.find_spec("tensorboard") else ["csv"]
     model.set_logger(configure(str(arguments.out), formats))
-    model.learn(arguments.steps, callback=TrainingProgress(arguments, progress))
+    model.learn(arguments.steps, callback=RecentWins(arguments.opponents(), REWARD, limit=arguments.minutes, show=True))
     model.logger.close()
     model.save(arguments.out / "model")
     env.close()
     return model
 
 
-def evaluate(model: MaskablePPO, opponent: str, arguments: Arguments, progress: Progress) -> dict[str, float]:
-    """Play games at once, each to its end; return the shares of wins, losses and draws, and the mean number of turns."""
-    games = arguments.games
-    venv = gymnasium.make_vec(generals_env.ENV_ID, num_envs=games, opponent=opponent, copy=False, **arguments.options())
-    observations, _ = venv.reset(seed=arguments.seed + 10**6)
-    task = progress.add_task(f"{games:,} games against {opponent}", total=games)
-    going = np.arange(games)
-    ends: list[str] = []
-    turns = 0
-    while len(going):
-        turns += len(going)
-        views = {name: array[going] for name, array in observations.items()}
-        actions = np.full(games, venv.single_action_space.n - 1)  # games after the first are ignored: they pass
-        actions[going], _ = model.predict(views, action_masks=views["action_mask"])
-        observations, rewards, terminated, truncated, _ = venv.step(actions)
-        over = (terminated | truncated)[going]
-        ends += map(outcome, rewards[going[over]])
-        going = going[~over]
-        progress.update(task, completed=len(ends))
-    venv.close()
-    return {**{end: ends.count(end) / games for end in ("win", "loss", "draw")}, "turns": turns / games}
-
-
-def draw(table: Path, picture: Path, arguments: Arguments) -> bool:
-    """Draw the share of recent training games won against each opponent over the steps; return whether it was drawn."""
-    rows = list(csv.DictReader(table.read_text().splitlines()))
-    columns = sorted(name for name in (rows[0] if rows else ()) if name.startswith("games/win_"))
-    names = [name.removeprefix("games/win_") for name in columns]
-    wins, counts = ({name: [float(row[f"games/{kind}_{name}"]) for row in rows] for name in names} for kind in ("win", "count"))
-    title = f"Masked PPO on {arguments.board}x{arguments.board}: wins in the last {RECENT} training games"
-    steps = [float(row["time/total_timesteps"]) / 1e6 for row in rows]
-    return draw_curve(steps, wins, counts, title, "million steps of training", picture)
-
-
 def main(arguments: Arguments) -> None:
-    """Train, draw the curve, evaluate."""
-    console = Console()
-    title = f"{arguments.games:,} games on {arguments.board}x{arguments.board}"
-    table = Table("opponent", "wins", "losses", "draws", "mean turns", title=title)
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console) as progress:
-        model = train(arguments, progress)
-        drawn = draw(arguments.out / "progress.csv", arguments.out / "curve.png", arguments)
-        for opponent in ("random", "expander"):
-            shares = evaluate(model, opponent, arguments, progress)
-            table.add_row(opponent, *(f"{shares[end]:.1%}" for end in ("win", "loss", "draw")), f"{shares['turns']:.0f}")
-    console.print(table)
-    console.print(f"the model{', progress.csv and curve.png' if drawn else ' and progress.csv'} are in {arguments.out}")
+    """Train, draw the curve, evaluate: the policy draws its actions, as in training."""
+    model = train(arguments)
+    size = f"{arguments.board}x{arguments.board}"
+    if importlib.util.find_spec("matplotlib"):
+        curve = read_curve(arguments.out / "progress.csv")
+        title = f"Masked PPO on {size}: wins in the last 200 training games"
+        draw_curve(curve, arguments.out / "curve.png", title=title, xlabel="minutes of training")
+    print(f"on {size}:")
+    rich.print(result_table(model, ("random", "expander"), arguments.games, seed=arguments.seed + 1, **arguments.options()))
+    print(f"the model, progress.csv and curve.png (by matplotlib) are in {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.agents.shipped import is_shipped, shipped_player
 from generals_env.engine.policies.codes import EXPANDER, GIVEN, HUNTER, MAX_BUDGET, PLANNER, budget_code, with_level
 from generals_env.engine.simulation.thinker import Thinker
 from generals_env.engine.simulation.thinkers import register_thinker
@@ -102,9 +103,9 @@ def as_policy(opponent: Any) -> BatchPolicy | str:
     """Return the name of a built-in policy as is, and any other opponent as a callable on batches.
 
     Args:
-        opponent: A built-in name, see ``policy_code``; a torch module that maps a dict of tensors to logits (n, actions), from
-            which legal actions are sampled; a model with ``predict(observations, action_masks=...)`` as in sb3-contrib; or a
-            callable on batches (``BatchPolicy``).
+        opponent: A built-in name, see ``policy_code``; an agent of the package, ``"trained"``; a torch module that maps a dict
+            of tensors to logits (n, actions), from which legal actions are sampled; a model with
+            ``predict(observations, action_masks=...)`` as in sb3-contrib; or a callable on batches (``BatchPolicy``).
 
     Raises:
         ConfigError: If it is not one of these.
@@ -112,13 +113,15 @@ def as_policy(opponent: Any) -> BatchPolicy | str:
     if is_builtin(opponent):
         name: str = opponent
         return name
+    if is_shipped(opponent):
+        return shipped_player(opponent)
     if is_torch_module(opponent):
         return TorchPolicy(opponent)
     if hasattr(opponent, "predict"):
         return ModelPolicy(opponent)
     if not callable(opponent):
         raise ConfigError(
-            f"opponent: expected one of {POLICY_NAMES}, a callable, a torch module or a model, got {opponent!r:.200}"
+            f"opponent: expected one of {POLICY_NAMES}, trained, a callable, a torch module or a model, got {opponent!r:.200}"
         )
     policy: BatchPolicy = opponent
     return policy

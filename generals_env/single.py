@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Self
 
 import gymnasium
@@ -12,6 +13,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from generals_env.actions import check_action, check_actions
+from generals_env.agents.sampled_player import SampledPlayer
 from generals_env.arguments import check_integer, check_options
 from generals_env.branching.vector_branches import copied
 from generals_env.config import OPTIONS, RENDER_FPS, RENDER_MODES, GameConfig
@@ -95,6 +97,15 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         reuse = super()._checked_reuse(reuse, count)
         reuse.opponent = copied(self.opponent)
         return reuse
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Begin new games as ``VectorBase.reset``; a seed also begins the draws of an opponent such as ``"trained"`` anew."""
+        observations, infos = super().reset(seed=seed, options=options)
+        if seed is not None and isinstance(self.opponent, SampledPlayer):
+            self.opponent.reseed(seed)
+        return observations, infos
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return the mask of legal actions, (B, 8*H*W + 1) bool, under the name that sb3-contrib uses."""

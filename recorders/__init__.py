@@ -9,6 +9,7 @@ if __name__ == "generals_env.recorders":
     import importlib
     from typing import TYPE_CHECKING, Any
 
+    from generals_env.recorders.buffers.mix_schedule import MixSchedule
     from generals_env.recorders.buffers.mixed_sampler import MixedSample, MixedSampler
     from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer, PrioritizedSample
     from generals_env.recorders.buffers.replay_buffer import BufferStats, ReplayBuffer
@@ -34,6 +35,8 @@ if __name__ == "generals_env.recorders":
         from generals_env.recorders.log import ExperienceLog
         from generals_env.recorders.sinks.buffered import BufferedSink, BufferedSinkStats
         from generals_env.recorders.sinks.deduplicating import DeduplicatingSink
+        from generals_env.recorders.sinks.insert_limiter import InsertLimiter, LimitedSink
+        from generals_env.recorders.sinks.insert_limits import InsertCounts, InsertLimits
         from generals_env.recorders.sinks.multi import MultiSink
         from generals_env.recorders.sinks.retrying import RetryingSink
         from generals_env.recorders.sinks.validating import ValidatingSink, Validator
@@ -68,7 +71,12 @@ if __name__ == "generals_env.recorders":
         "ExperienceLog",
         "ExperienceRecorder",
         "ExperienceServer",
+        "InsertCounts",
+        "InsertLimiter",
+        "InsertLimits",
+        "LimitedSink",
         "Limits",
+        "MixSchedule",
         "MixedSample",
         "MixedSampler",
         "MultiSink",
@@ -116,6 +124,10 @@ if __name__ == "generals_env.recorders":
         "ExperienceConsumer": "stream.client.consumer",
         "ExperienceLog": "log",
         "ExperienceServer": "stream.server.server",
+        "InsertCounts": "sinks.insert_limits",
+        "InsertLimiter": "sinks.insert_limiter",
+        "InsertLimits": "sinks.insert_limits",
+        "LimitedSink": "sinks.insert_limiter",
         "Limits": "stream.server.limits",
         "MultiSink": "sinks.multi",
         "Position": "stream.client.position",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from generals_env.agents.shipped import is_shipped, shipped_file
 from generals_env.arena.identities import clean, command_digest, file_digest, short_command, source_digest
 from generals_env.bridge.batch_policies import PROGRAM, is_file, load_batch_policy
 from generals_env.bridge.match.limits import Limits
@@ -23,7 +24,7 @@ BUILTIN, CHECKPOINT, MODEL, CALLABLE, PROGRAM_KIND = "builtin", "checkpoint", "m
 #: Versions of the built-in policies: a policy that plays in another way gets a higher one, as a store must not mix the two.
 VERSIONS = {"random": 1, "expander": 1, "hunter": 1, "planner": 1}
 
-#: Share of the moves of a checkpoint that are random legal ones: without memory, a policy may move back and forth for ever.
+#: Share of the moves of a Q-network that are random legal ones: without memory, a policy may move back and forth for ever.
 RANDOM_MOVES = 0.02
 
 #: Digits of the hash of a file in the name of its player.
@@ -86,7 +87,8 @@ def make_player(name: str, trust: bool = False, limits: Limits | None = None, pe
     """Return the player of a name.
 
     Args:
-        name: A built-in policy; a file that ``generals-env train`` saved; a ``.zip`` file of Stable-Baselines3;
+        name: A built-in policy; a saved network; an agent of the package (``trained``); a ``.zip`` file of
+            Stable-Baselines3;
             ``module:callable`` on batches of observations; ``stdio:COMMAND``, a program that speaks the line protocol of the
             competition; or ``peer:NAME``, an agent of generals-bots (see ``bridge.peers``).
         trust: Whether to load files that can run code of their own: those of Stable-Baselines3.
@@ -108,18 +110,19 @@ def make_player(name: str, trust: bool = False, limits: Limits | None = None, pe
     channels = getattr(policy, "channels", 9)
     if channels not in (9, 21):
         raise ConfigError(f"player: expected a policy of 9 or 21 channels, got {name!r}, which takes {channels}: leave it out")
-    if is_file(name):
-        path = Path(name)
+    if is_shipped(name) or is_file(name):
+        path = shipped_file(name) if is_shipped(name) else Path(name)
         digest = file_digest(path)
         model = path.suffix == ".zip"
+        draws = model or hasattr(policy, "probabilities")  # such a policy leaves a position that repeats by itself
         return Player(
-            name=f"{clean(path.stem)[:40]}-{digest[:DIGITS]}",
+            name=f"{clean(name if is_shipped(name) else path.stem)[:40]}-{digest[:DIGITS]}",
             given=name,
             kind=MODEL if model else CHECKPOINT,
             identity=f"sha256:{digest}",
             policy=policy,
             channels=channels,
-            random_moves=0.0 if model else RANDOM_MOVES,
+            random_moves=0.0 if draws else RANDOM_MOVES,
         )
     digest = source_digest(policy)
     return Player(

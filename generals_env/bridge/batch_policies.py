@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.agents.shipped import is_shipped
 from generals_env.bridge.named_objects import load_callable
 from generals_env.errors import ConfigError, StorageError
+from generals_env.networks.saved_players import load_player
 from generals_env.opponents import POLICY_NAMES, BatchPolicy, as_policy
 
 __all__ = ["PROGRAM", "is_file", "load_batch_policy"]
@@ -35,32 +37,35 @@ def load_batch_policy(argument: str, name: str, trust: bool = False, random_move
 
     Args:
         argument: Name of the argument, for errors.
-        name: A file that ``generals-env train`` saved, a ``.zip`` file of Stable-Baselines3, or ``module:callable``.
+        name: A saved network, an agent of the package (``trained``), a ``.zip`` file of Stable-Baselines3, or
+            ``module:callable``.
         trust: Whether to load files that can run code of their own: those of Stable-Baselines3.
-        random_moves: Share of the moves of a file of ``generals-env train`` that are random legal ones.
+        random_moves: Share of the moves of a Q-network that are random legal ones; a policy network draws its moves.
 
     Raises:
         ConfigError: If there is no such policy, a library is not installed, or the file would have to be trusted.
         StorageError: If the file cannot be loaded.
     """
+    if is_shipped(name):
+        return as_policy(name)
     if is_file(name):
         path = Path(name)
         return load_model(argument, path, trust) if path.suffix == ".zip" else load_checkpoint(argument, path, random_moves)
     if ":" in name:
         return as_policy(load_callable(argument, name))
     raise ConfigError(
-        f"{argument}: expected {POLICY_NAMES}, a file of generals-env train, a .zip file of Stable-Baselines3, "
+        f"{argument}: expected {POLICY_NAMES}, trained, a saved network, a .zip file of Stable-Baselines3, "
         f"module:callable or {PROGRAM}COMMAND, got {name!r}: check its spelling"
     )
 
 
 def load_checkpoint(argument: str, path: Path, random_moves: float) -> BatchPolicy:
-    """Return the policy of a checkpoint."""
+    """Return the policy of a saved network."""
     try:
-        from generals_env.recorders.training.network_policy import load_policy
+        policy: BatchPolicy = load_player(path, random_moves=random_moves)
     except ImportError as error:
         raise ConfigError(f"{argument}: expected torch for a checkpoint, got none ({error})") from error
-    return load_policy(path, random_moves=random_moves)
+    return policy
 
 
 def load_model(argument: str, path: Path, trust: bool) -> BatchPolicy:

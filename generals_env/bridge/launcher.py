@@ -33,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="agent", description="Plays the line protocol of the competition.")
     parser.add_argument(
-        "--policy", default="expander", help="random, expander, hunter, a checkpoint, a file of weights, or module:callable"
+        "--policy",
+        default="expander",
+        help="random, expander, hunter, trained, a saved network, or module:callable",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--protocol", choices=["stdio"], default="stdio")

@@ -9,6 +9,9 @@ import uuid
 import zipfile
 from pathlib import Path
 
+from generals_env.agents.shipped import is_shipped, shipped_file
+from generals_env.agents.weight_files import NetworkWeights, load_weights, weights_bytes
+from generals_env.agents.weight_players import weight_player
 from generals_env.bridge.builtin_players import PLAYERS
 from generals_env.bridge.stdio_agent import REMEMBERING
 from generals_env.errors import ConfigError, StorageError
@@ -22,11 +25,17 @@ PACKAGE = Path(__file__).parent.parent
 
 #: Modules of the package that an agent runs; they import each other, numpy and the standard library.
 MODULES = (
+    "agents/numpy_layers.py",
+    "agents/numpy_policy_network.py",
+    "agents/numpy_q_network.py",
+    "agents/sampled_player.py",
+    "agents/shipped.py",
+    "agents/weight_files.py",
+    "agents/weight_players.py",
     "bridge/builtin_players.py",
     "bridge/competition_actions.py",
     "bridge/frame_views.py",
     "bridge/launcher.py",
-    "bridge/numpy_network.py",
     "bridge/stdio_agent.py",
     "bridge/stdio_protocol.py",
     "engine/boards.py",
@@ -52,7 +61,8 @@ def pack_agent(agent: str | Path, out: str | Path) -> list[str]:
     Equal agents give equal bytes. The file appears whole or not at all.
 
     Args:
-        agent: ``random`` or ``expander``, a checkpoint of ``generals-env train``, or a folder with ``run.sh``.
+        agent: ``random`` or ``expander``, an agent of the package (``trained``), a saved network, or a folder with
+            ``run.sh``.
         out: The archive, ``.zip``.
 
     Raises:
@@ -71,20 +81,20 @@ def pack_agent(agent: str | Path, out: str | Path) -> list[str]:
                 f"agent: expected a policy that numpy alone can play, got {agent!r}, whose kernels a sandbox would compile for "
                 f"longer than it may think: pack {' or '.join(PLAYERS)}, a checkpoint, or a folder of your own"
             )
+        elif is_shipped(agent):
+            copy_network(folder, load_weights(shipped_file(agent)))
         elif Path(agent).is_dir():
             folder = Path(agent)
             if not (folder / "run.sh").is_file():
                 raise ConfigError(f"agent: expected a folder with run.sh, got {agent!r}: write one, as in generals-env starter")
         elif Path(agent).is_file():
-            from generals_env.bridge.checkpoint_weights import checkpoint_weights
-            from generals_env.bridge.numpy_network import NumpyNetwork, save_weights
+            from generals_env.networks.saved_players import load_network_weights
 
-            weights = checkpoint_weights(agent)
-            NumpyNetwork(weights)  # raises for networks that do not fit the frames
-            copy_package(folder, WEIGHTS)
-            save_weights(folder / WEIGHTS, weights)
+            copy_network(folder, load_network_weights(agent))
         else:
-            raise ConfigError(f"agent: expected {', '.join(PLAYERS)}, a checkpoint or a folder that exists, got {agent!r}")
+            raise ConfigError(
+                f"agent: expected {', '.join(PLAYERS)}, trained, a checkpoint or a folder that exists, got {agent!r}"
+            )
         try:
             return write_archive(folder, out)
         except OSError as error:
@@ -100,6 +110,13 @@ def copy_package(folder: Path, policy: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PACKAGE / name, target)
     (folder / "run.sh").write_text(RUN.format(policy=policy))
+
+
+def copy_network(folder: Path, network: NetworkWeights) -> None:
+    """Write the modules of an agent, its ``run.sh`` and a network to a folder."""
+    weight_player(network)  # raises for networks that do not fit the frames
+    copy_package(folder, WEIGHTS)
+    (folder / WEIGHTS).write_bytes(weights_bytes(network))
 
 
 def write_archive(folder: Path, out: Path) -> list[str]:

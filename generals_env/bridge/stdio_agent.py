@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from generals_env.agents.shipped import is_shipped, shipped_file
+from generals_env.agents.weight_players import load_weight_player, weight_player
 from generals_env.bridge.builtin_players import PLAYERS, SplitMix
 from generals_env.bridge.competition_actions import from_index
 from generals_env.bridge.frame_views import frame_mask, frame_observation
@@ -27,10 +29,10 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
     """Return the policy that a name stands for.
 
     Args:
-        policy: A built-in policy (``hunter`` and ``planner`` need numba); a checkpoint of ``generals-env train``; a file of
-            weights (``.npz``) of an archive; or ``module:callable``, a policy for batches of observations
+        policy: A built-in policy (``hunter`` and ``planner`` need numba); an agent of the package (``trained``); a saved
+            network; a file of weights (``.npz``); or ``module:callable``, a policy for batches of observations
             (``opponents.BatchPolicy``). A callable of this kind with an attribute ``channels`` of 21 gets the layout full.
-        seed: Seed of the built-in policies.
+        seed: Seed of the built-in policies, and of networks that draw their actions.
 
     Raises:
         ConfigError: If there is no such policy, or it does not fit the frames.
@@ -43,21 +45,18 @@ def load_frame_policy(policy: str, seed: int = 0) -> FramePolicy:
         from generals_env.bridge.remembering_agent import frame_player
 
         return frame_player(policy, seed)
-    path = Path(policy)
+    path = shipped_file(policy) if is_shipped(policy) else Path(policy)
     if path.suffix == ".npz":
-        from generals_env.bridge.numpy_network import NumpyNetwork, load_weights
-
-        network = NumpyNetwork(load_weights(path))
-        return frame_policy(network, network.channels)
+        player = load_weight_player(path, seed=seed)
+        return frame_policy(player, player.channels)
     if path.is_file():
-        from generals_env.bridge.checkpoint_weights import checkpoint_weights
-        from generals_env.bridge.numpy_network import NumpyNetwork
+        from generals_env.networks.saved_players import load_network_weights
 
-        network = NumpyNetwork(checkpoint_weights(path))
-        return frame_policy(network, network.channels)
+        player = weight_player(load_network_weights(path), seed=seed)
+        return frame_policy(player, player.channels)
     if ":" not in policy:
         raise ConfigError(
-            f"policy: expected {', '.join((*PLAYERS, *REMEMBERING))}, a checkpoint that exists or module:callable, "
+            f"policy: expected {', '.join((*PLAYERS, *REMEMBERING))}, trained, a checkpoint that exists or module:callable, "
             f"got {policy!r}: check its path"
         )
     from generals_env.bridge.named_objects import load_callable

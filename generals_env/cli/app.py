@@ -29,6 +29,8 @@ from generals_env.cli.games.play import play
 from generals_env.cli.games.qualify import qualify
 from generals_env.cli.games.replay import GIF_FRAMES, GIF_TILE, play_replays
 from generals_env.cli.health import health
+from generals_env.cli.learning.examples import app as examples_app
+from generals_env.cli.learning.export import export
 from generals_env.cli.record import WholeGames, compile_kernels, games_at_once, play_games
 from generals_env.cli.run import run
 from generals_env.cli.serve import serve
@@ -49,11 +51,13 @@ __all__ = ["app", "main"]
 app = typer.Typer(help="generals.io games for training agents.", no_args_is_help=True, add_completion=False)
 app.add_typer(config_app, name="config")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(examples_app, name="examples")
 app.add_typer(peer_app, name="peer")
 dataset_app.command(name="from-replays")(from_replays)
 app.command()(agent)
 app.command()(arena)
 app.command(name="evaluate")(evaluate_player)
+app.command()(export)
 app.command()(health)
 app.command()(live)
 app.command()(match)

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from generals_env.config import GameConfig
-from generals_env.learning.collector import Collector, log_shares
-from generals_env.learning.game_group import GameGroup
-from generals_env.learning.opponent_mix import games_of
 from generals_env.learning.ppo_config import PPOConfig
-from generals_env.learning.rollout_buffer import Minibatch
+from generals_env.learning.rollouts.collector import Collector, masked
+from generals_env.learning.rollouts.rollout_buffer import Minibatch
+from generals_env.learning.self_play.self_play import SelfPlay
+from generals_env.networks.bfloat16 import has_bfloat16
 from generals_env.networks.policy_network import PolicyNetwork
 
 try:
@@ -36,8 +35,9 @@ class PPO:
     Attributes:
         config: The options.
         network: The network that learns.
-        averaged: The network with averaged weights, which is evaluated and saved.
+        averaged: Averages its weights; ``agent`` is the network with them.
         samples: Entries collected so far.
+        seconds: Time of the iterations so far.
         progress: Share of the training that has passed, 0 to 1; schedules follow it.
     """
 
@@ -48,28 +48,29 @@ class PPO:
         self.rng = np.random.default_rng(config.seed)
         device = torch.device(config.device)
         self.network = PolicyNetwork(config.layout, config.channels, config.blocks, value_bins=config.value_bins).to(device)
-        average = get_ema_multi_avg_fn(config.averaging)
+        average = get_ema_multi_avg_fn(config.averaging)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.network, multi_avg_fn=average)
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, eps=1e-5, fused=True)
         self.device = device
         self.samples = self.updates = 0
-        self.progress = 0.0
+        self.progress = self.seconds = 0.0
+        self.bfloat16 = has_bfloat16(device) if config.bfloat16 is None else config.bfloat16
+        self.self_play = SelfPlay(config, self.network, self.rng, self.autocast)
         self.collector = self._collector()
 
     def _collector(self) -> Collector:
         config = self.config
-        game = GameConfig.from_options(**config.game_options())
-        shaping = np.array([config.shaping_land, config.shaping_army, 0.0])
-        counts = games_of(config.opponents, config.games)
-        groups = []
-        for name, count in counts.items():
-            seed = int(self.rng.integers(2**31))
-            groups.append(GameGroup(name, count, game, seed, config.gamma, shaping))
-        return Collector(groups, config.steps, self.rng, config.symmetries, self.autocast, self.device)
+        return Collector(self.self_play.groups(), config.steps, self.rng, config.symmetries, self.autocast, self.device)
+
+    @property
+    def agent(self) -> PolicyNetwork:
+        """The network with averaged weights, which is evaluated and saved."""
+        network: PolicyNetwork = self.averaged.module  # type: ignore[assignment]
+        return network
 
     def autocast(self) -> Any:
         """Return the context in which the network computes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def iterate(self) -> dict[str, float]:
         """Play a rollout and learn from it; return figures for the log."""
@@ -84,11 +85,10 @@ class PPO:
         learned = time.perf_counter()
         self.samples += buffer.steps * buffer.seats
         figures |= {"seconds_playing": played - began, "seconds_learning": learned - played, "shaping": shaping}
-        for group in self.collector.groups:
-            won, lost, tied = group.take_results().tolist()
-            figures[f"games_{group.name}"] = won + lost + tied
-            figures[f"wins_{group.name}"] = won / max(won + lost + tied, 1)
-        return figures
+        found, changed = self.self_play.after_rollout(self.collector.groups, self.agent, self.samples, self.progress)
+        if changed:
+            self.collector = self._collector()
+        return figures | found
 
     def _learn(self) -> dict[str, float]:
         config, buffer = self.config, self.collector.buffer
@@ -120,16 +120,17 @@ class PPO:
         config = self.config
         with self.autocast():
             logits, outputs = self.network(batch.observations)
-        log_probs = log_shares(logits, batch.legal)
+        scores = masked(logits, batch.legal)
+        log_probs = scores.log_softmax(1)
         chosen = log_probs.gather(1, batch.actions[:, None])[:, 0]
         ratio = (chosen - batch.log_probs).exp()
         gains = (batch.advantages - mean) / deviation
         policy_loss = -torch.minimum(gains * ratio, gains * ratio.clamp(1 - config.clip, 1 + config.clip)).mean()
-        entropy = -(log_probs.exp() * log_probs).sum(1).mean()
+        entropy = -(scores.softmax(1) * log_probs).sum(1).mean()  # ten times as fast as the exponential of log_probs
         value_loss = self.network.value_loss(outputs, batch.returns).mean()
         loss = policy_loss + config.value_weight * value_loss - entropy_weight * entropy
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient)
         self.optimizer.step()
         self.averaged.update_parameters(self.network)
@@ -144,11 +145,16 @@ class PPO:
             }
 
     def train(self, minutes: float, report: Callable[[dict[str, float]], None] | None = None) -> None:
-        """Iterate for some minutes."""
-        began = time.monotonic()
-        limit = 60 * minutes
-        while (elapsed := time.monotonic() - began) < limit:
-            self.progress = elapsed / limit
+        """Iterate until the learner has trained for some minutes, those of before a checkpoint included.
+
+        Args:
+            minutes: Minutes of the whole training; schedules follow them.
+            report: Called with the figures of each iteration; its time does not count.
+        """
+        while self.seconds < 60 * minutes:
+            began = time.monotonic()
+            self.progress = self.seconds / (60 * minutes)
             figures = self.iterate()
+            self.seconds += time.monotonic() - began
             if report is not None:
-                report({"minutes": (time.monotonic() - began) / 60, "samples": self.samples, **figures})
+                report({"minutes": self.seconds / 60, "samples": self.samples, **figures})

@@ -6,10 +6,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from generals_env.arguments import check_flag, check_integer, is_number
+from generals_env.arguments import as_config, check_flag, check_integer, is_number
 from generals_env.config import RewardConfig
 from generals_env.errors import ConfigError
-from generals_env.learning.opponent_mix import parse_opponents
+from generals_env.learning.rollouts.opponent_mix import parse_opponents
+from generals_env.learning.self_play.curriculum_stages import stages_of
+from generals_env.learning.self_play.pool import PoolOptions
 
 __all__ = ["PPOConfig"]
 
@@ -42,7 +44,9 @@ class PPOConfig:
     Attributes:
         board: Rows and columns of the board.
         max_turns: Turns after which a game is cut off.
-        opponents: Opponents with weights, see ``parse_opponents``.
+        opponents: Opponents with weights, see ``parse_opponents``: built-in policies, ``self``, and ``pool``, past selves.
+        curriculum: Stages that set games and opponents one after another, see ``stages_of``; None for none.
+        pool: Options of the pool of past selves, ``PoolOptions`` or a dict of them.
         games: Games played at once.
         steps: Turns of a rollout.
         epochs: Passes over the entries of a rollout.
@@ -66,38 +70,41 @@ class PPOConfig:
         blocks: Residual blocks of the network.
         value_bins: Bins of the value, 0 for one number.
         layout: Layout of the observations.
-        bfloat16: Whether the network computes in bfloat16; weights stay float32.
+        bfloat16: Whether the network computes in bfloat16; weights stay float32. None: where the processor has
+            instructions for it, and on GPUs.
         device: Device of torch.
         seed: Seed of everything.
     """
 
     board: int = 8
     max_turns: int = 500
-    opponents: Any = "expander=3,random=1"
-    games: int = 512
-    steps: int = 64
-    epochs: int = 2
-    batch_size: int = 1024
+    opponents: Any = "expander=7,random=1"
+    curriculum: Any = None
+    pool: Any = None
+    games: int = 256
+    steps: int = 32
+    epochs: int = 3
+    batch_size: int = 128
     learning_rate: float = 2e-3
     final_rate: float = 0.02
-    gamma: float = 0.995
+    gamma: float = 0.99
     gae_lambda: float = 0.9
     clip: float = 0.2
     value_weight: float = 0.5
-    entropy: float = 0.01
+    entropy: float = 0.006
     final_entropy: float = 0.001
     top_advantages: float = 0.25
-    averaging: float = 0.99
+    averaging: float = 0.995
     max_gradient: float = 0.5
-    shaping_land: float = 0.3
-    shaping_army: float = 0.3
+    shaping_land: float = 0.5
+    shaping_army: float = 0.2
     shaping_until: float = 0.8
     symmetries: bool = True
     channels: int = 32
     blocks: int = 1
     value_bins: int = 0
     layout: str = "full"
-    bfloat16: bool = False
+    bfloat16: bool | None = None
     device: str = "cpu"
     seed: int = 0
     game: dict[str, Any] = field(default_factory=dict)
@@ -112,12 +119,16 @@ class PPOConfig:
             check_integer(name, getattr(self, name), low, 2**24)
         check_integer("seed", self.seed, 0, 2**62)
         check_flag("symmetries", self.symmetries)
-        check_flag("bfloat16", self.bfloat16)
+        if self.bfloat16 is not None:
+            check_flag("bfloat16", self.bfloat16)
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not is_number(value) or not low <= value <= high:
                 raise ConfigError(f"{name}: expected a number from {low} to {high}, got {value!r:.80}")
         object.__setattr__(self, "opponents", parse_opponents(self.opponents))
+        object.__setattr__(self, "pool", as_config("pool", PoolOptions, self.pool, PoolOptions()))
+        if self.curriculum is not None:
+            object.__setattr__(self, "curriculum", stages_of(self.curriculum, self.board))
 
     def game_options(self) -> dict[str, Any]:
         """Return the options of the games."""

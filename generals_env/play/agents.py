@@ -22,7 +22,7 @@ from generals_env.wrappers.builtin_policy import Opponent
 
 __all__ = ["Agent", "make_agent", "shown_name"]
 
-#: Share of the moves of a checkpoint that are random legal ones.
+#: Share of the moves of a Q-network that are random legal ones; a policy network draws its moves.
 RANDOM_MOVES = 0.02
 
 
@@ -95,7 +95,10 @@ class PolicyAgent:
             )
 
     def begin(self, seed: int) -> None:
-        """Do nothing: a policy keeps no state between games."""
+        """Begin the draws of a policy anew, if it has any: it keeps no other state between games."""
+        reseed = getattr(self._policy, "reseed", None)
+        if reseed is not None:
+            reseed(seed)
 
     def choose(self, situation: Situation) -> int:
         """Return an action.
@@ -132,8 +135,8 @@ def make_agent(name: str, version: int) -> Agent:
     """Return the agent of an opponent's name.
 
     Args:
-        name: A built-in policy; a file that ``generals-env train`` saved; ``module:callable`` on batches of observations, or
-            ``stdio:COMMAND``, a program that speaks the line protocol of the competition.
+        name: A built-in policy; an agent of the package (``trained``); a saved network; ``module:callable`` on batches of
+            observations, or ``stdio:COMMAND``, a program that speaks the line protocol of the competition.
         version: Of the rules, see ``engine.boards.GAME``.
 
     Raises:

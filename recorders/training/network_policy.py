@@ -22,7 +22,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(f'network_policy: expected torch, got {error}: pip install "generals_env[torch]"') from None
 
-__all__ = ["NetworkPolicy", "load_network", "load_policy", "network_size"]
+__all__ = ["NetworkPolicy", "load_network", "load_policy", "network_size", "read_network"]
 
 
 class NetworkPolicy:
@@ -105,6 +105,16 @@ def load_network(checkpoint: str | Path) -> tuple[QNetwork, int]:
     content = load_checkpoint(checkpoint)
     if content is None:
         raise StorageError(f"checkpoint: expected a file of generals-env train, got {str(checkpoint)!r}, which does not exist")
+    return read_network(content, checkpoint)
+
+
+def read_network(content: Mapping[str, Any], checkpoint: str | Path) -> tuple[QNetwork, int]:
+    """Return the network and the steps of the content of a checkpoint; errors as of ``load_policy``.
+
+    Args:
+        content: The content.
+        checkpoint: Its file, for errors.
+    """
     try:
         weights = content["model"]
         inputs, channels, blocks = network_size(weights)
@@ -114,7 +124,8 @@ def load_network(checkpoint: str | Path) -> tuple[QNetwork, int]:
     except Exception as error:
         # torch raises many types of errors for weights that do not fit.
         raise StorageError(
-            f"checkpoint: expected one of a QNetwork, got {str(checkpoint)!r} ({error}): pass one that generals-env train saved"
+            f"checkpoint: expected one of a QNetwork, got {str(checkpoint)!r} ({error}): pass one that generals-env train "
+            "saved, or load other networks with generals_env.networks.saved_players.load_player"
         ) from error
     return network, step
 

@@ -16,6 +16,7 @@ from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.buffers.prioritized import PrioritizedReplayBuffer
 from generals_env.recorders.distributed.redis_streams.source import RedisSource
 from generals_env.recorders.experience import ExperienceBatch
+from generals_env.recorders.sinks.insert_limiter import InsertLimiter
 from generals_env.recorders.stream.client.background_reader import BackgroundReader
 from generals_env.recorders.training.config import TrainerConfig
 from generals_env.recorders.training.replay_ratio import PacedSink
@@ -38,6 +39,8 @@ __all__ = ["DistributedTrainer"]
 FORMAT = 1
 
 POLL = 0.02  # seconds between checks whether the buffer has enough to start
+
+STARVED = 2.0  # seconds without new experiences after which collectors are asked for more
 
 
 @pickled_as("generals_env.recorders")
@@ -74,6 +77,7 @@ class DistributedTrainer(NotCopied):
         config: TrainerConfig | Mapping[str, Any] | None = None,
         checkpoint: str | Path | None = None,
         device: Any = "cpu",
+        limiter: InsertLimiter | None = None,
     ) -> None:
         """Create the trainer; reading begins with ``train``.
 
@@ -84,6 +88,8 @@ class DistributedTrainer(NotCopied):
             config: The hyperparameters: a ``TrainerConfig``, or a mapping of its fields.
             checkpoint: File to continue from, if it exists, and to save to.
             device: A torch device or its name.
+            limiter: Keeps collectors in other processes and this trainer in step, see ``InsertLimiter``: ``train`` waits where
+                it would draw the same experiences too often. It is not closed with the trainer.
 
         Raises:
             ConfigError: If an argument is invalid.
@@ -111,6 +117,9 @@ class DistributedTrainer(NotCopied):
             self._paced = PacedSink(self.buffer, config.replay_ratio, config.min_size)
         self._consumer, self._batches = open_source(source)
         self._reading: BackgroundReader | None = None
+        self._limiter = limiter
+        if limiter is not None:
+            limiter.limits.check_draw(config.batch_size)
         self._closed = False
         self._owner = Owner()
 
@@ -135,18 +144,13 @@ class DistributedTrainer(NotCopied):
         if self._closed:
             raise StateError("train: expected an open trainer, got one that is closed: make another with its checkpoint")
         reading = self._reading = self._reading or self._start_reading()
-        while len(self.buffer) < self.config.min_size:
-            running = reading.running  # asked before the errors: a reader that fails in between is seen in the next round
-            reading.check()
-            if not running and len(self.buffer) < self.config.min_size:
-                raise StateError(
-                    f"source: expected {self.config.min_size} experiences, got the end after {len(self.buffer)}: lower min_size"
-                )
-            time.sleep(POLL)
+        self._await_experience(reading)
         began = time.monotonic()
         sums = torch.zeros(4, device=self.device)
         for _ in range(steps):
             reading.check()
+            if self._limiter is not None:
+                self._await_draw(self._limiter, reading)
             with deferred():  # Ctrl-C takes effect between two steps
                 sums += self._learn()
         loss, error, value, gradient = (sums / steps).tolist()
@@ -156,6 +160,33 @@ class DistributedTrainer(NotCopied):
         if self._consumer is not None:
             metrics |= {name: getattr(self._consumer, name) for name in ("missed", "restarts", "reconnects")}
         return metrics
+
+    def _await_experience(self, reading: BackgroundReader) -> None:
+        """Wait until the buffer has enough; have collectors write what is lacking if nothing comes for some seconds."""
+        held, since = len(self.buffer), time.monotonic()
+        while len(self.buffer) < self.config.min_size:
+            running = reading.running  # asked before the errors: a reader that fails in between is seen in the next round
+            reading.check()
+            lacking = self.config.min_size - len(self.buffer)
+            if not running and lacking > 0:
+                raise StateError(
+                    f"source: expected {self.config.min_size} experiences, got the end after {len(self.buffer)}: lower min_size"
+                )
+            if len(self.buffer) != held:
+                held, since = len(self.buffer), time.monotonic()
+            elif self._limiter is not None and time.monotonic() - since > STARVED:
+                self._limiter.want(lacking)
+                since = time.monotonic()
+            time.sleep(POLL)
+
+    def _await_draw(self, limiter: InsertLimiter, reading: BackgroundReader) -> None:
+        """Wait until the limits allow a step."""
+        if not limiter.await_sample(self.config.batch_size, stop=lambda: not reading.running):
+            reading.check()
+            raise StateError(
+                f"source: expected more experiences, got the end; {limiter.counts} allow no further draw by {limiter.limits}: "
+                "train without a limiter"
+            )
 
     def _learn(self) -> torch.Tensor:
         """Take one step; return its loss, error, value and gradient."""

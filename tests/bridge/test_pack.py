@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,13 @@ from support.programs import PASS, READING
 
 from generals_env.bridge import pack as packing
 from generals_env.bridge import qualify as qualifying
+from generals_env.bridge.competition_actions import from_index
+from generals_env.bridge.frame_views import frame_mask, frame_observation
 from generals_env.bridge.match.limits import Limits
 from generals_env.bridge.match.matches import MatchOptions
 from generals_env.bridge.pack import pack_agent
 from generals_env.bridge.qualify import Qualification, qualify_archive
+from generals_env.bridge.stdio_protocol import encode_reply, read_frame, read_handshake
 from generals_env.errors import ConfigError, StorageError
 
 OPTIONS = MatchOptions(2, 4, 2, 8, 8, 400, Limits(first_move=PATIENCE, move=PATIENCE, ending=PATIENCE), both_seats=False)
@@ -63,6 +68,58 @@ def test_packed_checkpoint_plays_as_its_network(tmp_path: Path) -> None:
     torch.save({"model": network.state_dict(), "step": 3}, tmp_path / "checkpoint.pt")
     assert "weights.npz" in pack_agent(tmp_path / "checkpoint.pt", tmp_path / "agent.zip")
     outcome = qualify_archive(tmp_path / "agent.zip", "builtin:random", OPTIONS)
+    assert {name for name, passed in checks(outcome).items() if not passed} <= {"games won"}
+
+
+#: Runs the launcher of an archive where only numpy and the standard library can be imported.
+ALONE = """
+import sys, runpy
+class Refuse:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] in ("gymnasium", "pettingzoo", "numba", "typer", "rich", "torch", "onnxruntime"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+sys.argv = ["agent", "--policy", "weights.npz", "--seed", "5"]
+runpy.run_path("generals_env/bridge/launcher.py", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("builds", [False, True])
+def test_packed_policy_network_draws_its_moves_with_numpy_alone(builds: bool, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from support.networks import policy_network
+
+    from generals_env.networks.policy_file import save_policy_network
+    from generals_env.networks.saved_players import load_player
+
+    save_policy_network(tmp_path / "policy.pt", policy_network(builds))
+    names = pack_agent(tmp_path / "policy.pt", tmp_path / "agent.zip")
+    assert [name for name in names if not name.startswith("generals_env/")] == ["run.sh", "weights.npz"]
+    with zipfile.ZipFile(tmp_path / "agent.zip") as archive:
+        archive.extractall(tmp_path / "agent")
+    # The general may move, half or not, or build on the tile beside it, which is 3 steps from nothing: 40 units are its price.
+    rows = ["4 1 1 1", "1 1 1 1", "1 1 1 1", "1 1 1 1"], ["1 1 0 0", *["0 0 0 0"] * 3], ["5 60 0 0", *["0 0 0 0"] * 3]
+    lines = [f"{turn} 2 65 1 1\n" + "".join(f"{row}\n" for grid in rows for row in grid) for turn in range(12)]
+    text = "0 4 4\n" + "".join(lines)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE], input=text, capture_output=True, text=True, check=False, cwd=tmp_path / "agent"
+    )
+    assert done.returncode == 0, done.stderr
+    player = load_player(tmp_path / "policy.pt", seed=5)
+    expected = []
+    stream = io.BytesIO(text.encode())
+    read_handshake(stream)
+    while (frame := read_frame(stream, 4, 4, 2 + 13 * len(expected))) is not None:
+        views = {"observation": frame_observation(frame, 21)[None], "action_mask": frame_mask(frame)[None]}
+        expected.append(encode_reply(from_index(int(player(views)[0]), 4, 4)).decode())
+    assert done.stdout == "".join(expected)
+    assert len(set(expected)) > 2  # drawn
+    assert any(reply.startswith("2") for reply in expected) <= builds
+
+
+def test_agent_of_the_package_is_packed_and_plays_matches(tmp_path: Path) -> None:
+    assert "weights.npz" in pack_agent("trained", tmp_path / "agent.zip")
+    outcome = qualify_archive(tmp_path / "agent.zip", "builtin:trained", replace(OPTIONS, maps=1, max_turns=20))
     assert {name for name, passed in checks(outcome).items() if not passed} <= {"games won"}
 
 
@@ -132,7 +189,7 @@ def test_unsafe_folders_and_archives_are_refused(tmp_path: Path, monkeypatch: py
 
 def test_unknown_agent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="agent: expected random, expander, a checkpoint or a folder that exists, got 'no such'"
+        ConfigError, match="agent: expected random, expander, trained, a checkpoint or a folder that exists, got 'no such'"
     ):
         pack_agent("no such", tmp_path / "agent.zip")
     with pytest.raises(ConfigError, match=r"out: expected a file that ends in \.zip"):

@@ -483,7 +483,9 @@ def test_torch_module_plays_other_seats() -> None:
 @pytest.mark.parametrize("bad", ["greedy", "", None, 5, ["random"], {}], ids=repr)
 def test_opponents_are_names_or_callables(bad: Any) -> None:
     for make in (GeneralsSingle, lambda **options: GeneralsSingleVector(2, **options)):
-        with refused(ConfigError, f"opponent: expected one of {POLICY_NAMES}, a callable, a torch module or a model, got"):
+        with refused(
+            ConfigError, f"opponent: expected one of {POLICY_NAMES}, trained, a callable, a torch module or a model, got"
+        ):
             make(opponent=bad, **SMALL)
 
 

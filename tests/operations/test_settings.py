@@ -298,7 +298,7 @@ def test_secrets_in_other_keys_are_not_shown(tmp_path: Path) -> None:
 
 CROSS_CHECKS = {
     "games: {policies: [random, expander], players: 3}": "games.policies: expected one policy or 3, one for each player, got 2",
-    "games: {policies: [expand]}": f"games.policies: expected one of {POLICY_NAMES} or the path of a checkpoint, "
+    "games: {policies: [expand]}": f"games.policies: expected one of {POLICY_NAMES}, trained or the path of a checkpoint, "
     "got 'expand': correct the name, or write the checkpoint with generals-env train",
     "games: {height: [9, 8]}": "games.height: expected (minimum, maximum), got (9, 8)",
     "games: {mountain_density: [0.2, 0.1]}": "games.mountain_density: expected (minimum, maximum), got (0.2, 0.1)",

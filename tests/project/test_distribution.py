@@ -16,6 +16,9 @@ from support.paths import ROOT
 #: Folders of the checkout, and the folders of the wheel that are made of them.
 PACKAGES = {"generals_env": "generals_env", "recorders": "generals_env/recorders", "wrappers": "generals_env/wrappers"}
 
+#: Folders of programs that ``generals-env examples`` copies for users, and the folders of the wheel with them.
+EXAMPLES = {"examples": "generals_env/examples"}
+
 #: Files that ``generals-env starter`` copies for users: data of a package, also those that are Python.
 STARTERS = Path("generals_env/bridge/starters")
 
@@ -73,8 +76,8 @@ def test_wheel_holds_every_file_of_the_packages_and_no_other(built: Distribution
     expected = set()
     for name in repository_files():
         top, _, rest = name.partition("/")
-        if top in PACKAGES:
-            expected.add(f"{PACKAGES[top]}/{rest}")
+        if top in PACKAGES | EXAMPLES:
+            expected.add(f"{(PACKAGES | EXAMPLES)[top]}/{rest}")
     with zipfile.ZipFile(built.wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     missing, unexpected = sorted(expected - found), sorted(found - expected)

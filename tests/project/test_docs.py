@@ -33,7 +33,7 @@ SNIPPETS = [
 
 
 #: Libraries that snippets use and the package does not need.
-OTHERS = ("datasets", "duckdb", "pandas", "polars")
+OTHERS = ("datasets", "duckdb", "onnxruntime", "pandas", "polars")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when ``datasets`` is loaded
 

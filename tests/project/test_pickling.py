@@ -32,8 +32,13 @@ from generals_env.recorders import (
     ExperienceLog,
     ExperienceRecorder,
     ExperienceServer,
+    InsertCounts,
+    InsertLimiter,
+    InsertLimits,
+    LimitedSink,
     Limits,
     MixedSampler,
+    MixSchedule,
     MultiSink,
     Position,
     PrioritizedReplayBuffer,
@@ -72,7 +77,7 @@ NO_OBJECTS = {
 NOT_COPIED = {
     *("ExperienceRecorder", "DatasetWriter", "MultiSink", "RetryingSink", "ValidatingSink", "DeduplicatingSink"),
     *("SpillBuffer", "ExperienceServer", "ExperienceConsumer", "ShardedConsumer", "BackgroundReader", "SubmittingSink"),
-    *("DistributedTrainer", "ExperienceLog", "BufferedSink", "AdaptiveLevel"),
+    *("DistributedTrainer", "ExperienceLog", "BufferedSink", "AdaptiveLevel", "InsertLimiter", "LimitedSink"),
 }
 
 
@@ -203,6 +208,9 @@ class Objects:
             "Replay": lambda: replay.from_dict(REPLAY),
             "Retry": lambda: Retry(2),
             "Limits": lambda: Limits(max_connections=2),
+            "InsertLimits": lambda: InsertLimits(4.0, 100),
+            "InsertCounts": lambda: InsertCounts(3, 2, 1),
+            "MixSchedule": lambda: MixSchedule({0.0: {"games": 1}, 1.0: {"own": 1}}),
             "StreamDefaults": lambda: StreamDefaults(batch_size=2),
             "Position": lambda: Position("a", 1),
             "TrainerConfig": lambda: TrainerConfig(capacity=100, min_size=10),
@@ -228,6 +236,8 @@ class Objects:
             "BufferedSink": lambda: closing(BufferedSink(ReplayBuffer(9))),
             "ValidatingSink": lambda: closing(ValidatingSink(ReplayBuffer(9))),
             "DeduplicatingSink": lambda: closing(DeduplicatingSink(ReplayBuffer(9))),
+            "InsertLimiter": lambda: closing(InsertLimiter(place / "limit", {"samples_per_insert": 4})),
+            "LimitedSink": lambda: closing(LimitedSink(ReplayBuffer(9), self.holders()["InsertLimiter"]())),
             "SpillBuffer": lambda: closing(SpillBuffer(place / "spill")),
             "ExperienceLog": lambda: closing(ExperienceLog(place / "log")),
             "ExperienceServer": lambda: ExperienceServer(ReplayBuffer(9), "127.0.0.1:0"),

@@ -350,15 +350,39 @@ def test_training_example_trains_saves_draws_and_evaluates(
     arguments = train_sb3.Arguments(**sizes, steps=480, minutes=5.0, opponent=opponent, out=tmp_path)
     train_sb3.main(arguments)
     printed = capsys.readouterr().out
-    assert "10 games on 6x6" in printed
+    assert "on 6x6" in printed
+    assert "10 games" in printed
     assert "expander" in printed
     assert not (tmp_path / "curve.png").exists()  # so few games have no shares worth drawing
     rows = list(csv.DictReader((tmp_path / "progress.csv").read_text().splitlines()))
     assert [int(row["time/total_timesteps"]) for row in rows] == [160, 320, 480]
     assert 0 < float(rows[-1]["train/learning_rate"]) <= arguments.learning_rate
     for name in set(arguments.opponents()):
-        assert sum(float(rows[-1][f"games/{end}_{name}"]) for end in ("win", "loss", "draw")) == pytest.approx(1)
+        assert float(rows[-1][f"games_{name}"]) > 0
+        assert 0 <= float(rows[-1][f"wins_{name}"]) + float(rows[-1][f"losses_{name}"]) <= 1
     assert MaskablePPO.load(tmp_path / "model", device="cpu").policy.action_space.n == 8 * 36 + 1
+
+
+def test_recent_wins_are_counted_by_opponent_and_end_training() -> None:
+    from generals_env.config import RewardConfig
+    from generals_env.wrappers.sb3_training import RecentWins
+
+    reward = RewardConfig(win_game=3.0, lose_game=-1.0)
+    wins = RecentWins(["random", "expander", "random"], reward, recent=3)
+    wins.locals = {"dones": np.array([True, True, False]), "rewards": np.array([3.0, -1.0, 3.0], np.float32)}
+    assert wins._on_step()
+    wins.locals = {"dones": np.array([False, False, True]), "rewards": np.array([3.0, 3.0, 0.5], np.float32)}
+    wins._on_step()
+    assert (wins.share("random", 3.0), wins.share("random", -1.0)) == (0.5, 0)
+    assert (wins.share("expander", 3.0), wins.share("expander", -1.0)) == (0, 1)
+    assert str(wins) == "0% against expander, 50% against random"
+    wins.locals = {"dones": np.array([True, False, True]), "rewards": np.array([3.0, 3.0, 3.0], np.float32)}
+    wins._on_step()
+    assert wins.share("random", 3.0) == pytest.approx(2 / 3)  # the first of four games is forgotten
+    with pytest.raises(ConfigError, match="limit: expected a number of minutes"):
+        RecentWins(["random"], reward, limit=0)
+    with pytest.raises(ConfigError, match="reward: expected other rewards"):
+        RecentWins(["random"], RewardConfig(win_game=1.0, lose_game=1.0))
 
 
 def test_logits_of_example_match_positions_of_actions() -> None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from generals_env.agents.shipped import TRAINED, is_shipped
 from generals_env.bridge.builtin_players import PLAYERS
 from generals_env.bridge.match.marked_processes import MARK, kill_marked
 from generals_env.bridge.peers.peer_programs import PeerSource, is_peer, peer_arguments
@@ -24,7 +25,7 @@ from generals_env.errors import ConfigError
 
 __all__ = ["BUILTIN", "REMEMBERING_PROGRAM", "Program", "program_arguments"]
 
-#: What a command of a built-in policy begins with, as in ``builtin:expander``.
+#: What a command of a policy of the package begins with, as in ``builtin:expander`` and ``builtin:trained``.
 BUILTIN = "builtin:"
 
 #: Starts a policy with a memory, whose name follows: it needs the whole package.
@@ -46,7 +47,7 @@ def program_arguments(command: str, peer: PeerSource | None = None) -> list[str]
     """Return the arguments of a command.
 
     Args:
-        command: Words as in a shell, ``builtin:NAME`` for a built-in policy, or ``peer:NAME`` for an agent of generals-bots.
+        command: Words as in a shell, ``builtin:NAME`` for a policy of the package, ``peer:NAME`` for one of generals-bots.
         peer: Where generals-bots lies.
 
     Raises:
@@ -58,8 +59,8 @@ def program_arguments(command: str, peer: PeerSource | None = None) -> list[str]
         name = command.removeprefix(BUILTIN)
         if name.partition(":")[0] in REMEMBERING:
             return [*REMEMBERING_PROGRAM, name]
-        if name not in PLAYERS:
-            known = ", ".join(BUILTIN + known for known in (*PLAYERS, *REMEMBERING))
+        if name not in PLAYERS and not is_shipped(name):
+            known = ", ".join(BUILTIN + known for known in (*PLAYERS, *REMEMBERING, TRAINED))
             raise ConfigError(f"command: expected one of {known}, got {command!r}")
         launcher = Path(__file__).parent.parent / "launcher.py"
         return [sys.executable, "-P", str(launcher), "--policy", name]

@@ -16,7 +16,7 @@ PROTOCOLS = ("stdio",)
 
 def agent(
     policy: Annotated[
-        str, typer.Option(help="random, expander, hunter, a checkpoint of generals-env train, or module:callable of your own.")
+        str, typer.Option(help="random, expander, hunter, trained, a saved network, or module:callable of your own.")
     ] = "expander",
     protocol: Annotated[str, typer.Option(help="stdio: the lines of the competition.")] = "stdio",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the built-in policies.")] = 0,

@@ -46,7 +46,7 @@ __all__ = ["arena"]
 
 #: Kinds of players, for the help of commands.
 PLAYERS_HELP = (
-    "Built-in policies (random, expander, hunter, planner), files of generals-env train, .zip files of Stable-Baselines3 "
+    "Built-in policies (random, expander, hunter, planner), trained, saved networks, .zip files of Stable-Baselines3 "
     "(with --trust), module:callable on batches; with --rules competition also stdio:COMMAND and peer:NAME."
 )
 

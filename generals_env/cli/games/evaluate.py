@@ -23,7 +23,7 @@ def evaluate_player(
     player: Annotated[
         str,
         typer.Argument(
-            help="A file of generals-env train, a .zip file of Stable-Baselines3 (with --trust), module:callable on batches, "
+            help="A saved network, trained, a .zip file of Stable-Baselines3 (with --trust), module:callable on batches, "
             "a built-in policy, or stdio:COMMAND (competition).",
             metavar="CHECKPOINT",
         ),

@@ -12,7 +12,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from generals_env.cli.dataset import console
+from generals_env.engine.observations.reference import FULL_CHANNELS
 from generals_env.live import LiveOptions, LiveResult, load_live_policy, play_live, read_user_id
+from generals_env.live.agent import LivePolicy
 from generals_env.live.belief import BeliefBoard
 from generals_env.live.options import PUBLIC_SERVER
 from generals_env.opponents import is_builtin, remembers
@@ -24,7 +26,7 @@ __all__ = ["live"]
 
 def live(
     policy: Annotated[
-        str, typer.Option(help="random, expander, hunter, a checkpoint of train, or module:callable.")
+        str, typer.Option(help="random, expander, hunter, trained, a saved network, or module:callable.")
     ] = "expander",
     game: Annotated[str, typer.Option(help="Id of the private game to join.")] = "",
     mode: Annotated[str, typer.Option(help="private, 1v1, or ffa.")] = "private",
@@ -37,11 +39,11 @@ def live(
     force_start: Annotated[bool, typer.Option(help="Vote for a start before the game is full.")] = True,
     surrender_after: Annotated[int, typer.Option(min=0, help="Turn after which to surrender; 0: never.")] = 0,
     layout: Annotated[
-        str | None, typer.Option(help="Layout of the policy's observations, standard or full; default: full for hunter.")
+        str | None, typer.Option(help="Layout of the policy's observations, standard or full; default: what the policy takes.")
     ] = None,
     memory: Annotated[bool, typer.Option(help="Add the planes of the wrapper FogMemory.")] = False,
     frames: Annotated[int, typer.Option(min=1, max=64, help="Observations to stack, as the wrapper FrameStack.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Seed of a built-in policy.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of a policy that draws.")] = None,
     save: Annotated[
         Path | None, typer.Option(help="Folder for records of the games (.generals), as the agent saw them.")
     ] = None,
@@ -52,8 +54,8 @@ def live(
     The client follows the protocol that other bots use, and is tested with a local server that speaks it. It connects only to
     --server, and only when this command is run. Bots must be named as such, and the site's terms apply.
     """
-    if layout is None:
-        layout = "full" if is_builtin(policy) and remembers(policy) else "standard"
+    chosen = load_live_policy(policy, seed)
+    layout = layout or layout_of(policy, chosen)
     recipe = Recipe.from_dict({"layout": layout, "memory": memory, "frames": frames, "shaping": ()})
     options = LiveOptions(
         user_id=read_user_id(user_id_file),
@@ -66,7 +68,6 @@ def live(
         server=server,
         reconnects=reconnects,
     )
-    chosen = load_live_policy(policy, seed)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
     table = Table("game", "players", "seat", "turns", "moves", "outcome", "record")
@@ -88,6 +89,12 @@ def live(
         finally:
             if table.row_count:
                 console.print(table)
+
+
+def layout_of(name: str, policy: LivePolicy) -> str:
+    """Return the layout of the observations that a policy takes: full if it remembers, or is a network for it."""
+    full = remembers(name) if is_builtin(name) else getattr(policy, "channels", 9) == len(FULL_CHANNELS)
+    return "full" if full else "standard"
 
 
 def save_record(result: LiveResult, folder: Path, number: int) -> str:

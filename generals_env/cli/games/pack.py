@@ -15,9 +15,7 @@ __all__ = ["pack", "starter"]
 
 
 def pack(
-    agent: Annotated[
-        str, typer.Argument(help="random, expander, a checkpoint of generals-env train, or a folder with run.sh.")
-    ],
+    agent: Annotated[str, typer.Argument(help="random, expander, trained, a saved network, or a folder with run.sh.")],
     out: Annotated[Path, typer.Option(help="The archive.")] = Path("agent.zip"),
 ) -> None:
     """Write the archive of an agent for the competition, which needs no compiled kernels: Python and numpy are enough."""

@@ -6,7 +6,7 @@ each symmetry is enough for boards of all sizes.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,13 @@ def turn_planes_last(
 
 @kernel
 def turn_tiles(
-    views: npt.NDArray[np.float32], rows: Rows, sources: Rows, symmetries: Rows, low: int, high: int, out: npt.NDArray[np.float32]
+    views: npt.NDArray[np.float32],
+    rows: Rows,
+    sources: Rows,
+    symmetries: Rows,
+    low: int,
+    high: int,
+    out: npt.NDArray[np.float32],
 ) -> None:
     """Transform observations whose channels lie side by side: row ``rows[i]`` of (m, H*W, C); the rest as before."""
     for i in range(low, high):

@@ -19,7 +19,7 @@ from generals_env.learning.cloning.cloning_config import CloningConfig
 from generals_env.learning.cloning.held_out import Entries, Split, hold_out
 from generals_env.learning.cloning.move_batches import MoveBatch, MoveSampler, moves_in_order
 from generals_env.learning.cloning.move_store import MoveStore
-from generals_env.learning.collector import log_shares
+from generals_env.learning.rollouts.collector import log_shares
 from generals_env.networks.policy_network import PolicyNetwork
 from generals_env.recorders.training.checkpoints import save_checkpoint
 from generals_env.version import __version__

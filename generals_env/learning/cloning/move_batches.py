@@ -14,7 +14,7 @@ from generals_env.arguments import check_flag
 from generals_env.engine.packed.turned_views import SymmetryTables, symmetry_tables
 from generals_env.errors import ConfigError
 from generals_env.learning.cloning.move_store import MoveStore, SizeGroup
-from generals_env.learning.turned_batches import turned
+from generals_env.learning.rollouts.turned_batches import turned
 
 try:
     import torch

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env import make_vec
+from generals_env.agents.shipped import is_shipped
 from generals_env.operations.settings.models import Settings
 from generals_env.operations.settings.options import game_options, player_policies
 from generals_env.opponents import as_policy, is_builtin
@@ -79,11 +80,13 @@ class GamePlayer:
 
 
 def load_model(name: str) -> Any:
-    """Return the policy of a checkpoint.
+    """Return the policy of a saved network or of an agent of the package.
 
     Raises:
         StorageError: If it cannot be loaded.
     """
-    from generals_env.recorders.training.network_policy import load_policy
+    if is_shipped(name):
+        return as_policy(name)
+    from generals_env.networks.saved_players import load_player
 
-    return as_policy(load_policy(name))
+    return as_policy(load_player(name))

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
+from generals_env.agents.shipped import is_shipped
 from generals_env.errors import ConfigError
 from generals_env.operations.settings.faults import Fault
 from generals_env.operations.settings.models import Games, Settings
@@ -46,20 +47,20 @@ def check_games(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def check_policies(games: Games) -> Iterator[tuple[str, str]]:
-    """Yield policies that are neither built in nor a file."""
+    """Yield policies that are neither built in, nor an agent of the package, nor a file."""
     for policy in dict.fromkeys(games.policies):
         if not is_policy(policy):
             yield (
                 "games.policies",
-                f"expected one of {POLICY_NAMES} or the path of a checkpoint, got {policy!r:.200}: "
+                f"expected one of {POLICY_NAMES}, trained or the path of a checkpoint, got {policy!r:.200}: "
                 "correct the name, or write the checkpoint with generals-env train",
             )
 
 
 def is_policy(policy: str) -> bool:
-    """Return whether a policy is built in, or a file."""
+    """Return whether a policy is built in, an agent of the package, or a file."""
     try:
-        if is_builtin(policy):
+        if is_builtin(policy) or is_shipped(policy):
             return True
     except ConfigError:
         pass

@@ -20,6 +20,7 @@ from generals_env.errors import ConfigError, StateError
 from generals_env.pickling import NotCopied, pickled_as
 from generals_env.recorders.buffers.replay_buffer import ReplayBuffer
 from generals_env.recorders.log import ExperienceLog
+from generals_env.recorders.sinks.insert_limiter import InsertLimiter
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.server.buffer_source import BufferSource
 from generals_env.recorders.stream.server.experience_source import ExperienceSource
@@ -75,6 +76,7 @@ class ExperienceServer(NotCopied):
         token: str | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         defaults: StreamDefaults | Mapping[str, Any] | None = None,
+        limiter: InsertLimiter | None = None,
     ) -> None:
         """Create the server; it answers after ``start``.
 
@@ -87,6 +89,7 @@ class ExperienceServer(NotCopied):
             token: Every call but ``Check`` of health must send it as ``authorization: Bearer <token>``.
             limits: Limits of the server: ``Limits``, or a mapping of its fields.
             defaults: What a stream gets where its request names no value: ``StreamDefaults``, or a mapping of its fields.
+            limiter: Makes submissions wait for the learner, see ``InsertLimiter``, up to ten seconds as for free capacity.
 
         Raises:
             ConfigError: If an argument is invalid, or the server cannot listen at the address.
@@ -116,7 +119,7 @@ class ExperienceServer(NotCopied):
                 ("grpc.max_receive_message_length", self.limits.max_message_bytes),
             ),
         )
-        self._service = Service(self._source, self.limits, self._stopping, self._defaults)
+        self._service = Service(self._source, self.limits, self._stopping, self._defaults, limiter)
         self._server.add_generic_rpc_handlers((self._service.handlers,))
         servicer = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=self._pool)
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from generals_env.recorders.sinks.insert_limiter import InsertLimiter
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError, abort_on_error
 from generals_env.recorders.stream.protocol.message_parser import parse_message
@@ -30,12 +31,19 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ExperienceService"].full_name
 class Service:
     """Answers the four calls. Requests arrive as bytes, so that malformed ones get a proper status."""
 
-    def __init__(self, source: ExperienceSource, limits: Limits, stopping: threading.Event, defaults: CurrentDefaults) -> None:
+    def __init__(
+        self,
+        source: ExperienceSource,
+        limits: Limits,
+        stopping: threading.Event,
+        defaults: CurrentDefaults,
+        limiter: InsertLimiter | None = None,
+    ) -> None:
         """Answer from a source until ``stopping`` is set."""
         self._defaults = defaults
         self._source, self._limits, self._stopping = source, limits, stopping
         self._statistics = Statistics(source)
-        self._submissions = Submissions(source, limits)
+        self._submissions = Submissions(source, limits, limiter, stopping.is_set)
         self._changing = threading.Lock()
         self._consumers = 0
         self._streams: set[StreamSender] = set()  # of consumers whose requests were valid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from generals_env.recorders.encoding.batch_codec import decode_batch
 from generals_env.recorders.experience import ExperienceBatch
 from generals_env.recorders.experience.identity import experience_hashes
 from generals_env.recorders.experience.validation import Reason, validate
+from generals_env.recorders.sinks.insert_limiter import InsertLimiter
 from generals_env.recorders.stream.protocol import experience_pb2 as pb
 from generals_env.recorders.stream.protocol.grpc_status import CallRejectedError
 from generals_env.recorders.stream.protocol.message_limits import MAX_EXPERIENCES
@@ -56,9 +57,16 @@ class Submissions:
     call; not among experiences that other writers add to the source afterwards.
     """
 
-    def __init__(self, source: ExperienceSource, limits: Limits) -> None:
-        """Write to a source."""
+    def __init__(
+        self,
+        source: ExperienceSource,
+        limits: Limits,
+        limiter: InsertLimiter | None = None,
+        stopping: Callable[[], bool] = bool,
+    ) -> None:
+        """Write to a source; ``limiter`` makes writes wait for a learner, until ``stopping`` returns true."""
         self._source, self._limits = source, limits
+        self._limiter, self._server_stops = limiter, stopping
         self._known_ids = empty_hash_set(limits.remembered)
         self._ids_loaded = False
         self._writing = threading.Lock()
@@ -108,6 +116,15 @@ class Submissions:
         errors = [one.error for one in rejected]
         return pb.SubmitExperiencesResponse(accepted=accepted, rejected=len(errors), errors=errors)
 
+    def _await_learner(self) -> None:
+        """Wait until the limits allow to write."""
+        if self._limiter is None or self._limiter.await_insert(BUSY_WAIT, self._server_stops):
+            return
+        raise CallRejectedError(
+            StatusCode.RESOURCE_EXHAUSTED,
+            f"limiter: expected a learner to draw within {BUSY_WAIT:g} s, got {self._limiter.counts}: retry later",
+        )
+
     def _write(self, batch: ExperienceBatch) -> Flags:
         """Write the new experiences of a batch, and return which are new."""
         hashes = experience_hashes(batch)
@@ -115,7 +132,10 @@ class Submissions:
         count = add_new(self._known_ids, hashes, new, forgotten)
         try:
             if count:
+                self._await_learner()
                 self._source.write(batch if new.all() else batch.select(new))
+                if self._limiter is not None:
+                    self._limiter.count_inserted(count)
         except BaseException:
             forget_newest(self._known_ids, count, forgotten[:count])
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +18,6 @@ import pytest
 import torch
 from support.datasets import recorded
 from support.helpers import PATIENCE, Memory, wait_until
-from support.paths import ROOT
 from support.stream_process import ServerProcess
 from torch import nn
 
@@ -446,24 +444,3 @@ def test_bad_arguments_are_refused(batches: list[ExperienceBatch]) -> None:
     trainer.close()
     with pytest.raises(StateError, match="train: expected an open trainer"):
         trainer.train(1)
-
-
-# --- The example ------------------------------------------------------------------------------------------------------
-
-
-def test_example_starts_three_processes_and_learns_from_stream(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    program = ROOT / "examples" / "train_from_stream.py"
-    options = {"out": tmp_path, "address": address, "minutes": 0.01, "games": 20, "max-turns": 30, "batch-size": 16}
-    command = [sys.executable, "-W", "error", str(program), *(f"--{name}={value}" for name, value in options.items())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "step 250: loss" in done.stdout
-    assert "20 games on 6x6" in done.stdout
-    assert len((tmp_path / "progress.csv").read_text().splitlines()) == 2
-    content = load_checkpoint(tmp_path / "trainer.pt")
-    assert content is not None
-    assert content["step"] == 250
-    assert content["stream_id"]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from generals_env.config import GameConfig
 from generals_env.engine.observations.potential import potentials
-from generals_env.learning.opponent_mix import SELF
+from generals_env.learning.rollouts.opponent_mix import SELF
 from generals_env.opponents import BatchPolicy, as_policy
 from generals_env.vector import GeneralsVector
 
@@ -90,7 +90,8 @@ class GameGroup:
         ended = terminated | truncated
         now = self._potentials(self.venv.batch.boards)
         reached = now.copy()
-        finals = np.zeros((0, *self.venv.single_observation_space["observation"].shape[1:]), np.float32)
+        config = self.venv.config
+        finals = np.zeros((0, len(config.channels), *config.shape), np.float32)
         if ended.any():
             final = self.venv.final_boards
             over = infos["_final_obs"]

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import check_integer
 from generals_env.concurrency.thread_pool import divided
 from generals_env.config import GameConfig
 from generals_env.engine.boards import Boards
 from generals_env.engine.packed.pack_turns import pack_turn
 from generals_env.engine.packed.packing import PackedBoards, empty_packed, trimmed
 from generals_env.engine.packed.turned_views import SymmetryTables, symmetry_tables, turn_planes_last, turn_rows
-from generals_env.learning.advantages import advantages
+from generals_env.errors import ConfigError
+from generals_env.learning.rollouts.advantages import advantages
+from generals_env.learning.rollouts.sequences import Sequences, sequences
 from generals_env.observations.packed import MIN_VIEWS, PackedObservations
 
 try:
@@ -54,13 +57,26 @@ class Minibatch:
 class RolloutBuffer:
     """T turns of B games, seen from N seats of them.
 
-    A turn is written by ``put_boards`` before its actions are played and by ``put_turn`` after. Boards take two bytes a tile;
-    observations and masks are derived from them when a minibatch is made.
+    A turn is written by ``put_boards`` before its actions are played and by ``put_turn`` after; ``VectorRollout`` does both for
+    a vector environment. Boards take two bytes a tile; observations and masks are derived from them when a minibatch is made.
+    The columns are arrays (T, N) that may also be written directly.
 
     Attributes:
         steps: T.
+        games: B.
         seats: N.
-        nbytes: Bytes of all arrays in use.
+        game: (N,) int32, the game of each seat.
+        player: (N,) int8, the player of each seat.
+        symmetries: uint8, by which the policy saw the state transformed.
+        actions: int32, as the policy chose them: in the transformed state.
+        log_probs: float32, of the actions.
+        values: float32, of the states in which they were taken.
+        rewards: float32, of the actions.
+        ended: bool, whether the seat's episode ended with the action.
+        bootstrap: float32, the value after the last action of an episode, see ``advantages``.
+        valid: bool, False for rows that are no action: a game is reset in it, or the player was eliminated before. Their
+            observations are zeros, their masks allow the pass alone.
+        advantages: float32, after ``compute_advantages``.
     """
 
     def __init__(self, steps: int, games: int, config: GameConfig, game: npt.ArrayLike, player: npt.ArrayLike) -> None:
@@ -72,10 +88,16 @@ class RolloutBuffer:
             config: Shape, players, rules and layout of the games.
             game: (N,) the game of each seat.
             player: (N,) the player of each seat.
+
+        Raises:
+            ConfigError: If an argument is invalid.
         """
-        self.steps, self.games, self.config = steps, games, config
-        self.game = np.asarray(game, np.int32)
-        self.player = np.asarray(player, np.int8)
+        self.steps, self.games = check_integer("steps", steps, 1, 2**24), check_integer("games", games, 1, 2**24)
+        self.config = config
+        self.game = checked_seats("game", game, games).astype(np.int32)
+        self.player = checked_seats("player", player, config.players).astype(np.int8)
+        if len(self.game) != len(self.player):
+            raise ConfigError(f"player: expected one for each of {len(self.game)} games, got {len(self.player)}")
         self.seats = len(self.game)
         self.tables: SymmetryTables = symmetry_tables(*config.shape, config.actions)
         tiles = config.shape[0] * config.shape[1]
@@ -91,15 +113,43 @@ class RolloutBuffer:
         self.log_probs, self.values, self.rewards, self.bootstrap, self.advantages = floats
 
     def clear(self) -> None:
-        """Begin the next rollout."""
+        """Begin the next rollout: its columns are to be written anew, and no row is valid yet."""
         self._grounds[:] = -1
         self._counts[:] = 0
+        self.valid[:] = False
 
     def put_boards(self, step: int, first: int, boards: Boards) -> None:
         """Write the boards of games ``first`` and following before turn ``step``."""
         count = len(boards.games)
         self._grow(count)
         pack_turn(boards, self._boards, step * self.games + first, self._grounds[first : first + count], self._counts)
+
+    def put_turn(
+        self, step: int, rewards: Any, terminated: Any, truncated: Any, final_values: npt.NDArray[np.float32] | None = None
+    ) -> None:
+        """Write what turn ``step`` brought each seat.
+
+        Args:
+            step: The turn.
+            rewards: (N,) float32, of the actions of this turn; that of the last action of an episode, too.
+            terminated: (N,) bool, whether the episode was decided.
+            truncated: (N,) bool, whether it was cut off.
+            final_values: (N,) float32, values of the states after this turn, not of those in which the next games begin. Only
+                those of truncated seats are read; None if there are none.
+
+        Raises:
+            ConfigError: If seats were truncated and there are no final values.
+        """
+        terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
+        cut = truncated & ~terminated
+        if final_values is None and cut.any():
+            raise ConfigError(
+                f"final_values: expected values of the final states of {int(cut.sum())} truncated seats, got None: pass what "
+                "the network says of the last observations of their games (final_obs), not of the first ones of the next games"
+            )
+        self.rewards[step] = rewards
+        self.ended[step] = terminated | truncated
+        self.bootstrap[step] = 0 if final_values is None else np.where(cut, final_values, np.float32(0))
 
     def _grow(self, count: int) -> None:
         """Make room for as many more grounds and rows of wide armies."""
@@ -115,17 +165,25 @@ class RolloutBuffer:
         self._boards = new._replace(tiles=old.tiles, entries=old.entries, memory=old.memory)
 
     def compute_advantages(self, last_values: npt.NDArray[np.float32], gamma: float, gae_lambda: float) -> None:
-        """Compute the advantages of the rollout; see ``generals_env.learning.advantages``."""
+        """Compute the advantages of the rollout; see ``generals_env.learning.rollouts.advantages``."""
         self.advantages[:] = advantages(
             self.rewards, self.values, self.ended, self.bootstrap, last_values, gamma, gae_lambda, self.valid
         )
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays in use."""
-        boards = self.boards()
-        arrays = (self.actions, self.symmetries, self.valid, self.ended, self.log_probs, self.values, self.rewards)
-        return sum(array.nbytes for array in (*boards, *arrays, self.bootstrap, self.advantages))
+        """Bytes of all arrays, those for more grounds and wide armies included."""
+        columns = (self.actions, self.symmetries, self.valid, self.ended, self.log_probs, self.values, self.rewards)
+        others = (self.bootstrap, self.advantages, self.game, self.player, self._grounds, *self.tables)
+        return sum(array.nbytes for array in (*self._boards, *columns, *others))
+
+    def sequences(self, length: int, burn_in: int = 0, across_ends: bool = False) -> Sequences:
+        """Return the rollout as sequences of turns; see ``generals_env.learning.rollouts.sequences``.
+
+        A first row begins an episode if its board is of turn 0.
+        """
+        fresh = self._boards.entries["turn"][: self.games][self.game] == 0
+        return sequences(self.valid, self.ended, fresh, length, burn_in, across_ends)
 
     def boards(self) -> PackedBoards:
         """Return the packed boards: board b of turn t in row ``t * B + b``."""
@@ -135,20 +193,29 @@ class RolloutBuffer:
         """Return the observations of entries, numbers ``t * N + seat``, not transformed."""
         step, seat = np.divmod(entries, self.seats)
         board = (step * self.games + self.game[seat]).astype(np.int32)
-        shown = np.ones(len(entries), np.bool_)
+        shown = self.valid.ravel()[entries]
         layout = self.config.observation
         return PackedObservations(self._boards, board, self.player[seat], shown, self.config.shape, layout)
 
-    def minibatch(self, entries: Index, device: Any = "cpu") -> Minibatch:
-        """Return entries, numbers ``t * N + seat``, as tensors."""
+    def states(self, entries: Index, device: Any = "cpu") -> tuple[Tensor, Tensor]:
+        """Return the observations and masks of entries as the policy saw them; shapes as in ``Minibatch``."""
         symmetries = self.symmetries.ravel()[entries].astype(np.int64)
         views = self.views(entries)
         if torch.device(device).type == "cpu":
-            observations, legal = self._turned(views.expanded(), symmetries)
-        else:
-            observations, legal = self._turned_on_device(views.to_torch(device), symmetries)
+            return self._turned(views.expanded(), symmetries)
+        return self._turned_on_device(views.to_torch(device), symmetries)
+
+    def minibatch(self, entries: Index, device: Any = "cpu") -> Minibatch:
+        """Return entries, numbers ``t * N + seat``, as tensors."""
+        observations, legal = self.states(entries, device)
         values, gains = self.values.ravel()[entries], self.advantages.ravel()[entries]
-        columns = (self.actions.ravel()[entries].astype(np.int64), self.log_probs.ravel()[entries], values, gains, values + gains)
+        columns = (
+            self.actions.ravel()[entries].astype(np.int64),
+            self.log_probs.ravel()[entries],
+            values,
+            gains,
+            values + gains,
+        )
         return Minibatch(observations, legal, *(torch.from_numpy(column).to(device) for column in columns))
 
     def _turned(self, views: dict[str, npt.NDArray[Any]], symmetries: Index) -> tuple[Tensor, Tensor]:
@@ -175,3 +242,11 @@ class RolloutBuffer:
         flat = planes.flatten(2)
         turned = flat.gather(2, tiles[:, None].expand(flat.shape)).view(planes.shape)
         return turned.contiguous(memory_format=torch.channels_last), masks.gather(1, actions) != 0
+
+
+def checked_seats(name: str, numbers: npt.ArrayLike, count: int) -> npt.NDArray[Any]:
+    """Return numbers from 0 to below ``count``, (N,); raise ``ConfigError`` if they are others, as kernels check no bounds."""
+    array = np.asarray(numbers)
+    if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= count:
+        raise ConfigError(f"{name}: expected one or more integers from 0 to {count - 1}, one a seat, got {numbers!r:.200}")
+    return array

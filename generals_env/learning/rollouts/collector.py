@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from generals_env.concurrency.thread_pool import divided
 from generals_env.engine.packed.turned_views import turn_rows, turn_tiles
-from generals_env.learning.game_group import GameGroup
-from generals_env.learning.rollout_buffer import RolloutBuffer
+from generals_env.learning.rollouts.game_group import GameGroup
+from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
 from generals_env.observations.packed import MIN_VIEWS
-from generals_env.recorders.training.masked_choice import finite
 
 try:
     import torch
@@ -21,7 +20,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(f'collector: expected torch, got {error}: pip install "generals_env[torch]"') from None
 
-__all__ = ["Collector", "log_shares"]
+__all__ = ["Collector", "log_shares", "masked"]
 
 
 def log_shares(logits: Tensor, legal: Tensor) -> Tensor:
@@ -31,7 +30,12 @@ def log_shares(logits: Tensor, legal: Tensor) -> Tensor:
         logits: (n, A) of any float dtype.
         legal: (n, A) bool.
     """
-    return finite(logits).masked_fill(~legal, -1e30).log_softmax(1)
+    return masked(logits, legal).log_softmax(1)
+
+
+def masked(logits: Tensor, legal: Tensor) -> Tensor:
+    """Return logits as float32, -1e30 for illegal actions: its multiples stay finite, unlike those of minus infinity."""
+    return logits.float().masked_fill(~legal, -1e30)
 
 
 class Collector:
@@ -130,10 +134,10 @@ class Collector:
 
             divided(write, len(rows), MIN_VIEWS)
         states = torch.from_numpy(self._tensors).view(self._shape).permute(0, 3, 1, 2).to(self._device)
-        legal = torch.from_numpy(self._legal).to(self._device)
+        allowed = torch.from_numpy(self._legal).to(self._device)
         with torch.no_grad(), self._autocast():
             logits, outputs = network(states)
-        return log_shares(logits, legal), network.values(outputs)
+        return log_shares(logits, allowed), network.values(outputs)
 
     def _values(self, network: Any, states: Tensor) -> npt.NDArray[np.float32]:
         with torch.no_grad(), self._autocast():

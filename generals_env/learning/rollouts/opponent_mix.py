@@ -8,10 +8,13 @@ from typing import Any
 from generals_env.arguments import is_number
 from generals_env.errors import ConfigError
 
-__all__ = ["SELF", "games_of", "parse_opponents"]
+__all__ = ["POOL", "SELF", "games_of", "parse_opponents"]
 
 #: Name of the learner itself: both seats learn.
 SELF = "self"
+
+#: Name of the pool of past selves.
+POOL = "pool"
 
 
 def parse_opponents(given: str | Mapping[str, float]) -> dict[str, float]:

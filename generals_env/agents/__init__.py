@@ -1,0 +1,1 @@
+"""Networks that play with numpy alone, and the agents that the package ships."""

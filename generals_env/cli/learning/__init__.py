@@ -1,0 +1,1 @@
+"""Commands around training: networks for other programs, and the examples to start from."""

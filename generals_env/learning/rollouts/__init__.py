@@ -1,0 +1,1 @@
+"""Plays rollouts and holds them as packed boards, with the advantages of their actions."""
