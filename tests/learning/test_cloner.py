@@ -15,11 +15,13 @@ from support.paths import DATA
 from support.people_games import hand_made, store_of
 from support.replay_fields import read_fields
 
-from generals_env.errors import ConfigError
+from generals_env.errors import ConfigError, StorageError
 from generals_env.learning.cloning import Accuracy, Cloner, CloningConfig, MoveStore
 from generals_env.learning.cloning.cloner import cloning_loss
+from generals_env.learning.ppo import PPO
+from generals_env.learning.ppo_config import PPOConfig
+from generals_env.networks.policy_file import load_policy_network, save_policy_network
 from generals_env.networks.policy_network import PolicyNetwork
-from generals_env.recorders.training.checkpoints import load_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +51,16 @@ def test_loss_is_the_cross_entropy_over_legal_actions() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_loss_and_gradient_stay_finite_for_extreme_logits(smoothing: float) -> None:
-    logits = torch.tensor([[-math.inf, 1e38, -1e38, 0.0], [0.0, 0.0, math.nan, math.inf]], requires_grad=True)
-    legal = torch.tensor([[True, True, True, False], [False, True, False, True]])
-    loss = cloning_loss(logits, legal, torch.tensor([1, 1]), smoothing).clamp(max=1e6).mean()
-    assert loss.isfinite()
-    only = cloning_loss(torch.zeros(1, 4), torch.tensor([[False, False, False, True]]), torch.tensor([3]), smoothing)
-    assert only.item() == 0
+def test_loss_and_gradient_stay_finite_whatever_illegal_logits_are(smoothing: float) -> None:
+    logits = torch.tensor([[-math.inf, 50.0, -50.0, 0.0], [math.nan, 0.0, 1e38, math.inf]], requires_grad=True)
+    legal = torch.tensor([[False, True, True, True], [False, True, False, False]])
+    loss = cloning_loss(logits, legal, torch.tensor([2, 1]), smoothing)
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert loss[1] == 0
+    assert logits.grad is not None
+    assert logits.grad[legal].isfinite().all()
+    assert (logits.grad[~legal] == 0).all()
 
 
 def test_a_network_fits_the_moves_of_one_game() -> None:
@@ -111,7 +116,7 @@ def test_training_is_the_same_from_the_same_seed() -> None:
     for seed in (1, 1, 2):
         cloner = Cloner(store, small(seed=seed))
         cloner.train(5, steps=4)
-        weights.append(torch.cat([value.flatten() for value in cloner.averaged.module.state_dict().values()]))
+        weights.append(torch.cat([value.flatten() for value in cloner.agent.state_dict().values()]))
     assert not torch.equal(weights[0], weights[2])
     assert torch.allclose(weights[0], weights[1], atol=1e-3)
 
@@ -142,16 +147,32 @@ def test_the_file_holds_the_averaged_network(tmp_path: Path) -> None:
     cloner = Cloner(store_of("duel_small"), small(channels=8, blocks=1))
     cloner.train(1, steps=3)
     cloner.save(tmp_path / "clone.pt", note="a test")
-    content = load_checkpoint(tmp_path / "clone.pt")
-    assert content is not None
-    assert content["kind"] == "policy_network"
-    assert content["made"]["note"] == "a test"
-    assert content["made"]["steps"] == 3
-    network = PolicyNetwork(**content["network"])
-    network.load_state_dict(content["weights"])
+    file = load_policy_network(tmp_path / "clone.pt")
+    assert file.made["note"] == "a test"
+    assert file.made["steps"] == 3
+    assert file.step == 3 * 64
+    network = file.network
     batch = cloner.sampler.draw(5)
     with torch.no_grad():
         assert torch.equal(network.eval()(batch.observations)[0], cloner.averaged.eval()(batch.observations)[0])
+
+
+def test_ppo_begins_from_a_file(tmp_path: Path) -> None:
+    network = PolicyNetwork("full", 8, 1)
+    save_policy_network(tmp_path / "clone.pt", network)
+    sizes = {"board": 5, "max_turns": 20, "games": 4, "steps": 4, "batch_size": 8}
+    learner = PPO(PPOConfig(initial=tmp_path / "clone.pt", **sizes))
+    assert learner.network.options() == network.options()
+    assert all(torch.equal(one, two) for one, two in zip(learner.network.parameters(), network.parameters(), strict=True))
+    learner.iterate()
+    assert not all(torch.equal(a, b) for a, b in zip(learner.network.parameters(), network.parameters(), strict=True))
+    save_policy_network(tmp_path / "standard.pt", PolicyNetwork("standard", 8, 1))
+    with pytest.raises(ConfigError, match="initial: expected a network for the layout 'full'"):
+        PPO(PPOConfig(initial=str(tmp_path / "standard.pt"), **sizes))
+    with pytest.raises(ConfigError, match="initial: expected the path"):
+        PPOConfig(initial=3)
+    with pytest.raises(StorageError, match="does not exist"):
+        PPO(PPOConfig(initial=str(tmp_path / "none.pt"), **sizes))
 
 
 def test_example_clones_measures_and_plays(tmp_path: Path) -> None:

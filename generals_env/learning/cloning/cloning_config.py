@@ -48,7 +48,8 @@ class CloningConfig:
         blocks: Residual blocks of the network.
         value_bins: Bins of the value, 0 for one number.
         layout: Layout of the observations.
-        bfloat16: Whether the network computes in bfloat16; weights stay float32.
+        bfloat16: Whether the network computes in bfloat16; weights stay float32. None: where the processor has
+            instructions for it, and on GPUs.
         device: Device of torch.
         seed: Seed of everything.
     """
@@ -72,7 +73,7 @@ class CloningConfig:
     blocks: int = 4
     value_bins: int = 0
     layout: str = "full"
-    bfloat16: bool = False
+    bfloat16: bool | None = None
     device: str = "cpu"
     seed: int = 0
 
@@ -86,7 +87,7 @@ class CloningConfig:
         check_integer("batch_size", self.batch_size, self.parts, 2**24)
         check_integer("warm_up", self.warm_up, 0, 2**31)
         check_integer("seed", self.seed, 0, 2**62)
-        for name in ("by_game", "symmetries", "bfloat16"):
+        for name in ("by_game", "symmetries", *(() if self.bfloat16 is None else ("bfloat16",))):
             check_flag(name, getattr(self, name))
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
