@@ -75,7 +75,7 @@ def test_a_network_fits_the_moves_of_one_game() -> None:
     assert len(store) > 60
     cloner = Cloner(store, small(symmetries=False, learning_rate=1e-2, channels=32, blocks=1, value_weight=0.0))
     before = cloner.accuracy(cloner.split.training)
-    cloner.train(5, steps=250)
+    cloner.train(1000, steps=250)
     after = cloner.accuracy(cloner.split.training)
     assert before.top1 < 0.5
     assert after.top1 > 0.95, after
@@ -84,7 +84,7 @@ def test_a_network_fits_the_moves_of_one_game() -> None:
 
 def test_the_value_learns_who_wins() -> None:
     cloner = Cloner(store_of("duel_small", "duel"), small(learning_rate=5e-3, value_weight=1.0))
-    cloner.train(5, steps=120)
+    cloner.train(1000, steps=120)
     cloner.averaged.eval()
     for _ in range(3):
         batch = cloner.sampler.draw(64)
@@ -101,7 +101,7 @@ def test_passes_weigh_as_much_as_they_are_told_to() -> None:
     shares = []
     for weight in (0.0, 1.0):
         cloner = Cloner(store, small(pass_weight=weight, learning_rate=5e-3))
-        cloner.train(2, steps=40)
+        cloner.train(1000, steps=40)
         batch = cloner.sampler.draw(256)
         with torch.no_grad():
             logits, _ = cloner.averaged(batch.observations)
@@ -115,7 +115,7 @@ def test_training_is_the_same_from_the_same_seed() -> None:
     weights = []
     for seed in (1, 1, 2):
         cloner = Cloner(store, small(seed=seed))
-        cloner.train(5, steps=4)
+        cloner.train(1000, steps=4)
         weights.append(torch.cat([value.flatten() for value in cloner.agent.state_dict().values()]))
     assert not torch.equal(weights[0], weights[2])
     assert torch.allclose(weights[0], weights[1], atol=1e-3)
@@ -124,10 +124,10 @@ def test_training_is_the_same_from_the_same_seed() -> None:
 def test_limits_end_the_training_and_lower_the_learning_rate() -> None:
     cloner = Cloner(store_of("duel_small"), small())
     found: list[dict[str, float]] = []
-    cloner.train(5, found.append, steps=5)
+    cloner.train(1000, found.append, steps=5)
     assert [figures["steps"] for figures in found] == [1, 2, 3, 4, 5]
     assert set(found[0]) >= {"minutes", "processor_minutes", "policy_loss", "value_loss", "top1", "learning_rate"}
-    cloner.train(5, found.append, processor_minutes=1e-9)
+    cloner.train(1000, found.append, processor_minutes=1e-9)
     assert len(found) <= 6
     for limit in ("minutes", "steps", "processor_minutes"):
         with pytest.raises(ConfigError, match=f"{limit}: expected a positive number"):
@@ -145,7 +145,7 @@ def test_options_that_are_wrong_are_named() -> None:
 
 def test_the_file_holds_the_averaged_network(tmp_path: Path) -> None:
     cloner = Cloner(store_of("duel_small"), small(channels=8, blocks=1))
-    cloner.train(1, steps=3)
+    cloner.train(1000, steps=3)
     cloner.save(tmp_path / "clone.pt", note="a test")
     file = load_policy_network(tmp_path / "clone.pt")
     assert file.made["note"] == "a test"
@@ -178,7 +178,7 @@ def test_ppo_begins_from_a_file(tmp_path: Path) -> None:
 def test_example_clones_measures_and_plays(tmp_path: Path) -> None:
     files = [DATA / f"{name}.json.gz" for name in ("duel", "duel_small", "duel_wide", "duel_tall", "duel_square")]
     sizes = {"channels": 8, "blocks": 1, "batch_size": 16, "board": 6, "max_turns": 40, "games": 2, "threads": 1}
-    arguments = behaviour_cloning.Arguments(files, minutes=1, steps=3, out=tmp_path, hold_out=0.5, **sizes)
+    arguments = behaviour_cloning.Arguments(files, minutes=1000, steps=3, out=tmp_path, hold_out=0.5, **sizes)
     behaviour_cloning.main(arguments)
     rows = list(csv.DictReader((tmp_path / "accuracy.csv").read_text().splitlines()))
     assert [row["policy"] for row in rows] == ["clone", "majority", "expander", "hunter"]
