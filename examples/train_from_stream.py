@@ -2,8 +2,7 @@
 
 Run it with ``python examples/train_from_stream.py``; ``--help`` shows the arguments. It needs
 ``pip install "generals_env[stream,torch]"``, and draws a curve where matplotlib is installed. Run it again with the same
-``--out`` to continue a run that was stopped or killed. Player and learner keep in step by a limit of samples for each
-experience.
+``--out`` to continue a run that was stopped or killed. A limit of samples for each experience keeps the processes in step.
 """
 
 from __future__ import annotations
@@ -105,10 +104,12 @@ def collect(arguments: Arguments) -> None:
     chances = 0.5 ** (1 + 5 * games / arguments.num_envs)  # of a random move: from a half to a few hundredths, by game
     policy, age = NetworkPolicy(arguments.model()), None
     venv = generals_env.make_vec(arguments.num_envs, **arguments.options())
-    limited = arguments.limiter().limited(ExperienceLog(arguments.log, "normal"), timeout=600)  # without a learner it ends
-    with ExperienceRecorder(venv, limited) as env:
+    limiter = arguments.limiter()
+    with ExperienceRecorder(venv, limiter.limited(ExperienceLog(arguments.log, "normal"), timeout=600)) as env:
         observations, _ = env.reset(seed=int(rng.integers(2**31)))
         while parent is not None and parent.is_alive():
+            if not limiter.await_insert(timeout=1.0):  # the learner is behind: see whether it is still there
+                continue
             for _ in range(16):
                 at_random, expanding = venv.act(("random", "random")), venv.act(("expander", "expander"))
                 actions = np.where(games[:, None] % 2, expanding, at_random)
