@@ -104,8 +104,8 @@ def collect(arguments: Arguments) -> None:
     chances = 0.5 ** (1 + 5 * games / arguments.num_envs)  # of a random move: from a half to a few hundredths, by game
     policy, age = NetworkPolicy(arguments.model()), None
     venv = generals_env.make_vec(arguments.num_envs, **arguments.options())
-    limiter = arguments.limiter()
-    with ExperienceRecorder(venv, limiter.limited(ExperienceLog(arguments.log, "normal"), timeout=600)) as env:
+    log = ExperienceLog(arguments.log, "normal")
+    with arguments.limiter() as limiter, ExperienceRecorder(venv, limiter.limited(log, timeout=600)) as env:
         observations, _ = env.reset(seed=int(rng.integers(2**31)))
         while parent is not None and parent.is_alive():
             if not limiter.await_insert(timeout=1.0):  # the learner is behind: see whether it is still there
@@ -148,8 +148,8 @@ def train(arguments: Arguments, progress: Progress) -> QNetwork:
         title=f"Q-learning from a stream on {arguments.board}x{arguments.board}: wins in games of both seats",
         **arguments.options(),
     )
-    limits = {"checkpoint": arguments.checkpoint, "limiter": arguments.limiter()}
-    with DistributedTrainer(consumer, model, config=config, **limits) as trainer:
+    options = {"config": config, "checkpoint": arguments.checkpoint}
+    with arguments.limiter() as limiter, DistributedTrainer(consumer, model, limiter=limiter, **options) as trainer:
         task = progress.add_task("waiting for experience", total=arguments.minutes)
         began = time.monotonic()
         while (minutes := (time.monotonic() - began) / 60) < arguments.minutes:
