@@ -45,7 +45,8 @@ def main() -> None:
         type=int,
         default=5,
         metavar="N",
-        help="first_use, turns, generals_bots, metrics, replay, rendering, inference, redis, export, learning: rounds, 5 by default",
+        help="rounds of those that compare in turn: first_use, turns, generals_bots, metrics, replay, rendering, inference, "
+        "redis, export, learning; 5 by default",
     )
     parser.add_argument(
         "--seconds",

@@ -26,9 +26,9 @@ from rich.table import Table
 import generals_env
 from benchmarks.pairs import Figures, cell, in_turn, keep, ratios
 from generals_env.concurrency.thread_pool import available_cores
-from generals_env.learning import collector as collecting
 from generals_env.learning.ppo import PPO
 from generals_env.learning.ppo_config import PPOConfig
+from generals_env.learning.rollouts import collector as collecting
 from generals_env.learning.rollouts.game_group import GameGroup
 from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
 from generals_env.version import __version__
@@ -126,7 +126,7 @@ def speed_table(rounds: int, seconds: float, bar: Progress) -> Table:
     """Return samples a second in training."""
     learners: dict[str, Callable[[], int]] = {
         SB3: sb3_learner(),
-        FLOAT32: own_learner(PPOConfig(**ALIKE)),
+        FLOAT32: own_learner(PPOConfig(**ALIKE, bfloat16=False)),
         BFLOAT16: own_learner(PPOConfig(**ALIKE, bfloat16=True)),
     }
     figures: Figures = {}
@@ -209,7 +209,7 @@ def sb3_learner() -> Callable[[], int]:
 def profile_table(seconds: float, bar: Progress) -> Table:
     """Return the shares of the time of an iteration that environment, masks and observations take."""
     recipes = {
-        "four passes over all entries, float32": PPOConfig(**ALIKE),
+        "four passes over all entries, float32": PPOConfig(**ALIKE, bfloat16=False),
         "four passes over all entries, bfloat16": PPOConfig(**ALIKE, bfloat16=True),
         "the default recipe": PPOConfig(),
     }

@@ -63,7 +63,7 @@ def test_checkpoint_has_the_averaged_network_as_a_player(tmp_path: Path) -> None
     content = load_checkpoint(tmp_path / "a.pt")
     assert content is not None
     assert content["kind"] == "policy_network"
-    assert content["made"]["options"]["games"] == 12
+    assert content["made"]["options"]["games"] == 15
     assert content["step"] == trainer.samples
     network = PolicyNetwork(**content["network"]).eval()
     network.load_state_dict(content["weights"])
@@ -146,13 +146,15 @@ def test_games_that_would_make_kernels_read_out_of_bounds_are_refused() -> None:
 def test_signal_ends_the_iteration_and_saves(number: signal.Signals, tmp_path: Path) -> None:
     trainer = PPO(PPOConfig(**{**SMALL, "opponents": "random"}))
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)  # a shell lets background processes ignore SIGINT
     iterations = []
 
     def iterate(checkpoints: Checkpoints) -> None:
         while True:
             figures = trainer.iterate()
             iterations.append(figures)
+            assert len(iterations) <= 2
             if len(iterations) == 2:
                 os.kill(os.getpid(), number)
                 assert trainer.samples > 0  # the handler only notes the signal
@@ -169,7 +171,7 @@ def test_signal_ends_the_iteration_and_saves(number: signal.Signals, tmp_path: P
     assert checkpoints.saved == 1
     again = PPO(trainer.config)
     assert load_training(tmp_path / "a.pt", again)
-    assert again.samples == trainer.samples == 2 * 8 * 12
+    assert again.samples == trainer.samples == 2 * 8 * 15
 
 
 def test_training_is_saved_now_and_then_and_at_its_end(tmp_path: Path) -> None:

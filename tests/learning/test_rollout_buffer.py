@@ -14,6 +14,7 @@ import generals_env
 from generals_env.config import GameConfig
 from generals_env.engine.boards import NEUTRAL, PLAIN, copy_boards
 from generals_env.engine.symmetry import INVERSE, transform_actions
+from generals_env.errors import ConfigError
 from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
 from generals_env.learning.rollouts.vector_rollout import VectorRollout
 
@@ -178,3 +179,19 @@ def test_competition_boards_have_builds_in_their_masks() -> None:
     rollout = VectorRollout(venv, 1)
     _, legal = rollout.observe()
     assert legal.shape == (2, 9 * 64 + 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps: expected"),
+        ({"game": [0, 2]}, "game: expected one or more integers from 0 to 1"),
+        ({"player": [0, -1]}, "player: expected one or more integers from 0 to 1"),
+        ({"player": [0]}, "player: expected one for each of 2 games, got 1"),
+        ({"game": []}, "game: expected one or more integers"),
+    ],
+)
+def test_seats_that_do_not_exist_are_refused(changes: dict[str, Any], message: str) -> None:
+    config = GameConfig(height=5, width=5)
+    with pytest.raises(ConfigError, match=message):
+        RolloutBuffer(**{"steps": 2, "games": 2, "config": config, "game": [0, 1], "player": [0, 1], **changes})

@@ -6,6 +6,7 @@ overwritten the state, and a game that was cut off was bootstrapped from the fir
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ import pytest
 import torch
 
 import generals_env
+from generals_env.engine.observations.reference import FULL_CHANNELS
 from generals_env.errors import ConfigError, StateError
+from generals_env.learning.rollouts.collector import Collector
+from generals_env.learning.rollouts.game_group import GameGroup
 from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
 from generals_env.learning.rollouts.vector_rollout import VectorRollout
 
@@ -144,3 +148,44 @@ def test_eliminated_player_has_no_valid_rows_until_the_next_game() -> None:
     # -1 and nothing after it: -1 - 1; then 0.5 * 1 - 1 + 0.5 * the advantage of the next row.
     assert buffer.advantages[:, 1].tolist()[:4] == [-1.125, -1.25, -1.5, -2.0]
     assert buffer.advantages[4:8, 1].tolist() == [0, 0, 0, 0]
+
+
+class Scripted(torch.nn.Module):
+    """Plays the script as player_0, lets player_1 pass, and values a state by the player's land."""
+
+    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        turns = (1000 * states[:, FULL_CHANNELS.index("turn")].amax((1, 2))).round().long().clamp(max=len(SCRIPT))
+        first = states[:, FULL_CHANNELS.index("own_general"), 0, 0] > 0
+        actions = torch.where(first, torch.tensor([*SCRIPT, PASS])[turns], PASS)
+        return 1e6 * torch.nn.functional.one_hot(actions, PASS + 1).float(), land(states)
+
+    def values(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
+
+
+def collected(turns: int, max_turns: int) -> RolloutBuffer:
+    """Return a rollout of the learner's own collector; it has player_0 in game 0 and player_1 in game 1."""
+    config = generals_env.GameConfig.from_options(map=MAP, observation="full", max_turns=max_turns)
+    group = GameGroup("still", 2, config, 0, 0.5, np.zeros(3), opponent=lambda views: np.full(len(views["action_mask"]), PASS))
+    collector = Collector([group], turns, np.random.default_rng(0), False, nullcontext, "cpu")
+    network = Scripted()
+    collector.collect(network, 0.0)
+    collector.buffer.compute_advantages(collector.last_values(network), 0.5, 0.5)
+    return collector.buffer
+
+
+def test_collector_of_the_learner_gives_the_last_action_the_outcome() -> None:
+    buffer = collected(11, 100)
+    assert buffer.rewards[:, 0].tolist() == [0, 0, 0, 0, 1] * 2 + [0]
+    assert buffer.ended[:, 0].tolist() == [False, False, False, False, True] * 2 + [False]
+    assert buffer.values[:, 0].tolist() == [*LAND, *LAND, 1]
+    assert buffer.advantages[:, 0].tolist() == [-0.640625, -0.5625, -0.25, -1.0, -2.0] * 2 + [-0.5]
+    assert not buffer.ended[:, 1].any()
+
+
+def test_collector_values_the_final_state_of_a_cut_off_game() -> None:
+    buffer = collected(9, 4)
+    assert buffer.ended[:, 0].tolist() == [False, False, False, True] * 2 + [False]
+    assert buffer.bootstrap[3].tolist() == [3, 1]
+    assert buffer.advantages[:8, 0].tolist() == [-0.6328125, -0.53125, -0.125, -0.5] * 2
+    assert not buffer.rewards.any()

@@ -9,8 +9,8 @@ import torch
 from generals_env.learning.ppo import PPO
 
 SMALL: dict[str, Any] = {
-    "board": 5, "max_turns": 30, "games": 12, "steps": 8, "epochs": 2, "batch_size": 64, "channels": 8, "blocks": 1,
-    "opponents": "hunter,expander,random,self", "seed": 3,
+    "board": 5, "max_turns": 30, "games": 15, "steps": 8, "epochs": 2, "batch_size": 64, "channels": 8, "blocks": 1,
+    "opponents": "hunter,expander,random,self,pool", "seed": 3,
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generals_env.arguments import check_integer
 from generals_env.concurrency.thread_pool import divided
 from generals_env.config import GameConfig
 from generals_env.engine.boards import Boards
@@ -87,10 +88,16 @@ class RolloutBuffer:
             config: Shape, players, rules and layout of the games.
             game: (N,) the game of each seat.
             player: (N,) the player of each seat.
+
+        Raises:
+            ConfigError: If an argument is invalid.
         """
-        self.steps, self.games, self.config = steps, games, config
-        self.game = np.asarray(game, np.int32)
-        self.player = np.asarray(player, np.int8)
+        self.steps, self.games = check_integer("steps", steps, 1, 2**24), check_integer("games", games, 1, 2**24)
+        self.config = config
+        self.game = checked_seats("game", game, games).astype(np.int32)
+        self.player = checked_seats("player", player, config.players).astype(np.int8)
+        if len(self.game) != len(self.player):
+            raise ConfigError(f"player: expected one for each of {len(self.game)} games, got {len(self.player)}")
         self.seats = len(self.game)
         self.tables: SymmetryTables = symmetry_tables(*config.shape, config.actions)
         tiles = config.shape[0] * config.shape[1]
@@ -235,3 +242,11 @@ class RolloutBuffer:
         flat = planes.flatten(2)
         turned = flat.gather(2, tiles[:, None].expand(flat.shape)).view(planes.shape)
         return turned.contiguous(memory_format=torch.channels_last), masks.gather(1, actions) != 0
+
+
+def checked_seats(name: str, numbers: npt.ArrayLike, count: int) -> npt.NDArray[Any]:
+    """Return numbers from 0 to below ``count``, (N,); raise ``ConfigError`` if they are others, as kernels check no bounds."""
+    array = np.asarray(numbers)
+    if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= count:
+        raise ConfigError(f"{name}: expected one or more integers from 0 to {count - 1}, one a seat, got {numbers!r:.200}")
+    return array

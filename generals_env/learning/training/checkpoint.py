@@ -45,8 +45,8 @@ KIND = "policy_network"
 #: Version of the part of the trainer.
 FORMAT = 1
 
-#: Counters of a trainer, those that it has.
-COUNTERS = ("samples", "updates", "progress", "seconds", "iterations")
+#: Counters of a trainer.
+COUNTERS = ("samples", "updates", "progress", "seconds")
 
 #: Options that a training may go on with when they differ.
 FREE = ("device",)
@@ -63,7 +63,7 @@ def save_training(path: str | Path, trainer: PPO) -> None:
 
 def training_content(trainer: PPO) -> dict[str, Any]:
     """Return what ``save_training`` writes."""
-    played = trainer.averaged.module
+    played = trainer.agent
     made = {
         "algorithm": "ppo",
         "options": plain_options(trainer),
@@ -77,14 +77,12 @@ def training_content(trainer: PPO) -> dict[str, Any]:
         "optimizer": trainer.optimizer.state_dict(),
         "numpy": trainer.rng.bit_generator.state,
         "torch": torch.get_rng_state(),
-        "counters": {name: getattr(trainer, name) for name in COUNTERS if hasattr(trainer, name)},
+        "counters": {name: getattr(trainer, name) for name in COUNTERS},
+        "self_play": trainer.self_play.state(),
         "groups": [group_state(group) for group in trainer.collector.groups],
     }
     if trainer.device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(trainer.device)
-    self_play = getattr(trainer, "self_play", None)
-    if self_play is not None:
-        state["self_play"] = self_play.state()
     return {
         "kind": KIND,
         "network": trainer.network.options(),
@@ -126,7 +124,7 @@ def load_training(path: str | Path, trainer: PPO, other_options: bool = False) -
             f"path: expected a training that fits these options, got {str(path)!r} ({type(error).__name__}: {error!s:.300}): "
             "pass the options that it was saved with"
         ) from error
-    check_fingerprint(trainer.averaged.module, content["fingerprint"], path)
+    check_fingerprint(trainer.agent, content["fingerprint"], path)
     return True
 
 
@@ -136,10 +134,9 @@ def restore_trainer(trainer: PPO, content: Mapping[str, Any], state: Mapping[str
     weights = {f"module.{name}": tensor for name, tensor in content["weights"].items()}
     trainer.averaged.load_state_dict({**weights, **state["averaged"]})
     trainer.optimizer.load_state_dict(state["optimizer"])
-    self_play = getattr(trainer, "self_play", None)
-    if self_play is not None and "self_play" in state:
-        self_play.restore(state["self_play"])
-        trainer.collector = trainer._collector()  # with the games of the stage
+    trainer.self_play.restore(state["self_play"])
+    trainer.collector = trainer._collector()  # the games of the stage
+    trainer.self_play.restore(state["self_play"])  # beginning games has drawn random numbers
     groups = trainer.collector.groups
     saved = [(group["name"], group["games"]) for group in state["groups"]]
     if saved != [(group.name, group.venv.num_envs) for group in groups]:

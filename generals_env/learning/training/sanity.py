@@ -76,7 +76,7 @@ def check_learner(make: Callable[[PPOConfig], PPO] = PPO, iterations: int = 80, 
     trainer.network.eval()
     trainer.collector.collect(trainer.network, 0.0)
     ratio = ratio_error(trainer)
-    if not ratio <= ROUNDING[config.bfloat16]:
+    if not ratio <= ROUNDING[trainer.bfloat16]:
         raise StateError(
             f"learner: expected ratios of 1 before the first step, got one that differs by {ratio:.3g}: the policy that learns "
             "is not the one that played; transform states before actions are chosen, and use the same masks and network"
