@@ -72,8 +72,8 @@ class Arguments:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the games."""
-        size = {"height": self.board, "width": self.board}
-        return {**size, "max_turns": self.max_turns, "observation": "full", "reward": REWARD}
+        size = {"height": self.board, "width": self.board, "max_turns": self.max_turns}
+        return {**size, "observation": "full", "reward": REWARD}
 
     def model(self) -> QNetwork:
         """Return the network."""
@@ -151,16 +151,16 @@ def train(arguments: Arguments, progress: Progress) -> QNetwork:
     options = {"config": config, "checkpoint": arguments.checkpoint}
     with arguments.limiter() as limiter, DistributedTrainer(consumer, model, limiter=limiter, **options) as trainer:
         task = progress.add_task("waiting for experience", total=arguments.minutes)
-        began = time.monotonic()
-        while (minutes := (time.monotonic() - began) / 60) < arguments.minutes:
+        minutes, began = 0.0, time.monotonic()
+        while minutes < arguments.minutes:
             found = trainer.train(250)
             trainer.save()
+            minutes = (time.monotonic() - began) / 60
             text = f"step {found['step']:,}: loss {found['loss']:.4f}, {found['steps_per_second']:.0f} steps a second"
             progress.update(task, completed=minutes, description=text)
             if evaluation.is_due(minutes):
                 wins = win_text(evaluation(NetworkPolicy(model), minutes, trainer.step))
                 progress.console.print(f"{text}; {found['received']:,} experiences received; wins {wins}", soft_wrap=True)
-        progress.update(task, completed=arguments.minutes)
     return model
 
 
