@@ -74,14 +74,6 @@ def test_ppo_example_trains_saves_and_evaluates(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "progress.csv").read_text().startswith("minutes,step,wins_random,games_random\n")
 
 
-def test_self_play_example_trains_and_rates(tmp_path: Path) -> None:
-    options = {"board": 5, "minutes": 0.02, "max_turns": 40, "opponents": "self=1,random=1", "anchors": "random,expander"}
-    printed = run_example("self_play", tmp_path, out="run", games=8, steps=8, channels=8, rating_games=4, **options)
-    assert "Elo, 95% interval" in printed
-    assert (tmp_path / "run" / "self_play.pt").exists()
-    assert (tmp_path / "run" / "ratings.csv").exists()
-
-
 def test_stream_example_starts_three_processes_and_learns(tmp_path: Path) -> None:
     options = {"minutes": 0.01, "games": 60, "max_turns": 30, "batch_size": 16}
     printed = run_example("train_from_stream", tmp_path, out="run", address=f"127.0.0.1:{free_port()}", **options)
