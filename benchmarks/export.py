@@ -55,17 +55,17 @@ def main(rounds: int = 5) -> None:
                         for library in in_turn(libraries, number):
                             keep(figures, row, library, milliseconds(outputs[library], observations))
                         bar.advance(task)
-            table = Table(f"ms a move, {channels} features, {blocks} blocks, {count:,} parameters", *libraries)
+            table = Table(f"ms of CPU a move, {channels} features, {blocks} blocks, {count:,} parameters", *libraries)
             for row, values in figures.items():
                 table.add_row(row, *(cell(values[library]) for library in libraries))
             console.print(table)
 
 
 def milliseconds(outputs: Outputs, observations: Floats) -> float:
-    """Return the mean time of a board, in batches of all."""
+    """Return the mean CPU time of a board, in batches of all: other programs on the machine change it little."""
     outputs(observations)
-    began, calls = time.perf_counter(), 0
-    while time.perf_counter() - began < SECONDS:
+    began, calls = time.process_time(), 0
+    while time.process_time() - began < SECONDS:
         outputs(observations)
         calls += 1
-    return 1000 * (time.perf_counter() - began) / calls / len(observations)
+    return 1000 * (time.process_time() - began) / calls / len(observations)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -21,6 +21,7 @@ from generals_env.arena.game_kind import game_config
 from generals_env.arena.store import Store
 from generals_env.learning.ppo import PPO
 from generals_env.learning.ppo_config import PPOConfig
+from generals_env.learning.self_play.curriculum_stages import board_stages
 from generals_env.learning.self_play.rating_curve import RatingCurve
 from generals_env.learning.self_play.training_ratings import TrainingRatings
 from generals_env.learning.training.checkpoint import Checkpoints, load_training
@@ -34,29 +35,32 @@ class Arguments:
     """Options of the command line."""
 
     board: int = 8
-    max_turns: int = 500
-    minutes: float = 20.0
+    minutes: float = 20.0  # of training; the clock stands still during ratings
     seed: int = 0
     out: Path = Path("runs/self_play")
-    opponents: str = "self=3,pool=3,expander=2,random=1"  # with weights
-    curriculum: str = ""  # "ready", or a JSON file of stages
+    opponents: str = "expander=3,self=3,pool=2,random=1"  # with weights, in all stages
+    curriculum: str = "ready"  # the package's stages, stages in a JSON file, or "none"
     pool: int = 8  # past selves at most
     sampling: str = "losses"  # of past selves: those that are not beaten more often; or "uniform", "latest"
     anchors: str = "random,expander,hunter:easy,hunter"  # players of the ratings; expander has 1000 points
     rate_every: float = 2.0  # minutes
     rating_games: int = 100  # against each anchor and the two latest selves
-    games: int = 512  # at once
-    steps: int = 64  # turns of a rollout
-    channels: int = 32
-    blocks: int = 1
-    threads: int = 0  # 0: all cores
-    device: str = "cpu"
+    max_turns: int = PPOConfig.max_turns
+    games: int = PPOConfig.games  # at once
+    steps: int = PPOConfig.steps  # turns of a rollout
+    channels: int = PPOConfig.channels
+    blocks: int = PPOConfig.blocks
+    threads: int = 0  # of torch; 0 for one a core
+    device: str = "cpu"  # "cuda" for a GPU
 
     def config(self) -> PPOConfig:
         """Return the options of the learner."""
+        stages: Any = None if self.curriculum == "none" else self.curriculum
+        if stages == "ready":  # with the opponents of this training
+            stages = [dataclasses.replace(stage, opponents=None) for stage in board_stages(self.board)]
         names = ("board", "max_turns", "opponents", "games", "steps", "channels", "blocks", "device", "seed")
         pool = {"size": self.pool, "sampling": self.sampling}
-        return PPOConfig(curriculum=self.curriculum or None, pool=pool, **{name: getattr(self, name) for name in names})
+        return PPOConfig(curriculum=stages, pool=pool, **{name: getattr(self, name) for name in names})
 
 
 class Watch:
@@ -68,7 +72,7 @@ class Watch:
 
     def __init__(self, arguments: Arguments, trainer: PPO, store: Store, console: Console) -> None:
         self.arguments, self.trainer, self.console = arguments, trainer, console
-        games = game_config(height=arguments.board, width=arguments.board, max_turns=arguments.max_turns)
+        games = game_config(**trainer.config.game_options())
         anchors = [name.strip() for name in arguments.anchors.split(",")]
         self.ratings = TrainingRatings(games, anchors, arguments.rating_games, seed=arguments.seed, store=store)
         self.curve = RatingCurve(arguments.out)
@@ -76,14 +80,14 @@ class Watch:
         if (kept := load_checkpoint(self.selves)) is not None:
             self.ratings.restore(kept)
         self._changes = 0
-        self._next = 0.0
+        self._next = float(self.curve.rows[-1]["minutes"]) + arguments.rate_every if self.curve.rows else 0.0
 
     def rate(self, minutes: float) -> dict[str, float]:
         """Rate the averaged network; return figures for the log."""
-        rated = self.ratings.add(self.trainer.averaged.module, self.trainer.samples)
+        rated = self.ratings.add(self.trainer.agent, self.trainer.samples)
         self.curve.add(self.ratings, minutes)
         save_checkpoint(self.selves, self.ratings.state())
-        self.console.print(f"{minutes:.1f} minutes: {rated.line()}", soft_wrap=True)
+        self.console.print(f"{minutes:.1f} minutes: {rated.line()}", soft_wrap=True, highlight=False)
         self._next = minutes + self.arguments.rate_every
         return self.ratings.figures()
 
@@ -122,7 +126,8 @@ def train(arguments: Arguments, console: Console) -> TrainingRatings:
 def main(arguments: Arguments) -> None:
     """Train, and print the ratings and what they tell."""
     console = Console()
-    torch.set_num_threads(arguments.threads or os.cpu_count() or 1)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     ratings = train(arguments, console)
     table = Table("player", "Elo, 95% interval", "games", "won", "drawn or cut off", title=ratings.options.kind)
     for rating in ratings.ratings().players:

@@ -144,5 +144,5 @@ def draw_actions(shares: npt.NDArray[np.float64], rng: np.random.Generator) -> n
     sums = np.cumsum(shares, axis=1)
     aims = rng.random(len(shares)) * sums[:, -1]
     aims = np.minimum(aims, np.nextafter(sums[:, -1], 0))
-    actions: npt.NDArray[np.int64] = (sums <= aims[:, None]).sum(axis=1)
-    return np.minimum(actions, shares.shape[1] - 1)
+    actions: npt.NDArray[np.int64] = np.minimum((sums <= aims[:, None]).sum(axis=1), shares.shape[1] - 1)
+    return actions

@@ -61,32 +61,36 @@ class FileCounts:
 
     def add(self, inserted: int = 0, sampled: int = 0) -> InsertCounts:
         """Add to the counts and return them; inserted experiences are no longer wanted."""
-        return self._row(ADD, (inserted, sampled, inserted))
+        return self._one(ADD, (inserted, sampled, inserted))
 
     def get(self) -> InsertCounts:
         """Return the counts."""
-        return self._row("SELECT inserted, sampled, wanted FROM counts", ())
+        return self._one("SELECT inserted, sampled, wanted FROM counts")
 
     def want(self, count: int) -> None:
         """Set how many experiences are wanted."""
-        self._row("UPDATE counts SET wanted = ? RETURNING inserted, sampled, wanted", (count,))
+        self._one("UPDATE counts SET wanted = ? RETURNING inserted, sampled, wanted", (count,))
 
     def draw(self, n: int, limit: float, samples_per_insert: float) -> InsertCounts | None:
         """Add n draws if the balance, which falls by n, stays at or above a limit; return the counts then, else None."""
         statement = (
             "UPDATE counts SET sampled = sampled + ? WHERE ? * inserted - sampled - ? >= ? RETURNING inserted, sampled, wanted"
         )
-        return self._row(statement, (n, samples_per_insert, n, limit), optional=True)
+        rows = self._rows(statement, (n, samples_per_insert, n, limit))
+        return rows[0] if rows else None
 
-    def _row(self, statement: str, values: tuple[Any, ...], optional: bool = False) -> Any:
+    def _one(self, statement: str, values: tuple[Any, ...] = ()) -> InsertCounts:
+        rows = self._rows(statement, values)
+        if not rows:
+            raise StorageError(f"place: expected counts in {self.place!r}, got an empty table: delete the file")
+        return rows[0]
+
+    def _rows(self, statement: str, values: tuple[Any, ...]) -> list[InsertCounts]:
         try:
             with self._calling:
-                rows = self._connection.execute(statement, values).fetchall()
+                return [InsertCounts(*row) for row in self._connection.execute(statement, values).fetchall()]
         except sqlite3.Error as error:
             raise StorageError(f"place: expected counts in {self.place!r}, got {error}: check the file") from error
-        if not rows and not optional:
-            raise StorageError(f"place: expected counts in {self.place!r}, got an empty table: delete the file")
-        return InsertCounts(*rows[0]) if rows else None
 
     def close(self) -> None:
         """Close the file."""

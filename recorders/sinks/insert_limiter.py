@@ -66,9 +66,9 @@ class InsertLimiter(NotCopied):
     a limiter of its own for the same place: a file for processes of one machine, or a stream of Redis. The counts stay there:
     a process that is killed and started again goes on with them.
 
-    Nobody waits for a process that died for longer than it is gone: a killed collector counted what it wrote; a killed learner
-    holds collectors up at the upper bound until it is back; and a learner whose buffer is not filled by what was counted, as
-    experiences were lost or it begins anew, has collectors write what it lacks.
+    A process that dies holds up the others for as long as it is gone, at most: a killed collector has counted what it wrote;
+    a killed learner holds collectors up at the upper bound until it is back; and a learner whose buffer is not filled by what
+    was counted, as experiences were lost or it begins anew, has collectors write what it lacks.
 
     Examples:
         >>> limiter = InsertLimiter("runs/limit", {"samples_per_insert": 8, "min_size": 5000})  # doctest: +SKIP

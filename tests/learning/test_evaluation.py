@@ -40,7 +40,7 @@ def test_stronger_policy_wins_and_both_seats_are_played() -> None:
     assert play_games("expander", passing, 20, seed=3, **SMALL).won == found.lost  # the same games, seen from the other side
 
 
-def test_games_that_nobody_wins_are_tied_and_not_won() -> None:
+def test_games_without_a_winner_are_tied_and_not_won() -> None:
     found = play_games(passing, passing, 6, **SMALL)
     assert found == GameCounts(won=0, lost=0, tied=6, turns=400.0)
     assert found.wins == 0

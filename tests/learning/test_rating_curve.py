@@ -48,7 +48,7 @@ def test_a_continued_run_adds_to_its_table(tmp_path: Path) -> None:
     ratings = TrainingRatings(game_config(height=5, width=5, max_turns=20), ("random", "expander"), games=2, selves=0)
     ratings.add(network(1), 100)
     RatingCurve(tmp_path).add(ratings, 2.0)
-    RatingCurve(tmp_path).add(ratings, 1.0)
+    RatingCurve(tmp_path).add(ratings, 3.0)
     assert [float(row["minutes"]) for row in RatingCurve(tmp_path).rows] == [2.0, 3.0]
     (tmp_path / "ratings.csv").write_text("another,table\n1,2\n")
     with pytest.raises(StorageError, match="folder: expected a table of ratings"):

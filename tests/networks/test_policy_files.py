@@ -15,6 +15,7 @@ from generals_env.arena.players import RANDOM_MOVES, make_player
 from generals_env.bridge.batch_policies import load_batch_policy
 from generals_env.bridge.stdio_agent import load_frame_policy
 from generals_env.bridge.stdio_protocol import Frame
+from generals_env.cli.games.live import layout_of
 from generals_env.errors import StorageError
 from generals_env.live.agent import load_live_policy
 from generals_env.networks.policy_file import load_policy_network, policy_content, save_policy_network
@@ -88,7 +89,8 @@ def test_every_place_recognises_both_kinds_of_checkpoints(saved: Path, tmp_path:
         for found in (load_batch_policy("opponent", str(path)), load_model(str(path)), player.policy):
             assert type(found) is kind
         live = load_live_policy(str(path), seed=1)
-        assert live.channels == player.channels == (21 if kind is SampledPlayer else 9)  # type: ignore[attr-defined]
+        assert layout_of(str(path), live) == ("full" if kind is SampledPlayer else "standard")
+        assert player.channels == (21 if kind is SampledPlayer else 9)
         assert player.random_moves == (0 if kind is SampledPlayer else RANDOM_MOVES)
         kinds, owners, armies = (np.zeros((4, 4), np.int64) for _ in range(3))
         assert 0 <= load_frame_policy(str(path))(Frame(0, (1, 1), (1, 1), kinds, owners, armies)) <= 9 * 16

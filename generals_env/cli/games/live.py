@@ -14,6 +14,7 @@ from rich.table import Table
 from generals_env.cli.dataset import console
 from generals_env.engine.observations.reference import FULL_CHANNELS
 from generals_env.live import LiveOptions, LiveResult, load_live_policy, play_live, read_user_id
+from generals_env.live.agent import LivePolicy
 from generals_env.live.belief import BeliefBoard
 from generals_env.live.options import PUBLIC_SERVER
 from generals_env.opponents import is_builtin, remembers
@@ -54,9 +55,7 @@ def live(
     --server, and only when this command is run. Bots must be named as such, and the site's terms apply.
     """
     chosen = load_live_policy(policy, seed)
-    if layout is None:
-        full = remembers(policy) if is_builtin(policy) else getattr(chosen, "channels", 9) == len(FULL_CHANNELS)
-        layout = "full" if full else "standard"
+    layout = layout or layout_of(policy, chosen)
     recipe = Recipe.from_dict({"layout": layout, "memory": memory, "frames": frames, "shaping": ()})
     options = LiveOptions(
         user_id=read_user_id(user_id_file),
@@ -90,6 +89,12 @@ def live(
         finally:
             if table.row_count:
                 console.print(table)
+
+
+def layout_of(name: str, policy: LivePolicy) -> str:
+    """Return the layout of the observations that a policy takes: full if it remembers, or is a network for it."""
+    full = remembers(name) if is_builtin(name) else getattr(policy, "channels", 9) == len(FULL_CHANNELS)
+    return "full" if full else "standard"
 
 
 def save_record(result: LiveResult, folder: Path, number: int) -> str:

@@ -17,7 +17,7 @@ __all__ = ["RatingCurve"]
 class RatingCurve:
     """The ratings of a training over time, in ``ratings.csv`` and ``ratings.png`` of a folder.
 
-    A run that continues in the same folder adds to the table, and its minutes go on.
+    A run that continues in the same folder adds to the table.
 
     Attributes:
         table: The CSV file: ``minutes``, ``samples``, ``player``, ``elo`` with ``elo_low`` and ``elo_high``, ``games``,
@@ -36,18 +36,19 @@ class RatingCurve:
         try:
             text = self.table.read_text("utf-8") if self.table.exists() else ""
             self.rows: list[dict[str, str]] = list(csv.DictReader(text.splitlines()))
-            self.before = float(self.rows[-1]["minutes"]) if self.rows else 0.0
+            for row in self.rows:
+                row["minutes"] = f"{float(row['minutes']):.3f}"
         except (OSError, KeyError, ValueError, csv.Error) as error:
             raise StorageError(f"folder: expected a table of ratings, got {str(self.table)!r} ({error!r:.200})") from error
 
     def add(self, ratings: TrainingRatings, minutes: float) -> None:
-        """Add the latest rating after some minutes of this run; write the table, and draw if matplotlib is installed.
+        """Add the latest rating after some minutes of training; write the table, and draw if matplotlib is installed.
 
         Raises:
             StorageError: If a file cannot be written.
         """
         latest = ratings.rated[-1]
-        row = {"minutes": f"{self.before + minutes:.3f}", "samples": str(latest.samples), "player": latest.player}
+        row = {"minutes": f"{minutes:.3f}", "samples": str(latest.samples), "player": latest.player}
         row |= {"elo": f"{latest.elo.value:.1f}", "elo_low": f"{latest.elo.low:.1f}", "elo_high": f"{latest.elo.high:.1f}"}
         row |= {"games": str(latest.games), "draws": f"{latest.draw_rate:.4f}"}
         for one in latest.results[: len(ratings.anchors)]:

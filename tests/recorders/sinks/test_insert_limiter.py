@@ -172,7 +172,7 @@ def test_processes_stay_within_both_bounds(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_processes_hold_up_nobody_for_longer_than_they_are_gone(tmp_path: Path) -> None:
+def test_killed_processes_hold_up_others_only_while_they_are_gone(tmp_path: Path) -> None:
     place = tmp_path / "limit"
     with InsertLimiter(place, LIMITS) as limiter:
         with process(COLLECTOR, place, 2) as first, process(COLLECTOR, place, 2), process(LEARNER, place, 10**6) as learner:

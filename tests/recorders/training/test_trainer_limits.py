@@ -93,7 +93,7 @@ def test_collector_process_and_trainer_stay_in_step(kind: str, tmp_path: Path) -
             found: list[Any] = []
             thread = threading.Thread(target=lambda: found.append(trainer.train(500)))
             thread.start()
-            wait_until(lambda: not limiter.limits.may_sample(limiter.counts, 20))  # nobody writes: the trainer waits
+            wait_until(lambda: not limiter.limits.may_sample(limiter.counts, 20))  # no collector writes: the trainer waits
             assert thread.is_alive()
             with collector(place, sink, "two"):
                 thread.join(PATIENCE)
@@ -131,7 +131,7 @@ def test_server_holds_submissions_up_until_a_learner_draws(tmp_path: Path, monke
         assert limiter.counts == (len(buffer), 0, 0) == (len(batches[0]), 0, 0)
         assert limiter.await_sample(20)
         sink.write(batches[1])
-        sink.write(batches[1])  # a repeat is not counted, and waits for nobody
+        sink.write(batches[1])  # a repeat is not counted, and does not wait
         assert limiter.counts == (len(buffer), 20, 0) == (len(batches[0]) + len(batches[1]), 20, 0)
 
 
