@@ -99,7 +99,7 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         return reuse
 
     def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
         """Begin new games as ``VectorBase.reset``; a seed also begins the draws of an opponent such as ``"trained"`` anew."""
         observations, infos = super().reset(seed=seed, options=options)

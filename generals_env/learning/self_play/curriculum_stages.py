@@ -129,8 +129,9 @@ def stages_of(given: Any, board: int) -> tuple[Stage, ...]:
 def board_stages(board: int) -> tuple[Stage, ...]:
     """Return a curriculum that ends with games on ``board`` x ``board``: from near generals to distant ones, on growing boards.
 
-    The opponents are those of the training. Each stage ends after a share of the training at the latest. The turn limit stays that of the training: with a short one the
-    learner settled on surviving until the cut-off (74% of the games of the first stage with a limit of 150).
+    The opponents are those of the training. Each stage ends after a share of the training at the latest. The turn limit stays
+    that of the training: with a short one the learner settled on surviving until the cut-off (74% of the games of the first
+    stage with a limit of 150).
     """
     check_integer("board", board, 4, 64)
     first = min(board, 8)
