@@ -99,12 +99,13 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
         return reuse
 
     def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
         """Begin new games as ``VectorBase.reset``; a seed also begins the draws of an opponent such as ``"trained"`` anew."""
         observations, infos = super().reset(seed=seed, options=options)
-        if seed is not None and isinstance(self.opponent, SampledPlayer):
-            self.opponent.reseed(seed)
+        seeds = [number for number in np.atleast_1d(np.array(seed, object)).tolist() if number is not None]
+        if seeds and isinstance(self.opponent, SampledPlayer):
+            self.opponent.reseed(seeds)
         return observations, infos
 
     def action_masks(self) -> npt.NDArray[np.bool_]:

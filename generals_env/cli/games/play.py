@@ -89,10 +89,11 @@ def default_opponent(
     It is the agent of the package where the game is one that it was trained for; it was trained by the rules of the live game.
     """
     low, high = trained_boards(TRAINED)
-    sides = [fitting(side, low, high) for side in (height, width)]
+    rows, columns = fitting(height, low, high), fitting(width, low, high)
     trained_on = f"boards of {low}x{low}" if low == high else f"boards of {low} to {high} rows and columns"
-    if players == 2 and rules == "live" and all(low <= side <= high for side in sides):
-        return TRAINED, *sides, f"opponent: {TRAINED}, a network that was trained on {trained_on}; board {sides[0]}x{sides[1]}"
+    if players == 2 and rules == "live" and all(low <= side <= high for side in (rows, columns)):
+        why = f"opponent: {TRAINED}, a network that was trained on {trained_on}; board {rows}x{columns}"
+        return TRAINED, rows, columns, why
     return "expander", height, width, f"opponent: expander, as {TRAINED} is for live games of two on {trained_on}"
 
 
