@@ -103,8 +103,9 @@ class GeneralsSingleVector(VectorBase, gymnasium.vector.VectorEnv[Any, Any, Any]
     ) -> tuple[Observations, dict[str, Any]]:
         """Begin new games as ``VectorBase.reset``; a seed also begins the draws of an opponent such as ``"trained"`` anew."""
         observations, infos = super().reset(seed=seed, options=options)
-        if seed is not None and isinstance(self.opponent, SampledPlayer):
-            self.opponent.reseed([one for one in seed if one is not None] if isinstance(seed, Sequence) else seed)
+        seeds = [number for number in np.atleast_1d(np.array(seed, object)).tolist() if number is not None]
+        if seeds and isinstance(self.opponent, SampledPlayer):
+            self.opponent.reseed(seeds)
         return observations, infos
 
     def action_masks(self) -> npt.NDArray[np.bool_]:

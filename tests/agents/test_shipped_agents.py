@@ -73,6 +73,10 @@ def test_agent_opposes_learners_reproducibly() -> None:
     first = rewards(env)
     assert first == rewards(env)  # the seed of the reset decides the draws of the opponent, too
     assert first == rewards(gymnasium.make(generals_env.ENV_ID, opponent=TRAINED, **GAME))
+    games = gymnasium.make_vec(generals_env.ENV_ID, num_envs=2, opponent=TRAINED, **GAME)
+    for seed in ([4, None], [None, None], 4, None):
+        games.reset(seed=seed)
+    games.step(np.full(2, 8 * 64))
     with pytest.raises(ConfigError, match=r'make\(observation="full"\)'):
         rewards(gymnasium.make(generals_env.ENV_ID, opponent=TRAINED, **{**GAME, "observation": "standard"}))
 

@@ -92,12 +92,8 @@ def default_opponent(
     rows, columns = fitting(height, low, high), fitting(width, low, high)
     trained_on = f"boards of {low}x{low}" if low == high else f"boards of {low} to {high} rows and columns"
     if players == 2 and rules == "live" and all(low <= side <= high for side in (rows, columns)):
-        return (
-            TRAINED,
-            rows,
-            columns,
-            f"opponent: {TRAINED}, a network that was trained on {trained_on}; board {rows}x{columns}",
-        )
+        why = f"opponent: {TRAINED}, a network that was trained on {trained_on}; board {rows}x{columns}"
+        return TRAINED, rows, columns, why
     return "expander", height, width, f"opponent: expander, as {TRAINED} is for live games of two on {trained_on}"
 
 
