@@ -26,14 +26,16 @@ except ModuleNotFoundError as error:
 
 __all__ = ["SOLVED", "LearnerCheck", "check_learner", "ratio_error"]
 
-#: A board that is solved: each side has an army of 40 beside its general, six steps from the other one.
-MAP = "A -40 . .\n. . . .\n. . . .\n. . -40 B"
+#: A board that is solved: an army of 40 waits beside each general, three steps from the other one. Always seen from one side,
+#: without symmetries, so that it takes seconds.
+MAP = "A -40 . .\n. -40 B .\n. . . .\n. . . ."
 SOLVED: dict[str, Any] = {
-    "board": 4, "max_turns": 60, "game": {"map": MAP}, "opponents": "random", "games": 128, "steps": 32, "epochs": 2,
-    "batch_size": 512, "channels": 16, "blocks": 1, "learning_rate": 3e-3, "gamma": 0.98, "averaging": 0.9,
+    "board": 4, "max_turns": 60, "game": {"map": MAP}, "opponents": "random", "games": 64, "steps": 32, "epochs": 4,
+    "batch_size": 64, "channels": 16, "blocks": 1, "learning_rate": 1e-3, "gamma": 0.98, "averaging": 0.9, "top_advantages": 1.0,
+    "symmetries": False, "shaping_land": 0.0, "shaping_army": 0.0,
 }  # fmt: skip
 
-TARGET = 0.95  # share of wins
+TARGET = 0.9  # share of wins
 ROUNDING = {False: 1e-3, True: 0.1}  # of ratios, by whether the network computes in bfloat16
 
 
