@@ -133,21 +133,28 @@ def speed_table(rounds: int, seconds: float, bar: Progress) -> Table:
     task = bar.add_task("samples a second", total=rounds * len(learners))
     for number in range(rounds):
         for name in in_turn(list(learners), number):
-            keep(figures, name, "rate", rate(learners[name], seconds))
+            wall, core = rate(learners[name], seconds)
+            keep(figures, name, "wall", wall)
+            keep(figures, name, "core", core)
             bar.advance(task)
     title = f"samples a second in training, 8x8, four passes; median (range) of {rounds} rounds of {seconds:g} s"
-    table = Table("learner", "samples a second", "over SB3", title=title)
-    for name in learners:
-        table.add_row(name, cell(figures[name]["rate"]), ratios(figures[name]["rate"], figures[SB3]["rate"]))
+    table = Table("learner", "samples a second", "over SB3", "a second of CPU time", "over SB3", title=title)
+    for name, found in figures.items():
+        cells = [(cell(found[kind]), ratios(found[kind], figures[SB3][kind])) for kind in ("wall", "core")]
+        table.add_row(name, *cells[0], *cells[1])
     return table
 
 
-def rate(learn: Callable[[], int], seconds: float) -> float:
-    """Return the samples a second of a function that collects some, learns from them, and returns their number."""
-    start, samples = time.perf_counter(), 0
+def rate(learn: Callable[[], int], seconds: float) -> tuple[float, float]:
+    """Return the rates of a function that collects samples, learns from them, and returns their number.
+
+    Returns:
+        Samples a second, and samples a second of CPU time of all threads, which other work on the machine changes little.
+    """
+    start, used, samples = time.perf_counter(), time.process_time(), 0
     while (spent := time.perf_counter() - start) < seconds or not samples:
         samples += learn()
-    return samples / spent
+    return samples / spent, samples / (time.process_time() - used)
 
 
 def own_learner(config: PPOConfig) -> Callable[[], int]:
@@ -220,7 +227,7 @@ def profile_table(seconds: float, bar: Progress) -> Table:
         learn = own_learner(config)
         with timed(ENVIRONMENT) as spent:
             start = time.perf_counter()
-            found = rate(learn, seconds)
+            found, _ = rate(learn, seconds)
             whole = time.perf_counter() - start
         shares = [value / whole for value in spent]
         table.add_row(recipe, *(f"{share:.1%}" for share in (*shares, sum(shares))), f"{found:,.0f}")

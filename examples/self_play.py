@@ -79,7 +79,8 @@ class Watch:
         self.selves = arguments.out / "rated_selves.pt"
         if (kept := load_checkpoint(self.selves)) is not None:
             self.ratings.restore(kept)
-        self._changes = 0
+        curriculum = trainer.self_play.curriculum
+        self._changes = len(curriculum.changes) if curriculum else 0  # those of before a checkpoint were shown
         self._next = float(self.curve.rows[-1]["minutes"]) + arguments.rate_every if self.curve.rows else 0.0
 
     def rate(self, minutes: float) -> dict[str, float]:
@@ -119,7 +120,8 @@ def train(arguments: Arguments, console: Console) -> TrainingRatings:
             checkpoints.report(figures)
 
         trainer.train(arguments.minutes, report)
-        watch.rate(arguments.minutes)
+        if not watch.ratings.rated or watch.ratings.rated[-1].samples < trainer.samples:
+            watch.rate(trainer.seconds / 60)
     return watch.ratings
 
 

@@ -2,8 +2,7 @@
 
 Run it with ``python examples/train_from_stream.py``; ``--help`` shows the arguments. It needs
 ``pip install "generals_env[stream,torch]"``, and draws a curve where matplotlib is installed. Run it again with the same
-``--out`` to continue a run that was stopped or killed. Player and learner keep in step by a limit of samples for each
-experience.
+``--out`` to continue a run that was stopped or killed. A limit of samples for each experience keeps the processes in step.
 """
 
 from __future__ import annotations
@@ -73,8 +72,8 @@ class Arguments:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the games."""
-        size = {"height": self.board, "width": self.board}
-        return {**size, "max_turns": self.max_turns, "observation": "full", "reward": REWARD}
+        size = {"height": self.board, "width": self.board, "max_turns": self.max_turns}
+        return {**size, "observation": "full", "reward": REWARD}
 
     def model(self) -> QNetwork:
         """Return the network."""
@@ -105,10 +104,12 @@ def collect(arguments: Arguments) -> None:
     chances = 0.5 ** (1 + 5 * games / arguments.num_envs)  # of a random move: from a half to a few hundredths, by game
     policy, age = NetworkPolicy(arguments.model()), None
     venv = generals_env.make_vec(arguments.num_envs, **arguments.options())
-    limited = arguments.limiter().limited(ExperienceLog(arguments.log, "normal"), timeout=600)  # without a learner it ends
-    with ExperienceRecorder(venv, limited) as env:
+    log = ExperienceLog(arguments.log, "normal")
+    with arguments.limiter() as limiter, ExperienceRecorder(venv, limiter.limited(log, timeout=600)) as env:
         observations, _ = env.reset(seed=int(rng.integers(2**31)))
         while parent is not None and parent.is_alive():
+            if not limiter.await_insert(timeout=1.0):  # the learner is behind: see whether it is still there
+                continue
             for _ in range(16):
                 at_random, expanding = venv.act(("random", "random")), venv.act(("expander", "expander"))
                 actions = np.where(games[:, None] % 2, expanding, at_random)
@@ -147,19 +148,19 @@ def train(arguments: Arguments, progress: Progress) -> QNetwork:
         title=f"Q-learning from a stream on {arguments.board}x{arguments.board}: wins in games of both seats",
         **arguments.options(),
     )
-    limits = {"checkpoint": arguments.checkpoint, "limiter": arguments.limiter()}
-    with DistributedTrainer(consumer, model, config=config, **limits) as trainer:
+    options = {"config": config, "checkpoint": arguments.checkpoint}
+    with arguments.limiter() as limiter, DistributedTrainer(consumer, model, limiter=limiter, **options) as trainer:
         task = progress.add_task("waiting for experience", total=arguments.minutes)
-        began = time.monotonic()
-        while (minutes := (time.monotonic() - began) / 60) < arguments.minutes:
+        minutes, began = 0.0, time.monotonic()
+        while minutes < arguments.minutes:
             found = trainer.train(250)
             trainer.save()
+            minutes = (time.monotonic() - began) / 60
             text = f"step {found['step']:,}: loss {found['loss']:.4f}, {found['steps_per_second']:.0f} steps a second"
             progress.update(task, completed=minutes, description=text)
             if evaluation.is_due(minutes):
                 wins = win_text(evaluation(NetworkPolicy(model), minutes, trainer.step))
                 progress.console.print(f"{text}; {found['received']:,} experiences received; wins {wins}", soft_wrap=True)
-        progress.update(task, completed=arguments.minutes)
     return model
 
 

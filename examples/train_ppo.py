@@ -74,6 +74,7 @@ def main(arguments: Arguments, others: list[str]) -> None:
         games=arguments.evaluation_games,
         every=arguments.evaluate_every,
         title=f"PPO on {arguments.board}x{arguments.board}",
+        whole_minutes=True,
         **game,
     )
     load_training(arguments.out / "agent.pt", trainer)  # does nothing if there is no such file

@@ -146,6 +146,7 @@ class PeriodicEvaluation:
         seed: int = 0,
         random_moves: float = 0.0,
         title: str = "Wins during training",
+        whole_minutes: bool = False,
         **options: Any,
     ) -> None:
         """Prepare; read the table of an earlier run.
@@ -158,6 +159,8 @@ class PeriodicEvaluation:
             seed: Seed of the maps, the same in each evaluation.
             random_moves: As of ``play_games``.
             title: Title of the curve.
+            whole_minutes: Whether the minutes that calls pass are those of the whole training, earlier runs included, as
+                those of ``PPO.train`` are.
             **options: Options of the games, as of ``generals_env.make``.
 
         Raises:
@@ -177,8 +180,9 @@ class PeriodicEvaluation:
             read_curve(self.table)  # raises for another table
             lines = csv.DictReader(self.table.read_text(encoding="utf-8").splitlines())
             self.rows = [{name: float(value) for name, value in row.items()} for row in lines]
-        self.before = self.rows[-1]["minutes"] if self.rows else 0.0
-        self._next = 0.0
+        last = self.rows[-1]["minutes"] if self.rows else 0.0
+        self.before = 0.0 if whole_minutes else last
+        self._next = last + self.every if whole_minutes and self.rows else 0.0
 
     def is_due(self, minutes: float) -> bool:
         """Return whether to evaluate after these minutes of this run: at its beginning, and ``every`` so many."""

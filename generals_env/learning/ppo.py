@@ -17,6 +17,7 @@ from generals_env.learning.ppo_config import PPOConfig
 from generals_env.learning.rollouts.collector import Collector, masked
 from generals_env.learning.rollouts.rollout_buffer import Minibatch
 from generals_env.learning.self_play.self_play import SelfPlay
+from generals_env.learning.training.first_network import first_network
 from generals_env.networks.bfloat16 import has_bfloat16
 from generals_env.networks.policy_network import PolicyNetwork
 
@@ -47,7 +48,7 @@ class PPO:
         torch.manual_seed(config.seed)
         self.rng = np.random.default_rng(config.seed)
         device = torch.device(config.device)
-        self.network = PolicyNetwork(config.layout, config.channels, config.blocks, value_bins=config.value_bins).to(device)
+        self.network = first_network(config).to(device)
         average = get_ema_multi_avg_fn(config.averaging)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.network, multi_avg_fn=average)
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, eps=1e-5, fused=True)

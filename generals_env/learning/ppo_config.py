@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from generals_env.arguments import as_config, check_flag, check_integer, is_number
@@ -66,6 +67,8 @@ class PPOConfig:
         shaping_army: Weight of the share of armies.
         shaping_until: Share of the training after which the shaping has faded out.
         symmetries: Whether the policy sees each state transformed by a random symmetry.
+        initial: File of a policy network to begin from, such as a clone of people or an agent; its size takes the place of
+            ``channels``, ``blocks`` and ``value_bins``. None: from random weights.
         channels: Features per tile of the network.
         blocks: Residual blocks of the network.
         value_bins: Bins of the value, 0 for one number.
@@ -83,16 +86,16 @@ class PPOConfig:
     pool: Any = None
     games: int = 256
     steps: int = 32
-    epochs: int = 3
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    epochs: int = 4
+    batch_size: int = 256
+    learning_rate: float = 1e-3
     final_rate: float = 0.02
     gamma: float = 0.99
     gae_lambda: float = 0.9
     clip: float = 0.2
     value_weight: float = 0.5
-    entropy: float = 0.006
-    final_entropy: float = 0.001
+    entropy: float = 0.01
+    final_entropy: float = 0.002
     top_advantages: float = 0.25
     averaging: float = 0.995
     max_gradient: float = 0.5
@@ -100,6 +103,7 @@ class PPOConfig:
     shaping_army: float = 0.2
     shaping_until: float = 0.8
     symmetries: bool = True
+    initial: str | None = None
     channels: int = 32
     blocks: int = 1
     value_bins: int = 0
@@ -119,6 +123,9 @@ class PPOConfig:
             check_integer(name, getattr(self, name), low, 2**24)
         check_integer("seed", self.seed, 0, 2**62)
         check_flag("symmetries", self.symmetries)
+        if self.initial is not None and not isinstance(self.initial, (str, Path)):
+            raise ConfigError(f"initial: expected the path of a file or None, got {self.initial!r:.80}")
+        object.__setattr__(self, "initial", None if self.initial is None else str(self.initial))
         if self.bfloat16 is not None:
             check_flag("bfloat16", self.bfloat16)
         for name, (low, high) in RANGES.items():

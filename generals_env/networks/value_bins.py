@@ -48,7 +48,8 @@ class ValueBins(nn.Module):
         clipped = values.clamp(LOWEST, HIGHEST)
         below = torch.special.erf((self.edges - clipped[:, None]) / self._scale)
         shares = below[:, 1:] - below[:, :-1]
-        return shares / (below[:, -1:] - below[:, :1])
+        targets: Tensor = shares / (below[:, -1:] - below[:, :1])
+        return targets
 
     def loss(self, outputs: Tensor, values: Tensor) -> Tensor:
         """Return the cross entropy (n,) of logits (n, count) and the targets of values (n,)."""

@@ -32,7 +32,7 @@ def test_advantages_of_two_episodes_by_hand() -> None:
     assert found[:, 0].tolist() == [-0.1875, 0.75, 0.5, 0.5]
 
 
-def test_advantage_of_a_winning_last_action_is_positive_and_of_a_losing_one_negative() -> None:
+def test_last_actions_that_win_gain_and_those_that_lose_do_not() -> None:
     for outcome in (1.0, -1.0):
         rewards, zeros, ended = column(0, 0, outcome, 0), column(0, 0, 0, 0), flags(0, 0, 1, 0)
         found = advantages(rewards, zeros, ended, zeros, np.zeros(1, np.float32), 0.99, 0.9)

@@ -90,7 +90,7 @@ def test_checkpoint_says_what_it_cannot_go_on_from(tmp_path: Path) -> None:
     assert not load_training(path, trainer)
     save_training(path, trainer)
     other = PPOConfig(**{**SMALL, "gamma": 0.5})
-    with pytest.raises(ConfigError, match=r"options: expected those of .*a.pt', got gamma 0.5 instead of 0.995"):
+    with pytest.raises(ConfigError, match=r"options: expected those of .*a.pt', got gamma 0.5 instead of 0.99"):
         load_training(path, PPO(other))
     assert load_training(path, PPO(other), other_options=True)
     for changes in ({"channels": 9}, {"games": 16}, {"board": 6}):

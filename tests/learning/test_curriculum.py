@@ -139,7 +139,7 @@ def test_stages_are_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize("board", [4, 8, 12, 19])
 def test_ready_stages_lead_to_the_board(board: int) -> None:
     stages = board_stages(board)
-    Curriculum(stages, {"self": 1.0}, 500)
+    Curriculum(stages, {"self": 1.0, "expander": 1.0}, 500)
     base = {"height": board, "width": board, "max_turns": 500}
     configs = [GameConfig.from_options(**{**base, **stage.game}) for stage in stages]
     sizes = [config.shape[0] for config in configs]

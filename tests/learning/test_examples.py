@@ -87,20 +87,20 @@ def test_stream_example_starts_three_processes_and_learns(tmp_path: Path) -> Non
 
 
 def test_self_play_example_rates_its_selves_and_goes_on(tmp_path: Path) -> None:
-    stages = [{"name": "near", "game": {"height": 5, "width": 5, "max_turns": 10}, "rate": 0, "games": 8}, {"name": "board"}]
+    stages = [{"name": "near", "game": {"height": 5, "width": 5, "max_turns": 10}, "until": 0}, {"name": "board"}]
     (tmp_path / "stages.json").write_text(json.dumps(stages))
     small = {"board": 6, "max_turns": 30, "games": 16, "steps": 8, "channels": 4, "rating_games": 4, "threads": 1, "out": "run"}
     options = {**small, "opponents": "random,self,pool", "anchors": "random,expander", "curriculum": "stages.json"}
-    printed = run_example("self_play", tmp_path, minutes=0.03, rate_every=0.02, **options)
+    printed = run_example("self_play", tmp_path, minutes=0.01, rate_every=0.02, **options)
     assert "stage 1, 'board', follows 'near' after" in printed
     assert "Elo" in printed
     assert "won against expander" in printed
     rows = list(csv.DictReader((tmp_path / "run" / "ratings.csv").read_text().splitlines()))
-    assert len({row["player"] for row in rows}) == len(rows) >= 2
+    assert len({row["player"] for row in rows}) == len(rows) >= 1
     assert {"wins_random", "games_expander", "elo_low", "draws"} <= set(rows[0])
     log = list(csv.DictReader((tmp_path / "run" / "progress.csv").read_text().splitlines()))
-    assert log[-1]["stage"] == "1"
-    run_example("self_play", tmp_path, minutes=0.04, rate_every=0.02, **options)
+    assert log[0]["stage"] == "0"
+    run_example("self_play", tmp_path, minutes=float(log[-1]["minutes"]) + 0.01, rate_every=0.02, **options)
     again = list(csv.DictReader((tmp_path / "run" / "ratings.csv").read_text().splitlines()))
     assert again[: len(rows)] == rows
     assert int(again[-1]["samples"]) > int(rows[-1]["samples"])

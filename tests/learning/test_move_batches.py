@@ -57,7 +57,7 @@ def test_symmetries_move_boards_actions_and_masks_together() -> None:
 def test_games_are_drawn_equally_often_or_moves_are() -> None:
     short = hand_made("short", [[0, 0, 1, 0, 3]])
     long = hand_made("long", [[0, 0, 1, 0, 3], [0, 1, 2, 0, 60]])
-    wide = hand_made("wide", [[0, 0, 1, 0, 3], [0, 1, 2, 0, 30]], mapHeight=6, mapWidth=6, generals=[0, 35])
+    wide = hand_made("wide", [[0, 0, 1, 0, 3], [0, 0, 6, 0, 30]], mapHeight=6, mapWidth=6, generals=[0, 35])
     store = MoveStore.of([short, long, wide])
     sizes = np.array([int((group.game == g).sum()) for g in range(3) for group in store.groups if (group.game == g).any()])
     assert sizes.tolist() == [2, 59, 29]

@@ -14,8 +14,8 @@ from generals_env.recorders import open_dataset, record_replays
 
 DUELS = ("duel", "duel_small", "duel_wide", "duel_tall", "duel_square")
 
-#: Player 0 waits a turn with an army of 1, moves out at turn 3, and moves on at turn 5; player 1 moves once.
-MOVES = [[0, 0, 1, 0, 3], [1, 19, 18, 0, 3], [0, 1, 2, 0, 5]]
+#: Player 0 waits a turn with an army of 1, moves out at turn 3, and again at turn 5; player 1 moves once.
+MOVES = [[0, 0, 1, 0, 3], [1, 19, 18, 0, 3], [0, 0, 5, 0, 5]]
 
 
 @pytest.mark.parametrize("name", ["duel_small", "duel_wide"])
@@ -46,8 +46,8 @@ def test_passes_that_are_no_choice_are_left_out() -> None:
     assert group.side == 5
     half = 4 * 25
     assert group.passing == 2 * half
-    right, left = 3, 2
-    assert group.action.tolist() == [200, 200, 4 * 0 + right, 4 * (3 * 5 + 4) + left, 200, 4 * 1 + right]
+    down, left, right = 1, 2, 3
+    assert group.action.tolist() == [200, 200, 4 * 0 + right, 4 * (3 * 5 + 4) + left, 200, 4 * 0 + down]
     assert store.left_out["passes without a legal move"] == 4
     assert store.left_out["actions that are not legal here"] == 0
     assert len(game.batch) == len(store) + sum(store.left_out.values())
@@ -96,7 +96,7 @@ def test_games_are_grouped_by_size_and_players_and_read_once() -> None:
     assert len(store.games) == 6
     duels = MoveStore.of(found, StoreOptions(players=2))
     assert len(duels.games) == 5
-    assert duels.skipped == {"another number of players": 1, "expected each game once": 1}
+    assert duels.skipped == {"another number of players": 1, "id: expected each game once": 1}
 
 
 def test_a_dataset_gives_the_moves_of_its_replays(tmp_path: object) -> None:

@@ -1,4 +1,4 @@
-"""Transforms observations and masks by symmetries of the arrays, with the channels of a tile side by side as networks take them.
+"""Transforms observations and masks by symmetries of the arrays, with the channels of a tile side by side, as networks want.
 
 Unlike ``engine.symmetry``, padding moves with the tiles: a smaller board may end up at any side of its arrays. So one table for
 each symmetry is enough for boards of all sizes.

@@ -20,8 +20,9 @@ from generals_env.learning.cloning.held_out import Entries, Split, hold_out
 from generals_env.learning.cloning.move_batches import MoveBatch, MoveSampler, moves_in_order
 from generals_env.learning.cloning.move_store import MoveStore
 from generals_env.learning.rollouts.collector import log_shares
+from generals_env.networks.bfloat16 import has_bfloat16
+from generals_env.networks.policy_file import save_policy_network
 from generals_env.networks.policy_network import PolicyNetwork
-from generals_env.recorders.training.checkpoints import save_checkpoint
 from generals_env.version import __version__
 
 try:
@@ -33,7 +34,6 @@ except ModuleNotFoundError as error:
 
 __all__ = ["Cloner", "cloning_loss"]
 
-WARM_UP = 100  # steps in which the learning rate rises
 CHUNK = 256  # moves that are measured at once
 
 
@@ -63,7 +63,7 @@ class Cloner:
         store: The moves.
         split: Which of them are learned from.
         network: The network that learns.
-        averaged: The network with averaged weights, which is measured and saved.
+        averaged: Averages its weights; ``agent`` is the network with them, which is measured and saved.
         steps: Steps of the optimizer so far.
         progress: Share of the training that has passed, 0 to 1; the learning rate follows it.
     """
@@ -93,8 +93,15 @@ class Cloner:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
+        self.bfloat16 = has_bfloat16(self.device) if config.bfloat16 is None else config.bfloat16
         self.steps = 0
         self.progress = 0.0
+
+    @property
+    def agent(self) -> PolicyNetwork:
+        """The network with averaged weights."""
+        network: PolicyNetwork = self.averaged.module  # type: ignore[assignment]
+        return network
 
     def _average(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
         """Return the next average; in the first steps it forgets faster, as the weights that it began with are random."""
@@ -103,14 +110,14 @@ class Cloner:
 
     def autocast(self) -> Any:
         """Return the context in which the network computes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def step(self) -> dict[str, float]:
         """Draw moves, learn from them, and return figures for the log."""
         config = self.config
         fall = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
         rate = config.learning_rate * (config.final_rate + (1 - config.final_rate) * fall)
-        rate *= min(1.0, (self.steps + 1) / WARM_UP)
+        rate *= min(1.0, (self.steps + 1) / (config.warm_up + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
@@ -216,17 +223,11 @@ class Cloner:
         return {name: Accuracy.of(Ranks.joined(parts)) for name, parts in found.items()}
 
     def save(self, path: str | Path, **made: Any) -> None:
-        """Save the averaged network with what it was made by; see ``generals_env.networks``.
+        """Save the averaged network with how it was made: a file that plays, is exported, and that PPO begins from.
 
         Raises:
             StorageError: If the file cannot be written.
         """
         how = {"by": "behaviour cloning", "version": __version__, "steps": self.steps, "games": len(self.store.games)}
-        content = {
-            "kind": "policy_network",
-            "network": self.network.options(),
-            "weights": {name: value.detach().cpu() for name, value in self.averaged.module.state_dict().items()},
-            "made": {**how, "config": asdict(self.config), **made},
-            "step": self.steps * self.config.batch_size,
-        }
-        save_checkpoint(path, content)
+        entries = self.steps * self.config.batch_size
+        save_policy_network(path, self.agent, {**how, "config": asdict(self.config), **made}, entries)

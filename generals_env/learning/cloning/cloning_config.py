@@ -34,7 +34,8 @@ class CloningConfig:
         symmetries: Whether each board is transformed by a random symmetry.
         batch_size: Moves of a step of the optimizer.
         parts: Batches of boards of one size that a step is made of.
-        learning_rate: At the beginning; it rises to it in the first 100 steps.
+        learning_rate: At the beginning.
+        warm_up: Steps in which the learning rate rises to it.
         final_rate: Share of the learning rate at the end; it falls along half a cosine.
         weight_decay: Of AdamW.
         smoothing: Share of the target that is spread over all legal actions.
@@ -47,7 +48,8 @@ class CloningConfig:
         blocks: Residual blocks of the network.
         value_bins: Bins of the value, 0 for one number.
         layout: Layout of the observations.
-        bfloat16: Whether the network computes in bfloat16; weights stay float32.
+        bfloat16: Whether the network computes in bfloat16; weights stay float32. None: where the processor has
+            instructions for it, and on GPUs.
         device: Device of torch.
         seed: Seed of everything.
     """
@@ -58,6 +60,7 @@ class CloningConfig:
     batch_size: int = 512
     parts: int = 4
     learning_rate: float = 2e-3
+    warm_up: int = 100
     final_rate: float = 0.02
     weight_decay: float = 0.01
     smoothing: float = 0.02
@@ -70,7 +73,7 @@ class CloningConfig:
     blocks: int = 4
     value_bins: int = 0
     layout: str = "full"
-    bfloat16: bool = False
+    bfloat16: bool | None = None
     device: str = "cpu"
     seed: int = 0
 
@@ -82,8 +85,9 @@ class CloningConfig:
         """
         check_integer("parts", self.parts, 1, 2**16)
         check_integer("batch_size", self.batch_size, self.parts, 2**24)
+        check_integer("warm_up", self.warm_up, 0, 2**31)
         check_integer("seed", self.seed, 0, 2**62)
-        for name in ("by_game", "symmetries", "bfloat16"):
+        for name in ("by_game", "symmetries", *(() if self.bfloat16 is None else ("bfloat16",))):
             check_flag(name, getattr(self, name))
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)

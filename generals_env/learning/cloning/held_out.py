@@ -50,7 +50,7 @@ def hold_out(store: MoveStore, share: float = 0.1) -> Split:
     held = np.zeros((len(store.games), most), np.bool_)
     for number, game in enumerate(store.games):
         held[number, : len(game.keys)] = [int(key) < share * 2**64 for key in game.keys]
-    mixed = held.any(axis=1)
+    mixed: npt.NDArray[np.bool_] = np.asarray(held.any(axis=1))
     training = tuple(np.flatnonzero(~mixed[group.game]) for group in store.groups)
     test = tuple(np.flatnonzero(held[group.game, group.player]) for group in store.groups)
     used = sum(map(len, training)) + sum(map(len, test))

@@ -153,7 +153,7 @@ class RolloutBuffer:
 
     def _grow(self, count: int) -> None:
         """Make room for as many more grounds and rows of wide armies."""
-        grounds, wide = self._counts + count
+        grounds, wide = int(self._counts[0]) + count, int(self._counts[1]) + count
         old = self._boards
         if grounds <= len(old.games) and wide <= len(old.armies):
             return

@@ -108,7 +108,8 @@ class Curriculum:
         stage, counted = self.stage, self._counted[self.number]
         self._turns += turns
         self._window.window = max(stage.games, WAVES * sum(at_once.get(name, 0) for name in counted))
-        self._window.add(np.sum([results[name] for name in counted if name in results] or [(0, 0, 0)], axis=0))
+        found = [np.asarray(results[name], np.int64) for name in counted if name in results]
+        self._window.add(sum(found, np.zeros(3, np.int64)))
         reason, step = "", 1
         settled = self._window.full and self._turns >= stage.game.get("max_turns", self._max_turns)
         if settled and self._window.win_rate >= stage.rate:

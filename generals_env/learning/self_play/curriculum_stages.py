@@ -38,7 +38,7 @@ class Stage:
     name: str
     game: Mapping[str, Any] = field(default_factory=dict)
     opponents: Any = None
-    counted: tuple[str, ...] = ()
+    counted: Sequence[str] = ()
     rate: float = 0.6
     games: int = 300
     back: float | None = None
@@ -83,7 +83,7 @@ class Stage:
                 raise ConfigError(
                     f"counted: expected opponents of stage {self.name!r}, {', '.join(mix)}, got {name!r}: add it to them"
                 )
-        found = self.counted or tuple(name for name in mix if name not in FOLLOWING)
+        found = tuple(self.counted) or tuple(name for name in mix if name not in FOLLOWING)
         if not found:
             raise ConfigError(
                 f"opponents: expected one besides {' and '.join(FOLLOWING)} in stage {self.name!r}, got none: name one of a "
@@ -129,19 +129,19 @@ def stages_of(given: Any, board: int) -> tuple[Stage, ...]:
 def board_stages(board: int) -> tuple[Stage, ...]:
     """Return a curriculum that ends with games on ``board`` x ``board``: from near generals to distant ones, on growing boards.
 
-    Each stage ends after a share of the training at the latest. The turn limit stays that of the training: with a short one the
-    learner settled on surviving until the cut-off (74% of the games of the first stage with a limit of 150).
+    The opponents are those of the training. Each stage ends after a share of the training at the latest. The turn limit stays
+    that of the training: with a short one the learner settled on surviving until the cut-off (74% of the games of the first
+    stage with a limit of 150).
     """
     check_integer("board", board, 4, 64)
-    mix = {"expander": 7.0, "random": 1.0}
     first = min(board, 8)
     small = {"height": first, "width": first}
     stages = [
-        Stage("near", {**small, "start": {"spawn_distance": [2, 4]}}, mix, ("expander",), 0.55),
-        Stage("middle", {**small, "start": {"spawn_distance": [2, 7]}}, mix, ("expander",), 0.55),
+        Stage("near", {**small, "start": {"spawn_distance": [2, 4]}}, rate=0.6),
+        Stage("middle", {**small, "start": {"spawn_distance": [2, 7]}}, rate=0.6),
     ]
     for size in range(first, board, 2):
         game = {"height": size, "width": size}
-        stages.append(Stage(f"{size}x{size}", game, mix, ("expander",), 0.55))
+        stages.append(Stage(f"{size}x{size}", game, rate=0.6))
     stages = [dataclasses.replace(stage, until=0.5 * (k + 1) / len(stages)) for k, stage in enumerate(stages)]
-    return (*stages, Stage(f"{board}x{board}", {}, mix, ("expander",), 1.0))
+    return (*stages, Stage(f"{board}x{board}", {}, rate=1.0))

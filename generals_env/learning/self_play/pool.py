@@ -115,15 +115,17 @@ class OpponentPool:
 
     def weights(self) -> npt.NDArray[np.float64]:
         """Return the probabilities with which members are drawn, (m,), which sum to 1."""
+        found = np.ones(len(self.members))
         if self.options.sampling == "latest":
-            return np.eye(len(self.members))[-1]
-        found = self._openness() if self.options.sampling == "losses" else np.ones(len(self.members))
+            found[:-1] = 0
+        elif self.options.sampling == "losses":
+            found = self._openness()
         return np.asarray(found / found.sum(), np.float64)
 
     def draw(self, count: int) -> npt.NDArray[np.int64]:
         """Return the numbers of members for ``count`` games."""
         numbers = np.array([member.number for member in self.members], np.int64)
-        return self.rng.choice(numbers, count, p=self.weights())
+        return np.asarray(self.rng.choice(numbers, count, p=self.weights()), np.int64)
 
     def __contains__(self, number: int) -> bool:
         """Return whether there is a member of a number."""

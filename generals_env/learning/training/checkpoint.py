@@ -158,8 +158,9 @@ def group_state(group: GameGroup) -> dict[str, Any]:
     state["results"] = torch.from_numpy(group.results.copy())
     if hasattr(group, "members"):  # of a pool
         state["members"] = torch.from_numpy(group.members.copy())
-    if hasattr(group.policy, "state") and hasattr(group.policy, "restore"):
-        state["opponent"] = group.policy.state()
+    policy: Any = group.policy
+    if hasattr(policy, "state") and hasattr(policy, "restore"):
+        state["opponent"] = policy.state()
     return state
 
 
@@ -170,8 +171,9 @@ def restore_group(group: GameGroup, state: Mapping[str, Any]) -> None:
     group._potential = group._potentials(group.venv.batch.boards)
     if hasattr(group, "members"):
         group.members[:] = state["members"].numpy()
+    policy: Any = group.policy
     if "opponent" in state:
-        group.policy.restore(state["opponent"])  # type: ignore[union-attr]
+        policy.restore(state["opponent"])
 
 
 def on_cpu(tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,8 +72,10 @@ class RedisCounts:
         counts, changed = self._change(0, n, -1, repr(float(samples_per_insert)), repr(float(limit)))
         return counts if changed else None
 
-    def _change(self, inserted: int = 0, sampled: int = 0, wanted: int = -1, rate: str = "", limit: str = "") -> Any:
-        values = [self._given, int(inserted), int(sampled), int(wanted), rate, limit]
+    def _change(
+        self, inserted: int = 0, sampled: int = 0, wanted: int = -1, rate: str = "", limit: str = ""
+    ) -> tuple[InsertCounts, bool]:
+        values: list[Any] = [self._given, int(inserted), int(sampled), int(wanted), rate, limit]
         limits, *counts, changed = self._connection.run(CHANGE, values)
         self.limits = limits.decode()
         return InsertCounts(*map(int, counts)), bool(changed)

@@ -119,9 +119,9 @@ def test_server_holds_submissions_up_until_a_learner_draws(tmp_path: Path, monke
     monkeypatch.setattr("generals_env.recorders.stream.server.submissions.BUSY_WAIT", 0.2)
     batches = recorded(10)
     limits = {"samples_per_insert": 1.0, "min_size": 1, "error": 20.0}
+    buffer = ReplayBuffer(1000)
     with (
         InsertLimiter(tmp_path / "limit", limits) as limiter,
-        ReplayBuffer(1000) as buffer,
         ExperienceServer(buffer, "127.0.0.1:0", limiter=limiter) as server,
         SubmittingSink(server.address, retry=Retry(tries=1)) as sink,
     ):
