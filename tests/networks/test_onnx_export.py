@@ -25,6 +25,7 @@ from generals_env.recorders.training.checkpoints import save_checkpoint
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx", reason='pip install "generals_env[export]"')
 pytest.importorskip("onnxscript", reason='pip install "generals_env[export]"')
+pytest.importorskip("threadpoolctl", reason='pip install "generals_env[export]"')
 onnxruntime = pytest.importorskip("onnxruntime", reason='pip install "generals_env[export]"')
 
 

@@ -37,6 +37,8 @@ def export(
         if path is not None and path.suffix != suffix:
             raise ConfigError(f"{option}: expected a file that ends in {suffix}, got {path.name!r}: rename it")
     try:
+        import threadpoolctl  # noqa: F401
+
         from generals_env.networks.onnx_export import onnx_bytes, onnx_outputs, torch_outputs
         from generals_env.networks.parity import compare_outputs, numpy_outputs
         from generals_env.networks.torch_networks import named_weights
@@ -61,13 +63,15 @@ def export(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one core, so that times can be compared."""
+    """Let torch and numpy compute on one core, so that times can be compared."""
+    import threadpoolctl
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpoolctl.threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
 
