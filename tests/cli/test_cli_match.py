@@ -46,8 +46,8 @@ def test_match_shows_results_by_seat_and_failures(tmp_path: Path) -> None:
 def test_match_of_unknown_policy_is_refused() -> None:
     result = runner.invoke(app, ["match", "builtin:greedy", "builtin:random"])
     assert (
-        "command: expected one of builtin:random, builtin:expander, builtin:hunter, builtin:planner, got 'builtin:greedy'"
-        in str(result.exception)
+        "command: expected one of builtin:random, builtin:expander, builtin:hunter, builtin:planner, builtin:trained, "
+        "got 'builtin:greedy'" in str(result.exception)
     )
 
 
