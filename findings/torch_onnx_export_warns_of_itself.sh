@@ -2,7 +2,7 @@
 # torch 2.13.0 with onnxscript 0.7.2: torch.onnx.export copies tree specifications in a way that torch itself deprecates, so each
 # export shows a FutureWarning about `isinstance(treespec, LeafSpec)`, and fails where warnings are errors, as in tests. It also
 # logs that torchvision is not installed, four times, for models that use none of it.
-# generals_env.networks.onnx_export silences both. This script fails if the behaviour changes.
+# Our export silences both. This script fails if the behaviour changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
