@@ -19,6 +19,7 @@ __all__ = [
     "as_config",
     "check_flag",
     "check_integer",
+    "check_number",
     "check_options",
     "check_seconds",
     "is_number",
@@ -74,6 +75,14 @@ def check_integer(name: str, value: Any, minimum: int, maximum: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not minimum <= value <= maximum:
         raise ConfigError(f"{name}: expected an integer from {minimum} to {maximum}, got {shown(value)}")
     return int(value)
+
+
+def check_number(name: str, value: Any, minimum: float, maximum: float) -> float:
+    """Return ``value`` as it is; raise ``ConfigError`` unless it is a number from ``minimum`` to ``maximum``."""
+    if not is_number(value) or not minimum <= value <= maximum:  # NaN is not
+        raise ConfigError(f"{name}: expected a number from {minimum} to {maximum}, got {shown(value)}")
+    number: float = value
+    return number
 
 
 def positive(name: str, value: Any) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generals_env.arguments import as_config, check_flag, check_integer, is_number
+from generals_env.arguments import as_config, check_flag, check_integer, check_number
 from generals_env.config import RewardConfig
 from generals_env.errors import ConfigError
 from generals_env.learning.rollouts.opponent_mix import parse_opponents
@@ -129,9 +128,7 @@ class PPOConfig:
         if self.bfloat16 is not None:
             check_flag("bfloat16", self.bfloat16)
         for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if not is_number(value) or not low <= value <= high:
-                raise ConfigError(f"{name}: expected a number from {low} to {high}, got {value!r:.80}")
+            check_number(name, getattr(self, name), low, high)
         object.__setattr__(self, "opponents", parse_opponents(self.opponents))
         object.__setattr__(self, "pool", as_config("pool", PoolOptions, self.pool, PoolOptions()))
         if self.curriculum is not None:
@@ -141,7 +138,3 @@ class PPOConfig:
         """Return the options of the games."""
         size = {"height": self.board, "width": self.board}
         return {**size, "max_turns": self.max_turns, "observation": self.layout, "reward": OUTCOME, **self.game}
-
-    def replaced(self, **changes: Any) -> PPOConfig:
-        """Return these options with changes."""
-        return dataclasses.replace(self, **changes)

@@ -16,6 +16,7 @@ from generals_env.engine.boards import NEUTRAL, PLAIN, copy_boards
 from generals_env.engine.symmetry import INVERSE, transform_actions
 from generals_env.errors import ConfigError
 from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
+from generals_env.learning.rollouts.turned_batches import turned_by_torch
 from generals_env.learning.rollouts.vector_rollout import VectorRollout
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -98,7 +99,7 @@ def test_minibatches_made_by_torch_equal_those_of_the_kernels(kind: str) -> None
     entries = rng.integers(30 * 8, size=100)
     views, symmetries = rollout.buffer.views(entries), rollout.buffer.symmetries.ravel()[entries].astype(np.int64)
     kernels = rollout.buffer.states(entries)
-    by_torch = rollout.buffer._turned_on_device(views.to_torch(), symmetries)
+    by_torch = turned_by_torch(views.to_torch(), rollout.buffer.tables, symmetries)
     for one, other in zip(kernels, by_torch, strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)

@@ -98,7 +98,7 @@ def test_learner_overfits_one_rollout() -> None:
     for _ in range(40):
         last = trainer._learn()
     assert last["value_loss"] < 0.5 * first["value_loss"]
-    batch = buffer.minibatch(gained)
+    batch = buffer.minibatch(gained[buffer.states(gained)[1].sum(1).numpy() > 1])  # where there was a choice
     with torch.no_grad():
         logits, _ = trainer.network(batch.observations)
     shares = logits.masked_fill(~batch.legal, -1e30).softmax(1).gather(1, batch.actions[:, None])[:, 0]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from generals_env.arguments import check_flag, check_integer, is_number
-from generals_env.errors import ConfigError
+from generals_env.arguments import check_flag, check_integer, check_number
 
 __all__ = ["CloningConfig"]
 
@@ -90,6 +89,4 @@ class CloningConfig:
         for name in ("by_game", "symmetries", *(() if self.bfloat16 is None else ("bfloat16",))):
             check_flag(name, getattr(self, name))
         for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if not is_number(value) or not low <= value <= high:
-                raise ConfigError(f"{name}: expected a number from {low} to {high}, got {value!r:.80}")
+            check_number(name, getattr(self, name), low, high)

@@ -13,6 +13,7 @@ from generals_env.engine.packed.turned_views import turn_rows, turn_tiles
 from generals_env.learning.rollouts.game_group import GameGroup
 from generals_env.learning.rollouts.rollout_buffer import RolloutBuffer
 from generals_env.observations.packed import MIN_VIEWS
+from generals_env.recorders.training.masked_choice import drawn_legal
 
 try:
     import torch
@@ -73,6 +74,7 @@ class Collector:
         height, width = config.shape
         self._tensors = np.zeros((self.buffer.seats, height * width, channels), np.float32)
         self._legal = np.zeros((self.buffer.seats, config.actions), np.bool_)
+        self._allowed = torch.from_numpy(self._legal).to(self._device)
         self._shape = (self.buffer.seats, height, width, channels)
 
     def collect(self, network: nn.Module, shaping: float) -> None:
@@ -87,14 +89,14 @@ class Collector:
         for step in range(buffer.steps):
             symmetries = self._symmetries()
             log_shares, values = self._evaluate(network, symmetries)
-            # Gumbel-max: the action of a state depends on no other state's random numbers.
-            noise = -torch.from_numpy(self.rng.standard_exponential(log_shares.shape, np.float32)).clamp_min(1e-30).log()
-            chosen = (log_shares.cpu() + noise).argmax(1)
+            uniforms = torch.from_numpy(self.rng.random(buffer.seats, np.float32)).to(self._device)
+            drawn = drawn_legal(log_shares, self._allowed, uniforms)
+            chosen = drawn.cpu().numpy()
             buffer.symmetries[step] = symmetries
-            buffer.actions[step] = chosen.numpy()
-            buffer.log_probs[step] = log_shares.cpu().gather(1, chosen[:, None])[:, 0].numpy()
+            buffer.actions[step] = chosen
+            buffer.log_probs[step] = log_shares.gather(1, drawn[:, None])[:, 0].cpu().numpy()
             buffer.values[step] = values.cpu().numpy()
-            actions = buffer.tables.actions[symmetries, chosen.numpy()]
+            actions = buffer.tables.actions[symmetries, chosen]
             for k, group in enumerate(self.groups):
                 seats = slice(self.seat[k], self.seat[k + 1])
                 buffer.put_boards(step, int(self.first[k]), group.venv.batch.boards)
@@ -120,24 +122,25 @@ class Collector:
 
     def _evaluate(self, network: Any, symmetries: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return the logarithms of probabilities and the values of the current states, transformed."""
-        tables = self.buffer.tables
         for k, group in enumerate(self.groups):
-            low, high = self.seat[k], self.seat[k + 1]
-            tensors, masks = group.observations()
-            rows = group.rows()
-            own, legal, chosen = self._tensors[low:high], self._legal[low:high], symmetries[low:high]
-
-            def write(first: int, end: int, views: Any = (tensors, masks, rows, chosen, own, legal)) -> None:
-                tensors, masks, rows, chosen, own, legal = views
-                turn_tiles(tensors, rows, tables.tiles, chosen, first, end, own)
-                turn_rows(masks, rows, tables.actions, chosen, first, end, legal)
-
-            divided(write, len(rows), MIN_VIEWS)
+            self._write_views(group, slice(self.seat[k], self.seat[k + 1]), symmetries)
         states = torch.from_numpy(self._tensors).view(self._shape).permute(0, 3, 1, 2).to(self._device)
-        allowed = torch.from_numpy(self._legal).to(self._device)
+        self._allowed = torch.from_numpy(self._legal).to(self._device)
         with torch.no_grad(), self._autocast():
             logits, outputs = network(states)
-        return log_shares(logits, allowed), network.values(outputs)
+        return log_shares(logits, self._allowed), network.values(outputs)
+
+    def _write_views(self, group: GameGroup, seats: slice, symmetries: npt.NDArray[np.int64]) -> None:
+        """Write what the seats of a group see, transformed."""
+        tables, rows, chosen = self.buffer.tables, group.rows(), symmetries[seats]
+        tensors, masks = group.observations()
+        own, legal = self._tensors[seats], self._legal[seats]
+
+        def write(low: int, high: int) -> None:
+            turn_tiles(tensors, rows, tables.tiles, chosen, low, high, own)
+            turn_rows(masks, rows, tables.actions, chosen, low, high, legal)
+
+        divided(write, len(rows), MIN_VIEWS)
 
     def _values(self, network: Any, states: Tensor) -> npt.NDArray[np.float32]:
         with torch.no_grad(), self._autocast():

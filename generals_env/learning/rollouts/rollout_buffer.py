@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.arguments import check_integer
-from generals_env.concurrency.thread_pool import divided
 from generals_env.config import GameConfig
 from generals_env.engine.boards import Boards
 from generals_env.engine.packed.pack_turns import pack_turn
 from generals_env.engine.packed.packing import PackedBoards, empty_packed, trimmed
-from generals_env.engine.packed.turned_views import SymmetryTables, symmetry_tables, turn_planes_last, turn_rows
+from generals_env.engine.packed.turned_views import SymmetryTables, symmetry_tables
 from generals_env.errors import ConfigError
 from generals_env.learning.rollouts.advantages import advantages
 from generals_env.learning.rollouts.sequences import Sequences, sequences
-from generals_env.observations.packed import MIN_VIEWS, PackedObservations
+from generals_env.learning.rollouts.turned_batches import turned
+from generals_env.observations.packed import PackedObservations
 
 try:
     import torch
@@ -199,11 +199,7 @@ class RolloutBuffer:
 
     def states(self, entries: Index, device: Any = "cpu") -> tuple[Tensor, Tensor]:
         """Return the observations and masks of entries as the policy saw them; shapes as in ``Minibatch``."""
-        symmetries = self.symmetries.ravel()[entries].astype(np.int64)
-        views = self.views(entries)
-        if torch.device(device).type == "cpu":
-            return self._turned(views.expanded(), symmetries)
-        return self._turned_on_device(views.to_torch(device), symmetries)
+        return turned(self.views(entries), self.tables, self.symmetries.ravel()[entries].astype(np.int64), device)
 
     def minibatch(self, entries: Index, device: Any = "cpu") -> Minibatch:
         """Return entries, numbers ``t * N + seat``, as tensors."""
@@ -217,31 +213,6 @@ class RolloutBuffer:
             values + gains,
         )
         return Minibatch(observations, legal, *(torch.from_numpy(column).to(device) for column in columns))
-
-    def _turned(self, views: dict[str, npt.NDArray[Any]], symmetries: Index) -> tuple[Tensor, Tensor]:
-        """Return transformed observations and masks, made by kernels."""
-        planes, masks = views["observation"], views["action_mask"]
-        count, channels, height, width = planes.shape
-        flat = planes.reshape(count, channels, -1)
-        tensors = np.empty((count, height * width, channels), np.float32)
-        legal = np.empty(masks.shape, np.bool_)
-        rows = np.arange(count)
-
-        def write(low: int, high: int) -> None:
-            turn_planes_last(flat, self.tables.tiles, symmetries, low, high, tensors)
-            turn_rows(masks, rows, self.tables.actions, symmetries, low, high, legal)
-
-        divided(write, count, MIN_VIEWS)
-        last = torch.from_numpy(tensors).view(count, height, width, channels)
-        return last.permute(0, 3, 1, 2), torch.from_numpy(legal)
-
-    def _turned_on_device(self, views: dict[str, Tensor], symmetries: Index) -> tuple[Tensor, Tensor]:
-        """Return transformed observations and masks, made by torch."""
-        planes, masks = views["observation"], views["action_mask"]
-        tiles, actions = (torch.from_numpy(table[symmetries]).to(planes.device) for table in self.tables[:2])
-        flat = planes.flatten(2)
-        turned = flat.gather(2, tiles[:, None].expand(flat.shape)).view(planes.shape)
-        return turned.contiguous(memory_format=torch.channels_last), masks.gather(1, actions) != 0
 
 
 def checked_seats(name: str, numbers: npt.ArrayLike, count: int) -> npt.NDArray[Any]:

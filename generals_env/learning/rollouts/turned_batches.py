@@ -36,8 +36,12 @@ def turned(views: PackedObservations, tables: SymmetryTables, symmetries: Index,
     """
     if torch.device(device).type == "cpu":
         return turned_by_kernels(views.expanded(), tables, symmetries)
-    expanded = views.to_torch(device)
-    planes, masks = expanded["observation"], expanded["action_mask"]
+    return turned_by_torch(views.to_torch(device), tables, symmetries)
+
+
+def turned_by_torch(views: dict[str, Tensor], tables: SymmetryTables, symmetries: Index) -> tuple[Tensor, Tensor]:
+    """Return transformed observations and masks on their device; see ``turned``."""
+    planes, masks = views["observation"], views["action_mask"]
     tiles, actions = (torch.from_numpy(table[symmetries]).to(planes.device) for table in tables[:2])
     flat = planes.flatten(2)
     moved = flat.gather(2, tiles[:, None].expand(flat.shape)).view(planes.shape)

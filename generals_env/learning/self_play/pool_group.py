@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from generals_env.config import GameConfig
-from generals_env.learning.rollouts.collector import log_shares
 from generals_env.learning.rollouts.game_group import GameGroup, Turn
 from generals_env.learning.rollouts.opponent_mix import POOL
 from generals_env.learning.self_play.pool import OpponentPool
+from generals_env.recorders.training.masked_choice import drawn_legal
 
 try:
     import torch
@@ -70,12 +70,11 @@ class PoolGroup(GameGroup):
             network = self.pool[number].network
             device = next(network.parameters()).device
             states = torch.from_numpy(tensors[rows]).view(len(rows), height, width, -1).permute(0, 3, 1, 2).to(device)
-            legal = torch.from_numpy(masks[rows] != 0)
+            legal = torch.from_numpy(masks[rows] != 0).to(device)
             with torch.no_grad(), self._autocast():
                 logits, _ = network(states)
-            noise = self.pool.rng.standard_exponential(logits.shape, np.float32)
-            gumbel = -torch.from_numpy(noise).clamp_min(1e-30).log()
-            every[games, 1 - self.player[games]] = (log_shares(logits.cpu(), legal) + gumbel).argmax(1).numpy()
+            uniforms = torch.from_numpy(self.pool.rng.random(len(rows), np.float32)).to(device)
+            every[games, 1 - self.player[games]] = drawn_legal(logits, legal, uniforms).cpu().numpy()
         return every
 
 

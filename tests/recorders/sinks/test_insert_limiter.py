@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from support.datasets import recorded
 from support.helpers import PATIENCE, Memory, wait_until
 
 from generals_env.errors import ConfigError, StateError, StorageError
+from generals_env.recorders.sinks import insert_limiter
 from generals_env.recorders.sinks.insert_limiter import InsertLimiter, LimitedSink
 from generals_env.recorders.sinks.insert_limits import InsertCounts, InsertLimits
 
@@ -121,7 +121,8 @@ def test_wrong_limits_and_places_are_refused(tmp_path: Path) -> None:
         LimitedSink(Memory(), None)  # type: ignore[arg-type]
 
 
-def test_sink_waits_for_draws_and_counts_what_was_written(tmp_path: Path) -> None:
+def test_sink_waits_for_draws_and_counts_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Semaphore(0)
     batch = recorded(1)[0]
     size = len(batch)
     memory = Memory()
@@ -133,15 +134,17 @@ def test_sink_waits_for_draws_and_counts_what_was_written(tmp_path: Path) -> Non
         assert limiter.counts == (2 * size, 0, 0)
         with pytest.raises(StateError, match="limiter: expected a learner to draw within 0 s"):
             limiter.limited(memory, timeout=0).write(batch)
+        monkeypatch.setattr(insert_limiter, "raise_pending", looked.release)  # a writer that waits calls it each time it looks
         thread = threading.Thread(target=sink.write, args=(batch,))
         thread.start()
-        time.sleep(0.1)
+        for _ in range(3):
+            assert looked.acquire(timeout=PATIENCE)
         assert len(memory) == 2
         for _ in range(size - 1):
             assert limiter.await_sample(1)
         thread.join(PATIENCE)
         assert len(memory) == 3
-        assert sink.waited > 0.05
+        assert sink.waited > 0
         assert limiter.counts == (3 * size, size - 1, 0)
 
 
