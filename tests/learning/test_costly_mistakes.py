@@ -23,7 +23,7 @@ MISTAKES = {
         ("learning/test_sanity.py", "test_augmentation_after_sampling_is_detected"),
     ],
     "another network was evaluated than had been trained": [
-        ("learning/test_checkpoint.py", "test_another_network_than_was_trained_is_refused"),
+        ("learning/test_learner_checkpoint.py", "test_another_network_than_was_trained_is_refused"),
         ("learning/test_sanity.py", "test_another_network_than_played_is_detected"),
         ("networks/test_policy_files.py", "test_network_is_loaded_as_it_was_saved"),
     ],

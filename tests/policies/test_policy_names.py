@@ -79,9 +79,8 @@ def test_recorded_names_become_opponents_only_if_they_are_valid() -> None:
 
 def test_programs_of_builtin_policies_are_found() -> None:
     assert program_arguments("builtin:hunter:easy")[-2:] == ["--policy", "hunter:easy"]
-    with refused(
-        ConfigError, "command: expected one of builtin:random, builtin:expander, builtin:hunter, builtin:planner, got"
-    ):
+    names = "builtin:random, builtin:expander, builtin:hunter, builtin:planner, builtin:trained"
+    with refused(ConfigError, f"command: expected one of {names}, got"):
         program_arguments("builtin:greedy")
 
 

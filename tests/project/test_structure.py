@@ -111,6 +111,12 @@ def test_names_of_tests_are_unique_short_and_plain() -> None:
     assert count > 1000
 
 
+def test_names_of_files_of_tests_are_unique() -> None:
+    """Folders of tests are no packages, so pytest collects one file of a name only."""
+    names = Counter(path.name for path in parsed_tests() if path.name.startswith("test_"))
+    assert [name for name, times in names.items() if times > 1] == []
+
+
 def test_files_of_tests_are_not_imported() -> None:
     """Shared code belongs into ``tests/support``; pytest itself imports test files and ``conftest``."""
     own = {path.stem for path in parsed_tests() if path.parts[1] != "support"} | {"tests"}
