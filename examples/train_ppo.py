@@ -34,7 +34,7 @@ class Arguments:
     board: int = 8
     minutes: float = 20.0
     opponents: str = "expander=7,random=1"  # names with weights; "self" for the learner itself, "pool" for past selves
-    curriculum: str = "ready"  # stages in a JSON file, "ready" for those of the package, "none" for none
+    curriculum: str = "sizes"  # growing boards; "ready" begins with near generals, a JSON file has stages of yours, "none" none
     seed: int = 0
     out: Path = Path("runs/train_ppo")
     games: int = 1000  # against each opponent, at the end

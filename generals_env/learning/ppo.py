@@ -23,6 +23,7 @@ from generals_env.networks.policy_network import PolicyNetwork
 
 try:
     import torch
+    from torch import Tensor
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 except ModuleNotFoundError as error:
     raise ImportError(f'ppo: expected torch, got {error}: pip install "generals_env[torch]"') from None
@@ -79,19 +80,25 @@ class PPO:
         began = time.perf_counter()
         shaping = max(0.0, 1 - self.progress / config.shaping_until) if config.shaping_until else 0.0
         self.network.eval()
-        self.collector.collect(self.network, shaping)
+        taught = max(0.0, 1 - self.progress / config.teacher_until) if config.teacher and config.teacher_until else 0.0
+        self.collector.collect(self.network, shaping, config.teacher if taught else None)
         buffer.compute_advantages(self.collector.last_values(self.network), config.gamma, config.gae_lambda)
         played = time.perf_counter()
-        figures = self._learn()
+        figures = self._learn(taught * config.teacher_weight)
         learned = time.perf_counter()
         self.samples += buffer.steps * buffer.seats
-        figures |= {"seconds_playing": played - began, "seconds_learning": learned - played, "shaping": shaping}
+        figures |= {
+            "seconds_playing": played - began,
+            "seconds_learning": learned - played,
+            "shaping": shaping,
+            "taught": taught,
+        }
         found, changed = self.self_play.after_rollout(self.collector.groups, self.agent, self.samples, self.progress)
         if changed:
             self.collector = self._collector()
         return figures | found
 
-    def _learn(self) -> dict[str, float]:
+    def _learn(self, taught: float) -> dict[str, float]:
         config, buffer = self.config, self.collector.buffer
         rate = config.learning_rate * (1 - (1 - config.final_rate) * self.progress)
         for group in self.optimizer.param_groups:
@@ -110,14 +117,25 @@ class PPO:
         for _ in range(config.epochs):
             order = self.rng.permutation(entries)
             for low in range(0, len(order), config.batch_size):
-                batch = buffer.minibatch(order[low : low + config.batch_size], self.device)
-                found = self._update(batch, mean, deviation, entropy)
+                rows = order[low : low + config.batch_size]
+                batch = buffer.minibatch(rows, self.device)
+                lessons = torch.from_numpy(self.collector.lessons.ravel()[rows]).long().to(self.device) if taught else None
+                found = self._update(batch, mean, deviation, entropy, taught, lessons)
                 count += 1
                 for name, value in found.items():
                     sums[name] = sums.get(name, 0.0) + value
         return {name: value / count for name, value in sums.items()} | {"learning_rate": rate, "advantage_std": deviation}
 
-    def _update(self, batch: Minibatch, mean: float, deviation: float, entropy_weight: float) -> dict[str, float]:
+    def _update(
+        self,
+        batch: Minibatch,
+        mean: float,
+        deviation: float,
+        entropy_weight: float,
+        taught: float = 0.0,
+        lessons: Tensor | None = None,
+    ) -> dict[str, float]:
+        """Learn from a minibatch: the loss of PPO, and ``taught`` times the cross entropy of the teacher's actions (n,)."""
         config = self.config
         with self.autocast():
             logits, outputs = self.network(batch.observations)
@@ -130,6 +148,8 @@ class PPO:
         entropy = -(scores.softmax(1) * log_probs).sum(1).mean()  # ten times as fast as the exponential of log_probs
         value_loss = self.network.value_loss(outputs, batch.returns).mean()
         loss = policy_loss + config.value_weight * value_loss - entropy_weight * entropy
+        if lessons is not None:
+            loss = loss + taught * torch.nn.functional.nll_loss(log_probs, lessons)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient)

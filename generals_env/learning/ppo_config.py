@@ -12,11 +12,18 @@ from generals_env.errors import ConfigError
 from generals_env.learning.rollouts.opponent_mix import parse_opponents
 from generals_env.learning.self_play.curriculum_stages import stages_of
 from generals_env.learning.self_play.pool import PoolOptions
+from generals_env.opponents import POLICIES, remembers
 
 __all__ = ["PPOConfig"]
 
-#: Rewards of the learner: the outcome alone.
-OUTCOME = RewardConfig(city_captured=0.0, city_lost=0.0)
+#: Rewards of the learner. Gaining land is an early sign of a victory; it counts more than losing land, which is often due to
+#: the enemy. A victory counts more than all the land that a longer game could bring.
+REWARD = RewardConfig(
+    territory_gained=0.05 / 3, territory_lost=-0.01, win_game=1.0, lose_game=-1 / 3, city_captured=0.0, city_lost=0.0
+)
+
+#: Teacher by default of a network with random weights.
+FIRST_TEACHER = "expander"
 
 #: Minimum and maximum of each number.
 RANGES = {
@@ -34,6 +41,8 @@ RANGES = {
     "shaping_land": (-100, 100),
     "shaping_army": (-100, 100),
     "shaping_until": (0, 1),
+    "teacher_weight": (0, 1e6),
+    "teacher_until": (0, 1),
 }
 
 
@@ -44,6 +53,7 @@ class PPOConfig:
     Attributes:
         board: Rows and columns of the board.
         max_turns: Turns after which a game is cut off.
+        reward: Rewards, a ``RewardConfig`` or a dict of its fields; None for ``REWARD``, the outcome and land.
         opponents: Opponents with weights, see ``parse_opponents``: built-in policies, ``self``, and ``pool``, past selves.
         curriculum: Stages that set games and opponents one after another, see ``stages_of``; None for none.
         pool: Options of the pool of past selves, ``PoolOptions`` or a dict of them.
@@ -65,6 +75,10 @@ class PPOConfig:
         shaping_land: Weight of the share of land in the potential at the beginning.
         shaping_army: Weight of the share of armies.
         shaping_until: Share of the training after which the shaping has faded out.
+        teacher: Built-in policy without a memory, whose moves in the states of the learner are imitated at the beginning;
+            ``"auto"`` for ``"expander"`` if the weights are random, and for none with ``initial``; None for none.
+        teacher_weight: Weight of the cross entropy of the teacher's moves at the beginning.
+        teacher_until: Share of the training after which it has fallen to 0.
         symmetries: Whether the policy sees each state transformed by a random symmetry.
         initial: File of a policy network to begin from, such as a clone of people or an agent; its size takes the place of
             ``channels``, ``blocks`` and ``value_bins``. None: from random weights.
@@ -80,6 +94,7 @@ class PPOConfig:
 
     board: int = 8
     max_turns: int = 500
+    reward: Any = None
     opponents: Any = "expander=7,random=1"
     curriculum: Any = None
     pool: Any = None
@@ -89,19 +104,22 @@ class PPOConfig:
     batch_size: int = 256
     learning_rate: float = 1e-3
     final_rate: float = 0.02
-    gamma: float = 0.99
-    gae_lambda: float = 0.9
+    gamma: float = 0.995
+    gae_lambda: float = 0.95
     clip: float = 0.2
     value_weight: float = 0.5
     entropy: float = 0.01
     final_entropy: float = 0.002
-    top_advantages: float = 0.25
+    top_advantages: float = 0.5
     averaging: float = 0.995
     max_gradient: float = 0.5
-    shaping_land: float = 0.5
-    shaping_army: float = 0.2
+    shaping_land: float = 0.0
+    shaping_army: float = 0.0
     shaping_until: float = 0.8
-    symmetries: bool = True
+    teacher: str | None = "auto"
+    teacher_weight: float = 1.0
+    teacher_until: float = 0.06
+    symmetries: bool = False
     initial: str | None = None
     channels: int = 32
     blocks: int = 1
@@ -129,7 +147,18 @@ class PPOConfig:
             check_flag("bfloat16", self.bfloat16)
         for name, (low, high) in RANGES.items():
             check_number(name, getattr(self, name), low, high)
+        if self.teacher == "auto":
+            object.__setattr__(self, "teacher", FIRST_TEACHER if self.initial is None else None)
+        if self.teacher is not None and (self.teacher not in POLICIES or remembers(self.teacher)):
+            known = ", ".join(repr(name) for name in POLICIES if not remembers(name))
+            raise ConfigError(f"teacher: expected {known}, 'auto' or None, got {self.teacher!r:.80}: it must have no memory")
         object.__setattr__(self, "opponents", parse_opponents(self.opponents))
+        object.__setattr__(self, "reward", as_config("reward", RewardConfig, self.reward, REWARD))
+        if self.reward.win_game == self.reward.lose_game:
+            raise ConfigError(
+                f"reward: expected different rewards of a victory and a defeat, got {self.reward.win_game:g} for both: "
+                "change win_game or lose_game"
+            )
         object.__setattr__(self, "pool", as_config("pool", PoolOptions, self.pool, PoolOptions()))
         if self.curriculum is not None:
             object.__setattr__(self, "curriculum", stages_of(self.curriculum, self.board))
@@ -137,4 +166,4 @@ class PPOConfig:
     def game_options(self) -> dict[str, Any]:
         """Return the options of the games."""
         size = {"height": self.board, "width": self.board}
-        return {**size, "max_turns": self.max_turns, "observation": self.layout, "reward": OUTCOME, **self.game}
+        return {**size, "max_turns": self.max_turns, "observation": self.layout, "reward": self.reward, **self.game}

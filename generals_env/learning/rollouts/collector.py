@@ -45,6 +45,7 @@ class Collector:
     Attributes:
         groups: Games by opponent.
         buffer: The buffer.
+        lessons: (T, N) int32, the actions of the teacher in the transformed states, where ``collect`` had one.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Collector:
         player = np.concatenate([group.player for group in groups])
         config = groups[0].venv.config
         self.buffer = RolloutBuffer(steps, int(self.first[-1]), config, game, player)
+        self.lessons = np.zeros((steps, self.buffer.seats), np.int32)
         self._count = len(self.buffer.tables.tiles) if symmetries else 1
         self.seat = np.cumsum([0, *(len(group.game) for group in groups)])
         channels = len(config.channels)
@@ -77,12 +79,13 @@ class Collector:
         self._allowed = torch.from_numpy(self._legal).to(self._device)
         self._shape = (self.buffer.seats, height, width, channels)
 
-    def collect(self, network: nn.Module, shaping: float) -> None:
+    def collect(self, network: nn.Module, shaping: float, teacher: str | None = None) -> None:
         """Play the turns of a rollout.
 
         Args:
             network: The policy network, on the device.
             shaping: Factor of the potential-based rewards.
+            teacher: Built-in policy that gives the lessons; None for none.
         """
         buffer = self.buffer
         buffer.clear()
@@ -100,6 +103,9 @@ class Collector:
             for k, group in enumerate(self.groups):
                 seats = slice(self.seat[k], self.seat[k + 1])
                 buffer.put_boards(step, int(self.first[k]), group.venv.batch.boards)
+                if teacher is not None:
+                    shown = symmetries[seats]
+                    self.lessons[step, seats] = buffer.tables.images[shown, group.lessons(teacher)]
                 turn = group.play(actions[seats])
                 buffer.rewards[step, seats] = turn.rewards + np.float32(shaping) * turn.gains
                 buffer.ended[step, seats] = turn.terminated | turn.truncated

@@ -26,6 +26,7 @@ class Turn(NamedTuple):
         gains: (n,) float32, ``gamma * Phi(s') - Phi(s)`` of the potential.
         terminated: (n,) bool.
         truncated: (n,) bool.
+        outcomes: (n,) int8, 1 for a game that was won, -1 for one that was lost, 0 for others.
         finals: (k, C, H, W) float32, the final observations of truncated seats, in their order.
     """
 
@@ -33,6 +34,7 @@ class Turn(NamedTuple):
     gains: npt.NDArray[np.float32]
     terminated: npt.NDArray[np.bool_]
     truncated: npt.NDArray[np.bool_]
+    outcomes: npt.NDArray[np.int8]
     finals: npt.NDArray[np.float32]
 
 
@@ -55,7 +57,7 @@ class GameGroup:
         Args:
             name: A built-in policy, ``"self"``, or a name for ``opponent``.
             games: B.
-            config: Options of the games; rewards are those of the outcome alone.
+            config: Options of the games; the rewards of a victory and a defeat differ.
             seed: Seed of the maps.
             gamma: Discount of the potential.
             shaping: (3,) float64, weights of the potential, see ``engine.observations.potential``.
@@ -81,6 +83,10 @@ class GameGroup:
         """Return the rows of the learner's seats in ``observations``, (n,)."""
         return 2 * self.game + self.player
 
+    def lessons(self, teacher: str) -> npt.NDArray[np.int64]:
+        """Return what a built-in policy without a memory would play in the learner's seats now, (n,)."""
+        return self.venv.act((teacher, teacher))[self.game, self.player]
+
     def play(self, actions: npt.NDArray[np.int64]) -> Turn:
         """Play one turn with the actions (n,) of the learner's seats."""
         every = self._opponent_actions()
@@ -88,6 +94,10 @@ class GameGroup:
         _, rewards, terminated, truncated, infos = self.venv.step(every)
         rewards, terminated, truncated = (array[self.game, self.player] for array in (rewards, terminated, truncated))
         ended = terminated | truncated
+        # A victory and a defeat replace all other rewards of their turn; those of a cut-off are of any sign.
+        ends = self.venv.config.reward
+        outcomes = (rewards == np.float32(ends.win_game)).astype(np.int8) - (rewards == np.float32(ends.lose_game))
+        outcomes[~terminated] = 0
         now = self._potentials(self.venv.batch.boards)
         reached = now.copy()
         config = self.venv.config
@@ -101,11 +111,11 @@ class GameGroup:
                 views = [infos["final_obs"][self.game[i]]["observation"][self.player[i]] for i in seats]
                 finals = np.stack(views)
             one_each = ended if self.name != SELF else ended & (self.player == 0)
-            won, lost = one_each & (rewards > 0), one_each & (rewards < 0)
+            won, lost = one_each & (outcomes > 0), one_each & (outcomes < 0)
             self.results += (won.sum(), lost.sum(), (one_each & ~won & ~lost).sum())
         gains = self.gamma * np.where(terminated, 0, reached[self.game, self.player]) - self._potential[self.game, self.player]
         self._potential = now
-        return Turn(rewards.copy(), gains.astype(np.float32), terminated.copy(), truncated.copy(), finals)
+        return Turn(rewards.copy(), gains.astype(np.float32), terminated.copy(), truncated.copy(), outcomes, finals)
 
     def take_results(self) -> npt.NDArray[np.int64]:
         """Return the results since the last call, (3,): games won, lost, and drawn or cut off."""

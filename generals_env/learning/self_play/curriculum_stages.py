@@ -13,7 +13,7 @@ from generals_env.arguments import as_config, check_integer, is_number, shown
 from generals_env.errors import ConfigError, StorageError
 from generals_env.learning.rollouts.opponent_mix import POOL, SELF, parse_opponents
 
-__all__ = ["Stage", "board_stages", "stages_of"]
+__all__ = ["Stage", "board_stages", "size_stages", "stages_of"]
 
 #: Opponents whose strength follows that of the learner: a win rate against them says nothing about the learner's level.
 FOLLOWING = (SELF, POOL)
@@ -100,8 +100,8 @@ def stages_of(given: Any, board: int) -> tuple[Stage, ...]:
     """Return the stages of a curriculum.
 
     Args:
-        given: ``"ready"`` for ``board_stages(board)``, the path of a JSON file with a list of stages, or a sequence of stages
-            or of dicts of their fields.
+        given: ``"ready"`` for ``board_stages(board)``, ``"sizes"`` for ``size_stages(board)``, the path of a JSON file with a
+            list of stages, or a sequence of stages or of dicts of their fields.
         board: Rows and columns of the boards of the training.
 
     Raises:
@@ -110,12 +110,14 @@ def stages_of(given: Any, board: int) -> tuple[Stage, ...]:
     """
     if given == "ready":
         return board_stages(board)
+    if given == "sizes":
+        return size_stages(board)
     if isinstance(given, (str, Path)):
         try:
             given = json.loads(Path(given).read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise StorageError(
-                f"curriculum: expected 'ready' or a JSON file with a list of stages, got {str(given)!r} ({error})"
+                f"curriculum: expected 'ready', 'sizes' or a JSON file with a list of stages, got {str(given)!r} ({error})"
             ) from error
     if not isinstance(given, Sequence) or not given:
         raise ConfigError(f"curriculum: expected one or more stages, got {shown(given)}: pass a list of them")
@@ -129,19 +131,32 @@ def stages_of(given: Any, board: int) -> tuple[Stage, ...]:
 def board_stages(board: int) -> tuple[Stage, ...]:
     """Return a curriculum that ends with games on ``board`` x ``board``: from near generals to distant ones, on growing boards.
 
-    The opponents are those of the training. Each stage ends after a share of the training at the latest. The turn limit stays
-    that of the training: with a short one the learner settled on surviving until the cut-off (74% of the games of the first
-    stage with a limit of 150).
+    For learners from random weights without a teacher. The opponents are those of the training. Each stage ends after a share
+    of the training at the latest. The turn limit stays that of the training: with a short one the learner settled on surviving
+    until the cut-off (74% of the games of the first stage with a limit of 150).
     """
+    return timed_stages([(min(board, 8), [2, 4]), (min(board, 8), [2, 7]), *smaller_boards(board)], board)
+
+
+def size_stages(board: int) -> tuple[Stage, ...]:
+    """Return a curriculum of growing boards that ends with ``board`` x ``board``; up to 8x8 this is its only stage."""
+    return timed_stages(smaller_boards(board), board)
+
+
+def smaller_boards(board: int) -> list[tuple[int, list[int] | None]]:
+    """Return the sizes of boards below ``board``, from 8 on, without spawn distances."""
     check_integer("board", board, 4, 64)
-    first = min(board, 8)
-    small = {"height": first, "width": first}
-    stages = [
-        Stage("near", {**small, "start": {"spawn_distance": [2, 4]}}, rate=0.6),
-        Stage("middle", {**small, "start": {"spawn_distance": [2, 7]}}, rate=0.6),
-    ]
-    for size in range(first, board, 2):
-        game = {"height": size, "width": size}
-        stages.append(Stage(f"{size}x{size}", game, rate=0.6))
-    stages = [dataclasses.replace(stage, until=0.5 * (k + 1) / len(stages)) for k, stage in enumerate(stages)]
+    return [(size, None) for size in range(8, board, 2)]
+
+
+def timed_stages(games: Sequence[tuple[int, list[int] | None]], board: int) -> tuple[Stage, ...]:
+    """Return stages of boards and spawn distances, which end by the middle of the training, and the last stage."""
+    names = {4: "near", 7: "middle"}
+    stages = []
+    for k, (size, distance) in enumerate(games):
+        game: dict[str, Any] = {"height": size, "width": size}
+        if distance is not None:
+            game["start"] = {"spawn_distance": distance}
+        name = f"{size}x{size}" if distance is None else names[distance[1]]
+        stages.append(Stage(name, game, rate=0.6, until=0.5 * (k + 1) / len(games)))
     return (*stages, Stage(f"{board}x{board}", {}, rate=1.0))

@@ -49,7 +49,7 @@ class PoolGroup(GameGroup):
         """Play one turn with the actions (B,) of the learner, and count the games that end for their opponents."""
         turn = super().play(actions)
         ended = turn.terminated | turn.truncated
-        won, lost = ended & (turn.rewards > 0), ended & (turn.rewards < 0)
+        won, lost = turn.outcomes > 0, turn.outcomes < 0
         for number in np.unique(self.members[ended]).tolist():
             of = self.members == number
             results = (int((won & of).sum()), int((lost & of).sum()), int((ended & ~won & ~lost & of).sum()))

@@ -33,6 +33,7 @@ SOLVED: dict[str, Any] = {
     "board": 4, "max_turns": 60, "game": {"map": MAP}, "opponents": "random", "games": 64, "steps": 32, "epochs": 4,
     "batch_size": 64, "channels": 16, "blocks": 1, "learning_rate": 1e-3, "gamma": 0.98, "averaging": 0.9,
     "top_advantages": 1.0, "symmetries": False, "shaping_land": 0.0, "shaping_army": 0.0,
+    "teacher": None, "reward": {"city_captured": 0.0, "city_lost": 0.0},
 }  # fmt: skip
 
 TARGET = 0.9  # share of wins
