@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -21,10 +20,10 @@ from generals_env.arena.game_kind import game_config
 from generals_env.arena.store import Store
 from generals_env.learning.ppo import PPO
 from generals_env.learning.ppo_config import PPOConfig
-from generals_env.learning.self_play.curriculum_stages import board_stages
 from generals_env.learning.self_play.rating_curve import RatingCurve
 from generals_env.learning.self_play.training_ratings import TrainingRatings
 from generals_env.learning.training.checkpoint import Checkpoints, load_training
+from generals_env.learning.training.memory_reuse import keep_freed_memory
 from generals_env.learning.training.training_log import TrainingLog
 from generals_env.learning.training.training_progress import TrainingProgress
 from generals_env.recorders.training.checkpoints import load_checkpoint, save_checkpoint
@@ -39,7 +38,7 @@ class Arguments:
     seed: int = 0
     out: Path = Path("runs/self_play")
     opponents: str = "expander=3,self=3,pool=2,random=1"  # with weights, in all stages
-    curriculum: str = "ready"  # the package's stages, stages in a JSON file, or "none"
+    curriculum: str = "sizes"  # growing boards; "ready" begins with near generals, a JSON file has stages of yours, "none" none
     pool: int = 8  # past selves at most
     sampling: str = "losses"  # of past selves: those that are not beaten more often; or "uniform", "latest"
     anchors: str = "random,expander,hunter:easy,hunter"  # players of the ratings; expander has 1000 points
@@ -55,9 +54,7 @@ class Arguments:
 
     def config(self) -> PPOConfig:
         """Return the options of the learner."""
-        stages: Any = None if self.curriculum == "none" else self.curriculum
-        if stages == "ready":  # with the opponents of this training
-            stages = [dataclasses.replace(stage, opponents=None) for stage in board_stages(self.board)]
+        stages = None if self.curriculum == "none" else self.curriculum
         names = ("board", "max_turns", "opponents", "games", "steps", "channels", "blocks", "device", "seed")
         pool = {"size": self.pool, "sampling": self.sampling}
         return PPOConfig(curriculum=stages, pool=pool, **{name: getattr(self, name) for name in names})
@@ -103,6 +100,7 @@ class Watch:
 
 def train(arguments: Arguments, console: Console) -> TrainingRatings:
     """Train for ``minutes``; return the ratings."""
+    keep_freed_memory()  # page faults took 5% of the time
     trainer = PPO(arguments.config())
     checkpoint = arguments.out / "self_play.pt"
     goes_on = load_training(checkpoint, trainer)

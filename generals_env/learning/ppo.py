@@ -98,7 +98,7 @@ class PPO:
             self.collector = self._collector()
         return figures | found
 
-    def _learn(self, taught: float) -> dict[str, float]:
+    def _learn(self, taught: float = 0.0) -> dict[str, float]:
         config, buffer = self.config, self.collector.buffer
         rate = config.learning_rate * (1 - (1 - config.final_rate) * self.progress)
         for group in self.optimizer.param_groups:

@@ -172,7 +172,7 @@ def test_wrong_stages_are_refused(stages: Any, expected: str) -> None:
 
 
 def test_wrong_files_of_stages_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="curriculum: expected 'ready' or a JSON file"):
+    with pytest.raises(StorageError, match="curriculum: expected 'ready', 'sizes' or a JSON file"):
         stages_of(str(tmp_path / "none.json"), 8)
     with pytest.raises(OptionError, match="board"):
         stages_of([{"name": "a", "board": 6}], 8)

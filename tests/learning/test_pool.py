@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from generals_env import ConfigError, GameConfig
-from generals_env.learning.ppo_config import OUTCOME
+from generals_env.learning.ppo_config import REWARD
 from generals_env.learning.self_play.pool import OpponentPool, PoolOptions
 from generals_env.learning.self_play.pool_group import PoolGroup
 from generals_env.networks.policy_network import PolicyNetwork
 
-SMALL = {"height": 5, "width": 5, "max_turns": 12, "observation": "full", "reward": OUTCOME}
+SMALL = {"height": 5, "width": 5, "max_turns": 12, "observation": "full", "reward": REWARD}
 
 
 def network(seed: int = 0, passing: float = 0.0) -> PolicyNetwork:
