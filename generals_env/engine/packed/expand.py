@@ -1,7 +1,7 @@
 """Expands packed boards to observations and action masks, in loops that the compiler vectorises.
 
 Equal to ``observe`` and ``action_mask`` of ``engine.observations.reference`` bit for bit, several times as fast. Rare cases
-(boards that wrap, moves between team-mates, the full layout) are unpacked and left to these two.
+(boards that wrap, moves between team-mates) are unpacked and left to these two.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ import numpy.typing as npt
 
 from generals_env.engine.boards import CITY, COMPETITION_VERSION, GAME, GENERAL, PLAYER, TORUS, Boards
 from generals_env.engine.jit import inlined, kernel, subroutine
-from generals_env.engine.observations.reference import ARMY_SCALE, CHANNELS, FULL_CHANNELS, action_mask, observe, visible_to
+from generals_env.engine.observations.reference import (
+    ARMY_SCALE,
+    CHANNELS,
+    FULL_CHANNELS,
+    SCOREBOARD,
+    action_mask,
+    count_scores,
+    observe,
+    scoreboard,
+    visible_to,
+)
 from generals_env.engine.packed.build_masks import empty_build_scratch, write_packed_builds
 from generals_env.engine.packed.packing import OWNER_OFFSET, PackedBoards, code_bits, unpack_row
 
@@ -142,6 +152,33 @@ def write_view(terrain: npt.NDArray[np.int8], width: int, lines: Lines, out: npt
 
 
 @subroutine
+def write_full(
+    board: Boards, player: int, width: int, lines: Lines, scores: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
+) -> None:
+    """Write what the full layout adds, (21, H*W) from channel 9 on, for a board unpacked as board 0."""
+    terrain = board.terrain[0]
+    code, seen, scaled = lines.code, lines.seen, lines.scaled
+    friend = lines.friend[width + 1 :]
+    tiles = code.shape[0]
+    zero, one = np.float32(0), np.float32(1)
+    for tile in range(tiles):
+        out[9, tile] = scaled[tile] if (code[tile] == FREE) & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        out[10, tile] = one if (terrain[tile] == CITY) & (code[tile] >= FREE) & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        out[11, tile] = one if (terrain[tile] == GENERAL) & (friend[tile] != 0) & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        enemy = (code[tile] > FREE) & (friend[tile] == 0)
+        out[12, tile] = one if (terrain[tile] == GENERAL) & enemy & (seen[tile] != 0) else zero
+    for tile in range(tiles):
+        out[13, tile] = one if (seen[tile] == 0) & ((code[tile] < FREE) | (terrain[tile] == CITY)) else zero
+    count_scores(board, 0, scores)
+    shares = scoreboard(board, 0, player, scores)
+    for k in range(len(shares)):
+        out[SCOREBOARD + k] = shares[k]
+
+
+@subroutine
 def write_moves(packed: PackedBoards, row: int, player: int, width: int, lines: Lines, words: npt.NDArray[np.uint32]) -> None:
     """Write for each tile (H*W,) which of its four directions are legal, a byte each, for a player without team-mates."""
     ground = np.int64(packed.entries[row]["ground"])
@@ -238,12 +275,16 @@ def expand_views(
     channels = FULL if full else STANDARD
     board = room_for_one(packed)
     visible = np.zeros(tiles, np.uint32)
+    scores = np.zeros((packed.players.shape[1], 2), np.int64)
     for i in range(low, high):
         row = np.int64(index[i])
         ground = np.int64(packed.entries[row]["ground"])
-        if not full and is_plain(packed, ground):
+        if is_plain(packed, ground):
             read_view(packed, row, np.int64(player[i]), width, lines)
             write_view(packed.terrain[ground], width, lines, out[i, first:])
+            if full:
+                unpack_row(packed, row, board, 0)
+                write_full(board, np.int64(player[i]), width, lines, scores, out[i, first:])
         else:
             unpack_row(packed, row, board, 0)
             visible_to(board, 0, visible)
