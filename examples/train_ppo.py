@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,4 +110,8 @@ if __name__ == "__main__":
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of PPOConfig")
     given = vars(parser.parse_args())
     rest = given.pop("set")
-    main(Arguments(**given), rest)
+    try:
+        main(Arguments(**given), rest)
+    except KeyboardInterrupt:
+        rich.print("Stopped, and saved: the same command goes on from there.")
+        sys.exit(130)

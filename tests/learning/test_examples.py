@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,19 @@ def test_ppo_example_trains_saves_and_evaluates(tmp_path: Path) -> None:
     assert "10 games, half of them from each seat" in printed
     assert (tmp_path / "run" / "agent.pt").exists()
     assert (tmp_path / "run" / "progress.csv").read_text().startswith("minutes,step,wins_random,games_random\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at once")
+def test_stopped_ppo_example_says_how_to_go_on(tmp_path: Path) -> None:
+    small = ["--set=games=16", "--set=steps=8", "--set=channels=8", "--set=max_turns=20", "--evaluation-games=2", "--board=5"]
+    command = [sys.executable, ROOT / "examples" / "train_ppo.py", *small, "--curriculum=none", "--out=run", "--threads=1"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        assert any("samples: wins" in line for line in training.stdout), "it ended before its first evaluation"
+        training.send_signal(signal.SIGTERM)
+        assert "the same command goes on" in training.stdout.read()
+    assert training.returncode == 130
+    assert (tmp_path / "run" / "agent.pt").exists()
 
 
 def test_stream_example_starts_three_processes_and_learns(tmp_path: Path) -> None:
