@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import generals_env
 from generals_env.agents.sampled_player import SampledPlayer, draw_actions, legal_shares
 from generals_env.errors import ConfigError
 
@@ -62,6 +63,26 @@ def test_draws_follow_the_probabilities_and_the_seed() -> None:
     assert one(seen).tolist() != first.tolist()
     one.reseed(1)
     assert one(seen).tolist() == first.tolist()
+
+
+@pytest.mark.parametrize(("temperature", "loops"), [(0, True), (1, False)])
+def test_most_probable_move_loops_where_draws_go_on(temperature: float, loops: bool) -> None:
+    # Up is a little more probable than down, and both more than left and right; half moves and the pass are not.
+    logits = np.full(8 * 36 + 1, -20, np.float32)
+    logits[: 4 * 36] = np.tile([2.0, 1.5, 0.5, 0.5], 36)
+    player = SampledPlayer(FixedLogits(logits=logits), temperature, seed=1)
+    games = generals_env.make_vec(
+        1, map="A . . . . .\n. . . . . .\n. . . . . .\n. . . . . .\n. . . . . .\n. . . . . B", fog=False
+    )
+    games.reset(seed=1)
+    reached = set()
+    for _ in range(250):
+        seen = games.observe()
+        moves = player({name: array[:, 0] for name, array in seen.items()})
+        games.step(np.array([[int(moves[0]), 8 * 36]]))
+        own = games.observe()["observation"][0, 0, 2]
+        reached |= {int(column) for column in np.flatnonzero(own.any(axis=0))}
+    assert (reached == {0}) is loops
 
 
 def test_end_of_the_range_is_never_drawn_where_its_probability_is_zero() -> None:

@@ -34,6 +34,7 @@ MISTAKES = {
         ("learning/test_draw_watch.py", "test_draws_that_creep_up_are_warned_of"),
     ],
     "the best action of a policy that was trained to be sampled ran into loops": [
+        ("agents/test_sampled_player.py", "test_most_probable_move_loops_where_draws_go_on"),
         ("agents/test_sampled_player.py", "test_draws_follow_the_probabilities_and_the_seed"),
     ],
     "ratings of pools that had never met were compared": [
