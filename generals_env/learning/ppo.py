@@ -74,13 +74,17 @@ class PPO:
         """Return the context in which the network computes."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
+    def _fading(self, until: float) -> float:
+        """Return a factor that falls from 1 at the beginning to 0 after the share ``until`` of the training."""
+        return max(0.0, 1 - self.progress / until) if until else 0.0
+
     def iterate(self) -> dict[str, float]:
         """Play a rollout and learn from it; return figures for the log."""
         config, buffer = self.config, self.collector.buffer
         began = time.perf_counter()
-        shaping = max(0.0, 1 - self.progress / config.shaping_until) if config.shaping_until else 0.0
+        shaping = self._fading(config.shaping_until)
         self.network.eval()
-        taught = max(0.0, 1 - self.progress / config.teacher_until) if config.teacher and config.teacher_until else 0.0
+        taught = self._fading(config.teacher_until) if config.teacher else 0.0
         self.collector.collect(self.network, shaping, config.teacher if taught else None)
         buffer.compute_advantages(self.collector.last_values(self.network), config.gamma, config.gae_lambda)
         played = time.perf_counter()

@@ -135,28 +135,25 @@ def board_stages(board: int) -> tuple[Stage, ...]:
     of the training at the latest. The turn limit stays that of the training: with a short one the learner settled on surviving
     until the cut-off (74% of the games of the first stage with a limit of 150).
     """
-    return timed_stages([(min(board, 8), [2, 4]), (min(board, 8), [2, 7]), *smaller_boards(board)], board)
+    check_integer("board", board, 4, 64)
+    small = {"height": min(board, 8), "width": min(board, 8)}
+    near = Stage("near", {**small, "start": {"spawn_distance": [2, 4]}})
+    middle = Stage("middle", {**small, "start": {"spawn_distance": [2, 7]}})
+    return timed([near, middle, *smaller_boards(board)], board)
 
 
 def size_stages(board: int) -> tuple[Stage, ...]:
     """Return a curriculum of growing boards that ends with ``board`` x ``board``; up to 8x8 this is its only stage."""
-    return timed_stages(smaller_boards(board), board)
-
-
-def smaller_boards(board: int) -> list[tuple[int, list[int] | None]]:
-    """Return the sizes of boards below ``board``, from 8 on, without spawn distances."""
     check_integer("board", board, 4, 64)
-    return [(size, None) for size in range(8, board, 2)]
+    return timed(smaller_boards(board), board)
 
 
-def timed_stages(games: Sequence[tuple[int, list[int] | None]], board: int) -> tuple[Stage, ...]:
-    """Return stages of boards and spawn distances, which end by the middle of the training, and the last stage."""
-    names = {4: "near", 7: "middle"}
-    stages = []
-    for k, (size, distance) in enumerate(games):
-        game: dict[str, Any] = {"height": size, "width": size}
-        if distance is not None:
-            game["start"] = {"spawn_distance": distance}
-        name = f"{size}x{size}" if distance is None else names[distance[1]]
-        stages.append(Stage(name, game, rate=0.6, until=0.5 * (k + 1) / len(games)))
-    return (*stages, Stage(f"{board}x{board}", {}, rate=1.0))
+def smaller_boards(board: int) -> list[Stage]:
+    """Return a stage for each size from 8 on below ``board``."""
+    return [Stage(f"{size}x{size}", {"height": size, "width": size}) for size in range(8, board, 2)]
+
+
+def timed(stages: Sequence[Stage], board: int) -> tuple[Stage, ...]:
+    """Return the stages, which end one after another by the middle of the training, and then the last one."""
+    ending = [dataclasses.replace(stage, until=0.5 * (k + 1) / len(stages)) for k, stage in enumerate(stages)]
+    return (*ending, Stage(f"{board}x{board}", {}, rate=1.0))
